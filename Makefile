@@ -1,0 +1,79 @@
+# The project's commands; `make help` lists them. They need CPython 3.11 or newer, pip and make.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
+OUT ?= runs/demo-$(NOW)
+NOW := $(shell date +%Y%m%d-%H%M%S)
+# More arguments for the installation of torch, such as where to find a build for this machine.
+TORCH_ARGS ?=
+
+# torch by itself and first, so that no other package's wish chooses its build.
+TORCH := $(shell grep "^torch==" constraints.txt)
+
+# One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
+TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+
+.PHONY: help setup demo test lint types unit test-slow wheels test-wheels docs clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## make .venv with neurozoo and every plugin, editable; again only when a requirement changed
+	@:
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(f"neurozoo needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; call make with PYTHON=python3.11, or where yours is" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# No build isolation: the editable installs then use the setuptools that constraints.txt pins, and download none.
+$(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt setuptools
+	$(PIP) install --quiet -c constraints.txt $(TORCH_ARGS) $(TORCH)
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(plugin))
+	touch $@
+
+demo: setup ## train SMILE from its recipe; OUT=FOLDER says where the run goes
+	$(BIN)/neurozoo train recipes/smile_mosei.yaml --out $(OUT)
+
+test: lint types unit ## set up if needed, then lint, types and tests
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+unit: setup ## the tests of core and plugins, without the slow ones
+	$(TEST) -m "not slow"
+
+test-slow: setup ## every test, the slow ones too
+	$(TEST)
+
+wheels: setup ## build sdists and wheels of core and plugins into dist/
+	rm -rf dist
+	for project in . $(PLUGINS); do $(BIN)/python -m build --no-isolation --outdir dist $$project > /dev/null; done
+	ls dist
+
+test-wheels: wheels ## install the wheels by themselves, outside of the clone, and run neurozoo from them
+	bash .ci/test-wheels $(VENV) dist
+
+docs: $(VENV)/.docs ## build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[docs]'
+	touch $@
+
+clean: ## remove everything the targets made, runs excepted
+	rm -rf $(VENV) dist site build *.egg-info plugins/*/build plugins/*/*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

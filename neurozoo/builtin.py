@@ -1,0 +1,61 @@
+"""The core's own parts, registered the way any plugin's are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from neurozoo.hookspecs import Component, hookimpl
+
+__all__ = ["neurozoo_components"]
+
+
+@hookimpl
+def neurozoo_components() -> Iterable[Component]:
+    """The torch backend, SMILE and its parts, the stand-in data set and the importers."""
+    yield Component(
+        "backend", "torch", "neurozoo.nn.neurons:TorchNeuron", "plain torch: the oracle that others are compared with"
+    )
+    yield Component("model", "smile", "neurozoo.models.smile:SMILE", "multi-label emotions from text, audio and vision")
+    yield Component(
+        "fusion", "interactive", "neurozoo.nn.fusion:InteractiveFusion", "cross-attention between modalities"
+    )
+    yield Component("fusion", "concat", "neurozoo.nn.fusion:ConcatFusion", "the refined modalities, one after another")
+    yield Component(
+        "label-head", "label-decoder", "neurozoo.nn.label_head:LabelDecoderHead", "label queries attend to the sequence"
+    )
+    yield Component(
+        "label-head", "pooled", "neurozoo.nn.label_head:PooledHead", "linear on the mean over valid positions"
+    )
+    yield Component(
+        "threshold",
+        "cross-entropy-ratio",
+        "neurozoo.nn.threshold:CrossEntropyRatio",
+        "one scalar a batch, by the change of the modalities' cross-entropy (as published)",
+    )
+    yield Component(
+        "threshold",
+        "disagreement",
+        "neurozoo.nn.threshold:Disagreement",
+        "one a sample, by how much its modalities disagree (sound)",
+    )
+    yield Component("threshold", "constant", "neurozoo.nn.threshold:Constant", "the same for every sample and step")
+    yield Component(
+        "scaling",
+        "batch-softmax",
+        "neurozoo.nn.scaling:BatchSoftmax",
+        "softmax of the rates over the batch (as published)",
+    )
+    yield Component(
+        "scaling", "rate-gain", "neurozoo.nn.scaling:RateGain", "a gain by each rate against its running mean (sound)"
+    )
+    yield Component("scaling", "none", "neurozoo.nn.scaling:NoScaling", "spikes are not used: the ablation")
+    yield Component("activation", "lif", "neurozoo.nn.spiking:LIFActivation", "leaky integrate-and-fire over T steps")
+    yield Component("activation", "relu", "neurozoo.nn.spiking:ReLUActivation", "no spikes: the control")
+    yield Component(
+        "dataset",
+        "mosei-synthetic",
+        "neurozoo.data.synthetic:MoseiSynthetic",
+        "SYNTHETIC stand-in with CMU-MOSEI's shapes and label frequencies",
+    )
+    yield Component("importer", "mulan", "neurozoo.data.mulan:import_mulan", "Mulan ARFF and XML, such as emotions")
+    yield Component("importer", "mfn", "neurozoo.data.mfn:import_mfn", "MFN npz by split, such as POM")

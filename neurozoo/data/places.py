@@ -1,0 +1,60 @@
+"""Where data sets are: a folder given, or a name under ``NEUROZOO_DATA``.
+
+No torch is needed here, so that data sets can be listed quickly.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from neurozoo.data.manifest import MANIFEST
+from neurozoo.errors import DataError, nearest
+
+__all__ = ["data_home", "installed", "locate"]
+
+
+def data_home() -> Path:
+    """The folder of data sets with a name: ``NEUROZOO_DATA``, by default in the platform's cache folder."""
+    given = os.environ.get("NEUROZOO_DATA")
+    return Path(given).expanduser() if given else platformdirs.user_cache_path("neurozoo") / "data"
+
+
+def installed() -> dict[str, Path]:
+    """The stores under :func:`data_home`, by name."""
+    home = data_home()
+    if not home.is_dir():
+        return {}
+    return {path.name: path for path in sorted(home.iterdir()) if path.name[0] != "." and (path / MANIFEST).is_file()}
+
+
+def locate(name: str | None, root: str | None) -> Path:
+    """The folder of a data set.
+
+    Args:
+        name: What it is called under :func:`data_home`; ignored where ``root`` is given.
+        root: The store itself.
+
+    Raises:
+        DataError: Neither is given, or nothing of that name is installed; says where it was
+            looked for, what is there, and how to install it.
+    """
+    if root is not None:
+        return Path(root).expanduser()
+    there = installed()
+    if name is None:
+        raise DataError(
+            f"no data set is named; set data.root=FOLDER, or data.name to one of: {', '.join(there) or 'none'}"
+        )
+    if name in there:
+        return there[name]
+    guess = nearest(name, there)
+    raise DataError(
+        f"no data set {name!r} is installed in {data_home()} (set NEUROZOO_DATA to look elsewhere); "
+        f"there are: {', '.join(there) or 'none'}"
+        + (f"; did you mean {guess!r}?" if guess else "")
+        + f"; install it with `neurozoo data import FORMAT SOURCE {data_home() / name}`, "
+        "or give a store with data.root=FOLDER"
+    )

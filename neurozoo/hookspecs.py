@@ -1,0 +1,80 @@
+"""What a plugin may add: the whole plugin API on one page.
+
+A plugin is a module (or object) named by an entry point of the group ``neurozoo``.
+It implements :func:`neurozoo_components` and yields one :class:`Component` for each part it
+offers. The parts themselves are named by ``"module:attribute"`` and imported on first use, so
+that listing plugins imports no spiking library and no torch.
+
+Example:
+    In ``pyproject.toml``::
+
+        [project.entry-points.neurozoo]
+        mylib = "neurozoo_mylib"
+
+    In ``neurozoo_mylib/__init__.py``::
+
+        from neurozoo.hookspecs import Component, hookimpl
+
+        @hookimpl
+        def neurozoo_components():
+            yield Component("backend", "mylib", "neurozoo_mylib.neuron:MyNeuron",
+                            summary="LIF of mylib", requires=("mylib",))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import pluggy
+
+__all__ = ["KINDS", "Component", "Kind", "hookimpl", "hookspec", "neurozoo_components"]
+
+Kind = Literal[
+    "backend",
+    "model",
+    "fusion",
+    "label-head",
+    "threshold",
+    "scaling",
+    "activation",
+    "dataset",
+    "importer",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+hookspec = pluggy.HookspecMarker("neurozoo")
+hookimpl = pluggy.HookimplMarker("neurozoo")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A named part that recipes can use.
+
+    Attributes:
+        kind: What it is; it must satisfy the interface of that kind (``neurozoo.interfaces``).
+        name: Its name in recipes, unique within the kind.
+        target: ``"module:attribute"`` of the class, imported on first use. The keyword-only
+            parameters of its ``__init__`` are the ``params`` of a recipe, checked against
+            their annotations.
+        summary: One line for ``neurozoo list``.
+        requires: Import names of the libraries the part needs; where one is missing, the
+            error says so and names ``install``.
+        install: The command that installs what is missing.
+        exact: For a backend: whether every spike equals the oracle's. An inexact one may
+            differ where the membrane is within rounding of the threshold.
+    """
+
+    kind: Kind
+    name: str
+    target: str
+    summary: str
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    exact: bool = True
+
+
+@hookspec
+def neurozoo_components() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Yield the parts this plugin offers."""

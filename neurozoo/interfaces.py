@@ -1,0 +1,365 @@
+"""The words of the zoo: what a neuron, a fusion and a label head are.
+
+Axes, everywhere: T time steps of the simulation, B batch, L sequence positions, D features,
+K labels. The sequence axis is never called time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, get_args
+
+import torch
+from torch import Tensor, nn
+
+from neurozoo.errors import SpikingError
+
+__all__ = [
+    "SURROGATES",
+    "Activation",
+    "Batch",
+    "Features",
+    "Fusion",
+    "Inputs",
+    "LIFSpec",
+    "LabelHead",
+    "Layout",
+    "Neuron",
+    "Parts",
+    "Scaling",
+    "Surrogate",
+    "ThresholdPolicy",
+    "Tokens",
+    "ZooModel",
+    "steps_of",
+]
+
+Surrogate = Literal["atan", "sigmoid", "superspike"]
+SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
+
+
+@dataclass(frozen=True)
+class LIFSpec:
+    """A leaky integrate-and-fire neuron; it fires where membrane ``>=`` threshold.
+
+    Attributes:
+        tau: Membrane time constant, in steps, larger than 1.
+        decay_input: Whether the input current is divided by ``tau`` as well.
+        v_reset: Membrane after a spike and at rest (hard reset), or None for a soft reset,
+            which subtracts the threshold and rests at 0. Dimensionless.
+        detach_reset: Whether the gradient stops at the reset.
+        surrogate: The spike's backward function, see ``neurozoo.functional``.
+        alpha: The surrogate's steepness, dimensionless.
+    """
+
+    tau: float = 2.0
+    decay_input: bool = True
+    v_reset: float | None = 0.0
+    detach_reset: bool = False
+    surrogate: Surrogate = "atan"
+    alpha: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not self.tau > 1.0:
+            raise SpikingError(f"tau is {self.tau}; the membrane time constant must be larger than 1 step")
+        if self.surrogate not in SURROGATES:
+            raise SpikingError(f"no surrogate is called {self.surrogate!r}; there are: {', '.join(SURROGATES)}")
+
+    @property
+    def rest(self) -> float:
+        """The membrane potential without input, dimensionless."""
+        return 0.0 if self.v_reset is None else self.v_reset
+
+
+class Neuron(ABC):
+    """A backend's LIF neuron: a plain object without parameters and without hidden state.
+
+    A backend implements :meth:`step`; it may override :meth:`scan` for speed. The threshold is
+    an argument of the call. In :meth:`scan` it is a float, a 0-d tensor, or a tensor with as
+    many axes as the currents, each of their size or 1: per sample ``[1, B, 1, ...]``, per step
+    ``[T, 1, ...]``, per neuron ``[1, 1, ..., N]``. Any other shape is refused.
+
+    Args:
+        spec: What neuron to be.
+    """
+
+    runs: ClassVar[str] = ""
+    """The functions of its own library that the backend runs, for people to read."""
+
+    def __init__(self, spec: LIFSpec) -> None:
+        self.spec = spec
+
+    def initial_state(self, current: Tensor) -> Tensor:
+        """The membrane at rest, ``[B, ...]``, dtype and device of one step's ``current``."""
+        return torch.full_like(current, self.spec.rest)
+
+    @abstractmethod
+    def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
+        """One time step.
+
+        Args:
+            current: Input ``[B, ...]``, dimensionless.
+            state: Membrane after the last step's reset, ``[B, ...]``.
+            threshold: A float, a 0-d tensor or one that broadcasts against ``current``.
+
+        Returns:
+            Spikes (0 or 1, dtype of ``current``) and the membrane after the reset, both ``[B, ...]``.
+        """
+
+    def scan(
+        self, currents: Tensor, state: Tensor | None = None, threshold: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """All time steps.
+
+        Args:
+            currents: Input ``[T, B, ...]``, T >= 1.
+            state: Membrane to start from, ``[B, ...]``; at rest by default.
+            threshold: See the class.
+
+        Returns:
+            Spikes ``[T, B, ...]`` and the last membrane ``[B, ...]``.
+
+        Raises:
+            SpikingError: The threshold has a shape that is not one of those above.
+        """
+        thresholds = steps_of(threshold, currents)
+        v = self.initial_state(currents[0]) if state is None else state
+        spikes: list[Tensor] = []
+        # unbind: indexing currents[t] would make the backward quadratic in T.
+        for current, level in zip(currents.unbind(0), thresholds, strict=True):
+            s, v = self.step(current, v, level)
+            spikes.append(s)
+        return torch.stack(spikes), v
+
+
+def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | float]:
+    """The threshold of each of the T steps, its shape checked against ``currents`` ``[T, B, ...]``.
+
+    Raises:
+        SpikingError: There is no time step, or the threshold's shape is not allowed.
+    """
+    steps = currents.shape[0] if currents.dim() else 0
+    if currents.dim() < 2 or steps == 0:
+        raise SpikingError(f"currents have the shape {list(currents.shape)}; give [T, B, ...] with T >= 1")
+    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
+        return [threshold] * steps
+    fits = threshold.dim() == currents.dim() and all(
+        size in (1, full) for size, full in zip(threshold.shape, currents.shape, strict=True)
+    )
+    if not fits:
+        raise SpikingError(
+            f"a threshold of shape {list(threshold.shape)} does not fit currents of shape {list(currents.shape)}; "
+            "give a float, a 0-d tensor, or a tensor with as many axes, each of the same size or 1"
+        )
+    # In the currents' dtype: a float32 threshold would otherwise promote bfloat16 currents.
+    slices = threshold.to(currents.dtype).unbind(0)
+    return slices if len(slices) == steps else [slices[0]] * steps
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples as they come from a data set.
+
+    Attributes:
+        features: By modality, ``[B, L, D]`` float; L and D differ between modalities.
+        masks: By modality, ``[B, L]`` bool, True where a position is real and not padding.
+        labels: ``[B, K]`` float of 0 and 1, or None where unknown.
+        index: ``[B]`` int64, each sample's place in its split.
+    """
+
+    features: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    labels: Tensor | None = None
+    index: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            {name: x.to(device, non_blocking=True) for name, x in self.features.items()},
+            {name: x.to(device, non_blocking=True) for name, x in self.masks.items()},
+            None if self.labels is None else self.labels.to(device, non_blocking=True),
+            self.index,
+        )
+
+    def __len__(self) -> int:
+        return next(iter(self.features.values())).shape[0]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A sequence with its mask and positions.
+
+    Attributes:
+        x: ``[B, L, D]``.
+        mask: ``[B, L]`` bool, True where valid; None where every position counts.
+        position: ``[B or 1, L]`` int64, counted from the first valid row.
+    """
+
+    x: Tensor
+    mask: Tensor | None
+    position: Tensor
+
+    def with_x(self, x: Tensor) -> Tokens:
+        """Other features at the same places."""
+        return Tokens(x, self.mask, self.position)
+
+
+@dataclass(frozen=True)
+class Features:
+    """One modality after refinement, as a fusion gets it.
+
+    Attributes:
+        projected: ``p``, the linear projection, ``[B, L, D]``.
+        encoded: ``h``, after its self-attention block.
+        enhanced: ``E``, after the spiking-scaled attention; equals ``encoded`` for a context.
+        spiking: Whether it has a spiking branch; a context has none.
+    """
+
+    projected: Tokens
+    encoded: Tokens
+    enhanced: Tokens
+    spiking: bool
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is given to work on: the data's own sizes, in the recipe's roles.
+
+    Attributes:
+        dims: Features D of each modality in a role.
+        spiking: Names of the modalities with a spiking branch, in order; at least one.
+        context: Name of the one modality without, or None.
+        labels: Number of labels K.
+    """
+
+    dims: Mapping[str, int]
+    spiking: tuple[str, ...]
+    context: str | None
+    labels: int
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """All names, the context first."""
+        return (self.context, *self.spiking) if self.context is not None else self.spiking
+
+
+class Parts(Protocol):
+    """Builds the parts a recipe names, for a model to put together."""
+
+    def __call__(self, slot: str, layout: Layout) -> Any:
+        """The part of that slot, a new one at each call."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the parts of one model have in common; every part is built as ``Part(layout, **params)``.
+
+    Attributes:
+        hidden: Width D of every sequence inside the model.
+        heads: Attention heads; divides ``hidden``.
+        dropout: Probability, dimensionless, in the encoder blocks.
+        spiking: Names of the modalities with a spiking branch, in order.
+        context: Name of the one modality without, or None.
+        labels: Number of labels K.
+        neuron: Makes the chosen backend's neuron.
+    """
+
+    hidden: int
+    heads: int
+    dropout: float
+    spiking: tuple[str, ...]
+    context: str | None
+    labels: int
+    neuron: Callable[[LIFSpec], Neuron]
+
+
+class Fusion(nn.Module, ABC):
+    """Makes one sequence of the refined modalities.
+
+    As for every part, ``__init__`` takes a :class:`Layout`, then keyword-only parameters: these
+    are the ``params`` of a recipe, checked against their annotations.
+    """
+
+    @abstractmethod
+    def forward(self, features: Mapping[str, Features]) -> Tokens:
+        """The fused sequence ``[B, L', D]`` with its mask; padding must not reach valid positions."""
+
+
+class LabelHead(nn.Module, ABC):
+    """Makes one logit a label of a sequence."""
+
+    @abstractmethod
+    def forward(self, sequence: Tokens) -> Tensor:
+        """Logits ``[B, K]``; positions that the mask leaves out must not matter."""
+
+
+class ThresholdPolicy(nn.Module, ABC):
+    """Chooses the firing threshold of the spiking branches, from what the modalities say."""
+
+    @abstractmethod
+    def forward(self, projected: Mapping[str, Tokens]) -> Tensor:
+        """The threshold, 0-d for all samples or ``[B]`` for each, finite, dimensionless.
+
+        Args:
+            projected: The spiking modalities' projections, in the recipe's order.
+
+        Raises:
+            SpikingError: The threshold is not finite.
+        """
+
+    def report(self) -> Mapping[str, Tensor]:
+        """What to log beside the threshold itself, each 0-d, such as a learned exponent."""
+        return {}
+
+
+class Scaling(nn.Module, ABC):
+    """Turns a spiking branch's firing rates into a scaling of the attended sequence."""
+
+    @abstractmethod
+    def forward(self, encoded: Tokens, rates: Tensor) -> Tensor:
+        """The scaled sequence ``u``, ``[B, L, D]``.
+
+        Args:
+            encoded: The sequence ``h`` to scale.
+            rates: Firing rates ``[B, L, D]``, in spikes a step, between 0 and 1.
+        """
+
+
+class Activation(nn.Module, ABC):
+    """What stands after each linear of a spiking branch."""
+
+    @abstractmethod
+    def forward(self, currents: Tensor, threshold: Tensor) -> Tensor:
+        """Output of every time step, ``[T, B, L, N]``.
+
+        Args:
+            currents: Input ``[T, B, L, N]``, dimensionless.
+            threshold: 0-d or ``[B]``, dimensionless.
+        """
+
+
+class ZooModel(nn.Module, ABC):
+    """A whole model, put together from parts, that recipes name.
+
+    ``__init__`` takes ``(inputs, parts, neuron, standardise)``, then keyword-only parameters:
+    the model's ``params`` of a recipe.
+    """
+
+    slots: ClassVar[Mapping[str, str]]
+    """The parts it needs: for each slot the kind of component that fits."""
+    inputs: Inputs
+    """What it was built for."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits ``[B, K]``."""
+
+    @abstractmethod
+    def layer_masks(self, batch: Batch) -> Mapping[str, Tensor | None]:
+        """For each activation and spiking layer by its dotted name, the ``[B, L]`` positions that count."""
+
+    @abstractmethod
+    def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:
+        """Each spiking branch: its linears with the activations they drive, in order."""

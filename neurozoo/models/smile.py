@@ -1,0 +1,161 @@
+"""SMILE: spiking multi-modal interactive label-guided enhancement network (ICME 2024).
+
+Composition only: the parts are in ``neurozoo.nn``, the choices in the recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurozoo.interfaces import (
+    Activation,
+    Batch,
+    Features,
+    Fusion,
+    Inputs,
+    LabelHead,
+    Layout,
+    LIFSpec,
+    Neuron,
+    Parts,
+    Tokens,
+    ZooModel,
+)
+from neurozoo.nn.attention import EncoderBlock
+from neurozoo.nn.neurons import DynamicThresholdLIF
+from neurozoo.nn.sequence import tokens, zero_padding
+from neurozoo.nn.spiking import SpikingBranch
+from neurozoo.nn.standardise import Standardise
+
+__all__ = ["SMILE"]
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SMILE(ZooModel):
+    """Recognises several emotions at once from any set of modalities.
+
+    Spiking modalities are refined by a self-attention block and by a spiking branch, whose
+    firing rates scale what a second block attends to; a context modality is only refined. The
+    fusion makes one sequence of all, the label head one logit a label.
+
+    Args:
+        inputs: The data's sizes and roles.
+        parts: Builds the parts of ``slots`` as the recipe names them.
+        neuron: Makes the backend's neuron.
+        standardise: Whether features are scaled by training statistics first.
+        hidden: Width D of all sequences.
+        heads: Attention heads; divides ``hidden``.
+        spiking_inner: Neurons of a branch's first layer.
+        time_steps: T, for which each position is presented to the branch.
+        dropout: Probability, in the encoder blocks.
+        context_dropout: Probability, on the context's input features.
+        padding: ``masked`` leaves padding out everywhere; ``visible`` lets it take part, as
+            published.
+    """
+
+    slots: ClassVar[Mapping[str, str]] = {
+        "activation": "activation",
+        "threshold": "threshold",
+        "scaling": "scaling",
+        "fusion": "fusion",
+        "head": "label-head",
+    }
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        parts: Parts,
+        neuron: Callable[[LIFSpec], Neuron],
+        standardise: bool,
+        *,
+        hidden: Annotated[int, Field(ge=1)] = 30,
+        heads: Annotated[int, Field(ge=1)] = 5,
+        spiking_inner: Annotated[int, Field(ge=1)] = 128,
+        time_steps: Annotated[int, Field(ge=1)] = 5,
+        dropout: Probability = 0.1,
+        context_dropout: Probability = 0.25,
+        padding: Literal["masked", "visible"] = "masked",
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.masked = padding == "masked"
+        layout = Layout(hidden, heads, dropout, inputs.spiking, inputs.context, inputs.labels, neuron)
+
+        scaled = inputs.modalities if standardise else ()
+        self.standardise = nn.ModuleDict({m: Standardise(inputs.dims[m]) for m in scaled})
+        self.context_dropout = nn.Dropout(context_dropout)
+        self.project = nn.ModuleDict({m: nn.Linear(inputs.dims[m], hidden, bias=False) for m in inputs.modalities})
+        self.refine = nn.ModuleDict(
+            {
+                m: EncoderBlock(hidden, heads, dropout, attention_dropout=dropout if m == inputs.context else 0.0)
+                for m in inputs.modalities
+            }
+        )
+        self.threshold = parts("threshold", layout)
+        self.branches = nn.ModuleDict(
+            {
+                m: SpikingBranch(
+                    hidden, spiking_inner, time_steps, parts("activation", layout), parts("activation", layout)
+                )
+                for m in inputs.spiking
+            }
+        )
+        self.scaling = nn.ModuleDict({m: parts("scaling", layout) for m in inputs.spiking})
+        self.enhance = nn.ModuleDict({m: EncoderBlock(hidden, heads, dropout, 0.0) for m in inputs.spiking})
+        self.fusion: Fusion = parts("fusion", layout)
+        self.head: LabelHead = parts("head", layout)
+
+    @staticmethod
+    def check_params(*, hidden: int = 30, heads: int = 5, **_others: object) -> Iterable[tuple[str, str]]:
+        """Sizes that cannot be built, as (parameter, problem)."""
+        if hidden % heads:
+            yield "heads", f"{heads} heads do not divide hidden = {hidden}; choose a divisor of {hidden}"
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits ``[B, K]`` of a batch; in training mode it updates the running statistics.
+
+        Raises:
+            SpikingError: The threshold is not finite.
+        """
+        projected = {m: self._project(m, batch) for m in self.inputs.modalities}
+        threshold = self.threshold({m: projected[m] for m in self.inputs.spiking})
+        refined: dict[str, Features] = {}
+        for name, p in projected.items():
+            h = self.refine[name](p, p)
+            spiking = name in self.inputs.spiking
+            refined[name] = Features(p, h, self._enhance(name, p, h, threshold) if spiking else h, spiking)
+        logits: Tensor = self.head(self.fusion(refined))
+        return logits
+
+    def layer_masks(self, batch: Batch) -> Mapping[str, Tensor | None]:
+        return {
+            name: batch.masks[name.split(".")[1]] if self.masked else None
+            for name, module in self.named_modules()
+            if isinstance(module, Activation | DynamicThresholdLIF)
+        }
+
+    def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:
+        return {name: branch.stages() for name, branch in self.branches.items() if isinstance(branch, SpikingBranch)}
+
+    def _project(self, name: str, batch: Batch) -> Tokens:
+        x, mask = batch.features[name], batch.masks[name] if self.masked else None
+        if name in self.standardise:
+            x = self.standardise[name](x)
+        x = zero_padding(x, mask)
+        if name == self.inputs.context:
+            x = self.context_dropout(x)
+        return tokens(self.project[name](x), mask)
+
+    def _enhance(self, name: str, p: Tokens, h: Tokens, threshold: Tensor) -> Tokens:
+        rates = zero_padding(self.branches[name](p.x, threshold), p.mask)
+        scaled = h.with_x(self.scaling[name](h, rates))
+        enhanced: Tokens = self.enhance[name](h, scaled)
+        return h.with_x(h.x + enhanced.x)
+
+    def extra_repr(self) -> str:
+        return f"spiking={self.inputs.spiking}, context={self.inputs.context}, masked={self.masked}"

@@ -1,0 +1,1 @@
+"""Modules made of the equations: neurons, thresholds, attention, fusions and label heads."""

@@ -1,0 +1,108 @@
+"""Multi-head attention and the encoder block that SMILE uses throughout."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from neurozoo.interfaces import Tokens
+from neurozoo.nn.sequence import sinusoidal_code
+
+__all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention"]
+
+LAYER_NORM_EPS = 1e-12
+"""Of every layer norm in SMILE, dimensionless (as published)."""
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention with H heads (Vaswani et al. 2017, section 3.2).
+
+    Args:
+        hidden: Features D of queries, keys and values.
+        heads: Heads H; divides ``hidden``.
+        dropout: Probability, on the attention weights.
+    """
+
+    def __init__(self, hidden: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden)
+        self.value = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from ``query`` ``[B, Q, D]`` to ``key`` and ``value`` ``[B, S, D]``.
+
+        Args:
+            query: What asks.
+            key: What is asked.
+            value: What is answered.
+            mask: ``[B, S]`` bool, the keys that count; None for all.
+
+        Returns:
+            ``[B, Q, D]``; 0 for a sample without any valid key.
+        """
+        q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
+        # A plain product: for heads as narrow as SMILE's it is faster than the fused kernels.
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # [B, H, Q, S]
+        if mask is None:
+            weights = torch.softmax(scores, dim=-1)
+        else:
+            keys = mask[:, None, None, :]
+            weights = torch.softmax(scores.masked_fill(~keys, torch.finfo(scores.dtype).min), dim=-1) * keys
+        context = (self.dropout(weights) @ v).transpose(1, 2).flatten(2)  # [B, Q, D]
+        attended: Tensor = self.out(context)
+        return attended if mask is None else attended * mask.any(1)[:, None, None]
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [B, H, L, D/H]
+
+
+class EncoderBlock(nn.Module):
+    """SMILE's encoder block ``Enc(q, k, v)`` with ``k`` and ``v`` the same sequence, post-norm.
+
+    The embedding ``Dropout(LayerNorm(2 x + PE))`` is applied to both sides with shared weights.
+    The factor 2 is the published code's: its position module returns ``x + PE`` and the caller
+    adds ``x`` again.
+
+    Args:
+        hidden: Features D.
+        heads: Attention heads; divides ``hidden``.
+        dropout: Probability, on embeddings and on both sublayers' outputs.
+        attention_dropout: Probability, on the attention weights.
+    """
+
+    def __init__(self, hidden: int, heads: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__()
+        self.embedding_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.attention = MultiHeadAttention(hidden, heads, attention_dropout)
+        self.attention_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.inner = nn.Linear(hidden, 4 * hidden)
+        self.outer = nn.Linear(4 * hidden, hidden)
+        self.output_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query: Tokens, source: Tokens) -> Tokens:
+        """Refine ``query`` ``[B, Q, D]`` by attending to ``source`` ``[B, S, D]``.
+
+        Returns:
+            A sequence at the places of ``query``; rows its mask leaves out hold nothing of use.
+        """
+        asked = self._embed(source)
+        embedded = asked if source is query else self._embed(query)
+        # Queries, keys and values draw their dropout separately, as published.
+        q = self.dropout(embedded)
+        attended = self.attention(q, self.dropout(asked), self.dropout(asked), source.mask)
+        x = self.attention_norm(self.dropout(attended) + q)
+        fed = self.outer(torch.relu(self.inner(x)))
+        return query.with_x(self.output_norm(self.dropout(fed) + x))
+
+    def _embed(self, sequence: Tokens) -> Tensor:
+        x = sequence.x
+        code = sinusoidal_code(sequence.position, x.shape[1], x.shape[2], x.dtype)
+        embedded: Tensor = self.embedding_norm(2 * x + code)
+        return embedded

@@ -1,0 +1,67 @@
+"""Fusions: the refined modalities become one sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from neurozoo.interfaces import Features, Fusion, Layout, Tokens
+from neurozoo.nn.attention import EncoderBlock
+from neurozoo.nn.sequence import concatenate
+
+__all__ = ["ConcatFusion", "InteractiveFusion"]
+
+
+class InteractiveFusion(Fusion):
+    """Modality-interactive exploration (SMILE, section "modality-interactive exploration").
+
+    Each spiking modality attends to the others, ``X_s = Enc(E_s, [E of the others])``; with a
+    context c, it and each X_s attend to one another. The sequence is
+    ``[Enc(p_c, X_s) for s; Enc(X_s, p_c) for s; h_c; h_s for s]``, without a context
+    ``[X_s for s; h_s for s]``. For audio, vision and text this is the published model.
+
+    Args:
+        layout: The model's layout.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.context = layout.context
+
+        def blocks(attention_dropout: float) -> nn.ModuleDict:
+            sizes = layout.hidden, layout.heads, layout.dropout, attention_dropout
+            return nn.ModuleDict({name: EncoderBlock(*sizes) for name in layout.spiking})
+
+        self.mutual = blocks(0.0)
+        # The published code drops attention weights only where text asks or is asked.
+        self.context_asks = blocks(layout.dropout) if layout.context is not None else None
+        self.asks_context = blocks(layout.dropout) if layout.context is not None else None
+
+    def forward(self, features: Mapping[str, Features]) -> Tokens:
+        spiking = {name: each for name, each in features.items() if each.spiking}
+        mixed: dict[str, Tokens] = {}
+        for name, each in spiking.items():
+            others = [other.enhanced for key, other in spiking.items() if key != name] or [each.enhanced]
+            mixed[name] = self.mutual[name](each.enhanced, concatenate(others))
+        own = [each.encoded for each in spiking.values()]
+        if self.context_asks is None or self.asks_context is None or self.context is None:
+            return concatenate([*mixed.values(), *own])
+        context = features[self.context]
+        to_mixed = [self.context_asks[name](context.projected, x) for name, x in mixed.items()]
+        to_context = [self.asks_context[name](x, context.projected) for name, x in mixed.items()]
+        return concatenate([*to_mixed, *to_context, context.encoded, *own])
+
+
+class ConcatFusion(Fusion):
+    """The refined modalities one after another, without interaction.
+
+    Args:
+        layout: The model's layout, not used.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+
+    def forward(self, features: Mapping[str, Features]) -> Tokens:
+        return concatenate([each.enhanced for each in features.values()])

@@ -1,0 +1,98 @@
+"""Label heads: one logit a label, from the fused sequence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurozoo.interfaces import LabelHead, Layout, Tokens
+from neurozoo.nn.attention import LAYER_NORM_EPS, MultiHeadAttention
+
+__all__ = ["LabelDecoderHead", "PooledHead"]
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class LabelDecoderHead(LabelHead):
+    """Label-modality matching: one learned query a label, one decoder layer, one shared linear.
+
+    Self-attention over the labels, cross-attention to the sequence, feed-forward with exact
+    GELU, post-norm (SMILE, section "label-modality matching").
+
+    Args:
+        layout: The model's layout.
+        dropout: Probability, throughout the decoder.
+        inner: Width of the feed-forward.
+        classifier_dropout: Probability, at the last linear.
+        dropout_at: Where that last dropout falls: on the ``features`` before the linear, or, as
+            published, on the ``logits`` after it.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        dropout: Probability = 0.3,
+        inner: Annotated[int, Field(ge=1)] = 256,
+        classifier_dropout: Probability = 0.1,
+        dropout_at: Literal["features", "logits"] = "features",
+    ) -> None:
+        super().__init__()
+        hidden = layout.hidden
+        self.labels = nn.Parameter(torch.randn(layout.labels, hidden))
+        self.label_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.self_attention = MultiHeadAttention(hidden, layout.heads, dropout)
+        self.self_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.cross_attention = MultiHeadAttention(hidden, layout.heads, dropout)
+        self.cross_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.inner = nn.Linear(hidden, inner)
+        self.outer = nn.Linear(inner, hidden)
+        self.output_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.classifier = nn.Linear(hidden, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier_dropout = nn.Dropout(classifier_dropout)
+        self.on_logits = dropout_at == "logits"
+
+    def forward(self, sequence: Tokens) -> Tensor:
+        x = self.decode(sequence)
+        if self.on_logits:
+            logits: Tensor = self.classifier_dropout(self.classifier(x).squeeze(-1))
+        else:
+            logits = self.classifier(self.classifier_dropout(x)).squeeze(-1)
+        return logits
+
+    def decode(self, sequence: Tokens) -> Tensor:
+        """One vector a label, ``[B, K, D]``."""
+        x = self.dropout(self.label_norm(self.labels)).expand(sequence.x.shape[0], -1, -1)  # [B, K, D]
+        x = self.self_norm(self.dropout(self.self_attention(x, x, x, None)) + x)
+        attended = self.cross_attention(x, sequence.x, sequence.x, sequence.mask)
+        x = self.cross_norm(self.dropout(attended) + x)
+        decoded: Tensor = self.output_norm(self.dropout(self.outer(F.gelu(self.inner(x)))) + x)
+        return decoded
+
+
+class PooledHead(LabelHead):
+    """A linear on the mean over valid positions: the plain alternative.
+
+    Args:
+        layout: The model's layout.
+        dropout: Probability, on the pooled features.
+    """
+
+    def __init__(self, layout: Layout, *, dropout: Probability = 0.1) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(layout.hidden, layout.labels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, sequence: Tokens) -> Tensor:
+        if sequence.mask is None:
+            pooled = sequence.x.mean(1)
+        else:
+            mask = sequence.mask[..., None]
+            pooled = (sequence.x * mask).sum(1) / mask.sum(1).clamp(min=1)
+        logits: Tensor = self.classifier(self.dropout(pooled))
+        return logits

@@ -1,0 +1,88 @@
+"""The built-in backend and the dynamic-threshold LIF layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from neurozoo.functional import lif_charge, lif_reset, spike
+from neurozoo.interfaces import LIFSpec, Neuron
+
+__all__ = ["DynamicThresholdLIF", "TorchNeuron", "record_spikes", "spiking_layers"]
+
+
+class TorchNeuron(Neuron):
+    """LIF in plain torch: the oracle that other backends are compared with."""
+
+    runs = "neurozoo.functional: lif_charge, spike, lif_reset"
+
+    def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
+        spec = self.spec
+        h = lif_charge(state, current, spec.tau, spec.decay_input, spec.rest)
+        s = spike(h - threshold, spec.surrogate, spec.alpha)
+        return s, lif_reset(h, s.detach() if spec.detach_reset else s, threshold, spec.v_reset)
+
+
+class DynamicThresholdLIF(nn.Module):
+    """A LIF layer whose threshold is an argument of the call, on any backend.
+
+    It has no parameters and keeps no state: what it needs comes in, what it makes goes out.
+
+    Args:
+        neuron: The backend's neuron, with its :class:`~neurozoo.interfaces.LIFSpec`.
+
+    Example:
+        >>> layer = DynamicThresholdLIF(TorchNeuron(LIFSpec(tau=2.0)))
+        >>> spikes = layer(torch.ones(5, 8, 60, 128), threshold=0.5)
+    """
+
+    def __init__(self, neuron: Neuron) -> None:
+        super().__init__()
+        self.neuron = neuron
+
+    @property
+    def spec(self) -> LIFSpec:
+        """What neuron it is."""
+        return self.neuron.spec
+
+    def forward(self, currents: Tensor, threshold: Tensor | float = 1.0) -> Tensor:
+        """Spikes ``[T, B, ...]`` of currents ``[T, B, ...]``, from rest.
+
+        Raises:
+            SpikingError: The threshold's shape does not fit, see :class:`~neurozoo.interfaces.Neuron`.
+        """
+        spikes, _ = self.neuron.scan(currents, None, threshold)
+        return spikes
+
+    def extra_repr(self) -> str:
+        return f"{type(self.neuron).__name__}, {self.spec}"
+
+
+def spiking_layers(module: nn.Module) -> dict[str, DynamicThresholdLIF]:
+    """The spiking layers of a module by their dotted names, in order of definition."""
+    return {name: layer for name, layer in module.named_modules() if isinstance(layer, DynamicThresholdLIF)}
+
+
+@contextmanager
+def record_spikes(module: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Collect what each spiking layer puts out, ``[T, B, L, N]``, at every forward inside the block.
+
+    The graph is kept, so that a penalty on the rates can be differentiated. A later forward
+    replaces an earlier one's spikes.
+    """
+    spikes: dict[str, Tensor] = {}
+
+    def keep(name: str):  # type: ignore[no-untyped-def]
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            spikes[name] = output
+
+        return hook
+
+    handles = [layer.register_forward_hook(keep(name)) for name, layer in spiking_layers(module).items()]
+    try:
+        yield spikes
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,49 @@
+"""A running mean over training samples, the same on every process."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, distributed, nn
+
+__all__ = ["RunningMean"]
+
+
+class RunningMean(nn.Module):
+    """Bias-corrected exponential mean over training batches, kept in the checkpoint.
+
+    The first batch sets it; later ones move it by ``momentum``. Sums and counts are added up
+    over all processes first, so that every rank holds the same value.
+
+    Args:
+        shape: Shape of the value; ``()`` for a scalar.
+        momentum: Weight of the newest batch, dimensionless, in (0, 1].
+        initial: The value before any batch.
+    """
+
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self, shape: tuple[int, ...] = (), momentum: float = 0.05, initial: float = 0.0) -> None:
+        super().__init__()
+        self.momentum, self.initial = momentum, initial
+        self.register_buffer("total", torch.zeros(shape))
+        self.register_buffer("weight", torch.zeros(()))
+
+    @property
+    def value(self) -> Tensor:
+        """The mean, of the given shape."""
+        mean = self.total / self.weight.clamp(min=torch.finfo(self.weight.dtype).tiny)
+        return torch.where(self.weight > 0, mean, torch.full_like(mean, self.initial))
+
+    @torch.no_grad()
+    def update(self, total: Tensor, count: Tensor) -> None:
+        """Take in a batch by its sum (of the value's shape) and its number of samples (0-d)."""
+        if distributed.is_available() and distributed.is_initialized():
+            packed = torch.cat([total.reshape(-1), count.reshape(1).to(total.dtype)])
+            distributed.all_reduce(packed)
+            total, count = packed[:-1].reshape(total.shape), packed[-1]
+        # A batch without any sample leaves the mean as it is, without asking the host.
+        step = self.momentum * (count > 0).to(self.weight.dtype)
+        mean = (total / count.clamp(min=1)).to(self.total.dtype)
+        self.total.mul_(1 - step).add_(step * mean)
+        self.weight.mul_(1 - step).add_(step)

@@ -1,0 +1,99 @@
+"""Sequences with padding: positions, valid rows, and reading one sequence at another's times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from neurozoo.interfaces import Tokens
+
+__all__ = ["at_relative_times", "concatenate", "sinusoidal_code", "tokens", "zero_padding"]
+
+
+def tokens(x: Tensor, mask: Tensor | None) -> Tokens:
+    """A sequence whose positions count from its first valid row, so that padding shifts nothing.
+
+    Args:
+        x: ``[B, L, D]``.
+        mask: ``[B, L]`` bool, or None where every row counts.
+    """
+    if mask is None:
+        return Tokens(x, None, torch.arange(x.shape[1], device=x.device)[None])
+    return Tokens(x, mask, (mask.long().cumsum(1) - 1).clamp(min=0))
+
+
+def concatenate(parts: Sequence[Tokens]) -> Tokens:
+    """Sequences one after another along L, each keeping its own positions."""
+    if len(parts) == 1:
+        return parts[0]
+    batch = parts[0].x.shape[0]
+    masks = [part.mask for part in parts if part.mask is not None]
+    return Tokens(
+        torch.cat([part.x for part in parts], dim=1),
+        torch.cat(masks, dim=1) if len(masks) == len(parts) else None,
+        torch.cat([part.position.expand(batch, -1) for part in parts], dim=1),
+    )
+
+
+def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
+    """``x`` ``[B, L, D]`` with zeros at the rows that ``mask`` ``[B, L]`` leaves out."""
+    return x if mask is None else x * mask[..., None]
+
+
+def sinusoidal_code(position: Tensor, length: int, width: int, dtype: torch.dtype) -> Tensor:
+    """The sinusoidal position code (Vaswani et al. 2017, section 3.5), base 10,000.
+
+    Args:
+        position: Any shape, int64, below ``length``.
+        length: Largest number of positions.
+        width: Features D of the code.
+        dtype: Of the result.
+
+    Returns:
+        ``[*position.shape, D]``, sine on even and cosine on odd features.
+    """
+    return _code_table(length, width, dtype, position.device)[position]
+
+
+@lru_cache(maxsize=32)
+def _code_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():
+        rate = torch.exp(torch.arange(0, width, 2, device=device) * (-torch.tensor(10000.0).log().item() / width))
+        angle = torch.arange(length, device=device)[:, None] * rate
+        table = torch.zeros(length, width, device=device)
+        table[:, 0::2] = angle.sin()
+        table[:, 1::2] = angle.cos()[:, : width // 2]
+        return table.to(dtype)
+
+
+def at_relative_times(source: Tensor, source_mask: Tensor | None, mask: Tensor | None, length: int) -> Tensor:
+    """Read a sequence at another one's relative times, nearest valid row.
+
+    The other's valid row i of n is at the time (i + 1/2) / n; with as many valid rows on both
+    sides this pairs them one by one, wherever their padding is.
+
+    Args:
+        source: ``[..., B, L', D]``, what is read.
+        source_mask: ``[B, L']`` bool or None.
+        mask: ``[B, L]`` bool or None, the rows of the other sequence.
+        length: L.
+
+    Returns:
+        ``[..., B, L, D]``; undefined at rows that ``mask`` leaves out, and where ``source`` has
+        no valid row.
+    """
+    batch, rows, device = source.shape[-3], source.shape[-2], source.device
+    if source_mask is None and mask is None and rows == length:
+        return source
+    here = torch.ones(batch, length, dtype=torch.bool, device=device) if mask is None else mask
+    there = torch.ones(batch, rows, dtype=torch.bool, device=device) if source_mask is None else source_mask
+    n_here, n_there = here.sum(1, keepdim=True).clamp(min=1), there.sum(1, keepdim=True).clamp(min=1)
+    rank = (here.long().cumsum(1) - 1).clamp(min=0)
+    # floor((rank + 1/2) / n_here * n_there), in whole numbers so that it is exact.
+    nearest = torch.minimum((2 * rank + 1) * n_there // (2 * n_here), n_there - 1)
+    valid_first = torch.argsort(~there, dim=1, stable=True)
+    row = torch.gather(valid_first, 1, nearest)
+    return torch.gather(source, -2, row[..., None].expand(*source.shape[:-2], length, source.shape[-1]))

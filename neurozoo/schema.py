@@ -1,0 +1,268 @@
+"""What a recipe may say: its sections as frozen, strict models.
+
+Nothing here knows YAML, files or torch. ``neurozoo.recipe`` reads the text, names the line of
+every problem, and adds the components' own parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "ComponentRef",
+    "DataSection",
+    "Decision",
+    "EvaluationSection",
+    "Initialisation",
+    "ModelSection",
+    "Optimizer",
+    "RatePenalty",
+    "Scheduler",
+    "Section",
+    "Shape",
+    "TrainingSection",
+    "ValidDraw",
+]
+
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A mapping of a recipe: unknown keys and wrong types are refused, nothing is converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Combinations that no key can refuse by itself, as (key, what is wrong and what to do)."""
+        return iter(())
+
+
+class ComponentRef(Section):
+    """A registered part and its parameters; in YAML a bare name stands for ``{name: NAME}``.
+
+    Attributes:
+        name: Its name in the registry.
+        params: Keyword-only parameters of the component's class.
+    """
+
+    name: Name
+    params: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class ValidDraw(Section):
+    """How a valid split is drawn from train where the data has none.
+
+    Attributes:
+        fraction: Share of the training samples that is held out, between 0 and 1.
+        seed: Fixes which; apart from the recipe's seed, so that runs share their split.
+    """
+
+    fraction: Fraction
+    seed: Seed = 0
+
+
+class Shape(Section):
+    """The shape a recipe expects of one modality.
+
+    Attributes:
+        dim: Features D of a position.
+        length: Positions L.
+    """
+
+    dim: Count
+    length: Count
+
+
+class DataSection(Section):
+    """What to learn from.
+
+    Attributes:
+        name: A store installed under ``NEUROZOO_DATA``, or a registered data set.
+        root: The folder of a store; wins over ``name``.
+        instead: A registered data set that is used where ``name`` is not installed.
+        context: The one modality without a spiking branch.
+        spiking: The modalities with a spiking branch, in order.
+        join: Modalities of the data that are joined along the sequence, by the name they get.
+        standardise: Whether features are scaled by the training split's mean and deviation.
+        valid: Where the data has no valid split: how to draw one from train.
+        expect: Shapes by modality; dimensions are checked against the data, lengths are those
+            of a dry run without data.
+        labels: The label names the data must have, in order.
+    """
+
+    name: Name | None = None
+    root: Name | None = None
+    instead: ComponentRef | None = None
+    context: Name | None = None
+    spiking: Names
+    join: Mapping[Name, Names] = Field(default_factory=dict)
+    standardise: bool = False
+    valid: ValidDraw | None = None
+    expect: Mapping[Name, Shape] | None = None
+    labels: Names | None = None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Every modality that the model reads: the context first, then the spiking ones."""
+        return (() if self.context is None else (self.context,)) + self.spiking
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.name is None and self.root is None:
+            yield "name", "no data is named; give the name of an installed data set, or `root` with a store's folder"
+        if self.name is not None and ("/" in self.name or "\\" in self.name):
+            yield "name", f"{self.name!r} is a path; give a name here, or the folder as `root`"
+        if self.context in self.spiking:
+            yield "context", f"{self.context!r} is among the spiking modalities too; name it in one of the two"
+        for key, names in (("spiking", self.spiking), ("labels", self.labels or ())):
+            for twice in sorted({name for name in names if names.count(name) > 1}):
+                yield key, f"{twice!r} is named {names.count(twice)} times; name it once"
+        missing = [] if self.expect is None else [name for name in self.modalities if name not in self.expect]
+        if missing:
+            there = ", ".join(self.expect or ()) or "none"
+            yield "expect", f"no shape for {', '.join(missing)}; there is: {there}; add it, or leave `expect` out"
+
+
+class ModelSection(Section):
+    """The model and its parts.
+
+    Attributes:
+        name: A registered model.
+        params: Its own parameters.
+        parts: A component for each slot that the model's class names.
+    """
+
+    name: Name
+    params: Mapping[str, Any] = Field(default_factory=dict)
+    parts: Mapping[str, ComponentRef] = Field(default_factory=dict)
+
+
+class Optimizer(Section):
+    """The optimiser.
+
+    Attributes:
+        name: ``adam``, ``adamw`` or ``sgd``.
+        lr: Learning rate.
+        weight_decay: Factor of the weight decay.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
+
+
+class Scheduler(Section):
+    """What the learning rate does.
+
+    Attributes:
+        name: ``plateau`` (falls when the validation loss stays) or ``none``.
+        factor: What it is multiplied with.
+        patience: Epochs without a better validation loss before it falls.
+    """
+
+    name: Literal["plateau", "none"] = "none"
+    factor: Fraction = 0.1
+    patience: Annotated[int, Field(ge=0)] = 20
+
+
+class Initialisation(Section):
+    """How the spiking branches' weights start.
+
+    Attributes:
+        name: ``default`` (the framework's) or ``fluctuation-driven`` (scaled and shifted on
+            training batches; Rossbroich, Gygax and Zenke 2022).
+        firing_rate: What fluctuation-driven initialisation aims at, in spikes a step.
+        batches: Training batches it looks at.
+    """
+
+    name: Literal["default", "fluctuation-driven"] = "default"
+    firing_rate: Fraction = 0.2
+    batches: Count = 4
+
+
+class RatePenalty(Section):
+    """``weight * sum over neurons of relu(low - r)^2 + relu(r - high)^2``, r the firing rate.
+
+    Attributes:
+        weight: Its factor in the loss; 0 turns it off.
+        low: Rate below which a neuron is penalised, in spikes a step.
+        high: Rate above which it is.
+    """
+
+    weight: NotNegative = 0.0
+    low: Share = 0.02
+    high: Share = 0.5
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.low > self.high:
+            yield "low", f"{self.low:g} is above high = {self.high:g}; choose a smaller one"
+
+
+class TrainingSection(Section):
+    """How the weights are found.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Samples a step.
+        optimizer: See :class:`Optimizer`.
+        scheduler: See :class:`Scheduler`.
+        gradient_clip: Largest norm of the gradient; None for no limit.
+        label_smoothing: ``s`` of the targets ``|y - s|``.
+        best: The valid metric whose best epoch's weights are kept.
+        early_stopping: Stop after so many epochs without a better one; None for never.
+        initialisation: See :class:`Initialisation`.
+        rate_penalty: See :class:`RatePenalty`.
+        device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
+        threads: Threads of the CPU; None leaves it to torch.
+    """
+
+    epochs: Count = 50
+    batch_size: Count = 256
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    scheduler: Scheduler = Field(default_factory=Scheduler)
+    gradient_clip: Positive | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    best: Literal["loss", "map", "micro_f1", "macro_f1", "accuracy"] = "loss"
+    early_stopping: Count | None = None
+    initialisation: Initialisation = Field(default_factory=Initialisation)
+    rate_penalty: RatePenalty = Field(default_factory=RatePenalty)
+    device: Name = "auto"
+    threads: Count | None = None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            yield "device", f"found {self.device!r}; give auto, cpu, mps, cuda, or cuda:N for one of several"
+
+
+class Decision(Section):
+    """When a label is predicted: where its probability exceeds a threshold.
+
+    Attributes:
+        rule: ``fixed``, ``valid`` (one threshold chosen on valid) or ``valid-per-label``.
+        threshold: The fixed one, a probability.
+    """
+
+    rule: Literal["fixed", "valid", "valid-per-label"] = "fixed"
+    threshold: Share = 0.35
+
+
+class EvaluationSection(Section):
+    """How the model is measured.
+
+    Attributes:
+        batch_size: Samples a step; in a sound model it changes no prediction.
+        decision: See :class:`Decision`.
+    """
+
+    batch_size: Count = 256
+    decision: Decision = Field(default_factory=Decision)

@@ -1,0 +1,32 @@
+"""The recipes that come with neurozoo, known by name wherever it is installed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = ["shipped_path", "shipped_recipes"]
+
+_HERE = Path(__file__).resolve().parent
+_DESCRIPTION = re.compile(r"^description:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
+
+
+def shipped_path(name: str) -> Path | None:
+    """The file of a shipped recipe, by its name with or without ``.yaml``; None where there is none."""
+    return _files().get(name.removesuffix(".yaml"))
+
+
+def shipped_recipes() -> dict[str, str]:
+    """What each shipped recipe is, by name: its ``description``, read without parsing the file."""
+    return {name: _description(path.read_text(encoding="utf-8")) for name, path in _files().items()}
+
+
+def _files() -> dict[str, Path]:
+    # In a wheel they lie inside the package, in a clone beside it.
+    inside, beside = _HERE / "recipes", _HERE.parent / "recipes"
+    return {path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.yaml"))}
+
+
+def _description(text: str) -> str:
+    found = _DESCRIPTION.search(text)
+    return found[1].strip("'\"") if found else ""

@@ -1,0 +1,91 @@
+"""Checkpoints: safetensors, written whole or not at all, refused where they do not fit."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from neurozoo.errors import CheckpointError, RunError
+
+__all__ = ["SCHEMA", "load_checkpoint", "read_tensors", "write_tensors"]
+
+SCHEMA = 1
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata to ``path``; a reader sees the old file or the new one.
+
+    Raises:
+        RunError: The folder cannot be written to, or the disk is full; the old file stands.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    header = {"schema": str(SCHEMA), **{key: json.dumps(value) for key, value in metadata.items()}}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A copy each, so that parameters which share storage can be saved.
+        save_file({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, partial, header)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: could not be written: {error}; what stood there is untouched") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and metadata of a file that :func:`write_tensors` wrote.
+
+    Raises:
+        CheckpointError: There is no file, it is damaged, or its schema is not known.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint; train first, or name another run")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({error}); take another checkpoint") from error
+    if header.get("schema") != str(SCHEMA):
+        raise CheckpointError(
+            f"{path}: its schema is {header.get('schema')!r} and this version reads {SCHEMA}; "
+            "use the neurozoo version that wrote it"
+        )
+    try:
+        return tensors, {key: json.loads(value) for key, value in header.items()}
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: its metadata is not JSON ({error}); take another checkpoint") from error
+
+
+def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
+    """Load weights and running statistics into ``module``; returns the metadata.
+
+    Raises:
+        CheckpointError: As :func:`read_tensors`, or the checkpoint is of another model; nothing
+            is loaded then.
+    """
+    tensors, metadata = read_tensors(path)
+    own = module.state_dict()
+    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{name} is {list(tensors[name].shape)} there and {list(own[name].shape)} here"
+        for name in sorted(own.keys() & tensors.keys())
+        if own[name].shape != tensors[name].shape
+    ]
+    if missing or unknown or shapes:
+        found = [f"{len(missing)} missing, such as {missing[0]}"] if missing else []
+        found += [f"{len(unknown)} unknown, such as {unknown[0]}"] if unknown else []
+        found += [f"{len(shapes)} of another shape, such as {shapes[0]}"] if shapes else []
+        raise CheckpointError(
+            f"{path}: a checkpoint of another model ({'; '.join(found)}); use the recipe that it was trained with"
+        )
+    module.load_state_dict(tensors)
+    return metadata

@@ -1,0 +1,138 @@
+"""Measuring a trained model: metrics, health and lesion effects of each split."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurozoo.assemble import open_data
+from neurozoo.data.view import DataView
+from neurozoo.errors import DataError
+from neurozoo.interfaces import ZooModel
+from neurozoo.recipe import Recipe
+from neurozoo.training.checkpoint import load_checkpoint, write_tensors
+from neurozoo.training.decision import choose_threshold
+from neurozoo.training.device import choose_device
+from neurozoo.training.health import LayerHealth, frozen_statistics, lesion_effects
+from neurozoo.training.loading import load
+from neurozoo.training.loop import Predictions, predict_split
+from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
+from neurozoo.training.run import Run
+
+__all__ = ["Evaluation", "evaluate_model", "evaluate_run"]
+
+
+@dataclass
+class Evaluation:
+    """What was measured, by split.
+
+    Attributes:
+        metrics: See ``neurozoo.training.metrics.DEFINITIONS``, and the loss in nats.
+        health: Each spiking layer.
+        lesion: By kind (``permuted``, ``silent``), then by split.
+        threshold: The firing threshold on valid.
+        decision_threshold: The probability above which a label is predicted, or one a label.
+        predictions: What the model said.
+        ids: The samples' names.
+    """
+
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    health: dict[str, dict[str, LayerHealth]] = field(default_factory=dict)
+    lesion: dict[str, dict[str, float]] = field(default_factory=dict)
+    threshold: dict[str, float] = field(default_factory=dict)
+    decision_threshold: float | list[float] = 0.5
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def write_predictions(self, folder: Path) -> None:
+        """Write ``SPLIT.safetensors`` with probabilities and labels ``[N, K]``, and the ids."""
+        for split, made in self.predictions.items():
+            tensors = {"probabilities": made.probabilities, "labels": made.labels}
+            write_tensors(folder / f"{split}.safetensors", tensors, {"split": split, "ids": self.ids[split]})
+
+
+def evaluate_model(
+    checkpoint: Path,
+    model: ZooModel,
+    view: DataView,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    splits: tuple[str, ...] = ("valid", "test"),
+) -> Evaluation:
+    """Load a checkpoint's weights and measure them.
+
+    The decision threshold is chosen on ``valid`` alone. Each split starts from the statistics
+    of the checkpoint, so that a measurement can be repeated.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged or of another model.
+    """
+    load_checkpoint(checkpoint, model)
+    model.to(device).eval()
+    result = Evaluation()
+    decision, size = recipe.evaluation.decision, recipe.evaluation.batch_size
+    for split in dict.fromkeys(("valid", *splits)):
+        if not view.description.splits.get(split):
+            continue
+        with frozen_statistics(model):
+            made = predict_split(
+                model, view.batches(split, size), device=device, smoothing=recipe.training.label_smoothing
+            )
+        labels, probabilities = made.labels.numpy(), made.probabilities.numpy()
+        if split == "valid":
+            result.decision_threshold = choose_threshold(decision.rule, decision.threshold, labels, probabilities)
+            result.threshold = made.threshold
+        if split not in splits:
+            continue
+        cut = np.asarray(result.decision_threshold)
+        result.metrics[split] = {"loss": made.loss, **multilabel_metrics(labels, probabilities, cut)}
+        result.health[split] = made.layers
+        for kind, effect in lesion_effects(model, [b.to(device) for b in view.batches(split, size)]).items():
+            result.lesion.setdefault(kind, {})[split] = effect
+        result.predictions[split], result.ids[split] = made, view.split(split).ids
+    return result
+
+
+def evaluate_run(
+    run: Path, *, split: str = "test", backend: str | None = None, data_root: str | None = None
+) -> dict[str, Any]:
+    """Measure a finished run's best weights again, on any backend.
+
+    Args:
+        run: The run folder.
+        split: Which samples; ``test`` or ``valid`` (``train`` too).
+        backend: Another backend than the run's own.
+        data_root: A store, where it is not where the recipe says.
+
+    Raises:
+        UserError: The run, its data or its checkpoint cannot be used.
+    """
+    loaded = load(run, backend=backend)
+    recipe = loaded.recipe
+    if data_root is not None:
+        data = recipe.data.model_copy(update={"root": data_root})
+        recipe = recipe.model_copy(update={"data": data})
+    view = open_data(recipe)
+    if not view.description.splits.get(split):
+        has = ", ".join(view.description.splits)
+        raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
+    trained_on = Run(run).read_json("data.json")["checksum"]
+    device = choose_device(recipe.training.device)
+    measured = evaluate_model(Run(run).best, loaded.module, view, recipe, device=device, splits=(split,))
+    return {
+        "run": str(run),
+        "split": split,
+        "backend": recipe.backend,
+        "synthetic": view.description.synthetic,
+        "same_data_as_trained": view.description.checksum == trained_on,
+        "metrics": measured.metrics,
+        "metric_definitions": DEFINITIONS,
+        "decision_threshold": measured.decision_threshold,
+        "health": {split: {name: asdict(layer) for name, layer in measured.health[split].items()}},
+        "lesion": measured.lesion,
+    }

@@ -1,0 +1,269 @@
+"""The main job: from a recipe to a run folder."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neurozoo.assemble import assemble, inputs_of, open_data, parameters_by_component, shapes_of
+from neurozoo.data.synthetic import made_up
+from neurozoo.data.view import DataView, training_statistics
+from neurozoo.errors import DataError
+from neurozoo.interfaces import ZooModel
+from neurozoo.recipe import Recipe
+from neurozoo.training.checkpoint import write_tensors
+from neurozoo.training.device import choose_device
+from neurozoo.training.evaluate import Evaluation, evaluate_model
+from neurozoo.training.health import health_warnings
+from neurozoo.training.initialisation import initialise_fluctuation_driven
+from neurozoo.training.loop import predict_split, train_epoch, train_step
+from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
+from neurozoo.training.reporter import Reporter
+from neurozoo.training.run import Run, environment
+
+__all__ = ["dry_run", "train"]
+
+SYNTHETIC_NOTICE = "SYNTHETIC data: these numbers say nothing about real data and compare with no paper"
+
+
+def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Train a recipe's model and measure it.
+
+    Args:
+        recipe: A checked recipe.
+        out: The run folder to make; by default a new one under ``runs/``.
+        reporter: Hears of the progress.
+
+    Returns:
+        What the run's ``summary.json`` holds.
+
+    Raises:
+        UserError: The data, the recipe or the run folder cannot be used.
+        NeurozooError: Training failed, for instance by a loss that is not finite. The run
+            folder keeps the last whole epoch.
+    """
+    reporter = reporter or Reporter()
+    view = open_data(recipe)
+    _check_splits(view)
+    run = Run.create(out or default_folder(recipe), recipe)
+    with _own_random_numbers(recipe):
+        return _train(recipe, view, run, reporter)
+
+
+def dry_run(recipe: Recipe, *, reporter: Reporter | None = None) -> dict[str, Any]:
+    """One training step on made-up data of the right shape; writes nothing.
+
+    Raises:
+        UserError: As :func:`train`, where neither the data nor the recipe give the shapes.
+    """
+    modalities, labels, from_data = shapes_of(recipe)
+    with _own_random_numbers(recipe):
+        device = choose_device(recipe.training.device)
+        dims = {name: modality.dim for name, modality in modalities.items()}
+        model = assemble(recipe, inputs_of(recipe, dims, len(labels))).to(device)
+        batch = made_up(modalities, labels, min(recipe.training.batch_size, 8), recipe.seed).to(device)
+        values = train_step(model, batch, _optimizer(recipe, model), recipe)
+    return {
+        "dry_run": True,
+        "synthetic": True,
+        "shapes_from": "data" if from_data else "recipe",
+        "backend": recipe.backend,
+        "parameters": sum(parameters_by_component(model).values()),
+        **{name: float(value) for name, value in values.items()},
+    }
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """A new folder under ``runs/``, named after the recipe and the time (UTC)."""
+    return Path("runs") / f"{recipe.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict[str, Any]:
+    started = time.monotonic()
+    training = recipe.training
+    device = choose_device(training.device)
+    data = _data_record(view)
+    run.write_json("data.json", data)
+
+    dims = {name: modality.dim for name, modality in view.modalities.items()}
+    model = assemble(recipe, inputs_of(recipe, dims, len(view.labels))).to(device)
+    parameters = parameters_by_component(model)
+    header = {
+        "run": str(run.folder),
+        "recipe": recipe.name,
+        "model": recipe.model.name,
+        "backend": recipe.backend,
+        "seed": recipe.seed,
+        "synthetic": view.description.synthetic,
+        "parameters": sum(parameters.values()),
+        "parameters_by_component": parameters,
+        "data": data,
+    }
+    reporter.started({**header, "epochs": training.epochs, "device": str(device)})
+    warnings = [SYNTHETIC_NOTICE] if view.description.synthetic else []
+    for notice in warnings:
+        reporter.warning(notice)
+
+    if recipe.data.standardise:
+        for name, statistics in training_statistics(view).items():
+            model.get_submodule(f"standardise.{name}").fit(*statistics)  # type: ignore[operator]
+    generator = torch.Generator().manual_seed(recipe.seed)
+    if training.initialisation.name == "fluctuation-driven":
+        _initialise(model, view, recipe, device)
+
+    optimizer = _optimizer(recipe, model)
+    scheduler = _scheduler(recipe, optimizer)
+    best, best_epoch = -math.inf, 0
+    epoch = 0
+    for epoch in range(1, training.epochs + 1):
+        begun = time.monotonic()
+        steps = train_epoch(
+            model, view, optimizer, recipe, epoch=epoch, device=device, generator=generator, reporter=reporter
+        )
+        valid = predict_split(
+            model,
+            view.batches("valid", recipe.evaluation.batch_size),
+            device=device,
+            smoothing=training.label_smoothing,
+        )
+        metrics = multilabel_metrics(
+            valid.labels.numpy(), valid.probabilities.numpy(), recipe.evaluation.decision.threshold
+        )
+        record = {
+            "epoch": epoch,
+            "train": steps,
+            "valid": {"loss": valid.loss, **metrics},
+            "health": {name: asdict(layer) for name, layer in valid.layers.items()},
+            "threshold": valid.threshold,
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            "seconds": time.monotonic() - begun,
+            "synthetic": view.description.synthetic,
+        }
+        if scheduler is not None:
+            scheduler.step(valid.loss)
+        score = -valid.loss if training.best == "loss" else metrics[training.best]
+        metadata = {**_checkpoint_metadata(recipe, view), "epoch": epoch}
+        if score > best:
+            best, best_epoch = score, epoch
+            write_tensors(run.best, model.state_dict(), metadata)
+        write_tensors(run.last, model.state_dict(), metadata)
+        run.append(record)
+        reporter.epoch(record)
+        if training.early_stopping is not None and epoch - best_epoch >= training.early_stopping:
+            break
+
+    evaluation = evaluate_model(run.best, model, view, recipe, device=device)
+    evaluation.write_predictions(run.folder / "predictions")
+    warnings += health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
+    for warning in warnings[1 if view.description.synthetic else 0 :]:
+        reporter.warning(warning)
+    summary = {
+        "schema": 1,
+        "status": "finished",
+        **header,
+        **_evaluated(evaluation),
+        "metric_definitions": DEFINITIONS,
+        "warnings": warnings,
+        "epochs": epoch,
+        "best_epoch": best_epoch,
+        "recipe_digest": recipe.digest,
+        "environment": environment(),
+        "duration_seconds": time.monotonic() - started,
+    }
+    run.write_json("summary.json", summary)
+    reporter.finished(summary)
+    return summary
+
+
+def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "metrics": evaluation.metrics,
+        "decision_threshold": evaluation.decision_threshold,
+        "health": {
+            split: {name: asdict(layer) for name, layer in layers.items()}
+            for split, layers in evaluation.health.items()
+        },
+        "threshold": evaluation.threshold,
+        "lesion": evaluation.lesion,
+    }
+
+
+def _check_splits(view: DataView) -> None:
+    for split in ("train", "valid"):
+        if not view.description.splits.get(split):
+            has = ", ".join(f"{name} ({size})" for name, size in view.description.splits.items())
+            remedy = "; set data.valid={fraction: 0.2, seed: 0} to draw one from train" if split == "valid" else ""
+            raise DataError(f"the data has no samples in its split {split!r}; it has: {has}{remedy}")
+
+
+def _data_record(view: DataView) -> dict[str, Any]:
+    description = view.description
+    return {
+        "modalities": {m: {"dim": each.dim, "length": each.length} for m, each in description.modalities.items()},
+        "labels": list(description.labels),
+        "splits": description.splits,
+        "origin": description.origin,
+        "synthetic": description.synthetic,
+        "checksum": description.checksum,
+    }
+
+
+def _checkpoint_metadata(recipe: Recipe, view: DataView) -> dict[str, Any]:
+    return {
+        "model": recipe.model.name,
+        "recipe": recipe.name,
+        "recipe_digest": recipe.digest,
+        "labels": list(view.labels),
+        "dims": {name: modality.dim for name, modality in view.modalities.items()},
+        "data_checksum": view.description.checksum,
+        "synthetic": view.description.synthetic,
+    }
+
+
+def _initialise(model: ZooModel, view: DataView, recipe: Recipe, device: torch.device) -> None:
+    generator = torch.Generator().manual_seed(recipe.seed)
+    batches = []
+    for batch in view.batches("train", recipe.training.batch_size, generator):
+        batches.append(batch.to(device))
+        if len(batches) == recipe.training.initialisation.batches:
+            break
+    initialise_fluctuation_driven(model, batches, recipe.training.initialisation.firing_rate)
+
+
+def _optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
+    chosen = recipe.training.optimizer
+    kinds: Mapping[str, type[torch.optim.Optimizer]] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "sgd": torch.optim.SGD,
+    }
+    return kinds[chosen.name](model.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)  # type: ignore[call-arg]
+
+
+def _scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.ReduceLROnPlateau | None:
+    chosen = recipe.training.scheduler
+    if chosen.name == "none":
+        return None
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=chosen.factor, patience=chosen.patience)
+
+
+@contextmanager
+def _own_random_numbers(recipe: Recipe) -> Iterator[None]:
+    """Seed torch for a run, and give the caller's random state and thread count back."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        if recipe.training.threads is not None:
+            torch.set_num_threads(recipe.training.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,129 @@
+"""The inner loops: one epoch of steps, one pass of predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from neurozoo.data.view import DataView
+from neurozoo.errors import NeurozooError
+from neurozoo.interfaces import Batch, ThresholdPolicy, ZooModel
+from neurozoo.nn.neurons import record_spikes
+from neurozoo.recipe import Recipe
+from neurozoo.training.health import HealthMonitor, LayerHealth
+from neurozoo.training.objective import classification_loss, rate_penalty
+from neurozoo.training.reporter import Reporter
+
+__all__ = ["Predictions", "predict_split", "train_epoch", "train_step"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of a split, in the split's order.
+
+    Attributes:
+        probabilities: ``[N, K]`` on the CPU.
+        labels: ``[N, K]`` of 0 and 1, on the CPU.
+        loss: Mean loss, in nats.
+        layers: Health of each spiking layer.
+        threshold: The firing threshold's mean, smallest, largest, and what the policy reports.
+    """
+
+    probabilities: Tensor
+    labels: Tensor
+    loss: float
+    layers: dict[str, LayerHealth]
+    threshold: dict[str, float]
+
+
+def train_step(model: ZooModel, batch: Batch, optimizer: torch.optim.Optimizer, recipe: Recipe) -> dict[str, Tensor]:
+    """One optimiser step; returns loss, mean firing rate and threshold, 0-d, still on the device."""
+    if batch.labels is None:
+        raise NeurozooError("a batch without labels cannot be trained on")
+    training, penalty = recipe.training, recipe.training.rate_penalty
+    thresholds: list[Tensor] = []
+    handles = [
+        policy.register_forward_hook(lambda _m, _i, threshold: thresholds.append(threshold.detach().mean()))
+        for policy in model.modules()
+        if isinstance(policy, ThresholdPolicy)
+    ]
+    try:
+        with record_spikes(model) as spikes:
+            logits = model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    classification = classification_loss(logits, batch.labels, training.label_smoothing)
+    loss = classification
+    if penalty.weight:
+        loss = loss + penalty.weight * rate_penalty(spikes, model.layer_masks(batch), penalty.low, penalty.high)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if training.gradient_clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
+    optimizer.step()
+    values = {"loss": classification.detach()}
+    if spikes:
+        values["rate"] = torch.stack([train.detach().mean() for train in spikes.values()]).mean()
+    if thresholds:
+        values["threshold"] = thresholds[0]
+    return values
+
+
+def train_epoch(
+    model: ZooModel,
+    view: DataView,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    *,
+    epoch: int,
+    device: torch.device,
+    generator: torch.Generator,
+    reporter: Reporter,
+) -> dict[str, float]:
+    """All training samples once, in a new order; returns the means of what each step gave.
+
+    Raises:
+        NeurozooError: The loss is NaN or infinite.
+    """
+    model.train()
+    size = recipe.training.batch_size
+    steps = math.ceil(len(view.split("train")) / size)
+    # On a GPU reading a value waits for the device, so it is told of now and then.
+    every = 1 if device.type == "cpu" else 20
+    sums: dict[str, Tensor] = {}
+    for step, batch in enumerate(view.batches("train", size, generator), start=1):
+        values = train_step(model, batch.to(device), optimizer, recipe)
+        for name, value in values.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value
+        if step % every == 0 or step == steps:
+            told = {name: float(value) for name, value in values.items()}
+            if not math.isfinite(told["loss"]):
+                raise NeurozooError(
+                    f"the loss is {told['loss']} in epoch {epoch}, step {step}; lower training.optimizer.lr, "
+                    "set training.gradient_clip, or look at the features with `neurozoo data info`"
+                )
+            reporter.step(epoch, step, steps, told)
+    return {name: float(total) / steps for name, total in sums.items()}
+
+
+@torch.no_grad()
+def predict_split(model: ZooModel, batches: Iterable[Batch], *, device: torch.device, smoothing: float) -> Predictions:
+    """Predict batches in order, in evaluation mode."""
+    model.eval()
+    logits, labels = [], []
+    with HealthMonitor(model) as monitor:
+        for batch in batches:
+            here = batch.to(device)
+            logits.append(model(here))
+            monitor.count(here)
+            if here.labels is None:
+                raise NeurozooError("a batch without labels cannot be evaluated")
+            labels.append(here.labels)
+    all_logits, all_labels = torch.cat(logits), torch.cat(labels)
+    loss = float(classification_loss(all_logits, all_labels, smoothing))
+    return Predictions(torch.sigmoid(all_logits).cpu(), all_labels.cpu(), loss, monitor.layers(), monitor.threshold())

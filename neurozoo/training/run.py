@@ -1,0 +1,161 @@
+"""A run: the folder that holds all of one training."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neurozoo.errors import RunError
+from neurozoo.recipe import Recipe, load_recipe
+
+__all__ = ["SCHEMA", "Run", "environment"]
+
+SCHEMA = 1
+
+
+class Run:
+    """A run folder: ``recipe.yaml``, ``environment.json``, ``data.json``, ``metrics.jsonl``,
+    ``checkpoints/``, ``predictions/`` and ``summary.json``.
+
+    Args:
+        folder: Where it is; see :meth:`create` for a new one.
+
+    Raises:
+        RunError: It is not a run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not folder.is_dir():
+            raise RunError(f"{folder}: there is no such run folder; `neurozoo train RECIPE --out {folder}` makes one")
+        if not self.recipe_path.is_file():
+            raise RunError(f"{folder}: not a run folder, it holds no recipe.yaml; name the folder that train wrote")
+
+    @classmethod
+    def create(cls, folder: Path, recipe: Recipe) -> Run:
+        """Begin a new run in ``folder``.
+
+        Raises:
+            RunError: The folder exists and is not empty, or cannot be written.
+        """
+        try:
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise RunError(f"{folder}: already there and not empty; give another --out, or remove it first")
+            (folder / "checkpoints").mkdir(parents=True)
+            # In small private files first: a folder without recipe.yaml is not yet a run.
+            _write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+            _write(folder / "recipe.yaml", recipe.to_yaml())
+        except OSError as error:
+            raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
+        return cls(folder)
+
+    @property
+    def recipe_path(self) -> Path:
+        """The resolved recipe."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch on the valid split."""
+        return self.folder / "checkpoints" / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of the last whole epoch."""
+        return self.folder / "checkpoints" / "last.safetensors"
+
+    def recipe(self, *, backend: str | None = None) -> Recipe:
+        """The recipe that the run was made with, on another backend if one is named."""
+        return load_recipe(self.recipe_path, backend=backend)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl, whole or not at all."""
+        line = json.dumps(_finite(record)) + "\n"
+        try:
+            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise RunError(f"{self.folder / 'metrics.jsonl'}: cannot be written: {error.strerror or error}") from error
+
+    def records(self) -> list[dict[str, Any]]:
+        """The epochs logged so far; a last line cut off by a crash is left out."""
+        path = self.folder / "metrics.jsonl"
+        records: list[dict[str, Any]] = []
+        for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write one of the run's JSON files, whole or not at all."""
+        try:
+            _write(self.folder / name, json.dumps(_finite(value), indent=2) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.folder / name}: cannot be written: {error.strerror or error}") from error
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read one of the run's JSON files.
+
+        Raises:
+            RunError: It is not there or damaged.
+        """
+        path = self.folder / name
+        try:
+            value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path}: not there; the run did not get that far") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read: {error}") from error
+        return value
+
+
+def environment() -> dict[str, Any]:
+    """Versions and device of this process, without names of machines or people."""
+    names = ("neurozoo", "torch", "numpy", "spikingjelly", "snntorch", "norse")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "schema": SCHEMA,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": versions,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or infinity: null instead."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value

@@ -1,0 +1,74 @@
+"""Problems of validation in words: what there is, and what to give instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from neurozoo.errors import nearest
+
+__all__ = ["explain", "shown", "unknown_key"]
+
+_WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a section of keys",
+    "mapping_type": "a section of keys",
+    "model_type": "a section of keys",
+    "model_attributes_type": "a section of keys",
+    "none_required": "null",
+}
+_BOUNDS = {
+    "greater_than": ("too small", "more than", "gt"),
+    "greater_than_equal": ("too small", "at least", "ge"),
+    "less_than": ("too large", "less than", "lt"),
+    "less_than_equal": ("too large", "at most", "le"),
+}
+
+
+def shown(value: object) -> str:
+    """A value of a recipe, named for people."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text {value if len(value) <= 60 else value[:57] + '...'!r}"
+    if isinstance(value, Mapping):
+        return "a section of keys"
+    return "a list" if isinstance(value, list | tuple) else f"the number {value}"
+
+
+def explain(error: Mapping[str, Any]) -> str:
+    """One error of pydantic's, as ``what there is; what to give``."""
+    kind, value, context = str(error["type"]), error["input"], error.get("ctx", {})
+    if kind in _WANTED:
+        return f"found {shown(value)}; give {_WANTED[kind]}"
+    if kind in _BOUNDS:
+        fault, relation, key = _BOUNDS[kind]
+        return f"{value} is {fault}; give {relation} {context[key]}"
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", str(context["expected"]))
+        return f"found {shown(value)}; give one of: {', '.join(known) or context['expected']}" + _guess(value, known)
+    if kind == "finite_number":
+        return f"{value} is not a finite number; give one"
+    if kind in ("too_short", "string_too_short"):
+        return "it is empty; give at least one entry" if kind == "too_short" else "it is empty; give some text"
+    return f"{error['msg']}; found {shown(value)}"
+
+
+def unknown_key(key: str, owner: str, known: Iterable[str]) -> str:
+    """What to say of a key that nobody knows."""
+    names = list(known)
+    return f"{owner} has no key {key!r}; there are: {', '.join(names) or 'none'}" + _guess(key, names)
+
+
+def _guess(value: object, known: Iterable[str]) -> str:
+    guess = nearest(value, known) if isinstance(value, str) else None
+    return f"; did you mean {guess!r}?" if guess else ""

@@ -1,0 +1,22 @@
+"""SpikingJelly as a backend of neurozoo. The library itself is imported on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from neurozoo.hookspecs import Component, hookimpl
+
+__all__ = ["neurozoo_components"]
+
+
+@hookimpl
+def neurozoo_components() -> Iterable[Component]:
+    """The ``spikingjelly`` backend."""
+    yield Component(
+        "backend",
+        "spikingjelly",
+        "neurozoo_spikingjelly.neuron:SpikingJellyNeuron",
+        "LIFNode of SpikingJelly",
+        requires=("spikingjelly",),
+        install="pip install neurozoo-spikingjelly",
+    )

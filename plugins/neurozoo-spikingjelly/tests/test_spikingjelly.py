@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from neurozoo_spikingjelly.neuron import SpikingJellyNeuron
+
+from neurozoo.interfaces import LIFSpec
+from neurozoo.nn.neurons import TorchNeuron
+from neurozoo.registry import default_registry
+
+
+def test_it_is_registered_and_says_what_it_is() -> None:
+    component = default_registry().get("backend", "spikingjelly")
+    assert component.exact
+    assert component.requires == ("spikingjelly",)
+    assert component.install == "pip install neurozoo-spikingjelly"
+    assert "LIFNode" in SpikingJellyNeuron.runs
+
+
+def test_listing_it_imports_no_library() -> None:
+    code = "import sys, neurozoo_spikingjelly; sys.exit('torch' in sys.modules or 'spikingjelly' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "fused"), [(0.7, True), (torch.tensor(0.7), False), (torch.full((1, 4, 1), 0.7), False)]
+)
+def test_the_librarys_kernels_run_where_they_can(threshold: torch.Tensor | float, fused: bool) -> None:
+    spikes, _ = SpikingJellyNeuron(LIFSpec()).scan(torch.ones(5, 4, 3, requires_grad=True), None, threshold)
+    assert ("sj_lif" in spikes.grad_fn.name().lower()) == fused
+
+
+def test_long_runs_give_the_oracles_gradient_to_the_last_bit() -> None:
+    currents = torch.randn(50, 4, 8, generator=torch.Generator().manual_seed(0)) * 2
+    gradients = []
+    for neuron in (TorchNeuron(LIFSpec()), SpikingJellyNeuron(LIFSpec())):
+        x = currents.clone().requires_grad_()
+        neuron.scan(x, None, 0.9)[0].sum().backward()
+        gradients.append(x.grad)
+    assert torch.equal(*gradients)
