@@ -1,1 +1,139 @@
-"""A zoo of spiking models."""
+"""A zoo of spiking models: one recipe, any spiking library.
+
+Example:
+    >>> import neurozoo
+    >>> summary = neurozoo.train("smile_mosei_sound", "training.epochs=3", out="runs/first")
+    >>> model = neurozoo.load("runs/first")
+    >>> probabilities = model.predict({"text": text, "audio": audio, "vision": vision})
+
+Everything is imported where it is used, so that ``import neurozoo`` needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurozoo.compare import Comparison
+    from neurozoo.recipe import Recipe, load_recipe
+    from neurozoo.training.loading import TrainedModel
+    from neurozoo.training.reporter import Reporter
+
+    __version__: str
+
+__all__ = ["Recipe", "__version__", "compare", "evaluate", "load", "load_recipe", "train"]
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *overrides: str,
+    out: str | Path | None = None,
+    backend: str | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Train a recipe's model into a new run folder.
+
+    Args:
+        recipe: A recipe, its file, or the name of a shipped one.
+        overrides: ``key.sub=value``, the value in YAML.
+        out: The run folder; by default a new one under ``runs/``.
+        backend: Another backend than the recipe's.
+        reporter: Hears of the progress; nobody by default.
+
+    Returns:
+        What the run's ``summary.json`` holds; its folder is ``["run"]``.
+
+    Raises:
+        UserError: The recipe, the data or the run folder cannot be used.
+        NeurozooError: Training failed, for instance by a loss that is not finite.
+    """
+    from neurozoo.training import fit
+
+    folder = None if out is None else Path(out)
+    return fit.train(_checked(recipe, overrides, backend), folder, reporter=reporter)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    split: str = "test",
+    backend: str | None = None,
+    data_root: str | Path | None = None,
+) -> dict[str, Any]:
+    """Measure a run's best weights again.
+
+    Args:
+        run: The run folder.
+        split: Which samples, such as ``test`` or ``valid``.
+        backend: Another backend than the run's own.
+        data_root: A data store, where it is not where the recipe says.
+
+    Raises:
+        UserError: The run, its data or its checkpoint cannot be used.
+    """
+    from neurozoo.training.evaluate import evaluate_run
+
+    root = None if data_root is None else str(data_root)
+    return evaluate_run(Path(run), split=split, backend=backend, data_root=root)
+
+
+def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
+    """Load a run's best weights, ready to predict.
+
+    Args:
+        run: The run folder.
+        backend: Another backend than the run's own.
+
+    Raises:
+        UserError: It is no run folder, or its checkpoint cannot be used.
+    """
+    from neurozoo.training import loading
+
+    return loading.load(run, backend=backend)
+
+
+def compare(
+    recipe: str | Path | Recipe,
+    backends: Sequence[str],
+    *overrides: str,
+    batch_size: int = 16,
+    repeats: int = 3,
+) -> Comparison:
+    """Run the same weights and the same batch on several backends, the first being the reference.
+
+    Args:
+        recipe: A recipe, its file, or the name of a shipped one.
+        backends: Two or more registered backends.
+        overrides: ``key.sub=value``, the value in YAML.
+        batch_size: Samples of the batch.
+        repeats: How often each backend is timed.
+
+    Raises:
+        UserError: The recipe or a backend cannot be used.
+    """
+    from neurozoo.compare import compare_recipe
+
+    return compare_recipe(_checked(recipe, overrides, None), backends, batch_size=batch_size, repeats=repeats)
+
+
+def _checked(recipe: str | Path | Recipe, overrides: Sequence[str], backend: str | None) -> Recipe:
+    from neurozoo.recipe import Recipe, load_recipe
+    from neurozoo.registry import default_registry
+
+    if isinstance(recipe, Recipe):
+        return recipe.with_overrides(overrides, backend=backend, registry=default_registry())
+    return load_recipe(recipe, overrides, backend=backend, registry=default_registry())
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("neurozoo")
+    if name in ("Recipe", "load_recipe"):
+        from neurozoo import recipe
+
+        return getattr(recipe, name)
+    raise AttributeError(f"module 'neurozoo' has no attribute {name!r}")

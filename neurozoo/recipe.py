@@ -295,7 +295,9 @@ class _Reader:
 
     def value(self, node: Node, path: Key) -> Any:
         if id(node) in self._seen:
-            return self._refuse(node, "aliases (*name) are not followed in a recipe; write the value out")
+            # YAML hands over the very node that has the anchor, so this is where that stands.
+            problem = f"aliases (*{node.anchor}) are not followed in a recipe; write this value out wherever it is used"
+            return self._refuse(node, problem)
         self._seen.add(id(node))
         if isinstance(node, MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._mapping(node, path)
@@ -327,7 +329,8 @@ class _Reader:
         return content
 
     def _refuse(self, node: Node, problem: str) -> None:
-        self.problems.append((_place(node), problem))
+        if (_place(node), problem) not in self.problems:
+            self.problems.append((_place(node), problem))
 
 
 def _place(node: Node) -> tuple[int, int]:

@@ -1,0 +1,61 @@
+"""The command line; the only part that knows typer and rich."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command, and tell errors plainly.
+
+    Args:
+        argv: Arguments without the program's name; by default those of the process.
+
+    Returns:
+        The exit status: 0 done, 1 it failed, 2 the input is wrong, 3 compared and found
+        different, 130 interrupted.
+    """
+    import typer
+
+    from neurozoo.cli.app import app
+    from neurozoo.errors import NeurozooError
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = app(arguments or ["--help"], prog_name="neurozoo", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except NeurozooError as error:
+        return _fail(error, getattr(error, "problems", None) or (str(error),), error.exit_status, arguments)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        return _fail(error, ("interrupted; what was written is whole",), INTERRUPTED, arguments)
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; what is left must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is not None:  # typer's own errors, by what they have: their class moved between its versions
+            context = getattr(error, "ctx", None)
+            command = getattr(context, "command_path", "neurozoo")
+            return _fail(error, (f"{usage()}; see `{command} --help`",), 2, arguments)
+        traceback.print_exc()
+        return _fail(error, (f"{type(error).__name__}: {error}; this is a bug, please report it",), 1, arguments)
+
+
+def _fail(error: BaseException, problems: Sequence[str], status: int, arguments: Sequence[str]) -> int:
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    if "--json" in arguments:
+        from neurozoo.cli.output import emit
+
+        told = {"type": type(error).__name__, "message": "\n".join(problems), "problems": list(problems)}
+        emit({"error": {**told, "exit_status": status}})
+    return status

@@ -16,7 +16,9 @@ from neurozoo.errors import DataError
 
 __all__ = ["Table", "read_arff"]
 
-_ATTRIBUTE = re.compile(r"""@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s{]+)\s*(.+)""", re.IGNORECASE)
+_ATTRIBUTE = re.compile(
+    r"""@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s{]+)(?:\s+|(?={))(.+)""", re.IGNORECASE
+)
 _NUMERIC = {"numeric", "real", "integer"}
 
 

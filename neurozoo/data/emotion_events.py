@@ -17,8 +17,8 @@ A sample is made so:
 4. An event shows in a modality unless it is missed there (``MISSED``), later by a lag (``LAGS``), with
    the strength of its label there (``STRENGTH``, in deviations of a feature), along a direction of
    feature space that belongs to the label and modality: a random unit vector, fixed by the seed.
-5. The features are multiplied by deviations spread over the real quantiles (one audio feature is
-   constant), and clipped at the real largest absolute value.
+5. The features are multiplied by deviations spread over the real quantiles (linearly in their square
+   roots; one audio feature is constant), and clipped at the real largest absolute value.
 
 The values depend on the seed, the split and the block of 256 samples, and on nothing else: a
 smaller data set is the beginning of a larger one.
@@ -134,7 +134,7 @@ class EmotionEvents:
             vectors /= np.sqrt((vectors**2).sum(axis=1, keepdims=True))
             strength = np.append(STRENGTH[:, column], np.full(DISTRACTORS, DISTRACTOR_STRENGTH))
             self._directions[name] = (strength[:, None] * vectors).astype(np.float32)
-            spread = np.interp(np.linspace(0, 100, of["dim"]), of["std_percent"], of["std"])
+            spread = np.interp(np.linspace(0, 100, of["dim"]), of["std_percent"], np.sqrt(of["std"])) ** 2
             self._scales[name] = rng.permutation(spread).astype(np.float32)
 
     def _random(self, split: int, block: int) -> np.random.Generator:

@@ -72,7 +72,9 @@ def check_shard(path: Path, samples: int, modalities: Mapping[str, Modality], la
         found = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
         actual = {key: (part.get_dtype(), part.get_shape()) for key, part in found.items()}
         named = "ids" in (file.metadata() or {})
-    if actual != expected or not named:
+    if not named:
+        raise DataError(f"the shard {path} has no sample ids; it was not written by a store; import the data again")
+    if actual != expected:
         raise DataError(
             f"the shard {path} holds {actual}, but the store's dataset.json says {expected}; import the data again"
         )

@@ -85,7 +85,6 @@ class DataView:
     def __init__(
         self,
         store: Store,
-        *,
         spiking: Sequence[str],
         context: str | None = None,
         join: Mapping[str, Sequence[str]] | None = None,

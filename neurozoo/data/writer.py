@@ -202,8 +202,8 @@ class StoreWriter:
             row, column = wrong[0]
             sample = int(row) + self._count(split)
             raise DataError(
-                f"split {split!r}, sample {sample}, label {self._labels[column]!r} is {array[row, column]}; "
-                f"labels are 0 or 1 ({len(wrong)} are not in these samples)"
+                f"split {split!r}, sample {sample}, label {self._labels[column]!r} is {array[row, column]:g}; "
+                f"labels are 0 or 1, and {len(wrong)} of these samples' labels are neither"
             )
         return array.astype(np.uint8)
 

@@ -78,13 +78,13 @@ def other_threshold_shapes_are_refused(subject: Subject) -> None:
     """A shape that would broadcast by accident is an error, not a guess."""
     currents = made_up_currents(T, B, N)
     for shape in ((N,), (B, 1), (B, N), (T,), (1,), (2, 1, 1), (1, B + 1, 1), (1, 1, 1, N), (T, B, N, 1)):
-        _refused(lambda s=shape: subject.make(LIFSpec()).scan(currents, None, torch.ones(s)), f"threshold of {shape}")
+        _refused(subject, currents, torch.ones(shape), f"threshold of {shape}")
 
 
 def currents_without_steps_are_refused(subject: Subject) -> None:
     """No time step, or no batch axis."""
     for currents in (torch.zeros(0, B, N), torch.zeros(N), torch.zeros(())):
-        _refused(lambda c=currents: subject.make(LIFSpec()).scan(c), f"currents of {tuple(currents.shape)}")
+        _refused(subject, currents, 1.0, f"currents of {tuple(currents.shape)}")
 
 
 def a_state_of_another_batch_is_refused(subject: Subject) -> None:
@@ -107,8 +107,9 @@ def starts_from_rest(subject: Subject) -> None:
 def continues_from_a_state(subject: Subject) -> None:
     """A membrane that is given is where it starts."""
     state = made_up_currents(B, N, seed=3)
-    for v_reset, threshold in itertools.product((0.0, None, 0.2), (0.8, torch.tensor(0.8))):
-        subject.check_spikes(LIFSpec(v_reset=v_reset), made_up_currents(T, B, N), threshold, state)
+    for v_reset in (0.0, None, 0.2):
+        subject.check_spikes(LIFSpec(v_reset=v_reset), made_up_currents(T, B, N), 0.8, state)
+        subject.check_spikes(LIFSpec(v_reset=v_reset), made_up_currents(T, B, N), torch.tensor(0.8), state)
 
 
 def nothing_is_kept_between_calls(subject: Subject) -> None:
@@ -149,9 +150,15 @@ def chunked_equals_whole(subject: Subject) -> None:
 def steps_equal_the_scan(subject: Subject) -> None:
     """scan is step, T times."""
     currents = made_up_currents(T, B, N)
-    for threshold in (0.7, torch.tensor(0.7), torch.linspace(0.5, 1.0, B).reshape(B, 1)):
+    per_sample = torch.linspace(0.5, 1.0, B).reshape(B, 1)
+    pairs: tuple[tuple[Tensor | float, Tensor | float], ...] = (
+        (0.7, 0.7),
+        (torch.tensor(0.7), torch.tensor(0.7)),
+        (per_sample.unsqueeze(0), per_sample),
+    )
+    for thresholds, threshold in pairs:
         neuron = subject.make(LIFSpec())
-        whole, last = neuron.scan(currents, None, threshold.unsqueeze(0) if _has_axes(threshold) else threshold)
+        whole, last = neuron.scan(currents, None, thresholds)
         v = neuron.initial_state(currents[0])
         for step, current in enumerate(currents.unbind(0)):
             spikes, v = neuron.step(current, v, threshold)
@@ -255,18 +262,14 @@ def threshold_forms(dtype: torch.dtype, neurons: int = N) -> Iterator[Tensor | f
 
 
 def _cut(threshold: Tensor | float, step: int) -> tuple[Tensor | float, Tensor | float]:
-    if _has_axes(threshold) and threshold.shape[0] > 1:
+    if isinstance(threshold, Tensor) and threshold.dim() and threshold.shape[0] > 1:
         return threshold[:step], threshold[step:]
     return threshold, threshold
 
 
-def _has_axes(threshold: Tensor | float) -> bool:
-    return isinstance(threshold, Tensor) and threshold.dim() > 0
-
-
-def _refused(call: Callable[[], object], what: str) -> None:
+def _refused(subject: Subject, currents: Tensor, threshold: Tensor | float, what: str) -> None:
     try:
-        call()
+        subject.make(LIFSpec()).scan(currents, None, threshold)
     except SpikingError:
         return
     raise ConformanceError(f"{what} was accepted; raise SpikingError (neurozoo.interfaces.steps_of does)")

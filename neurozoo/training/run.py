@@ -15,6 +15,7 @@ import torch
 
 from neurozoo.errors import RunError
 from neurozoo.recipe import Recipe, load_recipe
+from neurozoo.registry import default_registry
 
 __all__ = ["SCHEMA", "Run", "environment"]
 
@@ -121,9 +122,10 @@ class Run:
 
 def environment() -> dict[str, Any]:
     """Versions and device of this process, without names of machines or people."""
-    names = ("neurozoo", "torch", "numpy", "spikingjelly", "snntorch", "norse")
+    registry = default_registry()
+    libraries = [name for component in registry.components("backend").values() for name in component.requires]
     versions = {}
-    for name in names:
+    for name in ("neurozoo", "torch", "numpy", *libraries):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -133,6 +135,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": versions,
+        "plugins": {plugin.name: plugin.distribution for plugin in registry.plugins},
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }

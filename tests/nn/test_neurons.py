@@ -43,9 +43,7 @@ def test_a_neuron_is_its_equation_in_plain_floats(spec: LIFSpec, currents: list[
     assert last.item() == v
 
 
-@given(
-    xi=st.floats(0.25, 4), currents=st.lists(floats, min_size=1, max_size=6), tau=st.sampled_from([1.5, 2.0, 10.0])
-)
+@given(xi=st.floats(0.25, 4), currents=st.lists(floats, min_size=1, max_size=6), tau=st.sampled_from([1.5, 2.0, 10.0]))
 def test_a_scalar_threshold_is_a_gain(xi: float, currents: list[float], tau: float) -> None:
     """Reset and state at 0: spikes at (I, xi) are those at (I / xi, 1), but for ties in rounding."""
     x = torch.tensor(currents, dtype=torch.float64).unsqueeze(1)

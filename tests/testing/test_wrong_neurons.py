@@ -17,9 +17,7 @@ class DelayedReset(TorchNeuron):
     def step(self, current, state, threshold):
         spec = self.spec
         fired = (state >= threshold).to(state.dtype)
-        h = lif_charge(
-            lif_reset(state, fired, threshold, spec.v_reset), current, spec.tau, spec.decay_input, spec.rest
-        )
+        h = lif_charge(lif_reset(state, fired, threshold, spec.v_reset), current, spec.tau, spec.decay_input, spec.rest)
         return spike(h - threshold, spec.surrogate, spec.alpha), h
 
 

@@ -42,9 +42,7 @@ class SnnTorchNeuron(Neuron):
             spikes.append(s)
         return torch.stack(spikes), v
 
-    def _step(
-        self, leaky: Leaky, current: Tensor, state: Tensor, threshold: Tensor | float
-    ) -> tuple[Tensor, Tensor]:
+    def _step(self, leaky: Leaky, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
         if state.shape != current.shape:  # Leaky would silently start from zeros
             raise SpikingError(
                 f"a state of shape {list(state.shape)} does not fit a step's current of shape "

@@ -15,7 +15,7 @@ __all__ = ["SpikingJellyNeuron"]
 
 
 class SpikingJellyNeuron(Neuron):
-    """LIF by SpikingJelly: its fused kernels for a float threshold, its reference path for a tensor.
+    """LIF by SpikingJelly: its operator (on a GPU, its kernels) for a float threshold, its reference path for a tensor.
 
     The node is made anew for each call and driven through its functional form, state in and state
     out. Nothing of a call is left on anything, so the neuron can be copied, pickled and shared.
@@ -25,7 +25,7 @@ class SpikingJellyNeuron(Neuron):
 
     def __init__(self, spec: LIFSpec) -> None:
         super().__init__(spec)
-        self._fused, self._reference = _surrogates(spec)
+        self._stock, self._reference = _surrogates(spec)
 
     def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
         spikes, v = self._run(current.unsqueeze(0), state, threshold)
@@ -47,13 +47,13 @@ class SpikingJellyNeuron(Neuron):
                 f"a state of shape {list(state.shape)} does not fit a step's current of shape "
                 f"{list(currents.shape[1:])}; give one membrane a neuron, or None to start from rest"
             )
-        # The kernels take no tensor threshold, would give it no gradient, and refuse an empty batch.
-        fused = not isinstance(threshold, Tensor) and currents.numel() > 0
+        # The operator takes no tensor threshold, would give it no gradient, and refuses an empty batch.
+        stock = not isinstance(threshold, Tensor) and currents.numel() > 0
         node = LIFNode(
             tau=float(self.spec.tau),
             decay_input=self.spec.decay_input,
             v_reset=None if self.spec.v_reset is None else float(self.spec.v_reset),
-            surrogate_function=self._fused if fused else self._reference,
+            surrogate_function=self._stock if stock else self._reference,
             detach_reset=self.spec.detach_reset,
             step_mode="m",
         )
@@ -62,7 +62,7 @@ class SpikingJellyNeuron(Neuron):
         return spikes, v
 
 
-# SpikingJelly runs its fused kernels where the surrogate is exactly one of its own classes, and
+# SpikingJelly runs its operator where the surrogate is exactly one of its own classes, and
 # plain torch for every other, subclasses of them included.
 
 
@@ -83,7 +83,7 @@ class _SuperSpike(surrogate.SurrogateFunctionBase):  # type: ignore[misc]
 
 
 def _surrogates(spec: LIFSpec) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """The surrogate for the fused kernels and the one for the reference path."""
+    """The surrogate for the operator and the one for the reference path."""
     if spec.surrogate == "atan":
         return surrogate.ATan(spec.alpha), _ReferenceATan(spec.alpha)
     if spec.surrogate == "sigmoid":

@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 from neurozoo_spikingjelly.neuron import SpikingJellyNeuron
+from spikingjelly.activation_based import surrogate
+from spikingjelly.activation_based.neuron import LIFNode
 
 from neurozoo.interfaces import LIFSpec
 from neurozoo.nn.neurons import TorchNeuron
@@ -26,11 +28,21 @@ def test_listing_it_imports_no_library() -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "fused"), [(0.7, True), (torch.tensor(0.7), False), (torch.full((1, 4, 1), 0.7), False)]
+    ("threshold", "stock"), [(0.7, True), (torch.tensor(0.7), False), (torch.full((1, 4, 1), 0.7), False)]
 )
-def test_the_librarys_kernels_run_where_they_can(threshold: torch.Tensor | float, fused: bool) -> None:
-    spikes, _ = SpikingJellyNeuron(LIFSpec()).scan(torch.ones(5, 4, 3, requires_grad=True), None, threshold)
-    assert ("sj_lif" in spikes.grad_fn.name().lower()) == fused
+def test_stock_parts_for_a_float_threshold_the_reference_path_for_a_tensor(
+    threshold: torch.Tensor | float, stock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = []
+    run = LIFNode.multi_step_functional_forward
+    monkeypatch.setattr(
+        LIFNode, "multi_step_functional_forward", lambda node, *args: nodes.append(node) or run(node, *args)
+    )
+    SpikingJellyNeuron(LIFSpec()).scan(torch.ones(5, 4, 3), None, threshold)
+    (node,) = nodes
+    assert type(node) is LIFNode
+    assert (type(node.surrogate_function) is surrogate.ATan) == stock
+    assert isinstance(node.surrogate_function, surrogate.ATan)
 
 
 def test_long_runs_give_the_oracles_gradient_to_the_last_bit() -> None:

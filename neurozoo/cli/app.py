@@ -1,0 +1,40 @@
+"""The application: its commands, each in a file of its own, and what they share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from neurozoo.cli import browse, compare, data, run
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="neurozoo",
+    help="A zoo of spiking models: one recipe, any spiking library.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("train")(run.train)
+app.command("evaluate")(run.evaluate)
+app.command("list")(browse.list_)
+app.command("show")(browse.show)
+app.command("compare")(compare.compare)
+app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"neurozoo {version('neurozoo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _neurozoo(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """A zoo of spiking models: one recipe, any spiking library."""

@@ -1,0 +1,230 @@
+"""``list`` and ``show``: what there is, and what one of them is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neurozoo.cli.options import Backend, Json, Overrides
+from neurozoo.cli.output import columns, emit, leaves
+from neurozoo.errors import NeurozooError, UnknownNameError
+from neurozoo.hookspecs import KINDS, Kind
+from neurozoo.registry import Registry, default_registry
+from neurozoo.shipped import shipped_recipes
+
+if TYPE_CHECKING:
+    from neurozoo.recipe import Recipe
+
+__all__ = ["list_", "show"]
+
+KINDS_LISTED: Mapping[str, Kind] = {
+    "models": "model",
+    "backends": "backend",
+    "fusions": "fusion",
+    "label-heads": "label-head",
+    "thresholds": "threshold",
+    "scalings": "scaling",
+    "activations": "activation",
+    "datasets": "dataset",
+    "importers": "importer",
+}
+LISTED = (*KINDS_LISTED, "recipes", "plugins")
+
+
+def list_(
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(LISTED)}.")] = None,
+    json: Json = False,
+) -> None:
+    """List what there is: components, recipes and plugins."""
+    wanted = LISTED if kind is None else (_listed(kind),)
+    registry = default_registry()
+    entries = {name: _entries(name, registry) for name in wanted}
+    if json:
+        emit(entries if kind is None else {wanted[0]: entries[wanted[0]]})
+        return
+    blocks = [_block(name, rows, titled=kind is None) for name, rows in entries.items()]
+    print("\n".join(blocks))
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|RECIPE", help="A component, or a recipe's file or name.")],
+    overrides: Overrides = None,
+    backend: Backend = None,
+    json: Json = False,
+) -> None:
+    """Show a recipe, resolved, with where each value comes from; or a component and its parameters."""
+    registry = default_registry()
+    kinds = [kind for kind in KINDS if name in registry.components(kind)]
+    if kinds:
+        components = [_component(kind, name, registry) for kind in kinds]
+        if json:
+            emit({"components": components})
+        else:
+            print("\n\n".join(map(_component_text, components)))
+        return
+    if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and name not in shipped_recipes():
+        known = {each for kind in KINDS for each in registry.components(kind)} | set(shipped_recipes())
+        raise UnknownNameError("component or recipe", name, known)
+
+    from neurozoo.recipe import load_recipe
+
+    content = _recipe(load_recipe(name, overrides or (), backend=backend, registry=registry))
+    if json:
+        emit(content)
+    else:
+        print(_recipe_text(content))
+
+
+def _listed(kind: str) -> str:
+    """The plural that ``kind`` stands for."""
+    plural = kind if kind.endswith("s") else f"{kind}s"
+    if plural not in LISTED:
+        raise UnknownNameError("kind", kind, LISTED)
+    return plural
+
+
+def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
+    if listed == "recipes":
+        return [{"name": name, "summary": summary} for name, summary in shipped_recipes().items()]
+    if listed == "plugins":
+        return [
+            {
+                "name": plugin.name,
+                "distribution": plugin.distribution,
+                "components": [f"{each.kind} {each.name}" for each in plugin.components],
+                "error": plugin.error,
+            }
+            for plugin in registry.plugins
+        ]
+    kind = KINDS_LISTED[listed]
+    found: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "summary": each.summary,
+            "owner": registry.owner(kind, name),
+            **({"exact": each.exact} if kind == "backend" else {}),
+            "missing": _missing(registry, kind, name),
+        }
+        for name, each in registry.components(kind).items()
+    ]
+    if kind == "dataset":
+        from neurozoo.data.places import installed
+
+        found += [
+            {"name": name, "summary": f"installed in {path}", "owner": "", "missing": []}
+            for name, path in installed().items()
+        ]
+    return found
+
+
+def _block(listed: str, rows: list[dict[str, Any]], *, titled: bool) -> str:
+    indent = "  " if titled else ""
+    lines = []
+    for row in rows:
+        if listed == "plugins":
+            said = f"BROKEN: {row['error']}" if row["error"] else ", ".join(row["components"])
+            lines.append([row["name"], row["distribution"], said])
+            continue
+        notes = f" (not installed: {', '.join(row['missing'])})" if row.get("missing") else ""
+        notes += "" if row.get("exact", True) else " (inexact: may differ within rounding of the threshold)"
+        lines.append([row["name"], row["summary"] + notes])
+    body = columns(lines, indent) if lines else f"{indent}none"
+    return f"{listed}\n{body}\n" if titled else body
+
+
+def _missing(registry: Registry, kind: Kind, name: str) -> list[str]:
+    """The libraries that a component needs and that are not installed."""
+    from importlib.util import find_spec
+
+    return [library for library in registry.get(kind, name).requires if find_spec(library) is None]
+
+
+def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
+    from neurozoo.params import REQUIRED, component_params
+
+    component = registry.get(kind, name)
+    told: dict[str, Any] = {
+        "kind": kind,
+        "name": name,
+        "summary": component.summary,
+        "owner": registry.owner(kind, name),
+        "target": component.target,
+        "params": {},
+        "doc": "",
+        "error": "",
+    }
+    if kind == "backend":
+        told["exact"] = component.exact
+    try:
+        target = registry.resolve(kind, name)
+        params = component_params(target)
+    except NeurozooError as error:
+        return told | {"error": str(error)}
+    told["doc"] = inspect.getdoc(target) or ""
+    told["slots"] = dict(getattr(target, "slots", {}))
+    told["params"] = {
+        param.name: {"type": param.type, "required": True}
+        if param.default is REQUIRED
+        else {"type": param.type, "required": False, "default": param.default}
+        for param in params.values()
+    }
+    return told
+
+
+def _component_text(told: Mapping[str, Any]) -> str:
+    lines = [f"{told['kind']} {told['name']}: {told['summary']}", f"from {told['owner']}, {told['target']}"]
+    if "exact" in told:
+        lines.append("exact: every spike equals the oracle's" if told["exact"] else "inexact: within rounding")
+    if told["error"]:
+        lines.append(f"cannot be used: {told['error']}")
+    for title, rows in (
+        ("slots", [[slot, kind] for slot, kind in told.get("slots", {}).items()]),
+        (
+            "params",
+            [
+                [name, "required" if each["required"] else f"= {_text(each['default'])}", each["type"]]
+                for name, each in told["params"].items()
+            ],
+        ),
+    ):
+        if rows:
+            lines += ["", title, columns(rows, "  ")]
+    return "\n".join([*lines, "", told["doc"]]).rstrip()
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    """A resolved recipe, where each value comes from, and its parameters by component."""
+    from neurozoo.assemble import describe
+
+    told: dict[str, Any] = {
+        "name": recipe.name,
+        "digest": recipe.digest,
+        "recipe": recipe.content,
+        "origins": {path: recipe.origin_of(path) for path, _ in leaves(recipe.content)},
+    }
+    try:
+        return told | {"assembled": describe(recipe), "not_assembled": ""}
+    except NeurozooError as error:
+        return told | {"assembled": None, "not_assembled": str(error)}
+
+
+def _recipe_text(told: Mapping[str, Any]) -> str:
+    rows = [[path, _text(value), told["origins"][path]] for path, value in leaves(told["recipe"])]
+    lines = [columns(rows), "", f"digest {told['digest']}"]
+    assembled = told["assembled"]
+    if assembled is None:
+        return "\n".join([*lines, f"parameters: unknown, since {told['not_assembled']}"])
+    counts = [[name, f"{count:,}"] for name, count in assembled["parameters"].items()]
+    return "\n".join([*lines, "", "parameters", columns([*counts, ["total", f"{assembled['total']:,}"]], "  ")])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else str(value)

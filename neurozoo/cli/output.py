@@ -1,0 +1,98 @@
+"""How commands speak: one JSON document for programs, plain aligned lines for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["columns", "emit", "leaves", "plain", "summary_lines"]
+
+_METRICS = (
+    "accuracy",
+    "accuracy_empty_one",
+    "micro_f1",
+    "macro_f1",
+    "precision",
+    "recall",
+    "hamming_loss",
+    "map",
+    "loss",
+)
+SYNTHETIC = "SYNTHETIC data: nothing here compares with the paper"
+
+
+def emit(value: object, *, indent: int | None = 2) -> None:
+    """Print one JSON document."""
+    print(json.dumps(plain(value), indent=indent, allow_nan=False), flush=True)
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON can hold; NaN and infinity become null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def columns(rows: Iterable[Sequence[str]], indent: str = "") -> str:
+    """Rows as lines, each column as wide as its widest cell."""
+    table = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
+    return "\n".join(indent + line.rstrip() for line in lines)
+
+
+def leaves(content: Mapping[str, Any], path: str = "") -> Iterable[tuple[str, Any]]:
+    """The values of nested mappings with their dotted paths; an empty mapping is a value."""
+    for key, value in content.items():
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, here)
+        else:
+            yield here, value
+
+
+def summary_lines(summary: Mapping[str, Any]) -> str:
+    """What a run or an evaluation measured, for people."""
+    blocks: list[str] = []
+    metrics: Mapping[str, Mapping[str, float]] = summary.get("metrics", {})
+    if metrics:
+        splits = list(metrics)
+        known = [name for name in _METRICS if any(name in metrics[split] for split in splits)]
+        rows = [["metric", *splits]]
+        rows += [[name, *(_number(metrics[split].get(name)) for split in splits)] for name in known]
+        blocks.append(columns(rows))
+    health: Mapping[str, Mapping[str, Mapping[str, float]]] = summary.get("health", {})
+    for split, layers in health.items():
+        if layers:
+            rows = [[f"spiking layer ({split})", "rate", "dead", "saturated"]]
+            rows += [
+                [name, *(f"{each[k]:.1%}" for k in ("rate", "dead", "saturated"))] for name, each in layers.items()
+            ]
+            blocks.append(columns(rows))
+    lesion: Mapping[str, Mapping[str, float]] = summary.get("lesion", {})
+    if lesion:
+        splits = list(next(iter(lesion.values())))
+        rows = [["lesion effect", *splits]]
+        rows += [[kind, *(_number(effect.get(split)) for split in splits)] for kind, effect in lesion.items()]
+        blocks.append(columns(rows))
+    if summary.get("synthetic"):
+        # Above and below every table, so that no part of it can be quoted without.
+        blocks = [text for block in blocks for text in (SYNTHETIC, block)]
+    run = summary.get("run")
+    if run is not None:
+        blocks.append(f"run folder: {Path(str(run))}")
+    return "\n\n".join(blocks).replace(f"{SYNTHETIC}\n\n", f"{SYNTHETIC}\n")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"

@@ -1,0 +1,130 @@
+"""What a training run shows while it works."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from neurozoo.cli.output import SYNTHETIC, plain
+from neurozoo.training.reporter import Reporter
+
+__all__ = ["JsonReporter", "RichReporter"]
+
+
+class JsonReporter(Reporter):
+    """One JSON object a line on the standard error output, each with its ``event``."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stderr.flush()
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        self._tell("started", info)
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        self._tell("epoch", record)
+
+    def warning(self, text: str) -> None:
+        self._tell("warning", {"text": text})
+
+    def _tell(self, event: str, values: Mapping[str, Any]) -> None:
+        import json
+
+        print(json.dumps({"event": event, **plain(values)}, allow_nan=False), file=sys.stderr, flush=True)
+
+
+class RichReporter(Reporter):
+    """A line an epoch, and on a terminal a bar with loss, firing rate, threshold and time left.
+
+    Where the output is no terminal there are lines alone, without control codes. Rich honours
+    ``NO_COLOR``.
+
+    Args:
+        console: Where to; by default the standard output.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        # soft_wrap: a log has no width, and a long line must stay one line.
+        self._console = console or Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._epochs = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        self._epochs = int(info.get("epochs", 0))
+        if info.get("synthetic"):
+            self._line(SYNTHETIC, style="bold yellow")
+        words = ("recipe", "model", "backend", "seed", "parameters", "device", "run")
+        self._line(", ".join(f"{word} {info[word]}" for word in words if word in info))
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._progress = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[values]}"),
+                TimeRemainingColumn(),
+                TextColumn("left"),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._progress.add_task("train", total=None, epoch=f"1/{self._epochs}", values="")
+            self._progress.start()
+
+    def step(self, epoch: int, step: int, steps: int, values: Mapping[str, float]) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(
+                self._task,
+                completed=(epoch - 1) * steps + step,
+                total=self._epochs * steps,
+                epoch=f"{epoch}/{self._epochs}",
+                values=_values(values),
+            )
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        train, valid = record.get("train", {}), record.get("valid", {})
+        rates = [layer["rate"] for layer in record.get("health", {}).values()]
+        parts = [f"epoch {record['epoch']}/{self._epochs}", _values({"loss": train.get("loss")})]
+        named = {"loss": "loss", "micro_f1": "micro F1", "macro_f1": "macro F1", "map": "mAP", "accuracy": "accuracy"}
+        parts.append("valid: " + _values({word: valid.get(key) for key, word in named.items()}))
+        if rates:
+            parts.append("rates " + " ".join(f"{rate:.1%}" for rate in rates))
+        parts.append(
+            _values(
+                {f"threshold {k}" if k == "mean" else k: record.get("threshold", {}).get(k) for k in ("mean", "kappa")}
+            )
+        )
+        if "seconds" in record:
+            parts.append(f"{record['seconds']:.1f} s")
+        if record.get("synthetic"):
+            parts.append("SYNTHETIC")
+        self._line(" | ".join(part for part in parts if part))
+
+    def warning(self, text: str) -> None:
+        self._line(f"warning: {text}", style="yellow")
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        self.__exit__()
+        self._line(f"done in {summary.get('duration_seconds', 0.0):.0f} s, best epoch {summary.get('best_epoch', '-')}")
+
+    def _line(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, style=style)
+
+
+def _values(values: Mapping[str, float | None]) -> str:
+    named = {"rate": "firing rate"}
+    told = ((named.get(name, name), value) for name, value in values.items() if value is not None)
+    return "  ".join(f"{name} {value:.1%}" if name == "firing rate" else f"{name} {value:.3f}" for name, value in told)

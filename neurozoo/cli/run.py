@@ -1,0 +1,74 @@
+"""``train`` and ``evaluate``: make a run folder, and measure one again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurozoo.cli.options import Backend, Json, Overrides
+from neurozoo.cli.output import emit, summary_lines
+
+__all__ = ["evaluate", "train"]
+
+
+class Split(StrEnum):
+    """The splits that can be measured."""
+
+    test = "test"
+    valid = "valid"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of a shipped one.")],
+    overrides: Overrides = None,
+    backend: Backend = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="The run folder; new or empty.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="One step on made-up data of the right shape; writes nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train a recipe's model into a run folder.
+
+    With --json the summary is printed at the end, and the progress goes to the standard error
+    output, one JSON object a line.
+    """
+    from neurozoo.cli.progress import JsonReporter, RichReporter
+    from neurozoo.recipe import load_recipe
+    from neurozoo.registry import default_registry
+
+    checked = load_recipe(recipe, overrides or (), backend=backend, registry=default_registry())
+
+    from neurozoo.training import fit
+
+    with JsonReporter() if json else RichReporter() as reporter:
+        summary = fit.dry_run(checked, reporter=reporter) if dry_run else fit.train(checked, out, reporter=reporter)
+    if json:
+        emit(summary)
+    elif dry_run:
+        print(f"dry run of {checked.name}: one step on made-up data went well; nothing was written")
+        print("\n".join(f"  {name}: {value}" for name, value in summary.items() if name != "dry_run"))
+    else:
+        print(f"\n{summary_lines(summary)}")
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    split: Annotated[Split, typer.Option("--split", help="Which samples.")] = Split.test,
+    backend: Backend = None,
+    data_root: Annotated[
+        str | None, typer.Option("--data-root", metavar="DIR", help="The data store, where it is not where it was.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure a run's best weights again, on any backend."""
+    from neurozoo.training.evaluate import evaluate_run
+
+    result = evaluate_run(run, split=split.value, backend=backend, data_root=data_root)
+    if json:
+        emit(result)
+    else:
+        print(summary_lines(result))

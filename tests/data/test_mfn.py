@@ -1,0 +1,121 @@
+"""Importing MFN's npz files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from neurozoo.data.importing import import_data
+from neurozoo.data.store import Modality
+from neurozoo.errors import DataError
+
+
+def arrays(n: int, shift: float = 0.0) -> dict[str, Any]:
+    rng = np.random.default_rng(n)
+    audio = rng.standard_normal((n, 3, 2)).astype(np.float32)
+    audio[:, 0] = 0
+    y = np.arange(2 * n, dtype=np.float32).reshape(n, 2) + shift
+    return {"audio": audio, "video": rng.standard_normal((n, 3, 4)), "y": y, "weights": np.ones(n)}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    for split, n in (("train", 4), ("valid", 2), ("test", 3)):
+        np.savez(folder / f"talks_{split}.npz", **arrays(n, shift=0 if split == "train" else 3))
+    return folder
+
+
+def test_splits_modalities_and_labels_above_the_training_median(source: Path, tmp_path: Path) -> None:
+    store = import_data("mfn", source, tmp_path / "store")
+    assert store.description.splits == {"train": 4, "valid": 2, "test": 3}
+    assert store.description.modalities == {"audio": Modality(2, 3), "video": Modality(4, 3)}
+    assert store.description.labels == ("trait_00", "trait_01")
+    assert store.description.origin["medians"] == [3, 4]
+    assert store.split("train").labels.tolist() == [[0, 0], [0, 0], [1, 1], [1, 1]]
+    # 3, 5 and 4, 6 against the medians 3 and 4 of train: a score at the median is not above it.
+    assert store.split("valid").labels.tolist() == [[0, 0], [1, 1]]
+    batch = store.split("test").batch(torch.arange(3))
+    assert torch.equal(batch.features["audio"], torch.from_numpy(arrays(3)["audio"]))
+    assert batch.masks["audio"].int().tolist() == [[0, 1, 1]] * 3
+
+
+def test_labels_can_be_named(source: Path, tmp_path: Path) -> None:
+    store = import_data("mfn", source, tmp_path / "store", labels=["vivid", "dull"])
+    assert store.description.labels == ("vivid", "dull")
+    with pytest.raises(DataError, match=r"1 label names for 2 scores"):
+        import_data("mfn", source, tmp_path / "other", labels=["vivid"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"y": None}, r"talks_valid\.npz: the array 'y' is missing; there are: audio, video, weights"),
+        ({"audio": None}, r"talks_valid\.npz: the array 'audio' is missing"),
+        ({"video": np.ones((5, 3, 4))}, r"'video' has 5 samples, y has 2"),
+        (
+            {"video": np.ones((2, 3, 9))},
+            r"split 'valid': modalities are .*video \[3, 9\].*the store has .*video \[3, 4\]",
+        ),
+        ({"y": np.array([[1, np.nan], [0, 0]])}, r"score 1 of sample 0 is nan; scores must be finite"),
+        ({"y": np.ones(2)}, r"y is float64 of shape \[2\]; give numbers \[N, K\]"),
+        ({"audio": np.array([[["a"]]] * 2)}, r"modality 'audio': <U1"),
+        ({"audio": np.array([{}, {}])}, r"talks_valid\.npz holds Python objects, which are never loaded"),
+    ],
+)
+def test_malformed_arrays(source: Path, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    content = {name: x for name, x in (arrays(2) | changes).items() if x is not None}
+    np.savez(source / "talks_valid.npz", **content)
+    with pytest.raises(DataError, match=said):
+        import_data("mfn", source, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, -30])
+def test_a_truncated_file(source: Path, tmp_path: Path, keep: int) -> None:
+    path = source / "talks_test.npz"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"talks_test\.npz is truncated or not an npz file"):
+        import_data("mfn", source, tmp_path / "store")
+
+
+def test_a_damaged_file(source: Path, tmp_path: Path) -> None:
+    path = source / "talks_test.npz"
+    content = bytearray(path.read_bytes())
+    content[200] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"talks_test\.npz cannot be read"):
+        import_data("mfn", source, tmp_path / "store")
+
+
+def test_missing_files(source: Path, tmp_path: Path) -> None:
+    (source / "talks_valid.npz").unlink()
+    with pytest.raises(DataError, match=r"talks_valid\.npz is missing; there are: talks_test\.npz, talks_train\.npz"):
+        import_data("mfn", source, tmp_path / "store")
+    (source / "talks_train.npz").unlink()
+    with pytest.raises(DataError, match=r"one NAME_train\.npz; there are: talks_test\.npz"):
+        import_data("mfn", source, tmp_path / "store")
+
+
+def test_no_sequences(source: Path, tmp_path: Path) -> None:
+    np.savez(source / "talks_train.npz", y=np.ones((4, 2)))
+    with pytest.raises(DataError, match=r"no array has three axes \[N, L, D\]; there are: y \[4, 2\]"):
+        import_data("mfn", source, tmp_path / "store")
+
+
+def test_pom(real_data: Path, tmp_path: Path) -> None:
+    store = import_data("mfn", real_data / "pom", tmp_path / "store")
+    assert store.description.splits == {"train": 600, "valid": 100, "test": 203}
+    assert store.description.modalities == {"audio": Modality(43, 20), "video": Modality(41, 20)}
+    assert len(store.description.labels) == 17
+    assert 0.35 < store.split("train").labels.mean().item() < 0.5
+    silent = sum(
+        int((~store.split(split).batch(torch.arange(n)).masks["video"].any(1)).sum())
+        for split, n in store.description.splits.items()
+    )
+    assert silent == 486

@@ -1,0 +1,198 @@
+"""The main job on a small store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from neurozoo.data.writer import StoreWriter
+from neurozoo.errors import CheckpointError, DataError, NeurozooError, RunError
+from neurozoo.recipe import Recipe
+from neurozoo.registry import default_registry
+from neurozoo.training.checkpoint import read_tensors
+from neurozoo.training.evaluate import evaluate_run
+from neurozoo.training.fit import dry_run, train
+from neurozoo.training.loading import load
+from neurozoo.training.metrics import DEFINITIONS
+from neurozoo.training.reporter import Reporter
+from neurozoo.training.run import Run
+
+
+class Listener(Reporter):
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.values: list[dict[str, float]] = []
+
+    def started(self, info: Any) -> None:
+        self.events.append("started")
+
+    def step(self, epoch: int, step: int, steps: int, values: Any) -> None:
+        self.events.append(f"step {epoch}.{step}/{steps}")
+        self.values.append(dict(values))
+
+    def epoch(self, record: Any) -> None:
+        self.events.append(f"epoch {record['epoch']}")
+
+    def finished(self, summary: Any) -> None:
+        self.events.append("finished")
+
+
+@pytest.fixture
+def trained(tmp_path: Path, recipe: Callable[..., Recipe]) -> Path:
+    train(recipe(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_holds_everything(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    listener = Listener()
+    summary = train(recipe(), tmp_path / "run", reporter=listener)
+    assert listener.events == [
+        "started",
+        *["step 1.1/3", "step 1.2/3", "step 1.3/3", "epoch 1"],
+        *["step 2.1/3", "step 2.2/3", "step 2.3/3", "epoch 2"],
+        "finished",
+    ]
+    assert all({"loss", "rate", "threshold"} <= values.keys() for values in listener.values)
+    files = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert files == {
+        "recipe.yaml",
+        "environment.json",
+        "data.json",
+        "metrics.jsonl",
+        "summary.json",
+        "checkpoints/best.safetensors",
+        "checkpoints/last.safetensors",
+        "predictions/valid.safetensors",
+        "predictions/test.safetensors",
+    }
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    for split in ("valid", "test"):
+        assert DEFINITIONS.keys() <= summary["metrics"][split].keys()
+        assert set(summary["health"][split]) == {
+            f"branches.{m}.activation{i}.lif" for m in ("audio", "vision") for i in (1, 2)
+        }
+        assert summary["lesion"]["permuted"][split] > 0
+        assert summary["lesion"]["silent"][split] > 0
+    assert summary["seed"] == 3
+    assert summary["backend"] == "torch"
+    assert summary["synthetic"] is False
+    assert summary["data"]["checksum"]
+    assert abs(summary["threshold"]["kappa"] - 0.1) < 0.05
+    assert [r["epoch"] for r in Run(tmp_path / "run").records()] == [1, 2]
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    weights = []
+    for name in ("a", "b"):
+        train(recipe(), tmp_path / name)
+        weights.append(read_tensors(Run(tmp_path / name).last)[0])
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_initialisation_wakes_the_branch(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    summary = train(recipe("training.optimizer.lr=1e-9", "training.epochs=1"), tmp_path / "run")
+    rates = [layer["rate"] for layer in summary["health"]["valid"].values()]
+    assert all(0.05 < rate < 0.4 for rate in rates)
+    asleep = train(
+        recipe("training.optimizer.lr=1e-9", "training.epochs=1", "training.initialisation={name: default}"),
+        tmp_path / "asleep",
+    )
+    assert min(layer["rate"] for layer in asleep["health"]["valid"].values()) < 0.01
+    assert any("are dead" in warning and "fluctuation-driven" in warning for warning in asleep["warnings"])
+
+
+def test_evaluating_again_gives_the_same(trained: Path) -> None:
+    summary = Run(trained).read_json("summary.json")
+    again = evaluate_run(trained, split="test")
+    assert again["metrics"]["test"] == pytest.approx(summary["metrics"]["test"], rel=1e-6)
+    assert again["same_data_as_trained"] is True
+
+
+@pytest.mark.parametrize("backend", list(default_registry().components("backend")))
+def test_every_backend_predicts_the_same(trained: Path, backend: str) -> None:
+    torch.manual_seed(0)
+    features = {"text": torch.randn(3, 6, 5), "audio": torch.randn(3, 8, 4), "vision": torch.randn(3, 7, 3)}
+    expected = load(trained).predict(features)
+    assert expected.shape == (3, 3)
+    torch.testing.assert_close(load(trained, backend=backend).predict(features), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_prediction_with_wrong_features_is_refused(trained: Path) -> None:
+    model = load(trained)
+    with pytest.raises(DataError, match=r"features\['text'\] is missing; the model takes \[B, L, 5\]"):
+        model.predict({"audio": torch.zeros(1, 8, 4)})
+
+
+def test_a_dry_run_writes_nothing(
+    tmp_path: Path, recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = recipe()
+    before = sorted(tmp_path.rglob("*"))
+    told = dry_run(small)
+    assert told["dry_run"] is True
+    assert told["loss"] > 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_existing_run_folder_is_refused_before_training(trained: Path, recipe: Callable[..., Recipe]) -> None:
+    kept = (trained / "summary.json").read_bytes()
+    with pytest.raises(RunError, match="already there and not empty"):
+        train(recipe(), trained)
+    assert (trained / "summary.json").read_bytes() == kept
+
+
+def test_ctrl_c_leaves_a_readable_run(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    class Impatient(Reporter):
+        def step(self, epoch: int, step: int, steps: int, values: Any) -> None:
+            if (epoch, step) == (2, 2):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), tmp_path / "run", reporter=Impatient())
+    assert [r["epoch"] for r in Run(tmp_path / "run").records()] == [1]
+    assert evaluate_run(tmp_path / "run")["metrics"]["test"]["loss"] > 0
+    assert not list((tmp_path / "run").rglob("*.partial"))
+
+
+def test_a_checkpoint_of_another_model_is_refused(trained: Path, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    train(recipe("model.params.hidden=20"), tmp_path / "other")
+    Run(trained).best.write_bytes(Run(tmp_path / "other").best.read_bytes())
+    with pytest.raises(CheckpointError, match="a checkpoint of another model"):
+        load(trained)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    with pytest.raises(NeurozooError, match=r"not finite|the loss is"):
+        train(recipe("training.optimizer.lr=1e30", "training.epochs=3"), tmp_path / "run")
+
+
+def test_without_a_valid_split(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    import numpy as np
+
+    with StoreWriter(tmp_path / "s", labels=("a", "b", "c"), origin={}) as writer:
+        shapes = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}
+        features = {name: np.ones((9, *shape), np.float32) for name, shape in shapes.items()}
+        writer.add("train", features, np.eye(3, dtype=int)[[0, 1, 2] * 3])
+    with pytest.raises(DataError, match=r"no samples in its split 'valid'.*train \(9\).*data\.valid="):
+        train(recipe(f"data.root={tmp_path / 's'}"), tmp_path / "run")
+    summary = train(
+        recipe(f"data.root={tmp_path / 's'}", "data.valid={fraction: 0.3, seed: 1}", "training.epochs=1"),
+        tmp_path / "run",
+    )
+    assert summary["metrics"].keys() == {"valid"}
+
+
+def test_early_stopping(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    options = ["training.epochs=9", "training.early_stopping=2", "training.optimizer.lr=1e-12"]
+    summary = train(recipe(*options), tmp_path / "run")
+    assert summary["epochs"] < 9
+    assert summary["best_epoch"] <= summary["epochs"] - 2
