@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Recipe", "__version__", "compare", "evaluate", "load", "load_recipe", "train"]
+__all__ = ["Recipe", "__version__", "compare_backends", "evaluate", "load", "load_recipe", "train"]
 
 
 def train(
@@ -94,7 +94,7 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
     return loading.load(run, backend=backend)
 
 
-def compare(
+def compare_backends(
     recipe: str | Path | Recipe,
     backends: Sequence[str],
     *overrides: str,

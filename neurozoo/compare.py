@@ -291,8 +291,7 @@ def _milliseconds(model: nn.Module, batch: Batch, repeats: int) -> float:
     for _ in range(repeats):
         model.zero_grad(set_to_none=True)
         started = time.perf_counter()
-        # Reading a value waits for the device.
-        float(_forward_backward(model, batch).sum())
+        _forward_backward(model, batch).detach().sum().item()  # reading a value waits for the device
         times.append(time.perf_counter() - started)
     model.zero_grad(set_to_none=True)
     return 1000 * statistics.median(times)
@@ -336,13 +335,13 @@ def _layer_problems(layer: LayerResult, exact: bool) -> list[str]:
         if found is None:
             continue
         agreed = found.agreement
-        if exact and agreed.mismatches:
-            problems.append(f"{layer.name} {where}: {agreed.mismatches} of {agreed.spikes} spikes differ")
-        elif agreed.beyond:
+        if agreed.mismatches if exact else agreed.beyond:
             problems.append(
-                f"{layer.name} {where}: {agreed.beyond} of {agreed.spikes} spikes differ by more than "
-                f"{MARGIN_ULPS} units in the last place"
+                f"{layer.name} {where}: {agreed.mismatches} of {agreed.spikes} spikes differ, {agreed.beyond} of them "
+                f"by more than {MARGIN_ULPS} units in the last place"
             )
+        elif agreed.parted if exact else agreed.stray:
+            problems.append(f"{layer.name} {where}: {agreed.parted} neurons part over several steps, not by rounding")
         if not found.gradient_difference <= GRADIENT_TOLERANCE[exact]:
             problems.append(f"{layer.name} {where}: its gradient differs by {found.gradient_difference:.2g}")
     if layer.driven is not None and not DRIVEN[0] <= layer.driven.active <= DRIVEN[1]:
@@ -374,7 +373,7 @@ def _gradient_difference(
 
 def _versions(backend: str, registry: Registry) -> dict[str, str]:
     """The versions of torch, of the library and of the plugin."""
-    versions = {"torch": torch.__version__}
+    versions = {"torch": str(torch.__version__)}
     component = registry.components("backend").get(backend)
     if component is not None:
         plugin, _, version = registry.owner("backend", backend).partition(" ")

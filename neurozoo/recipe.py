@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +71,7 @@ class Recipe(Section):
         model: The model and its parts.
         training: How the weights are found.
         evaluation: How the model is measured.
+        ablations: Variants to compare it with, each a list of overrides ``key.sub=value``.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -81,6 +82,7 @@ class Recipe(Section):
     model: ModelSection
     training: TrainingSection = Field(default_factory=TrainingSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    ablations: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
 
     _origins: _Origins = PrivateAttr(default_factory=lambda: _Origins("recipe"))
 
@@ -96,8 +98,12 @@ class Recipe(Section):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the resolved content, hexadecimal; the same whatever file it came from."""
-        text = json.dumps(self.content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """SHA-256 of the resolved content, hexadecimal; the same whatever file it came from.
+
+        The ablations are left out: what a recipe is compared with does not change what it does.
+        """
+        decisive = {key: value for key, value in self.content.items() if key != "ablations"}
+        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def origin_of(self, path: str) -> str:

@@ -34,7 +34,11 @@ def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, l
         # As JSON, so that lists may become tuples and nothing else is converted.
         result = section.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        problems = [(_without_tag(each["loc"]), _explain(section, each)) for each in error.errors()]
+        errors = error.errors()
+        around = {each["loc"][:-1] for each in errors}
+        # A list whose only entry is wrong counts as too short as well, which tells nothing more.
+        kept = [each for each in errors if each["type"] != "too_short" or each["loc"] not in around]
+        problems = [(_without_tag(each["loc"]), _explain(section, each)) for each in kept]
     return result, [*problems, *_combinations(section, content)]
 
 

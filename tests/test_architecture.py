@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("builtin", "data", "models", "params", "recipe", "registry", "schema", "shipped", "validation"),
     ("assemble",),
     ("bench", "compare", "doctor", "report", "testing", "training"),
+    ("ablation", "baseline", "results"),
     ("cli",),
     ("__init__", "__main__"),
 )

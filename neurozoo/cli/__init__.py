@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = app(arguments or ["--help"], prog_name="neurozoo", standalone_mode=False)
         sys.stdout.flush()
+        # Some versions of typer turn Ctrl-C into this status, others raise.
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except NeurozooError as error:
         return _fail(error, getattr(error, "problems", None) or (str(error),), error.exit_status, arguments)

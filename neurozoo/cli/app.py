@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import browse, compare, data, run
+from neurozoo.cli import ablate, browse, compare, data, run
 
 __all__ = ["app"]
 
@@ -22,6 +22,8 @@ app.command("evaluate")(run.evaluate)
 app.command("list")(browse.list_)
 app.command("show")(browse.show)
 app.command("compare")(compare.compare)
+app.command("ablate")(ablate.ablate)
+app.command("results")(ablate.results)
 app.add_typer(data.app, name="data")
 
 

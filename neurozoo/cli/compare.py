@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import emit
 from neurozoo.errors import UserError
+from neurozoo.registry import Registry, default_registry
 
 __all__ = ["compare"]
 
@@ -31,17 +33,16 @@ def compare(
     """Compare backends: spikes, logits, gradients and time. The exit status is 3 where they differ."""
     names = [name.strip() for name in backends.split(",") if name.strip()]
     if len(set(names)) < 2 or len(set(names)) < len(names):
-        raise UserError(f"--backends {backends!r} names {len(set(names))}; give two or more, such as torch,norse")
+        problem = f"--backends {backends!r} names {len(set(names))}; give two or more different ones"
+        raise UserError(f"{problem}, such as torch and one of a plugin; `neurozoo list backends` has them")
     first, *rest = words or [DEFAULT_RECIPE]
     recipe, overrides = (DEFAULT_RECIPE, [first, *rest]) if "=" in first else (first, rest)
 
     from neurozoo.recipe import load_recipe
-    from neurozoo.registry import default_registry
 
     registry = default_registry()
     checked = load_recipe(recipe, overrides, backend=names[0], registry=registry)
-    for name in names:
-        registry.resolve("backend", name)
+    check_backends(names, registry)
 
     from neurozoo.compare import compare_recipe
 
@@ -52,3 +53,13 @@ def compare(
         print(comparison)
     if comparison.different:
         raise typer.Exit(DIFFERENT)
+
+
+def check_backends(names: Sequence[str], registry: Registry) -> None:
+    """Refuse a backend that is unknown or cannot be imported, before any work is done.
+
+    Raises:
+        NeurozooError: One of them cannot be used.
+    """
+    for name in names:
+        registry.resolve("backend", name)

@@ -14,7 +14,7 @@ from neurozoo.errors import NeurozooError
 from neurozoo.interfaces import Batch, ThresholdPolicy, ZooModel
 from neurozoo.nn.neurons import record_spikes
 from neurozoo.recipe import Recipe
-from neurozoo.training.health import HealthMonitor, LayerHealth
+from neurozoo.training.health import HealthMonitor, LayerHealth, neuron_rates
 from neurozoo.training.objective import classification_loss, rate_penalty
 from neurozoo.training.reporter import Reporter
 
@@ -57,10 +57,11 @@ def train_step(model: ZooModel, batch: Batch, optimizer: torch.optim.Optimizer, 
     finally:
         for handle in handles:
             handle.remove()
+    masks = model.layer_masks(batch)
     classification = classification_loss(logits, batch.labels, training.label_smoothing)
     loss = classification
     if penalty.weight:
-        loss = loss + penalty.weight * rate_penalty(spikes, model.layer_masks(batch), penalty.low, penalty.high)
+        loss = loss + penalty.weight * rate_penalty(spikes, masks, penalty.low, penalty.high)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if training.gradient_clip is not None:
@@ -68,7 +69,8 @@ def train_step(model: ZooModel, batch: Batch, optimizer: torch.optim.Optimizer, 
     optimizer.step()
     values = {"loss": classification.detach()}
     if spikes:
-        values["rate"] = torch.stack([train.detach().mean() for train in spikes.values()]).mean()
+        rates = [neuron_rates(train.detach(), masks[name]).mean() for name, train in spikes.items()]
+        values["rate"] = torch.stack(rates).mean()
     if thresholds:
         values["threshold"] = thresholds[0]
     return values

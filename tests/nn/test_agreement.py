@@ -59,6 +59,33 @@ def test_a_difference_beyond_the_margin_is_told_apart() -> None:
     assert (result.mismatches, result.beyond, result.first_step) == (1, 1, 1)
 
 
+class Restless(TorchNeuron):
+    """Right in each step, but its scan adds a little to the membrane that it carries on."""
+
+    extra = 0.0
+
+    def scan(self, currents, state=None, threshold=1.0):
+        head, v = super().scan(currents[:1], state, threshold)
+        tail, v = super().scan(currents[1:], v + self.extra, threshold)
+        return torch.cat([head, tail]), v
+
+
+class ALittleRestless(Restless):
+    extra = 2.0**-22
+
+
+class VeryRestless(Restless):
+    extra = 0.5
+
+
+@pytest.mark.parametrize(("neuron", "parted", "stray"), [(ALittleRestless, 1, 0), (VeryRestless, 2, 1)])
+def test_a_scan_that_drifts_is_told_from_one_that_rounds(neuron: type[TorchNeuron], parted: int, stray: int) -> None:
+    # v = .5 after the first step; the first neuron then comes to one unit below 1, the second to .9.
+    currents = torch.tensor([[1.0, 1.0], [1.5 - 2.0**-23, 1.3], [0.0, 0.0]])
+    result = agreement(neuron(LIFSpec()), TorchNeuron(LIFSpec()), currents)
+    assert (result.mismatches, result.parted, result.stray) == (0, parted, stray)
+
+
 def test_a_threshold_that_does_not_fit_is_an_error() -> None:
     neuron = TorchNeuron(LIFSpec())
     with pytest.raises(SpikingError, match="does not fit"):

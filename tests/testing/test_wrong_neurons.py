@@ -131,6 +131,21 @@ class FreshState(TorchNeuron):
         return super().scan(currents, state, threshold)
 
 
+class SlowScan(TorchNeuron):
+    """Its steps are right; its scan, a kernel of its own, carries the membrane without leak."""
+
+    def scan(self, currents, state=None, threshold=1.0):
+        if currents.shape[0] < 3:
+            return super().scan(currents, state, threshold)
+        head, v = super().scan(currents[:2], state, threshold if not _by_step(threshold) else threshold[:2])
+        tail, v = super().scan(currents[2:], v * 1.01, threshold if not _by_step(threshold) else threshold[2:])
+        return torch.cat([head, tail]), v
+
+
+def _by_step(threshold) -> bool:
+    return isinstance(threshold, torch.Tensor) and threshold.dim() > 0 and threshold.shape[0] > 1
+
+
 class InPlace(TorchNeuron):
     """Writes the membrane into the caller's tensor."""
 
@@ -169,6 +184,7 @@ class ByReciprocal(TorchNeuron):
         (AlwaysFloat32, {"dtypes_are_kept"}),
         (AnyThresholdShape, {"other_threshold_shapes_are_refused"}),
         (FreshState, {"a_state_of_another_batch_is_refused"}),
+        (SlowScan, {"every_threshold_form", "chunked_equals_whole", "every_reset"}),
         (InPlace, {"arguments_are_left_alone"}),
     ],
 )

@@ -12,7 +12,7 @@ from neurozoo.interfaces import LIFSpec, Neuron
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)
     from norse.torch.functional.reset import reset_subtract, reset_value
     from norse.torch.module.snn import SNNCell
 

@@ -50,7 +50,8 @@ class SnnTorchNeuron(Neuron):
             )
         spec = self.spec
         drive = (current + spec.rest) / spec.tau if spec.decay_input else current + spec.rest / spec.tau
-        leaky.threshold = _scalar(threshold) if not isinstance(threshold, Tensor) else threshold.view_as(threshold)
+        # A view, for a module would register a Parameter, and then take nothing else under that name.
+        leaky.threshold = threshold.view_as(threshold) if isinstance(threshold, Tensor) else _scalar(threshold)
         s, h = leaky(drive, state)
         return s, lif_reset(h, s.detach() if spec.detach_reset else s, threshold, spec.v_reset)
 

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from spikingjelly.activation_based import surrogate
-from spikingjelly.activation_based.neuron import LIFNode
 from torch import Tensor
 
 from neurozoo.errors import SpikingError
 from neurozoo.functional import spike
 from neurozoo.interfaces import LIFSpec, Neuron, steps_of
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Drop what a logger says. By a filter, for torch resets the levels of its loggers as it is imported."""
+    logger = logging.getLogger(name)
+
+    def drop(_record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)
+
+
+# SpikingJelly registers its operators at the first call, and where Triton is not installed torch logs
+# a warning for each: so the first call is here.
+with _quiet("torch._library.triton"):
+    from spikingjelly.activation_based import surrogate
+    from spikingjelly.activation_based.neuron import LIFNode
+
+    LIFNode()(torch.zeros(1, 1))
 
 __all__ = ["SpikingJellyNeuron"]
 

@@ -27,6 +27,17 @@ def test_listing_it_imports_no_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_importing_and_running_it_says_nothing() -> None:
+    code = (
+        "import torch\n"
+        "from neurozoo.interfaces import LIFSpec\n"
+        "from neurozoo_spikingjelly.neuron import SpikingJellyNeuron\n"
+        "SpikingJellyNeuron(LIFSpec()).scan(torch.ones(3, 2, 4))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout + done.stderr == ""
+
+
 @pytest.mark.parametrize(
     ("threshold", "stock"), [(0.7, True), (torch.tensor(0.7), False), (torch.full((1, 4, 1), 0.7), False)]
 )

@@ -1,0 +1,91 @@
+"""``ablate`` and ``results``: a recipe against its variants, and the page that shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurozoo.cli.options import Json, Overrides
+from neurozoo.cli.output import columns, emit
+
+__all__ = ["ablate", "results"]
+
+
+def ablate(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe with a section `ablations`.")],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="For the runs; finished ones are used again.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds each variant is trained with.")] = 5,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time, one thread each.")] = 1,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This variant; repeatable.")] = None,
+    json: Json = False,
+) -> None:
+    """Train a recipe and its ablations over several seeds, and compare them in pairs."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from neurozoo.ablation import COLUMNS
+    from neurozoo.ablation import ablate as run
+
+    folder = out or Path("runs") / f"ablate-{Path(recipe).stem}"
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as progress:
+        bar = progress.add_task("training", total=None)
+        found = run(
+            recipe,
+            overrides or (),
+            seeds=seeds,
+            out=folder,
+            jobs=jobs,
+            only=only or (),
+            told=lambda name, done, total: progress.update(bar, description=name, completed=done, total=total),
+        )
+    if json:
+        emit(found)
+        return
+    if found.synthetic:
+        print("SYNTHETIC data: nothing here compares with the paper")
+    rows = [["mean over seeds (test)", *COLUMNS]]
+    rows += [[name, *(f"{means[c].mean:.3f}" for c in COLUMNS)] for name, means in found.means.items()]
+    rows.append([found.baseline["name"], *(f"{found.baseline[c]:.3f}" if c in found.baseline else "" for c in COLUMNS)])
+    print(columns(rows))
+    rows = [["minus full (95 % interval)", *COLUMNS]]
+    for name, by_column in found.differences.items():
+        rows.append([name, *(f"{by_column[c].mean:+.3f}±{by_column[c].half_width:.3f}" for c in COLUMNS)])
+    print(f"\n{columns(rows)}\n\nwritten: {folder / 'ablation.json'}")
+
+
+def results(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that `ablate` wrote.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The page; printed by default.")] = None,
+    json: Json = False,
+) -> None:
+    """Write finished ablations as one Markdown page."""
+    from neurozoo.results import read_ablation, results_page
+
+    if json:
+        emit([read_ablation(folder) for folder in folders])
+        return
+    page = results_page(folders)
+    if out is None:
+        print(page)
+    else:
+        out.write_text(page, encoding="utf-8")
+        print(f"written: {out}")

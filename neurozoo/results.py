@@ -1,0 +1,141 @@
+"""The results page: ablations as Markdown, written by a command and never by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neurozoo.ablation import COLUMNS, FULL
+from neurozoo.errors import RunError
+
+__all__ = ["read_ablation", "results_page"]
+
+_HEADS = {
+    "accuracy": "accuracy",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "map": "mAP",
+    "lesion": "lesion effect",
+}
+
+_INTRODUCTION = """\
+# Results
+
+This page is written by a command (`make results`), from the runs it trains; nothing here is typed by hand.
+
+Every row is the recipe with the lines changed that are named beside it, trained with the same seeds. The first table
+gives means over the seeds on the test split, which nothing is chosen on; the second the difference to the full recipe,
+paired by seed, with its 95 % interval (Student's t). An interval that holds 0 is no evidence of a difference. The
+intervals are over seeds: they leave out that another test split would give other numbers.
+
+The lesion effect is how far the predicted probabilities move when every sample is given another one's spikes, in
+units of their standard deviation; near 0 it says that the spikes do nothing. For the ReLU control it is the same
+exchange of activations. Accuracy is the mean over samples of |Y and P| / |Y or P|, 0 where both are empty.
+"""
+
+
+def results_page(folders: Sequence[Path]) -> str:
+    """One Markdown page of finished ablations.
+
+    Args:
+        folders: Each with an ``ablation.json``.
+
+    Raises:
+        RunError: A folder holds no finished ablation.
+    """
+    return "\n".join([_INTRODUCTION, *(_section(read_ablation(folder)) for folder in folders)])
+
+
+def read_ablation(folder: Path) -> dict[str, Any]:
+    """What an ablation found, from its folder.
+
+    Raises:
+        RunError: The folder holds no finished ablation.
+    """
+    try:
+        found: dict[str, Any] = json.loads((folder / "ablation.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder}: holds no finished ablation ({error}); `neurozoo ablate RECIPE --out {folder}` makes one"
+        ) from error
+    return found
+
+
+def _section(found: Mapping[str, Any]) -> str:
+    origin = found["data"]["origin"]
+    splits = ", ".join(f"{size:,} {name}" for name, size in found["data"]["splits"].items())
+    command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {len(found['seeds'])}"])
+    lines = [
+        f"## {found['recipe']}{' (SYNTHETIC data)' if found['synthetic'] else ''}",
+        "",
+        f"{found['description']}.",
+        "",
+    ]
+    if found["synthetic"]:
+        lines += ["**SYNTHETIC: these numbers say nothing about real data and compare with no paper.**", ""]
+    lines += [
+        f"Data: {origin.get('source', 'unknown')} ({splits}), checksum `{found['data']['checksum'][:12]}`. "
+        f"{len(found['seeds'])} seeds; {found['minutes']:.0f} minutes of training, one thread each. "
+        f"Command: `{command}`.",
+        "",
+        *_means(found),
+        "",
+        *_differences(found),
+        "",
+        *_findings(found),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _means(found: Mapping[str, Any]) -> list[str]:
+    lines = _head(["", *(_HEADS[c] for c in COLUMNS), "lines changed"])
+    baseline = found["baseline"]
+    cells = [f"{baseline[c]:.3f}" if c in baseline else "" for c in COLUMNS]
+    lines.append(_row([f"{baseline['name']} (C = {baseline['C']:g})", *cells, ""]))
+    for name, means in found["means"].items():
+        changed = ", ".join(f"`{line}`" for line in found["variants"][name])
+        lines.append(
+            _row([f"**{name}**" if name == FULL else name, *(f"{means[c]['mean']:.3f}" for c in COLUMNS), changed])
+        )
+    return lines
+
+
+def _differences(found: Mapping[str, Any]) -> list[str]:
+    lines = _head(["minus full", *(_HEADS[c] for c in COLUMNS)])
+    for name, by_column in found["differences"].items():
+        lines.append(_row([name, *(_signed(by_column[c]) for c in COLUMNS)]))
+    return lines
+
+
+def _findings(found: Mapping[str, Any]) -> list[str]:
+    """What the intervals say, in words, for each variant."""
+    lines = []
+    for name, by_column in found["differences"].items():
+        worse = [_HEADS[c] for c in COLUMNS[:-1] if _clear(by_column[c]) and by_column[c]["mean"] < 0]
+        better = [_HEADS[c] for c in COLUMNS[:-1] if _clear(by_column[c]) and by_column[c]["mean"] > 0]
+        said = [f"lowers {', '.join(worse)}"] if worse else []
+        said += [f"raises {', '.join(better)}"] if better else []
+        lines.append(f"- {name}: {' and '.join(said) or 'no difference in any score that these seeds can show'}.")
+    return lines
+
+
+def _clear(estimate: Mapping[str, float | None]) -> bool:
+    mean, half = estimate["mean"], estimate["half_width"]
+    return mean is not None and half is not None and not math.isnan(half) and abs(mean) > half
+
+
+def _signed(estimate: Mapping[str, float]) -> str:
+    text = f"{estimate['mean']:+.3f} ± {estimate['half_width']:.3f}"
+    return f"**{text}**" if _clear(estimate) else text
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), _row(["---"] * len(cells))]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

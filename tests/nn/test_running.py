@@ -1,0 +1,32 @@
+"""Running means: the first batch sets them, later ones move them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from neurozoo.nn.running import RunningMean
+
+
+def test_by_hand() -> None:
+    mean = RunningMean(momentum=0.5, initial=7.0)
+    assert float(mean.value) == 7.0
+    mean.update(torch.tensor(8.0), torch.tensor(2.0))
+    assert float(mean.value) == 4.0
+    # Weights 1/4 and 1/2, corrected: (0.25 * 4 + 0.5 * 10) / 0.75.
+    mean.update(torch.tensor(10.0), torch.tensor(1.0))
+    assert float(mean.value) == pytest.approx(8.0)
+
+
+def test_a_batch_without_samples_changes_nothing() -> None:
+    mean = RunningMean((2,), momentum=0.5)
+    mean.update(torch.tensor([1.0, 2.0]), torch.tensor(1.0))
+    mean.update(torch.zeros(2), torch.tensor(0.0))
+    assert mean.value.tolist() == [1.0, 2.0]
+
+
+def test_it_is_part_of_the_checkpoint() -> None:
+    mean, other = RunningMean((2,)), RunningMean((2,))
+    mean.update(torch.tensor([3.0, 4.0]), torch.tensor(1))
+    other.load_state_dict(mean.state_dict())
+    assert torch.equal(other.value, mean.value)

@@ -1,0 +1,98 @@
+"""A recipe against its variants, and the page that shows it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurozoo.ablation import COLUMNS, ablate, paired_difference
+from neurozoo.assemble import open_data
+from neurozoo.baseline import logistic_regression, pooled_features
+from neurozoo.errors import RunError, UserError
+from neurozoo.recipe import Recipe
+from neurozoo.results import results_page
+
+ABLATIONS = """
+ablations:
+  no spikes: [model.parts.scaling=none]
+  audio alone: ["data.spiking=[audio]", data.context=null]
+"""
+
+
+@pytest.fixture
+def path(recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
+    recipe()
+    file = tmp_path / "small.yaml"
+    file.write_text(file.read_text() + ABLATIONS)
+    return file
+
+
+def test_paired_differences_by_hand() -> None:
+    found = paired_difference([0.5, 0.6, 0.7], [0.4, 0.4, 0.4])
+    assert found.mean == pytest.approx(0.2)
+    assert found.half_width == pytest.approx(4.302653 * 0.1 / math.sqrt(3))
+    assert math.isnan(paired_difference([0.5], [0.4]).half_width)
+
+
+def test_an_ablation_and_its_page(path: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    options = ["training.epochs=1"]
+    found = ablate(path, options, seeds=2, out=tmp_path / "out", told=lambda *args: told.append(args))
+    assert sorted(name for name, _, _ in told) == sorted(
+        f"{variant}, seed {seed}" for variant in ("full", "no spikes", "audio alone") for seed in (1, 2)
+    )
+    assert [done for _, done, _ in told] == [1, 2, 3, 4, 5, 6]
+    assert found.values["no spikes"]["lesion"] == [0.0, 0.0]
+    assert all(value > 0 for value in found.values["full"]["lesion"])
+    for column in COLUMNS:
+        pairs = np.array(found.values["audio alone"][column]) - np.array(found.values["full"][column])
+        assert found.differences["audio alone"][column].mean == pytest.approx(pairs.mean())
+    assert json.loads((tmp_path / "out" / "ablation.json").read_text())["seeds"] == [1, 2]
+
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("summary.json")}
+    assert len(stamps) == 6
+    again = ablate(path, options, seeds=2, out=tmp_path / "out")
+    assert again.values == found.values
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    with pytest.raises(RunError, match="made with another recipe; give another --out"):
+        ablate(path, ["training.epochs=2"], seeds=2, out=tmp_path / "out")
+
+    page = results_page([tmp_path / "out"])
+    assert "## small\n" in page
+    assert "SYNTHETIC" not in page
+    assert "| no spikes |" in page
+    assert "`model.parts.scaling=none`" in page
+    assert "logistic regression on means and deviations (C = " in page
+    assert "`neurozoo ablate small training.epochs=1 --seeds 2`" in page
+
+
+def test_what_is_not_there_is_named(path: Path, tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    with pytest.raises(UserError, match="no ablation no brain; there are: no spikes, audio alone"):
+        ablate(path, seeds=1, out=tmp_path / "out", only=["no brain"])
+    recipe()
+    with pytest.raises(UserError, match="small has no ablation at all; there are: none; add a section `ablations"):
+        ablate(tmp_path / "small.yaml", seeds=1, out=tmp_path / "out")
+    with pytest.raises(RunError, match=r"holds no finished ablation.*neurozoo ablate RECIPE --out"):
+        results_page([tmp_path])
+
+
+def test_pooled_features_by_hand(recipe: Callable[..., Recipe]) -> None:
+    view = open_data(recipe())
+    pooled = pooled_features(view, "valid")
+    assert pooled.shape == (10, 2 * (5 + 4 + 3))
+    batch = next(iter(view.batches("valid", 1)))
+    rows = batch.features["text"][0][batch.masks["text"][0]].double().numpy()
+    np.testing.assert_allclose(pooled[0, :5], rows.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(pooled[0, 5:10], rows.std(0), atol=1e-6)
+
+
+def test_the_baseline_learns(recipe: Callable[..., Recipe]) -> None:
+    small = recipe()
+    found = logistic_regression(open_data(small), small.evaluation.decision)
+    assert found["map"] > 0.5
+    assert found["C"] in (0.001, 0.01, 0.1, 1.0)

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neurozoo.compare import Comparison, compare, compare_recipe
+from neurozoo.errors import NeurozooError, UnknownNameError, UserError
+from neurozoo.interfaces import Batch, LIFSpec, Neuron
+from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron
+from neurozoo.recipe import load_recipe
+from neurozoo.registry import default_registry
+
+BACKENDS = ("torch", "spikingjelly", "norse", "snntorch")
+
+
+class Model(nn.Module):
+    """Linear, LIF, linear, LIF, linear; a threshold for each sample."""
+
+    def __init__(self, neuron: Callable[[LIFSpec], Neuron], gain: float = 4.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.out = nn.Linear(5, 16), nn.Linear(16, 8), nn.Linear(8, 3)
+        self.level = nn.Parameter(torch.tensor(0.8))
+        self.lif1 = DynamicThresholdLIF(neuron(LIFSpec()))
+        self.lif2 = DynamicThresholdLIF(neuron(LIFSpec(tau=3.0, v_reset=None)))
+        self.gain = gain
+
+    def forward(self, batch: Batch) -> Tensor:
+        x = batch.features["audio"]  # [B, L, 5]
+        level = self.level * (1 + torch.arange(len(batch)).reshape(1, -1, 1, 1) / 10)
+        spikes = self.lif1(self.first(x).expand(4, -1, -1, -1) * self.gain, level)
+        rates = self.lif2(self.second(spikes) * self.gain, self.level).mean((0, 2))
+        logits: Tensor = self.out(rates)
+        return logits
+
+
+class Late(TorchNeuron):
+    """Fires a little too late: a hundredth above the threshold."""
+
+    def step(self, current, state, threshold):
+        return super().step(current, state, threshold + 0.01)
+
+
+class OtherSurrogate(TorchNeuron):
+    def __init__(self, spec: LIFSpec) -> None:
+        super().__init__(LIFSpec(spec.tau, v_reset=spec.v_reset, surrogate="sigmoid"))
+
+
+class Rounds(TorchNeuron):
+    """The same equation, written so that it rounds otherwise; fires one unit early at that."""
+
+    def step(self, current, state, threshold):
+        level = torch.as_tensor(threshold, dtype=current.dtype)
+        return super().step(current, state, torch.nextafter(level, -torch.ones_like(level)))
+
+
+@pytest.fixture
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 7, 5, generator=generator)
+    labels = (torch.rand(6, 3, generator=generator) < 0.5).float()
+    return Batch({"audio": x}, {"audio": torch.ones(6, 7, dtype=torch.bool)}, labels)
+
+
+def against(wrong: type[Neuron], batch: Batch, *, exact: bool = True, gain: float = 4.0) -> Comparison:
+    neurons: Mapping[str, type[Neuron]] = {"torch": TorchNeuron, "other": wrong}
+    declared = {"torch": True, "other": exact}
+    return compare(lambda name: Model(neurons[name], gain), batch, ["torch", "other"], repeats=1, exact=declared)
+
+
+def test_the_backends_are_equivalent(batch: Batch) -> None:
+    registry = default_registry()
+    comparison = compare(lambda name: Model(registry.resolve("backend", name)), batch, BACKENDS, repeats=1)
+    assert comparison.verdict == "equivalent", str(comparison)
+    assert not comparison.empty
+    assert [backend.name for backend in comparison.backends] == list(BACKENDS)
+    assert [backend.exact for backend in comparison.backends] == [True, True, True, False]
+    for backend in comparison.backends:
+        assert [layer.name for layer in backend.layers] == ["lif1", "lif2"]
+        assert [layer.spikes for layer in backend.layers] == [4 * 6 * 7 * 16, 4 * 6 * 7 * 8]
+        assert all(layer.mismatches == 0 and layer.driven is None for layer in backend.layers)
+        assert all(0.05 < layer.rate <= layer.active < 1 for layer in backend.layers)
+        assert backend.gradient_difference < (1e-5 if backend.exact else 1e-4)
+        assert backend.milliseconds > 0
+        assert backend.time_ratio == pytest.approx(backend.milliseconds / comparison.backends[0].milliseconds)
+    assert comparison.backends[2].versions.keys() == {"torch", "neurozoo-norse", "norse"}
+
+
+def test_it_goes_into_json_and_onto_the_screen(batch: Batch) -> None:
+    comparison = against(Late, batch)
+    content = json.loads(json.dumps(comparison.to_dict()))
+    assert content["verdict"] == "different"
+    assert content["empty"] is False
+    assert content["backends"][1]["verdict"] == "different"
+    assert content["backends"][1]["layers"][0]["alone"]["agreement"]["mismatches"] > 0
+    text = str(comparison)
+    assert "6 samples, compared with torch" in text
+    assert "verdict: different" in text
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_other_spikes_are_found_and_placed(batch: Batch, exact: bool) -> None:
+    comparison = against(Late, batch, exact=exact)
+    assert comparison.different
+    first = comparison.backends[1].layers[0]
+    assert first.mismatches > 0
+    assert first.first_step is not None
+    assert first.alone.agreement.beyond > 0
+    assert any("lif1" in problem and "spikes differ" in problem for problem in comparison.backends[1].problems)
+    assert comparison.backends[0].problems == ()
+
+
+def test_another_gradient_is_found_and_named(batch: Batch) -> None:
+    result = against(OtherSurrogate, batch).backends[1]
+    assert result.verdict == "different"
+    assert result.logit_difference == 0
+    assert result.gradient_difference > 0.01
+    assert result.worst_gradient in dict(Model(TorchNeuron).named_parameters())
+    assert any(f"the gradient of {result.worst_gradient} differs" in problem for problem in result.problems)
+
+
+def test_a_flip_within_rounding_is_excused_to_an_inexact_backend_only(batch: Batch) -> None:
+    x = batch.features["audio"].round()
+
+    class Ties(Model):
+        """Currents on a grid, so that some membranes stand one unit below the threshold."""
+
+        def forward(self, batch: Batch) -> Tensor:
+            below = 1 - 2.0**-24
+            currents = batch.features["audio"].expand(3, -1, -1, -1) * 2 * below + self.first.weight.sum() * 0
+            rates = self.lif1(currents, 1.0).mean((0, 2))
+            used = self.lif2(rates.expand(2, -1, -1) * 8 + self.level * 0, 1.0).mean(0)
+            logits: Tensor = self.out(torch.cat([used, used], -1)[..., :8])
+            return logits
+
+    grid = Batch({"audio": x}, batch.masks, batch.labels)
+    neurons: Mapping[str, type[Neuron]] = {"torch": TorchNeuron, "other": Rounds}
+
+    def run(exact: bool) -> Comparison:
+        declared = {"torch": True, "other": exact}
+        return compare(lambda name: Ties(neurons[name]), grid, ["torch", "other"], repeats=1, exact=declared)
+
+    lenient, strict = run(False), run(True)
+    layer = lenient.backends[1].layers[0]
+    assert layer.mismatches > 0
+    assert layer.alone.agreement.mismatches > 0
+    assert layer.alone.agreement.beyond == 0
+    assert lenient.verdict == "equivalent", str(lenient)
+    assert "within rounding" in str(lenient)
+    assert strict.verdict == "different"
+
+
+def test_a_silent_model_proves_nothing_and_is_driven(batch: Batch) -> None:
+    comparison = against(TorchNeuron, batch, gain=1e-3)
+    assert comparison.empty
+    assert comparison.silent == ("lif1", "lif2")
+    assert comparison.verdict == "equivalent"
+    for layer in comparison.backends[1].layers:
+        assert layer.active == 0
+        assert layer.driven is not None
+        assert 0.05 <= layer.driven.active <= 0.5
+        assert layer.driven.agreement.spikes == layer.spikes
+    assert "Less than 1 % of the neurons fire in lif1, lif2: equal spikes prove nothing there" in str(comparison)
+
+
+@pytest.mark.parametrize("wrong", [Late, OtherSurrogate])
+def test_a_difference_that_silence_hides_is_found_by_driving(wrong: type[Neuron], batch: Batch) -> None:
+    comparison = against(wrong, batch, gain=1e-3)
+    assert all(layer.mismatches == 0 for layer in comparison.backends[1].layers)
+    assert any("lif1 driven by a current" in problem for problem in comparison.backends[1].problems)
+
+
+def test_different_weights_are_an_error(batch: Batch) -> None:
+    def build(name: str) -> nn.Module:
+        model = Model(TorchNeuron)
+        if name == "other":
+            nn.init.zeros_(model.second.bias)
+        return model
+
+    with pytest.raises(NeurozooError, match=r"torch and other do not have the same weights: 1 tensors differ, such as"):
+        compare(build, batch, ["torch", "other"], exact={"torch": True, "other": True})
+
+
+def test_what_cannot_be_compared_is_the_users_error(batch: Batch) -> None:
+    def build(_name: str) -> nn.Module:
+        return Model(TorchNeuron)
+
+    with pytest.raises(UserError, match="give two or more different ones"):
+        compare(build, batch, ["torch"])
+    with pytest.raises(UserError, match="give two or more different ones"):
+        compare(build, batch, ["torch", "torch"])
+    with pytest.raises(UserError, match="the batch has no labels"):
+        compare(build, Batch(batch.features, batch.masks), ["torch", "norse"])
+    with pytest.raises(UnknownNameError, match=r"no backend is called 'nurse'; there are: .*did you mean 'norse'"):
+        compare(build, batch, ["torch", "nurse"])
+
+
+def test_a_model_without_spikes_cannot_be_compared(batch: Batch) -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(5, 3)
+
+        def forward(self, batch: Batch) -> Tensor:
+            logits: Tensor = self.out(batch.features["audio"].mean(1))
+            return logits
+
+    def build(_name: str) -> nn.Module:
+        torch.manual_seed(0)
+        return Plain()
+
+    with pytest.raises(UserError, match="Plain has no spiking layer"):
+        compare(build, batch, ["torch", "norse"])
+
+
+def test_gradients_of_models_are_left_as_they_were_found(batch: Batch) -> None:
+    built = []
+
+    def build(name: str) -> nn.Module:
+        built.append(Model(TorchNeuron))
+        return built[-1]
+
+    compare(build, batch, ["torch", "norse"], repeats=1)
+    assert all(p.grad is None for model in built for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["smile_mosei", "smile_mosei_sound"])
+def test_a_recipes_model_on_two_backends(name: str) -> None:
+    overrides = ["data.instead.params.size=64", "model.params.spiking_inner=16"]
+    recipe = load_recipe(name, overrides, backend="torch", registry=default_registry())
+    before = torch.random.get_rng_state()
+    comparison = compare_recipe(recipe, ["torch", "snntorch"], batch_size=3, repeats=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert comparison.samples == 3
+    assert comparison.verdict == "equivalent", str(comparison)
+    assert len(comparison.backends[1].layers) == 4
+    assert math.isfinite(comparison.backends[1].time_ratio)
