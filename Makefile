@@ -11,7 +11,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
 OUT ?= runs/demo-$(NOW)
+RESULTS ?= runs/results
 NOW := $(shell date +%Y%m%d-%H%M%S)
+# For `make results`: the files to import, where the stores go, and how many trainings run at a time.
+DATA ?= $(NEUROZOO_TEST_DATA)
+STORES := runs/stores
+JOBS ?= 2
 # More arguments for the installation of torch, such as where to find a build for this machine.
 TORCH_ARGS ?=
 
@@ -21,7 +26,7 @@ TORCH := $(shell grep "^torch==" constraints.txt)
 # One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: help setup demo test lint types unit test-slow wheels test-wheels docs clean
+.PHONY: help setup demo results test lint types unit test-slow wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +45,15 @@ $(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) |
 	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(plugin))
 	touch $@
 
+results: setup ## train every ablation and write docs/results.md; DATA=FOLDER has emotions/ and pom/
+	@test -d "$(DATA)/emotions" -a -d "$(DATA)/pom" || { echo "make results: give DATA=FOLDER with emotions/ and pom/ in it; '$(DATA)' has not both" >&2; exit 2; }
+	test -d $(STORES)/emotions || $(BIN)/neurozoo data import mulan "$(DATA)/emotions" $(STORES)/emotions
+	test -d $(STORES)/pom || $(BIN)/neurozoo data import mfn "$(DATA)/pom" $(STORES)/pom
+	$(BIN)/neurozoo ablate smile_emotions data.root=$(STORES)/emotions --jobs $(JOBS) --out runs/ablate-smile_emotions
+	$(BIN)/neurozoo ablate smile_pom data.root=$(STORES)/pom --jobs $(JOBS) --out runs/ablate-smile_pom
+	$(BIN)/neurozoo ablate smile_mosei_sound --seeds 3 --jobs $(JOBS) --out runs/ablate-smile_mosei_sound
+	$(BIN)/neurozoo results runs/ablate-smile_emotions runs/ablate-smile_pom runs/ablate-smile_mosei_sound --out docs/results.md
+
 demo: setup ## train SMILE from its recipe; OUT=FOLDER says where the run goes
 	$(BIN)/neurozoo train recipes/smile_mosei.yaml --out $(OUT)
 
@@ -57,6 +71,15 @@ unit: setup ## the tests of core and plugins, without the slow ones
 
 test-slow: setup ## every test, the slow ones too
 	$(TEST)
+
+results: setup ## train all of docs/results.md anew; DATA=FOLDER holds emotions/ and pom/
+	$(if $(DATA),,$(error give DATA=FOLDER, which holds emotions/ as Mulan distributes it and pom/ as MFN does))
+	[ -d $(RESULTS)/stores/emotions ] || $(BIN)/neurozoo data import mulan $(DATA)/emotions $(RESULTS)/stores/emotions
+	[ -d $(RESULTS)/stores/pom ] || $(BIN)/neurozoo data import mfn $(DATA)/pom $(RESULTS)/stores/pom
+	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_emotions --seeds 5 --jobs 2 --out $(RESULTS)/emotions
+	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_pom --seeds 5 --jobs 2 --out $(RESULTS)/pom
+	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_mosei_sound --seeds 3 --jobs 2 --out $(RESULTS)/mosei-synthetic
+	$(BIN)/neurozoo results $(RESULTS)/emotions $(RESULTS)/pom $(RESULTS)/mosei-synthetic --out docs/results.md
 
 wheels: setup ## build sdists and wheels of core and plugins into dist/
 	rm -rf dist
