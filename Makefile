@@ -20,6 +20,10 @@ JOBS ?= 2
 # More arguments for the installation of torch, such as where to find a build for this machine.
 TORCH_ARGS ?=
 
+# norse comes as source, and -c does not reach the environment in which pip builds it. These do, the second in newer pips.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+
 # torch by itself and first, so that no other package's wish chooses its build.
 TORCH := $(shell grep "^torch==" constraints.txt)
 
@@ -38,11 +42,9 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(f"neurozoo needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; call make with PYTHON=python3.11, or where yours is" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-# No build isolation: the editable installs then use the setuptools that constraints.txt pins, and download none.
 $(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) | $(VENV)/bin/python
-	$(PIP) install --quiet -c constraints.txt setuptools
-	$(PIP) install --quiet -c constraints.txt $(TORCH_ARGS) $(TORCH)
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(plugin))
+	$(PIP) install --quiet $(TORCH_ARGS) $(TORCH) -c constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(plugin))
 	touch $@
 
 results: setup ## train every ablation and write docs/results.md; DATA=FOLDER has emotions/ and pom/
@@ -93,7 +95,7 @@ docs: $(VENV)/.docs ## build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/.docs: $(VENV)/.installed
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[docs]'
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
 clean: ## remove everything the targets made, runs excepted

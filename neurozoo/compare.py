@@ -22,6 +22,7 @@ from neurozoo.nn.neurons import spiking_layers
 from neurozoo.nn.probe import LayerCall, LayerProbe, active_share, driving_currents, probe, record_calls
 from neurozoo.recipe import Recipe
 from neurozoo.registry import Registry, default_registry
+from neurozoo.training.prepare import prepare
 
 __all__ = ["BackendResult", "Comparison", "LayerResult", "compare", "compare_recipe"]
 
@@ -157,27 +158,34 @@ def compare_recipe(
     repeats: int = 3,
     registry: Registry | None = None,
 ) -> Comparison:
-    """Compare backends on a recipe's model, untrained, and the first samples of its data.
+    """Compare backends on a recipe's model and the first training samples of its data.
 
-    Where the data is not there and the recipe says what to expect, the batch is made up.
+    The model is as training would begin with it: features scaled and spiking branches
+    initialised as the recipe says. Where the data is not there and the recipe says what to
+    expect, the batch is made up and the model has its default weights.
 
     Raises:
         UserError: A backend is not known, or there is neither data nor its shapes.
     """
     registry = registry or default_registry()
     modalities, labels, from_data = shapes_of(recipe)
-    if from_data:
-        split = open_data(recipe, registry=registry).split("train")
-        batch = split.batch(torch.arange(min(batch_size, len(split))))
-    else:
-        batch = made_up(modalities, labels, batch_size, recipe.seed)
     inputs = inputs_of(recipe, {name: modality.dim for name, modality in modalities.items()}, len(labels))
-
-    def build(backend: str) -> nn.Module:
-        torch.manual_seed(recipe.seed)
-        return assemble(recipe, inputs, backend=backend, registry=registry)
-
     with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        first = assemble(recipe, inputs, backend=backends[0], registry=registry)
+        if from_data:
+            view = open_data(recipe, registry=registry)
+            prepare(first, view, recipe)
+            split = view.split("train")
+            batch = split.batch(torch.arange(min(batch_size, len(split))))
+        else:
+            batch = made_up(modalities, labels, batch_size, recipe.seed)
+
+        def build(backend: str) -> nn.Module:
+            model = assemble(recipe, inputs, backend=backend, registry=registry)
+            model.load_state_dict(first.state_dict())
+            return model
+
         return compare(build, batch, backends, repeats=repeats, registry=registry)
 
 

@@ -15,7 +15,7 @@ import torch
 
 from neurozoo.assemble import assemble, inputs_of, open_data, parameters_by_component, shapes_of
 from neurozoo.data.synthetic import made_up
-from neurozoo.data.view import DataView, training_statistics
+from neurozoo.data.view import DataView
 from neurozoo.errors import DataError
 from neurozoo.interfaces import ZooModel
 from neurozoo.recipe import Recipe
@@ -23,9 +23,9 @@ from neurozoo.training.checkpoint import write_tensors
 from neurozoo.training.device import choose_device
 from neurozoo.training.evaluate import Evaluation, evaluate_model
 from neurozoo.training.health import health_warnings
-from neurozoo.training.initialisation import initialise_fluctuation_driven
 from neurozoo.training.loop import predict_split, train_epoch, train_step
 from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
+from neurozoo.training.prepare import prepare
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run, environment
 
@@ -112,13 +112,8 @@ def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict
     for notice in warnings:
         reporter.warning(notice)
 
-    if recipe.data.standardise:
-        for name, statistics in training_statistics(view).items():
-            model.get_submodule(f"standardise.{name}").fit(*statistics)  # type: ignore[operator]
+    prepare(model, view, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
-    if training.initialisation.name == "fluctuation-driven":
-        _initialise(model, view, recipe, device)
-
     optimizer = _optimizer(recipe, model)
     scheduler = _scheduler(recipe, optimizer)
     best, best_epoch = -math.inf, 0
@@ -226,16 +221,6 @@ def _checkpoint_metadata(recipe: Recipe, view: DataView) -> dict[str, Any]:
         "data_checksum": view.description.checksum,
         "synthetic": view.description.synthetic,
     }
-
-
-def _initialise(model: ZooModel, view: DataView, recipe: Recipe, device: torch.device) -> None:
-    generator = torch.Generator().manual_seed(recipe.seed)
-    batches = []
-    for batch in view.batches("train", recipe.training.batch_size, generator):
-        batches.append(batch.to(device))
-        if len(batches) == recipe.training.initialisation.batches:
-            break
-    initialise_fluctuation_driven(model, batches, recipe.training.initialisation.firing_rate)
 
 
 def _optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,33 +44,38 @@ def initialise_fluctuation_driven(model: ZooModel, batches: Sequence[Batch], rat
     with frozen_statistics(model):
         branches = list(model.branches_by_name().values())
         for layer in range(max((len(stages) for stages in branches), default=0)):
-            for stages in branches:
-                linear, activation = stages[layer]
-                currents = _currents(model, activation, names[id(activation)], batches)
-                reached[names[id(activation)]] = _calibrate(linear, activation, currents, rate)
+            stage = {names[id(stages[layer][1])]: stages[layer] for stages in branches}
+            currents = _currents(model, {name: activation for name, (_, activation) in stage.items()}, batches)
+            for name, (linear, activation) in stage.items():
+                reached[name] = _calibrate(linear, activation, currents[name], rate)
     model.train(training)
     return reached
 
 
-def _currents(model: ZooModel, activation: Activation, name: str, batches: Sequence[Batch]) -> Tensor:
-    """The activation's inputs at valid positions, ``[T, positions, 1, N]``."""
-    seen: list[Tensor] = []
+def _currents(model: ZooModel, activations: Mapping[str, Activation], batches: Sequence[Batch]) -> dict[str, Tensor]:
+    """The activations' inputs at valid positions, ``[T, positions, 1, N]`` each."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in activations}
     for batch in batches:
-        mask = model.layer_masks(batch)[name]
+        masks = model.layer_masks(batch)
 
-        def keep(_module: nn.Module, inputs: tuple[Tensor, ...], mask: Tensor | None = mask) -> None:
-            flat = inputs[0].flatten(1, 2)  # [T, B L, N]
-            seen.append(flat if mask is None else flat[:, mask.flatten()])
+        def keep(name: str, mask: Tensor | None) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                flat = inputs[0].flatten(1, 2)  # [T, B L, N]
+                seen[name].append(flat if mask is None else flat[:, mask.flatten()])
 
-        handle = activation.register_forward_pre_hook(keep)
+            return hook
+
+        handles = [each.register_forward_pre_hook(keep(name, masks[name])) for name, each in activations.items()]
         try:
             model(batch)
         finally:
-            handle.remove()
-    currents = torch.cat(seen, dim=1)
-    if currents.shape[1] == 0:
-        raise SpikingError(f"{name}: no position of the training batches is valid, so it cannot be initialised")
-    return currents[:, :, None]
+            for handle in handles:
+                handle.remove()
+    currents = {name: torch.cat(parts, dim=1)[:, :, None] for name, parts in seen.items()}
+    for name, current in currents.items():
+        if current.shape[1] == 0:
+            raise SpikingError(f"{name}: no position of the training batches is valid, so it cannot be initialised")
+    return currents
 
 
 def _calibrate(linear: nn.Linear, activation: Activation, currents: Tensor, rate: float) -> float:
