@@ -13,10 +13,6 @@ PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.t
 OUT ?= runs/demo-$(NOW)
 RESULTS ?= runs/results
 NOW := $(shell date +%Y%m%d-%H%M%S)
-# For `make results`: the files to import, where the stores go, and how many trainings run at a time.
-DATA ?= $(NEUROZOO_TEST_DATA)
-STORES := runs/stores
-JOBS ?= 2
 # More arguments for the installation of torch, such as where to find a build for this machine.
 TORCH_ARGS ?=
 
@@ -43,18 +39,9 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) | $(VENV)/bin/python
-	$(PIP) install --quiet $(TORCH_ARGS) $(TORCH) -c constraints.txt
+	$(PIP) install --quiet -c constraints.txt $(TORCH_ARGS) $(TORCH)
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(plugin))
 	touch $@
-
-results: setup ## train every ablation and write docs/results.md; DATA=FOLDER has emotions/ and pom/
-	@test -d "$(DATA)/emotions" -a -d "$(DATA)/pom" || { echo "make results: give DATA=FOLDER with emotions/ and pom/ in it; '$(DATA)' has not both" >&2; exit 2; }
-	test -d $(STORES)/emotions || $(BIN)/neurozoo data import mulan "$(DATA)/emotions" $(STORES)/emotions
-	test -d $(STORES)/pom || $(BIN)/neurozoo data import mfn "$(DATA)/pom" $(STORES)/pom
-	$(BIN)/neurozoo ablate smile_emotions data.root=$(STORES)/emotions --jobs $(JOBS) --out runs/ablate-smile_emotions
-	$(BIN)/neurozoo ablate smile_pom data.root=$(STORES)/pom --jobs $(JOBS) --out runs/ablate-smile_pom
-	$(BIN)/neurozoo ablate smile_mosei_sound --seeds 3 --jobs $(JOBS) --out runs/ablate-smile_mosei_sound
-	$(BIN)/neurozoo results runs/ablate-smile_emotions runs/ablate-smile_pom runs/ablate-smile_mosei_sound --out docs/results.md
 
 demo: setup ## train SMILE from its recipe; OUT=FOLDER says where the run goes
 	$(BIN)/neurozoo train recipes/smile_mosei.yaml --out $(OUT)

@@ -48,14 +48,11 @@ class MultiHeadAttention(nn.Module):
         """
         q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
         # A plain product: for heads as narrow as SMILE's it is faster than the fused kernels.
-        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # [B, H, Q, S]
-        if mask is None:
-            weights = torch.softmax(scores, dim=-1)
-        else:
-            keys = mask[:, None, None, :]
-            weights = torch.softmax(scores.masked_fill(~keys, torch.finfo(scores.dtype).min), dim=-1) * keys
-        context = (self.dropout(weights) @ v).transpose(1, 2).flatten(2)  # [B, Q, D]
-        attended: Tensor = self.out(context)
+        scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # [B, H, Q, S]
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
+        weights = self.dropout(torch.softmax(scores, dim=-1))
+        attended: Tensor = self.out((weights @ v).transpose(1, 2).flatten(2))  # [B, Q, D]
         return attended if mask is None else attended * mask.any(1)[:, None, None]
 
     def _split(self, x: Tensor) -> Tensor:
