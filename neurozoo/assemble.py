@@ -67,19 +67,22 @@ def inputs_of(recipe: Recipe, dims: Mapping[str, int], labels: int) -> Inputs:
 
 
 def shapes_of(recipe: Recipe) -> tuple[dict[str, Modality], tuple[str, ...], bool]:
-    """Modalities, label names and whether they are the data's own; else as the recipe expects them.
+    """Modalities, label names, and whether they are the data's own; else as the recipe expects them.
+
+    A stand-in is not made for its shapes alone, where the recipe says what to expect.
 
     Raises:
         DataError: There is no data, and the recipe does not say what to expect.
     """
-    try:
-        view = open_data(recipe)
-    except DataError:
-        expect = recipe.data.expect
-        if not expect or not recipe.data.labels:
-            raise
-        return {m: Modality(e.dim, e.length) for m, e in expect.items()}, tuple(recipe.data.labels), False
+    data = recipe.data
+    if data.expect and data.labels and not _is_there(recipe):
+        return {m: Modality(data.expect[m].dim, data.expect[m].length) for m in data.modalities}, data.labels, False
+    view = open_data(recipe)
     return dict(view.modalities), view.labels, True
+
+
+def _is_there(recipe: Recipe) -> bool:
+    return recipe.data.root is not None or recipe.data.name in installed()
 
 
 def parameters_by_component(model: ZooModel) -> dict[str, int]:

@@ -15,7 +15,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from neurozoo.assemble import assemble, inputs_of, open_data, shapes_of
 from neurozoo.data.synthetic import made_up
-from neurozoo.errors import NeurozooError, UserError
+from neurozoo.data.view import DataView
+from neurozoo.errors import DataError, NeurozooError, UserError
 from neurozoo.interfaces import Batch
 from neurozoo.nn.agreement import MARGIN_ULPS
 from neurozoo.nn.neurons import spiking_layers
@@ -168,18 +169,21 @@ def compare_recipe(
         UserError: A backend is not known, or there is neither data nor its shapes.
     """
     registry = registry or default_registry()
-    modalities, labels, from_data = shapes_of(recipe)
+    try:
+        view: DataView | None = open_data(recipe, registry=registry)
+    except DataError:
+        view = None
+    modalities, labels = (view.modalities, view.labels) if view is not None else shapes_of(recipe)[:2]
     inputs = inputs_of(recipe, {name: modality.dim for name, modality in modalities.items()}, len(labels))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         first = assemble(recipe, inputs, backend=backends[0], registry=registry)
-        if from_data:
-            view = open_data(recipe, registry=registry)
+        if view is None:
+            batch = made_up(modalities, labels, batch_size, recipe.seed)
+        else:
             prepare(first, view, recipe)
             split = view.split("train")
             batch = split.batch(torch.arange(min(batch_size, len(split))))
-        else:
-            batch = made_up(modalities, labels, batch_size, recipe.seed)
 
         def build(backend: str) -> nn.Module:
             model = assemble(recipe, inputs, backend=backend, registry=registry)
