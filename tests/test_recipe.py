@@ -291,7 +291,7 @@ training:
   best: true
 """
     keys = (
-        "schema, description, seed, backend, data, model, training, evaluation",
+        "schema, description, seed, backend, data, model, training, evaluation, ablations",
         "hidden, heads, spiking_inner, time_steps, dropout, context_dropout, padding",
     )
     found = problems(folder, text, registry=default_registry())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from neurozoo.errors import CheckpointError, RunError
@@ -29,9 +29,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     header = {"schema": str(SCHEMA), **{key: json.dumps(value) for key, value in metadata.items()}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A copy each, so that parameters which share storage can be saved.
-        save_file({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, partial, header)
-        with partial.open("rb") as file:
+        # A copy each, so that parameters which share storage can be saved. Not save_file: it makes
+        # files that nobody else on the machine may read.
+        content = save({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, header)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, SafetensorError) as error:

@@ -145,8 +145,8 @@ def health_warnings(
     if effects and max(effects) < WEAK_LESION:
         warnings.append(
             f"lesion effect: without the spikes, or with another sample's, predictions move by at most "
-            f"{max(effects):.4f} of their deviation, so the spikes hardly matter; try model.parts.scaling=rate-gain "
-            "and training.initialisation.name=fluctuation-driven"
+            f"{max(effects):.4f} of their deviation, so the spikes hardly matter; train longer, or raise "
+            "what they can do: model.parts.scaling=rate-gain, its beta, training.initialisation.name=fluctuation-driven"
         )
     if abs(threshold.get("kappa", 1.0)) < 0.01:
         warnings.append(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurozoo.assemble import assemble, inputs_of
+from neurozoo.data.writer import valid_rows
 from neurozoo.errors import DataError
 from neurozoo.interfaces import Batch, ZooModel
 from neurozoo.recipe import Recipe
@@ -39,8 +40,8 @@ class TrainedModel:
 
         Args:
             features: ``[B, L, D]`` float32 by modality, in the data's own units.
-            masks: ``[B, L]`` bool by modality, True where valid; by default every row that
-                holds anything but zeros.
+            masks: ``[B, L]`` bool by modality, True where valid; by default rows of zeros at
+                either end are padding, as in the store.
 
         Raises:
             DataError: A modality is missing or has another number of features.
@@ -54,7 +55,7 @@ class TrainedModel:
                     f"and the modalities {', '.join(dims)}"
                 )
         chosen = {name: features[name] for name in dims}
-        known = {name: x.ne(0).any(-1) for name, x in chosen.items()} | dict(masks or {})
+        known = {name: torch.from_numpy(valid_rows(x.cpu().numpy())) for name, x in chosen.items()} | dict(masks or {})
         device = next(self.module.parameters()).device
         self.module.eval()
         return torch.sigmoid(self.module(Batch(chosen, known).to(device))).cpu()

@@ -71,12 +71,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     write_tensors(path, {"a": torch.zeros(1)}, {})
     old = path.read_bytes()
 
-    def full(_tensors: object, target: Path, _header: object) -> None:
-        Path(target).write_bytes(b"half")
+    def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr(module.os, "fsync", full)
     with pytest.raises(RunError, match=r"No space left on device.*untouched"):
         write_tensors(path, {"a": torch.ones(1)}, {})
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_others_may_read_it_as_any_new_file(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {})
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -125,6 +125,16 @@ def test_every_backend_predicts_the_same(trained: Path, backend: str) -> None:
     torch.testing.assert_close(load(trained, backend=backend).predict(features), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_only_zeros_at_the_ends_are_padding(trained: Path) -> None:
+    model = load(trained)
+    features = {"text": torch.randn(1, 6, 5), "audio": torch.randn(1, 8, 4), "vision": torch.randn(1, 7, 3)}
+    features["audio"][:, 3] = 0
+    features["audio"][:, 6:] = 0
+    masks = {name: torch.ones(x.shape[:2], dtype=torch.bool) for name, x in features.items()}
+    masks["audio"][:, 6:] = False
+    assert torch.equal(model.predict(features), model.predict(features, masks))
+
+
 def test_a_prediction_with_wrong_features_is_refused(trained: Path) -> None:
     model = load(trained)
     with pytest.raises(DataError, match=r"features\['text'\] is missing; the model takes \[B, L, 5\]"):
