@@ -40,7 +40,8 @@ def concatenate(parts: Sequence[Tokens]) -> Tokens:
 
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
     """``x`` ``[B, L, D]`` with zeros at the rows that ``mask`` ``[B, L]`` leaves out."""
-    return x if mask is None else x * mask[..., None]
+    # Not a product: padding may hold NaN.
+    return x if mask is None else x.masked_fill(~mask[..., None], 0.0)
 
 
 def sinusoidal_code(position: Tensor, length: int, width: int, dtype: torch.dtype) -> Tensor:

@@ -123,11 +123,16 @@ class Disagreement(ThresholdPolicy):
 
     def forward(self, projected: Mapping[str, Tokens]) -> Tensor:
         z = self._standardised(list(projected.values()))
-        kappa = self.kappa.clamp(-self.LIMIT, self.LIMIT)
-        return _finite(self.xi_0 * torch.exp(kappa * torch.tanh(z)), "the disagreement between the modalities")
+        return _finite(
+            self.xi_0 * torch.exp(self._limited_kappa() * torch.tanh(z)), "the disagreement between the modalities"
+        )
 
     def report(self) -> Mapping[str, Tensor]:
-        return {"kappa": self.kappa.detach(), "divergence": self.mean_divergence.value}
+        return {"kappa": self._limited_kappa().detach(), "divergence": self.mean_divergence.value}
+
+    def _limited_kappa(self) -> Tensor:
+        # The gradient passes the limit, so that a step beyond it is not for ever.
+        return self.kappa + (self.kappa.clamp(-self.LIMIT, self.LIMIT) - self.kappa).detach()
 
     @torch.no_grad()
     def _standardised(self, sequences: list[Tokens]) -> Tensor:
@@ -158,8 +163,8 @@ def disagreement(sequences: list[Tokens]) -> tuple[Tensor, Tensor]:
         sequences: Projections ``[B, L, D]``.
 
     Returns:
-        The sum over valid positions and their number, both ``[B]``; for several pairs the means
-        over the pairs that have valid positions.
+        The sum over valid positions and their number, both ``[B]``; for several pairs the mean of
+        the pairs' means, each counting the same whatever its length, and their mean number.
     """
     logs = [F.log_softmax(F.layer_norm(s.x, s.x.shape[-1:]), dim=-1) for s in sequences]
     sums, counts = [], []
@@ -176,9 +181,12 @@ def disagreement(sequences: list[Tokens]) -> tuple[Tensor, Tensor]:
         each = torch.where(valid, _jensen_shannon(log_a, log_b), 0.0)
         sums.append(each.sum(1))
         counts.append(valid.sum(1).to(each.dtype))
+    if len(pairs) == 1:
+        return sums[0], counts[0]
     total, count = torch.stack(sums), torch.stack(counts)  # [pairs, B]
     comparable = (count > 0).sum(0).clamp(min=1)
-    return total.sum(0) / comparable, count.sum(0) / comparable
+    positions = count.sum(0) / comparable
+    return (total / count.clamp(min=1)).sum(0) / comparable * positions, positions
 
 
 def _jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from neurozoo.training.checkpoint import load_checkpoint, write_tensors
 from neurozoo.training.decision import choose_threshold
 from neurozoo.training.device import choose_device
 from neurozoo.training.health import LayerHealth, frozen_statistics, lesion_effects
-from neurozoo.training.loading import load
+from neurozoo.training.loading import TrainedModel, load
 from neurozoo.training.loop import Predictions, predict_split
 from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
 from neurozoo.training.run import Run
@@ -92,7 +92,7 @@ def evaluate_model(
         cut = np.asarray(result.decision_threshold)
         result.metrics[split] = {"loss": made.loss, **multilabel_metrics(labels, probabilities, cut)}
         result.health[split] = made.layers
-        for kind, effect in lesion_effects(model, [b.to(device) for b in view.batches(split, size)]).items():
+        for kind, effect in lesion_effects(model, view.split(split), size, device).items():
             result.lesion.setdefault(kind, {})[split] = effect
         result.predictions[split], result.ids[split] = made, view.split(split).ids
     return result
@@ -118,10 +118,11 @@ def evaluate_run(
         data = recipe.data.model_copy(update={"root": data_root})
         recipe = recipe.model_copy(update={"data": data})
     view = open_data(recipe)
+    _check_data(view, loaded)
     if not view.description.splits.get(split):
         has = ", ".join(view.description.splits)
         raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
-    trained_on = Run(run).read_json("data.json")["checksum"]
+    trained_on = Run(run).read_json("data.json").get("checksum")
     device = choose_device(recipe.training.device)
     measured = evaluate_model(Run(run).best, loaded.module, view, recipe, device=device, splits=(split,))
     return {
@@ -136,3 +137,16 @@ def evaluate_run(
         "health": {split: {name: asdict(layer) for name, layer in measured.health[split].items()}},
         "lesion": measured.lesion,
     }
+
+
+def _check_data(view: DataView, trained: TrainedModel) -> None:
+    """Refuse data that the model was not made for."""
+    for name, dim in trained.module.inputs.dims.items():
+        found = view.modalities[name].dim
+        if found != dim:
+            raise DataError(f"the data's {name} has {found} features and the model takes {dim}; give the data it knows")
+    if view.labels != trained.labels:
+        raise DataError(
+            f"the data's labels are {', '.join(view.labels)} and the model's {', '.join(trained.labels)}; "
+            "give data with the same labels in the same order"
+        )

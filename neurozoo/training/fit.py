@@ -50,12 +50,19 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
         NeurozooError: Training failed, for instance by a loss that is not finite. The run
             folder keeps the last whole epoch.
     """
-    reporter = reporter or Reporter()
+    folder = out or default_folder(recipe)
+    Run.check_free(folder)
+    choose_device(recipe.training.device)
     view = open_data(recipe)
     _check_splits(view)
-    run = Run.create(out or default_folder(recipe), recipe)
-    with _own_random_numbers(recipe):
-        return _train(recipe, view, run, reporter)
+    run = Run.create(folder, recipe)
+    try:
+        with _own_random_numbers(recipe):
+            return _train(recipe, view, run, reporter or Reporter())
+    except Exception:
+        if not run.last.is_file():
+            run.discard()  # it holds nothing yet, and would be in the way of the next try
+        raise
 
 
 def dry_run(recipe: Recipe, *, reporter: Reporter | None = None) -> dict[str, Any]:
@@ -146,7 +153,9 @@ def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict
             scheduler.step(valid.loss)
         score = -valid.loss if training.best == "loss" else metrics[training.best]
         metadata = {**_checkpoint_metadata(recipe, view), "epoch": epoch}
-        if score > best:
+        if math.isnan(score):  # of a metric that the valid split does not define
+            score = -math.inf
+        if best_epoch == 0 or score > best:
             best, best_epoch = score, epoch
             write_tensors(run.best, model.state_dict(), metadata)
         write_tensors(run.last, model.state_dict(), metadata)
@@ -157,6 +166,10 @@ def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict
 
     evaluation = evaluate_model(run.best, model, view, recipe, device=device)
     evaluation.write_predictions(run.folder / "predictions")
+    if best == -math.inf:
+        warnings.append(
+            f"training.best={training.best} is not defined on valid, so the first epoch's weights were kept; use loss"
+        )
     warnings += health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
     for warning in warnings[1 if view.description.synthetic else 0 :]:
         reporter.warning(warning)
@@ -244,7 +257,7 @@ def _scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> torch.optim.
 def _own_random_numbers(recipe: Recipe) -> Iterator[None]:
     """Seed torch for a run, and give the caller's random state and thread count back."""
     threads = torch.get_num_threads()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(recipe.seed)
         if recipe.training.threads is not None:
             torch.set_num_threads(recipe.training.threads)

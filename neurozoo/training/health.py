@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ __all__ = [
     "SATURATED",
     "HealthMonitor",
     "LayerHealth",
+    "Samples",
     "frozen_statistics",
     "health_warnings",
     "lesion_effects",
@@ -141,17 +143,27 @@ def health_warnings(
                 f"{name}: {layer.saturated:.0%} of its neurons are saturated (rate {layer.rate:.2%}); set "
                 "data.standardise=true, or raise training.rate_penalty.weight"
             )
-    effects = [effect for by_split in lesion.values() for effect in by_split.values()]
-    if effects and max(effects) < WEAK_LESION:
+    weak = [
+        f"{kind} ({split}) {effect:.4f}"
+        for kind, by_split in lesion.items()
+        for split, effect in by_split.items()
+        if effect < WEAK_LESION
+    ]
+    if weak:
         warnings.append(
-            f"lesion effect: without the spikes, or with another sample's, predictions move by at most "
-            f"{max(effects):.4f} of their deviation, so the spikes hardly matter; train longer, or raise "
-            "what they can do: model.parts.scaling=rate-gain, its beta, training.initialisation.name=fluctuation-driven"
+            f"lesion effect below {WEAK_LESION}: {', '.join(weak)}; the spikes hardly matter to the predictions: train "
+            "longer, or raise what they can do (model.parts.scaling=rate-gain and its beta, "
+            "training.initialisation.name=fluctuation-driven)"
         )
     if abs(threshold.get("kappa", 1.0)) < 0.01:
         warnings.append(
             f"kappa is {threshold['kappa']:.4f}: the dynamic threshold does nothing; model.parts.threshold=constant "
             "would give the same model"
+        )
+    elif "kappa" in threshold and threshold.get("max", 1.0) == threshold.get("min", 0.0):
+        warnings.append(
+            "the dynamic threshold is the same for every sample, as no two positions can be compared; "
+            "model.parts.threshold=constant would give the same model"
         )
     return warnings
 
@@ -167,57 +179,99 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
             buffer.data.copy_(kept[name])
 
 
+class Samples(Protocol):
+    """A split of the data: how many samples there are, and any of them."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The samples at these places."""
+
+
 @torch.no_grad()
-def lesion_effects(model: ZooModel, batches: Iterable[Batch], seed: int = 0) -> dict[str, float]:
+def lesion_effects(
+    model: ZooModel, samples: Samples, batch_size: int, device: torch.device | str = "cpu", seed: int = 0
+) -> dict[str, float]:
     """Whether spikes matter: how far predictions move when the spikes are taken away.
 
     Mean absolute change of the predicted probabilities, divided by the probabilities' standard
     deviation, dimensionless: ``permuted`` gives every sample the spike trains of another one of
-    its batch (read at its own relative times, where lengths differ), ``silent`` sets all
-    spikes of the branches' outputs to 0.
+    the split (read at its own relative times, where lengths differ), ``silent`` sets all spikes
+    of the branches' outputs to 0. The spikes of one batch are held at a time.
 
     Args:
         model: In evaluation mode; its running statistics stay as they are.
-        batches: What to predict; needs two samples in some batch.
+        samples: What to predict.
+        batch_size: Samples at a time; it decides nothing in a model that is sound.
+        device: Where the model is.
         seed: Of the permutation.
+
+    Returns:
+        ``permuted`` is NaN where there are not two samples.
     """
-    points = {id(stages[-1][1]) for stages in model.branches_by_name().values()}
-    names = [name for name, module in model.named_modules() if id(module) in points]
-    kept = list(batches)
-    passes: dict[str, Tensor] = {}
-    for kind in ("intact", "permuted", "silent"):
-        generator = torch.Generator().manual_seed(seed)
-        predictions = []
-        with frozen_statistics(model):
-            for batch in kept:
-                orders = torch.randperm(len(batch), generator=generator)
-                # Each takes the trains of the next one in a random circle: nobody keeps their own.
-                donor = torch.empty_like(orders)
-                donor[orders] = orders.roll(1)
-                with _lesioned(model, names, kind, batch, donor):
-                    predictions.append(torch.sigmoid(model(batch)))
-        passes[kind] = torch.cat(predictions)
-    deviation = passes["intact"].std().clamp(min=1e-12)
-    return {kind: float((passes[kind] - passes["intact"]).abs().mean() / deviation) for kind in ("permuted", "silent")}
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
+    # Each takes the trains of the next one in a random circle: nobody keeps their own.
+    donor = torch.empty_like(order)
+    donor[order] = order.roll(1)
+    lesion = _Lesion(model)
+    with frozen_statistics(model):
+        intact, silent, permuted = [], [], []
+        for places in torch.split(torch.arange(len(samples)), batch_size):
+            # Each pass begins with the statistics of the last batch's end: the published threshold
+            # is carried on, and must not be moved by the lesioned passes.
+            batch, other = samples.batch(places).to(device), samples.batch(donor[places]).to(device)
+            with frozen_statistics(model):
+                given = lesion.aligned(lesion.trains(other), other, batch)
+            with frozen_statistics(model):
+                permuted.append(lesion.predict(batch, partial(_given, given)))
+            with frozen_statistics(model):
+                silent.append(lesion.predict(batch, lambda _name, spikes: torch.zeros_like(spikes)))
+            intact.append(torch.sigmoid(model(batch)))
+    reference = torch.cat(intact)
+    deviation = reference.std().clamp(min=1e-12)
+    effects = {
+        kind: float((torch.cat(passes) - reference).abs().mean() / deviation)
+        for kind, passes in (("permuted", permuted), ("silent", silent))
+    }
+    return effects if len(samples) > 1 else {"permuted": float("nan"), "silent": float("nan")}
 
 
-@contextmanager
-def _lesioned(model: ZooModel, names: list[str], kind: str, batch: Batch, donor: Tensor) -> Iterator[None]:
-    masks = model.layer_masks(batch)
+def _given(trains: Mapping[str, Tensor], name: str, _spikes: Tensor) -> Tensor:
+    return trains[name]
 
-    def hook(name: str):  # type: ignore[no-untyped-def]
-        def replace(_module: nn.Module, _inputs: object, spikes: Tensor) -> Tensor:
-            if kind == "silent":
-                return torch.zeros_like(spikes)
-            mask, rows = masks[name], donor.to(spikes.device)
-            given = spikes[:, rows]
-            return given if mask is None else at_relative_times(given, mask[rows], mask, spikes.shape[2])
 
-        return replace
+class _Lesion:
+    """Replaces what the last activation of each spiking branch puts out."""
 
-    handles = [] if kind == "intact" else [model.get_submodule(n).register_forward_hook(hook(n)) for n in names]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def __init__(self, model: ZooModel) -> None:
+        self._model = model
+        points = {id(stages[-1][1]) for stages in model.branches_by_name().values()}
+        self._points = {name: module for name, module in model.named_modules() if id(module) in points}
+
+    def predict(self, batch: Batch, replace: Callable[[str, Tensor], Tensor | None]) -> Tensor:
+        """Probabilities ``[B, K]`` with outputs replaced; None leaves one as it is."""
+
+        def hook(name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
+            return lambda _module, _inputs, spikes: replace(name, spikes)
+
+        handles = [module.register_forward_hook(hook(name)) for name, module in self._points.items()]
+        try:
+            return torch.sigmoid(self._model(batch))
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def trains(self, batch: Batch) -> dict[str, Tensor]:
+        """What the branches put out for a batch, ``[T, B, L, N]``."""
+        seen: dict[str, Tensor] = {}
+        self.predict(batch, lambda name, spikes: seen.update({name: spikes}))
+        return seen
+
+    def aligned(self, trains: Mapping[str, Tensor], donors: Batch, batch: Batch) -> dict[str, Tensor]:
+        """The donors' trains at the relative times of the samples that get them."""
+        own, theirs = self._model.layer_masks(batch), self._model.layer_masks(donors)
+        given = {}
+        for name, spikes in trains.items():
+            mask = own[name]
+            given[name] = spikes if mask is None else at_relative_times(spikes, theirs[name], mask, mask.shape[1])
+        return given

@@ -81,7 +81,7 @@ def _currents(model: ZooModel, activations: Mapping[str, Activation], batches: S
 def _calibrate(linear: nn.Linear, activation: Activation, currents: Tensor, rate: float) -> float:
     mean = currents.mean((0, 1, 2))
     deviation = currents.std((0, 1, 2), unbiased=False)
-    # A neuron whose current never changes keeps its weights, centred.
+    # A neuron whose current never changes is centred, and scaled as if it had deviation 1.
     deviation = torch.where(deviation > _SILENT, deviation, torch.ones_like(deviation))
     unit = (currents - mean) / deviation
     one = torch.ones((), dtype=currents.dtype, device=currents.device)

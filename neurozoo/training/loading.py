@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neurozoo.assemble import assemble, inputs_of
 from neurozoo.data.writer import valid_rows
-from neurozoo.errors import DataError
+from neurozoo.errors import CheckpointError, DataError
 from neurozoo.interfaces import Batch, ZooModel
 from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import load_checkpoint, read_tensors
@@ -44,21 +44,35 @@ class TrainedModel:
                 either end are padding, as in the store.
 
         Raises:
-            DataError: A modality is missing or has another number of features.
+            DataError: A modality is missing, or features or masks are not of the form above.
         """
-        dims = self.module.inputs.dims
-        for name, dim in dims.items():
-            given = list(features[name].shape) if name in features else None
-            if given is None or len(given) != 3 or given[-1] != dim:
-                raise DataError(
-                    f"features[{name!r}] is {given or 'missing'}; the model takes [B, L, {dim}], "
-                    f"and the modalities {', '.join(dims)}"
-                )
-        chosen = {name: features[name] for name in dims}
-        known = {name: torch.from_numpy(valid_rows(x.cpu().numpy())) for name, x in chosen.items()} | dict(masks or {})
-        device = next(self.module.parameters()).device
+        batch = self._batch(features, masks or {})
         self.module.eval()
-        return torch.sigmoid(self.module(Batch(chosen, known).to(device))).cpu()
+        return torch.sigmoid(self.module(batch.to(next(self.module.parameters()).device))).cpu()
+
+    def _batch(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Batch:
+        dims = self.module.inputs.dims
+        chosen: dict[str, Tensor] = {}
+        for name, dim in dims.items():
+            x = torch.as_tensor(features[name]) if name in features else None
+            if x is None or x.dim() != 3 or x.shape[-1] != dim or 0 in x.shape:
+                raise DataError(
+                    f"features[{name!r}] is {'missing' if x is None else list(x.shape)}; "
+                    f"the model takes [B, L, {dim}], none of them 0, and the modalities {', '.join(dims)}"
+                )
+            chosen[name] = x.float()
+        if len({len(x) for x in chosen.values()}) > 1:
+            sizes = ", ".join(f"{name} {len(x)}" for name, x in chosen.items())
+            raise DataError(f"the modalities have different numbers of samples ({sizes}); give the same B for all")
+        known = {name: torch.from_numpy(valid_rows(x.cpu().numpy())) for name, x in chosen.items()}
+        for name, mask in masks.items():
+            shape = list(chosen[name].shape[:2]) if name in chosen else None
+            if shape is None or mask.dtype != torch.bool or list(mask.shape) != shape:
+                raise DataError(
+                    f"masks[{name!r}] is {mask.dtype} {list(mask.shape)}; give torch.bool [B, L] as of the features "
+                    f"({shape or 'there are none of that name'}), for {', '.join(dims)}"
+                )
+        return Batch(chosen, known | dict(masks))
 
 
 def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
@@ -75,6 +89,8 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
     folder = Run(Path(run))
     recipe = folder.recipe(backend=backend)
     _, metadata = read_tensors(folder.best)
+    if not {"dims", "labels"} <= metadata.keys():
+        raise CheckpointError(f"{folder.best}: not a checkpoint of a model, it names no dims and labels; copy it anew")
     model = assemble(recipe, inputs_of(recipe, metadata["dims"], len(metadata["labels"])))
     load_checkpoint(folder.best, model)
     return TrainedModel(model.eval(), recipe, tuple(metadata["labels"]))

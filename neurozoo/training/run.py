@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,24 @@ class Run:
         if not self.recipe_path.is_file():
             raise RunError(f"{folder}: not a run folder, it holds no recipe.yaml; name the folder that train wrote")
 
+    @staticmethod
+    def check_free(folder: Path) -> None:
+        """Refuse a folder that a new run cannot use.
+
+        Raises:
+            RunError: It exists and is not empty.
+        """
+        try:
+            taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        except OSError as error:
+            raise RunError(f"{folder}: cannot be read: {error.strerror or error}; give another --out") from error
+        if taken:
+            raise RunError(f"{folder}: already there and not empty; give another --out, or remove it first")
+
+    def discard(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     @classmethod
     def create(cls, folder: Path, recipe: Recipe) -> Run:
         """Begin a new run in ``folder``.
@@ -47,9 +66,8 @@ class Run:
         Raises:
             RunError: The folder exists and is not empty, or cannot be written.
         """
+        cls.check_free(folder)
         try:
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise RunError(f"{folder}: already there and not empty; give another --out, or remove it first")
             (folder / "checkpoints").mkdir(parents=True)
             # In small private files first: a folder without recipe.yaml is not yet a run.
             _write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
@@ -78,7 +96,7 @@ class Run:
         return load_recipe(self.recipe_path, backend=backend)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl, whole or not at all."""
+        """Add a line to metrics.jsonl; :meth:`records` leaves out one that a crash cut off."""
         line = json.dumps(_finite(record)) + "\n"
         try:
             with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:

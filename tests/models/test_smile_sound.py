@@ -80,7 +80,7 @@ def test_neither_neighbours_nor_order_matter(awake: Callable[..., SMILE], random
 
 
 @torch.no_grad()
-@given(left=st.integers(0, 6), right=st.integers(0, 6), junk=st.sampled_from([0.0, 7.0, -50.0]))
+@given(left=st.integers(0, 6), right=st.integers(0, 6), junk=st.sampled_from([0.0, 7.0, -50.0, float("nan")]))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_padding_does_not_matter(
     awake: Callable[..., SMILE], random_batch: Callable[..., Batch], left: int, right: int, junk: float

@@ -86,6 +86,11 @@ def test_three_modalities_give_the_mean_over_pairs() -> None:
     each = [disagreement([x, y])[0] for x, y in ((a, b), (a, c), (b, c))]
     torch.testing.assert_close(total, sum(each) / 3)
     assert count.tolist() == [3.0, 3.0]
+    # Each pair counts the same, whatever its length.
+    long = tokens(torch.randn(2, 9, 4), None)
+    total, count = disagreement([long, a, b])
+    means = [s / n for s, n in (disagreement([x, y]) for x, y in ((long, a), (long, b), (a, b)))]
+    torch.testing.assert_close(total / count, sum(means) / 3)
 
 
 def projections(samples: int = 6, seed: int = 0) -> dict[str, Tokens]:
@@ -134,7 +139,11 @@ def test_kappa_learns_within_its_limits(layout: Callable[..., Layout]) -> None:
     threshold = policy(projections())
     assert threshold.min() >= 0.5
     assert threshold.max() <= 2.0
-    assert float(policy.report()["kappa"]) == 9.0
+    assert float(policy.report()["kappa"]) == pytest.approx(math.log(2))
+    policy.kappa.grad = None
+    threshold.square().sum().backward()
+    assert policy.kappa.grad is not None
+    assert policy.kappa.grad.abs() > 0  # so that it can come back
 
 
 def test_no_gradient_reaches_the_projections(layout: Callable[..., Layout]) -> None:

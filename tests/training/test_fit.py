@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from neurozoo.data.writer import StoreWriter
-from neurozoo.errors import CheckpointError, DataError, NeurozooError, RunError
+from neurozoo.errors import CheckpointError, DataError, NeurozooError, RunError, SpikingError, UserError
 from neurozoo.recipe import Recipe
 from neurozoo.registry import default_registry
 from neurozoo.training.checkpoint import read_tensors
@@ -137,8 +138,18 @@ def test_only_zeros_at_the_ends_are_padding(trained: Path) -> None:
 
 def test_a_prediction_with_wrong_features_is_refused(trained: Path) -> None:
     model = load(trained)
+    good = {"text": torch.ones(2, 6, 5), "audio": torch.ones(2, 8, 4), "vision": torch.ones(2, 7, 3)}
     with pytest.raises(DataError, match=r"features\['text'\] is missing; the model takes \[B, L, 5\]"):
         model.predict({"audio": torch.zeros(1, 8, 4)})
+    with pytest.raises(DataError, match=r"features\['audio'\] is \[2, 8, 5\]; the model takes \[B, L, 4\]"):
+        model.predict({**good, "audio": torch.ones(2, 8, 5)})
+    with pytest.raises(DataError, match=r"different numbers of samples \(text 2, audio 1, vision 2\)"):
+        model.predict({**good, "audio": torch.ones(1, 8, 4)})
+    with pytest.raises(DataError, match=r"masks\['audoi'\] is torch.bool \[2, 8\]; give torch.bool"):
+        model.predict(good, {"audoi": torch.ones(2, 8, dtype=torch.bool)})
+    with pytest.raises(DataError, match=r"masks\['audio'\] is torch.float32 \[2, 8\]"):
+        model.predict(good, {"audio": torch.ones(2, 8)})
+    assert torch.equal(model.predict(good), model.predict({name: x.double() for name, x in good.items()}))
 
 
 def test_a_dry_run_writes_nothing(
@@ -186,8 +197,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, recipe: Callabl
 
 
 def test_without_a_valid_split(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
-    import numpy as np
-
     with StoreWriter(tmp_path / "s", labels=("a", "b", "c"), origin={}) as writer:
         shapes = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}
         features = {name: np.ones((9, *shape), np.float32) for name, shape in shapes.items()}
@@ -199,6 +208,39 @@ def test_without_a_valid_split(tmp_path: Path, recipe: Callable[..., Recipe]) ->
         tmp_path / "run",
     )
     assert summary["metrics"].keys() == {"valid"}
+
+
+def test_other_data_is_refused_in_evaluation(trained: Path, tmp_path: Path) -> None:
+    for name, dim, labels in (("dims", 2, ("calm", "angry", "sad")), ("labels", 4, ("calm", "angry"))):
+        with StoreWriter(tmp_path / name, labels=labels, origin={}) as writer:
+            shapes = {"text": (6, 5), "audio": (8, dim), "vision": (7, 3)}
+            features = {m: np.ones((3, *shape), np.float32) for m, shape in shapes.items()}
+            writer.add("test", features, np.ones((3, len(labels)), dtype=int))
+    with pytest.raises(DataError, match="the data's audio has 2 features and the model takes 4"):
+        evaluate_run(trained, data_root=str(tmp_path / "dims"))
+    with pytest.raises(DataError, match="the data's labels are calm, angry and the model's calm, angry, sad"):
+        evaluate_run(trained, data_root=str(tmp_path / "labels"))
+
+
+def test_a_run_that_fails_before_its_first_epoch_is_not_in_the_way(
+    tmp_path: Path, recipe: Callable[..., Recipe]
+) -> None:
+    with pytest.raises(UserError, match=r"training\.device is 'cuda:7' and is not there"):
+        train(recipe("training.device=cuda:7"), tmp_path / "run")
+    with pytest.raises(SpikingError, match="compares two spiking modalities"):
+        train(recipe("model.parts.threshold=cross-entropy-ratio", "data.spiking=[audio]"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_best_metric_that_valid_does_not_define(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    with StoreWriter(tmp_path / "s", labels=("a", "b", "c"), origin={}) as writer:
+        for split, positive in (("train", 1), ("valid", 0)):
+            shapes = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}
+            features = {m: np.random.default_rng(0).normal(size=(8, *shape)) for m, shape in shapes.items()}
+            writer.add(split, features, np.full((8, 3), positive))
+    summary = train(recipe(f"data.root={tmp_path / 's'}", "training.best=map"), tmp_path / "run")
+    assert summary["best_epoch"] == 1
+    assert any("training.best=map is not defined on valid" in warning for warning in summary["warnings"])
 
 
 def test_early_stopping(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -77,6 +78,27 @@ def test_initialisation_reaches_its_rate(model: SMILE, random_batch: Callable[..
     assert model.training
 
 
+class Split:
+    """A batch as a split of the data."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def batch(self, indices: torch.Tensor) -> Batch:
+        features = {name: x[indices] for name, x in self._batch.features.items()}
+        return Batch(features, {name: mask[indices] for name, mask in self._batch.masks.items()})
+
+
+@torch.no_grad()
+def test_a_single_sample_cannot_be_permuted(model: SMILE, random_batch: Callable[..., Batch]) -> None:
+    effects = lesion_effects(model.eval(), Split(random_batch(SHAPES, samples=1)), 4)
+    assert math.isnan(effects["permuted"])
+    assert health_warnings({}, {}, {"permuted": {"test": effects["permuted"]}}) == []
+
+
 @torch.no_grad()
 def test_lesions(model: SMILE, random_batch: Callable[..., Batch]) -> None:
     batch = random_batch(SHAPES, samples=12)
@@ -84,10 +106,12 @@ def test_lesions(model: SMILE, random_batch: Callable[..., Batch]) -> None:
     model(batch)
     model.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    effects = lesion_effects(model, [batch])
+    effects = lesion_effects(model, Split(batch), 12)
     assert effects["permuted"] > 1e-4
     assert effects["silent"] > 1e-4
-    assert effects == lesion_effects(model, [batch])
+    assert effects == lesion_effects(model, Split(batch), 12)
+    for size in (1, 5, 11):
+        assert lesion_effects(model, Split(batch), size) == pytest.approx(effects, rel=1e-3)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
@@ -96,7 +120,7 @@ def test_spikes_that_are_not_used_have_no_lesion(
     smile: Callable[..., SMILE], random_batch: Callable[..., Batch]
 ) -> None:
     model = smile({"audio": 4, "vision": 3}, ("audio", "vision"), hidden=10, parts={"scaling": "none"}).eval()
-    assert lesion_effects(model, [random_batch(SHAPES)]) == {"permuted": 0.0, "silent": 0.0}
+    assert lesion_effects(model, Split(random_batch(SHAPES)), 2) == {"permuted": 0.0, "silent": 0.0}
 
 
 def test_warnings_name_the_layer_and_what_to_do() -> None:
@@ -110,6 +134,6 @@ def test_warnings_name_the_layer_and_what_to_do() -> None:
     assert told[0].startswith("a.lif: 100% of its neurons are dead")
     assert "training.initialisation.name=fluctuation-driven" in told[0]
     assert told[1].startswith("b.lif: 90% of its neurons are saturated")
-    assert told[2].startswith("lesion effect: ")
+    assert told[2].startswith("lesion effect below 0.01: permuted (valid) 0.0020; the spikes hardly matter")
     assert told[3].startswith("kappa is 0.0010: the dynamic threshold does nothing")
     assert health_warnings({"c.lif": layers["c.lif"]}, {"kappa": 0.1}, {"permuted": {"valid": 0.3}}) == []
