@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from neurozoo.assemble import open_data
 from neurozoo.baseline import logistic_regression
-from neurozoo.errors import RunError, UserError
+from neurozoo.errors import NeurozooError, RecipeError, RunError, UserError
 from neurozoo.recipe import load_recipe
-from neurozoo.registry import default_registry
-from neurozoo.training.fit import train
-from neurozoo.training.run import Run
+from neurozoo.registry import Registry, default_registry
+from neurozoo.training.run import Run, write_json
 
 __all__ = ["COLUMNS", "FULL", "Ablation", "Estimate", "ablate", "paired_difference"]
 
@@ -102,49 +101,109 @@ def ablate(
     Raises:
         UserError: The recipe has no ablations, or not those named; or as training.
     """
-    base = load_recipe(recipe, overrides, registry=default_registry())
+    registry = default_registry()
+    base = load_recipe(recipe, overrides, registry=registry)
     unknown = sorted(set(only) - set(base.ablations))
     if unknown or not base.ablations:
         there = ", ".join(base.ablations) or "none; add a section `ablations: {name: [key=value]}`"
         raise UserError(f"{base.name} has no ablation {', '.join(unknown) or 'at all'}; there are: {there}")
     variants = {FULL: (), **{name: lines for name, lines in base.ablations.items() if not only or name in only}}
+    _check_variants(recipe, overrides, variants, registry)
+    view = open_data(base)
     numbers = tuple(range(1, seeds + 1))
     tasks = [
-        (name, seed, str(recipe), (*overrides, *lines, f"seed={seed}", "training.threads=1"), out / name / str(seed))
+        _Task(
+            name, seed, str(recipe), (*overrides, *lines, f"seed={seed}", "training.threads=1"), out / name / str(seed)
+        )
         for seed in numbers
         for name, lines in variants.items()
     ]
     summaries: dict[tuple[str, int], dict[str, Any]] = {}
-    # Fresh processes: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(_train_one, *task[2:]): task[:2] for task in tasks}
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                name, seed = futures[future]
-                summaries[name, seed] = future.result()
-                if told is not None:
-                    told(f"{name}, seed {seed}", done, len(tasks))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    found = _compare(base.name, base.description, variants, numbers, overrides, summaries)
-    found = Ablation(**{**found.__dict__, "baseline": logistic_regression(open_data(base), base.evaluation.decision)})
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "ablation.json").write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    with _Trainings(jobs, view.description.checksum) as trainings:
+        for done, (task, summary) in enumerate(trainings.run(tasks), start=1):
+            summaries[task.variant, task.seed] = summary
+            if told is not None:
+                told(f"{task.variant}, seed {task.seed}", done, len(tasks))
+    found = replace(
+        _compare(base.name, base.description, variants, numbers, overrides, summaries),
+        baseline=logistic_regression(view, base.evaluation.decision),
+    )
+    write_json(out / "ablation.json", found.to_dict())
     return found
 
 
-def _train_one(source: str, overrides: Sequence[str], folder: Path) -> dict[str, Any]:
-    recipe = load_recipe(source, overrides, registry=default_registry())
-    if folder.exists():
+def _check_variants(
+    recipe: str | Path, overrides: Sequence[str], variants: Mapping[str, tuple[str, ...]], registry: Registry
+) -> None:
+    """Refuse a variant that cannot be trained before any other is."""
+    problems: list[str] = []
+    for name, lines in variants.items():
         try:
-            summary = Run(folder).read_json("summary.json")
-        except RunError as error:
-            raise RunError(f"{error}; remove {folder} to train it anew") from None
-        if summary["recipe_digest"] != recipe.digest:
-            raise RunError(f"{folder}: made with another recipe; give another --out, or remove it")
-        return summary
-    return train(recipe, folder)
+            load_recipe(recipe, (*overrides, *lines), registry=registry)
+        except RecipeError as error:
+            problems += [f"ablations.{name}: {problem}" for problem in error.problems]
+    if problems:
+        raise RecipeError(problems)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One training."""
+
+    variant: str
+    seed: int
+    source: str
+    overrides: tuple[str, ...]
+    folder: Path
+
+
+class _Trainings:
+    """Trains in processes of their own, a few at a time; leaving the context stops those still running."""
+
+    def __init__(self, jobs: int, checksum: str) -> None:
+        self._threads = ThreadPoolExecutor(jobs)
+        self._checksum = checksum
+        self._running: set[subprocess.Popen[str]] = set()
+
+    def __enter__(self) -> _Trainings:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._running):
+            process.terminate()
+        self._threads.shutdown()
+
+    def run(self, tasks: Sequence[_Task]) -> Iterator[tuple[_Task, dict[str, Any]]]:
+        """Each task with its summary, as they are done."""
+        futures = {self._threads.submit(self._summary, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+    def _summary(self, task: _Task) -> dict[str, Any]:
+        """The summary of a task's run, trained now unless that was done before."""
+        if (task.folder / "summary.json").is_file():
+            summary = Run(task.folder).read_json("summary.json")
+            wanted = load_recipe(task.source, task.overrides, registry=default_registry()).digest
+            if (summary.get("recipe_digest"), summary.get("data", {}).get("checksum")) != (wanted, self._checksum):
+                raise RunError(f"{task.folder}: made with another recipe or other data; give another --out")
+            return summary
+        if (task.folder / "recipe.yaml").is_file():
+            Run(task.folder).discard()  # interrupted: it is trained anew, with the same numbers
+        command = [sys.executable, "-m", "neurozoo.cli", "train", task.source, *task.overrides]
+        with subprocess.Popen(
+            [*command, "--out", str(task.folder), "--json"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            self._running.add(process)
+            _, told = process.communicate()
+            self._running.discard(process)
+        if process.returncode:
+            errors = [line for line in told.splitlines() if line.startswith("error:")] or told.splitlines()[-3:]
+            raise NeurozooError(f"{task.variant}, seed {task.seed}: {'; '.join(errors)}")
+        return Run(task.folder).read_json("summary.json")
 
 
 def _compare(

@@ -6,7 +6,7 @@ import importlib.metadata
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from neurozoo.assemble import assemble, inputs_of, open_data, shapes_of
 from neurozoo.data.synthetic import made_up
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError, NeurozooError, UserError
+from neurozoo.errors import NeurozooError, NotInstalledError, UserError
 from neurozoo.interfaces import Batch
 from neurozoo.nn.agreement import MARGIN_ULPS
 from neurozoo.nn.neurons import spiking_layers
@@ -110,12 +110,16 @@ class Comparison:
         reference: The backend that the others are compared with.
         backends: All of them, the reference first.
         silent: Layers in which less than 1 % of the reference's neurons ever fire.
+        data: Where the batch comes from.
+        synthetic: Whether it is made up.
     """
 
     samples: int
     reference: str
     backends: tuple[BackendResult, ...]
     silent: tuple[str, ...]
+    data: str = ""
+    synthetic: bool = False
 
     @property
     def empty(self) -> bool:
@@ -171,7 +175,7 @@ def compare_recipe(
     registry = registry or default_registry()
     try:
         view: DataView | None = open_data(recipe, registry=registry)
-    except DataError:
+    except NotInstalledError:
         view = None
     modalities, labels = (view.modalities, view.labels) if view is not None else shapes_of(recipe)[:2]
     inputs = inputs_of(recipe, {name: modality.dim for name, modality in modalities.items()}, len(labels))
@@ -190,7 +194,15 @@ def compare_recipe(
             model.load_state_dict(first.state_dict())
             return model
 
-        return compare(build, batch, backends, repeats=repeats, registry=registry)
+        found = compare(build, batch, backends, repeats=repeats, registry=registry)
+    if view is None:
+        origin, synthetic = f"{recipe.data.name} is not installed, so the batch is made up, at default weights", True
+    else:
+        origin, synthetic = (
+            f"{view.description.origin.get('source', 'a store')}, training split",
+            view.description.synthetic,
+        )
+    return replace(found, data=origin, synthetic=synthetic)
 
 
 def compare(
@@ -400,7 +412,10 @@ def _versions(backend: str, registry: Registry) -> dict[str, str]:
 
 def _lines(comparison: Comparison) -> list[str]:
     """The comparison as text: a line a backend, a line a layer, and what is different."""
-    lines = [f"{comparison.samples} samples, compared with {comparison.reference}"]
+    data = f" ({comparison.data})" if comparison.data else ""
+    lines = [f"{comparison.samples} samples{data}, compared with {comparison.reference}"]
+    if comparison.synthetic:
+        lines.insert(0, "SYNTHETIC data: this compares backends, and nothing with a paper")
     if comparison.empty:
         lines.append(
             f"Less than 1 % of the neurons fire in {', '.join(comparison.silent)}: equal spikes prove nothing there. "

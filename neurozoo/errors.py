@@ -13,6 +13,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "NeurozooError",
+    "NotInstalledError",
     "PluginError",
     "RecipeError",
     "RunError",
@@ -67,6 +68,10 @@ class UnknownNameError(UserError):
 
 class DataError(UserError):
     """A data set, or a file to make one from, is missing or malformed."""
+
+
+class NotInstalledError(DataError):
+    """A data set is named that is not installed here."""
 
 
 class RunError(UserError):

@@ -298,6 +298,9 @@ class LabelHead(nn.Module, ABC):
 class ThresholdPolicy(nn.Module, ABC):
     """Chooses the firing threshold of the spiking branches, from what the modalities say."""
 
+    least_spiking: ClassVar[int] = 1
+    """How many spiking modalities it needs; a recipe with fewer is refused."""
+
     @abstractmethod
     def forward(self, projected: Mapping[str, Tokens]) -> Tensor:
         """The threshold, 0-d for all samples or ``[B]`` for each, finite, dimensionless.

@@ -158,6 +158,7 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
     for slot, ref in parts.items():
         if slot in slots:
             yield from _ref_problems(slots[slot], ref, ("model", "parts", slot), registry)
+            yield from _role_problems(slots[slot], ref, ("model", "parts", slot), data, registry)
             continue
         guess = nearest(slot, slots)
         hint = f"; did you mean {guess!r}?" if guess else ""
@@ -206,6 +207,24 @@ def _ref_problems(kind: Kind, ref: object, path: Key, registry: Registry) -> Ite
     params = ref.get("params", {})
     found = component_problems(kind, ref["name"], params if isinstance(params, Mapping) else {}, registry)
     yield from _at((*path, "name"), (*path, "params"), found)
+
+
+def _role_problems(kind: Kind, ref: object, path: Key, data: object, registry: Registry) -> Iterator[tuple[Key, str]]:
+    """A part that needs more spiking modalities than the recipe names."""
+    spiking = data.get("spiking") if isinstance(data, Mapping) else None
+    if not isinstance(ref, Mapping) or not isinstance(spiking, list | tuple):
+        return
+    try:
+        least = getattr(registry.resolve(kind, ref["name"]), "least_spiking", 1)
+    except (NeurozooError, KeyError, TypeError):
+        return  # told already
+    if len(spiking) < least:
+        named = ", ".join(map(str, spiking))
+        yield (
+            (*path, "name"),
+            f"{kind} {ref['name']!r} needs {least} spiking modalities, and data.spiking names {named}; "
+            f"name another one there, or choose another {kind}",
+        )
 
 
 def _at(name: Key, params: Key, problems: Iterator[tuple[str, str]]) -> Iterator[tuple[Key, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +60,8 @@ def read_ablation(folder: Path) -> dict[str, Any]:
         raise RunError(
             f"{folder}: holds no finished ablation ({error}); `neurozoo ablate RECIPE --out {folder}` makes one"
         ) from error
+    if not isinstance(found, dict) or not {"recipe", "means", "differences", "baseline"} <= found.keys():
+        raise RunError(f"{folder / 'ablation.json'}: not what `neurozoo ablate` writes; make it anew")
     return found
 
 
@@ -94,12 +95,12 @@ def _section(found: Mapping[str, Any]) -> str:
 def _means(found: Mapping[str, Any]) -> list[str]:
     lines = _head(["", *(_HEADS[c] for c in COLUMNS), "lines changed"])
     baseline = found["baseline"]
-    cells = [f"{baseline[c]:.3f}" if c in baseline else "" for c in COLUMNS]
+    cells = [_number(baseline[c]) if c in baseline else "" for c in COLUMNS]
     lines.append(_row([f"{baseline['name']} (C = {baseline['C']:g})", *cells, ""]))
     for name, means in found["means"].items():
         changed = ", ".join(f"`{line}`" for line in found["variants"][name])
         lines.append(
-            _row([f"**{name}**" if name == FULL else name, *(f"{means[c]['mean']:.3f}" for c in COLUMNS), changed])
+            _row([f"**{name}**" if name == FULL else name, *(_number(means[c]["mean"]) for c in COLUMNS), changed])
         )
     return lines
 
@@ -125,12 +126,19 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
 
 def _clear(estimate: Mapping[str, float | None]) -> bool:
     mean, half = estimate["mean"], estimate["half_width"]
-    return mean is not None and half is not None and not math.isnan(half) and abs(mean) > half
+    return mean is not None and half is not None and abs(mean) > half
 
 
-def _signed(estimate: Mapping[str, float]) -> str:
-    text = f"{estimate['mean']:+.3f} ± {estimate['half_width']:.3f}"
+def _signed(estimate: Mapping[str, float | None]) -> str:
+    mean, half = estimate["mean"], estimate["half_width"]
+    if mean is None:
+        return "-"
+    text = f"{mean:+.3f}" + ("" if half is None else f" ± {half:.3f}")
     return f"**{text}**" if _clear(estimate) else text
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _head(cells: Sequence[str]) -> list[str]:

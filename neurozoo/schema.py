@@ -237,7 +237,7 @@ class TrainingSection(Section):
     initialisation: Initialisation = Field(default_factory=Initialisation)
     rate_penalty: RatePenalty = Field(default_factory=RatePenalty)
     device: Name = "auto"
-    threads: Count | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from neurozoo.ablation import COLUMNS, ablate, paired_difference
 from neurozoo.assemble import open_data
 from neurozoo.baseline import logistic_regression, pooled_features
-from neurozoo.errors import RunError, UserError
+from neurozoo.errors import RecipeError, RunError, UserError
 from neurozoo.recipe import Recipe
 from neurozoo.results import results_page
 
@@ -59,7 +60,7 @@ def test_an_ablation_and_its_page(path: Path, tmp_path: Path) -> None:
     again = ablate(path, options, seeds=2, out=tmp_path / "out")
     assert again.values == found.values
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
-    with pytest.raises(RunError, match="made with another recipe; give another --out"):
+    with pytest.raises(RunError, match="made with another recipe or other data; give another --out"):
         ablate(path, ["training.epochs=2"], seeds=2, out=tmp_path / "out")
 
     page = results_page([tmp_path / "out"])
@@ -79,6 +80,43 @@ def test_what_is_not_there_is_named(path: Path, tmp_path: Path, recipe: Callable
         ablate(tmp_path / "small.yaml", seeds=1, out=tmp_path / "out")
     with pytest.raises(RunError, match=r"holds no finished ablation.*neurozoo ablate RECIPE --out"):
         results_page([tmp_path])
+    (tmp_path / "ablation.json").write_text("{}")
+    with pytest.raises(RunError, match="not what `neurozoo ablate` writes"):
+        results_page([tmp_path])
+
+
+def test_an_interrupted_training_is_done_anew(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "full" / "1"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(path.read_text())
+    (folder / "metrics.jsonl").write_text("{")
+    found = ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
+    assert (folder / "summary.json").is_file()
+    text = (tmp_path / "out" / "ablation.json").read_text()
+    assert "NaN" not in text
+    assert math.isnan(found.differences["no spikes"]["map"].half_width)
+    assert "| no spikes |" in results_page([tmp_path / "out"])
+
+
+def test_leaving_stops_what_is_running(path: Path, tmp_path: Path) -> None:
+    def enough(name: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablate(path, ["training.epochs=1"], seeds=9, out=tmp_path / "out", told=enough)
+    time.sleep(0.5)
+    before = sorted(tmp_path.rglob("*"))
+    time.sleep(2)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_every_variant_is_checked_before_any_training(path: Path, tmp_path: Path) -> None:
+    path.write_text(path.read_text() + "  wrong: [model.parts.foo=1]\n  also wrong: [training.epochs=0]\n")
+    with pytest.raises(RecipeError) as caught:
+        ablate(path, seeds=1, out=tmp_path / "out")
+    assert any(p.startswith("ablations.wrong: ") and "no slot 'foo'" in p for p in caught.value.problems)
+    assert any(p.startswith("ablations.also wrong: ") for p in caught.value.problems)
+    assert not (tmp_path / "out").exists()
 
 
 def test_pooled_features_by_hand(recipe: Callable[..., Recipe]) -> None:

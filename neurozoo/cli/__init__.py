@@ -40,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort) as error:
         return _fail(error, ("interrupted; what was written is whole",), INTERRUPTED, arguments)
     except BrokenPipeError:
-        # Whoever read the output has enough of it; what is left must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_pipe()
         return 1
     except Exception as error:
         usage = getattr(error, "format_message", None)
@@ -60,5 +59,13 @@ def _fail(error: BaseException, problems: Sequence[str], status: int, arguments:
         from neurozoo.cli.output import emit
 
         told = {"type": type(error).__name__, "message": "\n".join(problems), "problems": list(problems)}
-        emit({"error": {**told, "exit_status": status}})
+        try:
+            emit({"error": {**told, "exit_status": status}})
+        except BrokenPipeError:
+            _leave_pipe()
     return status
+
+
+def _leave_pipe() -> None:
+    """Whoever read the output has enough of it; what is left must not fail at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ import typer
 
 from neurozoo.cli.options import Json, Overrides
 from neurozoo.cli.output import columns, emit
+from neurozoo.errors import RunError
 
 __all__ = ["ablate", "results"]
 
@@ -87,5 +88,8 @@ def results(
     if out is None:
         print(page)
     else:
-        out.write_text(page, encoding="utf-8")
+        try:
+            out.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{out}: cannot be written: {error.strerror or error}; give another --out") from error
         print(f"written: {out}")

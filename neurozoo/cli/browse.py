@@ -11,7 +11,7 @@ import typer
 
 from neurozoo.cli.options import Backend, Json, Overrides
 from neurozoo.cli.output import columns, emit, leaves
-from neurozoo.errors import NeurozooError, UnknownNameError
+from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.hookspecs import KINDS, Kind
 from neurozoo.registry import Registry, default_registry
 from neurozoo.shipped import shipped_recipes
@@ -59,6 +59,8 @@ def show(
     """Show a recipe, resolved, with where each value comes from; or a component and its parameters."""
     registry = default_registry()
     kinds = [kind for kind in KINDS if name in registry.components(kind)]
+    if kinds and (overrides or backend is not None):
+        raise UserError(f"{name!r} is a component; overrides and --backend are for recipes")
     if kinds:
         components = [_component(kind, name, registry) for kind in kinds]
         if json:

@@ -40,10 +40,12 @@ def info(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store's folder.")],
     json: Json = False,
 ) -> None:
-    """Say what a store holds."""
+    """Say what a store holds, after every value of it was checked against its checksums."""
     from neurozoo.data.store import Store
 
-    _tell(Store(store), json)
+    opened = Store(store)
+    opened.verify()
+    _tell(opened, json)
 
 
 def _tell(store: Any, json: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from neurozoo.data.manifest import MANIFEST
-from neurozoo.errors import DataError, nearest
+from neurozoo.errors import DataError, NotInstalledError, nearest
 
 __all__ = ["data_home", "installed", "locate"]
 
@@ -51,7 +51,7 @@ def locate(name: str | None, root: str | None) -> Path:
     if name in there:
         return there[name]
     guess = nearest(name, there)
-    raise DataError(
+    raise NotInstalledError(
         f"no data set {name!r} is installed in {data_home()} (set NEUROZOO_DATA to look elsewhere); "
         f"there are: {', '.join(there) or 'none'}"
         + (f"; did you mean {guess!r}?" if guess else "")

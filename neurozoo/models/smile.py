@@ -34,6 +34,7 @@ from neurozoo.nn.standardise import Standardise
 __all__ = ["SMILE"]
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class SMILE(ZooModel):
@@ -73,10 +74,10 @@ class SMILE(ZooModel):
         neuron: Callable[[LIFSpec], Neuron],
         standardise: bool,
         *,
-        hidden: Annotated[int, Field(ge=1)] = 30,
-        heads: Annotated[int, Field(ge=1)] = 5,
-        spiking_inner: Annotated[int, Field(ge=1)] = 128,
-        time_steps: Annotated[int, Field(ge=1)] = 5,
+        hidden: Size = 30,
+        heads: Size = 5,
+        spiking_inner: Size = 128,
+        time_steps: Size = 5,
         dropout: Probability = 0.1,
         context_dropout: Probability = 0.25,
         padding: Literal["masked", "visible"] = "masked",

@@ -37,7 +37,7 @@ class LabelDecoderHead(LabelHead):
         layout: Layout,
         *,
         dropout: Probability = 0.3,
-        inner: Annotated[int, Field(ge=1)] = 256,
+        inner: Annotated[int, Field(ge=1, le=65_536)] = 256,
         classifier_dropout: Probability = 0.1,
         dropout_at: Literal["features", "logits"] = "features",
     ) -> None:

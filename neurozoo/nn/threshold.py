@@ -52,12 +52,13 @@ class CrossEntropyRatio(ThresholdPolicy):
         layout: The model's layout; needs two spiking modalities or more.
     """
 
+    least_spiking = 2
     previous: Tensor
     cross_entropy: Tensor
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
-        if len(layout.spiking) < 2:
+        if len(layout.spiking) < self.least_spiking:
             raise SpikingError(
                 "the threshold policy 'cross-entropy-ratio' compares two spiking modalities, "
                 f"and there is {', '.join(layout.spiking)}; name a second one, or use 'disagreement' or 'constant'"

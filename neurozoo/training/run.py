@@ -18,7 +18,7 @@ from neurozoo.errors import RunError
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
 
-__all__ = ["SCHEMA", "Run", "environment"]
+__all__ = ["SCHEMA", "Run", "environment", "write_json"]
 
 SCHEMA = 1
 
@@ -117,10 +117,7 @@ class Run:
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write one of the run's JSON files, whole or not at all."""
-        try:
-            _write(self.folder / name, json.dumps(_finite(value), indent=2) + "\n")
-        except OSError as error:
-            raise RunError(f"{self.folder / name}: cannot be written: {error.strerror or error}") from error
+        write_json(self.folder / name, value)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read one of the run's JSON files.
@@ -157,6 +154,19 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all; NaN and infinity become null.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -167,7 +167,7 @@ def test_show_a_component(capsys: pytest.CaptureFixture[str]) -> None:
     assert "threshold disagreement" in out
     assert "kappa" in out
     told = json.loads(ran(capsys, "show", "smile", "--json")[1])["components"][0]
-    assert told["params"]["hidden"] == {"type": "int, ge=1", "required": False, "default": 30}
+    assert told["params"]["hidden"] == {"type": "int, ge=1, le=65536", "required": False, "default": 30}
     assert told["slots"]["head"] == "label-head"
 
 
@@ -363,3 +363,40 @@ def test_interrupting_the_real_program() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
         assert process.stderr.read().startswith("error: interrupted")
+
+
+def test_overrides_of_a_component_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, told = ran(capsys, "show", "disagreement", "kappa=0.2")
+    assert status == 2
+    assert told == "error: 'disagreement' is a component; overrides and --backend are for recipes\n"
+
+
+def test_info_finds_a_changed_value(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    assert ran(capsys, "data", "info", str(store))[0] == 0
+    shard = next(store.glob("**/*.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    status, _, told = ran(capsys, "data", "info", str(store))
+    assert status == 2
+    assert shard.name in told
+
+
+def test_a_part_that_needs_more_modalities_is_a_problem_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    changes = ["model.parts.threshold=cross-entropy-ratio", "data.spiking=[timbre]"]
+    status, _, told = ran(capsys, "train", "smile_emotions", *changes)
+    assert status == 2
+    assert "threshold 'cross-entropy-ratio' needs 2 spiking modalities, and data.spiking names timbre" in told
+
+
+def test_compare_says_where_its_batch_comes_from(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neurozoo.compare import compare_recipe
+    from neurozoo.recipe import load_recipe
+
+    monkeypatch.setenv("NEUROZOO_DATA", str(tmp_path))
+    found = compare_recipe(load_recipe("smile_emotions"), ["torch", "norse"], repeats=1)
+    assert found.synthetic
+    assert str(found).startswith("SYNTHETIC data")
+    assert "emotions is not installed, so the batch is made up" in found.to_dict()["data"]
