@@ -20,6 +20,12 @@ _HEADS = {
     "lesion": "lesion effect",
 }
 
+_WITHOUT_SPIKES = {
+    ("model.parts.scaling=none",): "On this data the spikes add nothing to the scores that these seeds can show.",
+    ("model.parts.activation=relu",): "That the units spike is no advantage over rectified ones here.",
+}
+"""What it means where a variant without spikes loses nothing."""
+
 _INTRODUCTION = """\
 # Results
 
@@ -33,6 +39,10 @@ intervals are over seeds: they leave out that another test split would give othe
 The lesion effect is how far the predicted probabilities move when every sample is given another one's spikes, in
 units of their standard deviation; near 0 it says that the spikes do nothing. For the ReLU control it is the same
 exchange of activations. Accuracy is the mean over samples of |Y and P| / |Y or P|, 0 where both are empty.
+
+The baseline is a logistic regression a label on each feature's mean and deviation over the valid positions, trained on
+the same training split; its C is the one of best mAP on valid. Scores of other papers that train on train and valid
+together are not comparable with it.
 """
 
 
@@ -121,6 +131,8 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
         said = [f"lowers {', '.join(worse)}"] if worse else []
         said += [f"raises {', '.join(better)}"] if better else []
         lines.append(f"- {name}: {' and '.join(said) or 'no difference in any score that these seeds can show'}.")
+        if tuple(found["variants"][name]) in _WITHOUT_SPIKES and not worse:
+            lines[-1] += f" **{_WITHOUT_SPIKES[tuple(found['variants'][name])]}**"
     return lines
 
 

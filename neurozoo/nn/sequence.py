@@ -95,6 +95,6 @@ def at_relative_times(source: Tensor, source_mask: Tensor | None, mask: Tensor |
     rank = (here.long().cumsum(1) - 1).clamp(min=0)
     # floor((rank + 1/2) / n_here * n_there), in whole numbers so that it is exact.
     nearest = torch.minimum((2 * rank + 1) * n_there // (2 * n_here), n_there - 1)
-    valid_first = torch.argsort(~there, dim=1, stable=True)
+    valid_first = torch.argsort((~there).to(torch.uint8), dim=1, stable=True)
     row = torch.gather(valid_first, 1, nearest)
     return torch.gather(source, -2, row[..., None].expand(*source.shape[:-2], length, source.shape[-1]))

@@ -96,7 +96,7 @@ class HealthMonitor:
         """Each layer's health over all that was counted."""
         health = {}
         for name, fired in self._fired.items():
-            rates = fired / torch.as_tensor(self._steps[name]).clamp(min=1)
+            rates = fired.cpu().double() / max(int(self._steps[name]), 1)
             dead, saturated = (rates < DEAD).double().mean(), (rates > SATURATED).double().mean()
             health[name] = LayerHealth(float(rates.mean()), float(dead), float(saturated))
         return health
@@ -115,9 +115,10 @@ class HealthMonitor:
 
 def _spikes_by_neuron(spikes: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | int]:
     """Spikes of each neuron ``[N]`` and the steps they were counted over, of ``[T, B, L, N]``."""
+    # Counted in whole numbers: exact at any size, and no device lacks them.
     if mask is None:
-        return spikes.double().sum((0, 1, 2)), spikes[..., 0].numel()
-    return (spikes.sum(0) * mask[..., None]).double().sum((0, 1)), spikes.shape[0] * mask.sum()
+        return (spikes > 0).sum((0, 1, 2)), spikes[..., 0].numel()
+    return ((spikes > 0) & mask[..., None]).sum((0, 1, 2)), spikes.shape[0] * mask.sum()
 
 
 def neuron_rates(spikes: Tensor, mask: Tensor | None) -> Tensor:
