@@ -48,6 +48,18 @@ class Evaluation:
     predictions: dict[str, Predictions] = field(default_factory=dict)
     ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """What was measured, as summary.json holds it."""
+        return {
+            "metrics": self.metrics,
+            "decision_threshold": self.decision_threshold,
+            "health": {
+                split: {name: asdict(layer) for name, layer in layers.items()} for split, layers in self.health.items()
+            },
+            "threshold": self.threshold,
+            "lesion": self.lesion,
+        }
+
     def write_predictions(self, folder: Path) -> None:
         """Write ``SPLIT.safetensors`` with probabilities and labels ``[N, K]``, and the ids."""
         for split, made in self.predictions.items():
@@ -131,11 +143,8 @@ def evaluate_run(
         "backend": recipe.backend,
         "synthetic": view.description.synthetic,
         "same_data_as_trained": view.description.checksum == trained_on,
-        "metrics": measured.metrics,
+        **measured.to_dict(),
         "metric_definitions": DEFINITIONS,
-        "decision_threshold": measured.decision_threshold,
-        "health": {split: {name: asdict(layer) for name, layer in measured.health[split].items()}},
-        "lesion": measured.lesion,
     }
 
 

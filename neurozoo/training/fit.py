@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from neurozoo.interfaces import ZooModel
 from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import write_tensors
 from neurozoo.training.device import choose_device
-from neurozoo.training.evaluate import Evaluation, evaluate_model
+from neurozoo.training.evaluate import evaluate_model
 from neurozoo.training.health import health_warnings
 from neurozoo.training.loop import predict_split, train_epoch, train_step
 from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
@@ -95,8 +95,7 @@ def default_folder(recipe: Recipe) -> Path:
 
 def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict[str, Any]:
     started = time.monotonic()
-    training = recipe.training
-    device = choose_device(training.device)
+    device = choose_device(recipe.training.device)
     data = _data_record(view)
     run.write_json("data.json", data)
 
@@ -114,28 +113,80 @@ def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict
         "parameters_by_component": parameters,
         "data": data,
     }
-    reporter.started({**header, "epochs": training.epochs, "device": str(device)})
+    reporter.started({**header, "epochs": recipe.training.epochs, "device": str(device)})
     warnings = [SYNTHETIC_NOTICE] if view.description.synthetic else []
     for notice in warnings:
         reporter.warning(notice)
 
     prepare(model, view, recipe)
+    fitted = _fit(model, view, recipe, run, device, reporter)
+    evaluation = evaluate_model(run.best, model, view, recipe, device=device)
+    evaluation.write_predictions(run.folder / "predictions")
+    if fitted.best == -math.inf:
+        warnings.append(
+            f"training.best={recipe.training.best} is not defined on valid, so the first epoch's weights "
+            "were kept; use loss"
+        )
+    warnings += health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
+    for warning in warnings[1 if view.description.synthetic else 0 :]:
+        reporter.warning(warning)
+    summary = {
+        "schema": 1,
+        "status": "finished",
+        **header,
+        **evaluation.to_dict(),
+        "metric_definitions": DEFINITIONS,
+        "warnings": warnings,
+        "epochs": fitted.epochs,
+        "best_epoch": fitted.best_epoch,
+        "recipe_digest": recipe.digest,
+        "environment": environment(),
+        "duration_seconds": time.monotonic() - started,
+    }
+    run.write_json("summary.json", summary)
+    reporter.finished(summary)
+    return summary
+
+
+@dataclass
+class _Fitted:
+    """How training went.
+
+    Attributes:
+        epochs: How many were done.
+        best_epoch: The one whose weights were kept.
+        best: Its score, larger is better; minus infinity where the valid split does not define it.
+    """
+
+    epochs: int = 0
+    best_epoch: int = 0
+    best: float = -math.inf
+
+    def better(self, score: float) -> bool:
+        """Whether an epoch's weights are to be kept; the first one's always are."""
+        score = -math.inf if math.isnan(score) else score
+        if self.best_epoch and not score > self.best:
+            return False
+        self.best, self.best_epoch = score, self.epochs
+        return True
+
+
+def _fit(
+    model: ZooModel, view: DataView, recipe: Recipe, run: Run, device: torch.device, reporter: Reporter
+) -> _Fitted:
+    """All epochs, each with its line of metrics.jsonl and its checkpoints."""
+    training = recipe.training
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = _optimizer(recipe, model)
     scheduler = _scheduler(recipe, optimizer)
-    best, best_epoch = -math.inf, 0
-    epoch = 0
+    fitted = _Fitted()
     for epoch in range(1, training.epochs + 1):
         begun = time.monotonic()
         steps = train_epoch(
             model, view, optimizer, recipe, epoch=epoch, device=device, generator=generator, reporter=reporter
         )
-        valid = predict_split(
-            model,
-            view.batches("valid", recipe.evaluation.batch_size),
-            device=device,
-            smoothing=training.label_smoothing,
-        )
+        batches = view.batches("valid", recipe.evaluation.batch_size)
+        valid = predict_split(model, batches, device=device, smoothing=training.label_smoothing)
         metrics = multilabel_metrics(
             valid.labels.numpy(), valid.probabilities.numpy(), recipe.evaluation.decision.threshold
         )
@@ -151,57 +202,16 @@ def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict
         }
         if scheduler is not None:
             scheduler.step(valid.loss)
-        score = -valid.loss if training.best == "loss" else metrics[training.best]
+        fitted.epochs = epoch
         metadata = {**_checkpoint_metadata(recipe, view), "epoch": epoch}
-        if math.isnan(score):  # of a metric that the valid split does not define
-            score = -math.inf
-        if best_epoch == 0 or score > best:
-            best, best_epoch = score, epoch
+        if fitted.better(-valid.loss if training.best == "loss" else metrics[training.best]):
             write_tensors(run.best, model.state_dict(), metadata)
         write_tensors(run.last, model.state_dict(), metadata)
         run.append(record)
         reporter.epoch(record)
-        if training.early_stopping is not None and epoch - best_epoch >= training.early_stopping:
+        if training.early_stopping is not None and epoch - fitted.best_epoch >= training.early_stopping:
             break
-
-    evaluation = evaluate_model(run.best, model, view, recipe, device=device)
-    evaluation.write_predictions(run.folder / "predictions")
-    if best == -math.inf:
-        warnings.append(
-            f"training.best={training.best} is not defined on valid, so the first epoch's weights were kept; use loss"
-        )
-    warnings += health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
-    for warning in warnings[1 if view.description.synthetic else 0 :]:
-        reporter.warning(warning)
-    summary = {
-        "schema": 1,
-        "status": "finished",
-        **header,
-        **_evaluated(evaluation),
-        "metric_definitions": DEFINITIONS,
-        "warnings": warnings,
-        "epochs": epoch,
-        "best_epoch": best_epoch,
-        "recipe_digest": recipe.digest,
-        "environment": environment(),
-        "duration_seconds": time.monotonic() - started,
-    }
-    run.write_json("summary.json", summary)
-    reporter.finished(summary)
-    return summary
-
-
-def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "metrics": evaluation.metrics,
-        "decision_threshold": evaluation.decision_threshold,
-        "health": {
-            split: {name: asdict(layer) for name, layer in layers.items()}
-            for split, layers in evaluation.health.items()
-        },
-        "threshold": evaluation.threshold,
-        "lesion": evaluation.lesion,
-    }
+    return fitted
 
 
 def _check_splits(view: DataView) -> None:
