@@ -26,7 +26,7 @@ TORCH := $(shell grep "^torch==" constraints.txt)
 # One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: help setup demo results test lint types unit test-slow wheels test-wheels docs clean
+.PHONY: help setup demo results test lint types unit wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,10 +55,7 @@ lint: setup ## ruff: rules and format
 types: setup ## mypy, strict
 	$(BIN)/mypy
 
-unit: setup ## the tests of core and plugins, without the slow ones
-	$(TEST) -m "not slow"
-
-test-slow: setup ## every test, the slow ones too
+unit: setup ## the tests of core and plugins
 	$(TEST)
 
 results: setup ## train all of docs/results.md anew; DATA=FOLDER holds emotions/ and pom/

@@ -110,6 +110,7 @@ def ablate(
     variants = {FULL: (), **{name: lines for name, lines in base.ablations.items() if not only or name in only}}
     _check_variants(recipe, overrides, variants, registry)
     view = open_data(base)
+    baseline = logistic_regression(view, base.evaluation.decision)
     numbers = tuple(range(1, seeds + 1))
     tasks = [
         _Task(
@@ -126,7 +127,7 @@ def ablate(
                 told(f"{task.variant}, seed {task.seed}", done, len(tasks))
     found = replace(
         _compare(base.name, base.description, variants, numbers, overrides, summaries),
-        baseline=logistic_regression(view, base.evaluation.decision),
+        baseline=baseline,
     )
     write_json(out / "ablation.json", found.to_dict())
     return found
@@ -238,8 +239,8 @@ def _compare(
 
 
 def _column(summary: Mapping[str, Any], column: str) -> float:
-    split = "test" if "test" in summary["metrics"] else "valid"
-    return float(summary["lesion"]["permuted"][split] if column == "lesion" else summary["metrics"][split][column])
+    value = summary["lesion"]["permuted"]["test"] if column == "lesion" else summary["metrics"]["test"][column]
+    return float("nan") if value is None else float(value)
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
+
 from neurozoo.data.manifest import Modality
 from neurozoo.data.places import installed, locate
 from neurozoo.data.store import Store
@@ -62,7 +64,17 @@ def open_data(recipe: Recipe, *, registry: Registry | None = None) -> DataView:
 
 
 def inputs_of(recipe: Recipe, dims: Mapping[str, int], labels: int) -> Inputs:
-    """The model's inputs: the features of each modality in a role, and the number of labels."""
+    """The model's inputs: the features of each modality in a role, and the number of labels.
+
+    Raises:
+        DataError: A modality has a name that no part of a model can have.
+    """
+    for name in recipe.data.modalities:
+        if "." in name or hasattr(nn.ModuleDict, name):
+            raise DataError(
+                f"a modality cannot be called {name!r}, as parts of the model are; give it another name with "
+                f"data.join={{NAME: [{name}]}}"
+            )
     return Inputs(dims, tuple(recipe.data.spiking), recipe.data.context, labels)
 
 

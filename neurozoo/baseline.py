@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from neurozoo.data.view import DataView
+from neurozoo.errors import DataError
 from neurozoo.schema import Decision
 from neurozoo.training.decision import choose_threshold
 from neurozoo.training.metrics import multilabel_metrics
@@ -44,7 +45,15 @@ def logistic_regression(view: DataView, decision: Decision) -> dict[str, Any]:
 
     Returns:
         The metrics on test, ``C``, and what it is.
+
+    Raises:
+        DataError: A split is missing.
     """
+    missing = [split for split in ("train", "valid", "test") if not view.description.splits.get(split)]
+    if missing:
+        has = ", ".join(view.description.splits)
+        raise DataError(f"the baseline needs the split {', '.join(missing)}, and the data has: {has}")
+
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 

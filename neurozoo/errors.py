@@ -63,7 +63,7 @@ class UnknownNameError(UserError):
         guess = nearest(name, self.known)
         message = f"no {kind} is called {name!r}; there are: {', '.join(self.known) or 'none'}"
         message += f"; did you mean {guess!r}?" if guess else ""
-        super().__init__(message + (f" {hint}" if hint else ""))
+        super().__init__(message + (f"; {hint}" if hint else ""))
 
 
 class DataError(UserError):

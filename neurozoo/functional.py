@@ -20,9 +20,11 @@ __all__ = ["lif_charge", "lif_reset", "spike", "surrogate_gradient"]
 def surrogate_gradient(u: Tensor, surrogate: Surrogate, alpha: float) -> Tensor:
     """The derivative used for a spike's step function, at distance ``u`` above the threshold.
 
-    - ``atan``: ``(alpha/2) / (1 + (pi alpha u / 2)^2)`` (Fang et al. 2021, section 4.1).
-    - ``sigmoid``: ``alpha s (1 - s)`` with ``s = sigmoid(alpha u)`` (Zenke & Vogels 2021).
-    - ``superspike``: ``1 / (1 + alpha |u|)^2`` (Zenke & Ganguli 2018, section 2.3).
+    - ``atan``: ``(alpha/2) / (1 + (pi alpha u / 2)^2)`` (SpikingJelly,
+      ``activation_based/surrogate.py``, ATan).
+    - ``sigmoid``: ``alpha s (1 - s)`` with ``s = sigmoid(alpha u)`` (Zenke & Vogels 2021, there without
+      the factor alpha).
+    - ``superspike``: ``1 / (1 + alpha |u|)^2`` (Zenke & Ganguli 2018).
 
     Args:
         u: Membrane minus threshold, any shape, dimensionless.

@@ -177,9 +177,9 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         return Batch(
-            {name: x.to(device, non_blocking=True) for name, x in self.features.items()},
-            {name: x.to(device, non_blocking=True) for name, x in self.masks.items()},
-            None if self.labels is None else self.labels.to(device, non_blocking=True),
+            {name: x.to(device) for name, x in self.features.items()},
+            {name: x.to(device) for name, x in self.masks.items()},
+            None if self.labels is None else self.labels.to(device),
             self.index,
         )
 

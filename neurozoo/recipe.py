@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 from ruamel.yaml import YAML
@@ -32,6 +32,9 @@ __all__ = ["SCHEMA", "Recipe", "check_names", "load_recipe", "shipped_recipes"]
 
 SCHEMA = 1
 """The version of the recipe's layout that this neurozoo reads."""
+
+# Names a folder of runs, so nothing that leaves one.
+Variant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ()_+-]*$")]
 
 _LARGEST = 1_000_000  # bytes; a recipe is a page, and anything larger is another file given by mistake
 _SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
@@ -82,9 +85,13 @@ class Recipe(Section):
     model: ModelSection
     training: TrainingSection = Field(default_factory=TrainingSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
-    ablations: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
+    ablations: Mapping[Variant, tuple[str, ...]] = Field(default_factory=dict)
 
     _origins: _Origins = PrivateAttr(default_factory=lambda: _Origins("recipe"))
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if "full" in self.ablations:
+            yield "ablations", "'full' is the recipe as it stands; give the variant another name"
 
     @property
     def name(self) -> str:

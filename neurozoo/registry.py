@@ -66,7 +66,6 @@ class Registry:
     def _load(self, entry: importlib.metadata.EntryPoint) -> Plugin:
         """Load one plugin; whatever it raises is reported and stops no other."""
         source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-        added: list[Component] = []
         try:
             plugin = entry.load()
             known = {name for name in dir(hookspecs) if name.startswith("neurozoo_")}
@@ -74,17 +73,30 @@ class Registry:
             if misspelt:
                 raise PluginError(f"unknown hook {', '.join(misspelt)}; there are: {', '.join(sorted(known))}")
             self._manager.register(plugin, name=f"{source}:{entry.name}")
-            for implementation in self._manager.hook.neurozoo_components.get_hookimpls():
-                if implementation.plugin is plugin:
-                    offered: Any = implementation.function()
-                    for component in offered:
-                        self._add(component, source)
-                        added.append(component)
+            hooks = [
+                implementation.function
+                for implementation in self._manager.hook.neurozoo_components.get_hookimpls()
+                if implementation.plugin is plugin
+            ]
+            if not hooks:
+                raise PluginError("it offers nothing; mark a function neurozoo_components with @hookimpl")
+            yielded: list[Any] = [hook() for hook in hooks]
+            offered = tuple(component for components in yielded for component in components)
+            # All or none, so that what there is does not depend on where it failed.
+            for component in offered:
+                self._check(component, source)
         except (Exception, SystemExit) as error:
-            return Plugin(entry.name, source, tuple(added), f"{type(error).__name__}: {error}")
-        return Plugin(entry.name, source, tuple(added))
+            return Plugin(entry.name, source, error=f"{type(error).__name__}: {error}")
+        for component in offered:
+            key = (component.kind, component.name)
+            self._components[key], self._owners[key] = component, source
+        return Plugin(entry.name, source, offered)
 
-    def _add(self, component: Component, source: str) -> None:
+    def _check(self, component: object, source: str) -> None:
+        if not isinstance(component, Component) or ":" not in component.target:
+            raise PluginError(
+                f"it offers {component!r}; yield Component(kind, name, 'module:attribute', summary) instead"
+            )
         if component.kind not in KINDS:
             kinds = ", ".join(KINDS)
             raise PluginError(f"{component.name!r} is of unknown kind {component.kind!r}; there are: {kinds}")
@@ -94,7 +106,6 @@ class Registry:
                 f"{component.kind} {component.name!r} of {source} is already registered by "
                 f"{self._owners[key]}; uninstall one of the two, or rename it"
             )
-        self._components[key], self._owners[key] = component, source
 
     def components(self, kind: Kind) -> dict[str, Component]:
         """The components of a kind, by name, in the order of their names."""
@@ -107,8 +118,11 @@ class Registry:
             UnknownNameError: There is none; says what there is and which plugin failed.
         """
         if (kind, name) not in self._components:
-            broken = [f"plugin {p.name!r} ({p.distribution}) failed: {p.error}" for p in self.plugins if p.error]
-            raise UnknownNameError(kind, name, self.components(kind), "; ".join(broken))
+            broken = [plugin.name for plugin in self.plugins if plugin.error]
+            hint = (
+                f"plugins that failed to load: {', '.join(broken)} (`neurozoo list plugins` says why)" if broken else ""
+            )
+            raise UnknownNameError(kind, name, self.components(kind), hint)
         return self._components[kind, name]
 
     def owner(self, kind: Kind, name: str) -> str:
@@ -116,26 +130,59 @@ class Registry:
         self.get(kind, name)
         return self._owners[kind, name]
 
+    def missing(self, kind: Kind, name: str) -> list[str]:
+        """The libraries that a component needs and that are not installed; imports none of them."""
+        tops = dict.fromkeys(library.partition(".")[0] for library in self.get(kind, name).requires)
+        return [library for library in tops if importlib.util.find_spec(library) is None]
+
     def resolve(self, kind: Kind, name: str) -> Any:
         """Import the class behind a component.
 
         Raises:
             UnknownNameError: Nothing of that kind has that name.
-            PluginError: A library it needs is missing, or its import failed.
+            PluginError: A library it needs is missing, its import failed, or it is not what its
+                kind must be.
         """
         component = self.get(kind, name)
         module, _, attribute = component.target.partition(":")
-        missing = [library for library in component.requires if importlib.util.find_spec(library) is None]
-        if missing:
+        if missing := self.missing(kind, name):
             remedy = f"; install it with: {component.install}" if component.install else ""
             raise PluginError(f"{kind} {name!r} needs {', '.join(missing)}, which is not installed{remedy}")
+        owner = self._owners[kind, name]
         try:
-            return getattr(importlib.import_module(module), attribute)
+            target = getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise PluginError(
-                f"{kind} {name!r} of {self._owners[kind, name]} could not be imported from "
-                f"{component.target!r}: {type(error).__name__}: {error}"
+                f"{kind} {name!r} of {owner} could not be imported from {component.target!r}: "
+                f"{type(error).__name__}: {error}"
             ) from error
+        if problem := _interface_problem(kind, target):
+            raise PluginError(f"{kind} {name!r} of {owner}: {component.target!r} {problem}")
+        return target
+
+
+_INTERFACES = {
+    "backend": "Neuron",
+    "model": "ZooModel",
+    "fusion": "Fusion",
+    "label-head": "LabelHead",
+    "threshold": "ThresholdPolicy",
+    "scaling": "Scaling",
+    "activation": "Activation",
+}
+"""The class of ``neurozoo.interfaces`` that a component of each kind is a subclass of."""
+
+
+def _interface_problem(kind: str, target: Any) -> str:
+    if kind not in _INTERFACES:
+        return "" if callable(target) else "cannot be called"
+    from neurozoo import interfaces
+
+    wanted = getattr(interfaces, _INTERFACES[kind])
+    if not isinstance(target, type) or not issubclass(target, wanted):
+        return f"is not a subclass of neurozoo.interfaces.{wanted.__name__}"
+    lacking = sorted(getattr(target, "__abstractmethods__", ()))
+    return f"lacks {', '.join(lacking)}, which {wanted.__name__} asks for" if lacking else ""
 
 
 def _owner(entry: importlib.metadata.EntryPoint) -> str:

@@ -34,7 +34,8 @@ This page is written by a command (`make results`), from the runs it trains; not
 Every row is the recipe with the lines changed that are named beside it, trained with the same seeds. The first table
 gives means over the seeds on the test split, which nothing is chosen on; the second the difference to the full recipe,
 paired by seed, with its 95 % interval (Student's t). An interval that holds 0 is no evidence of a difference. The
-intervals are over seeds: they leave out that another test split would give other numbers.
+intervals are over seeds: they leave out that another test split would give other numbers. They are not corrected for
+how many there are: of twenty, one is expected not to hold 0 by chance.
 
 The lesion effect is how far the predicted probabilities move when every sample is given another one's spikes, in
 units of their standard deviation; near 0 it says that the spikes do nothing. For the ReLU control it is the same
@@ -124,16 +125,26 @@ def _differences(found: Mapping[str, Any]) -> list[str]:
 
 def _findings(found: Mapping[str, Any]) -> list[str]:
     """What the intervals say, in words, for each variant."""
-    lines = []
+    baseline, full = found["baseline"], found["means"][FULL]
+    ahead = [_HEADS[c] for c in COLUMNS[:-1] if baseline[c] > full[c]["mean"]]
+    lines = [
+        f"- logistic regression: above the full recipe in {', '.join(ahead)}."
+        if ahead
+        else "- logistic regression: below the full recipe in every score."
+    ]
     for name, by_column in found["differences"].items():
         worse = [_HEADS[c] for c in COLUMNS[:-1] if _clear(by_column[c]) and by_column[c]["mean"] < 0]
         better = [_HEADS[c] for c in COLUMNS[:-1] if _clear(by_column[c]) and by_column[c]["mean"] > 0]
         said = [f"lowers {', '.join(worse)}"] if worse else []
         said += [f"raises {', '.join(better)}"] if better else []
         lines.append(f"- {name}: {' and '.join(said) or 'no difference in any score that these seeds can show'}.")
-        if tuple(found["variants"][name]) in _WITHOUT_SPIKES and not worse:
+        if tuple(found["variants"][name]) in _WITHOUT_SPIKES and not worse and _all_known(by_column):
             lines[-1] += f" **{_WITHOUT_SPIKES[tuple(found['variants'][name])]}**"
     return lines
+
+
+def _all_known(by_column: Mapping[str, Mapping[str, float | None]]) -> bool:
+    return all(by_column[c]["half_width"] is not None for c in COLUMNS[:-1])
 
 
 def _clear(estimate: Mapping[str, float | None]) -> bool:

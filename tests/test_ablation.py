@@ -14,7 +14,8 @@ import pytest
 from neurozoo.ablation import COLUMNS, ablate, paired_difference
 from neurozoo.assemble import open_data
 from neurozoo.baseline import logistic_regression, pooled_features
-from neurozoo.errors import RecipeError, RunError, UserError
+from neurozoo.data.writer import StoreWriter
+from neurozoo.errors import DataError, RecipeError, RunError, UserError
 from neurozoo.recipe import Recipe
 from neurozoo.results import results_page
 
@@ -134,3 +135,19 @@ def test_the_baseline_learns(recipe: Callable[..., Recipe]) -> None:
     found = logistic_regression(open_data(small), small.evaluation.decision)
     assert found["map"] > 0.5
     assert found["C"] in (0.001, 0.01, 0.1, 1.0)
+
+
+def test_without_a_test_split_nothing_is_trained(path: Path, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "s", labels=("calm", "angry", "sad"), origin={}) as writer:
+        for split in ("train", "valid"):
+            shapes = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}
+            features = {m: np.ones((6, *shape), np.float32) for m, shape in shapes.items()}
+            writer.add(split, features, np.eye(3, dtype=int)[[0, 1, 2] * 2])
+    with pytest.raises(DataError, match="the baseline needs the split test, and the data has: train, valid"):
+        ablate(path, [f"data.root={tmp_path / 's'}"], seeds=1, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_seed_proves_nothing(path: Path, tmp_path: Path) -> None:
+    ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
+    assert "add nothing" not in results_page([tmp_path / "out"])

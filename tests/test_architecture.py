@@ -47,7 +47,7 @@ ROOMS = {
     "shelve": ("",),
 }
 SPIKING = ("brian2", "lava", "norse", "nir", "nirtorch", "sinabs", "snntorch", "spikingjelly")
-PUBLIC_TO_PLUGINS = ("errors", "functional", "hookspecs", "interfaces", "testing")
+PUBLIC_TO_PLUGINS = ("data", "errors", "functional", "hookspecs", "interfaces", "testing")
 
 
 def module_name(path: Path, root: Path) -> str:

@@ -9,7 +9,9 @@ import pytest
 
 from neurozoo.assemble import assemble, describe, inputs_of, open_data, shapes_of
 from neurozoo.errors import DataError
+from neurozoo.interfaces import Batch
 from neurozoo.recipe import Recipe, load_recipe
+from neurozoo.registry import default_registry
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +58,20 @@ def test_the_published_model_has_its_parameters() -> None:
     assert told["parameters"]["project"] == 30 * (300 + 74 + 35)
 
 
-def test_a_backend_has_no_parameters(recipe: Callable[..., Recipe]) -> None:
+@pytest.mark.parametrize("backend", list(default_registry().components("backend")))
+def test_a_backend_adds_nothing_to_a_checkpoint(
+    recipe: Callable[..., Recipe], random_batch: Callable[..., Batch], backend: str
+) -> None:
     small = recipe()
     inputs = inputs_of(small, {"text": 5, "audio": 4, "vision": 3}, 3)
-    names = assemble(small, inputs).state_dict().keys()
-    assert all("neuron" not in name for name in names)
-    assert not any(".lif." in name for name in names)
+    expected = assemble(small, inputs, backend="torch").state_dict().keys()
+    model = assemble(small, inputs, backend=backend)
+    model(random_batch({"text": (6, 5), "audio": (8, 4), "vision": (7, 3)})).sum().backward()
+    assert model.state_dict().keys() == expected
+
+
+@pytest.mark.parametrize("name", ["type", "keys", "a.b"])
+def test_a_modality_with_a_name_that_no_part_can_have(recipe: Callable[..., Recipe], name: str) -> None:
+    small = recipe(f"data.spiking=[{name}]", "data.context=null")
+    with pytest.raises(DataError, match="cannot be called"):
+        inputs_of(small, {name: 4}, 3)

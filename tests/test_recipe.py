@@ -530,3 +530,9 @@ def test_every_field_of_a_section_is_documented() -> None:
     for section in [*sections, Recipe]:
         for name in section.model_fields:  # type: ignore[union-attr]
             assert f"{name}:" in (section.__doc__ or ""), f"{section}: {name}"
+
+
+@pytest.mark.parametrize("name", ["full", "../elsewhere", ".hidden", "a/b"])
+def test_an_ablation_names_a_folder_of_its_own(name: str) -> None:
+    with pytest.raises(RecipeError, match="ablations"):
+        load_recipe("smile_mosei", [f'ablations={{"{name}": [seed=2]}}'])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 import pytest
 
 from neurozoo.errors import PluginError, UnknownNameError
 from neurozoo.hookspecs import KINDS, Component, hookimpl
+from neurozoo.interfaces import Neuron
 from neurozoo.registry import Plugin, Registry, default_registry
 
 CORE = EntryPoint("builtin", "neurozoo.builtin", "neurozoo")
@@ -63,9 +64,9 @@ def test_every_component_of_the_core_can_be_resolved_and_read() -> None:
 
 
 def test_a_good_plugin_adds_its_part(module: ModuleType) -> None:
-    registry = Registry([offer(module, part()), CORE])
+    registry = Registry([offer(module, part(target="neurozoo.nn.scaling:NoScaling")), CORE])
     assert loaded(registry).error == ""
-    assert registry.resolve("scaling", "mine").__name__ == "dumps"
+    assert registry.resolve("scaling", "mine").__name__ == "NoScaling"
     assert registry.owner("scaling", "mine") == module.__name__
 
 
@@ -84,7 +85,8 @@ def test_an_exception_in_the_hook_is_reported(module: ModuleType, error: BaseExc
     module.neurozoo_components = hookimpl(neurozoo_components)  # type: ignore[attr-defined]
     registry = Registry([EntryPoint("mine", module.__name__, "neurozoo"), CORE])
     assert loaded(registry).error == f"{type(error).__name__}: {error}"
-    assert [each.name for each in loaded(registry).components] == ["first"]
+    assert loaded(registry).components == ()
+    assert "first" not in registry.components("scaling")
     assert_core_works(registry)
 
 
@@ -97,9 +99,14 @@ def test_a_misspelt_hook_is_reported_with_the_hooks_there_are(module: ModuleType
 
 
 def test_a_duplicate_of_a_core_name_is_refused_and_the_core_keeps_it(module: ModuleType) -> None:
-    registry = Registry([offer(module, part("torch", kind="backend")), CORE])
-    assert "backend 'torch'" in loaded(registry).error or "backend 'torch'" in loaded(registry, "builtin").error
-    assert "already registered" in "".join(plugin.error for plugin in registry.plugins)
+    # As installed: the core's entry point knows its distribution, and comes first by that alone.
+    (core,) = [entry for entry in entry_points(group="neurozoo") if entry.name == "builtin"]
+    registry = Registry([offer(module, part("torch", kind="backend")), core])
+    assert "backend 'torch'" in loaded(registry).error
+    assert "already registered by neurozoo" in loaded(registry).error
+    assert loaded(registry, "builtin").error == ""
+    assert registry.owner("backend", "torch").startswith("neurozoo ")
+    assert registry.get("backend", "torch").target == "neurozoo.nn.neurons:TorchNeuron"
 
 
 def test_an_unknown_kind_is_reported_with_the_kinds_there_are(module: ModuleType) -> None:
@@ -132,7 +139,36 @@ def test_an_unknown_name_has_the_nearest_one_and_the_broken_plugin() -> None:
     message = str(caught.value)
     assert "no threshold is called 'disagrement'" in message
     assert "did you mean 'disagreement'?" in message
-    assert "plugin 'mine'" in message
+    assert "; plugins that failed to load: mine (`neurozoo list plugins` says why)" in message
+
+
+def test_a_part_that_is_not_what_its_kind_must_be_is_refused(module: ModuleType) -> None:
+    module.Lazy = type("Lazy", (Neuron,), {})  # type: ignore[attr-defined]
+    parts = [part("other"), part("unfinished", kind="backend", target=f"{module.__name__}:Lazy")]
+    registry = Registry([offer(module, *parts), CORE])
+    with pytest.raises(PluginError, match=r"'json:dumps' is not a subclass of neurozoo\.interfaces\.Scaling"):
+        registry.resolve("scaling", "other")
+    with pytest.raises(PluginError, match="lacks step, which Neuron asks for"):
+        registry.resolve("backend", "unfinished")
+
+
+def test_a_hook_without_its_mark_is_reported(module: ModuleType) -> None:
+    module.neurozoo_components = lambda: [part()]  # type: ignore[attr-defined]
+    registry = Registry([EntryPoint("mine", module.__name__, "neurozoo"), CORE])
+    assert "it offers nothing; mark a function neurozoo_components with @hookimpl" in loaded(registry).error
+
+
+@pytest.mark.parametrize("offered", ["backend", None])
+def test_what_is_no_component_is_reported(module: ModuleType, offered: object) -> None:
+    registry = Registry([offer(module, offered), CORE])  # type: ignore[arg-type]
+    assert f"it offers {offered!r}; yield Component(kind, name, 'module:attribute', summary)" in loaded(registry).error
+    assert_core_works(registry)
+
+
+def test_a_library_inside_a_missing_package_is_missing(module: ModuleType) -> None:
+    component = part(kind="backend", requires=("a_library_nobody_has.inside",))
+    registry = Registry([offer(module, component), CORE])
+    assert registry.missing("backend", "mine") == ["a_library_nobody_has"]
 
 
 def test_what_is_installed_has_the_core() -> None:

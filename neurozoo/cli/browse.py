@@ -109,7 +109,7 @@ def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
             "summary": each.summary,
             "owner": registry.owner(kind, name),
             **({"exact": each.exact} if kind == "backend" else {}),
-            "missing": _missing(registry, kind, name),
+            "missing": registry.missing(kind, name),
         }
         for name, each in registry.components(kind).items()
     ]
@@ -136,13 +136,6 @@ def _block(listed: str, rows: list[dict[str, Any]], *, titled: bool) -> str:
         lines.append([row["name"], row["summary"] + notes])
     body = columns(lines, indent) if lines else f"{indent}none"
     return f"{listed}\n{body}\n" if titled else body
-
-
-def _missing(registry: Registry, kind: Kind, name: str) -> list[str]:
-    """The libraries that a component needs and that are not installed."""
-    from importlib.util import find_spec
-
-    return [library for library in registry.get(kind, name).requires if find_spec(library) is None]
 
 
 def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def train(
     from neurozoo.training import fit
 
     with JsonReporter() if json else RichReporter() as reporter:
-        summary = fit.dry_run(checked, reporter=reporter) if dry_run else fit.train(checked, out, reporter=reporter)
+        summary = fit.dry_run(checked) if dry_run else fit.train(checked, out, reporter=reporter)
     if json:
         emit(summary)
     elif dry_run:

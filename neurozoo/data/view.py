@@ -182,7 +182,7 @@ class ModalityStatistics(NamedTuple):
 def training_statistics(view: DataView, batch_size: int = 256) -> dict[str, ModalityStatistics]:
     """Statistics of the training split's valid positions, by modality.
 
-    They are merged batch by batch in float64 (Chan, Golub and LeVeque 1983, equation 2.1), so
+    They are merged batch by batch in float64 (Chan, Golub and LeVeque 1983), so
     that a data set larger than memory has them too. The deviation is the population's. A
     feature that is constant, or has no valid position, gets the deviation 1.
 

@@ -146,7 +146,8 @@ class SMILE(ZooModel):
     def _project(self, name: str, batch: Batch) -> Tokens:
         x, mask = batch.features[name], batch.masks[name] if self.masked else None
         if name in self.standardise:
-            x = self.standardise[name](x)
+            # Padding stays zero, also where it is visible: it is no value of the feature.
+            x = zero_padding(self.standardise[name](x), batch.masks[name])
         x = zero_padding(x, mask)
         if name == self.inputs.context:
             x = self.context_dropout(x)

@@ -11,7 +11,7 @@ import torch
 
 from neurozoo.assemble import open_data
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError
+from neurozoo.errors import DataError, UserError
 from neurozoo.interfaces import ZooModel
 from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import load_checkpoint, write_tensors
@@ -31,20 +31,20 @@ class Evaluation:
     """What was measured, by split.
 
     Attributes:
+        decision_threshold: The probability above which a label is predicted, or one a label.
         metrics: See ``neurozoo.training.metrics.DEFINITIONS``, and the loss in nats.
         health: Each spiking layer.
         lesion: By kind (``permuted``, ``silent``), then by split.
         threshold: The firing threshold on valid.
-        decision_threshold: The probability above which a label is predicted, or one a label.
         predictions: What the model said.
         ids: The samples' names.
     """
 
+    decision_threshold: float | list[float]
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     health: dict[str, dict[str, LayerHealth]] = field(default_factory=dict)
     lesion: dict[str, dict[str, float]] = field(default_factory=dict)
     threshold: dict[str, float] = field(default_factory=dict)
-    decision_threshold: float | list[float] = 0.5
     predictions: dict[str, Predictions] = field(default_factory=dict)
     ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -75,10 +75,12 @@ def evaluate_model(
     *,
     device: torch.device,
     splits: tuple[str, ...] = ("valid", "test"),
+    decided: float | list[float] | None = None,
 ) -> Evaluation:
     """Load a checkpoint's weights and measure them.
 
-    The decision threshold is chosen on ``valid`` alone. Each split starts from the statistics
+    The decision threshold is ``decided`` where that is given, else chosen on ``valid`` alone, else
+    the recipe's. Each split starts from the statistics
     of the checkpoint, so that a measurement can be repeated.
 
     Raises:
@@ -86,8 +88,8 @@ def evaluate_model(
     """
     load_checkpoint(checkpoint, model)
     model.to(device).eval()
-    result = Evaluation()
     decision, size = recipe.evaluation.decision, recipe.evaluation.batch_size
+    result = Evaluation(decision_threshold=decision.threshold if decided is None else decided)
     for split in dict.fromkeys(("valid", *splits)):
         if not view.description.splits.get(split):
             continue
@@ -97,7 +99,8 @@ def evaluate_model(
             )
         labels, probabilities = made.labels.numpy(), made.probabilities.numpy()
         if split == "valid":
-            result.decision_threshold = choose_threshold(decision.rule, decision.threshold, labels, probabilities)
+            if decided is None:
+                result.decision_threshold = choose_threshold(decision.rule, decision.threshold, labels, probabilities)
             result.threshold = made.threshold
         if split not in splits:
             continue
@@ -134,9 +137,15 @@ def evaluate_run(
     if not view.description.splits.get(split):
         has = ", ".join(view.description.splits)
         raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
-    trained_on = Run(run).read_json("data.json").get("checksum")
-    device = choose_device(recipe.training.device)
-    measured = evaluate_model(Run(run).best, loaded.module, view, recipe, device=device, splits=(split,))
+    folder = Run(run)
+    trained_on = folder.read_json("data.json").get("checksum")
+    # What the run decided stands; an interrupted one has decided nothing yet.
+    decided = folder.read_json("summary.json").get("decision_threshold") if folder.finished else None
+    try:
+        device = choose_device(recipe.training.device)
+    except UserError:
+        device = choose_device("auto")  # trained on another machine
+    measured = evaluate_model(folder.best, loaded.module, view, recipe, device=device, splits=(split,), decided=decided)
     return {
         "run": str(run),
         "split": split,

@@ -65,7 +65,7 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
         raise
 
 
-def dry_run(recipe: Recipe, *, reporter: Reporter | None = None) -> dict[str, Any]:
+def dry_run(recipe: Recipe) -> dict[str, Any]:
     """One training step on made-up data of the right shape; writes nothing.
 
     Raises:
@@ -98,6 +98,7 @@ def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict
     device = choose_device(recipe.training.device)
     data = _data_record(view)
     run.write_json("data.json", data)
+    run.write_json("environment.json", environment(device))
 
     dims = {name: modality.dim for name, modality in view.modalities.items()}
     model = assemble(recipe, inputs_of(recipe, dims, len(view.labels))).to(device)
@@ -114,21 +115,21 @@ def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict
         "data": data,
     }
     reporter.started({**header, "epochs": recipe.training.epochs, "device": str(device)})
-    warnings = [SYNTHETIC_NOTICE] if view.description.synthetic else []
-    for notice in warnings:
+    notices = [SYNTHETIC_NOTICE] if view.description.synthetic else []
+    for notice in notices:
         reporter.warning(notice)
 
     prepare(model, view, recipe)
     fitted = _fit(model, view, recipe, run, device, reporter)
     evaluation = evaluate_model(run.best, model, view, recipe, device=device)
     evaluation.write_predictions(run.folder / "predictions")
+    warnings = health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
     if fitted.best == -math.inf:
         warnings.append(
             f"training.best={recipe.training.best} is not defined on valid, so the first epoch's weights "
             "were kept; use loss"
         )
-    warnings += health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
-    for warning in warnings[1 if view.description.synthetic else 0 :]:
+    for warning in warnings:
         reporter.warning(warning)
     summary = {
         "schema": 1,
@@ -136,11 +137,11 @@ def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict
         **header,
         **evaluation.to_dict(),
         "metric_definitions": DEFINITIONS,
-        "warnings": warnings,
+        "warnings": notices + warnings,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
         "recipe_digest": recipe.digest,
-        "environment": environment(),
+        "environment": environment(device),
         "duration_seconds": time.monotonic() - started,
     }
     run.write_json("summary.json", summary)

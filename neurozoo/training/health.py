@@ -273,6 +273,9 @@ class _Lesion:
         own, theirs = self._model.layer_masks(batch), self._model.layer_masks(donors)
         given = {}
         for name, spikes in trains.items():
-            mask = own[name]
-            given[name] = spikes if mask is None else at_relative_times(spikes, theirs[name], mask, mask.shape[1])
+            mask, donor_mask = own[name], theirs[name]
+            if mask is not None and donor_mask is not None:
+                # A donor without any valid row has no spikes to give.
+                spikes = at_relative_times(spikes * donor_mask[..., None], donor_mask, mask, mask.shape[1])
+            given[name] = spikes
         return given

@@ -23,7 +23,7 @@ def initialise_fluctuation_driven(model: ZooModel, batches: Sequence[Batch], rat
 
     Layer by layer, on training batches: each neuron's current gets mean 0 over valid positions
     and steps, and all of a layer one deviation, found by bisection on the layer's own firing at
-    threshold 1 (after Rossbroich, Gygax & Zenke 2022, section 2.2: the fluctuations drive it, not
+    threshold 1 (after Rossbroich, Gygax & Zenke 2022: the fluctuations drive it, not
     the mean). The control without spikes gets deviation 1.
 
     Args:

@@ -69,10 +69,9 @@ class Run:
         cls.check_free(folder)
         try:
             (folder / "checkpoints").mkdir(parents=True)
-            # In small private files first: a folder without recipe.yaml is not yet a run.
-            _write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
             _write(folder / "recipe.yaml", recipe.to_yaml())
         except OSError as error:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
         return cls(folder)
 
@@ -90,6 +89,11 @@ class Run:
     def last(self) -> Path:
         """The checkpoint of the last whole epoch."""
         return self.folder / "checkpoints" / "last.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has a summary."""
+        return (self.folder / "summary.json").is_file()
 
     def recipe(self, *, backend: str | None = None) -> Recipe:
         """The recipe that the run was made with, on another backend if one is named."""
@@ -135,8 +139,8 @@ class Run:
         return value
 
 
-def environment() -> dict[str, Any]:
-    """Versions and device of this process, without names of machines or people."""
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, threads and device of a run, without names of machines or people."""
     registry = default_registry()
     libraries = [name for component in registry.components("backend").values() for name in component.requires]
     versions = {}
@@ -152,7 +156,7 @@ def environment() -> dict[str, Any]:
         "versions": versions,
         "plugins": {plugin.name: plugin.distribution for plugin in registry.plugins},
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
 
 

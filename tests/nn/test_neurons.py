@@ -94,7 +94,7 @@ def test_a_detached_reset_lets_no_gradient_through() -> None:
     assert x.grad.flatten().tolist() == pytest.approx([g2 / 4, g2 / 2], rel=1e-12)
 
 
-def test_surrogate_gradients_agree_with_finite_differences_of_the_smoothed_neuron() -> None:
+def test_gradients_of_the_leak_agree_with_finite_differences() -> None:
     """Where no neuron spikes the membrane is linear, so its gradient must be the true one."""
     x = torch.full((4, 1), 0.5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda c: TorchNeuron(LIFSpec(tau=3.0, detach_reset=True)).scan(c, None, 9.0)[1], x)

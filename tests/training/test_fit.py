@@ -80,6 +80,11 @@ def test_a_run_holds_everything(tmp_path: Path, recipe: Callable[..., Recipe]) -
         assert summary["lesion"]["permuted"][split] > 0
         assert summary["lesion"]["silent"][split] > 0
     assert summary["seed"] == 3
+    environment = Run(tmp_path / "run").read_json("environment.json")
+    assert environment == summary["environment"]
+    assert environment["versions"]["neurozoo"]
+    assert environment["threads"] == 1
+    assert environment["device"] == "cpu"
     assert summary["backend"] == "torch"
     assert summary["synthetic"] is False
     assert summary["data"]["checksum"]
@@ -208,6 +213,19 @@ def test_without_a_valid_split(tmp_path: Path, recipe: Callable[..., Recipe]) ->
         tmp_path / "run",
     )
     assert summary["metrics"].keys() == {"valid"}
+
+
+def test_what_the_run_decided_stands(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
+    summary = train(recipe("evaluation.decision={rule: valid, threshold: 0.35}"), tmp_path / "run")
+    with StoreWriter(tmp_path / "test only", labels=("calm", "angry", "sad"), origin={}) as writer:
+        features = {
+            m: np.ones((3, *s), np.float32) for m, s in (("text", (6, 5)), ("audio", (8, 4)), ("vision", (7, 3)))
+        }
+        writer.add("test", features, np.ones((3, 3), dtype=int))
+    told = evaluate_run(tmp_path / "run", data_root=str(tmp_path / "test only"))
+    assert told["decision_threshold"] == summary["decision_threshold"]
+    (tmp_path / "run" / "summary.json").unlink()
+    assert evaluate_run(tmp_path / "run", data_root=str(tmp_path / "test only"))["decision_threshold"] == 0.35
 
 
 def test_other_data_is_refused_in_evaluation(trained: Path, tmp_path: Path) -> None:

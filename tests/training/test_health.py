@@ -116,6 +116,21 @@ def test_lesions(model: SMILE, random_batch: Callable[..., Batch]) -> None:
 
 
 @torch.no_grad()
+def test_a_donor_without_valid_rows_gives_no_spikes(model: SMILE, random_batch: Callable[..., Batch]) -> None:
+    """Every sample's neighbour in the circle is empty, or it is empty itself: so permuted is silent."""
+    batch = random_batch(SHAPES, samples=2)
+    for stages in model.branches_by_name().values():
+        stages[-1][0].bias.fill_(5.0)  # fires at padding too
+    model(batch)
+    masks = {name: mask.clone() for name, mask in batch.masks.items()}
+    for mask in masks.values():
+        mask[1] = False
+    effects = lesion_effects(model.eval(), Split(Batch(batch.features, masks)), 2)
+    assert effects["silent"] > 1e-6
+    assert effects["permuted"] == pytest.approx(effects["silent"], rel=1e-4)
+
+
+@torch.no_grad()
 def test_spikes_that_are_not_used_have_no_lesion(
     smile: Callable[..., SMILE], random_batch: Callable[..., Batch]
 ) -> None:
