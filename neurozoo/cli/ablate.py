@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from neurozoo.cli.options import Json, Overrides
-from neurozoo.cli.output import columns, emit
+from neurozoo.cli.output import SYNTHETIC, columns, emit
 from neurozoo.errors import RunError
 
 __all__ = ["ablate", "results"]
@@ -62,7 +62,7 @@ def ablate(
         emit(found)
         return
     if found.synthetic:
-        print("SYNTHETIC data: nothing here compares with the paper")
+        print(SYNTHETIC)
     rows = [["mean over seeds (test)", *COLUMNS]]
     rows += [[name, *(f"{means[c].mean:.3f}" for c in COLUMNS)] for name, means in found.means.items()]
     rows.append([found.baseline["name"], *(f"{found.baseline[c]:.3f}" if c in found.baseline else "" for c in COLUMNS)])

@@ -101,6 +101,7 @@ class DataView:
         self.modalities = {name: self._shape(name, parts) for name, parts in self._parts.items()}
         self.labels = store.description.labels
         splits = dict(store.description.splits)
+        self._splits: dict[str, SplitView] = {}
         self._drawn: dict[str, Tensor] = {}
         if valid is not None and "valid" not in splits:
             self._drawn = _draw(len(store.split("train")), *valid)
@@ -141,9 +142,11 @@ class DataView:
         Raises:
             DataError: There is no such split, neither stored nor drawn.
         """
-        if name in self._drawn:
-            return SplitView(self._store.split("train"), self._parts, self._drawn[name])
-        return SplitView(self._store.split(name), self._parts)
+        # Kept, so that an epoch neither opens the shards nor reads the labels again.
+        if name not in self._splits:
+            stored = self._store.split("train" if name in self._drawn else name)
+            self._splits[name] = SplitView(stored, self._parts, self._drawn.get(name))
+        return self._splits[name]
 
     def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """All samples of a split, batch by batch; the last one may be smaller.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ __all__ = [
     "health_warnings",
     "lesion_effects",
     "neuron_rates",
+    "record_thresholds",
 ]
 
 DEAD = 0.001
@@ -50,6 +51,22 @@ class LayerHealth:
     saturated: float
 
 
+@contextmanager
+def record_thresholds(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the thresholds, ``[1]`` or ``[B]``, that the model's policy gives inside the block."""
+    seen: list[Tensor] = []
+    handles = [
+        module.register_forward_hook(lambda _m, _i, threshold: seen.append(threshold.detach().flatten()))
+        for module in model.modules()
+        if isinstance(module, ThresholdPolicy)
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class HealthMonitor:
     """Counts the spikes of every layer over any number of forwards, and follows the threshold.
 
@@ -69,19 +86,13 @@ class HealthMonitor:
         self._thresholds: list[Tensor] = []
 
     def __enter__(self) -> HealthMonitor:
-        self._recording = record_spikes(self._model)
-        self._spikes = self._recording.__enter__()
-        self._handles = [
-            module.register_forward_hook(lambda _m, _i, level: self._thresholds.append(level.detach().flatten()))
-            for module in self._model.modules()
-            if isinstance(module, ThresholdPolicy)
-        ]
+        self._recordings = ExitStack()
+        self._spikes = self._recordings.enter_context(record_spikes(self._model))
+        self._thresholds = self._recordings.enter_context(record_thresholds(self._model))
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._recording.__exit__(*exception)
-        for handle in self._handles:
-            handle.remove()
+        self._recordings.close()
 
     @torch.no_grad()
     def count(self, batch: Batch) -> None:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from neurozoo.data.view import DataView
 from neurozoo.errors import NeurozooError
-from neurozoo.interfaces import Batch, ThresholdPolicy, ZooModel
+from neurozoo.interfaces import Batch, ZooModel
 from neurozoo.nn.neurons import record_spikes
 from neurozoo.recipe import Recipe
-from neurozoo.training.health import HealthMonitor, LayerHealth, neuron_rates
+from neurozoo.training.health import HealthMonitor, LayerHealth, neuron_rates, record_thresholds
 from neurozoo.training.objective import classification_loss, rate_penalty
 from neurozoo.training.reporter import Reporter
 
@@ -45,18 +45,8 @@ def train_step(model: ZooModel, batch: Batch, optimizer: torch.optim.Optimizer, 
     if batch.labels is None:
         raise NeurozooError("a batch without labels cannot be trained on")
     training, penalty = recipe.training, recipe.training.rate_penalty
-    thresholds: list[Tensor] = []
-    handles = [
-        policy.register_forward_hook(lambda _m, _i, threshold: thresholds.append(threshold.detach().mean()))
-        for policy in model.modules()
-        if isinstance(policy, ThresholdPolicy)
-    ]
-    try:
-        with record_spikes(model) as spikes:
-            logits = model(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with record_spikes(model) as spikes, record_thresholds(model) as thresholds:
+        logits = model(batch)
     masks = model.layer_masks(batch)
     classification = classification_loss(logits, batch.labels, training.label_smoothing)
     loss = classification
@@ -72,7 +62,7 @@ def train_step(model: ZooModel, batch: Batch, optimizer: torch.optim.Optimizer, 
         rates = [neuron_rates(train.detach(), masks[name]).mean() for name, train in spikes.items()]
         values["rate"] = torch.stack(rates).mean()
     if thresholds:
-        values["threshold"] = thresholds[0]
+        values["threshold"] = thresholds[0].mean()
     return values
 
 
