@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neurozoo.assemble import open_data
 from neurozoo.baseline import logistic_regression
 from neurozoo.errors import NeurozooError, RecipeError, RunError, UserError
-from neurozoo.recipe import load_recipe
+from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import Registry, default_registry
 from neurozoo.training.run import Run, write_json
 
@@ -125,10 +125,7 @@ def ablate(
             summaries[task.variant, task.seed] = summary
             if told is not None:
                 told(f"{task.variant}, seed {task.seed}", done, len(tasks))
-    found = replace(
-        _compare(base.name, base.description, variants, numbers, overrides, summaries),
-        baseline=baseline,
-    )
+    found = _compare(base, variants, numbers, overrides, summaries, baseline)
     write_json(out / "ablation.json", found.to_dict())
     return found
 
@@ -208,12 +205,12 @@ class _Trainings:
 
 
 def _compare(
-    name: str,
-    description: str,
+    recipe: Recipe,
     variants: Mapping[str, tuple[str, ...]],
     seeds: tuple[int, ...],
     overrides: Sequence[str],
     summaries: Mapping[tuple[str, int], dict[str, Any]],
+    baseline: dict[str, Any],
 ) -> Ablation:
     values = {
         variant: {column: [_column(summaries[variant, seed], column) for seed in seeds] for column in COLUMNS}
@@ -221,8 +218,8 @@ def _compare(
     }
     first = summaries[FULL, seeds[0]]
     return Ablation(
-        recipe=name,
-        description=description,
+        recipe=recipe.name,
+        description=recipe.description,
         synthetic=first["synthetic"],
         data={key: first["data"][key] for key in ("origin", "splits", "checksum", "labels")},
         seeds=seeds,
@@ -233,7 +230,7 @@ def _compare(
         differences={
             v: {c: paired_difference(values[v][c], values[FULL][c]) for c in COLUMNS} for v in variants if v != FULL
         },
-        baseline={},
+        baseline=baseline,
         minutes=sum(summary["duration_seconds"] for summary in summaries.values()) / 60,
     )
 

@@ -126,7 +126,9 @@ def _differences(found: Mapping[str, Any]) -> list[str]:
 def _findings(found: Mapping[str, Any]) -> list[str]:
     """What the intervals say, in words, for each variant."""
     baseline, full = found["baseline"], found["means"][FULL]
-    ahead = [_HEADS[c] for c in COLUMNS[:-1] if baseline[c] > full[c]["mean"]]
+    # A score that the test split does not define is null, and nobody is ahead in it.
+    known = [c for c in COLUMNS[:-1] if baseline[c] is not None and full[c]["mean"] is not None]
+    ahead = [_HEADS[c] for c in known if baseline[c] > full[c]["mean"]]
     lines = [
         f"- logistic regression: above the full recipe in {', '.join(ahead)}."
         if ahead

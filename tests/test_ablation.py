@@ -151,3 +151,15 @@ def test_without_a_test_split_nothing_is_trained(path: Path, tmp_path: Path) -> 
 def test_one_seed_proves_nothing(path: Path, tmp_path: Path) -> None:
     ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
     assert "add nothing" not in results_page([tmp_path / "out"])
+
+
+def test_a_score_that_is_not_defined_is_shown_as_such(path: Path, tmp_path: Path) -> None:
+    ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
+    file = tmp_path / "out" / "ablation.json"
+    found = json.loads(file.read_text())
+    found["baseline"]["map"] = None
+    found["means"]["full"]["map"]["mean"] = None
+    found["differences"]["no spikes"]["map"] = {"mean": None, "half_width": None}
+    file.write_text(json.dumps(found))
+    page = results_page([tmp_path / "out"])
+    assert "| - |" in page

@@ -6,12 +6,11 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from neurozoo.data.places import locate
 from neurozoo.data.store import Store
 from neurozoo.errors import DataError, nearest
 from neurozoo.registry import default_registry
 
-__all__ = ["import_data", "locate"]
+__all__ = ["import_data"]
 
 
 def import_data(format: str, source: str | Path, dest: str | Path, **options: Any) -> Store:

@@ -148,7 +148,8 @@ class SMILE(ZooModel):
         if name in self.standardise:
             # Padding stays zero, also where it is visible: it is no value of the feature.
             x = zero_padding(self.standardise[name](x), batch.masks[name])
-        x = zero_padding(x, mask)
+        else:
+            x = zero_padding(x, mask)
         if name == self.inputs.context:
             x = self.context_dropout(x)
         return tokens(self.project[name](x), mask)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from neurozoo.errors import CheckpointError, RunError
+from neurozoo.training.files import write_whole
 
 __all__ = ["SCHEMA", "load_checkpoint", "read_tensors", "write_tensors"]
 
@@ -25,22 +25,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         RunError: The folder cannot be written to, or the disk is full; the old file stands.
     """
-    partial = path.with_name(f".{path.name}.partial")
     header = {"schema": str(SCHEMA), **{key: json.dumps(value) for key, value in metadata.items()}}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # A copy each, so that parameters which share storage can be saved. Not save_file: it makes
         # files that nobody else on the machine may read.
         content = save({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, header)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, content)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: could not be written: {error}; what stood there is untouched") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

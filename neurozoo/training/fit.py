@@ -52,13 +52,13 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
     """
     folder = out or default_folder(recipe)
     Run.check_free(folder)
-    choose_device(recipe.training.device)
+    device = choose_device(recipe.training.device)
     view = open_data(recipe)
     _check_splits(view)
     run = Run.create(folder, recipe)
     try:
         with _own_random_numbers(recipe):
-            return _train(recipe, view, run, reporter or Reporter())
+            return _train(recipe, view, run, device, reporter or Reporter())
     except Exception:
         if not run.last.is_file():
             run.discard()  # it holds nothing yet, and would be in the way of the next try
@@ -93,9 +93,8 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def _train(recipe: Recipe, view: DataView, run: Run, reporter: Reporter) -> dict[str, Any]:
+def _train(recipe: Recipe, view: DataView, run: Run, device: torch.device, reporter: Reporter) -> dict[str, Any]:
     started = time.monotonic()
-    device = choose_device(recipe.training.device)
     data = _data_record(view)
     run.write_json("data.json", data)
     run.write_json("environment.json", environment(device))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import torch
 from neurozoo.errors import RunError
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
+from neurozoo.training.files import write_whole
 
 __all__ = ["SCHEMA", "Run", "environment", "write_json"]
 
@@ -69,7 +69,7 @@ class Run:
         cls.check_free(folder)
         try:
             (folder / "checkpoints").mkdir(parents=True)
-            _write(folder / "recipe.yaml", recipe.to_yaml())
+            write_whole(folder / "recipe.yaml", recipe.to_yaml().encode())
         except OSError as error:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
@@ -167,22 +167,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         RunError: It cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+        write_whole(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from neurozoo.errors import CheckpointError, RunError
-from neurozoo.training import checkpoint as module
+from neurozoo.training import files
 from neurozoo.training.checkpoint import load_checkpoint, read_tensors, write_tensors
 
 
@@ -74,7 +74,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(RunError, match=r"No space left on device.*untouched"):
         write_tensors(path, {"a": torch.ones(1)}, {})
     assert path.read_bytes() == old
