@@ -64,6 +64,10 @@ class Component:
         install: The command that installs what is missing.
         exact: For a backend: whether every spike equals the oracle's. An inexact one may
             differ where the membrane is within rounding of the threshold.
+        native: For a backend: whether it is what its library gives by itself, another model than
+            the oracle's. It is there to be compared, and says nothing of conformance.
+        tested: The versions it was tested with, one requirement a library, such as
+            ``"spikingjelly >=2.0,<2.1"``; ``neurozoo doctor`` warns outside of them.
     """
 
     kind: Kind
@@ -73,6 +77,8 @@ class Component:
     requires: tuple[str, ...] = ()
     install: str = ""
     exact: bool = True
+    native: bool = False
+    tested: tuple[str, ...] = ()
 
 
 @hookspec

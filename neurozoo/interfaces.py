@@ -87,6 +87,8 @@ class Neuron(ABC):
 
     runs: ClassVar[str] = ""
     """The functions of its own library that the backend runs, for people to read."""
+    graph_breaks: ClassVar[bool] = False
+    """Whether ``torch.compile`` cannot trace it as one graph; it must work then all the same."""
 
     def __init__(self, spec: LIFSpec) -> None:
         self.spec = spec

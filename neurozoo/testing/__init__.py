@@ -1,21 +1,32 @@
-"""The conformance kit: whether a backend's neuron is the one it says it is.
+"""The conformance kits: whether a component is what it says it is.
 
 A plugin's tests in three lines::
 
     from neurozoo.testing import BackendConformance
 
     class TestMyBackend(BackendConformance):
-        backend = "mybackend"
+        name = "mybackend"
 
-Or anywhere::
+Or without any: ``neurozoo plugins check mybackend``. Or for a class that is not registered::
 
-    check_backend(MyNeuron, exact=True).raise_if_failed()
+    check(Candidate("backend", "mine", MyNeuron, exact=True)).raise_if_failed()
 """
 
 from __future__ import annotations
 
-from neurozoo.testing.runner import CASES, CaseResult, Report, check_backend
-from neurozoo.testing.subject import ConformanceError, Subject
+from neurozoo.testing.findings import Candidate, ConformanceError, Worst, registered
+from neurozoo.testing.kits import KITS, check
+from neurozoo.testing.report import CaseResult, Report
 from neurozoo.testing.suite import BackendConformance
 
-__all__ = ["CASES", "BackendConformance", "CaseResult", "ConformanceError", "Report", "Subject", "check_backend"]
+__all__ = [
+    "KITS",
+    "BackendConformance",
+    "Candidate",
+    "CaseResult",
+    "ConformanceError",
+    "Report",
+    "Worst",
+    "check",
+    "registered",
+]

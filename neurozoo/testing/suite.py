@@ -1,40 +1,65 @@
-"""The kit as a class of tests, one a case, for pytest to collect."""
+"""The kits as classes of tests, one test a case, for pytest to collect."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-from neurozoo.registry import default_registry
-from neurozoo.testing.runner import CASES, Case
-from neurozoo.testing.subject import Subject
+from neurozoo.hookspecs import Kind
+from neurozoo.testing.findings import Candidate, ConformanceError, registered
+from neurozoo.testing.kits import KITS
+from neurozoo.testing.report import Kit, run_case
 
 __all__ = ["BackendConformance"]
 
 
-class BackendConformance:
-    """Subclass it as ``Test...`` and name a backend: each case becomes a test.
+class _Conformance:
+    """Subclass one of the kinds as ``Test...`` and name a component: each case becomes a test.
 
-    The backend is taken from the registry, with what it declares: exact or not.
+    The component is taken from the registry, with what it declares.
 
     Attributes:
-        backend: Its registered name.
+        name: Its registered name.
+        params: What a recipe would give as its ``params``; for those that have no default.
     """
 
-    backend: ClassVar[str] = "torch"
+    kind: ClassVar[Kind]
+    name: ClassVar[str]
+    params: ClassVar[Mapping[str, Any]] = {}
 
-    def subject(self) -> Subject:
-        """The backend under test."""
-        registry = default_registry()
-        return Subject(registry.resolve("backend", self.backend), registry.get("backend", self.backend).exact)
-
-
-def _add(name: str, case: Case) -> None:
-    def test(self: BackendConformance) -> None:
-        case(self.subject())
-
-    test.__doc__ = case.__doc__
-    setattr(BackendConformance, f"test_{name}", test)
+    def candidate(self) -> Candidate:
+        """The component under test."""
+        return registered(self.kind, self.name, self.params)
 
 
-for _name, _case in CASES.items():
-    _add(_name, _case)
+def _suite(kit: Kit) -> Callable[[type[_Conformance]], type[_Conformance]]:
+    """A class decorator that adds a test for each case of a kit."""
+
+    def add(cls: type[_Conformance]) -> type[_Conformance]:
+        cls.kind = kit.kind
+        for name, case in kit.cases.items():
+            test = _test(kit, name)
+            test.__doc__ = case.__doc__
+            setattr(cls, f"test_{name}", test)
+        return cls
+
+    return add
+
+
+def _test(kit: Kit, name: str) -> Callable[[_Conformance], None]:
+    def test(self: _Conformance) -> None:
+        result = run_case(kit, name, self.candidate())
+        print(result)  # pytest -rP shows it: what was compared, excused, and the worst difference
+        if result.outcome == "failed":
+            raise ConformanceError(result.problem)
+        if result.outcome == "not run":
+            import pytest
+
+            pytest.skip(result.problem)
+
+    return test
+
+
+@_suite(KITS["backend"])
+class BackendConformance(_Conformance):
+    """What a backend's neuron must do; name the backend."""

@@ -15,7 +15,7 @@ from neurozoo.testing import BackendConformance
 
 
 class TestTorch(BackendConformance):
-    backend = "torch"
+    name = "torch"
 
 
 specs = st.builds(

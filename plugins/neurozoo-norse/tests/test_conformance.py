@@ -4,4 +4,4 @@ from neurozoo.testing import BackendConformance
 
 
 class TestNorse(BackendConformance):
-    backend = "norse"
+    name = "norse"

@@ -4,4 +4,4 @@ from neurozoo.testing import BackendConformance
 
 
 class TestSnnTorch(BackendConformance):
-    backend = "snntorch"
+    name = "snntorch"

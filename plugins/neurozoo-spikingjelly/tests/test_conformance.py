@@ -4,4 +4,4 @@ from neurozoo.testing import BackendConformance
 
 
 class TestSpikingJelly(BackendConformance):
-    backend = "spikingjelly"
+    name = "spikingjelly"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 
 from neurozoo.interfaces import SURROGATES, LIFSpec
-from neurozoo.testing.forward import B, N, T, threshold_forms
-from neurozoo.testing.subject import Subject, made_up_currents
+from neurozoo.testing.backend.forward import B, N, T, threshold_forms
+from neurozoo.testing.backend.subject import Subject, made_up_currents
 
 __all__ = ["BACKWARD_CASES"]
 

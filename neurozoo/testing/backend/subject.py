@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from neurozoo.interfaces import LIFSpec, Neuron
 from neurozoo.nn.agreement import MARGIN_ULPS, agreement
 from neurozoo.nn.neurons import TorchNeuron
+from neurozoo.testing.findings import ConformanceError, Findings
 
-__all__ = ["ConformanceError", "Subject", "made_up_currents"]
-
-
-class ConformanceError(AssertionError):
-    """A backend does not do what the interface promises."""
+__all__ = ["Subject", "made_up_currents", "same"]
 
 
-class Subject:
-    """A backend under test.
+class Subject(Findings):
+    """A backend under test: its findings, and the ways to hold it against the oracle."""
 
-    Args:
-        make: Makes its neuron: its class.
-        exact: Whether every spike must equal the oracle's.
+    @property
+    def exact(self) -> bool:
+        """Whether every spike must equal the oracle's."""
+        return self.candidate.exact
 
-    Attributes:
-        compared: How many spikes have been held against the oracle's.
-        excused: How many of an inexact backend's differed within the margin.
-    """
-
-    def __init__(self, make: Callable[[LIFSpec], Neuron], exact: bool) -> None:
-        self.make, self.exact = make, exact
-        self.compared = 0
-        self.excused = 0
+    def make(self, spec: LIFSpec) -> Neuron:
+        """Its neuron."""
+        neuron: Neuron = self.candidate.target(spec)
+        return neuron
 
     def check_spikes(
         self, spec: LIFSpec, currents: Tensor, threshold: Tensor | float, state: Tensor | None = None
@@ -96,10 +87,7 @@ class Subject:
                     raise ConformanceError(f"no gradient of the {where}")
                 continue
             error = float((gradient - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
-            if not error <= tolerance:
-                raise ConformanceError(
-                    f"gradient off by {error:.2g} of its largest, more than {tolerance:.2g}, of the {where}"
-                )
+            self.allow(error, tolerance, f"gradient of the {where}")
 
 
 def same(got: object, want: object, what: str) -> None:

@@ -8,7 +8,13 @@ import torch
 from neurozoo.functional import lif_charge, lif_reset, spike
 from neurozoo.interfaces import Neuron
 from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.testing import CASES, ConformanceError, check_backend
+from neurozoo.testing import KITS, Candidate, ConformanceError, Report, check
+
+CASES = KITS["backend"].cases
+
+
+def check_backend(neuron: type[Neuron], *, exact: bool) -> Report:
+    return check(Candidate("backend", neuron.__name__, neuron, exact))
 
 
 class DelayedReset(TorchNeuron):

@@ -12,8 +12,9 @@ from torch import Tensor
 from neurozoo.errors import SpikingError
 from neurozoo.interfaces import LIFSpec
 from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.testing.subject import ConformanceError, Subject, made_up_currents, same
-from neurozoo.testing.tables import TABLES
+from neurozoo.testing.backend.subject import Subject, made_up_currents, same
+from neurozoo.testing.backend.tables import TABLES
+from neurozoo.testing.findings import ConformanceError
 
 __all__ = ["FORWARD_CASES", "threshold_forms"]
 

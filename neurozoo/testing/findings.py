@@ -1,0 +1,104 @@
+"""What a case finds out while it runs, and how it says that something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from neurozoo.hookspecs import Kind
+from neurozoo.registry import Registry, default_registry
+
+__all__ = ["Candidate", "ConformanceError", "Findings", "NotRun", "Worst", "registered"]
+
+
+class ConformanceError(AssertionError):
+    """A component does not do what its interface promises."""
+
+
+class NotRun(Exception):
+    """A case that says nothing here; holds the reason, such as a library that is missing."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A component under test.
+
+    Attributes:
+        kind: What it is to be.
+        name: What to call it.
+        target: Its class.
+        exact: For a backend: whether every spike must equal the oracle's; otherwise one may
+            differ where the membrane is within 8 units in the last place of the threshold.
+        native: For a backend: whether it is another model, and not held against the oracle.
+        requires: Import names of the libraries it runs on.
+        params: What a recipe would give as its ``params``.
+    """
+
+    kind: Kind
+    name: str
+    target: Any
+    exact: bool = True
+    native: bool = False
+    requires: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+def registered(
+    kind: Kind, name: str, params: Mapping[str, Any] | None = None, registry: Registry | None = None
+) -> Candidate:
+    """A registered component, with what it declares.
+
+    Raises:
+        UnknownNameError: Nothing of that kind has that name.
+        PluginError: It cannot be imported, or is not what its kind must be.
+    """
+    registry = registry or default_registry()
+    found = registry.get(kind, name)
+    target = registry.resolve(kind, name)
+    return Candidate(kind, name, target, found.exact, found.native, found.requires, dict(params or {}))
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The largest difference that a case met and allowed.
+
+    Attributes:
+        difference: As a share of the largest value of its tensor, dimensionless.
+        tolerance: What was allowed there.
+        where: Of what.
+    """
+
+    difference: float
+    tolerance: float
+    where: str
+
+
+@dataclass
+class Findings:
+    """What has been found out so far; a kit's subject is one.
+
+    Attributes:
+        candidate: The component under test.
+        compared: How many values (spikes, for a backend) were held against those expected.
+        excused: How many of an inexact backend's spikes differed within the margin.
+        refused: What the candidate refused to be, as it may.
+        worst: The largest difference that was allowed, relative to its tolerance.
+    """
+
+    candidate: Candidate
+    compared: int = 0
+    excused: int = 0
+    refused: list[str] = field(default_factory=list)
+    worst: Worst | None = None
+
+    def allow(self, difference: float, tolerance: float, where: str) -> None:
+        """Hold a difference against its tolerance, and keep it if it is the worst.
+
+        Raises:
+            ConformanceError: It is larger, or not a number.
+        """
+        if not difference <= tolerance:
+            raise ConformanceError(f"off by {difference:.2g} of its largest, more than {tolerance:.2g}: {where}")
+        if self.worst is None or difference * self.worst.tolerance > self.worst.difference * tolerance:
+            self.worst = Worst(difference, tolerance, where)
