@@ -26,7 +26,7 @@ TORCH := $(shell grep "^torch==" constraints.txt)
 # One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: help setup demo results test lint types unit wheels test-wheels docs clean
+.PHONY: help setup demo results benchmark test lint types unit wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ results: setup ## train all of docs/results.md anew; DATA=FOLDER holds emotions/
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_pom --seeds 5 --jobs 2 --out $(RESULTS)/pom
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_mosei_sound --seeds 3 --jobs 2 --out $(RESULTS)/mosei-synthetic
 	$(BIN)/neurozoo results $(RESULTS)/emotions $(RESULTS)/pom $(RESULTS)/mosei-synthetic --out docs/results.md
+
+benchmark: setup ## how long `neurozoo list` takes with 50 plugins more
+	$(BIN)/python tests/benchmarks/list_with_plugins.py
 
 wheels: setup ## build sdists and wheels of core and plugins into dist/
 	rm -rf dist

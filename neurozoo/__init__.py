@@ -98,24 +98,31 @@ def compare_backends(
     recipe: str | Path | Recipe,
     backends: Sequence[str],
     *overrides: str,
+    batches: int = 4,
     batch_size: int = 16,
+    split: str = "valid",
     repeats: int = 3,
+    train_steps: int = 0,
 ) -> Comparison:
-    """Run the same weights and the same batch on several backends, the first being the reference.
+    """Run the same weights and the same samples on several backends, the first being the reference.
 
     Args:
         recipe: A recipe, its file, or the name of a shipped one.
         backends: Two or more registered backends.
         overrides: ``key.sub=value``, the value in YAML.
-        batch_size: Samples of the batch.
+        batches: How many batches, at most.
+        batch_size: Samples of each.
+        split: Where they are from, such as ``valid``.
         repeats: How often each backend is timed.
+        train_steps: For how many steps each is trained as well; 0 for none.
 
     Raises:
         UserError: The recipe or a backend cannot be used.
     """
-    from neurozoo.compare import compare_recipe
+    from neurozoo.compare import Plan, compare_recipe
 
-    return compare_recipe(_checked(recipe, overrides, None), backends, batch_size=batch_size, repeats=repeats)
+    plan = Plan(batches, batch_size, split, repeats, train_steps)
+    return compare_recipe(_checked(recipe, overrides, None), backends, plan)
 
 
 def _checked(recipe: str | Path | Recipe, overrides: Sequence[str], backend: str | None) -> Recipe:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from neurozoo.hookspecs import Component, hookimpl
+from neurozoo.hookspecs import API_VERSION, Component, hookimpl
 
-__all__ = ["neurozoo_components"]
+__all__ = ["neurozoo_api", "neurozoo_components"]
+
+neurozoo_api = API_VERSION
 
 
 @hookimpl

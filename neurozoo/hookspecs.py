@@ -1,9 +1,14 @@
 """What a plugin may add: the whole plugin API on one page.
 
 A plugin is a module (or object) named by an entry point of the group ``neurozoo``.
-It implements :func:`neurozoo_components` and yields one :class:`Component` for each part it
-offers. The parts themselves are named by ``"module:attribute"`` and imported on first use, so
-that listing plugins imports no spiking library and no torch.
+It says in ``neurozoo_api`` which version of this page it was written for, implements
+:func:`neurozoo_components`, and yields one :class:`Component` for each part it offers. The parts
+themselves are named by ``"module:attribute"`` and imported on first use, so that listing plugins
+imports no spiking library and no torch.
+
+The version is ``"MAJOR.MINOR"``. A minor one adds to this page, a major one breaks with it: a
+plugin written for another major is refused by name, one written for a newer minor is loaded with
+a note. ``neurozoo plugins new`` writes all of this.
 
 Example:
     In ``pyproject.toml``::
@@ -14,6 +19,8 @@ Example:
     In ``neurozoo_mylib/__init__.py``::
 
         from neurozoo.hookspecs import Component, hookimpl
+
+        neurozoo_api = "1.0"
 
         @hookimpl
         def neurozoo_components():
@@ -29,7 +36,10 @@ from typing import Literal, get_args
 
 import pluggy
 
-__all__ = ["KINDS", "Component", "Kind", "hookimpl", "hookspec", "neurozoo_components"]
+__all__ = ["API_VERSION", "KINDS", "Component", "Kind", "hookimpl", "hookspec", "neurozoo_components"]
+
+API_VERSION = "1.0"
+"""The version of this page; a plugin declares the one it was written for as ``neurozoo_api``."""
 
 Kind = Literal[
     "backend",

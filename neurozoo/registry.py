@@ -1,4 +1,4 @@
-"""How plugins are found, loaded one by one, and reported when broken.
+"""What all plugins offer together, by kind and name; a broken one is reported and stops no other.
 
 Nothing here imports torch or a spiking library: a component is a name and a target until
 :meth:`Registry.resolve` imports it.
@@ -9,37 +9,23 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pluggy
 
 from neurozoo import hookspecs
+from neurozoo.discovery import Found, find_plugins
 from neurozoo.errors import PluginError, UnknownNameError
-from neurozoo.hookspecs import KINDS, Component, Kind
+from neurozoo.hookspecs import Component, Kind
+from neurozoo.plugin import Plugin, load_plugin, place
 
 __all__ = ["Plugin", "Registry", "default_registry"]
 
-ENTRY_POINT_GROUP = "neurozoo"
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """A plugin that was found, loaded or not.
-
-    Attributes:
-        name: The entry point's name.
-        distribution: The distribution it comes from, with its version.
-        components: What it added.
-        error: Why it (or a part of it) could not be loaded; empty where all went well.
-    """
-
-    name: str
-    distribution: str
-    components: tuple[Component, ...] = ()
-    error: str = ""
+CORE = "neurozoo"
 
 
 class Registry:
@@ -56,56 +42,32 @@ class Registry:
         self._components: dict[tuple[str, str], Component] = {}
         self._owners: dict[tuple[str, str], str] = {}
         self.plugins: list[Plugin] = []
-        if entry_points is None:
-            entry_points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+        found = find_plugins() if entry_points is None else map(Found.of, entry_points)
         # The core first, so that a stranger's duplicate of a core name is the one refused.
-        found = {(entry.name, entry.value): entry for entry in entry_points}
-        for entry in sorted(found.values(), key=lambda e: (_owner(e) != "neurozoo", e.name, e.value)):
-            self.plugins.append(self._load(entry))
+        for each in sorted(found, key=lambda f: (f.distribution != CORE, f.name, f.distribution)):
+            self.plugins.append(self._add(each))
 
-    def _load(self, entry: importlib.metadata.EntryPoint) -> Plugin:
-        """Load one plugin; whatever it raises is reported and stops no other."""
-        source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-        try:
-            plugin = entry.load()
-            known = {name for name in dir(hookspecs) if name.startswith("neurozoo_")}
-            misspelt = [name for name in dir(plugin) if _is_hook(plugin, name) and name not in known]
-            if misspelt:
-                raise PluginError(f"unknown hook {', '.join(misspelt)}; there are: {', '.join(sorted(known))}")
-            self._manager.register(plugin, name=f"{source}:{entry.name}")
-            hooks = [
-                implementation.function
-                for implementation in self._manager.hook.neurozoo_components.get_hookimpls()
-                if implementation.plugin is plugin
-            ]
-            if not hooks:
-                raise PluginError("it offers nothing; mark a function neurozoo_components with @hookimpl")
-            yielded: list[Any] = [hook() for hook in hooks]
-            offered = tuple(component for components in yielded for component in components)
-            # All or none, so that what there is does not depend on where it failed.
-            for component in offered:
-                self._check(component, source)
-        except (Exception, SystemExit) as error:
-            return Plugin(entry.name, source, error=f"{type(error).__name__}: {error}")
-        for component in offered:
+    def _add(self, found: Found) -> Plugin:
+        """Load one plugin and take it up, all or nothing."""
+        namesake = next((each for each in self.plugins if each.name == found.name), None)
+        if namesake is not None:
+            error = f"a plugin of {namesake.distribution} is called {found.name!r} as well"
+            return Plugin(found.name, found.source, error=f"{error}; uninstall one of the two, or rename it")
+        plugin = load_plugin(found, self._manager)
+        offered: dict[tuple[str, str], Component] = {}
+        for component in plugin.components:
             key = (component.kind, component.name)
-            self._components[key], self._owners[key] = component, source
-        return Plugin(entry.name, source, offered)
-
-    def _check(self, component: object, source: str) -> None:
-        if not isinstance(component, Component) or ":" not in component.target:
-            raise PluginError(
-                f"it offers {component!r}; yield Component(kind, name, 'module:attribute', summary) instead"
-            )
-        if component.kind not in KINDS:
-            kinds = ", ".join(KINDS)
-            raise PluginError(f"{component.name!r} is of unknown kind {component.kind!r}; there are: {kinds}")
-        key = (component.kind, component.name)
-        if key in self._components:
-            raise PluginError(
-                f"{component.kind} {component.name!r} of {source} is already registered by "
-                f"{self._owners[key]}; uninstall one of the two, or rename it"
-            )
+            if key in self._components or key in offered:
+                owner = self._owners.get(key, "itself")
+                error = f"{component.kind} {component.name!r} of {found.source} is already registered by {owner}"
+                error += (
+                    "; give each a name of its own" if key in offered else "; uninstall one of the two, or rename it"
+                )
+                return replace(plugin, components=(), error=error)
+            offered[key] = component
+        self._components |= offered
+        self._owners |= dict.fromkeys(offered, plugin.distribution)
+        return plugin
 
     def components(self, kind: Kind) -> dict[str, Component]:
         """The components of a kind, by name, in the order of their names."""
@@ -120,7 +82,7 @@ class Registry:
         if (kind, name) not in self._components:
             broken = [plugin.name for plugin in self.plugins if plugin.error]
             hint = (
-                f"plugins that failed to load: {', '.join(broken)} (`neurozoo list plugins` says why)" if broken else ""
+                f"plugins that failed to load: {', '.join(broken)} (`neurozoo plugins list` says why)" if broken else ""
             )
             raise UnknownNameError(kind, name, self.components(kind), hint)
         return self._components[kind, name]
@@ -133,7 +95,7 @@ class Registry:
     def missing(self, kind: Kind, name: str) -> list[str]:
         """The libraries that a component needs and that are not installed; imports none of them."""
         tops = dict.fromkeys(library.partition(".")[0] for library in self.get(kind, name).requires)
-        return [library for library in tops if importlib.util.find_spec(library) is None]
+        return [library for library in tops if not _is_there(library)]
 
     def resolve(self, kind: Kind, name: str) -> Any:
         """Import the class behind a component.
@@ -160,6 +122,24 @@ class Registry:
             raise PluginError(f"{kind} {name!r} of {owner}: {component.target!r} {problem}")
         return target
 
+    def culprit(self, error: BaseException) -> str:
+        """The plugin in whose code an exception was raised, and where; empty where it was the core's.
+
+        Frames of other libraries are passed over, and those of the core that plugins call: a plugin
+        that hands :mod:`neurozoo.functional` the wrong thing is where the mistake is.
+        """
+        owners = {
+            component.target.partition(":")[0].partition(".")[0]: self._owners[key]
+            for key, component in self._components.items()
+        }
+        owners.pop(CORE, None)
+        theirs, ours = place(error, owners), place(error, {CORE}, but=_CALLED_BY_PLUGINS)
+        if theirs is None or (ours is not None and ours.depth > theirs.depth):
+            return ""
+        return f"{owners[theirs.module.partition('.')[0]]} ({theirs.file}, line {theirs.line})"
+
+
+_CALLED_BY_PLUGINS = ("neurozoo.functional", "neurozoo.interfaces")
 
 _INTERFACES = {
     "backend": "Neuron",
@@ -185,12 +165,12 @@ def _interface_problem(kind: str, target: Any) -> str:
     return f"lacks {', '.join(lacking)}, which {wanted.__name__} asks for" if lacking else ""
 
 
-def _owner(entry: importlib.metadata.EntryPoint) -> str:
-    return entry.dist.name if entry.dist else ""
-
-
-def _is_hook(plugin: object, name: str) -> bool:
-    return name.startswith("neurozoo_") and hasattr(getattr(plugin, name, None), "neurozoo_impl")
+@cache
+def _is_there(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ValueError:  # imported by hand, without a spec
+        return library in sys.modules
 
 
 @cache

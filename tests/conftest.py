@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -162,3 +164,33 @@ def recipe(store: Path, tmp_path: Path) -> Callable[..., Recipe]:
         return load_recipe(path, overrides, backend=backend)
 
     return load
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Makes a distribution that is found as installed ones are: metadata and a module, in a folder on the path."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+
+    def make(
+        name: str, code: str = "", *, version: str = "0.3", entry_points: str | None = None, metadata: str | None = None
+    ) -> Path:
+        module = name.replace("-", "_")
+        (folder / f"{module}.py").write_text(code, encoding="utf-8")
+        info = folder / f"{module}-{version}.dist-info"
+        info.mkdir()
+        if metadata is None:
+            metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        if entry_points is None:
+            entry_points = f"[neurozoo]\n{name.removeprefix('neurozoo-')} = {module}\n"
+        (info / "METADATA").write_text(metadata, encoding="utf-8")
+        (info / "entry_points.txt").write_text(entry_points, encoding="utf-8")
+        importlib.invalidate_caches()
+        return folder / f"{module}.py"
+
+    yield make
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]

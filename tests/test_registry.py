@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from neurozoo.errors import PluginError, UnknownNameError
-from neurozoo.hookspecs import KINDS, Component, hookimpl
+from neurozoo.hookspecs import API_VERSION, KINDS, Component, hookimpl
 from neurozoo.interfaces import Neuron
 from neurozoo.registry import Plugin, Registry, default_registry
 
@@ -21,6 +23,7 @@ CORE = EntryPoint("builtin", "neurozoo.builtin", "neurozoo")
 def module(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     """An importable module of its own for each test."""
     made = ModuleType("a_plugin_" + request.node.name.partition("[")[0])
+    made.neurozoo_api = API_VERSION  # type: ignore[attr-defined]
     sys.modules[made.__name__] = made
     yield made
     del sys.modules[made.__name__]
@@ -139,7 +142,7 @@ def test_an_unknown_name_has_the_nearest_one_and_the_broken_plugin() -> None:
     message = str(caught.value)
     assert "no threshold is called 'disagrement'" in message
     assert "did you mean 'disagreement'?" in message
-    assert "; plugins that failed to load: mine (`neurozoo list plugins` says why)" in message
+    assert "; plugins that failed to load: mine (`neurozoo plugins list` says why)" in message
 
 
 def test_a_part_that_is_not_what_its_kind_must_be_is_refused(module: ModuleType) -> None:
@@ -155,7 +158,7 @@ def test_a_part_that_is_not_what_its_kind_must_be_is_refused(module: ModuleType)
 def test_a_hook_without_its_mark_is_reported(module: ModuleType) -> None:
     module.neurozoo_components = lambda: [part()]  # type: ignore[attr-defined]
     registry = Registry([EntryPoint("mine", module.__name__, "neurozoo"), CORE])
-    assert "it offers nothing; mark a function neurozoo_components with @hookimpl" in loaded(registry).error
+    assert "its neurozoo_components is not marked; mark a function neurozoo_components with" in loaded(registry).error
 
 
 @pytest.mark.parametrize("offered", ["backend", None])
@@ -173,3 +176,196 @@ def test_a_library_inside_a_missing_package_is_missing(module: ModuleType) -> No
 
 def test_what_is_installed_has_the_core() -> None:
     assert "smile" in default_registry().components("model")
+
+
+# As installed: distributions with metadata of their own
+
+GOOD = """
+from neurozoo.hookspecs import Component, hookimpl
+neurozoo_api = "1.0"
+@hookimpl
+def neurozoo_components():
+    yield Component("scaling", "{name}", "json:dumps", "a part")
+"""
+
+Install = Callable[..., Path]
+
+
+def errors(registry: Registry) -> dict[str, str]:
+    assert_core_works(registry)
+    return {plugin.name: plugin.error for plugin in registry.plugins if plugin.error}
+
+
+def test_a_distribution_is_found_with_its_version(install: Install) -> None:
+    install("neurozoo-x", GOOD.format(name="mine"))
+    plugin = loaded(Registry(), "x")
+    assert (plugin.distribution, plugin.api, plugin.error, plugin.note) == ("neurozoo-x 0.3", "1.0", "", "")
+
+
+def test_a_plugin_for_another_major_is_refused_by_name(install: Install) -> None:
+    install("neurozoo-x", GOOD.format(name="mine").replace('"1.0"', '"2.1"'))
+    registry = Registry()
+    assert errors(registry) == {
+        "x": "neurozoo-x 0.3 was written for plugin API 2.x, and this neurozoo offers 1.0; "
+        "install a neurozoo that offers 2.x, or a version of the plugin for 1.x"
+    }
+    assert "mine" not in registry.components("scaling")
+
+
+def test_a_plugin_for_another_major_that_cannot_even_be_imported_is_refused_by_its_api(install: Install) -> None:
+    install("neurozoo-x", 'neurozoo_api = "2.0"\nfrom neurozoo.hookspecs import SomethingOfTwo\n')
+    assert "neurozoo-x 0.3 was written for plugin API 2.x, and this neurozoo offers 1.0" in errors(Registry())["x"]
+
+
+def test_a_newer_minor_is_loaded_with_a_note(install: Install) -> None:
+    install("neurozoo-x", GOOD.format(name="mine").replace('"1.0"', '"1.7"'))
+    registry = Registry()
+    assert "mine" in registry.components("scaling")
+    note = loaded(registry, "x").note
+    assert note.startswith("it was written for plugin API 1.7, and this neurozoo offers 1.0")
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ("", 'does not say which plugin API it was written for; add neurozoo_api = "1.0" beside its hook'),
+        ("neurozoo_api = 1.0", 'neurozoo_api = 1.0, which is no MAJOR.MINOR; write neurozoo_api = "1.0"'),
+        ('neurozoo_api = "one"', "neurozoo_api = 'one', which is no MAJOR.MINOR"),
+    ],
+)
+def test_an_api_that_is_missing_or_malformed_is_refused_with_the_line_to_add(
+    install: Install, declared: str, words: str
+) -> None:
+    install("neurozoo-x", GOOD.format(name="mine").replace('neurozoo_api = "1.0"', declared))
+    assert words in errors(Registry())["x"]
+
+
+def test_an_exception_at_import_has_its_file_and_line(install: Install) -> None:
+    path = install("neurozoo-x", "\n1 / 0\n")
+    assert errors(Registry()) == {"x": f"ZeroDivisionError: division by zero ({path}, line 2)"}
+
+
+def test_an_exception_in_the_hook_has_the_plugins_line_and_not_the_librarys(install: Install) -> None:
+    path = install("neurozoo-x", GOOD.format(name="mine") + "    __import__('json').loads('{')\n")
+    error = errors(Registry())["x"]
+    assert error.startswith("JSONDecodeError: ")
+    assert error.endswith(f"({path}, line 7)")
+
+
+def test_a_library_missing_at_import_says_what_to_install(install: Install) -> None:
+    path = install("neurozoo-x", "import a_library_nobody_has\n")
+    assert errors(Registry())["x"] == (
+        f"ModuleNotFoundError: No module named 'a_library_nobody_has' ({path}, line 1); "
+        "install what it needs with: pip install neurozoo-x"
+    )
+
+
+def test_a_plugin_without_its_module_says_to_install_it_again(install: Install) -> None:
+    install("neurozoo-x", entry_points="[neurozoo]\nx = neurozoo_gone\n")
+    assert errors(Registry())["x"].endswith("not installed whole, install it again with: pip install neurozoo-x")
+
+
+def test_a_name_offered_twice_names_both_distributions(install: Install) -> None:
+    install("neurozoo-a", GOOD.format(name="mine"), version="1.0")
+    install("neurozoo-b", GOOD.format(name="mine"), version="2.0")
+    registry = Registry()
+    assert errors(registry) == {
+        "b": "scaling 'mine' of neurozoo-b 2.0 is already registered by neurozoo-a 1.0; "
+        "uninstall one of the two, or rename it"
+    }
+    assert registry.owner("scaling", "mine") == "neurozoo-a 1.0"
+
+
+def test_two_plugins_of_one_name_name_the_other_distribution(install: Install) -> None:
+    for name in ("a", "b"):
+        install(f"neurozoo-{name}", GOOD.format(name=name), entry_points=f"[neurozoo]\nsame = neurozoo_{name}\n")
+    registry = Registry()
+    assert errors(registry)["same"].startswith("a plugin of neurozoo-a 0.3 is called 'same' as well")
+    assert "b" not in registry.components("scaling")
+
+
+def test_a_plugin_that_offers_one_name_twice_is_refused(module: ModuleType) -> None:
+    registry = Registry([offer(module, part("one"), part("one")), CORE])
+    assert "scaling 'one'" in loaded(registry).error
+    assert "already registered by itself" in loaded(registry).error
+    assert "one" not in registry.components("scaling")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "entry_points"),
+    [("", None), (None, "[neurozoo]\nno equals sign\n"), (None, "[neurozoo]\nx = two words\n")],
+)
+def test_malformed_metadata_is_told_and_stops_nobody(
+    install: Install, metadata: str | None, entry_points: str | None
+) -> None:
+    install("neurozoo-x", GOOD.format(name="x"), metadata=metadata, entry_points=entry_points)
+    install("neurozoo-y", GOOD.format(name="y"))
+    registry = Registry()
+    assert "y" in registry.components("scaling")
+    ((_, error),) = errors(registry).items()
+    assert "its metadata cannot be read" in error or "is malformed; name a module" in error
+
+
+def test_a_plugin_that_prints_and_warns_is_quiet_and_told_of(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = 'print("hello\\nthere")\nimport warnings\nwarnings.simplefilter("always")\nwarnings.warn("old")\n'
+    install("neurozoo-x", code + GOOD.format(name="mine"))
+    registry = Registry()
+    assert "mine" in registry.components("scaling")
+    assert capsys.readouterr() == ("", "")
+    assert loaded(registry, "x").note == "it warned: old; it printed 'hello there' when it was loaded"
+
+
+def test_ctrl_c_while_a_plugin_is_loaded_goes_through(install: Install) -> None:
+    install("neurozoo-x", "raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        Registry()
+
+
+@pytest.mark.parametrize("field", ["requires", "tested"])
+def test_a_forgotten_comma_is_told(module: ModuleType, field: str) -> None:
+    registry = Registry([offer(module, part(**{field: "mylib"})), CORE])
+    assert f"{field} is 'mylib'; give a tuple of texts, such as ('name',)" in loaded(registry).error
+
+
+@pytest.mark.parametrize(("name", "target"), [("two words", "json:dumps"), ("mine", "json"), ("mine", "json:")])
+def test_a_name_or_target_that_cannot_be_used_is_told(module: ModuleType, name: str, target: str) -> None:
+    registry = Registry([offer(module, part(name, target=target)), CORE])
+    assert "a name is one word" in loaded(registry).error or "give 'module:attribute'" in loaded(registry).error
+    assert_core_works(registry)
+
+
+PART = """
+from neurozoo.functional import spike
+def own():
+    return 1 / 0
+def wrong_argument():
+    return spike("not a tensor")
+def hand_back(callback):
+    return callback()
+"""
+
+
+@pytest.mark.parametrize("function", ["own", "wrong_argument"])
+def test_the_culprit_is_the_plugin_in_whose_code_it_failed(install: Install, function: str) -> None:
+    registry, module, path = with_part(install)
+    with pytest.raises(Exception) as caught:
+        getattr(module, function)()
+    culprit = registry.culprit(caught.value)
+    assert culprit.startswith(f"neurozoo-x 0.3 ({path}, line ")
+
+
+def test_what_fails_in_the_core_is_no_plugins_fault(install: Install) -> None:
+    from neurozoo.recipe import load_recipe
+
+    registry, module, _ = with_part(install)
+    with pytest.raises(TypeError) as caught:
+        module.hand_back(lambda: load_recipe(3))  # type: ignore[arg-type]
+    assert registry.culprit(caught.value) == ""
+    assert registry.culprit(ValueError("never raised")) == ""
+
+
+def with_part(install: Install) -> tuple[Registry, ModuleType, Path]:
+    path = install("neurozoo-x", GOOD.format(name="mine").replace("json:dumps", "neurozoo_x:own") + PART)
+    return Registry(), importlib.import_module("neurozoo_x"), path

@@ -49,7 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             command = getattr(context, "command_path", "neurozoo")
             return _fail(error, (f"{usage()}; see `{command} --help`",), 2, arguments)
         traceback.print_exc()
-        return _fail(error, (f"{type(error).__name__}: {error}; this is a bug, please report it",), 1, arguments)
+        return _fail(error, (f"{type(error).__name__}: {error}; {_whose_bug(error)}",), 1, arguments)
+
+
+def _whose_bug(error: Exception) -> str:
+    from neurozoo.registry import default_registry
+
+    try:
+        culprit = default_registry().culprit(error)
+    except Exception:  # the first error is the one to tell
+        culprit = ""
+    if culprit:
+        return f"this is a bug of the plugin {culprit}; please report it to its author"
+    return "this is a bug, please report it"
 
 
 def _fail(error: BaseException, problems: Sequence[str], status: int, arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import ablate, browse, compare, data, run
+from neurozoo.cli import ablate, browse, compare, data, doctor, plugins, run
 
 __all__ = ["app"]
 
@@ -24,7 +24,9 @@ app.command("show")(browse.show)
 app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
 app.command("results")(ablate.results)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(plugins.app, name="plugins")
 
 
 def _version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from neurozoo.cli.options import Backend, Json, Overrides
 from neurozoo.cli.output import columns, emit, leaves
+from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.hookspecs import KINDS, Kind
 from neurozoo.registry import Registry, default_registry
@@ -93,22 +94,14 @@ def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
     if listed == "recipes":
         return [{"name": name, "summary": summary} for name, summary in shipped_recipes().items()]
     if listed == "plugins":
-        return [
-            {
-                "name": plugin.name,
-                "distribution": plugin.distribution,
-                "components": [f"{each.kind} {each.name}" for each in plugin.components],
-                "error": plugin.error,
-            }
-            for plugin in registry.plugins
-        ]
+        return plugin_rows(registry)
     kind = KINDS_LISTED[listed]
     found: list[dict[str, Any]] = [
         {
             "name": name,
             "summary": each.summary,
             "owner": registry.owner(kind, name),
-            **({"exact": each.exact} if kind == "backend" else {}),
+            **({"exact": each.exact, "native": each.native} if kind == "backend" else {}),
             "missing": registry.missing(kind, name),
         }
         for name, each in registry.components(kind).items()
@@ -125,17 +118,20 @@ def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
 
 def _block(listed: str, rows: list[dict[str, Any]], *, titled: bool) -> str:
     indent = "  " if titled else ""
-    lines = []
-    for row in rows:
-        if listed == "plugins":
-            said = f"BROKEN: {row['error']}" if row["error"] else ", ".join(row["components"])
-            lines.append([row["name"], row["distribution"], said])
-            continue
-        notes = f" (not installed: {', '.join(row['missing'])})" if row.get("missing") else ""
-        notes += "" if row.get("exact", True) else " (inexact: may differ within rounding of the threshold)"
-        lines.append([row["name"], row["summary"] + notes])
-    body = columns(lines, indent) if lines else f"{indent}none"
+    if listed == "plugins":
+        body = plugin_text(rows, indent)
+    elif rows:
+        body = columns([[row["name"], row["summary"] + _notes(row)] for row in rows], indent)
+    else:
+        body = f"{indent}none"
     return f"{listed}\n{body}\n" if titled else body
+
+
+def _notes(row: Mapping[str, Any]) -> str:
+    notes = f" (not installed: {', '.join(row['missing'])})" if row.get("missing") else ""
+    if row.get("native"):
+        return f"{notes} (native: not held against the oracle)"
+    return notes if row.get("exact", True) else f"{notes} (inexact: may differ within rounding of the threshold)"
 
 
 def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
@@ -153,7 +149,7 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
         "error": "",
     }
     if kind == "backend":
-        told["exact"] = component.exact
+        told |= {"exact": component.exact, "native": component.native}
     try:
         target = registry.resolve(kind, name)
         params = component_params(target)
@@ -172,7 +168,9 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
 
 def _component_text(told: Mapping[str, Any]) -> str:
     lines = [f"{told['kind']} {told['name']}: {told['summary']}", f"from {told['owner']}, {told['target']}"]
-    if "exact" in told:
+    if told.get("native"):
+        lines.append("another model: what its library gives by itself")
+    elif "exact" in told:
         lines.append("exact: every spike equals the oracle's" if told["exact"] else "inexact: within rounding")
     if told["error"]:
         lines.append(f"cannot be used: {told['error']}")

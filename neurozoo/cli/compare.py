@@ -1,16 +1,26 @@
-"""``compare``: the same weights and batch on several backends."""
+"""``compare``: one model on several backends, or finished runs, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import emit
+from neurozoo.cli.run import Split
 from neurozoo.errors import UserError
 from neurozoo.registry import Registry, default_registry
+
+if TYPE_CHECKING:
+    from neurozoo.compare import Comparison, Plan
+    from neurozoo.compare.models import Told
 
 __all__ = ["compare"]
 
@@ -19,40 +29,115 @@ DEFAULT_RECIPE = "smile_mosei_sound"
 
 
 def compare(
-    backends: Annotated[
-        str, typer.Option("--backends", metavar="A,B", help="Two or more; the first is the reference.")
-    ],
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE] [KEY=VALUE]...", help=f"A recipe (default {DEFAULT_RECIPE}) and overrides."),
+        typer.Argument(
+            metavar="[RECIPE] [KEY=VALUE]... | RUN RUN...",
+            help=f"A recipe (default {DEFAULT_RECIPE}) and overrides; or run folders, without --backends.",
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of the batch.")] = 16,
+    backends: Annotated[
+        str | None, typer.Option("--backends", metavar="A,B", help="Two or more; the first is the reference.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="A run's best weights and data instead of a recipe's.")
+    ] = None,
+    batches: Annotated[int, typer.Option("--batches", min=1, help="How many batches, at most.")] = 4,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a batch.")] = 16,
+    split: Annotated[Split, typer.Option("--split", help="Where they are from.")] = Split.valid,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="How often each backend is timed.")] = 3,
+    train: Annotated[bool, typer.Option("--train", help="Train each from the same seed as well.")] = False,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="For how many steps, with --train.")] = 20,
+    device: Annotated[str | None, typer.Option("--device", help="Where; by default as the recipe says.")] = None,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Line up runs on different data all the same.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it as a Markdown page as well.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Compare backends: spikes, logits, gradients and time. The exit status is 3 where they differ."""
-    names = [name.strip() for name in backends.split(",") if name.strip()]
-    if len(set(names)) < 2 or len(set(names)) < len(names):
-        problem = f"--backends {backends!r} names {len(set(names))}; give two or more different ones"
-        raise UserError(f"{problem}, such as torch and one of a plugin; `neurozoo list backends` has them")
-    first, *rest = words or [DEFAULT_RECIPE]
-    recipe, overrides = (DEFAULT_RECIPE, [first, *rest]) if "=" in first else (first, rest)
+    """Compare backends on one model, or line up finished runs.
 
-    from neurozoo.recipe import load_recipe
+    Backends get the same weights and samples: spikes, logits, gradients, metrics, time and memory
+    side by side, and a verdict. The exit status is 3 where one is not equivalent to the first.
+    """
+    given = words or []
+    if backends is None:
+        if run is not None or out is not None or train:
+            raise UserError(
+                "--run, --out and --train are for backends; give --backends torch,OTHER, "
+                "or leave them out to line up runs"
+            )
+        _line_up(given, mixed=mixed, json=json)
+        return
+    if mixed:
+        raise UserError("--mixed is for runs, which are lined up without --backends")
+    # The profiler, which measures memory, would say on the error output that it starts, and that
+    # tensors from before it are released.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    names = _names(backends)
 
-    registry = default_registry()
-    checked = load_recipe(recipe, overrides, backend=names[0], registry=registry)
-    check_backends(names, registry)
+    from neurozoo.compare import Plan
 
-    from neurozoo.compare import compare_recipe
+    plan = Plan(batches, batch_size, split.value, repeats, steps if train else 0, device)
+    asked = _Asked(given, names, run, plan)
+    comparison = asked.compared(default_registry())
+    if out is not None:
+        from neurozoo.compare.page import as_page
 
-    comparison = compare_recipe(checked, names, batch_size=batch_size, repeats=repeats)
+        _write(out, as_page(comparison, asked.command(out)))
     if json:
         emit(comparison.to_dict())
     else:
         print(comparison)
     if comparison.different:
         raise typer.Exit(DIFFERENT)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be compared on which backends."""
+
+    words: Sequence[str]
+    names: Sequence[str]
+    run: Path | None
+    plan: Plan
+
+    def compared(self, registry: Registry) -> Comparison:
+        """The comparison, with its progress on the error output."""
+        if self.run is not None:
+            if self.words:
+                raise UserError(
+                    f"--run {self.run} has a recipe of its own; leave out {' '.join(self.words)}, or leave out --run"
+                )
+            check_backends(self.names, registry)
+
+            from neurozoo.compare import compare_run
+
+            with _progress() as told:
+                return compare_run(self.run, self.names, self.plan, registry=registry, told=told)
+
+        from neurozoo.recipe import load_recipe
+
+        first, *rest = self.words or [DEFAULT_RECIPE]
+        recipe, overrides = (DEFAULT_RECIPE, [first, *rest]) if "=" in first else (first, rest)
+        checked = load_recipe(recipe, overrides, backend=self.names[0], registry=registry)
+        check_backends(self.names, registry)
+
+        from neurozoo.compare import compare_recipe
+
+        with _progress() as told:
+            return compare_recipe(checked, self.names, self.plan, registry=registry, told=told)
+
+    def command(self, out: Path) -> str:
+        """How to do it again."""
+        default, words = type(self.plan)(), ["neurozoo", "compare", "--backends", ",".join(self.names), *self.words]
+        words += ["--run", str(self.run)] if self.run is not None else []
+        for name in ("batches", "batch_size", "split", "repeats", "device"):
+            value = getattr(self.plan, name)
+            words += [f"--{name.replace('_', '-')}", str(value)] if value != getattr(default, name) else []
+        words += ["--train", "--steps", str(self.plan.train_steps)] if self.plan.train_steps else []
+        return shlex.join([*words, "--out", str(out)])
 
 
 def check_backends(names: Sequence[str], registry: Registry) -> None:
@@ -63,3 +148,50 @@ def check_backends(names: Sequence[str], registry: Registry) -> None:
     """
     for name in names:
         registry.resolve("backend", name)
+
+
+def _names(backends: str) -> list[str]:
+    names = [name.strip() for name in backends.split(",") if name.strip()]
+    if len(set(names)) < 2 or len(set(names)) < len(names):
+        problem = f"--backends {backends!r} names {len(set(names))}; give two or more different ones"
+        raise UserError(f"{problem}, such as torch and one of a plugin; `neurozoo list backends` has them")
+    return names
+
+
+def _line_up(words: Sequence[str], *, mixed: bool, json: bool) -> None:
+    """Finished runs side by side; no verdict."""
+    if len(words) < 2 or any("=" in word for word in words):
+        raise UserError(
+            "without --backends, compare lines up finished runs: give two or more run folders; "
+            "to compare backends on a recipe or on a --run, give --backends torch,OTHER"
+        )
+
+    from neurozoo.compare.runs import compare_runs
+
+    found = compare_runs([Path(word) for word in words], mixed=mixed)
+    if json:
+        emit(found.to_dict())
+    else:
+        print(found)
+
+
+def _write(out: Path, page: str) -> None:
+    from neurozoo.training.files import write_whole
+
+    try:
+        write_whole(out, page.encode())
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}; give another --out") from error
+
+
+@contextmanager
+def _progress() -> Iterator[Told]:
+    """A bar on the error output where that is a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("preparing", total=None)
+        yield lambda what, done, of: progress.update(bar, description=what, completed=done, total=of)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_library
-import typing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +9,7 @@ import typer
 
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import columns, emit, leaves, plain
+from neurozoo.cli.values import parsed
 from neurozoo.errors import DataError
 
 __all__ = ["app"]
@@ -79,18 +78,7 @@ def _options(format: str, given: list[str]) -> dict[str, Any]:
             raise DataError(f"--option {each!r} is not KEY=VALUE; {format!r} has: {', '.join(known) or 'none'}")
         options[key] = text
         if key in known:
-            options[key] = _value(text, known[key].annotation)
+            options[key] = parsed(text, known[key].annotation)
             if problem := known[key].problem(options[key]):
                 raise DataError(f"--option {key}: {problem}")
     return options
-
-
-def _value(text: str, annotation: Any) -> Any:
-    if annotation is str:
-        return text
-    if typing.get_origin(annotation) is not None and str in typing.get_args(annotation):
-        return [part.strip() for part in text.split(",") if part.strip()]
-    try:
-        return json_library.loads(text)
-    except ValueError:
-        return text

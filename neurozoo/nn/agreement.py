@@ -42,6 +42,17 @@ class Agreement:
     parted: int
     stray: int
 
+    def __add__(self, later: Agreement) -> Agreement:
+        """Both together; the first step is that of the first with a mismatch."""
+        return Agreement(
+            self.spikes + later.spikes,
+            self.mismatches + later.mismatches,
+            self.beyond + later.beyond,
+            later.first_step if self.first_step is None else self.first_step,
+            self.parted + later.parted,
+            self.stray + later.stray,
+        )
+
 
 @torch.no_grad()
 def agreement(

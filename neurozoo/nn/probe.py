@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,17 @@ class LayerProbe:
     gradient_difference: float
     rate: float
     active: float
+
+    def __add__(self, later: LayerProbe) -> LayerProbe:
+        """Both together: counts summed, the larger gradient difference, rates by how much each one holds."""
+        mine, its = self.agreement.spikes, later.agreement.spikes
+        share = its / (mine + its) if mine + its else 0.0
+        return LayerProbe(
+            self.agreement + later.agreement,
+            _larger(self.gradient_difference, later.gradient_difference),
+            self.rate + share * (later.rate - self.rate),
+            self.active + share * (later.active - self.active),
+        )
 
 
 @contextmanager
@@ -134,6 +146,11 @@ def driving_currents(reference: Neuron, like: Tensor, threshold: Tensor | float,
             fired = active_share(reference.scan(unit * strength, None, threshold)[0])
             low, high = (strength, high) if fired < active else (low, strength)
     return unit * low
+
+
+def _larger(a: float, b: float) -> float:
+    """The larger of two; NaN where one is, which ``max`` would lose."""
+    return a if math.isnan(a) or b <= a else b
 
 
 def _run(neuron: Neuron, currents: Tensor, threshold: Tensor | float) -> tuple[Tensor, list[Tensor]]:

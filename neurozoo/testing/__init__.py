@@ -7,6 +7,10 @@ A plugin's tests in three lines::
     class TestMyBackend(BackendConformance):
         name = "mybackend"
 
+There is one such class for each of :data:`~neurozoo.testing.kits.KITS`: backends, fusions, label
+heads, models and data sets. Give ``params = {...}`` beside the name where a part has some without
+a default.
+
 Or without any: ``neurozoo plugins check mybackend``. Or for a class that is not registered::
 
     check(Candidate("backend", "mine", MyNeuron, exact=True)).raise_if_failed()
@@ -17,7 +21,13 @@ from __future__ import annotations
 from neurozoo.testing.findings import Candidate, ConformanceError, Worst, registered
 from neurozoo.testing.kits import KITS, check
 from neurozoo.testing.report import CaseResult, Report
-from neurozoo.testing.suite import BackendConformance
+from neurozoo.testing.suite import (
+    BackendConformance,
+    DatasetConformance,
+    FusionConformance,
+    LabelHeadConformance,
+    ModelConformance,
+)
 
 __all__ = [
     "KITS",
@@ -25,6 +35,10 @@ __all__ = [
     "Candidate",
     "CaseResult",
     "ConformanceError",
+    "DatasetConformance",
+    "FusionConformance",
+    "LabelHeadConformance",
+    "ModelConformance",
     "Report",
     "Worst",
     "check",

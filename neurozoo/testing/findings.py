@@ -82,8 +82,9 @@ class Findings:
         candidate: The component under test.
         compared: How many values (spikes, for a backend) were held against those expected.
         excused: How many of an inexact backend's spikes differed within the margin.
-        refused: What the candidate refused to be, as it may.
+        refused: What the candidate refused to be, as it may, and why; each once.
         worst: The largest difference that was allowed, relative to its tolerance.
+        excused_at: Where the first of the excused was.
     """
 
     candidate: Candidate
@@ -91,6 +92,17 @@ class Findings:
     excused: int = 0
     refused: list[str] = field(default_factory=list)
     worst: Worst | None = None
+    excused_at: str = ""
+
+    def excuse(self, count: int, where: str) -> None:
+        """Count differences that are within the margin, and keep where the first one was."""
+        self.excused_at = self.excused_at or where
+        self.excused += count
+
+    def refuse(self, what: str) -> None:
+        """Keep what the candidate refused to be, and why."""
+        if what not in self.refused:
+            self.refused.append(what)
 
     def allow(self, difference: float, tolerance: float, where: str) -> None:
         """Hold a difference against its tolerance, and keep it if it is the worst.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from textwrap import indent
 from typing import Any, Literal
 
 from neurozoo.hookspecs import Kind
@@ -14,6 +15,9 @@ __all__ = ["Case", "CaseResult", "Kit", "Outcome", "Report", "run_case", "run_ca
 Case = Callable[[Any], None]
 """Takes the kit's subject; its name says what must hold, and its docstring why."""
 Outcome = Literal["passed", "failed", "not run"]
+
+SHOWN_REFUSALS = 6
+"""How many refusals a report lists; all are in its ``to_dict``."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,9 @@ class CaseResult:
         problem: What is wrong, or why it was not run; empty where it passed.
         compared: How many values were held against those expected.
         excused: How many spikes of an inexact backend differed within the margin.
-        refused: What the candidate refused to be.
+        refused: What the candidate refused to be, and why.
         worst: The largest difference that was allowed; None where none was measured.
+        excused_at: Where the first of the excused was; empty without one.
     """
 
     name: str
@@ -54,16 +59,28 @@ class CaseResult:
     excused: int
     refused: tuple[str, ...]
     worst: Worst | None
+    excused_at: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def findings(self) -> str:
+        """What was measured, on one line; empty where nothing was."""
         told = [f"{self.compared} compared"] if self.compared else []
         told += [f"{self.excused} excused"] if self.excused else []
         told += [f"{len(self.refused)} refused"] if self.refused else []
-        if self.worst is not None:
-            worst = self.worst
-            told.append(f"worst {worst.difference:.2g} of {worst.tolerance:.2g} allowed ({worst.where})")
-        told += [self.problem] if self.problem else []
-        return f"{self.outcome:7}  {self.name}" + (f": {'; '.join(told)}" if told else "")
+        told += [f"worst {_share(self.worst)}"] if self.worst else []
+        return ", ".join(told)
+
+    def line(self, width: int = 0) -> str:
+        """Outcome, name and findings; a reason why it was not run, but not what is wrong.
+
+        Args:
+            width: Of the names, so that the lines of a report are aligned.
+        """
+        told = self.problem if self.outcome == "not run" else self.findings
+        return f"{self.outcome:7}  {self.name:{width}}  {told}".rstrip()
+
+    def __str__(self) -> str:
+        return f"{self.line()}\n{indent(self.problem, '  ')}" if self.outcome == "failed" else self.line()
 
 
 @dataclass(frozen=True)
@@ -83,12 +100,12 @@ class Report:
     @property
     def failures(self) -> tuple[CaseResult, ...]:
         """The cases that did not pass."""
-        return tuple(result for result in self.results if result.outcome == "failed")
+        return self._of("failed")
 
     @property
     def passed(self) -> bool:
         """Whether no case failed, and at least one was run."""
-        return not self.failures and any(result.outcome == "passed" for result in self.results)
+        return not self.failures and bool(self._of("passed"))
 
     @property
     def worst(self) -> Worst | None:
@@ -96,15 +113,25 @@ class Report:
         found = [result.worst for result in self.results if result.worst is not None]
         return max(found, key=lambda worst: worst.difference / worst.tolerance, default=None)
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """What the component refused to be in any case, each once."""
+        return tuple(dict.fromkeys(what for result in self.results for what in result.refused))
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, in plain dicts, lists and numbers."""
-        return {**asdict(self), "passed": self.passed, "worst": asdict(self.worst) if self.worst else None}
+        worst = asdict(self.worst) if self.worst else None
+        return {**asdict(self), "passed": self.passed, "worst": worst, "refused": self.refused}
 
     def __str__(self) -> str:
-        counts = {outcome: sum(r.outcome == outcome for r in self.results) for outcome in ("passed", "failed")}
-        head = f"{self.kind} {self.name}: {counts['passed']} of {len(self.results)} cases passed"
-        head += f", {counts['failed']} failed" if counts["failed"] else ""
-        return "\n".join([head, *(f"  {result}" for result in self.results)])
+        """For a terminal: a line a case, then what was allowed or refused, then what is wrong."""
+        width = max((len(result.name) for result in self.results), default=0)
+        lines = [self._head(), *(f"  {result.line(width)}" for result in self.results), *self._allowed()]
+        if self.failures:
+            lines.append("what failed:")
+        for result in self.failures:
+            lines += [f"  {result.name}", indent(result.problem, "    ")]
+        return "\n".join(lines)
 
     def raise_if_failed(self) -> None:
         """Raise unless every case that was run passed, and one was.
@@ -114,7 +141,31 @@ class Report:
         """
         if not self.passed:
             lines = [f"{result.name}: {result.problem}" for result in self.failures]
-            raise ConformanceError(f"{len(lines)} of {len(self.results)} cases failed\n" + "\n".join(lines))
+            raise ConformanceError(f"{self._head()}\n" + "\n".join(lines))
+
+    def _of(self, outcome: Outcome) -> tuple[CaseResult, ...]:
+        return tuple(result for result in self.results if result.outcome == outcome)
+
+    def _head(self) -> str:
+        head = f"{self.kind} {self.name}: {len(self._of('passed'))} of {len(self.results)} cases passed"
+        others: tuple[Outcome, ...] = ("failed", "not run")
+        return head + "".join(f", {len(self._of(outcome))} {outcome}" for outcome in others if self._of(outcome))
+
+    def _allowed(self) -> list[str]:
+        lines = []
+        if self.worst is not None and self.worst.difference > 0:
+            lines.append(f"largest difference: {_share(self.worst)}, {self.worst.where}")
+        excused = [result for result in self.results if result.excused]
+        if excused:
+            total = sum(result.excused for result in excused)
+            lines.append(
+                f"excused: {total} of {sum(r.compared for r in self.results)}, the first: {excused[0].excused_at}"
+            )
+        if self.refused:
+            lines += ["refused:", *(f"  {what}" for what in self.refused[:SHOWN_REFUSALS])]
+        if len(self.refused) > SHOWN_REFUSALS:
+            lines.append(f"  and {len(self.refused) - SHOWN_REFUSALS} more")
+        return lines
 
 
 def run_case(kit: Kit, name: str, candidate: Candidate) -> CaseResult:
@@ -130,7 +181,7 @@ def run_case(kit: Kit, name: str, candidate: Candidate) -> CaseResult:
         outcome, problem = "failed", str(error)
     except Exception as error:  # a component under test may raise anything
         outcome, problem = "failed", f"{type(error).__name__}: {error}"
-    found = (subject.compared, subject.excused, tuple(subject.refused), subject.worst)
+    found = (subject.compared, subject.excused, tuple(subject.refused), subject.worst, subject.excused_at)
     return CaseResult(name, outcome, problem, *found)
 
 
@@ -138,3 +189,7 @@ def run_cases(kit: Kit, candidate: Candidate, names: Iterable[str] | None = None
     """Run the named cases, by default all of the kit."""
     chosen = kit.cases if names is None else names
     return Report(candidate.kind, candidate.name, tuple(run_case(kit, name, candidate) for name in chosen))
+
+
+def _share(worst: Worst) -> str:
+    return f"{worst.difference:.1e} of {worst.tolerance:.1e} allowed"

@@ -10,7 +10,13 @@ from neurozoo.testing.findings import Candidate, ConformanceError, registered
 from neurozoo.testing.kits import KITS
 from neurozoo.testing.report import Kit, run_case
 
-__all__ = ["BackendConformance"]
+__all__ = [
+    "BackendConformance",
+    "DatasetConformance",
+    "FusionConformance",
+    "LabelHeadConformance",
+    "ModelConformance",
+]
 
 
 class _Conformance:
@@ -63,3 +69,23 @@ def _test(kit: Kit, name: str) -> Callable[[_Conformance], None]:
 @_suite(KITS["backend"])
 class BackendConformance(_Conformance):
     """What a backend's neuron must do; name the backend."""
+
+
+@_suite(KITS["fusion"])
+class FusionConformance(_Conformance):
+    """What a fusion must do; name it, and give ``params`` where some have no default."""
+
+
+@_suite(KITS["label-head"])
+class LabelHeadConformance(_Conformance):
+    """What a label head must do; name it, and give ``params`` where some have no default."""
+
+
+@_suite(KITS["model"])
+class ModelConformance(_Conformance):
+    """What a model must do, put together from parts of the core; name it, and give ``params`` that make it small."""
+
+
+@_suite(KITS["dataset"])
+class DatasetConformance(_Conformance):
+    """What a data set must do; name it, and give ``params`` that make it small: each case makes it anew."""

@@ -23,7 +23,7 @@ from neurozoo.training.loop import Predictions, predict_split
 from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
 from neurozoo.training.run import Run
 
-__all__ = ["Evaluation", "evaluate_model", "evaluate_run"]
+__all__ = ["Evaluation", "check_data", "evaluate_model", "evaluate_run"]
 
 
 @dataclass
@@ -133,7 +133,7 @@ def evaluate_run(
         data = recipe.data.model_copy(update={"root": data_root})
         recipe = recipe.model_copy(update={"data": data})
     view = open_data(recipe)
-    _check_data(view, loaded)
+    check_data(view, loaded)
     if not view.description.splits.get(split):
         has = ", ".join(view.description.splits)
         raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
@@ -157,8 +157,12 @@ def evaluate_run(
     }
 
 
-def _check_data(view: DataView, trained: TrainedModel) -> None:
-    """Refuse data that the model was not made for."""
+def check_data(view: DataView, trained: TrainedModel) -> None:
+    """Refuse data that the model was not made for.
+
+    Raises:
+        DataError: It has other features or labels.
+    """
     for name, dim in trained.module.inputs.dims.items():
         found = view.modalities[name].dim
         if found != dim:

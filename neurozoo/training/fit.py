@@ -29,7 +29,7 @@ from neurozoo.training.prepare import prepare
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run, environment
 
-__all__ = ["dry_run", "train"]
+__all__ = ["dry_run", "make_optimizer", "own_random_numbers", "train"]
 
 SYNTHETIC_NOTICE = "SYNTHETIC data: these numbers say nothing about real data and compare with no paper"
 
@@ -57,7 +57,7 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
     _check_splits(view)
     run = Run.create(folder, recipe)
     try:
-        with _own_random_numbers(recipe):
+        with own_random_numbers(recipe):
             return _train(recipe, view, run, device, reporter or Reporter())
     except Exception:
         if not run.last.is_file():
@@ -72,12 +72,12 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         UserError: As :func:`train`, where neither the data nor the recipe give the shapes.
     """
     modalities, labels, from_data = shapes_of(recipe)
-    with _own_random_numbers(recipe):
+    with own_random_numbers(recipe):
         device = choose_device(recipe.training.device)
         dims = {name: modality.dim for name, modality in modalities.items()}
         model = assemble(recipe, inputs_of(recipe, dims, len(labels))).to(device)
         batch = made_up(modalities, labels, min(recipe.training.batch_size, 8), recipe.seed).to(device)
-        values = train_step(model, batch, _optimizer(recipe, model), recipe)
+        values = train_step(model, batch, make_optimizer(recipe, model), recipe)
     return {
         "dry_run": True,
         "synthetic": True,
@@ -177,7 +177,7 @@ def _fit(
     """All epochs, each with its line of metrics.jsonl and its checkpoints."""
     training = recipe.training
     generator = torch.Generator().manual_seed(recipe.seed)
-    optimizer = _optimizer(recipe, model)
+    optimizer = make_optimizer(recipe, model)
     scheduler = _scheduler(recipe, optimizer)
     fitted = _Fitted()
     for epoch in range(1, training.epochs + 1):
@@ -246,7 +246,8 @@ def _checkpoint_metadata(recipe: Recipe, view: DataView) -> dict[str, Any]:
     }
 
 
-def _optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
+def make_optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
+    """The recipe's optimiser, over all of the model's parameters."""
     chosen = recipe.training.optimizer
     kinds: Mapping[str, type[torch.optim.Optimizer]] = {
         "adam": torch.optim.Adam,
@@ -264,7 +265,7 @@ def _scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> torch.optim.
 
 
 @contextmanager
-def _own_random_numbers(recipe: Recipe) -> Iterator[None]:
+def own_random_numbers(recipe: Recipe) -> Iterator[None]:
     """Seed torch for a run, and give the caller's random state and thread count back."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

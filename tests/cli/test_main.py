@@ -190,7 +190,7 @@ def test_show_something_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'disagreement'?" in err
 
 
-# train, evaluate, data, compare
+# train, evaluate, data
 
 SUMMARY: dict[str, Any] = {
     "run": "runs/x",
@@ -287,44 +287,6 @@ def test_evaluate_hands_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert ran(capsys, "evaluate", "r", "--split", "tset")[0] == 2
 
 
-@pytest.mark.parametrize(("different", "status"), [(False, 0), (True, 3)])
-def test_compare_says_by_its_status_whether_backends_differ(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], different: bool, status: int
-) -> None:
-    calls: list[Any] = []
-
-    class Comparison:
-        def __init__(self) -> None:
-            self.different = different
-
-        def __str__(self) -> str:
-            return "side by side"
-
-        def to_dict(self) -> dict[str, Any]:
-            return {"verdict": different}
-
-    def compare_recipe(recipe: Any, backends: list[str], **options: Any) -> Comparison:
-        calls.append((recipe.name, recipe.seed, backends, options))
-        return Comparison()
-
-    monkeypatch.setattr("neurozoo.compare.compare_recipe", compare_recipe)
-    monkeypatch.setattr("neurozoo.cli.compare.check_backends", lambda names, registry: None)
-    assert ran(capsys, "compare", "--backends", "torch,other", "seed=3")[:2] == (status, "side by side\n")
-    got, out, _ = ran(capsys, "compare", "smile_pom", "--backends", "torch, other", "--repeats", "1", "--json")
-    assert (got, json.loads(out)) == (status, {"verdict": different})
-    assert calls == [
-        ("smile_mosei_sound", 3, ["torch", "other"], {"batch_size": 16, "repeats": 3}),
-        ("smile_pom", 1, ["torch", "other"], {"batch_size": 16, "repeats": 1}),
-    ]
-
-
-def test_compare_needs_two_backends_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    status, _, err = ran(capsys, "compare", "--backends", "torch")
-    assert status == 2
-    assert "names 1; give two or more different ones, such as torch and one of a plugin" in err
-    assert "no backend is called 'touch'" in ran(capsys, "compare", "--backends", "torch,touch")[2]
-
-
 def test_data_import_and_info_refuse_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = ran(capsys, "data", "info", "nowhere")
     assert status == 2
@@ -387,16 +349,3 @@ def test_a_part_that_needs_more_modalities_is_a_problem_of_the_recipe(capsys: py
     status, _, told = ran(capsys, "train", "smile_emotions", *changes)
     assert status == 2
     assert "threshold 'cross-entropy-ratio' needs 2 spiking modalities, and data.spiking names timbre" in told
-
-
-def test_compare_says_where_its_batch_comes_from(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from neurozoo.compare import compare_recipe
-    from neurozoo.recipe import load_recipe
-
-    monkeypatch.setenv("NEUROZOO_DATA", str(tmp_path))
-    found = compare_recipe(load_recipe("smile_emotions"), ["torch", "norse"], repeats=1)
-    assert found.synthetic
-    assert str(found).startswith("SYNTHETIC data")
-    assert "emotions is not installed, so the batch is made up" in found.to_dict()["data"]

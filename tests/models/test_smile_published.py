@@ -20,7 +20,7 @@ from neurozoo.registry import default_registry
 from neurozoo.training.objective import classification_loss
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smile_reference.safetensors"
-BACKENDS = {name: component.exact for name, component in default_registry().components("backend").items()}
+BACKENDS = {name: each.exact for name, each in default_registry().components("backend").items() if not each.native}
 BLOCKS = {
     "trans_l_with_self": "refine.text",
     "trans_a_with_self": "refine.audio",

@@ -90,3 +90,13 @@ def test_a_threshold_that_does_not_fit_is_an_error() -> None:
     neuron = TorchNeuron(LIFSpec())
     with pytest.raises(SpikingError, match="does not fit"):
         agreement(neuron, neuron, torch.zeros(2, 3, 4), torch.ones(3))
+
+
+def test_agreements_add_up() -> None:
+    neuron, spec = TorchNeuron(LIFSpec()), LIFSpec()
+    currents = torch.tensor([0.0, 1.99, 0.0]).unsqueeze(1)
+    right, wrong = agreement(neuron, neuron, currents), agreement(FarOff(spec), neuron, currents)
+    both = right + wrong
+    assert (both.spikes, both.mismatches, both.beyond, both.first_step) == (6, 1, 1, 1)
+    assert (wrong + right).first_step == 1
+    assert both.parted == wrong.parted

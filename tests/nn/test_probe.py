@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from neurozoo.interfaces import LIFSpec
+from neurozoo.nn.agreement import Agreement
 from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron
-from neurozoo.nn.probe import active_share, driving_currents, probe, record_calls
+from neurozoo.nn.probe import LayerProbe, active_share, driving_currents, probe, record_calls
 
 
 class OtherSurrogate(TorchNeuron):
@@ -70,3 +73,14 @@ def test_calls_are_recorded_however_the_threshold_is_given() -> None:
     assert not calls["by_place"].currents.requires_grad
     model(x * 0)
     assert torch.equal(calls["by_place"].currents, torch.ones(3, 1, 2))
+
+
+def test_probes_add_up_by_how_much_they_hold() -> None:
+    def made(spikes: int, difference: float, rate: float) -> LayerProbe:
+        return LayerProbe(Agreement(spikes, 1, 0, None, 0, 0), difference, rate, rate)
+
+    both = made(30, 0.1, 0.2) + made(10, 0.3, 0.6)
+    assert (both.agreement.spikes, both.agreement.mismatches, both.gradient_difference) == (40, 2, 0.3)
+    assert both.rate == both.active == pytest.approx(0.3)
+    for order in (made(1, 0.1, 0) + made(1, math.nan, 0), made(1, math.nan, 0) + made(1, 0.1, 0)):
+        assert math.isnan(order.gradient_difference)

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 
 from neurozoo.hookspecs import Component, hookimpl
 
-__all__ = ["neurozoo_components"]
+__all__ = ["neurozoo_api", "neurozoo_components"]
+
+neurozoo_api = "1.0"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``norse`` backend."""
+    """The ``norse`` backend, and ``norse-native``, which is what the library gives by itself."""
     yield Component(
         "backend",
         "norse",
@@ -19,4 +21,16 @@ def neurozoo_components() -> Iterable[Component]:
         "SNNCell of Norse",
         requires=("norse",),
         install="pip install neurozoo-norse",
+        tested=("norse >=1.1,<1.2",),
+    )
+    yield Component(
+        "backend",
+        "norse-native",
+        "neurozoo_norse.native:NorseNativeNeuron",
+        "another model: LIFBoxCell of Norse as it is",
+        requires=("norse",),
+        install="pip install neurozoo-norse",
+        exact=False,
+        native=True,
+        tested=("norse >=1.1,<1.2",),
     )

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 
 from neurozoo.hookspecs import Component, hookimpl
 
-__all__ = ["neurozoo_components"]
+__all__ = ["neurozoo_api", "neurozoo_components"]
+
+neurozoo_api = "1.0"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``snntorch`` backend."""
+    """The ``snntorch`` backend, and ``snntorch-native``, which is what the library gives by itself."""
     yield Component(
         "backend",
         "snntorch",
@@ -20,4 +22,16 @@ def neurozoo_components() -> Iterable[Component]:
         requires=("snntorch",),
         install="pip install neurozoo-snntorch",
         exact=False,
+        tested=("snntorch >=1.0,<1.1",),
+    )
+    yield Component(
+        "backend",
+        "snntorch-native",
+        "neurozoo_snntorch.native:SnnTorchNativeNeuron",
+        "another model: Leaky of snnTorch as it is",
+        requires=("snntorch",),
+        install="pip install neurozoo-snntorch",
+        exact=False,
+        native=True,
+        tested=("snntorch >=1.0,<1.1",),
     )

@@ -26,6 +26,7 @@ class SnnTorchNeuron(Neuron):
     """
 
     runs = "snntorch: Leaky"
+    graph_breaks = True  # Leaky's constructor branches on a tensor
 
     def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
         return self._step(self._leaky(), current, state, threshold)

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from neurozoo.hookspecs import Component, hookimpl
 
-__all__ = ["neurozoo_components"]
+__all__ = ["neurozoo_api", "neurozoo_components"]
+
+neurozoo_api = "1.0"
 
 
 @hookimpl
@@ -19,4 +21,5 @@ def neurozoo_components() -> Iterable[Component]:
         "LIFNode of SpikingJelly",
         requires=("spikingjelly",),
         install="pip install neurozoo-spikingjelly",
+        tested=("spikingjelly ==2.0.*",),
     )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurozoo.compare import Comparison, compare, compare_recipe
+from neurozoo.compare import Backend, Comparison, Plan, compare, compare_recipe, declared
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.interfaces import Batch, LIFSpec, Neuron
 from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron
@@ -67,15 +67,19 @@ def batch() -> Batch:
     return Batch({"audio": x}, {"audio": torch.ones(6, 7, dtype=torch.bool)}, labels)
 
 
-def against(wrong: type[Neuron], batch: Batch, *, exact: bool = True, gain: float = 4.0) -> Comparison:
+def against(
+    wrong: type[Neuron], *batches: Batch, exact: bool = True, native: bool = False, gain: float = 4.0
+) -> Comparison:
     neurons: Mapping[str, type[Neuron]] = {"torch": TorchNeuron, "other": wrong}
-    declared = {"torch": True, "other": exact}
-    return compare(lambda name: Model(neurons[name], gain), batch, ["torch", "other"], repeats=1, exact=declared)
+    backends = [Backend("torch"), Backend("other", exact, native)]
+    return compare(lambda name: Model(neurons[name], gain), batches, backends, repeats=1)
 
 
 def test_the_backends_are_equivalent(batch: Batch) -> None:
     registry = default_registry()
-    comparison = compare(lambda name: Model(registry.resolve("backend", name)), batch, BACKENDS, repeats=1)
+    comparison = compare(
+        lambda name: Model(registry.resolve("backend", name)), [batch], [declared(name) for name in BACKENDS], repeats=1
+    )
     assert comparison.verdict == "equivalent", str(comparison)
     assert not comparison.empty
     assert [backend.name for backend in comparison.backends] == list(BACKENDS)
@@ -88,6 +92,10 @@ def test_the_backends_are_equivalent(batch: Batch) -> None:
         assert backend.gradient_difference < (1e-5 if backend.exact else 1e-4)
         assert backend.milliseconds > 0
         assert backend.time_ratio == pytest.approx(backend.milliseconds / comparison.backends[0].milliseconds)
+        assert backend.peak_bytes is not None
+        assert backend.peak_bytes > 4 * 6 * 7 * 16 * 4  # the first layer's currents at least
+        assert backend.metrics == comparison.backends[0].metrics
+        assert backend.verdict == ("reference" if backend.name == "torch" else "equivalent")
     assert comparison.backends[2].versions.keys() == {"torch", "neurozoo-norse", "norse"}
 
 
@@ -99,8 +107,9 @@ def test_it_goes_into_json_and_onto_the_screen(batch: Batch) -> None:
     assert content["backends"][1]["verdict"] == "different"
     assert content["backends"][1]["layers"][0]["alone"]["agreement"]["mismatches"] > 0
     text = str(comparison)
-    assert "6 samples, compared with torch" in text
-    assert "verdict: different" in text
+    assert "a model: 6 samples in 1 batch" in text
+    assert "other is different" in text
+    assert "verdict: different (different: other; compared with torch)" in text
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -109,7 +118,8 @@ def test_other_spikes_are_found_and_placed(batch: Batch, exact: bool) -> None:
     assert comparison.different
     first = comparison.backends[1].layers[0]
     assert first.mismatches > 0
-    assert first.first_step is not None
+    assert first.first is not None
+    assert first.first == comparison.backends[1].first
     assert first.alone.agreement.beyond > 0
     assert any("lif1" in problem and "spikes differ" in problem for problem in comparison.backends[1].problems)
     assert comparison.backends[0].problems == ()
@@ -142,8 +152,8 @@ def test_a_flip_within_rounding_is_excused_to_an_inexact_backend_only(batch: Bat
     neurons: Mapping[str, type[Neuron]] = {"torch": TorchNeuron, "other": Rounds}
 
     def run(exact: bool, names: Sequence[str] = ("torch", "other")) -> Comparison:
-        declared = {"torch": True, "other": exact}
-        return compare(lambda name: Ties(neurons[name]), grid, names, repeats=1, exact=declared)
+        backends = [Backend(name, exact or name == "torch") for name in names]
+        return compare(lambda name: Ties(neurons[name]), [grid], backends, repeats=1)
 
     lenient, strict = run(False), run(True)
     layer = lenient.backends[1].layers[0]
@@ -151,7 +161,6 @@ def test_a_flip_within_rounding_is_excused_to_an_inexact_backend_only(batch: Bat
     assert layer.alone.agreement.mismatches > 0
     assert layer.alone.agreement.beyond == 0
     assert lenient.verdict == "equivalent", str(lenient)
-    assert "within rounding" in str(lenient)
     assert strict.verdict == "different"
     # The order decides nothing: an exact backend is not blamed for an inexact reference.
     assert run(False, ("other", "torch")).verdict == "equivalent"
@@ -167,7 +176,7 @@ def test_a_silent_model_proves_nothing_and_is_driven(batch: Batch) -> None:
         assert layer.driven is not None
         assert 0.05 <= layer.driven.active <= 0.5
         assert layer.driven.agreement.spikes == layer.spikes
-    assert "Less than 1 % of the neurons fire in lif1, lif2: equal spikes prove nothing there" in str(comparison)
+    assert "EMPTY: less than 1 % of the neurons fire in lif1, lif2: equal spikes prove nothing" in str(comparison)
 
 
 @pytest.mark.parametrize("wrong", [Late, OtherSurrogate])
@@ -185,21 +194,22 @@ def test_different_weights_are_an_error(batch: Batch) -> None:
         return model
 
     with pytest.raises(NeurozooError, match=r"torch and other do not have the same weights: 1 tensors differ, such as"):
-        compare(build, batch, ["torch", "other"], exact={"torch": True, "other": True})
+        compare(build, [batch], [Backend("torch"), Backend("other")])
 
 
 def test_what_cannot_be_compared_is_the_users_error(batch: Batch) -> None:
     def build(_name: str) -> nn.Module:
         return Model(TorchNeuron)
 
+    torch_alone, two = [Backend("torch")], [Backend("torch"), Backend("norse")]
     with pytest.raises(UserError, match="give two or more different ones"):
-        compare(build, batch, ["torch"])
+        compare(build, [batch], torch_alone)
     with pytest.raises(UserError, match="give two or more different ones"):
-        compare(build, batch, ["torch", "torch"])
+        compare(build, [batch], torch_alone * 2)
     with pytest.raises(UserError, match="the batch has no labels"):
-        compare(build, Batch(batch.features, batch.masks), ["torch", "norse"])
+        compare(build, [Batch(batch.features, batch.masks)], two)
     with pytest.raises(UnknownNameError, match=r"no backend is called 'nurse'; there are: .*did you mean 'norse'"):
-        compare(build, batch, ["torch", "nurse"])
+        declared("nurse")
 
 
 def test_a_model_without_spikes_cannot_be_compared(batch: Batch) -> None:
@@ -217,7 +227,7 @@ def test_a_model_without_spikes_cannot_be_compared(batch: Batch) -> None:
         return Plain()
 
     with pytest.raises(UserError, match="Plain has no spiking layer"):
-        compare(build, batch, ["torch", "norse"])
+        compare(build, [batch], [Backend("torch"), Backend("norse")])
 
 
 def test_gradients_of_models_are_left_as_they_were_found(batch: Batch) -> None:
@@ -227,18 +237,80 @@ def test_gradients_of_models_are_left_as_they_were_found(batch: Batch) -> None:
         built.append(Model(TorchNeuron))
         return built[-1]
 
-    compare(build, batch, ["torch", "norse"], repeats=1)
+    compare(build, [batch], [Backend("torch"), Backend("norse")], repeats=1)
     assert all(p.grad is None for model in built for p in model.parameters())
+
+
+class FromTheSecondBatch(Late):
+    """Right on the first batch, which has 6 samples, and late on others."""
+
+    def step(self, current, state, threshold):
+        return TorchNeuron.step(self, current, state, threshold + (0.01 if len(current) < 6 else 0))
+
+
+def test_everything_is_summed_over_batches(batch: Batch) -> None:
+    rest = Batch({"audio": batch.features["audio"][:4]}, {"audio": batch.masks["audio"][:4]}, batch.labels[:4])
+    alone, both = against(FromTheSecondBatch, batch), against(FromTheSecondBatch, batch, rest)
+    assert alone.verdict == "equivalent", str(alone)
+    result = both.backends[1]
+    assert (both.samples, both.batches, result.verdict) == (10, 2, "different")
+    assert result.spikes == 4 * 10 * 7 * 24
+    assert result.first is not None
+    assert (result.first.layer, result.first.batch) == ("lif1", 1)
+    assert f"first in lif1, step {result.first.step}, batch 1" in str(both)
+    first = alone.backends[1].layers[0]
+    assert result.layers[0].alone.agreement.spikes == first.spikes * 10 // 6
+
+
+def test_a_native_backend_is_another_model_or_none(batch: Batch) -> None:
+    other = against(Late, batch, native=True, exact=False)
+    assert (other.verdict, other.backends[1].verdict) == ("different", "another model")
+    assert other.backends[1].problems
+    assert "other is different" not in str(other)
+    assert against(TorchNeuron, batch, native=True, exact=False).backends[1].verdict == "equivalent"
+
+
+class WithOwnLibrary(TorchNeuron):
+    """Runs a function of the library ``json``, and says so."""
+
+    runs = "json: dumps"
+
+    def step(self, current, state, threshold):
+        json.dumps({})
+        return super().step(current, state, threshold)
+
+
+def test_what_of_its_library_a_backend_runs(batch: Batch) -> None:
+    neurons: Mapping[str, type[Neuron]] = {"torch": TorchNeuron, "other": WithOwnLibrary}
+    backends = [Backend("torch"), Backend("other", libraries=("json",))]
+    found = compare(lambda name: Model(neurons[name]), [batch], backends, repeats=1)
+    assert found.backends[1].calls["json:dumps"] == 4  # one a step
+    assert found.backends[0].calls == {}
+    assert "other declares: json: dumps" in str(found)
+    assert "dumps (4)\n" in str(found)
+
+
+def test_progress_is_told(batch: Batch) -> None:
+    heard: list[tuple[str, int, int]] = []
+    compare(
+        lambda _name: Model(TorchNeuron),
+        [batch, batch],
+        [Backend("torch"), Backend("other")],
+        repeats=1,
+        told=lambda *what: heard.append(what),
+    )
+    assert heard == [("comparing", 0, 2), ("comparing", 1, 2), ("measuring time and memory", 2, 2)]
 
 
 @pytest.mark.parametrize("name", ["smile_mosei", "smile_mosei_sound"])
 def test_a_recipes_model_on_two_backends(name: str) -> None:
-    overrides = ["data.instead.params.size=64", "model.params.spiking_inner=16"]
+    overrides = ["data.instead.params.size=64", "model.params.spiking_inner=16", "training.batch_size=8"]
     recipe = load_recipe(name, overrides, backend="torch", registry=default_registry())
     before = torch.random.get_rng_state()
-    comparison = compare_recipe(recipe, ["torch", "snntorch"], batch_size=3, repeats=1)
+    comparison = compare_recipe(recipe, ["torch", "snntorch"], Plan(2, 3, repeats=1))
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert comparison.samples == 3
+    assert (comparison.samples, comparison.batches) == (6, 2)
     assert comparison.verdict == "equivalent", str(comparison)
     assert len(comparison.backends[1].layers) == 4
     assert math.isfinite(comparison.backends[1].time_ratio)
+    assert comparison.setting.synthetic

@@ -1,0 +1,113 @@
+"""The spiking layers of one backend against the reference's, counted over batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from neurozoo.compare.gradients import GRADIENT_TOLERANCE
+from neurozoo.compare.result import LayerResult, Mismatch
+from neurozoo.interfaces import Neuron
+from neurozoo.nn.agreement import MARGIN_ULPS
+from neurozoo.nn.probe import LayerCall, LayerProbe, active_share, driving_currents, probe
+
+__all__ = ["DRIVEN", "LayerTally", "driven", "layer_problems"]
+
+DRIVEN = (0.05, 0.5)
+"""What share fires where a silent model's layers are driven directly."""
+
+
+@dataclass
+class LayerTally:
+    """Counts of one layer, a batch at a time.
+
+    Attributes:
+        name: Its dotted name.
+        spikes: How many were compared so far.
+        mismatches: How many differ.
+        fired: How many are 1.
+        neurons: How many there were, in all samples.
+        awake: How many of those fired at least once.
+        first: The first mismatch.
+        alone: The layer by itself.
+    """
+
+    name: str
+    spikes: int = 0
+    mismatches: int = 0
+    fired: int = 0
+    neurons: int = 0
+    awake: float = 0.0
+    first: Mismatch | None = None
+    alone: LayerProbe | None = None
+
+    def add(self, batch: int, call: LayerCall, expected: LayerCall, neuron: Neuron, oracle: Neuron) -> int:
+        """Count one batch; returns how many spikes differ in it."""
+        differ = (call.spikes != expected.spikes).flatten(1).sum(1).tolist()
+        if self.first is None and any(differ):
+            step = next(step for step, count in enumerate(differ) if count)
+            self.first = Mismatch(self.name, step, batch)
+        here = probe(neuron, oracle, expected.currents, expected.threshold)
+        self.alone = here if self.alone is None else self.alone + here
+        self.spikes += call.spikes.numel()
+        self.mismatches += sum(differ)
+        self.fired += int(torch.count_nonzero(call.spikes))
+        self.neurons += call.spikes[0].numel()
+        self.awake += active_share(call.spikes) * call.spikes[0].numel()
+        return int(sum(differ))
+
+    @property
+    def active(self) -> float:
+        """Share of the neurons that fired at least once."""
+        return self.awake / self.neurons if self.neurons else 0.0
+
+    def result(self, driven: LayerProbe | None) -> LayerResult:
+        """What was counted."""
+        assert self.alone is not None, "a tally holds a batch or more"
+        rate = self.fired / self.spikes if self.spikes else 0.0
+        return LayerResult(self.name, self.spikes, self.mismatches, self.first, rate, self.active, self.alone, driven)
+
+
+def driven(neuron: Neuron, oracle: Neuron, like: LayerCall) -> LayerProbe:
+    """Two neurons on a made-up current that makes 5 to 50 % of them fire."""
+    return probe(neuron, oracle, driving_currents(oracle, like.currents, like.threshold), like.threshold)
+
+
+def layer_problems(layer: LayerResult, exact: bool) -> list[str]:
+    """What makes a layer another one than the reference's.
+
+    Args:
+        layer: What was counted.
+        exact: Whether every spike must be the reference's.
+    """
+    problems = []
+    if exact and layer.mismatches:
+        problems.append(
+            f"{layer.name}: {layer.mismatches:,} of {layer.spikes:,} spikes differ, the first in {_place(layer.first)}"
+        )
+    for where, found in (("by itself", layer.alone), ("driven by a current", layer.driven)):
+        if found is not None:
+            problems += [f"{layer.name} {where}: {problem}" for problem in _probe_problems(found, exact)]
+    if layer.driven is not None and not DRIVEN[0] <= layer.driven.active <= DRIVEN[1]:
+        problems.append(f"{layer.name}: no current makes 5 to 50 % of it fire, but {layer.driven.active:.1%}")
+    return problems
+
+
+def _probe_problems(found: LayerProbe, exact: bool) -> list[str]:
+    problems = []
+    agreed = found.agreement
+    if agreed.mismatches if exact else agreed.beyond:
+        problems.append(
+            f"{agreed.mismatches:,} of {agreed.spikes:,} spikes differ, {agreed.beyond:,} of them "
+            f"by more than {MARGIN_ULPS} units in the last place, the first in step {agreed.first_step}"
+        )
+    elif agreed.parted if exact else agreed.stray:
+        problems.append(f"{agreed.parted:,} neurons part over several steps, not by rounding")
+    if not found.gradient_difference <= GRADIENT_TOLERANCE[exact]:
+        problems.append(f"its gradient differs by {found.gradient_difference:.2g}")
+    return problems
+
+
+def _place(first: Mismatch | None) -> str:
+    return "no step" if first is None else f"step {first.step} of batch {first.batch}"

@@ -1,0 +1,238 @@
+"""Finished runs side by side: their scores, and what of their recipes differs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from neurozoo.errors import DataError, RunError, UserError
+from neurozoo.training.run import Run
+
+__all__ = ["RunResult", "RunsComparison", "Spread", "compare_runs"]
+
+SCHEMA = 1
+"""Version of the layout that :meth:`RunsComparison.to_dict` gives."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished run, as its summary tells it.
+
+    Attributes:
+        run: Its folder, as it was named.
+        recipe: Name of its recipe.
+        model: Name of the model.
+        backend: What it was trained on.
+        seed: Of all that is random.
+        data: Name of the data set, or its folder.
+        checksum: Of the data.
+        synthetic: Whether the data is made up.
+        epochs: How many were trained.
+        best_epoch: The one whose weights were kept.
+        parameters: Learnable ones.
+        decision: Rule by which a label is predicted, and its threshold.
+        metrics: By split and name.
+        lesion: By kind, then by split.
+        threshold: The firing threshold on valid, and what its policy reports.
+        seconds: How long it took.
+        versions: Of the libraries.
+        definitions: What each metric is.
+        splits: How many samples each split has.
+    """
+
+    run: str
+    recipe: str
+    model: str
+    backend: str
+    seed: int
+    data: str
+    checksum: str
+    synthetic: bool
+    epochs: int
+    best_epoch: int
+    parameters: int
+    decision: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, float | None]]
+    lesion: Mapping[str, Mapping[str, float | None]]
+    threshold: Mapping[str, float]
+    seconds: float
+    versions: Mapping[str, str]
+    definitions: Mapping[str, str]
+    splits: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Runs that differ by their seed alone.
+
+    Attributes:
+        runs: Their folders.
+        mean: By split and metric.
+        deviation: Of the sample, by split and metric.
+    """
+
+    runs: tuple[str, ...]
+    mean: Mapping[str, Mapping[str, float]]
+    deviation: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class RunsComparison:
+    """Several runs side by side; no verdict.
+
+    Attributes:
+        runs: As they were named.
+        recipes_differ: By dotted path, the value of each run; None where it has none.
+        spreads: Groups of runs that differ by their seed alone.
+        notes: What makes numbers hard to compare, in words.
+    """
+
+    runs: tuple[RunResult, ...]
+    recipes_differ: Mapping[str, tuple[Any, ...]]
+    spreads: tuple[Spread, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, in plain dicts, lists and numbers."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def __str__(self) -> str:
+        from neurozoo.compare.runs_text import as_text
+
+        return as_text(self)
+
+
+def compare_runs(folders: Sequence[Path], *, mixed: bool = False) -> RunsComparison:
+    """Line up finished runs.
+
+    Args:
+        folders: Two or more run folders.
+        mixed: Whether runs on different data, or on made-up and real data, may stand side by side.
+
+    Raises:
+        RunError: A folder is no run, or its run is not finished.
+        DataError: The runs were made with different data, and ``mixed`` is not set.
+        UserError: There are fewer than two, or one is named twice.
+    """
+    if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
+        raise UserError(
+            f"given were the runs {', '.join(map(str, folders)) or 'none'}; give two or more different ones"
+        )
+    runs = [Run(folder) for folder in folders]
+    unfinished = [str(run.folder) for run in runs if not run.finished]
+    if unfinished:
+        raise RunError(
+            f"{', '.join(unfinished)}: not finished, there is no summary.json; leave out what is still being trained"
+        )
+    contents = [run.recipe().content for run in runs]
+    results = tuple(_result(run, content) for run, content in zip(runs, contents, strict=True))
+    if not mixed:
+        _check_data(results)
+    flat = [dict(_leaves(content)) for content in contents]
+    paths = sorted({path for leaves in flat for path in leaves})
+    values = {path: tuple(leaves.get(path) for leaves in flat) for path in paths}
+    differ = {path: each for path, each in values.items() if any(value != each[0] for value in each)}
+    return RunsComparison(results, differ, tuple(_spreads(results, flat)), tuple(_notes(results)))
+
+
+def _result(run: Run, content: Mapping[str, Any]) -> RunResult:
+    summary = run.read_json("summary.json")
+    data = content.get("data", {})
+    try:
+        return RunResult(
+            run=str(run.folder),
+            recipe=summary["recipe"],
+            model=summary["model"],
+            backend=summary["backend"],
+            seed=summary["seed"],
+            data=str(data.get("name") or data.get("root")),
+            checksum=summary["data"]["checksum"],
+            synthetic=summary["synthetic"],
+            epochs=summary["epochs"],
+            best_epoch=summary["best_epoch"],
+            parameters=summary["parameters"],
+            decision={
+                "rule": content.get("evaluation", {}).get("decision", {}).get("rule", "fixed"),
+                "threshold": summary["decision_threshold"],
+            },
+            metrics=summary["metrics"],
+            lesion=summary["lesion"],
+            threshold=summary["threshold"],
+            seconds=summary["duration_seconds"],
+            versions=summary["environment"]["versions"],
+            definitions=summary["metric_definitions"],
+            splits=summary["data"]["splits"],
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run.folder / 'summary.json'}: not a summary that train writes, it lacks {error}") from error
+
+
+def _check_data(runs: Sequence[RunResult]) -> None:
+    """Refuse to put numbers side by side that were measured on different samples."""
+    for what, told in (
+        ("synthetic and real data are mixed", [("SYNTHETIC" if each.synthetic else "real") for each in runs]),
+        ("the runs were made with different data", [f"{each.data} {each.checksum[:12]}" for each in runs]),
+    ):
+        if len(set(told)) > 1:
+            which = "; ".join(f"{each.run}: {word}" for each, word in zip(runs, told, strict=True))
+            raise DataError(f"{what}: {which}; their scores do not compare; give --mixed to see them all the same")
+
+
+def _leaves(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, here)
+        else:
+            yield here, value
+
+
+def _spreads(runs: Sequence[RunResult], flat: Sequence[Mapping[str, Any]]) -> Iterator[Spread]:
+    groups: dict[str, list[RunResult]] = {}
+    for run, leaves in zip(runs, flat, strict=True):
+        but_for_the_seed = sorted((path, repr(value)) for path, value in leaves.items() if path != "seed")
+        groups.setdefault(repr((run.checksum, but_for_the_seed)), []).append(run)
+    for group in groups.values():
+        if len({run.seed for run in group}) < 2:
+            continue
+        values = _by_metric(group)
+        yield Spread(
+            tuple(run.run for run in group),
+            {s: {name: statistics.fmean(v) for name, v in by.items()} for s, by in values.items()},
+            {s: {name: statistics.stdev(v) for name, v in by.items()} for s, by in values.items()},
+        )
+
+
+def _by_metric(group: Sequence[RunResult]) -> dict[str, dict[str, list[float]]]:
+    """Each metric's values over a group, where all of it has one."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for split, metrics in group[0].metrics.items():
+        for name in metrics:
+            values = [run.metrics.get(split, {}).get(name) for run in group]
+            known = [value for value in values if value is not None]
+            if len(known) == len(group):
+                found.setdefault(split, {})[name] = known
+    return found
+
+
+def _notes(runs: Sequence[RunResult]) -> Iterator[str]:
+    if len({run.checksum for run in runs}) > 1:
+        yield "the runs were made with different data: their scores do not compare"
+    if len({run.synthetic for run in runs}) > 1:
+        yield "some runs are on SYNTHETIC data and some are not: their scores do not compare"
+    if any(run.splits != runs[0].splits for run in runs):
+        sizes = "; ".join(f"{run.run}: {', '.join(f'{name} {n}' for name, n in run.splits.items())}" for run in runs)
+        yield f"the splits differ: {sizes}"
+    changed = sorted(
+        {
+            name
+            for run in runs
+            for name in run.definitions.keys() | runs[0].definitions.keys()
+            if run.definitions.get(name) != runs[0].definitions.get(name)
+        }
+    )
+    if changed:
+        yield f"metrics of the same name are defined differently: {', '.join(changed)}"

@@ -1,0 +1,172 @@
+"""Where a comparison's model and samples come from: a recipe, or a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from neurozoo.assemble import assemble, inputs_of, open_data, shapes_of
+from neurozoo.compare.result import Setting
+from neurozoo.data.manifest import Modality
+from neurozoo.data.synthetic import made_up
+from neurozoo.data.view import DataView
+from neurozoo.errors import DataError, NotInstalledError, UserError
+from neurozoo.interfaces import Batch, Inputs, ZooModel
+from neurozoo.recipe import Recipe
+from neurozoo.registry import Registry
+from neurozoo.training.device import choose_device
+from neurozoo.training.evaluate import check_data
+from neurozoo.training.loading import load
+from neurozoo.training.prepare import prepare
+from neurozoo.training.run import Run
+
+__all__ = ["Source", "recipe_source", "run_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One model's weights, and samples for it.
+
+    Attributes:
+        recipe: What the model is made by.
+        inputs: The sizes it is made for.
+        weights: Its state, on the CPU.
+        view: The data; None where it is not there and samples are made up.
+        modalities: Shapes, for samples that are made up.
+        labels: Names of the K labels.
+        decision: Probability above which a label is predicted, or one a label.
+        device: Where the models run.
+        registry: Where backends are looked up.
+        setting: All of this in words.
+    """
+
+    recipe: Recipe
+    inputs: Inputs
+    weights: Mapping[str, Tensor]
+    view: DataView | None
+    modalities: Mapping[str, Modality]
+    labels: tuple[str, ...]
+    decision: float | list[float]
+    device: torch.device
+    registry: Registry
+    setting: Setting
+
+    def build(self, backend: str) -> ZooModel:
+        """The model on a backend, on the device."""
+        model = assemble(self.recipe, self.inputs, backend=backend, registry=self.registry)
+        model.load_state_dict(self.weights)
+        return model.to(self.device)
+
+    def batches(self, split: str, number: int, size: int) -> list[Batch]:
+        """The first batches of a split, on the device; made up where there is no data.
+
+        Raises:
+            DataError: The data has no such samples.
+        """
+        return [batch.to(self.device) for batch in islice(self._in_order(split, size), number)]
+
+    def whole(self, split: str, size: int) -> Iterator[Batch]:
+        """All samples of a split, in order; one batch where they are made up."""
+        return islice(self._in_order(split, size), 1 if self.view is None else None)
+
+    def training_batches(self, steps: int) -> Iterator[Batch]:
+        """As many batches as training would see first, shuffled by the recipe's seed, epoch after epoch."""
+        size, seed = self.recipe.training.batch_size, self.recipe.seed
+        generator = torch.Generator().manual_seed(seed)
+
+        def epochs() -> Iterator[Batch]:
+            if self.view is None:
+                yield from self._in_order("train", size)
+                return
+            while True:
+                yield from self.view.batches("train", size, generator)
+
+        return (batch.to(self.device) for batch in islice(epochs(), steps))
+
+    def _in_order(self, split: str, size: int) -> Iterator[Batch]:
+        if self.view is None:
+            # Each split has samples of its own, so that valid is not what was trained on.
+            first = self.recipe.seed + (0 if split == "train" else 1_000_000)
+            return (made_up(self.modalities, self.labels, size, seed) for seed in count(first))
+        if not self.view.description.splits.get(split):
+            has = ", ".join(f"{name} ({n})" for name, n in self.view.description.splits.items() if n)
+            raise DataError(f"the data has no samples in the split {split!r}; it has: {has}; give --split one of them")
+        return self.view.batches(split, size)
+
+
+def recipe_source(recipe: Recipe, backend: str, *, registry: Registry, device: str | None = None) -> Source:
+    """A recipe's model as training would begin with it: scaled and initialised as the recipe says.
+
+    Where the data is not there and the recipe says what to expect, samples are made up, and the
+    model has its default weights. Torch's random numbers are used; seed them before.
+
+    Args:
+        recipe: A checked recipe.
+        backend: The one on which the weights are initialised.
+        registry: Where names are looked up.
+        device: Where the models run; by default where the recipe says.
+
+    Raises:
+        UserError: There is neither data nor its shapes, or no such device.
+    """
+    try:
+        view: DataView | None = open_data(recipe, registry=registry)
+    except NotInstalledError:
+        view = None
+    modalities, labels = (view.modalities, view.labels) if view is not None else shapes_of(recipe)[:2]
+    inputs = inputs_of(recipe, {name: modality.dim for name, modality in modalities.items()}, len(labels))
+    there = choose_device(device or recipe.training.device)
+    model = assemble(recipe, inputs, backend=backend, registry=registry).to(there)
+    if view is not None:
+        prepare(model, view, recipe)
+    weights = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
+    decision = recipe.evaluation.decision.threshold
+    data, synthetic = _origin(recipe, view)
+    setting = Setting(recipe.name, data, synthetic, trained=False, device=str(there))
+    return Source(recipe, inputs, weights, view, modalities, labels, decision, there, registry, setting)
+
+
+def run_source(run: Path, *, registry: Registry, device: str | None = None) -> Source:
+    """A run's best weights, its data, and the decision threshold that it decided on.
+
+    Args:
+        run: The run folder.
+        registry: Where names are looked up.
+        device: Where the models run; by default where it was trained, if that is there.
+
+    Raises:
+        UserError: The run, its checkpoint or its data cannot be used, or there is no such device.
+    """
+    loaded = load(run)
+    recipe, folder = loaded.recipe, Run(run)
+    view = open_data(recipe, registry=registry)
+    check_data(view, loaded)
+    decision: float | list[float] = recipe.evaluation.decision.threshold
+    if folder.finished:
+        decision = folder.read_json("summary.json").get("decision_threshold", decision)
+    try:
+        there = choose_device(device or recipe.training.device)
+    except UserError:
+        if device is not None:
+            raise
+        there = choose_device("auto")  # trained on another machine
+    weights = {name: tensor.cpu().clone() for name, tensor in loaded.module.state_dict().items()}
+    data, synthetic = _origin(recipe, view)
+    if view.description.checksum != folder.read_json("data.json").get("checksum"):
+        data += ", which is NOT the data that it was trained on"
+    setting = Setting(recipe.name, data, synthetic, trained=True, run=str(run), device=str(there))
+    return Source(
+        recipe, loaded.module.inputs, weights, view, view.modalities, view.labels, decision, there, registry, setting
+    )
+
+
+def _origin(recipe: Recipe, view: DataView | None) -> tuple[str, bool]:
+    """Where samples come from, in words, and whether they are made up."""
+    if view is None:
+        return f"{recipe.data.name} is not installed, so the samples are made up, at default weights", True
+    return str(view.description.origin.get("source", "a store")), view.description.synthetic

@@ -1,0 +1,169 @@
+"""Training on several backends at once: the same weights, batches and dropout, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurozoo.compare.backends import Backend
+from neurozoo.compare.models import Told
+from neurozoo.compare.result import Mismatch, Training, Trajectory
+from neurozoo.compare.sources import Source
+from neurozoo.errors import NeurozooError
+from neurozoo.interfaces import ZooModel
+from neurozoo.nn.neurons import record_spikes
+from neurozoo.training.fit import make_optimizer
+from neurozoo.training.loop import predict_split, train_step
+from neurozoo.training.metrics import multilabel_metrics
+
+__all__ = ["LOSS_TOLERANCE", "train_side_by_side"]
+
+LOSS_TOLERANCE = 1e-6
+"""What a loss may differ by, as a share of the reference's, until a spike differs."""
+PARTED_TOLERANCE = 1e-4
+"""Share of all spikes that rounding may flip in the step in which the first ones do; 8 of them in any case."""
+
+
+def train_side_by_side(
+    source: Source, backends: Sequence[Backend], *, steps: int, told: Told | None = None
+) -> Training:
+    """Train the same model on each backend for some steps, in step with each other.
+
+    Every step has its own seed, the same on each backend, so that all drop the same units. The
+    learning rate stays as it is: a scheduler would change it between epochs only.
+
+    Args:
+        source: The model and its training samples.
+        backends: The first is the reference.
+        steps: Optimiser steps.
+        told: Hears of the progress.
+
+    Raises:
+        NeurozooError: The reference's loss is NaN or infinite.
+    """
+    subjects = [_Subject(backend, source.build(backend.name).train()) for backend in backends]
+    recipe, reference = source.recipe, subjects[0]
+    optimizers = [make_optimizer(recipe, subject.model) for subject in subjects]
+    for step, batch in enumerate(source.training_batches(steps), start=1):
+        if told is not None:
+            told("training", step - 1, steps)
+        expected: dict[str, Tensor] = {}
+        for subject, optimizer in zip(subjects, optimizers, strict=True):
+            torch.manual_seed(recipe.seed + step)
+            with record_spikes(subject.model) as spikes:
+                values = train_step(subject.model, batch, optimizer, recipe)
+            expected = expected or spikes
+            subject.add(step, values, spikes, expected)
+        if not np.isfinite(reference.losses[-1]):
+            raise NeurozooError(
+                f"the loss is {reference.losses[-1]} in step {step} on {reference.backend.name}; "
+                "lower training.optimizer.lr, or set training.gradient_clip"
+            )
+    results, samples = [], 0
+    for subject in subjects:
+        metrics, samples = _measured(subject.model, source)
+        results.append(subject.result(reference, metrics))
+    return Training(steps, recipe.training.batch_size, LOSS_TOLERANCE, samples, tuple(results))
+
+
+@dataclass
+class _Subject:
+    """A backend in training."""
+
+    backend: Backend
+    model: ZooModel
+    losses: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    thresholds: list[float] = field(default_factory=list)
+    first_spike: Mismatch | None = None
+    parted: int = 0
+    spikes: int = 0
+
+    def add(
+        self, step: int, values: Mapping[str, Tensor], spikes: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+    ) -> None:
+        """Keep what one step gave."""
+        self.losses.append(float(values["loss"]))
+        self.rates.append(float(values.get("rate", torch.nan)))
+        self.thresholds.append(float(values.get("threshold", torch.nan)))
+        if self.first_spike is not None:
+            return
+        differ = {name: (train != expected[name]).flatten(1).sum(1).tolist() for name, train in spikes.items()}
+        self.spikes = sum(train.numel() for train in spikes.values())
+        self.parted = sum(map(sum, differ.values()))
+        for name, counts in differ.items():
+            if any(counts):
+                self.first_spike = Mismatch(name, next(t for t, count in enumerate(counts) if count), step)
+                return
+
+    def result(self, reference: _Subject, metrics: Mapping[str, float]) -> Trajectory:
+        """How it went, beside the reference."""
+        ours, theirs = np.array(self.losses), np.array(reference.losses)
+        relative = np.abs(ours - theirs) / np.abs(theirs)
+        worst, weight_difference = _weights(self.model, reference.model)
+        beyond = _first(~(relative <= LOSS_TOLERANCE))
+        return Trajectory(
+            name=self.backend.name,
+            losses=tuple(self.losses),
+            rates=tuple(self.rates),
+            thresholds=tuple(self.thresholds),
+            first_difference=_first(ours != theirs),
+            first_beyond=beyond,
+            loss_difference=float(relative.max()),
+            first_spike=self.first_spike,
+            parted=self.parted,
+            spikes=self.spikes,
+            weight_difference=weight_difference,
+            worst_weight=worst,
+            metrics=metrics,
+            problems=tuple(self._problems(beyond, reference.backend)),
+        )
+
+    def _problems(self, beyond: int | None, reference: Backend) -> Iterator[str]:
+        """Until a spike differs only rounding may part the losses; after it they part rightly.
+
+        A backend that claims nothing is held to the tolerance throughout.
+        """
+        first = self.first_spike
+        if first is not None and first.batch == 1 and self.backend.exact and reference.exact:
+            yield f"training: spikes differ in the first step, where the weights are the same: {first.layer}"
+        if first is not None and self.parted > max(8, PARTED_TOLERANCE * self.spikes):
+            yield (
+                f"training: in step {first.batch} {self.parted:,} of {self.spikes:,} spikes differ at once, "
+                "not by rounding"
+            )
+        excused = first is not None and not self.backend.native and not reference.native
+        if beyond is not None and not (excused and first is not None and beyond >= first.batch):
+            yield f"training: the loss of step {beyond} differs by more than {LOSS_TOLERANCE:g} of the reference's"
+
+
+def _first(which: NDArray[np.bool_]) -> int | None:
+    """The first step, from 1, for which something holds."""
+    return int(which.argmax()) + 1 if which.any() else None
+
+
+def _weights(model: ZooModel, reference: ZooModel) -> tuple[str, float]:
+    """The parameter that differs most, as a share of its largest."""
+    worst, largest = "", 0.0
+    theirs = dict(reference.named_parameters())
+    for name, ours in model.named_parameters():
+        scale = float(theirs[name].detach().abs().max()) if ours.numel() else 0.0
+        error = float((ours - theirs[name]).detach().abs().max()) if ours.numel() else 0.0
+        difference = error / scale if scale > 0 else error
+        if not difference <= largest:
+            worst, largest = name, difference
+    return worst, largest
+
+
+def _measured(model: ZooModel, source: Source) -> tuple[dict[str, float], int]:
+    """Metrics on the valid split, and of how many samples."""
+    recipe = source.recipe
+    batches = source.whole("valid", recipe.evaluation.batch_size)
+    made = predict_split(model, batches, device=source.device, smoothing=recipe.training.label_smoothing)
+    labels, probabilities = made.labels.numpy(), made.probabilities.numpy()
+    return multilabel_metrics(labels, probabilities, np.asarray(source.decision)), len(labels)

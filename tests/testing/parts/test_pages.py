@@ -1,0 +1,57 @@
+"""The pages for plugin authors: their examples pass the kits, and they name every case."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from neurozoo.hookspecs import Kind
+from neurozoo.testing import KITS, Candidate, check
+
+PAGES = Path(__file__).parents[3] / "docs" / "plugins"
+KINDS: tuple[Kind, ...] = ("fusion", "label-head", "model", "dataset")
+SMALL = {"model": {"inner": 16, "time_steps": 3}, "dataset": {"size": 8}}
+
+
+def blocks(kind: Kind) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", (PAGES / f"{kind}.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
+def written(source: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    path = folder / f"{name}.py"
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_example_passes_its_kit(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example, _ = blocks(kind)
+    module = written(example, f"example_{kind.replace('-', '_')}", tmp_path, monkeypatch)
+    check(Candidate(kind, "mine", module.Mine, params=SMALL.get(kind, {}))).raise_if_failed()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_test_is_what_it_says(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, test = blocks(kind)
+    suite = written(test, f"test_of_{kind.replace('-', '_')}", tmp_path, monkeypatch).TestMine
+    assert (suite.kind, suite.name, dict(suite.params)) == (kind, "mine", SMALL.get(kind, {}))
+    assert {f"test_{case}" for case in KITS[kind].cases} <= set(dir(suite))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_case_is_named(kind: Kind) -> None:
+    shared = PAGES / "fusion.md" if "fusion.md#what-the-kit-checks" in (PAGES / f"{kind}.md").read_text() else None
+    text = (PAGES / f"{kind}.md").read_text() + (shared.read_text() if shared else "")
+    missing = [case for case in KITS[kind].cases if f"`{case}`" not in text]
+    assert not missing
