@@ -13,8 +13,10 @@ import pytest
 from neurozoo.hookspecs import Kind
 from neurozoo.testing import KITS, Candidate, check
 
-PAGES = Path(__file__).parents[3] / "docs" / "plugins"
-KINDS: tuple[Kind, ...] = ("fusion", "label-head", "model", "dataset")
+PAGES = Path(__file__).parents[2] / "docs" / "plugins"
+KINDS: tuple[Kind, ...] = ("backend", "fusion", "label-head", "model", "dataset")
+DECLARED = {"backend": {"exact": False, "requires": ("mylib",)}}
+MYLIB = "def integrate(v, current, tau):\n    return v - v / tau + current\n"
 SMALL = {"model": {"inner": 16, "time_steps": 3}, "dataset": {"size": 8}}
 
 
@@ -36,14 +38,16 @@ def written(source: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_example_passes_its_kit(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    example, _ = blocks(kind)
+    example, *_ = blocks(kind)
+    written(MYLIB, "mylib", tmp_path, monkeypatch)
     module = written(example, f"example_{kind.replace('-', '_')}", tmp_path, monkeypatch)
-    check(Candidate(kind, "mine", module.Mine, params=SMALL.get(kind, {}))).raise_if_failed()
+    report = check(Candidate(kind, "mine", module.Mine, params=SMALL.get(kind, {}), **DECLARED.get(kind, {})))
+    report.raise_if_failed()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_test_is_what_it_says(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, test = blocks(kind)
+    _, test, *_ = blocks(kind)
     suite = written(test, f"test_of_{kind.replace('-', '_')}", tmp_path, monkeypatch).TestMine
     assert (suite.kind, suite.name, dict(suite.params)) == (kind, "mine", SMALL.get(kind, {}))
     assert {f"test_{case}" for case in KITS[kind].cases} <= set(dir(suite))
