@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurozoo.cli.options import Backend, Json, Overrides
-from neurozoo.cli.output import columns, emit, leaves
+from neurozoo.cli.output import columns, emit
 from neurozoo.cli.plugins import plugin_rows, plugin_text
+from neurozoo.content import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.hookspecs import KINDS, Kind
 from neurozoo.registry import Registry, default_registry
@@ -179,7 +180,7 @@ def _component_text(told: Mapping[str, Any]) -> str:
         (
             "params",
             [
-                [name, "required" if each["required"] else f"= {_text(each['default'])}", each["type"]]
+                [name, "required" if each["required"] else f"= {leaf_text(each['default'])}", each["type"]]
                 for name, each in told["params"].items()
             ],
         ),
@@ -206,18 +207,10 @@ def _recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _recipe_text(told: Mapping[str, Any]) -> str:
-    rows = [[path, _text(value), told["origins"][path]] for path, value in leaves(told["recipe"])]
+    rows = [[path, leaf_text(value), told["origins"][path]] for path, value in leaves(told["recipe"])]
     lines = [columns(rows), "", f"digest {told['digest']}"]
     assembled = told["assembled"]
     if assembled is None:
         return "\n".join([*lines, f"parameters: unknown, since {told['not_assembled']}"])
     counts = [[name, f"{count:,}"] for name, count in assembled["parameters"].items()]
     return "\n".join([*lines, "", "parameters", columns([*counts, ["total", f"{assembled['total']:,}"]], "  ")])
-
-
-def _text(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_text, value))}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "null" if value is None else str(value)

@@ -120,6 +120,8 @@ class _Asked:
         from neurozoo.recipe import load_recipe
 
         first, *rest = self.words or [DEFAULT_RECIPE]
+        if (Path(first) / "recipe.yaml").is_file():
+            raise UserError(f"{first} is a run; to compare backends on it, give --run {first}")
         recipe, overrides = (DEFAULT_RECIPE, [first, *rest]) if "=" in first else (first, rest)
         checked = load_recipe(recipe, overrides, backend=self.names[0], registry=registry)
         check_backends(self.names, registry)

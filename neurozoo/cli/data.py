@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from neurozoo.cli.options import Json
-from neurozoo.cli.output import columns, emit, leaves, plain
+from neurozoo.cli.output import columns, emit, plain
 from neurozoo.cli.values import parsed
+from neurozoo.content import leaves
 from neurozoo.errors import DataError
 
 __all__ = ["app"]

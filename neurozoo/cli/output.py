@@ -9,7 +9,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["columns", "emit", "leaves", "plain", "summary_lines"]
+__all__ = ["columns", "emit", "plain", "summary_lines"]
 
 _METRICS = (
     "accuracy",
@@ -49,16 +49,6 @@ def columns(rows: Iterable[Sequence[str]], indent: str = "") -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
     return "\n".join(indent + line.rstrip() for line in lines)
-
-
-def leaves(content: Mapping[str, Any], path: str = "") -> Iterable[tuple[str, Any]]:
-    """The values of nested mappings with their dotted paths; an empty mapping is a value."""
-    for key, value in content.items():
-        here = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping) and value:
-            yield from leaves(value, here)
-        else:
-            yield here, value
 
 
 def summary_lines(summary: Mapping[str, Any]) -> str:

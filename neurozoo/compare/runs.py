@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from neurozoo.content import leaves
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.training.run import Run
 
@@ -131,9 +132,9 @@ def compare_runs(folders: Sequence[Path], *, mixed: bool = False) -> RunsCompari
     results = tuple(_result(run, content) for run, content in zip(runs, contents, strict=True))
     if not mixed:
         _check_data(results)
-    flat = [dict(_leaves(content)) for content in contents]
-    paths = sorted({path for leaves in flat for path in leaves})
-    values = {path: tuple(leaves.get(path) for leaves in flat) for path in paths}
+    flat = [dict(leaves(content)) for content in contents]
+    paths = sorted({path for each in flat for path in each})
+    values = {path: tuple(each.get(path) for each in flat) for path in paths}
     differ = {path: each for path, each in values.items() if any(value != each[0] for value in each)}
     return RunsComparison(results, differ, tuple(_spreads(results, flat)), tuple(_notes(results)))
 
@@ -181,19 +182,10 @@ def _check_data(runs: Sequence[RunResult]) -> None:
             raise DataError(f"{what}: {which}; their scores do not compare; give --mixed to see them all the same")
 
 
-def _leaves(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        here = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, here)
-        else:
-            yield here, value
-
-
 def _spreads(runs: Sequence[RunResult], flat: Sequence[Mapping[str, Any]]) -> Iterator[Spread]:
     groups: dict[str, list[RunResult]] = {}
-    for run, leaves in zip(runs, flat, strict=True):
-        but_for_the_seed = sorted((path, repr(value)) for path, value in leaves.items() if path != "seed")
+    for run, values in zip(runs, flat, strict=True):
+        but_for_the_seed = sorted((path, repr(value)) for path, value in values.items() if path != "seed")
         groups.setdefault(repr((run.checksum, but_for_the_seed)), []).append(run)
     for group in groups.values():
         if len({run.seed for run in group}) < 2:

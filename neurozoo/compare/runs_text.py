@@ -7,6 +7,7 @@ from typing import Any
 
 from neurozoo.compare.runs import RunResult, RunsComparison, Spread
 from neurozoo.compare.tables import Table, plain_text
+from neurozoo.content import leaf_text
 
 __all__ = ["as_text"]
 
@@ -60,7 +61,7 @@ def _spreads(spreads: Sequence[Spread]) -> Iterator[Table]:
 
 
 def _recipes(found: RunsComparison) -> Table:
-    rows = [[path, *map(_value, values)] for path, values in found.recipes_differ.items()]
+    rows = [[path, *map(leaf_text, values)] for path, values in found.recipes_differ.items()]
     head = ["key", *(run.run for run in found.runs)]
     return Table("what of the recipes differs", head, rows, [] if rows else ["nothing"])
 
@@ -70,14 +71,6 @@ def _versions(found: RunsComparison) -> Table:
     if len(set(told.values())) == 1:
         return Table("versions", notes=[next(iter(told.values()))])
     return Table("versions", notes=[f"{run}: {versions}" for run, versions in told.items()])
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "null" if value is None else str(value)
 
 
 def _number(value: float | None) -> str:

@@ -147,8 +147,10 @@ def run_source(run: Path, *, registry: Registry, device: str | None = None) -> S
     view = open_data(recipe, registry=registry)
     check_data(view, loaded)
     decision: float | list[float] = recipe.evaluation.decision.threshold
+    name = recipe.name
     if folder.finished:
-        decision = folder.read_json("summary.json").get("decision_threshold", decision)
+        summary = folder.read_json("summary.json")
+        decision, name = summary.get("decision_threshold", decision), summary.get("recipe", name)
     try:
         there = choose_device(device or recipe.training.device)
     except UserError:
@@ -159,7 +161,7 @@ def run_source(run: Path, *, registry: Registry, device: str | None = None) -> S
     data, synthetic = _origin(recipe, view)
     if view.description.checksum != folder.read_json("data.json").get("checksum"):
         data += ", which is NOT the data that it was trained on"
-    setting = Setting(recipe.name, data, synthetic, trained=True, run=str(run), device=str(there))
+    setting = Setting(name, data, synthetic, trained=True, run=str(run), device=str(there))
     return Source(
         recipe, loaded.module.inputs, weights, view, view.modalities, view.labels, decision, there, registry, setting
     )

@@ -94,6 +94,10 @@ def test_a_trained_run(recipe: Callable[..., Recipe], capsys: pytest.CaptureFixt
     status, found = told(capsys, "--run", "run", "--backends", "torch,norse", "--batch-size", "32", "--repeats", "1")
     assert status == EQUAL
     assert (found["setting"]["trained"], found["setting"]["run"]) == (True, "run")
+    assert found["setting"]["recipe"] == summary["recipe"]
+    status, _, err = ran(capsys, "run", "--backends", "torch,norse")
+    assert status == WRONG
+    assert "run is a run; to compare backends on it, give --run run" in err
     assert found["decision_threshold"] == summary["decision_threshold"]
     for backend in found["backends"]:
         for name, value in backend["metrics"].items():

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
-
 import torch
-from torch import Tensor
 
 from neurozoo.interfaces import Layout
 from neurozoo.testing.findings import ConformanceError
@@ -15,7 +11,7 @@ from neurozoo.testing.parts.handling import HANDLING_CASES
 from neurozoo.testing.parts.layouts import layout_of
 from neurozoo.testing.parts.learning import LEARNING_CASES
 from neurozoo.testing.parts.padding import PADDING_CASES
-from neurozoo.testing.parts.subject import LayoutSubject, Rows
+from neurozoo.testing.parts.subject import LayoutSubject, LogitsSubject
 from neurozoo.testing.report import Kit
 
 __all__ = ["LABEL_HEAD", "LabelHeadSubject"]
@@ -23,7 +19,7 @@ __all__ = ["LABEL_HEAD", "LabelHeadSubject"]
 _LENGTH = 7
 
 
-class LabelHeadSubject(LayoutSubject):
+class LabelHeadSubject(LogitsSubject, LayoutSubject):
     """A label head under test."""
 
     forms = (
@@ -37,14 +33,6 @@ class LabelHeadSubject(LayoutSubject):
         if mask is not None and masks in ("absent", "empty"):
             mask[1] = False
         return made_up_sequence(_LENGTH, form.hidden, mask, seed)
-
-    def rows(self, output: Any) -> Rows:
-        if not isinstance(output, Tensor):
-            raise ConformanceError(f"it gives {type(output).__name__}, not a tensor of logits [B, K]")
-        return Rows(output)
-
-    def samples_of(self, output: Any, samples: Sequence[int]) -> Tensor:
-        return cast(Tensor, output)[torch.tensor(samples)]
 
 
 def gives_logits(subject: LabelHeadSubject) -> None:

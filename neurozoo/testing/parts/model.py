@@ -19,7 +19,7 @@ from neurozoo.testing.parts.contents import LENGTHS, SAMPLES, Content, Masks, ma
 from neurozoo.testing.parts.handling import HANDLING_CASES
 from neurozoo.testing.parts.learning import LEARNING_CASES
 from neurozoo.testing.parts.padding import PADDING_CASES, no_mask_is_a_full_mask
-from neurozoo.testing.parts.subject import PartSubject, Rows
+from neurozoo.testing.parts.subject import LogitsSubject
 from neurozoo.testing.report import Kit
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
@@ -37,7 +37,7 @@ WITHOUT_VALUES: Mapping[str, str] = {"threshold": "constant"}
 """In their stead where tensors have no values."""
 
 
-class ModelSubject(PartSubject):
+class ModelSubject(LogitsSubject):
     """A model under test."""
 
     forms = (
@@ -84,14 +84,6 @@ class ModelSubject(PartSubject):
             features[name] = made_up_sequence(length, form.dims[name], mask, 100 * seed + place).x
             valid[name] = mask
         return Batch(features, valid)
-
-    def rows(self, output: Any) -> Rows:
-        if not isinstance(output, Tensor):
-            raise ConformanceError(f"it gives {type(output).__name__}, not a tensor of logits [B, K]")
-        return Rows(output)
-
-    def samples_of(self, output: Any, samples: Sequence[int]) -> Tensor:
-        return cast(Tensor, output)[torch.tensor(samples)]
 
 
 def gives_logits(subject: ModelSubject) -> None:

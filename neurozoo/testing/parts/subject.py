@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from neurozoo.testing.findings import ConformanceError, Findings
 from neurozoo.testing.parts.contents import Content, Masks
 from neurozoo.testing.parts.layouts import describe
 
-__all__ = ["TOLERANCE", "LayoutSubject", "PartSubject", "Rows", "Setting", "hold", "same_state"]
+__all__ = ["TOLERANCE", "LayoutSubject", "LogitsSubject", "PartSubject", "Rows", "Setting", "hold", "same_state"]
 
 TOLERANCE = 1e-9
 """Allowed difference of two outputs in float64, as a share of the largest value: far above rounding,
@@ -146,6 +146,18 @@ class LayoutSubject(PartSubject):
             torch.manual_seed(seed)
             part: nn.Module = self.candidate.target(replace(form, neuron=neuron), **self.candidate.params)
         return part
+
+
+class LogitsSubject(PartSubject):
+    """A part or model that gives logits."""
+
+    def rows(self, output: Any) -> Rows:
+        if not isinstance(output, Tensor):
+            raise ConformanceError(f"it gives {type(output).__name__}, not a tensor of logits [B, K]")
+        return Rows(output)
+
+    def samples_of(self, output: Any, samples: Sequence[int]) -> Tensor:
+        return cast(Tensor, output)[torch.tensor(samples)]
 
 
 def hold(findings: Findings, got: Tensor, want: Tensor, where: str, tolerance: float = TOLERANCE) -> None:

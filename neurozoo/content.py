@@ -1,0 +1,27 @@
+"""Nested plain values, such as a recipe's: each leaf with its dotted path, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["leaf_text", "leaves"]
+
+
+def leaves(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings with their dotted paths; an empty mapping is a value."""
+    for key, value in content.items():
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, here)
+        else:
+            yield here, value
+
+
+def leaf_text(value: object) -> str:
+    """A value as YAML would have it on one line."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(leaf_text, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else str(value)
