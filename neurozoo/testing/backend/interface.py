@@ -90,9 +90,10 @@ def _no_gradients(neuron: Neuron, when: str) -> None:
 
 
 def _tensors(root: object) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor that an object holds, in attributes, containers and modules, with the way to it."""
+    """Every tensor that an object or its class holds, in attributes, containers and modules, with the way to it."""
     seen: set[int] = set()
-    todo: list[tuple[str, Any]] = [("self", root)]
+    classes = [cls for cls in type(root).__mro__ if cls is not object]
+    todo: list[tuple[str, Any]] = [*((cls.__name__, dict(vars(cls))) for cls in classes), ("self", root)]
     while todo:
         path, item = todo.pop()
         if id(item) in seen or isinstance(item, (str, bytes, type, ModuleType, FunctionType)):

@@ -1,4 +1,4 @@
-"""Cases on many time steps."""
+"""Cases on many time steps, and on many neurons."""
 
 from __future__ import annotations
 
@@ -47,7 +47,17 @@ def work_grows_with_the_steps(subject: Subject) -> None:
             )
 
 
+def a_large_layer(subject: Subject) -> None:
+    """Some 70,000 neurons, a number that no block of a kernel divides, fire and learn as the oracle's."""
+    currents = made_up_currents(3, 33, 61, 37)
+    spec = subject.usual()
+    for threshold in (0.7, torch.linspace(0.4, 1.2, 33).reshape(1, 33, 1, 1)):
+        subject.check_spikes(spec, currents, threshold)
+        subject.check_gradients(spec, currents, threshold)
+
+
 LONG_CASES: tuple[Callable[[Subject], None], ...] = (
+    a_large_layer,
     a_thousand_steps,
     back_through_a_thousand_steps,
     work_grows_with_the_steps,

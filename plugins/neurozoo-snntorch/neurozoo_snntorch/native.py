@@ -38,6 +38,7 @@ class SnnTorchNativeNeuron(Neuron):
     """
 
     runs = "snntorch: Leaky with its reset, snntorch.surrogate"
+    graph_breaks = True  # as its adapter
 
     def __init__(self, spec: LIFSpec) -> None:
         super().__init__(spec)

@@ -13,6 +13,17 @@ from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.testing.backend.interface import INTERFACE_CASES
 
 
+class SharesTheMembrane(TorchNeuron):
+    """Keeps the last membrane on the class, as a library that lists its neurons does."""
+
+    shared: dict = {}  # noqa: RUF012
+
+    def step(self, current, state, threshold):
+        spikes, v = super().step(current, state, threshold)
+        self.shared["last"] = v.detach()
+        return spikes, v
+
+
 class RefusesAll(TorchNeuron):
     def __init__(self, spec):
         raise SpikingError("mylib has no such neuron")
@@ -85,6 +96,7 @@ CAUGHT = [
     ("is_a_plain_object", HoldsAParameter, r"self.cells\[0\]\['decay'\] is a Parameter when made"),
     ("is_a_plain_object", KeepsTheThreshold, "self.cell.level requires a gradient after a call"),
     ("keeps_no_membrane", MembraneInABuffer, r"self.node._buffers\['v'\] has the size of the last batch"),
+    ("keeps_no_membrane", SharesTheMembrane, r"SharesTheMembrane\['shared'\]\['last'\] has the size"),
     ("runs_its_library", RunsNoLibrary, "float threshold runs no Python function of fractions"),
     ("runs_its_library", RunsItForFloats, "tensor threshold runs no Python function of fractions"),
 ]

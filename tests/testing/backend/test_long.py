@@ -47,7 +47,21 @@ class Quadratic(TorchNeuron):
         return torch.stack(spikes), v
 
 
+class WholeBlocks(TorchNeuron):
+    """A kernel in blocks of 2,048 neurons, which leaves out what is left over."""
+
+    def step(self, current, state, threshold):
+        spikes, v = super().step(current, state, threshold)
+        if spikes.numel() > 2048:
+            rest = spikes.numel() % 2048
+            silent = torch.ones_like(spikes).flatten()
+            silent[len(silent) - rest :] = 0
+            spikes = spikes * silent.reshape(spikes.shape)
+        return spikes, v
+
+
 CAUGHT = [
+    ("a_large_layer", WholeBlocks, r"spikes differ from the oracle's.*currents \[3, 33, 61, 37\]"),
     ("a_thousand_steps", ForgetsBetweenBlocks, r"another spike train.*currents \[1000"),
     ("back_through_a_thousand_steps", TruncatesBetweenBlocks, r"gradient of the currents: .*currents \[1000"),
     ("work_grows_with_the_steps", Quadratic, r"3\.\d times as many; take the steps by currents.unbind"),
