@@ -19,6 +19,7 @@ class Split(StrEnum):
 
     test = "test"
     valid = "valid"
+    train = "train"
 
 
 def train(

@@ -64,7 +64,8 @@ def _heading(comparison: Comparison, measured: bool) -> list[str]:
     weights = f"the best weights of {setting.run}" if setting.trained else "untrained weights, as training begins with"
     lines = [SYNTHETIC] if setting.synthetic else []
     what = f"{setting.recipe}, {weights}" if setting.recipe else "a model"
-    size = f"{comparison.samples} samples in {comparison.batches} batch{'es' if comparison.batches > 1 else ''}"
+    samples, batches = comparison.samples, comparison.batches
+    size = f"{samples} sample{'s' if samples > 1 else ''} in {batches} batch{'es' if batches > 1 else ''}"
     lines.append(f"{what}: {size}" + (f" ({setting.data})" if setting.data else ""))
     if measured:
         lines.append(f"{setting.device}, {comparison.threads} thread{'s' if comparison.threads > 1 else ''}")

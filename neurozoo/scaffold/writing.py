@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -109,10 +110,10 @@ class Written:
     def next_commands(self) -> tuple[str, ...]:
         """What to run now."""
         return (
-            f"pip install -e {self.path}",
+            f"pip install -e {shlex.quote(str(self.path))}",
             "neurozoo plugins list",
             f"neurozoo plugins check {self.distribution}",
-            f"pytest {self.path}",
+            f"pytest {shlex.quote(str(self.path))}",
         )
 
 

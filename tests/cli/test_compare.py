@@ -104,6 +104,15 @@ def test_a_trained_run(recipe: Callable[..., Recipe], capsys: pytest.CaptureFixt
             assert value == pytest.approx(summary["metrics"]["valid"][name], abs=1e-6)
 
 
+def test_any_split(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "test"):
+        options = ["--batches", "1", "--batch-size", "1", "--repeats", "1", "--split", split]
+        status, out, _ = ran(capsys, small, "--backends", "torch,norse", *options)
+        assert status == EQUAL
+        assert "1 sample in 1 batch" in out
+        assert f"split {split}" in out
+
+
 def test_the_page(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = ran(capsys, small, "--backends", "torch,norse-native", "--repeats", "1", "--out", "page.md")
     assert status == DIFFERENT

@@ -212,6 +212,12 @@ def test_check_of_a_broken_plugin_or_without_its_library_has_status_1(
 # new
 
 
+def test_what_is_next_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "with space"
+    assert main(["plugins", "new", "mine", "--kind", "fusion", "--out", str(folder)]) == 0
+    assert f"  pip install -e '{folder}/neurozoo-mine'" in capsys.readouterr().out
+
+
 def test_new_writes_and_says_what_is_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = ran(capsys, "plugins", "new", "mine", "--kind", "fusion")
     assert status == 0
