@@ -60,4 +60,12 @@ def neurozoo_components() -> Iterable[Component]:
         "SYNTHETIC stand-in with CMU-MOSEI's shapes and label frequencies",
     )
     yield Component("importer", "mulan", "neurozoo.data.mulan:import_mulan", "Mulan ARFF and XML, such as emotions")
+    yield Component(
+        "importer", "csd", "neurozoo.data.csd.importer:import_csd", "CMU-MultimodalSDK .csd, such as CMU-MOSEI"
+    )
+    yield Component(
+        "importer", "tailor", "neurozoo.data.tailor:import_tailor", "TAILOR's and SMILE's train_valid_test.pt"
+    )
+    yield Component("importer", "mult", "neurozoo.data.mult:import_mult", "MulT's mosei_senti_data[_noalign].pkl")
+    yield Component("importer", "mmsa", "neurozoo.data.mmsa:import_mmsa", "MMSA's [un]aligned_50.pkl")
     yield Component("importer", "mfn", "neurozoo.data.mfn:import_mfn", "MFN npz by split, such as POM")

@@ -1,7 +1,9 @@
-"""``data import`` and ``data info``: make a store, and look at one."""
+"""``data``: make a store, look at one, check one, and guess what a file is."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +17,16 @@ from neurozoo.errors import DataError
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Make a data store, and look at one.", rich_markup_mode=None)
+app = typer.Typer(help="Make a data store, look at one, and check one.", rich_markup_mode=None)
+
+DIFFERENT = 3
+GUESS = "guess"
 
 
-@app.command("import")
+# An importer's own options are not known before it is named, so that typer leaves them to us.
+@app.command("import", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def import_(
+    context: typer.Context,
     format: Annotated[str, typer.Argument(metavar="FORMAT", help="`neurozoo list importers` has them.")],
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The files to read.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The store's folder; new or empty.")],
@@ -28,10 +35,22 @@ def import_(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make a store of other people's files."""
+    """Make a store of other people's files.
+
+    The importer's own options come last, as --NAME VALUE, or anywhere as --option NAME=VALUE;
+    `neurozoo show FORMAT` has them. The format guess takes the one that the files seem to be in.
+    """
     from neurozoo.data.importing import import_data
 
-    store = import_data(format, source, dest, **_options(format, option or []))
+    if format == GUESS:
+        from neurozoo.data.guessing import guess as look
+
+        found = look(source)
+        if not found.format:
+            raise DataError(f"{source}: {found.why}")
+        format = found.format
+        print(f"{source} seems to be {format}: {found.why}", file=sys.stderr)
+    store = import_data(format, source, dest, **_options(format, [*(option or []), *_pairs(context.args)]))
     _tell(store, json)
 
 
@@ -48,6 +67,43 @@ def info(
     _tell(opened, json)
 
 
+@app.command("check")
+def check(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store's folder.")],
+    json: Json = False,
+) -> None:
+    """Read all of a store and compare it with its checksums. The exit status is 3 where it was changed."""
+    from neurozoo.data.store import Store
+
+    opened = Store(store)
+    changed = opened.changed()
+    if json:
+        emit({"path": opened.path, "whole": not changed, "changed": changed})
+    elif changed:
+        print(f"{opened.path}: changed since written: {', '.join(changed)}")
+    else:
+        print(f"{opened.path}: whole, every checksum is as it was written")
+    if changed:
+        raise typer.Exit(DIFFERENT)
+
+
+@app.command("guess")
+def guess(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A file or a folder.")],
+    json: Json = False,
+) -> None:
+    """Say what format a file or folder is in, what is in it, and the command that imports it."""
+    from neurozoo.data.guessing import guess as look
+
+    found = look(source)
+    if json:
+        emit({**asdict(found), "command": found.command(source)})
+        return
+    print("\n".join([f"{found.format or 'no import is needed'}: {found.why}", *(f"  {line}" for line in found.saw)]))
+    if found.format:
+        print(f"import it with: {found.command(source)}")
+
+
 def _tell(store: Any, json: bool) -> None:
     content = {"path": store.path, **plain(store.description), "non_finite": store.non_finite}
     if json:
@@ -60,6 +116,26 @@ def _tell(store: Any, json: bool) -> None:
 
 def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _pairs(words: list[str]) -> list[str]:
+    """``--NAME VALUE`` and ``--NAME=VALUE`` as ``NAME=VALUE``.
+
+    Raises:
+        DataError: A word is neither.
+    """
+    pairs, left = [], list(words)
+    while left:
+        word = left.pop(0)
+        if not word.startswith("--") or len(word) < 3:
+            raise DataError(f"{word!r} is not expected here; an importer's options come last, as --NAME VALUE")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not left:
+                raise DataError(f"{word} has no value; give {word} VALUE")
+            value = left.pop(0)
+        pairs.append(f"{name.replace('-', '_')}={value}")
+    return pairs
 
 
 def _options(format: str, given: list[str]) -> dict[str, Any]:

@@ -22,6 +22,9 @@ _ATTRIBUTE = re.compile(
 _NUMERIC = {"numeric", "real", "integer"}
 
 
+_COLUMNS = 100_000
+
+
 @dataclass(frozen=True)
 class Table:
     """The content of an ARFF file.
@@ -50,6 +53,7 @@ def read_arff(path: Path) -> Table:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text: {error}") from error
     names: list[str] = []
+    known: set[str] = set()
     rows: list[list[float]] = []
     lines: list[int] = []
     in_data = False
@@ -61,9 +65,13 @@ def read_arff(path: Path) -> Table:
             rows.append(_row(line, names, place))
             lines.append(number)
         elif line.lower().startswith("@attribute"):
-            names.append(_attribute(line, place))
-            if names[-1] in names[:-1]:
-                raise DataError(f"{place}: attribute {names[-1]!r} is declared twice; rename one of them")
+            name = _attribute(line, place)
+            if name in known:
+                raise DataError(f"{place}: attribute {name!r} is declared twice; rename one of them")
+            if len(names) == _COLUMNS:
+                raise DataError(f"{place}: more than {_COLUMNS:,} attributes; no table of anybody's features")
+            known.add(name)
+            names.append(name)
         elif line.lower() == "@data":
             in_data = True
         elif not line.lower().startswith("@relation"):

@@ -5,8 +5,6 @@ Source: Zadeh et al., Memory fusion network for multi-view sequential learning, 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurozoo.data.foreign.npz import read_npz
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
@@ -41,7 +40,7 @@ def import_mfn(source: Path, dest: Path, *, labels: Sequence[str] = ()) -> Store
         DataError: A file or array is missing, truncated, or of another shape.
     """
     paths = _files(source)
-    arrays = {split: _read(path) for split, path in paths.items()}
+    arrays = {split: read_npz(path) for split, path in paths.items()}
     names = [name for name, x in arrays["train"].items() if name != "y" and x.ndim == 3]
     if not names:
         found = ", ".join(f"{name} {list(x.shape)}" for name, x in arrays["train"].items())
@@ -77,18 +76,6 @@ def _files(source: Path) -> dict[str, Path]:
     if missing:
         raise DataError(f"{source}: {', '.join(missing)} is missing; there are: {found}")
     return paths
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        # An .npy file or a pickle under this name must not be opened as something else.
-        if not zipfile.is_zipfile(path):
-            raise DataError(f"{path} is truncated or not an npz file; get it anew")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        what = "holds Python objects, which are never loaded" if "pickle" in str(error) else f"cannot be read ({error})"
-        raise DataError(f"{path} {what}; give arrays of numbers") from error
 
 
 def _check(path: Path, arrays: _Arrays, names: Sequence[str]) -> None:

@@ -57,7 +57,8 @@ def import_mulan(source: Path, dest: Path, *, modalities: Sequence[str] = ()) ->
     origin: dict[str, Any] = {"format": "mulan", "source": xml.stem, "licence": "unknown", "citation": "unknown"}
     origin |= _EMOTIONS if _is_emotions(attributes) else {}
     origin["options"] = {"modalities": [f"{name}={width}" for name, width in widths.items()]}
-    columns = [first.names.index(name) for name in attributes]
+    place = {name: column for column, name in enumerate(first.names)}
+    columns = [place[name] for name in attributes]
     shapes = {name: Modality(width, 1) for name, width in widths.items()}
     with StoreWriter(dest, labels=names, origin=origin, modalities=shapes) as writer:
         for split, table in tables.items():

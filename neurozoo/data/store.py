@@ -134,19 +134,23 @@ class Store:
             )
         return Split(self.path, splits[name], self._manifest.modalities)
 
+    def changed(self) -> list[str]:
+        """Read every shard, and name those that are not as their checksums say."""
+        differ = []
+        for entry in self._manifest.splits.values():
+            for shard in entry.shards:
+                with (self.path / shard.file).open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
+                        differ.append(shard.file)
+        return differ
+
     def verify(self) -> None:
         """Read every shard and compare it with its checksum.
 
         Raises:
             DataError: A shard is not as it was written; names each that differs.
         """
-        changed = []
-        for entry in self._manifest.splits.values():
-            for shard in entry.shards:
-                with (self.path / shard.file).open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                        changed.append(shard.file)
-        if changed:
+        if changed := self.changed():
             raise DataError(
                 f"{self.path}: changed since written: {', '.join(changed)}; import the data again, "
                 "or copy the store anew and whole"

@@ -21,6 +21,8 @@ from neurozoo.errors import DataError
 __all__ = ["StoreWriter", "valid_rows"]
 
 _SHARD_BYTES = 64 * 2**20
+_PIECE = 1024
+"""Samples that are looked at together, so that arrays mapped from a file need not fit into memory."""
 
 
 def valid_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -161,18 +163,47 @@ class StoreWriter:
         _ = self._folder
         if split not in self._open:
             check_name(split, f"splits of {self._dest}")
+        n = len(np.asarray(labels))
+        for name, x in features.items():
+            if np.ndim(x) and len(np.asarray(x)) != n:
+                raise DataError(f"split {split!r}: modality {name!r} has {len(np.asarray(x))} samples, labels have {n}")
+        if ids is not None and len(ids) != n:
+            raise DataError(f"split {split!r}: {len(ids)} ids for {n} samples; give one each")
+        for first in range(0, max(n, 1), _PIECE):
+            rows = slice(first, first + _PIECE)
+            self._add(
+                split,
+                {name: _rows_of(x, rows) for name, x in features.items()},
+                _rows_of(labels, rows),
+                None if ids is None else ids[rows],
+                {name: _rows_of(mask, rows) for name, mask in (masks or {}).items()},
+            )
+
+    def _add(
+        self,
+        split: str,
+        features: Mapping[str, ArrayLike],
+        labels: ArrayLike,
+        ids: Sequence[str] | None,
+        masks: Mapping[str, ArrayLike],
+    ) -> None:
         values = {name: self._numbers(split, name, x) for name, x in features.items()}
         if not self._modalities:
             self._modalities = {name: Modality(x.shape[2], x.shape[1]) for name, x in values.items()}
             for name in values:
                 check_name(name, f"modalities of {self._dest}")
         truth = self._truth(split, labels)
-        n = len(truth)
-        self._check_shapes(split, values, n)
-        if ids is not None and len(ids) != n:
-            raise DataError(f"split {split!r}: {len(ids)} ids for {n} samples; give one each")
-        valid = {name: self._mask(split, name, x, (masks or {}).get(name)) for name, x in values.items()}
+        self._check_shapes(split, values)
+        valid = {name: self._mask(split, name, x, masks.get(name)) for name, x in values.items()}
         self._append(split, values, valid, truth, ids)
+
+    def annotate(self, **notes: Any) -> None:
+        """Add to the origin what is known only at the end, such as what was left out."""
+        self._origin |= json.loads(json.dumps(notes, allow_nan=False))
+
+    def count_non_finite(self, modality: str, count: int) -> None:
+        """Count values that were not finite and became 0 before they were given to :meth:`add`."""
+        self._non_finite[modality] = self._non_finite.get(modality, 0) + count
 
     def _numbers(self, split: str, name: str, x: ArrayLike) -> NDArray[np.float32]:
         """As float32, finite, counted; a copy only where something has to change."""
@@ -211,16 +242,13 @@ class StoreWriter:
         pending = self._open.get(split)
         return pending.total + len(pending.ids) if pending else 0
 
-    def _check_shapes(self, split: str, values: Mapping[str, NDArray[np.float32]], n: int) -> None:
+    def _check_shapes(self, split: str, values: Mapping[str, NDArray[np.float32]]) -> None:
         found = {name: Modality(x.shape[2], x.shape[1]) for name, x in values.items()}
         if found != self._modalities or not found:
             raise DataError(
                 f"split {split!r}: modalities are {shapes(found) or 'none'}; "
                 f"the store has {shapes(self._modalities) or 'none'}"
             )
-        for name, x in values.items():
-            if len(x) != n:
-                raise DataError(f"split {split!r}: modality {name!r} has {len(x)} samples, labels have {n}")
 
     def _mask(self, split: str, name: str, x: NDArray[np.float32], given: ArrayLike | None) -> NDArray[np.uint8]:
         if given is None:
@@ -300,6 +328,11 @@ class StoreWriter:
             self._dest.rmdir()
         self._folder.rename(self._dest)
         _sync(self._dest.parent)
+
+
+def _rows_of(x: ArrayLike, rows: slice) -> ArrayLike:
+    array = np.asarray(x)
+    return array[rows] if array.ndim else array
 
 
 def _sync(folder: Path) -> None:

@@ -295,6 +295,27 @@ def test_data_import_and_info_refuse_what_is_not_there(capsys: pytest.CaptureFix
     assert "--option 'x' is not KEY=VALUE" in ran(capsys, "data", "import", "mulan", "a", "b", "--option", "x")[2]
 
 
+def test_data_check_finds_what_was_changed(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = ran(capsys, "data", "check", str(store))
+    assert status == 0
+    assert "whole, every checksum is as it was written" in out
+    shard = next(iter(sorted(store.glob("*.safetensors"))))
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    status, out, _ = ran(capsys, "data", "check", str(store), "--json")
+    assert status == 3
+    assert json.loads(out) == {"path": str(store), "whole": False, "changed": [shard.name]}
+    assert ran(capsys, "data", "check", str(store.parent))[0] == 2
+
+
+def test_an_importers_options_come_last(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["data", "import", "mulan", "a", "b"]
+    assert "format 'mulan' has no option 'nosuch'; there are: modalities" in ran(capsys, *command, "--nosuch", "1")[2]
+    assert "--modalities has no value; give --modalities VALUE" in ran(capsys, *command, "--modalities")[2]
+    assert "'c' is not expected here; an importer's options come last" in ran(capsys, *command, "c")[2]
+
+
 def test_data_import_parts_lists_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
 

@@ -1,0 +1,1 @@
+"""CMU-MultimodalSDK's computational sequences (``.csd``), such as those of CMU-MOSEI."""

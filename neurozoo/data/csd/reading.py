@@ -1,0 +1,118 @@
+"""One ``.csd`` file: an HDF5 file with features and their intervals in seconds, video by video.
+
+Source: CMU-MultimodalSDK, ``mmsdk/mmdatasdk/computational_sequence``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurozoo.data.foreign.hdf5 import open_hdf5, read_dataset
+from neurozoo.errors import DataError
+
+__all__ = ["Csd"]
+
+
+class Csd:
+    """A ``.csd`` file, open; a context manager.
+
+    Args:
+        path: The file: ``/<root>/data/<video>/{features [n, d], intervals [n, 2]}``.
+
+    Raises:
+        DataError: It is no whole HDF5 file of that form.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open_hdf5(path)
+        try:
+            roots = list(self._file)
+            if len(roots) != 1 or "data" not in self._file[roots[0]]:
+                raise DataError(
+                    f"{path}: no computational sequence; it holds {', '.join(roots[:5]) or 'nothing'}, and a .csd "
+                    "holds one root with `data` in it"
+                )
+            self.root: str = roots[0]
+            self._data = self._file[self.root]["data"]
+            self.videos: tuple[str, ...] = tuple(self._data)
+            if not self.videos:
+                raise DataError(f"{path}: {self.root!r} holds no video")
+            self.dim = self._dim()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Csd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __contains__(self, video: str) -> bool:
+        return video in self._data
+
+    def sequence(self, video: str) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """A video's intervals ``[n, 2]`` in seconds and features ``[n, d]``, in the order of their starts.
+
+        Features that are not finite, or not so as float32, are NaN or infinite here too.
+
+        Raises:
+            DataError: They are missing, or not of that form.
+        """
+        group = self._data[video]
+        place = f"{self.path}: video {video!r}"
+        try:
+            intervals, features = read_dataset(group, "intervals"), read_dataset(group, "features")
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from error
+        if features.ndim == 1:
+            features = features[:, None]
+        if intervals.ndim != 2 or intervals.shape[1] != 2 or intervals.dtype.kind not in "fiu":
+            raise DataError(f"{place}: intervals are {intervals.dtype} {list(intervals.shape)}; give seconds [n, 2]")
+        if features.dtype.kind not in "fiu" or features.shape != (len(intervals), self.dim):
+            raise DataError(
+                f"{place}: features are {features.dtype} {list(features.shape)}; "
+                f"give numbers [{len(intervals)}, {self.dim}], as of its intervals and the other videos"
+            )
+        seconds = intervals.astype(np.float64)
+        if not np.isfinite(seconds).all() or (seconds[:, 1] < seconds[:, 0]).any():
+            raise DataError(f"{place}: an interval is not finite, or ends before it starts")
+        # A segment may start a little before the recording does.
+        seconds = seconds.clip(min=0.0)
+        order = np.argsort(seconds[:, 0], kind="stable")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return seconds[order], features.astype(np.float32, copy=False)[order]
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """What the columns are called; None where the file does not say."""
+        told = self._metadata("dimension names")
+        fits = isinstance(told, list) and len(told) == self.dim and all(isinstance(name, str) for name in told)
+        return tuple(told) if fits else None
+
+    def _metadata(self, key: str) -> Any:
+        """A metadata value, one JSON text; None where there is none, or it is malformed."""
+        group = self._file[self.root].get("metadata")
+        if group is None or key not in group:
+            return None
+        try:
+            text = np.ravel(read_dataset(group, key, limit_bytes=2**20))[0]
+            return json.loads(text)
+        except (DataError, ValueError, IndexError, TypeError):
+            return None
+
+    def _dim(self) -> int:
+        first = self._data[self.videos[0]].get("features")
+        shape = getattr(first, "shape", None)
+        if not shape:
+            raise DataError(f"{self.path}: video {self.videos[0]!r} has no features")
+        return int(shape[1]) if len(shape) > 1 else 1

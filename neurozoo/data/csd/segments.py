@@ -1,0 +1,140 @@
+"""The labelled segments of a data set: from the labels' ``.csd`` and the standard folds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurozoo.data.csd.reading import Csd
+from neurozoo.errors import DataError
+
+__all__ = ["Segment", "SegmentTable", "read_folds", "segment_table"]
+
+SENTIMENT = "sentiment"
+_SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A labelled stretch of a video.
+
+    Attributes:
+        video: The video's id.
+        index: Its place among the video's segments, from 0, in the order of their starts.
+        start: In seconds.
+        end: In seconds.
+        split: ``train``, ``valid`` or ``test``; None where the folds do not name the video.
+        labels: ``[K]``, 1 where the label is present.
+    """
+
+    video: str
+    index: int
+    start: float
+    end: float
+    split: str | None
+    labels: NDArray[np.uint8]
+
+    @property
+    def id(self) -> str:
+        """Its name, ``video[index]``, as the SDK forms it."""
+        return f"{self.video}[{self.index}]"
+
+
+@dataclass(frozen=True)
+class SegmentTable:
+    """All segments of a data set.
+
+    Attributes:
+        labels: Names of the K labels.
+        segments: In the order of the label file, a video's together.
+    """
+
+    labels: tuple[str, ...]
+    segments: tuple[Segment, ...]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Segments by split, and under ``none`` those of videos in no fold."""
+        found = [segment.split or "none" for segment in self.segments]
+        return {split: found.count(split) for split in (*_SPLITS, "none")}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many segments have each label, in all splits together."""
+        total = np.stack([segment.labels for segment in self.segments]).sum(axis=0, dtype=np.int64)
+        return dict(zip(self.labels, total.tolist(), strict=True))
+
+
+def segment_table(labels: Path, folds: Path, *, label_order: Sequence[str] = (), above: float = 0.0) -> SegmentTable:
+    """Read the label file and give each segment its split.
+
+    Args:
+        labels: The ``.csd`` with a row a segment: sentiment, and the intensity of each emotion.
+        folds: See :func:`read_folds`.
+        label_order: What the columns are, where the file does not say.
+        above: A label is present where its intensity is larger.
+
+    Raises:
+        DataError: A file is malformed, or does not say what its columns are and ``label_order`` is
+            not given.
+    """
+    split_of = read_folds(folds)
+    with Csd(labels) as file:
+        names = _columns(file, label_order)
+        chosen = [place for place, name in enumerate(names) if name != SENTIMENT]
+        if not chosen:
+            raise DataError(f"{labels}: it has no label but sentiment")
+        segments = []
+        for video in file.videos:
+            seconds, intensities = file.sequence(video)
+            if not np.isfinite(intensities).all():
+                raise DataError(f"{labels}: video {video!r} has an intensity that is not finite")
+            present = (intensities[:, chosen] > above).astype(np.uint8)
+            segments += [
+                Segment(video, index, float(start), float(end), split_of.get(video), row)
+                for index, ((start, end), row) in enumerate(zip(seconds, present, strict=True))
+            ]
+    return SegmentTable(tuple(names[place] for place in chosen), tuple(segments))
+
+
+def read_folds(path: Path) -> Mapping[str, str]:
+    """The split of each video, from a JSON object that lists the videos of ``train``, ``valid`` and ``test``.
+
+    CMU-MultimodalSDK has the lists in ``mmsdk/mmdatasdk/dataset/standard_datasets``.
+
+    Raises:
+        DataError: It is not such a file, or a video is in two splits.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}); folds are {{split: [video, ...]}}") from error
+    lists = content if isinstance(content, dict) else {}
+    if set(lists) != set(_SPLITS) or not all(isinstance(videos, list) for videos in lists.values()):
+        raise DataError(f"{path}: folds are a JSON object of three lists of videos, {', '.join(_SPLITS)}")
+    split_of: dict[str, str] = {}
+    for split, videos in lists.items():
+        for video in map(str, videos):
+            if split_of.setdefault(video, split) != split:
+                raise DataError(f"{path}: the video {video!r} is in {split_of[video]} and in {split}")
+    return split_of
+
+
+def _columns(file: Csd, given: Sequence[str]) -> tuple[str, ...]:
+    said = file.names
+    if said is not None and given and tuple(given) != said:
+        raise DataError(
+            f"{file.path}: its columns are {', '.join(said)}, and {', '.join(given)} was given; leave that out"
+        )
+    names = said or tuple(given)
+    if len(names) != file.dim or len(set(names)) < len(names):
+        raise DataError(
+            f"{file.path}: it has {file.dim} columns and does not say what they are; "
+            "give label_order=NAME,NAME,... with one name each"
+        )
+    return names

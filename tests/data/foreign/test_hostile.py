@@ -1,0 +1,347 @@
+"""Files made to do harm: each is refused in one line with exit status 2, nothing of it runs, and nothing is left."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import os
+import pickle
+import struct
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import joblib
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from neurozoo.cli import main
+from neurozoo.data.foreign import read_foreign
+from neurozoo.data.foreign.hdf5 import open_hdf5
+from neurozoo.errors import DataError
+
+CANARY = "NEUROZOO_CANARY"
+SECONDS = 20.0
+"""Far more than any of these needs, and far less than a hang."""
+
+
+def call(module: str, name: str, *arguments: str) -> bytes:
+    """A pickle that calls ``module.name`` with texts."""
+    texts = b"".join(b"V" + each.encode("raw_unicode_escape") + b"\n" for each in arguments)
+    return f"c{module}\n{name}\n(".encode() + texts + b"tR."
+
+
+def stack_call(module: str, name: str, *arguments: str) -> bytes:
+    """The same by STACK_GLOBAL, as protocol 4 does."""
+
+    def text(value: str) -> bytes:
+        encoded = value.encode()
+        return b"X" + struct.pack("<I", len(encoded)) + encoded
+
+    return b"\x80\x04" + text(module) + text(name) + b"\x93(" + b"".join(map(text, arguments)) + b"tR."
+
+
+def touch(folder: Path) -> str:
+    return f"touch {folder / CANARY}"
+
+
+def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def torch_zip(data: bytes, **others: bytes) -> bytes:
+    return zipped(
+        {"archive/data.pkl": data, "archive/version": b"3\n"} | {f"archive/{k}": v for k, v in others.items()}
+    )
+
+
+def saved(value: Any, **options: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file, **options)
+    return file.getvalue()
+
+
+def dumped(value: Any, **options: Any) -> bytes:
+    file = io.BytesIO()
+    joblib.dump(value, file, **options)
+    return file.getvalue()
+
+
+def tensor_pickle(size: str, stride: str, numel: int = 4, offset: int = 0) -> bytes:
+    """torch's pickle of one tensor, with a size and stride of one's own."""
+    return (
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + b"J" + struct.pack("<i", numel) + b"tQ"
+        b"J" + struct.pack("<i", offset) + f"{size}{stride}".encode() + b"\x89ccollections\nOrderedDict\n)RtR."
+    )
+
+
+def deep(levels: int) -> bytes:
+    return b"]" * levels + b"a" * (levels - 1) + b"."
+
+
+def laughs() -> bytes:
+    """A list of ten of a list of ten of ..., by the memo: 10^20 values of some 400 bytes."""
+    lines = b"(lp0\n"
+    for level in range(20):
+        lines += b"(" + f"g{level}\n".encode() * 10 + f"lp{level + 1}\n".encode()
+    return lines + b"."
+
+
+def ndarray(shape: bytes, dtype: bytes = b"f4", data: bytes = b"C\x04\x00\x00\x00\x00") -> bytes:
+    return (
+        b"\x80\x03cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01"
+        + shape
+        + b"cnumpy\ndtype\nX"
+        + struct.pack("<I", len(dtype))
+        + dtype
+        + b"\x89\x88\x87R(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        + data
+        + b"tb."
+    )
+
+
+class Nested:
+    def __reduce__(self) -> Any:
+        return pickle.loads, (call("os", "system", "true"),)
+
+
+class SetState:
+    """An array whose state is a command's result."""
+
+    def __reduce__(self) -> Any:
+        return np.ndarray, ((2,),), {"x": Nested()}
+
+
+ROUTES = {
+    "os.system": ("os", "system"),
+    "posix.system": ("posix", "system"),
+    "nt.system": ("nt", "system"),
+    "subprocess.Popen": ("subprocess", "Popen"),
+    "subprocess.check_output": ("subprocess", "check_output"),
+    "builtins.eval": ("builtins", "eval"),
+    "builtins.exec": ("builtins", "exec"),
+    "builtins.compile": ("builtins", "compile"),
+    "builtins.open": ("builtins", "open"),
+    "builtins.__import__": ("builtins", "__import__"),
+    "builtins.getattr": ("builtins", "getattr"),
+    "builtins of Python 2": ("__builtin__", "eval"),
+    "importlib": ("importlib", "import_module"),
+    "runpy": ("runpy", "run_path"),
+    "pydoc.locate": ("pydoc", "locate"),
+    "pty.spawn": ("pty", "spawn"),
+    "webbrowser": ("webbrowser", "open"),
+    "shutil.rmtree": ("shutil", "rmtree"),
+    "ctypes": ("ctypes", "CDLL"),
+    "marshal.loads": ("marshal", "loads"),
+    "pickle.loads": ("pickle", "loads"),
+    "types.FunctionType": ("types", "FunctionType"),
+    "functools.partial": ("functools", "partial"),
+    "operator.attrgetter": ("operator", "attrgetter"),
+    "operator.methodcaller": ("operator", "methodcaller"),
+    "codecs": ("codecs", "open"),
+    "logging.config": ("logging.config", "listen"),
+    "numpy.load": ("numpy", "load"),
+    "numpy runstring": ("numpy.testing._private.utils", "runstring"),
+    "numpy.f2py": ("numpy.f2py", "compile"),
+    "torch.load": ("torch", "load"),
+    "torch.hub": ("torch.hub", "load"),
+    "torch.jit": ("torch.jit", "load"),
+    "joblib.load": ("joblib", "load"),
+    "a dotted name": ("collections", "OrderedDict.__class__"),
+    "a name of this project": ("neurozoo.training.run", "Run"),
+}
+
+CORPUS: dict[str, Callable[[Path], bytes]] = {
+    **{f"{name}, GLOBAL": lambda at, of=of: call(*of, touch(at)) for name, of in ROUTES.items()},
+    "os.system, STACK_GLOBAL": lambda at: stack_call("os", "system", touch(at)),
+    "os.system, INST": lambda at: b"(V" + touch(at).encode() + b"\nios\nsystem\n.",
+    "os.system, OBJ": lambda at: b"(cos\nsystem\nV" + touch(at).encode() + b"\no.",
+    "os.system, NEWOBJ_EX": lambda at: b"\x80\x04cos\nsystem\n(V" + touch(at).encode() + b"\nt}\x92.",
+    "an extension code": lambda at: b"\x80\x02\x82\x01(V" + touch(at).encode() + b"\ntR.",
+    "a pickle in a pickle": lambda at: pickle.dumps(Nested()),
+    "a state that is a command": lambda at: pickle.dumps(SetState()),
+    "os.system in a torch zip": lambda at: torch_zip(call("os", "system", touch(at))),
+    "os.system in an old torch file": lambda at: (
+        saved([1], _use_new_zipfile_serialization=False)[:-40] + call("os", "system", touch(at))
+    ),
+    "os.system in joblib": lambda at: dumped(np.zeros(3))[:-1] + call("os", "system", touch(at)),
+    "os.system, gzip": lambda at: gzip.compress(call("os", "system", touch(at))),
+    "os.system, xz": lambda at: lzma.compress(call("os", "system", touch(at))),
+    "os.system, bzip2": lambda at: bz2.compress(call("os", "system", touch(at))),
+    "os.system, zlib": lambda at: zlib.compress(call("os", "system", touch(at))),
+    "a TorchScript archive": lambda at: torch_zip(b"N.", **{"constants.pkl": b"N.", "code/m.py": b"import os"}),
+    "a billion laughs": lambda at: laughs(),
+    "100,000 deep": lambda at: deep(100_000),
+    "a text of 2^62 bytes": lambda at: b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"x.",
+    "bytes of 2^31": lambda at: b"\x80\x03B" + struct.pack("<I", 2**31) + b"x.",
+    "a frame of 2^60": lambda at: b"\x80\x04\x95" + struct.pack("<Q", 2**60) + b"N.",
+    "a number of 2^31 bytes": lambda at: b"\x80\x02\x8b" + struct.pack("<i", 2**31 - 1) + b"x.",
+    "an array of 10^12": lambda at: ndarray(b"\x8a\x06" + (10**12).to_bytes(6, "little") + b"\x85"),
+    "an array of a negative size": lambda at: ndarray(b"J\xff\xff\xff\xff\x85"),
+    "an array of objects": lambda at: pickle.dumps(np.array([Nested(), 1], dtype=object)),
+    "a ragged array": lambda at: pickle.dumps({"train": np.array([np.zeros(2), np.zeros(3)], dtype=object)}),
+    "a structured array": lambda at: pickle.dumps(np.zeros(2, dtype=[("a", "f4")])),
+    "a tensor beyond its storage": lambda at: torch_zip(tensor_pickle("(K\x08t", "(K\x01t"), **{"data/0": bytes(16)}),
+    "a tensor before its storage": lambda at: torch_zip(
+        tensor_pickle("(K\x02t", "(K\x01t", offset=-4), **{"data/0": bytes(16)}
+    ),
+    "a tensor of negative strides": lambda at: torch_zip(
+        tensor_pickle("(K\x02t", "(J\xff\xff\xff\xfft"), **{"data/0": bytes(16)}
+    ),
+    "a storage that is too short": lambda at: torch_zip(tensor_pickle("(K\x04t", "(K\x01t"), **{"data/0": bytes(8)}),
+    "a storage that is missing": lambda at: torch_zip(tensor_pickle("(K\x04t", "(K\x01t")),
+    "a zip bomb": lambda at: zipped({"archive/data.pkl": bytes(10**8)}, zipfile.ZIP_DEFLATED),
+    "a zip in a zip": lambda at: zipped({"a.zip": zipped({"archive/data.pkl": b"N."})}),
+    "a zip that climbs": lambda at: zipped({f"../../{CANARY}": b"x", "archive/data.pkl": call("os", "system", "true")}),
+    "an encrypted zip": lambda at: torch_zip(b"N.").replace(
+        b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00"
+    ),
+    "half a zip": lambda at: saved(torch.zeros(100))[:300],
+    "a gzip bomb": lambda at: (
+        gzip.compress(b"\x80\x03B" + struct.pack("<I", 2**30) + bytes(2**30), 9)
+        if os.environ.get("NEUROZOO_LARGE_TESTS")
+        else gzip.compress(b"(" * 10**7)
+    ),
+    "an endless list": lambda at: b"(l" + b"I1\na" * 10**5,
+    "a pickle without an end": lambda at: pickle.dumps({"train": list(range(1000))})[:-1],
+    "half an array": lambda at: pickle.dumps({"train": np.zeros(1000)})[:4000],
+    "half a joblib array": lambda at: dumped({"train": np.zeros(1000)})[:4000],
+    "half a gzip": lambda at: gzip.compress(pickle.dumps(np.zeros(1000)))[:50],
+    "LZ4": lambda at: b"\x04\x22\x4d\x18" + bytes(100),
+    "a tar": lambda at: _tar(at),
+    "an HTML page": lambda at: b"<!DOCTYPE html><html><body>404 not found</body></html>",
+    "nothing": lambda at: b"",
+    "noise": lambda at: np.random.default_rng(0).bytes(10_000),
+    "an .npy of objects": lambda at: _npy(np.array([Nested()], dtype=object)),
+}
+
+
+def _tar(at: Path) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo(f"../{CANARY}")
+        member.size = 1
+        archive.addfile(member, io.BytesIO(b"x"))
+    return file.getvalue()
+
+
+def _npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(CORPUS) >= 80
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_a_hostile_file_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "in" / "train_valid_test.pt"
+    path.parent.mkdir()
+    path.write_bytes(CORPUS[name](tmp_path))
+    before = time.monotonic()
+    status = main(["data", "import", "tailor", str(path), str(tmp_path / "store")])
+    assert time.monotonic() - before < SECONDS
+    error = capsys.readouterr().err
+    assert status == 2, error
+    assert len(error.splitlines()) == 1, error
+    assert str(path) in error
+    assert not list(tmp_path.rglob(f"*{CANARY}*"))
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("name", ["os.system, GLOBAL", "torch.load, GLOBAL", "numpy runstring, GLOBAL"])
+def test_the_name_that_is_refused_is_told(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.pkl"
+    path.write_bytes(CORPUS[name](tmp_path))
+    module, function = ROUTES[name.removesuffix(", GLOBAL")]
+    with pytest.raises(DataError, match=f"{module}.{function}".replace(".", r"\.")):
+        read_foreign(path)
+
+
+def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, tmp_path / "missing"):
+        with pytest.raises(DataError):
+            read_foreign(path)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(
+    place=st.floats(0, 1, exclude_max=True),
+    bit=st.integers(0, 7),
+    form=st.sampled_from(["pickle", "zip", "old", "joblib"]),
+)
+def test_a_flipped_bit_is_refused_or_does_no_harm(place: float, bit: int, form: str, tmp_path: Path) -> None:
+    value = {"train": {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "ids": ["a", "b"], "n": 3}}
+    made = {
+        "pickle": lambda: pickle.dumps(value),
+        "zip": lambda: saved(value),
+        "old": lambda: saved(value, _use_new_zipfile_serialization=False),
+        "joblib": lambda: dumped(value),
+    }[form]()
+    content = bytearray(made)
+    content[int(place * len(content))] ^= 1 << bit
+    path = tmp_path / "flipped"
+    path.write_bytes(content)
+    before = time.monotonic()
+    with contextlib.suppress(DataError):
+        read_foreign(path)
+    assert time.monotonic() - before < SECONDS
+
+
+def _link(file: h5py.File) -> None:
+    file["x"] = h5py.ExternalLink("other.h5", "/x")
+
+
+def _soft(file: h5py.File) -> None:
+    file["x"] = h5py.SoftLink("/y")
+
+
+def _raw(file: h5py.File) -> None:
+    file.create_dataset("x", (4,), "f4", external=[("/etc/passwd", 0, 16)])
+
+
+def _virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "x", (4,))
+    file.create_virtual_dataset("x", layout)
+
+
+@pytest.mark.parametrize("harm", [_link, _soft, _raw, _virtual])
+def test_hdf5_that_points_elsewhere_is_refused(harm: Callable[[h5py.File], None], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "file.csd", "w") as file:
+        harm(file)
+    with pytest.raises(DataError, match="/x"):
+        open_hdf5(tmp_path / "file.csd")
+
+
+def test_arff_of_a_million_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "x.xml").write_text('<labels><label name="l"/></labels>')
+    columns = "\n".join(f"@attribute a{i} numeric" for i in range(10**6))
+    (folder / "x.arff").write_text(f"@relation x\n{columns}\n@attribute l {{0,1}}\n@data\n1\n")
+    before = time.monotonic()
+    assert main(["data", "import", "mulan", str(folder), str(tmp_path / "store")]) == 2
+    assert time.monotonic() - before < SECONDS
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from neurozoo.cli import main
+
+SPLITS = ("train", "valid", "test")
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(list(arguments))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def content(**values: object) -> dict[str, object]:
+    return {split: dict(values) for split in SPLITS}
+
+
+X = np.zeros((2, 3, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("made", "format", "words"),
+    [
+        (
+            {**content(**{"src-text": X, "src-audio": X, "src-visual": X, "tgt": [[2, 3]] * 2}), "dict": {"tgt": {}}},
+            "tailor",
+            "neurozoo data import tailor {path} DEST\n",
+        ),
+        (
+            content(**{"src-text": X, "src-audio": X, "src-visual": X, "tgt": [[2, 3]] * 2}),
+            "tailor",
+            "--label_order NAME,NAME,...",
+        ),
+        (content(text=X, audio=X, vision=X, labels=X), "mult", "--labels TAILOR.pt"),
+        (content(text=X, audio=X, vision=X, regression_labels=X[:, 0, 0]), "mmsa", "--labels TAILOR.pt"),
+    ],
+)
+def test_pickles_are_known_by_what_is_in_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], made: object, format: str, words: str
+) -> None:
+    path = tmp_path / "some_file.bin"
+    torch.save(made, path)
+    status, out, _ = told(capsys, "data", "guess", str(path))
+    assert status == 0
+    assert out.startswith(f"{format}: ")
+    assert "[2, 3, 4]" in out
+    assert words.format(path=path) in out
+
+
+def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, file, format in (("a", "x.csd", "csd"), ("b", "x_train.npz", "mfn"), ("c", "x.arff", "mulan")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).touch()
+        (tmp_path / name / "x.xml").touch()
+        status, out, _ = told(capsys, "data", "guess", str(tmp_path / name), "--json")
+        assert (status, json.loads(out)["format"]) == (0, format)
+        assert file in json.loads(out)["saw"]
+
+
+def test_a_store_is_one_already(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = told(capsys, "data", "guess", str(store))
+    assert status == 0
+    assert f"a store already; `neurozoo data info {store}` tells of it" in out
+
+
+def test_what_is_not_known_says_what_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "model.pt")
+    (tmp_path / "text.txt").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    for name, words in (
+        ("model.pt", "of no format that is known; it holds weights"),
+        ("text.txt", "text.txt"),
+        ("folder", "of no format that is known; it holds nothing"),
+        ("nothing", "there is no"),
+    ):
+        status, out, err = told(capsys, "data", "guess", str(tmp_path / name))
+        assert (status, out) == (2, "")
+        assert words in err
+        assert len(err.splitlines()) == 1
