@@ -100,7 +100,7 @@ class Findings:
         self.excused += count
 
     def refuse(self, what: str) -> None:
-        """Keep what the candidate refused to be, and why."""
+        """Keep what the candidate refused to be, and why: ``WHAT: REASON``."""
         if what not in self.refused:
             self.refused.append(what)
 

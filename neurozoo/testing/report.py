@@ -16,8 +16,8 @@ Case = Callable[[Any], None]
 """Takes the kit's subject; its name says what must hold, and its docstring why."""
 Outcome = Literal["passed", "failed", "not run"]
 
-SHOWN_REFUSALS = 6
-"""How many refusals a report lists; all are in its ``to_dict``."""
+SHOWN_REASONS = 6
+"""How many reasons of refusals a report lists; all refusals are in its ``to_dict``."""
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,20 @@ class Report:
             lines.append(
                 f"excused: {total} of {sum(r.compared for r in self.results)}, the first: {excused[0].excused_at}"
             )
-        if self.refused:
-            lines += ["refused:", *(f"  {what}" for what in self.refused[:SHOWN_REFUSALS])]
-        if len(self.refused) > SHOWN_REFUSALS:
-            lines.append(f"  and {len(self.refused) - SHOWN_REFUSALS} more")
+        return lines + self._refusals()
+
+    def _refusals(self) -> list[str]:
+        """A line a reason, with the first that was refused for it."""
+        by_reason: dict[str, list[str]] = {}
+        for refusal in self.refused:
+            what, _, reason = refusal.partition(": ")
+            by_reason.setdefault(reason, []).append(what)
+        lines = ["refused:"] if by_reason else []
+        for reason, refused in list(by_reason.items())[:SHOWN_REASONS]:
+            others = f" and {len(refused) - 1} others" if len(refused) > 1 else ""
+            lines.append(f"  {refused[0]}{others}: {reason}")
+        if len(by_reason) > SHOWN_REASONS:
+            lines.append(f"  and for {len(by_reason) - SHOWN_REASONS} other reasons")
         return lines
 
 
