@@ -14,27 +14,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.assemble import open_data
-from neurozoo.baseline import logistic_regression
+from neurozoo.baseline import Baseline, baselines
+from neurozoo.data.view import DataView
 from neurozoo.errors import NeurozooError, RecipeError, RunError, UserError
+from neurozoo.intervals import Estimate, Interval, Scores, paired_difference, resampled_difference, student_interval
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import Registry, default_registry
+from neurozoo.training.checkpoint import read_tensors
+from neurozoo.training.metrics import multilabel_metrics
 from neurozoo.training.run import Run, write_json
 
-__all__ = ["COLUMNS", "FULL", "Ablation", "Estimate", "ablate", "paired_difference"]
+__all__ = ["COLUMNS", "FULL", "SCORES", "Ablation", "BaselineRow", "ablate"]
 
 FULL = "full"
 """Name of the recipe as it stands, which the variants are compared with."""
 
-COLUMNS = ("accuracy", "micro_f1", "macro_f1", "map", "lesion")
+SCORES = ("accuracy", "micro_f1", "macro_f1", "map")
+COLUMNS = (*SCORES, "lesion")
 """What is compared, on the test split: metrics, and the lesion effect of permuted spikes."""
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds with the half-width of its 95 % interval (Student's t); dimensionless."""
+class BaselineRow:
+    """A baseline beside the full recipe.
 
-    mean: float
-    half_width: float
+    Attributes:
+        name: What it is.
+        strength: Inverse regularisation strength C, chosen on valid.
+        metrics: On test.
+        differences: By score, baseline minus the full recipe's mean over seeds, with an interval over
+            test samples drawn again.
+    """
+
+    name: str
+    strength: float
+    metrics: dict[str, float]
+    differences: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Ablation:
         values: By variant and column, one number a seed.
         means: By variant and column, over the seeds.
         differences: By variant and column, variant minus full, paired by seed.
-        baseline: Logistic regression on the same data, by column.
+        baselines: Logistic regressions on the same data.
         minutes: Sum of the training times.
     """
 
@@ -66,7 +81,7 @@ class Ablation:
     values: dict[str, dict[str, list[float]]]
     means: dict[str, dict[str, Estimate]]
     differences: dict[str, dict[str, Estimate]]
-    baseline: dict[str, Any]
+    baselines: list[BaselineRow]
     minutes: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +125,7 @@ def ablate(
     variants = {FULL: (), **{name: lines for name, lines in base.ablations.items() if not only or name in only}}
     _check_variants(recipe, overrides, variants, registry)
     view = open_data(base)
-    baseline = logistic_regression(view, base.evaluation.decision)
+    simple = baselines(view, base.evaluation.decision)
     numbers = tuple(range(1, seeds + 1))
     tasks = [
         _Task(
@@ -125,7 +140,8 @@ def ablate(
             summaries[task.variant, task.seed] = summary
             if told is not None:
                 told(f"{task.variant}, seed {task.seed}", done, len(tasks))
-    found = _compare(base, variants, numbers, overrides, summaries, baseline)
+    rows = [_beside(each, view, [out / FULL / str(seed) for seed in numbers]) for each in simple]
+    found = _compare(base, variants, numbers, overrides, summaries, rows)
     write_json(out / "ablation.json", found.to_dict())
     return found
 
@@ -210,7 +226,7 @@ def _compare(
     seeds: tuple[int, ...],
     overrides: Sequence[str],
     summaries: Mapping[tuple[str, int], dict[str, Any]],
-    baseline: dict[str, Any],
+    rows: list[BaselineRow],
 ) -> Ablation:
     values = {
         variant: {column: [_column(summaries[variant, seed], column) for seed in seeds] for column in COLUMNS}
@@ -226,11 +242,11 @@ def _compare(
         overrides=tuple(overrides),
         variants=dict(variants),
         values=values,
-        means={v: {c: _estimate(np.array(values[v][c])) for c in COLUMNS} for v in variants},
+        means={v: {c: student_interval(np.array(values[v][c])) for c in COLUMNS} for v in variants},
         differences={
             v: {c: paired_difference(values[v][c], values[FULL][c]) for c in COLUMNS} for v in variants if v != FULL
         },
-        baseline=baseline,
+        baselines=rows,
         minutes=sum(summary["duration_seconds"] for summary in summaries.values()) / 60,
     )
 
@@ -240,15 +256,24 @@ def _column(summary: Mapping[str, Any], column: str) -> float:
     return float("nan") if value is None else float(value)
 
 
-def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
-    """Mean of ``values - reference``, paired by seed, with its 95 % interval (Student's t)."""
-    return _estimate(np.array(values) - np.array(reference))
+def _beside(baseline: Baseline, view: DataView, runs: Sequence[Path]) -> BaselineRow:
+    """A baseline, and how far it is from the runs."""
+    test = view.split("test")
+    labels = test.labels.numpy()
 
+    def scores(probabilities: NDArray[Any], cut: float | list[float]) -> Scores:
+        def of(places: NDArray[np.int64]) -> dict[str, float]:
+            metrics = multilabel_metrics(labels[places], probabilities[places], np.asarray(cut))
+            return {name: metrics[name] for name in SCORES}
 
-def _estimate(sample: NDArray[np.float64]) -> Estimate:
-    from scipy.stats import t
+        return of
 
-    n = len(sample)
-    if n < 2:
-        return Estimate(float(sample.mean()), float("nan"))
-    return Estimate(float(sample.mean()), float(t.ppf(0.975, n - 1) * sample.std(ddof=1) / np.sqrt(n)))
+    theirs = []
+    for run in runs:
+        tensors, _ = read_tensors(run / "predictions" / "test.safetensors")
+        cut = Run(run).read_json("summary.json")["decision_threshold"]
+        theirs.append(scores(tensors["probabilities"].numpy(), cut))
+    # A segment's id is VIDEO[SEGMENT].
+    groups = [sample.partition("[")[0] for sample in test.ids]
+    differences = resampled_difference(scores(baseline.probabilities, baseline.cut), theirs, groups)
+    return BaselineRow(baseline.name, baseline.strength, baseline.metrics, differences)

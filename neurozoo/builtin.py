@@ -19,6 +19,12 @@ def neurozoo_components() -> Iterable[Component]:
     )
     yield Component("model", "smile", "neurozoo.models.smile:SMILE", "multi-label emotions from text, audio and vision")
     yield Component(
+        "model",
+        "spiking-sequence",
+        "neurozoo.models.spiking_sequence:SpikingSequence",
+        "LIF along the sequence, one step a position",
+    )
+    yield Component(
         "fusion", "interactive", "neurozoo.nn.fusion:InteractiveFusion", "cross-attention between modalities"
     )
     yield Component("fusion", "concat", "neurozoo.nn.fusion:ConcatFusion", "the refined modalities, one after another")
@@ -68,4 +74,10 @@ def neurozoo_components() -> Iterable[Component]:
     )
     yield Component("importer", "mult", "neurozoo.data.mult:import_mult", "MulT's mosei_senti_data[_noalign].pkl")
     yield Component("importer", "mmsa", "neurozoo.data.mmsa:import_mmsa", "MMSA's [un]aligned_50.pkl")
+    yield Component(
+        "importer",
+        "mosei-text",
+        "neurozoo.data.mosei_text:import_mosei_text",
+        "CMU-MOSEI's transcripts, with word vectors or encodings of yours",
+    )
     yield Component("importer", "mfn", "neurozoo.data.mfn:import_mfn", "MFN npz by split, such as POM")

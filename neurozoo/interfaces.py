@@ -302,6 +302,8 @@ class ThresholdPolicy(nn.Module, ABC):
 
     least_spiking: ClassVar[int] = 1
     """How many spiking modalities it needs; a recipe with fewer is refused."""
+    whole_sequence: ClassVar[bool] = True
+    """Whether it looks at whole sequences; if not, it can be asked before any is known, with no projections."""
 
     @abstractmethod
     def forward(self, projected: Mapping[str, Tokens]) -> Tensor:
@@ -344,6 +346,25 @@ class Activation(nn.Module, ABC):
             threshold: 0-d or ``[B]``, dimensionless.
         """
 
+    def run(self, currents: Tensor, threshold: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """As a call, going on where an earlier one stopped; forward hooks do not hear of it.
+
+        Args:
+            currents: As for a call; T may be 1.
+            threshold: As for a call.
+            state: ``[B, L, N]``, what the earlier one gave; None before the first.
+
+        Returns:
+            The output ``[T, B, L, N]``, and the state; None where there is nothing to carry.
+
+        Raises:
+            SpikingError: It cannot be continued.
+        """
+        raise SpikingError(
+            f"{type(self).__name__} does not say how it goes on from a state (it has no method `run`); "
+            "use another activation to stream"
+        )
+
 
 class ZooModel(nn.Module, ABC):
     """A whole model, put together from parts, that recipes name.
@@ -363,7 +384,10 @@ class ZooModel(nn.Module, ABC):
 
     @abstractmethod
     def layer_masks(self, batch: Batch) -> Mapping[str, Tensor | None]:
-        """For each activation and spiking layer by its dotted name, the ``[B, L]`` positions that count."""
+        """For each activation and spiking layer by its dotted name, the ``[B, L]`` positions that count.
+
+        ``[T, B, 1]`` where the sequence is the steps (T = L); None where everything counts.
+        """
 
     @abstractmethod
     def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:

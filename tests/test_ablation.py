@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurozoo.ablation import COLUMNS, ablate, paired_difference
+from neurozoo.ablation import COLUMNS, ablate
 from neurozoo.assemble import open_data
 from neurozoo.baseline import logistic_regression, pooled_features
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, RecipeError, RunError, UserError
+from neurozoo.intervals import paired_difference
 from neurozoo.recipe import Recipe
 from neurozoo.results import results_page
 
@@ -133,8 +134,8 @@ def test_pooled_features_by_hand(recipe: Callable[..., Recipe]) -> None:
 def test_the_baseline_learns(recipe: Callable[..., Recipe]) -> None:
     small = recipe()
     found = logistic_regression(open_data(small), small.evaluation.decision)
-    assert found["map"] > 0.5
-    assert found["C"] in (0.001, 0.01, 0.1, 1.0)
+    assert found.metrics["map"] > 0.5
+    assert found.strength in (0.001, 0.01, 0.1, 1.0)
 
 
 def test_without_a_test_split_nothing_is_trained(path: Path, tmp_path: Path) -> None:
@@ -157,7 +158,8 @@ def test_a_score_that_is_not_defined_is_shown_as_such(path: Path, tmp_path: Path
     ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
     file = tmp_path / "out" / "ablation.json"
     found = json.loads(file.read_text())
-    found["baseline"]["map"] = None
+    found["baselines"][0]["metrics"]["map"] = None
+    found["baselines"][0]["differences"]["map"] = {"mean": None, "low": None, "high": None}
     found["means"]["full"]["map"]["mean"] = None
     found["differences"]["no spikes"]["map"] = {"mean": None, "half_width": None}
     file.write_text(json.dumps(found))

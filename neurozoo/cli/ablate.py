@@ -36,7 +36,7 @@ def ablate(
         TimeRemainingColumn,
     )
 
-    from neurozoo.ablation import COLUMNS
+    from neurozoo.ablation import COLUMNS, SCORES
     from neurozoo.ablation import ablate as run
 
     folder = out or Path("runs") / f"ablate-{Path(recipe).stem}"
@@ -65,9 +65,13 @@ def ablate(
         print(SYNTHETIC)
     rows = [["mean over seeds (test)", *COLUMNS]]
     rows += [[name, *(f"{means[c].mean:.3f}" for c in COLUMNS)] for name, means in found.means.items()]
-    rows.append([found.baseline["name"], *(f"{found.baseline[c]:.3f}" if c in found.baseline else "" for c in COLUMNS)])
+    rows += [[each.name, *(f"{each.metrics[c]:.3f}" for c in SCORES), ""] for each in found.baselines]
     print(columns(rows))
     rows = [["minus full (95 % interval)", *COLUMNS]]
+    for each in found.baselines:
+        rows.append(
+            [each.name, *(f"{d.mean:+.3f} ({d.low:+.3f} to {d.high:+.3f})" for d in each.differences.values()), ""]
+        )
     for name, by_column in found.differences.items():
         rows.append([name, *(f"{by_column[c].mean:+.3f}±{by_column[c].half_width:.3f}" for c in COLUMNS)])
     print(f"\n{columns(rows)}\n\nwritten: {folder / 'ablation.json'}")

@@ -90,7 +90,7 @@ class DataView:
         join: Mapping[str, Sequence[str]] | None = None,
         valid: tuple[float, int] | None = None,
     ) -> None:
-        self._store = store
+        self._store, self._valid = store, valid
         roles = ([context] if context is not None else []) + list(spiking)
         if not roles:
             raise DataError(f"no modality of {store.path} is used; there are: {shapes(store.description.modalities)}")
@@ -147,6 +147,14 @@ class DataView:
             stored = self._store.split("train" if name in self._drawn else name)
             self._splits[name] = SplitView(stored, self._parts, self._drawn.get(name))
         return self._splits[name]
+
+    def beside(self, *names: str) -> DataView:
+        """The same samples and splits with other modalities of the store, which the model does not see.
+
+        Raises:
+            DataError: The store has no such modality.
+        """
+        return DataView(self._store, names, valid=self._valid)
 
     def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """All samples of a split, batch by batch; the last one may be smaller.

@@ -53,8 +53,11 @@ class DynamicThresholdLIF(nn.Module):
         Raises:
             SpikingError: The threshold's shape does not fit, see :class:`~neurozoo.interfaces.Neuron`.
         """
-        spikes, _ = self.neuron.scan(currents, None, threshold)
-        return spikes
+        return self.run(currents, threshold, None)[0]
+
+    def run(self, currents: Tensor, threshold: Tensor | float, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As a call, but from ``state`` ``[B, ...]`` (None: rest), and with the last state; no hook hears of it."""
+        return self.neuron.scan(currents, state, threshold)
 
     def extra_repr(self) -> str:
         return f"{type(self.neuron).__name__}, {self.spec}"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurozoo.interfaces import Tokens
 
-__all__ = ["at_relative_times", "concatenate", "sinusoidal_code", "tokens", "zero_padding"]
+__all__ = ["at_relative_times", "concatenate", "left_aligned", "sinusoidal_code", "tokens", "zero_padding"]
 
 
 def tokens(x: Tensor, mask: Tensor | None) -> Tokens:
@@ -36,6 +36,15 @@ def concatenate(parts: Sequence[Tokens]) -> Tokens:
         torch.cat(masks, dim=1) if len(masks) == len(parts) else None,
         torch.cat([part.position.expand(batch, -1) for part in parts], dim=1),
     )
+
+
+def left_aligned(x: Tensor, mask: Tensor | None) -> Tokens:
+    """The valid rows of ``x`` ``[B, L, D]``, moved to the front in their order; the rows behind them are zero."""
+    if mask is None:
+        return tokens(x, None)
+    order = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)
+    rows = torch.gather(zero_padding(x, mask), 1, order[..., None].expand_as(x))
+    return tokens(rows, torch.gather(mask, 1, order))
 
 
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -52,6 +52,10 @@ class LIFActivation(Activation):
         spikes: Tensor = self.lif(currents / level, 1.0) if self.gain else self.lif(currents, level)
         return spikes
 
+    def run(self, currents: Tensor, threshold: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        level = _by_sample(threshold, currents)
+        return self.lif.run(currents / level, 1.0, state) if self.gain else self.lif.run(currents, level, state)
+
 
 class ReLUActivation(Activation):
     """``relu(I / threshold)`` at every step: the control without spikes, of equal parameters.
@@ -65,6 +69,9 @@ class ReLUActivation(Activation):
 
     def forward(self, currents: Tensor, threshold: Tensor) -> Tensor:
         return torch.relu(currents / _by_sample(threshold, currents))
+
+    def run(self, currents: Tensor, threshold: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self(currents, threshold), None
 
 
 def _by_sample(threshold: Tensor, currents: Tensor) -> Tensor:

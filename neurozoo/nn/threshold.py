@@ -30,6 +30,7 @@ class Constant(ThresholdPolicy):
         value: The threshold, dimensionless.
     """
 
+    whole_sequence = False
     value: Tensor
 
     def __init__(self, layout: Layout, *, value: Annotated[float, Field(gt=0)] = 1.0) -> None:

@@ -129,13 +129,21 @@ def _spikes_by_neuron(spikes: Tensor, mask: Tensor | None) -> tuple[Tensor, Tens
     # Counted in whole numbers: exact at any size, and no device lacks them.
     if mask is None:
         return (spikes > 0).sum((0, 1, 2)), spikes[..., 0].numel()
-    return ((spikes > 0) & mask[..., None]).sum((0, 1, 2)), spikes.shape[0] * mask.sum()
+    steps = mask.expand(spikes.shape[:3])  # of a mask [B, L], all steps
+    return ((spikes > 0) & steps[..., None]).sum((0, 1, 2)), steps.sum()
 
 
 def neuron_rates(spikes: Tensor, mask: Tensor | None) -> Tensor:
-    """Firing rate of each neuron ``[N]`` over valid positions, differentiable, of ``[T, B, L, N]``."""
+    """Firing rate of each neuron ``[N]`` over what is valid, differentiable, of ``[T, B, L, N]``.
+
+    Args:
+        spikes: What a layer put out.
+        mask: ``[B, L]``, ``[T, B, 1]`` where the steps are the sequence, or None where everything counts.
+    """
     if mask is None:
         return spikes.mean((0, 1, 2))
+    if mask.dim() == 3:
+        return (spikes * mask[..., None]).sum((0, 1, 2)) / mask.sum().clamp(min=1)
     return (spikes.mean(0) * mask[..., None]).sum((0, 1)) / mask.sum().clamp(min=1)
 
 
@@ -285,8 +293,16 @@ class _Lesion:
         given = {}
         for name, spikes in trains.items():
             mask, donor_mask = own[name], theirs[name]
-            if mask is not None and donor_mask is not None:
-                # A donor without any valid row has no spikes to give.
-                spikes = at_relative_times(spikes * donor_mask[..., None], donor_mask, mask, mask.shape[1])
-            given[name] = spikes
+            given[name] = spikes if mask is None or donor_mask is None else _moved(spikes, donor_mask, mask)
         return given
+
+
+def _moved(spikes: Tensor, donor_mask: Tensor, mask: Tensor) -> Tensor:
+    """Trains ``[T, B, L, N]``, with what is valid read at another mask's relative places."""
+    # A donor without anything valid has no spikes to give.
+    spikes = spikes * donor_mask[..., None]
+    if mask.dim() == 2:
+        return at_relative_times(spikes, donor_mask, mask, mask.shape[1])
+    # Its places are steps: [T, B, 1, N] is the sequence [B, T, N].
+    moved = at_relative_times(spikes[:, :, 0].transpose(0, 1), donor_mask[..., 0].T, mask[..., 0].T, len(mask))
+    return moved.transpose(0, 1)[:, :, None]

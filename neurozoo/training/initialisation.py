@@ -47,21 +47,30 @@ def initialise_fluctuation_driven(model: ZooModel, batches: Sequence[Batch], rat
             stage = {names[id(stages[layer][1])]: stages[layer] for stages in branches}
             currents = _currents(model, {name: activation for name, (_, activation) in stage.items()}, batches)
             for name, (linear, activation) in stage.items():
-                reached[name] = _calibrate(linear, activation, currents[name], rate)
+                reached[name] = _calibrate(linear, activation, *currents[name], rate)
     model.train(training)
     return reached
 
 
-def _currents(model: ZooModel, activations: Mapping[str, Activation], batches: Sequence[Batch]) -> dict[str, Tensor]:
-    """The activations' inputs at valid positions, ``[T, positions, 1, N]`` each."""
-    seen: dict[str, list[Tensor]] = {name: [] for name in activations}
+def _currents(
+    model: ZooModel, activations: Mapping[str, Activation], batches: Sequence[Batch]
+) -> dict[str, tuple[Tensor, Tensor | None]]:
+    """The activations' inputs, ``[T, positions, 1, N]`` each, and which ``[T, positions, 1]`` of them count.
+
+    The latter only where the sequence is the steps; else the positions are the valid ones.
+    """
+    seen: dict[str, list[tuple[Tensor, Tensor | None]]] = {name: [] for name in activations}
     for batch in batches:
         masks = model.layer_masks(batch)
 
         def keep(name: str, mask: Tensor | None) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
             def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-                flat = inputs[0].flatten(1, 2)  # [T, B L, N]
-                seen[name].append(flat if mask is None else flat[:, mask.flatten()])
+                current = inputs[0]
+                if mask is None or mask.dim() == 2:
+                    flat = current.flatten(1, 2)  # [T, B L, N]
+                    seen[name].append(((flat if mask is None else flat[:, mask.flatten()])[:, :, None], None))
+                else:
+                    seen[name].append((current, mask))
 
             return hook
 
@@ -71,16 +80,21 @@ def _currents(model: ZooModel, activations: Mapping[str, Activation], batches: S
         finally:
             for handle in handles:
                 handle.remove()
-    currents = {name: torch.cat(parts, dim=1)[:, :, None] for name, parts in seen.items()}
-    for name, current in currents.items():
-        if current.shape[1] == 0:
+    found: dict[str, tuple[Tensor, Tensor | None]] = {}
+    for name, parts in seen.items():
+        currents = torch.cat([current for current, _ in parts], dim=1)
+        masked = [mask for _, mask in parts if mask is not None]
+        steps = torch.cat(masked, dim=1) if masked else None
+        if currents.shape[1] == 0 or (steps is not None and not steps.any()):
             raise SpikingError(f"{name}: no position of the training batches is valid, so it cannot be initialised")
-    return currents
+        found[name] = currents, steps
+    return found
 
 
-def _calibrate(linear: nn.Linear, activation: Activation, currents: Tensor, rate: float) -> float:
-    mean = currents.mean((0, 1, 2))
-    deviation = currents.std((0, 1, 2), unbiased=False)
+def _calibrate(linear: nn.Linear, activation: Activation, currents: Tensor, steps: Tensor | None, rate: float) -> float:
+    counted = currents.flatten(0, 2) if steps is None else currents[steps]  # [n, N]
+    mean = counted.mean(0)
+    deviation = counted.std(0, unbiased=False)
     # A neuron whose current never changes is centred, and scaled as if it had deviation 1.
     deviation = torch.where(deviation > _SILENT, deviation, torch.ones_like(deviation))
     unit = (currents - mean) / deviation
@@ -90,7 +104,8 @@ def _calibrate(linear: nn.Linear, activation: Activation, currents: Tensor, rate
         low, high = 0.0, 64.0
         for _ in range(16):
             scale = (low + high) / 2
-            fired = float(activation(unit * scale, one).mean())
+            spikes = activation(unit * scale, one)
+            fired = float((spikes if steps is None else spikes[steps]).mean())
             low, high = (scale, high) if fired < rate else (low, scale)
     gain = scale / deviation
     linear.weight.mul_(gain[:, None])

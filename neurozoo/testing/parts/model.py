@@ -143,9 +143,11 @@ def _check_masks(model: ZooModel, batch: Batch, spikes: Mapping[str, Tensor], wh
         if train.dim() != 4:
             raise ConformanceError(f"spikes of {name} are {list(train.shape)}, not [T, B, L, N]: {where}")
         mask = masks[name]
-        if mask is not None and (mask.dtype != torch.bool or mask.shape != train.shape[1:3]):
+        by_position, by_step = train.shape[1:3], (*train.shape[:2], 1)
+        if mask is not None and (mask.dtype != torch.bool or mask.shape not in (by_position, by_step)):
             raise ConformanceError(
-                f"the mask of {name} is {mask.dtype} {list(mask.shape)}, not bool {list(train.shape[1:3])}: {where}"
+                f"the mask of {name} is {mask.dtype} {list(mask.shape)}, not bool {list(by_position)}, "
+                f"nor {list(by_step)} where the sequence is the steps: {where}"
             )
 
 

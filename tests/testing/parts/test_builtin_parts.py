@@ -40,6 +40,11 @@ class TestSmile(ModelConformance):
     params = {"hidden": 10, "spiking_inner": 16, "time_steps": 3}  # noqa: RUF012
 
 
+class TestSpikingSequence(ModelConformance):
+    name = "spiking-sequence"
+    params = {"hidden": 10, "spiking_inner": 16}  # noqa: RUF012
+
+
 class TestMoseiSynthetic(DatasetConformance):
     name = "mosei-synthetic"
     params = {"size": 12, "length": 8}  # noqa: RUF012

@@ -1,0 +1,80 @@
+"""Differences with intervals: paired over seeds, and over test samples drawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Estimate", "Interval", "paired_difference", "resampled_difference", "student_interval"]
+
+Scores = Callable[[NDArray[np.int64]], Mapping[str, float]]
+"""Scores by name of the samples at these places."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with the half-width of its 95 % interval (Student's t); dimensionless."""
+
+    mean: float
+    half_width: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference with the ends of its 95 % interval; dimensionless."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
+    """Mean of ``values - reference``, paired by seed, with its 95 % interval (Student's t)."""
+    return student_interval(np.array(values) - np.array(reference))
+
+
+def student_interval(sample: NDArray[np.float64]) -> Estimate:
+    """Mean of a sample with its 95 % interval; NaN wide where there is one value alone."""
+    from scipy.stats import t
+
+    n = len(sample)
+    if n < 2:
+        return Estimate(float(sample.mean()), float("nan"))
+    return Estimate(float(sample.mean()), float(t.ppf(0.975, n - 1) * sample.std(ddof=1) / np.sqrt(n)))
+
+
+def resampled_difference(
+    ours: Scores, theirs: Sequence[Scores], groups: Sequence[str], *, draws: int = 400, seed: int = 0
+) -> dict[str, Interval]:
+    """How far ``ours`` is from the mean of ``theirs``, over samples drawn again with replacement.
+
+    Percentile bootstrap (Efron & Tibshirani 1993, chapter 13), paired: every draw scores all of them
+    on the same samples. Groups are drawn whole, as segments of a video are no independent samples.
+
+    Args:
+        ours: Scores of one model.
+        theirs: Scores of others, such as one a seed.
+        groups: Of each sample, what it is drawn together with.
+        draws: How many.
+        seed: Of the draws.
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    rng = np.random.default_rng(seed)
+
+    def differences(places: NDArray[np.int64]) -> dict[str, float]:
+        others = [scores(places) for scores in theirs]
+        return {name: value - float(np.mean([each[name] for each in others])) for name, value in ours(places).items()}
+
+    found = differences(np.arange(len(group)))
+    drawn: dict[str, list[float]] = {name: [] for name in found}
+    for _ in range(draws):
+        some = rng.integers(0, len(members), len(members))
+        for name, value in differences(np.concatenate([members[i] for i in some])).items():
+            drawn[name].append(value)
+    ends: dict[str, Any] = {name: np.nanpercentile(values, (2.5, 97.5)) for name, values in drawn.items()}
+    return {name: Interval(value, float(ends[name][0]), float(ends[name][1])) for name, value in found.items()}
