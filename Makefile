@@ -58,14 +58,17 @@ types: setup ## mypy, strict
 unit: setup ## the tests of core and plugins
 	$(TEST)
 
-results: setup ## train all of docs/results.md anew; DATA=FOLDER holds emotions/ and pom/
-	$(if $(DATA),,$(error give DATA=FOLDER, which holds emotions/ as Mulan distributes it and pom/ as MFN does))
+results: setup ## train all of docs/results.md anew; DATA=FOLDER holds emotions/, pom/, mosei/ and glove/
+	$(if $(DATA),,$(error give DATA=FOLDER, which holds emotions/ as Mulan distributes it, pom/ as MFN does, mosei/text_emotions.csv, and word vectors as glove/*.npz))
 	[ -d $(RESULTS)/stores/emotions ] || $(BIN)/neurozoo data import mulan $(DATA)/emotions $(RESULTS)/stores/emotions
 	[ -d $(RESULTS)/stores/pom ] || $(BIN)/neurozoo data import mfn $(DATA)/pom $(RESULTS)/stores/pom
+	[ -d $(RESULTS)/stores/cmu-mosei-text ] || $(BIN)/neurozoo data import mosei-text $(DATA)/mosei/text_emotions.csv $(RESULTS)/stores/cmu-mosei-text --vectors $(DATA)/glove/*.npz
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_emotions --seeds 5 --jobs 2 --out $(RESULTS)/emotions
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_pom --seeds 5 --jobs 2 --out $(RESULTS)/pom
+	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate mosei_text --seeds 5 --jobs 2 --out $(RESULTS)/mosei-text
+	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate mosei_text_sequence --seeds 5 --jobs 2 --out $(RESULTS)/mosei-text-sequence
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_mosei_sound --seeds 3 --jobs 2 --out $(RESULTS)/mosei-synthetic
-	$(BIN)/neurozoo results $(RESULTS)/emotions $(RESULTS)/pom $(RESULTS)/mosei-synthetic --out docs/results.md
+	$(BIN)/neurozoo results $(RESULTS)/mosei-text $(RESULTS)/mosei-text-sequence $(RESULTS)/emotions $(RESULTS)/pom $(RESULTS)/mosei-synthetic --out docs/results.md
 
 benchmark: setup ## how long `neurozoo list` takes with 50 plugins more
 	$(BIN)/python tests/benchmarks/list_with_plugins.py
