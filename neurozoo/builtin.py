@@ -74,10 +74,11 @@ def neurozoo_components() -> Iterable[Component]:
     )
     yield Component("importer", "mult", "neurozoo.data.mult:import_mult", "MulT's mosei_senti_data[_noalign].pkl")
     yield Component("importer", "mmsa", "neurozoo.data.mmsa:import_mmsa", "MMSA's [un]aligned_50.pkl")
+    yield Component("importer", "nemu", "neurozoo.data.nemu:import_nemu", "NEMu's joblib file, songs with twelve moods")
     yield Component(
         "importer",
         "mosei-text",
         "neurozoo.data.mosei_text:import_mosei_text",
         "CMU-MOSEI's transcripts, with word vectors or encodings of yours",
     )
-    yield Component("importer", "mfn", "neurozoo.data.mfn:import_mfn", "MFN npz by split, such as POM")
+    yield Component("importer", "mfn", "neurozoo.data.mfn:import_mfn", "MFN's npz or h5 by split, such as POM")

@@ -48,7 +48,7 @@ def import_(
         found = look(source)
         if not found.format:
             raise DataError(f"{source}: {found.why}")
-        format = found.format
+        format, source = found.format, source.absolute().parent if found.whole_folder else source
         print(f"{source} seems to be {format}: {found.why}", file=sys.stderr)
     store = import_data(format, source, dest, **_options(format, [*(option or []), *_pairs(context.args)]))
     _tell(store, json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +24,22 @@ class Guess:
         format: The importer's name; empty where it is a store already, or nothing that is read.
         why: What tells.
         saw: What is in it, a line each.
-        options: What the importer needs to be told, as ``NAME=...`` to be filled in.
+        options: What the importer needs to be told, as ``--NAME ...`` to be filled in.
+        whole_folder: Whether the importer takes the folder that the file is in.
     """
 
     format: str
     why: str
     saw: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    whole_folder: bool = False
 
     def command(self, source: Path, dest: str = "DEST") -> str:
         """The command to type; empty where there is none."""
         if not self.format:
             return ""
-        return " ".join(["neurozoo data import", self.format, str(source), dest, *self.options])
+        taken = source.absolute().parent if self.whole_folder else source
+        return shlex.join(["neurozoo", "data", "import", self.format, str(taken), dest, *self.options])
 
 
 def guess(source: Path) -> Guess:
@@ -48,15 +52,18 @@ def guess(source: Path) -> Guess:
         return _folder(source)
     if not source.exists():
         raise DataError(f"there is no {source}; give a file or folder")
-    if source.suffix == ".npz":
-        return Guess("mfn", f"{source.name} is an npz; the importer takes the folder it is in", (), ())
+    if source.suffix == ".csv":
+        return _table(source)
+    if source.suffix in (".npz", ".h5", ".hdf5"):
+        return Guess("mfn", f"{source.name} is one of a split; the importer takes the folder it is in", (), (), True)
     if source.suffix == ".csd":
-        return Guess("csd", f"{source.name} is a .csd; the importer takes the folder it is in", (), _CSD)
+        return Guess("csd", f"{source.name} is a .csd; the importer takes the folder it is in", (), _CSD, True)
     return _pickled(content_of(source), source)
 
 
-_CSD = ("--labels LABELS.csd", "--folds FOLDS.json")
-_SENTIMENT = ("--labels TAILOR.pt",)
+_CSD = ("--labels", "LABELS.csd", "--folds", "FOLDS.json")
+_SENTIMENT = ("--labels", "LABELS.csd")
+_VECTORS = ("--vectors", "VECTORS.txt")
 
 
 def _folder(source: Path) -> Guess:
@@ -68,9 +75,22 @@ def _folder(source: Path) -> Guess:
         return Guess("csd", "it holds computational sequences", tuple(map(str, csd)), _CSD)
     if any(name.endswith(".xml") for name in names) and any(name.endswith(".arff") for name in names):
         return Guess("mulan", "it holds an XML of labels and ARFF", _ending(names, ".xml", ".arff"))
-    if any(name.endswith("_train.npz") for name in names):
-        return Guess("mfn", "it holds NAME_train.npz", _ending(names, ".npz"))
+    for ending in (".npz", ".h5", ".hdf5"):
+        if any(name.endswith(f"_train{ending}") for name in names):
+            together = ("--modalities", "NAME=NUMBER,...") if f"X_train{ending}" in names else ()
+            return Guess("mfn", f"it holds NAME_train{ending}", _ending(names, ending), together)
     raise DataError(f"{source}: of no format that is known; it holds {', '.join(names[:12]) or 'nothing'}")
+
+
+def _table(source: Path) -> Guess:
+    try:
+        with source.open(encoding="utf-8-sig") as file:
+            columns = file.readline(10_000).strip().split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source} cannot be read as text ({error})") from error
+    if not {"video_id", "segment_id", "split", "text"} <= set(columns):
+        raise DataError(f"{source}: of no format that is known; its columns are {', '.join(columns)[:200]}")
+    return Guess("mosei-text", "a table of transcripts", (", ".join(columns),), _VECTORS)
 
 
 def _ending(names: list[str], *endings: str) -> tuple[str, ...]:
@@ -88,9 +108,12 @@ def _pickled(content: Place, source: Path) -> Guess:
         for split, part in splits.items()
     )
     keys = set().union(*(set(part) for part in splits.values())) if splits else set()
+    named = "dict" in content and "tgt" in content["dict"]
+    order = () if named else ("--label_order", "NAME,NAME,...")
+    if {"src-com", "src-lyr", "tgt"} <= keys:
+        return Guess("nemu", "splits with src-com, src-lyr and tgt", saw, (*_VECTORS, *order))
     if {"src-text", "src-audio", "src-visual", "tgt"} <= keys:
-        named = "dict" in content and "tgt" in content["dict"]
-        return Guess("tailor", "splits with src-text and tgt", saw, () if named else ("--label_order NAME,NAME,...",))
+        return Guess("tailor", "splits with src-text and tgt", saw, order)
     if "regression_labels" in keys:
         return Guess("mmsa", "splits with regression_labels", saw, _SENTIMENT)
     if {"text", "audio", "vision", "labels"} <= keys:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neurozoo.data.mosei import CMU_MOSEI
 from neurozoo.data.pickled import Place, content_of
-from neurozoo.data.sentiment import sentiment_labels
+from neurozoo.data.sentiment import is_csd, sentiment_labels
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
@@ -37,16 +37,18 @@ def import_mmsa(
     Args:
         source: The file: ``{split: {id, text, text_bert, audio, vision, regression_labels, ...}}``.
         dest: The store's folder; new or empty.
-        labels: A TAILOR file with the emotions of the same samples, in the same order.
+        labels: A TAILOR file with the emotions of the same samples, in the same order; or a ``.csd`` of
+            labels, in which the samples are found by their ids.
         thresholds: Labels of sentiment, such as ``negative<0,positive>0``; where there is no file.
-        label_order: Of the TAILOR file, where it does not say.
+        label_order: Names of the labels in the file, where it does not say.
 
     Raises:
         DataError: The file is not of that form, or neither labels nor thresholds are given.
     """
     content = content_of(source)
     scores = {split: content[split][_SCORES] for split in _SPLITS}
-    names, truth = sentiment_labels(scores, labels, thresholds, label_order)
+    named = {split: content[split]["id"] for split in _SPLITS} if is_csd(labels) else {}
+    names, truth = sentiment_labels(scores, named, labels, thresholds, label_order)
     origin = {
         "format": "mmsa",
         "source": source.name,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from neurozoo.data.csd.alignment import fitted
+from neurozoo.data.csd.alignment import stacked
 from neurozoo.data.csd.segments import read_folds
 from neurozoo.data.manifest import Modality
 from neurozoo.data.mosei import CMU_MOSEI
@@ -96,8 +96,8 @@ def import_mosei_text(
                 part = own[first : first + _TOGETHER]
                 found = [rows.of(each, said[each.id]) for each in part]
                 words = [np.array([ids[word] for word in said[each.id]], np.float32)[:, None] for each in part]
-                features, masks = _stacked(found, length, keep)
-                places, there = _stacked(words, longest, "first")
+                features, masks = stacked(found, length, pad="right", keep=keep)
+                places, there = stacked(words, longest, pad="right", keep="first")
                 writer.add(
                     split,
                     {TEXT: features, WORD_IDS: places},
@@ -124,10 +124,7 @@ class _Rows:
                 raise DataError(f"there is no encoding of segment {transcript.id}; the ids are such as {known!r}")
             found = self._known.rows[transcript.id]
         else:
-            empty = np.zeros(self._known.dim, np.float32)
-            vectors = self._known.vectors
-            each = [vectors.get(word, empty) for word in words if self._zero or word in vectors]
-            found = np.stack(each) if each else np.zeros((0, self._known.dim), np.float32)
+            found = self._known.rows(words, zero=self._zero)
         self.lengths.append(len(found))
         return found
 
@@ -161,10 +158,3 @@ def _coverage(known: WordVectors | Encodings, counts: Counter[str]) -> dict[str,
     if not there:
         raise DataError("none of the words that were said has a vector; is it a file of word vectors, in lower case?")
     return {"words": words | {"types_with_vector": len(there), "tokens_with_vector": sum(there.values())}}
-
-
-def _stacked(
-    rows: Sequence[NDArray[np.float32]], length: int, keep: str
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    pairs = [fitted(each, length, pad="right", keep=keep) for each in rows]
-    return np.stack([x for x, _ in pairs]), np.stack([mask for _, mask in pairs])

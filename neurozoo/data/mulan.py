@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neurozoo.data.arff import Table, read_arff
 from neurozoo.data.manifest import Modality
 from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.widths import modality_widths
 from neurozoo.errors import DataError
 
 __all__ = ["import_mulan"]
@@ -131,18 +132,7 @@ def _widths(modalities: Sequence[str], attributes: Sequence[str], name: str) -> 
     total = len(attributes)
     if not modalities:
         return {"timbre": 64, "rhythm": 8} if _is_emotions(attributes) else {"features": total}
-    widths: dict[str, int] = {}
-    for part in modalities:
-        key, _, width = part.partition("=")
-        if not width.isdecimal() or int(width) < 1 or not key or key in widths:
-            raise DataError(f"modality {part!r}: give NAME=NUMBER, each name once, such as timbre=64")
-        widths[key] = int(width)
-    if sum(widths.values()) != total:
-        raise DataError(
-            f"the modalities {', '.join(modalities)} take {sum(widths.values())} features, but {name} has {total}; "
-            "they must add up"
-        )
-    return widths
+    return modality_widths(modalities, total, name)
 
 
 def _labels(table: Table, names: Sequence[str]) -> NDArray[np.float64]:

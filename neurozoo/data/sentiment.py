@@ -5,16 +5,18 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurozoo.data.csd.matching import labels_by_id
 from neurozoo.data.pickled import Place, content_of
 from neurozoo.data.tailor import tailor_labels
 from neurozoo.errors import DataError
 
-__all__ = ["sentiment_labels"]
+__all__ = ["is_csd", "sentiment_labels"]
 
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
@@ -28,26 +30,39 @@ Truth = tuple[tuple[str, ...], Mapping[str, NDArray[np.uint8]]]
 """Names of the K labels, and ``[N, K]`` of each split."""
 
 
+def is_csd(labels: str) -> bool:
+    """Whether the labels' file is a computational sequence, by its name."""
+    return labels.endswith(".csd")
+
+
 def sentiment_labels(
-    scores: Mapping[str, Place], labels: str, thresholds: Sequence[str], label_order: Sequence[str]
+    scores: Mapping[str, Place],
+    ids: Mapping[str, Place],
+    labels: str,
+    thresholds: Sequence[str],
+    label_order: Sequence[str],
 ) -> Truth:
     """The labels of each split.
 
     Args:
         scores: The sentiment of each split's samples, from -3 to 3.
-        labels: A TAILOR file with the emotions of the same samples in the same order; or nothing.
+        ids: The ids of each split's samples; needed where the labels are a ``.csd``.
+        labels: A TAILOR file with the emotions of the same samples in the same order, or a ``.csd`` of
+            labels; or nothing.
         thresholds: ``NAME<SCORE``, ``NAME>=SCORE`` and so on, a label each; where there is no file.
-        label_order: See :func:`~neurozoo.data.tailor.tailor_labels`.
+        label_order: Names of the labels in the file, where it does not say.
 
     Raises:
         DataError: Both or none are given, they are malformed, or numbers of samples differ.
     """
     if bool(labels) == bool(thresholds):
         raise DataError(
-            "this format holds sentiment alone; give labels=FILE, a TAILOR file with the emotions of the same samples, "
-            "or thresholds=negative<0,positive>0 for labels of sentiment (one of the two)"
+            "this format holds sentiment alone; give labels=FILE, a TAILOR file with the emotions of the same samples "
+            "or the labels' .csd, or thresholds=negative<0,positive>0 for labels of sentiment (one of the two)"
         )
     if labels:
+        if is_csd(labels):
+            return labels_by_id(Path(labels), ids, label_order=label_order)
         names, truth = tailor_labels(content_of(labels), label_order)
         for split, place in scores.items():
             place.count(len(truth[split]), f"{labels}: {split!r}")

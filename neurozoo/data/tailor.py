@@ -17,13 +17,13 @@ from neurozoo.data.pickled import Place, content_of
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
-__all__ = ["SPLITS", "TARGETS", "import_tailor", "tailor_labels"]
+__all__ = ["FIRST_WORD", "SPLITS", "TARGETS", "import_tailor", "tailor_labels"]
 
 SPLITS = ("train", "valid", "test")
 MODALITIES = {"text": "src-text", "audio": "src-audio", "vision": "src-visual"}
 TARGETS = "tgt"
-_BEGIN, _END, _FIRST = 2, 3, 4
-"""Ids of a target list's first and last entry, and the first of an emotion."""
+_BEGIN, _END, FIRST_WORD = 2, 3, 4
+"""Ids of a list's first and last entry, and the first of an emotion, or of a word; 0 is padding, 1 unknown."""
 
 
 def import_tailor(source: Path, dest: Path, *, features: str = "", label_order: Sequence[str] = ()) -> Store:
@@ -90,10 +90,10 @@ def _names(content: Place, given: Sequence[str]) -> dict[int, str]:
         told = content["dict"][TARGETS]
         pairs = told.value.items() if isinstance(told.value, Mapping) else ()
         found = {
-            int(identity): str(name) for name, identity in pairs if isinstance(identity, int) and identity >= _FIRST
+            int(identity): str(name) for name, identity in pairs if isinstance(identity, int) and identity >= FIRST_WORD
         }
         if not found or len(set(found.values())) < len(found):
-            raise DataError(f"{told.where} is no mapping of labels to ids from {_FIRST} on")
+            raise DataError(f"{told.where} is no mapping of labels to ids from {FIRST_WORD} on")
         if given and list(given) != [found[key] for key in sorted(found)]:
             there = ", ".join(found[key] for key in sorted(found))
             raise DataError(f"{told.where} says the labels are {there}; leave out label_order")
@@ -103,7 +103,7 @@ def _names(content: Place, given: Sequence[str]) -> dict[int, str]:
             f"{content.where} does not say what its labels are (it has no 'dict' with {TARGETS!r}); give "
             "label_order=NAME,NAME,... in the order of the ids from 4 on"
         )
-    return dict(enumerate(given, start=_FIRST))
+    return dict(enumerate(given, start=FIRST_WORD))
 
 
 def _columns(target: object, column: Mapping[int, int], where: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,12 @@ class WordVectors:
 
     dim: int
     vectors: Mapping[str, Vector]
+
+    def rows(self, words: Sequence[str], *, zero: bool = False) -> Vector:
+        """The vectors ``[n, D]`` of these words in order; one without is left out, or a row of zeros."""
+        empty = np.zeros(self.dim, np.float32)
+        found = [self.vectors.get(word, empty) for word in words if zero or word in self.vectors]
+        return np.stack(found) if found else np.zeros((0, self.dim), np.float32)
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,16 @@ X = np.zeros((2, 3, 4), np.float32)
             "tailor",
             "--label_order NAME,NAME,...",
         ),
-        (content(text=X, audio=X, vision=X, labels=X), "mult", "--labels TAILOR.pt"),
-        (content(text=X, audio=X, vision=X, regression_labels=X[:, 0, 0]), "mmsa", "--labels TAILOR.pt"),
+        (
+            {
+                **content(**{"src-com": X, "src-lyr": X, "src-img": X, "src-aud": X, "tgt": [[2, 3]] * 2}),
+                "dict": {"tgt": {}},
+            },
+            "nemu",
+            "neurozoo data import nemu {path} DEST --vectors VECTORS.txt\n",
+        ),
+        (content(text=X, audio=X, vision=X, labels=X), "mult", "--labels LABELS.csd"),
+        (content(text=X, audio=X, vision=X, regression_labels=X[:, 0, 0]), "mmsa", "--labels LABELS.csd"),
     ],
 )
 def test_pickles_are_known_by_what_is_in_them(
@@ -55,13 +63,36 @@ def test_pickles_are_known_by_what_is_in_them(
 
 
 def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, file, format in (("a", "x.csd", "csd"), ("b", "x_train.npz", "mfn"), ("c", "x.arff", "mulan")):
+    for name, file, format in (
+        ("a", "x.csd", "csd"),
+        ("b", "x_train.npz", "mfn"),
+        ("c", "x.arff", "mulan"),
+        ("d", "X_train.h5", "mfn"),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / file).touch()
         (tmp_path / name / "x.xml").touch()
         status, out, _ = told(capsys, "data", "guess", str(tmp_path / name), "--json")
         assert (status, json.loads(out)["format"]) == (0, format)
         assert file in json.loads(out)["saw"]
+
+
+def test_a_file_of_a_folder_names_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file, format in (("x.csd", "csd"), ("x_train.npz", "mfn"), ("X_train.h5", "mfn")):
+        (tmp_path / file).touch()
+        _, out, _ = told(capsys, "data", "guess", str(tmp_path / file))
+        assert f"neurozoo data import {format} {tmp_path} DEST" in out
+
+
+def test_a_table_of_transcripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "my words.csv"
+    table.write_text("video_id,segment_id,start,end,split,happy,text\n")
+    status, out, _ = told(capsys, "data", "guess", str(table))
+    assert status == 0
+    assert f"neurozoo data import mosei-text '{table}' DEST --vectors VECTORS.txt" in out
+    table.write_text("a,b\n")
+    status, _, error = told(capsys, "data", "guess", str(table))
+    assert (status, "its columns are a, b" in error) == (2, True)
 
 
 def test_a_store_is_one_already(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

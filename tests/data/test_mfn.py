@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from neurozoo.data.importing import import_data
-from neurozoo.data.store import Modality
+from neurozoo.data.store import Modality, Store
 from neurozoo.errors import DataError
 
 
@@ -98,7 +99,7 @@ def test_missing_files(source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"talks_valid\.npz is missing; there are: talks_test\.npz, talks_train\.npz"):
         import_data("mfn", source, tmp_path / "store")
     (source / "talks_train.npz").unlink()
-    with pytest.raises(DataError, match=r"one NAME_train\.npz; there are: talks_test\.npz"):
+    with pytest.raises(DataError, match=r"one NAME_train\.npz or NAME_train\.h5; there are: talks_test\.npz"):
         import_data("mfn", source, tmp_path / "store")
 
 
@@ -119,3 +120,69 @@ def test_pom(real_data: Path, tmp_path: Path) -> None:
         for split, n in store.description.splits.items()
     )
     assert silent == 486
+
+
+def hdf5(path: Path, content: dict[str, Any]) -> None:
+    with h5py.File(path, "w") as file:
+        for name, x in content.items():
+            file[name] = x
+
+
+def test_hdf5_beside_npz(source: Path, tmp_path: Path) -> None:
+    import_data("mfn", source, tmp_path / "store")
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in source.iterdir():
+        with np.load(path) as content:
+            hdf5(other / f"{path.stem}.h5", dict(content))
+    import_data("mfn", other, tmp_path / "again")
+    ours, theirs = Store(tmp_path / "store"), Store(tmp_path / "again")
+    for split, n in theirs.description.splits.items():
+        assert torch.equal(ours.split(split).labels, theirs.split(split).labels)
+        some = torch.arange(n)
+        for name in ("audio", "video"):
+            assert torch.equal(
+                ours.split(split).batch(some).features[name], theirs.split(split).batch(some).features[name]
+            )
+
+
+@pytest.fixture
+def side_by_side(tmp_path: Path) -> Path:
+    """SYNTHETIC: all modalities in one array, as MFN has MOSI."""
+    folder = tmp_path / "mosi"
+    folder.mkdir()
+    for split, n in (("train", 4), ("valid", 2), ("test", 3)):
+        x = np.random.default_rng(n).standard_normal((n, 3, 7)).astype(np.float32)
+        hdf5(folder / f"X_{split}.h5", {"data": x})
+        hdf5(folder / f"y_{split}.h5", {"data": np.arange(n, dtype=np.float32)})
+    return folder
+
+
+def test_modalities_side_by_side(side_by_side: Path, tmp_path: Path) -> None:
+    store = import_data("mfn", side_by_side, tmp_path / "store", modalities=["text=4", "audio=3"], labels=["positive"])
+    assert store.description.modalities == {"text": Modality(4, 3), "audio": Modality(3, 3)}
+    assert store.description.origin["source"] == "mosi"
+    assert store.split("train").labels.tolist() == [[0], [0], [1], [1]]
+    x = np.random.default_rng(2).standard_normal((2, 3, 7)).astype(np.float32)
+    batch = store.split("valid").batch(torch.arange(2))
+    np.testing.assert_array_equal(batch.features["audio"].numpy(), x[..., 4:])
+
+
+def test_how_they_divide_must_be_said(side_by_side: Path, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"X_train.h5 is float32 of shape \[4, 3, 7\], and does not say how.*text=300"):
+        import_data("mfn", side_by_side, tmp_path / "store")
+    with pytest.raises(DataError, match=r"text=4, audio=4 take 8 features, but X_train\.h5 has 7; they must add up"):
+        import_data("mfn", side_by_side, tmp_path / "store", modalities=["text=4", "audio=4"])
+    with pytest.raises(DataError, match="names its modalities itself; leave out modalities=text=4"):
+        import_data("mfn", source, tmp_path / "store", modalities=["text=4"])
+    (side_by_side / "y_valid.h5").unlink()
+    with pytest.raises(DataError, match=r"y_valid\.h5 is missing; there are: X_test\.h5"):
+        import_data("mfn", side_by_side, tmp_path / "store", modalities=["text=4", "audio=3"])
+
+
+def test_a_link_to_another_file_is_not_followed(side_by_side: Path, tmp_path: Path) -> None:
+    with h5py.File(side_by_side / "X_valid.h5", "w") as file:
+        file["data"] = h5py.ExternalLink("X_train.h5", "/data")
+    with pytest.raises(DataError, match=r"X_valid\.h5: /data is a link to another file, which is not followed"):
+        import_data("mfn", side_by_side, tmp_path / "store", modalities=["text=4", "audio=3"])
+    assert not (tmp_path / "store").exists()

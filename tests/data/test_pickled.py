@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -243,6 +246,33 @@ def test_labels_of_other_samples_are_refused(imported: Any, tailor: Any, tmp_pat
     status, error = imported("mult", pickled(tmp_path / "m.pkl", content), f"labels={tailor(tailor_content())}")
     assert status == 2
     assert "'valid': 'labels' has 1 samples" in error
+
+
+def test_emotions_from_a_label_file_by_the_samples_ids(imported: Any, tmp_path: Path) -> None:
+    """SYNTHETIC labels.csd: each video happy in its row 0, sad in its row 2."""
+    labels = tmp_path / "labels.csd"
+    with h5py.File(labels, "w") as file:
+        for video in (f"{split}{i}" for split, n in SIZES.items() for i in range(n)):
+            group = file.create_group(f"All Labels/data/{video}")
+            group["intervals"] = [[0.0, 1.5], [1.5, 3.0], [3.0, 4.0]]
+            group["features"] = np.array([[0, 1, 0], [0, 0, 0], [0, 0, 2]], np.float32)
+        file.create_group("All Labels/metadata")["dimension names"] = [json.dumps(["sentiment", "happy", "sad"])]
+    mult, mmsa = mult_content(), mmsa_content()
+    for split, n in SIZES.items():
+        mult[split]["id"] = np.array([[f"{split}{i}", "0.0", "1.5"] for i in range(n)])
+        mmsa[split]["id"] = [f"{split}{i}$_$2" for i in range(n)]
+    for format, content, wanted in (("mult", mult, [1, 0]), ("mmsa", mmsa, [0, 1])):
+        shutil.rmtree(tmp_path / "store", ignore_errors=True)
+        assert imported(format, pickled(tmp_path / f"{format}.pkl", content), f"labels={labels}") == (0, "")
+        store = Store(tmp_path / "store")
+        assert store.description.labels == ("happy", "sad")
+        assert store.split("train").labels.tolist() == [wanted] * 5
+    mmsa["valid"]["id"][1] = "nobody$_$2"
+    shutil.rmtree(tmp_path / "store")
+    status, error = imported("mmsa", pickled(tmp_path / "mmsa.pkl", mmsa), f"labels={labels}")
+    assert status == 2
+    assert "'valid': 'id', sample 1 is of the video 'nobody'" in error
+    assert not (tmp_path / "store").exists()
 
 
 def test_mmsa_takes_the_files_own_lengths(imported: Any, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ the frames that overlap a word's interval, and the words are cut by the label se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fitted", "overlapping", "word_means"]
+__all__ = ["fitted", "overlapping", "stacked", "word_means"]
 
 Seconds = NDArray[np.float64]
 """Intervals ``[n, 2]``, start and end, in the order of their starts."""
@@ -69,3 +71,11 @@ def fitted(
     full, mask = np.zeros((length, rows.shape[1]), np.float32), np.zeros(length, np.uint8)
     full[at], mask[at] = kept, 1
     return full, mask
+
+
+def stacked(
+    samples: Sequence[NDArray[np.float32]], length: int, *, pad: str, keep: str
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Samples ``[n, d]`` each as ``[samples, length, d]`` with masks ``[samples, length]``; see :func:`fitted`."""
+    pairs = [fitted(rows, length, pad=pad, keep=keep) for rows in samples]
+    return np.stack([x for x, _ in pairs]), np.stack([mask for _, mask in pairs])

@@ -60,10 +60,14 @@ class Csd:
     def __contains__(self, video: str) -> bool:
         return video in self._data
 
-    def sequence(self, video: str) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """A video's intervals ``[n, 2]`` in seconds and features ``[n, d]``, in the order of their starts.
+    def sequence(self, video: str, *, ordered: bool = True) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """A video's intervals ``[n, 2]`` in seconds and features ``[n, d]``.
 
         Features that are not finite, or not so as float32, are NaN or infinite here too.
+
+        Args:
+            video: Its id.
+            ordered: Whether in the order of their starts; else as the file has them.
 
         Raises:
             DataError: They are missing, or not of that form.
@@ -88,9 +92,12 @@ class Csd:
             raise DataError(f"{place}: an interval is not finite, or ends before it starts")
         # A segment may start a little before the recording does.
         seconds = seconds.clip(min=0.0)
-        order = np.argsort(seconds[:, 0], kind="stable")
         with np.errstate(over="ignore", invalid="ignore"):
-            return seconds[order], features.astype(np.float32, copy=False)[order]
+            single = features.astype(np.float32, copy=False)
+        if not ordered:
+            return seconds, single
+        order = np.argsort(seconds[:, 0], kind="stable")
+        return seconds[order], single[order]
 
     @property
     def names(self) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neurozoo.data.csd.reading import Csd
 from neurozoo.errors import DataError
 
-__all__ = ["Segment", "SegmentTable", "read_folds", "segment_table"]
+__all__ = ["Segment", "SegmentTable", "read_folds", "read_segments", "segment_table"]
 
 SENTIMENT = "sentiment"
 _SPLITS = ("train", "valid", "test")
@@ -25,10 +25,10 @@ class Segment:
 
     Attributes:
         video: The video's id.
-        index: Its place among the video's segments, from 0, in the order of their starts.
+        index: Its row among the video's segments in the label file, from 0; not in the order of time.
         start: In seconds.
         end: In seconds.
-        split: ``train``, ``valid`` or ``test``; None where the folds do not name the video.
+        split: ``train``, ``valid`` or ``test``; None where no folds name the video.
         labels: ``[K]``, 1 where the label is present.
     """
 
@@ -83,7 +83,25 @@ def segment_table(labels: Path, folds: Path, *, label_order: Sequence[str] = (),
         DataError: A file is malformed, or does not say what its columns are and ``label_order`` is
             not given.
     """
-    split_of = read_folds(folds)
+    names, segments = read_segments(labels, label_order=label_order, above=above, split_of=read_folds(folds))
+    return SegmentTable(names, segments)
+
+
+def read_segments(
+    labels: Path, *, label_order: Sequence[str] = (), above: float = 0.0, split_of: Mapping[str, str] | None = None
+) -> tuple[tuple[str, ...], tuple[Segment, ...]]:
+    """Names of the K labels, and all segments, a video's together.
+
+    Args:
+        labels: See :func:`segment_table`.
+        label_order: What the columns are, where the file does not say.
+        above: A label is present where its intensity is larger.
+        split_of: The split of each video.
+
+    Raises:
+        DataError: As :func:`segment_table`.
+    """
+    split_of = split_of or {}
     with Csd(labels) as file:
         names = _columns(file, label_order)
         chosen = [place for place, name in enumerate(names) if name != SENTIMENT]
@@ -91,7 +109,7 @@ def segment_table(labels: Path, folds: Path, *, label_order: Sequence[str] = (),
             raise DataError(f"{labels}: it has no label but sentiment")
         segments = []
         for video in file.videos:
-            seconds, intensities = file.sequence(video)
+            seconds, intensities = file.sequence(video, ordered=False)
             if not np.isfinite(intensities).all():
                 raise DataError(f"{labels}: video {video!r} has an intensity that is not finite")
             present = (intensities[:, chosen] > above).astype(np.uint8)
@@ -99,7 +117,7 @@ def segment_table(labels: Path, folds: Path, *, label_order: Sequence[str] = (),
                 Segment(video, index, float(start), float(end), split_of.get(video), row)
                 for index, ((start, end), row) in enumerate(zip(seconds, present, strict=True))
             ]
-    return SegmentTable(tuple(names[place] for place in chosen), tuple(segments))
+    return tuple(names[place] for place in chosen), tuple(segments)
 
 
 def read_folds(path: Path) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv as csv_module
 import json
 import os
 from collections.abc import Callable
@@ -22,6 +23,13 @@ def test_segments_have_their_split_and_labels(mosei: Path, folds: Path) -> None:
     assert (first.id, first.start, first.end, first.split) == ("a[0]", 0.0, 2.0, "train")
     assert (first.labels.tolist(), second.labels.tolist()) == ([1, 0], [0, 1])
     assert segment_table(mosei / LABELS, folds, above=1.0).counts == {"happy": 0, "sad": 5}
+
+
+def test_a_segment_is_called_by_its_row_and_not_by_its_time(csd: Callable[..., Path], folds: Path) -> None:
+    path = csd("labels.csd", {"a": ([[6, 8], [0, 2]], [[0, 1], [2, 0]])}, names=["glad", "sad"])
+    late, early = segment_table(path, folds).segments
+    assert (late.id, late.start, late.labels.tolist()) == ("a[0]", 6.0, [0, 1])
+    assert (early.id, early.start, early.labels.tolist()) == ("a[1]", 0.0, [1, 0])
 
 
 def test_a_file_that_does_not_name_its_columns_needs_them(csd: Callable[..., Path], folds: Path) -> None:
@@ -65,3 +73,16 @@ def test_cmu_mosei_has_the_segments_that_are_published() -> None:
         "disgust": 4_097,
         "fear": 1_913,
     }
+
+
+def test_segments_are_called_as_the_transcripts_call_them() -> None:
+    folder = os.environ.get("NEUROZOO_TEST_DATA")
+    if not folder:
+        pytest.skip("NEUROZOO_TEST_DATA names no folder with mosei/CMU_MOSEI_Labels.csd and mosei/text_emotions.csv")
+    mosei = Path(folder) / "mosei"
+    starts = {each.id: each.start for each in segment_table(mosei / LABELS, mosei / "std_folds.json").segments}
+    with (mosei / "text_emotions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv_module.DictReader(file))
+    assert len(rows) == 21_496
+    for row in rows:
+        assert starts[f"{row['video_id']}[{row['segment_id']}]"] == pytest.approx(max(float(row["start"]), 0), abs=0.01)
