@@ -86,9 +86,7 @@ def _row(words: Sequence[str], where: str) -> list[str]:
         video, found, row = text.rpartition(mark)
         if found and row.endswith(end) and row.removesuffix(end).isdecimal():
             return [video, row.removesuffix(end)]
-    raise DataError(
-        f"{where} is {', '.join(words)[:80]!r}; give VIDEO$_$ROW, VIDEO[ROW], or video, start, end"
-    )
+    raise DataError(f"{where} is {', '.join(words)[:80]!r}; give VIDEO$_$ROW, VIDEO[ROW], or video, start, end")
 
 
 def _text(word: object) -> str:
