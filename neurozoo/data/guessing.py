@@ -76,9 +76,10 @@ def _folder(source: Path) -> Guess:
     if any(name.endswith(".xml") for name in names) and any(name.endswith(".arff") for name in names):
         return Guess("mulan", "it holds an XML of labels and ARFF", _ending(names, ".xml", ".arff"))
     for ending in (".npz", ".h5", ".hdf5"):
-        if any(name.endswith(f"_train{ending}") for name in names):
-            together = ("--modalities", "NAME=NUMBER,...") if f"X_train{ending}" in names else ()
-            return Guess("mfn", f"it holds NAME_train{ending}", _ending(names, ending), together)
+        trains = [name for name in names if name.endswith((f"_train{ending}", f"_train_emb{ending}"))]
+        if trains:
+            together = ("--modalities", "NAME=NUMBER,...") if f"X_train{ending}" in trains else ()
+            return Guess("mfn", f"it holds {', '.join(trains)}", _ending(names, ending), together)
     raise DataError(f"{source}: of no format that is known; it holds {', '.join(names[:12]) or 'nothing'}")
 
 

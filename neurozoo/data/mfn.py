@@ -5,6 +5,7 @@ Source: Zadeh et al., Memory fusion network for multi-view sequential learning, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ _POM = {
 _ENDINGS = (".npz", ".h5", ".hdf5")
 _TOGETHER = "X"
 """Files of this name hold all modalities side by side."""
+_SCORES = "y"
+_FILE = re.compile(r"(?P<name>.+?)_(?P<split>train|valid|test)(_emb)?")
+"""Before the ending; MFN calls the file of its word vectors ``text_train_emb``."""
 
 _Arrays = Mapping[str, NDArray[Any]]
 
@@ -38,8 +42,9 @@ def import_mfn(source: Path, dest: Path, *, labels: Sequence[str] = (), modaliti
 
     Args:
         source: A folder with ``NAME_train``, ``NAME_valid`` and ``NAME_test``, as ``.npz`` or ``.h5``: every
-            array of three axes ``[N, L, D]`` is a modality, ``y`` ``[N, K]`` are the scores. Or with ``X_train.h5``,
-            ``y_train.h5`` and so on, one array each: all modalities side by side, and ``[N]`` or ``[N, K]``.
+            array of three axes ``[N, L, D]`` is a modality, ``y`` ``[N, K]`` are the scores. Or with a file for
+            each modality, ``audio_train.h5`` and so on, and ``y_train.h5`` for ``[N]`` or ``[N, K]``, one array
+            each; the modality ``X`` is all of them side by side.
         dest: The store's folder; new or empty.
         labels: Names of the K scores; by default ``trait_00`` and so on.
         modalities: How the features of ``X`` divide, ``NAME=NUMBER`` each, such as
@@ -49,68 +54,82 @@ def import_mfn(source: Path, dest: Path, *, labels: Sequence[str] = (), modaliti
         DataError: A file or array is missing, truncated, or of another shape.
     """
     paths = _files(source)
-    arrays = {split: _read(path, modalities) for split, path in paths.items()}
-    names = [name for name, x in arrays["train"].items() if name != "y" and x.ndim == 3]
+    arrays = {split: _read(files, modalities) for split, files in paths.items()}
+    scored = {split: files.get(_SCORES) or next(iter(files.values())) for split, files in paths.items()}
+    names = [name for name, x in arrays["train"].items() if name != _SCORES and x.ndim == 3]
     if not names:
         found = ", ".join(f"{name} {list(x.shape)}" for name, x in arrays["train"].items())
-        raise DataError(f"{paths['train']}: no array has three axes [N, L, D]; there are: {found or 'none'}")
-    for split, path in paths.items():
+        raise DataError(f"{scored['train']}: no array has three axes [N, L, D]; there are: {found or 'none'}")
+    for split, path in scored.items():
         _check(path, arrays[split], names)
     # From train alone: the other splits must not decide what their own labels are.
-    medians = np.median(arrays["train"]["y"], axis=0)
+    medians = np.median(arrays["train"][_SCORES], axis=0)
     k = len(medians)
     if labels and len(labels) != k:
-        raise DataError(f"{len(labels)} label names for {k} scores in {paths['train']}; give one each")
-    prefix = paths["train"].stem.removesuffix("_train")
-    prefix = source.name if prefix == _TOGETHER else prefix
-    origin: dict[str, Any] = {"format": "mfn", "source": prefix, "licence": "unknown", "citation": "unknown"}
-    origin |= _POM if prefix == "pom" else {}
+        raise DataError(f"{len(labels)} label names for {k} scores in {scored['train']}; give one each")
+    name = source.absolute().name if _SCORES in paths["train"] else next(iter(paths["train"]))
+    origin: dict[str, Any] = {"format": "mfn", "source": name, "licence": "unknown", "citation": "unknown"}
+    origin |= _POM if name == "pom" else {}
     origin["options"] = {"labels": list(labels), "modalities": list(modalities)}
     origin["label_rule"] = "score above the median of the training split"
     origin["medians"] = [float(median) for median in medians]
     label_names = list(labels) or [f"trait_{i:02d}" for i in range(k)]
     with StoreWriter(dest, labels=label_names, origin=origin) as writer:
-        for split, scored in arrays.items():
-            writer.add(split, {name: scored[name] for name in names}, scored["y"] > medians)
+        for split, read in arrays.items():
+            writer.add(split, {name: read[name] for name in names}, read[_SCORES] > medians)
     return Store(dest)
 
 
-def _files(source: Path) -> dict[str, Path]:
-    trains = [path for ending in _ENDINGS for path in sorted(source.glob(f"*_train{ending}")) if path.stem != "y_train"]
-    found = ", ".join(sorted(path.name for path in source.glob("*") if path.suffix in _ENDINGS))
-    if len(trains) != 1:
+def _files(source: Path) -> dict[str, dict[str, Path]]:
+    """The files by split, and by what their names say before it: one name, or a modality each and ``y``."""
+    found: dict[str, dict[str, Path]] = {split: {} for split in _SPLITS}
+    there = sorted(path for path in source.glob("*") if path.suffix in _ENDINGS)
+    for path in there:
+        if not (match := _FILE.fullmatch(path.stem)):
+            continue
+        other = found[match["split"]].setdefault(match["name"], path)
+        if other != path:
+            raise DataError(f"{source}: {other.name} and {path.name} are both {match['name']}; move one away")
+    names = list(found["train"])
+    listed = ", ".join(path.name for path in there) or "none"
+    if not names or (len(names) > 1) != (_SCORES in names):
         raise DataError(
-            f"{source}: an MFN data set has one NAME_train.npz or NAME_train.h5; there are: {found or 'none'}"
+            f"{source}: an MFN data set has NAME_train.npz or NAME_train.h5, or {_SCORES}_train.h5 and "
+            f"MODALITY_train.h5 for each; there are: {listed}"
         )
-    prefix, ending = trains[0].stem.removesuffix("_train"), trains[0].suffix
-    paths = {split: source / f"{prefix}_{split}{ending}" for split in _SPLITS}
-    wanted = [*paths.values(), *([_scores(path) for path in paths.values()] if prefix == _TOGETHER else [])]
-    missing = [path.name for path in wanted if not path.is_file()]
+    expected = {
+        (split, name): f"{path.stem.replace('train', split)}{path.suffix}"
+        for split in _SPLITS
+        for name, path in found["train"].items()
+    }
+    missing = [file for (split, name), file in expected.items() if name not in found[split]]
     if missing:
-        raise DataError(f"{source}: {', '.join(missing)} is missing; there are: {found}")
-    return paths
+        raise DataError(f"{source}: {', '.join(missing)} is missing; there are: {listed}")
+    return {split: {name: paths[name] for name in names} for split, paths in found.items()}
 
 
-def _scores(path: Path) -> Path:
-    """Where the scores of ``X_train.h5`` are."""
-    return path.with_name("y" + path.name.removeprefix(_TOGETHER))
-
-
-def _read(path: Path, modalities: Sequence[str]) -> _Arrays:
-    together = path.stem.partition("_")[0] == _TOGETHER
-    if modalities and not together:
-        raise DataError(f"{path} names its modalities itself; leave out modalities={','.join(modalities)}")
-    if not together:
-        return _arrays(path)
-    x, y = _only(path), _only(_scores(path))
+def _read(paths: Mapping[str, Path], modalities: Sequence[str]) -> _Arrays:
+    """The arrays of a split: modalities and ``y``."""
+    together = paths.get(_TOGETHER)
+    if modalities and together is None:
+        first = next(iter(paths.values()))
+        raise DataError(f"{first} names its modalities itself; leave out modalities={','.join(modalities)}")
+    if _SCORES not in paths:
+        return _arrays(*paths.values())
+    arrays = {name: _only(path) for name, path in paths.items()}
+    if arrays[_SCORES].ndim == 1:
+        arrays[_SCORES] = arrays[_SCORES][:, None]
+    if together is None:
+        return arrays
+    x = arrays.pop(_TOGETHER)
     if x.ndim != 3 or not modalities:
         raise DataError(
-            f"{path} is {x.dtype} of shape {list(x.shape)}, and does not say how its features divide; numbers "
+            f"{together} is {x.dtype} of shape {list(x.shape)}, and does not say how its features divide; numbers "
             "[N, L, D] are needed, and modalities=NAME=NUMBER,..., such as text=300,audio=5,vision=20"
         )
-    widths = modality_widths(modalities, x.shape[2], path.name)
+    widths = modality_widths(modalities, x.shape[2], together.name)
     parts = np.split(x, np.cumsum(list(widths.values()))[:-1], axis=2)
-    return {**dict(zip(widths, parts, strict=True)), "y": y[:, None] if y.ndim == 1 else y}
+    return {**dict(zip(widths, parts, strict=True)), **arrays}
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -128,10 +147,10 @@ def _only(path: Path) -> NDArray[Any]:
 
 
 def _check(path: Path, arrays: _Arrays, names: Sequence[str]) -> None:
-    for name in [*names, "y"]:
+    for name in [*names, _SCORES]:
         if name not in arrays:
             raise DataError(f"{path}: the array {name!r} is missing; there are: {', '.join(arrays) or 'none'}")
-    y = arrays["y"]
+    y = arrays[_SCORES]
     if y.ndim != 2 or y.dtype.kind not in "fiu" or 0 in y.shape:
         raise DataError(f"{path}: y is {y.dtype} of shape {list(y.shape)}; give numbers [N, K]")
     wrong = np.argwhere(~np.isfinite(y))

@@ -55,7 +55,8 @@ def import_mosei_text(
         dest: The store's folder; new or empty.
         vectors: Word vectors, as text or npz, or the segments' encodings as npz: an array under each
             segment's id ``video_id[segment_id]``.
-        folds: JSON with the videos of ``train``, ``valid`` and ``test``; by default the file's splits.
+        folds: The videos of ``train``, ``valid`` and ``test``, as JSON or the SDK's Python file; by default the
+            file's splits.
         tokens: How a transcript is parted into words.
         unknown: What becomes of a word without vector: ``skip`` leaves it out, ``zero`` keeps its
             place, as a valid row of zeros.

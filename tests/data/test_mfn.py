@@ -1,4 +1,4 @@
-"""Importing MFN's npz files."""
+"""Importing MFN's npz and h5 files."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_missing_files(source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"talks_valid\.npz is missing; there are: talks_test\.npz, talks_train\.npz"):
         import_data("mfn", source, tmp_path / "store")
     (source / "talks_train.npz").unlink()
-    with pytest.raises(DataError, match=r"one NAME_train\.npz or NAME_train\.h5; there are: talks_test\.npz"):
+    with pytest.raises(DataError, match=r"NAME_train\.npz or NAME_train\.h5, .*; there are: talks_test\.npz"):
         import_data("mfn", source, tmp_path / "store")
 
 
@@ -178,6 +178,49 @@ def test_how_they_divide_must_be_said(side_by_side: Path, source: Path, tmp_path
     (side_by_side / "y_valid.h5").unlink()
     with pytest.raises(DataError, match=r"y_valid\.h5 is missing; there are: X_test\.h5"):
         import_data("mfn", side_by_side, tmp_path / "store", modalities=["text=4", "audio=3"])
+
+
+@pytest.fixture
+def by_modality(tmp_path: Path) -> Path:
+    """SYNTHETIC: a file a modality, as MFN has POM, MMMO and YouTube."""
+    folder = tmp_path / "mmmo"
+    folder.mkdir()
+    for split, n in (("train", 4), ("valid", 2), ("test", 3)):
+        content = arrays(n)
+        hdf5(folder / f"text_{split}_emb.h5", {"d1": content["video"]})
+        hdf5(folder / f"audio_{split}.h5", {"d1": content["audio"]})
+        hdf5(folder / f"y_{split}.h5", {"d1": content["y"][:, 0]})
+    return folder
+
+
+def test_a_file_for_each_modality(by_modality: Path, tmp_path: Path) -> None:
+    store = import_data("mfn", by_modality, tmp_path / "store")
+    assert store.description.modalities == {"audio": Modality(2, 3), "text": Modality(4, 3)}
+    assert store.description.origin["source"] == "mmmo"
+    assert store.split("train").labels.tolist() == [[0], [0], [1], [1]]
+    batch = store.split("valid").batch(torch.arange(2))
+    np.testing.assert_array_equal(batch.features["text"].numpy(), arrays(2)["video"].astype(np.float32))
+
+
+def test_files_for_each_modality_that_do_not_fit(by_modality: Path, tmp_path: Path) -> None:
+    hdf5(by_modality / "text_train.h5", {"ids": np.ones((4, 3))})
+    with pytest.raises(DataError, match=r"text_train\.h5 and text_train_emb\.h5 are both text; move one away"):
+        import_data("mfn", by_modality, tmp_path / "store")
+    (by_modality / "text_train.h5").unlink()
+    hdf5(by_modality / "audio_test.h5", {"d1": np.ones((2, 3, 2))})
+    with pytest.raises(DataError, match=r"y_test\.h5: 'audio' has 2 samples, y has 3"):
+        import_data("mfn", by_modality, tmp_path / "store")
+    hdf5(by_modality / "audio_test.h5", {"d1": np.ones((3, 3, 2)), "d2": np.ones(3)})
+    with pytest.raises(DataError, match=r"audio_test\.h5 holds d1, d2; one array is needed"):
+        import_data("mfn", by_modality, tmp_path / "store")
+    (by_modality / "text_test_emb.h5").unlink()
+    with pytest.raises(DataError, match=r"text_test_emb\.h5 is missing; there are: audio_test\.h5"):
+        import_data("mfn", by_modality, tmp_path / "store")
+    for path in by_modality.glob("y_*"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"y_train\.h5 and MODALITY_train\.h5 for each; there are: audio_test\.h5"):
+        import_data("mfn", by_modality, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_link_to_another_file_is_not_followed(side_by_side: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def import_csd(
         source: A folder with a ``.csd`` file for each modality.
         dest: The store's folder; new or empty.
         labels: The ``.csd`` with the labels.
-        folds: JSON with the videos of ``train``, ``valid`` and ``test``.
+        folds: JSON with the videos of ``train``, ``valid`` and ``test``, or the SDK's Python file of them.
         modalities: ``NAME=FILE`` each; by default those that the SDK's names tell.
         words: The modality whose intervals are the words.
         aligned: Whether each modality has a row a word; else its own rows, and its own length.
@@ -137,7 +137,7 @@ def _fill(writer: StoreWriter, table: SegmentTable, files: Mapping[str, Csd], cu
         writer.add(
             str(segments[0].split),
             {name: np.stack([sample[name][0] for sample in samples]) for name in files},
-            np.stack([segment.labels for segment in segments]),
+            np.array([segment.labels for segment in segments]),
             ids=[segment.id for segment in segments],
             masks={name: np.stack([sample[name][1] for sample in samples]) for name in files},
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurozoo.data.csd.reading import Csd
 from neurozoo.errors import DataError
@@ -19,7 +19,7 @@ SENTIMENT = "sentiment"
 _SPLITS = ("train", "valid", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A labelled stretch of a video.
 
@@ -29,7 +29,7 @@ class Segment:
         start: In seconds.
         end: In seconds.
         split: ``train``, ``valid`` or ``test``; None where no folds name the video.
-        labels: ``[K]``, 1 where the label is present.
+        labels: K numbers, 1 where the label is present.
     """
 
     video: str
@@ -37,7 +37,7 @@ class Segment:
     start: float
     end: float
     split: str | None
-    labels: NDArray[np.uint8]
+    labels: tuple[int, ...]
 
     @property
     def id(self) -> str:
@@ -66,7 +66,7 @@ class SegmentTable:
     @property
     def counts(self) -> dict[str, int]:
         """How many segments have each label, in all splits together."""
-        total = np.stack([segment.labels for segment in self.segments]).sum(axis=0, dtype=np.int64)
+        total = np.array([segment.labels for segment in self.segments]).sum(axis=0, dtype=np.int64)
         return dict(zip(self.labels, total.tolist(), strict=True))
 
 
@@ -114,33 +114,53 @@ def read_segments(
                 raise DataError(f"{labels}: video {video!r} has an intensity that is not finite")
             present = (intensities[:, chosen] > above).astype(np.uint8)
             segments += [
-                Segment(video, index, float(start), float(end), split_of.get(video), row)
-                for index, ((start, end), row) in enumerate(zip(seconds, present, strict=True))
+                Segment(video, index, start, end, split_of.get(video), tuple(row))
+                for index, ((start, end), row) in enumerate(zip(seconds.tolist(), present.tolist(), strict=True))
             ]
     return tuple(names[place] for place in chosen), tuple(segments)
 
 
 def read_folds(path: Path) -> Mapping[str, str]:
-    """The split of each video, from a JSON object that lists the videos of ``train``, ``valid`` and ``test``.
+    """The split of each video.
 
-    CMU-MultimodalSDK has the lists in ``mmsdk/mmdatasdk/dataset/standard_datasets``.
+    Args:
+        path: A JSON object that lists the videos of ``train``, ``valid`` and ``test``; or CMU-MultimodalSDK's
+            ``cmu_mosei_std_folds.py``, which assigns the three lists. It is parsed, and nothing of it runs.
 
     Raises:
         DataError: It is not such a file, or a video is in two splits.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}); folds are {{split: [video, ...]}}") from error
+        text = path.read_text(encoding="utf-8")
+        content = _assigned(text) if path.suffix == ".py" else json.loads(text)
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        form = "Python" if path.suffix == ".py" else "JSON"
+        raise DataError(f"{path} cannot be read as {form} ({error}); folds are {{split: [video, ...]}}") from error
     lists = content if isinstance(content, dict) else {}
     if set(lists) != set(_SPLITS) or not all(isinstance(videos, list) for videos in lists.values()):
-        raise DataError(f"{path}: folds are a JSON object of three lists of videos, {', '.join(_SPLITS)}")
+        raise DataError(
+            f"{path}: folds are a JSON object of three lists of videos, {', '.join(_SPLITS)}, "
+            "or a Python file that assigns standard_train_fold and so on"
+        )
     split_of: dict[str, str] = {}
     for split, videos in lists.items():
         for video in map(str, videos):
             if split_of.setdefault(video, split) != split:
                 raise DataError(f"{path}: the video {video!r} is in {split_of[video]} and in {split}")
     return split_of
+
+
+def _assigned(text: str) -> dict[str, object]:
+    """The lists that the SDK's file assigns, by split."""
+    assigned = {
+        target.id: node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    named = {split: f"standard_{split}_fold" for split in _SPLITS}
+    return {split: ast.literal_eval(assigned[name]) for split, name in named.items() if name in assigned}
 
 
 def _columns(file: Csd, given: Sequence[str]) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ def open_hdf5(path: Path) -> h5py.File:
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} is not a whole HDF5 file ({_first_line(error)}); get it anew") from error
     try:
+        _bound_cache(file)
         _check_group(file, path)
     except DataError:
         file.close()
@@ -83,14 +84,23 @@ def read_dataset(file: h5py.File | h5py.Group, name: str, *, limit_bytes: int = 
         raise DataError(f"{place} cannot be read ({_first_line(error)}); the file is damaged: get it anew") from error
 
 
+def _bound_cache(file: h5py.File) -> None:
+    """Keep HDF5 from growing what it remembers of the tree with the tree, which is read once from end to end."""
+    config = file.id.get_mdc_config()
+    config.initial_size = config.max_size = config.min_size
+    file.id.set_mdc_config(config)
+
+
 def _check_group(root: h5py.Group, path: Path) -> None:
     """Walk the tree by hard links alone; each object once, as a hard link can lead back up."""
     seen = {_address(root)}
-    waiting: list[tuple[h5py.Group, int]] = [(root, 0)]
+    # Names and not groups: one that waits would be open, and a file may have a group for each of many videos.
+    waiting = [("", 0)]
     while waiting:
-        group, depth = waiting.pop()
+        above, depth = waiting.pop()
+        group = root[above or "/"]
         for name in group:
-            place = f"{path}: {group.name.rstrip('/')}/{name}"
+            place = f"{path}: {above}/{name}"
             _check_link(group, name, place)
             member = group[name]
             if _address(member) in seen:
@@ -101,7 +111,7 @@ def _check_group(root: h5py.Group, path: Path) -> None:
                     f"{place}: more than {_MEMBERS} objects, or nested deeper than {_DEPTH}; not a data file"
                 )
             if isinstance(member, h5py.Group):
-                waiting.append((member, depth + 1))
+                waiting.append((f"{above}/{name}", depth + 1))
             elif isinstance(member, h5py.Dataset):
                 _check_dataset(member, place)
 

@@ -21,15 +21,15 @@ def test_segments_have_their_split_and_labels(mosei: Path, folds: Path) -> None:
     assert table.counts == {"happy": 5, "sad": 5}
     first, second, *_ = table.segments
     assert (first.id, first.start, first.end, first.split) == ("a[0]", 0.0, 2.0, "train")
-    assert (first.labels.tolist(), second.labels.tolist()) == ([1, 0], [0, 1])
+    assert (first.labels, second.labels) == ((1, 0), (0, 1))
     assert segment_table(mosei / LABELS, folds, above=1.0).counts == {"happy": 0, "sad": 5}
 
 
 def test_a_segment_is_called_by_its_row_and_not_by_its_time(csd: Callable[..., Path], folds: Path) -> None:
     path = csd("labels.csd", {"a": ([[6, 8], [0, 2]], [[0, 1], [2, 0]])}, names=["glad", "sad"])
     late, early = segment_table(path, folds).segments
-    assert (late.id, late.start, late.labels.tolist()) == ("a[0]", 6.0, [0, 1])
-    assert (early.id, early.start, early.labels.tolist()) == ("a[1]", 0.0, [1, 0])
+    assert (late.id, late.start, late.labels) == ("a[0]", 6.0, (0, 1))
+    assert (early.id, early.start, early.labels) == ("a[1]", 0.0, (1, 0))
 
 
 def test_a_file_that_does_not_name_its_columns_needs_them(csd: Callable[..., Path], folds: Path) -> None:
@@ -53,6 +53,30 @@ def test_a_file_that_does_not_name_its_columns_needs_them(csd: Callable[..., Pat
 )
 def test_folds_that_are_none(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "folds.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=words):
+        read_folds(path)
+
+
+def test_folds_as_the_sdk_assigns_them(tmp_path: Path) -> None:
+    path = tmp_path / "cmu_mosei_std_folds.py"
+    path.write_text(
+        "import nothing\nstandard_train_fold=['a', 'b']\nstandard_valid_fold = ['c']\nstandard_test_fold=['d',]\n"
+    )
+    assert read_folds(path) == {"a": "train", "b": "train", "c": "valid", "d": "test"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("standard_train_fold = [", "cannot be read as Python"),
+        ("standard_train_fold = ['a']", "assigns standard_train_fold and so on"),
+        ("(" * 10_000, "cannot be read as Python"),
+        ("standard_train_fold = standard_valid_fold = standard_test_fold = list(open('x'))", "cannot be read"),
+    ],
+)
+def test_nothing_of_the_sdks_file_runs(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "folds.py"
     path.write_text(content)
     with pytest.raises(DataError, match=words):
         read_folds(path)

@@ -247,6 +247,19 @@ def _npy(array: Any) -> bytes:
     return file.getvalue()
 
 
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, source: str, *options: str) -> str:
+    """The one line that is said; the file lies in ``tmp_path/in``, and no store comes of it."""
+    before = time.monotonic()
+    status = main(["data", "import", form, source, str(tmp_path / "store"), *options])
+    assert time.monotonic() - before < SECONDS
+    error = capsys.readouterr().err
+    assert status == 2, error
+    assert len(error.splitlines()) == 1, error
+    assert not list(tmp_path.rglob(f"*{CANARY}*"))
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
+    return error
+
+
 def test_the_corpus_is_large() -> None:
     assert len(CORPUS) >= 80
 
@@ -256,15 +269,7 @@ def test_a_hostile_file_is_refused(name: str, tmp_path: Path, capsys: pytest.Cap
     path = tmp_path / "in" / "train_valid_test.pt"
     path.parent.mkdir()
     path.write_bytes(CORPUS[name](tmp_path))
-    before = time.monotonic()
-    status = main(["data", "import", "tailor", str(path), str(tmp_path / "store")])
-    assert time.monotonic() - before < SECONDS
-    error = capsys.readouterr().err
-    assert status == 2, error
-    assert len(error.splitlines()) == 1, error
-    assert str(path) in error
-    assert not list(tmp_path.rglob(f"*{CANARY}*"))
-    assert [each.name for each in tmp_path.iterdir()] == ["in"]
+    assert str(path) in refused(tmp_path, capsys, "tailor", str(path))
 
 
 @pytest.mark.parametrize("name", ["os.system, GLOBAL", "torch.load, GLOBAL", "numpy runstring, GLOBAL"])
@@ -326,12 +331,103 @@ def _virtual(file: h5py.File) -> None:
     file.create_virtual_dataset("x", layout)
 
 
-@pytest.mark.parametrize("harm", [_link, _soft, _raw, _virtual])
+def _huge(file: h5py.File) -> None:
+    file.create_dataset("x", (10**6, 10**6, 10**3), "f4", chunks=(1, 1000, 10))
+
+
+def _ragged(file: h5py.File) -> None:
+    file.create_dataset("x", (3,), h5py.vlen_dtype(np.float32))
+
+
+def _fields(file: h5py.File) -> None:
+    file.create_dataset("x", (3, 2, 2), [("a", "f4"), ("b", "f4")])
+
+
+def _references(file: h5py.File) -> None:
+    file.create_dataset("x", (3,), h5py.ref_dtype)
+
+
+def _circle(file: h5py.File) -> None:
+    file["x"] = file["/"]
+
+
+def _filter(file: h5py.File) -> None:
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((4,))
+    made.set_filter(32_015, h5py.h5z.FLAG_OPTIONAL, ())
+    h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_FLOAT, h5py.h5s.create_simple((4,)), made)
+
+
+ELSEWHERE = [_link, _soft, _raw, _virtual]
+HDF5 = [*ELSEWHERE, _huge, _ragged, _fields, _references, _circle, _filter]
+
+
+@pytest.mark.parametrize("harm", ELSEWHERE)
 def test_hdf5_that_points_elsewhere_is_refused(harm: Callable[[h5py.File], None], tmp_path: Path) -> None:
     with h5py.File(tmp_path / "file.csd", "w") as file:
         harm(file)
     with pytest.raises(DataError, match="/x"):
         open_hdf5(tmp_path / "file.csd")
+
+
+def _mfn(folder: Path, harm: Callable[[h5py.File], None]) -> tuple[Path, list[str]]:
+    for split in ("train", "valid", "test"):
+        for name, shape in (("audio", (3, 2, 2)), ("y", (3, 1))):
+            with h5py.File(folder / f"{name}_{split}.h5", "w") as file:
+                file["d"] = np.ones(shape)
+    with h5py.File(folder / "audio_valid.h5", "w") as file:
+        harm(file)
+    return folder / "audio_valid.h5", ["mfn", str(folder)]
+
+
+def _csd(folder: Path, harm: Callable[[h5py.File], None]) -> tuple[Path, list[str]]:
+    (folder / "folds.json").write_text('{"train": ["v"], "valid": [], "test": []}')
+    for name, width in (("COVAREP", 2), ("TimestampedGloveVectors", 3), ("labels", 1)):
+        with h5py.File(folder / f"{name}.csd", "w") as file:
+            file["root/data/v/features"] = np.ones((2, width))
+            file["root/data/v/intervals"] = [[0.0, 1.0], [1.0, 2.0]]
+    with h5py.File(folder / "COVAREP.csd", "r+") as file:
+        del file["root/data/v/features"]
+        harm(file["root/data/v"])
+        if "x" in file["root/data/v"]:
+            file["root/data/v"].move("x", "features")
+    labels = ["--labels", str(folder / "labels.csd"), "--label-order", "glad", "--folds", str(folder / "folds.json")]
+    return folder / "COVAREP.csd", ["csd", str(folder), *labels]
+
+
+@pytest.mark.parametrize("form", [_mfn, _csd])
+@pytest.mark.parametrize("harm", HDF5)
+def test_a_hostile_hdf5_file_is_refused(
+    form: Callable[..., tuple[Path, list[str]]],
+    harm: Callable[[h5py.File], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "in").mkdir()
+    path, command = form(tmp_path / "in", harm)
+    assert path.name in refused(tmp_path, capsys, *command)
+
+
+@pytest.mark.parametrize("form", [_mfn, _csd])
+@pytest.mark.parametrize("keep", [0, 100, 700, 2000, -8])
+def test_a_truncated_hdf5_file_is_refused(
+    form: Callable[..., tuple[Path, list[str]]], keep: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    path, command = form(tmp_path / "in", lambda file: file.create_dataset("x", (2, 2), data=np.ones((2, 2))))
+    path.write_bytes(path.read_bytes()[:keep])
+    assert path.name in refused(tmp_path, capsys, *command)
+
+
+@pytest.mark.parametrize("form", ["mult", "mmsa", "nemu", "guess"])
+@pytest.mark.parametrize("name", ["os.system, GLOBAL", "os.system in joblib", "a billion laughs", "a ragged array"])
+def test_every_importer_of_pickles_refuses(
+    form: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in" / "file"
+    path.parent.mkdir()
+    path.write_bytes(CORPUS[name](tmp_path))
+    assert str(path) in refused(tmp_path, capsys, form, str(path))
 
 
 def test_arff_of_a_million_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
