@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neurozoo.cli.options import Json
-from neurozoo.cli.output import emit
+from neurozoo.cli.output import emit, write
 from neurozoo.cli.run import Split
 from neurozoo.errors import UserError
 from neurozoo.registry import Registry, default_registry
@@ -85,7 +85,7 @@ def compare(
     if out is not None:
         from neurozoo.compare.page import as_page
 
-        _write(out, as_page(comparison, asked.command(out)))
+        write(out, as_page(comparison, asked.command(out)))
     if json:
         emit(comparison.to_dict())
     else:
@@ -175,15 +175,6 @@ def _line_up(words: Sequence[str], *, mixed: bool, json: bool) -> None:
         emit(found.to_dict())
     else:
         print(found)
-
-
-def _write(out: Path, page: str) -> None:
-    from neurozoo.training.files import write_whole
-
-    try:
-        write_whole(out, page.encode())
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}; give another --out") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from neurozoo.cli.options import Json
-from neurozoo.cli.output import columns, emit, plain
+from neurozoo.cli.output import columns, emit, plain, write
 from neurozoo.cli.values import parsed
 from neurozoo.content import leaves
 from neurozoo.errors import DataError
@@ -57,14 +57,29 @@ def import_(
 @app.command("info")
 def info(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store's folder.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page with pictures as well.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Say what a store holds, after every value of it was checked against its checksums."""
+    """Show what a store holds: modalities, lengths, and labels alone and together.
+
+    Every value of it is checked against its checksums first.
+    """
+    from neurozoo.data.overview import overview_page, overview_tables
     from neurozoo.data.store import Store
+    from neurozoo.data.summary import summarise
+    from neurozoo.report.tables import plain_text
 
     opened = Store(store)
     opened.verify()
-    _tell(opened, json)
+    summary = summarise(opened)
+    if html is not None:
+        write(html, overview_page(opened, summary))
+    if json:
+        emit({**_content(opened), "summary": plain(summary)})
+        return
+    print(plain_text(overview_tables(opened, summary)))
 
 
 @app.command("check")
@@ -105,13 +120,19 @@ def guess(
 
 
 def _tell(store: Any, json: bool) -> None:
-    content = {"path": store.path, **plain(store.description), "non_finite": store.non_finite}
+    """Say what was imported."""
+    content = _content(store)
     if json:
         emit(content)
         return
     if store.description.synthetic:
         print("SYNTHETIC data: its values are made up")
-    print(columns([name, _text(value)] for name, value in leaves(plain(content))))
+    print(columns([name, _text(value)] for name, value in leaves(content)))
+
+
+def _content(store: Any) -> dict[str, Any]:
+    described: dict[str, Any] = plain(store.description)
+    return {"path": str(store.path), **described, "non_finite": store.non_finite}
 
 
 def _text(value: object) -> str:

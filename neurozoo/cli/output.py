@@ -9,7 +9,10 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["columns", "emit", "plain", "summary_lines"]
+from neurozoo.errors import UserError
+from neurozoo.files import write_whole
+
+__all__ = ["columns", "emit", "plain", "summary_lines", "write"]
 
 _METRICS = (
     "accuracy",
@@ -28,6 +31,18 @@ SYNTHETIC = "SYNTHETIC data: nothing here compares with the paper"
 def emit(value: object, *, indent: int | None = 2) -> None:
     """Print one JSON document."""
     print(json.dumps(plain(value), indent=indent, allow_nan=False), flush=True)
+
+
+def write(out: Path, page: str) -> None:
+    """Write a page whole, or not at all.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    try:
+        write_whole(out, page.encode())
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}; give another file") from error
 
 
 def plain(value: Any) -> Any:

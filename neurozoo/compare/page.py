@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from neurozoo.compare.result import Comparison
-from neurozoo.compare.tables import markdown
 from neurozoo.compare.text import SYNTHETIC, said_verdict, sections, traits_table
+from neurozoo.report.tables import markdown
 
 __all__ = ["as_page"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from neurozoo.compare.runs import RunResult, RunsComparison, Spread
-from neurozoo.compare.tables import Table, plain_text
 from neurozoo.content import leaf_text
+from neurozoo.report.tables import Table, plain_text
 
 __all__ = ["as_text"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Training
-from neurozoo.compare.tables import Table, number, plain_text
 from neurozoo.nn.agreement import MARGIN_ULPS
 from neurozoo.nn.probe import LayerProbe
+from neurozoo.report.tables import Table, number, plain_text
 
 __all__ = ["as_text", "sections", "traits_table"]
 

@@ -49,6 +49,10 @@ class Split:
         """The samples' names, in order."""
         return tuple(name for shard in self._shards for name in shard.ids)
 
+    def mask(self, modality: str) -> Tensor:
+        """Which positions of a modality are valid, of all samples, ``[N, L]`` bool; no feature is read."""
+        return torch.cat([shard.tensor(f"mask/{modality}").bool() for shard in self._shards])
+
     def batch(self, indices: Tensor, modalities: Iterable[str] | None = None) -> Batch:
         """The samples at these places, in this order.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neurozoo.data.manifest import MANIFEST, SCHEMA, Manifest, Modality, ShardEntry, SplitEntry, check_name, shapes
+from neurozoo.data.partial import PartialFolder
 from neurozoo.data.shards import write_shard
 from neurozoo.errors import DataError
 
@@ -57,8 +56,8 @@ class StoreWriter:
     """Writes a store; a context manager.
 
     Everything goes to a hidden folder beside ``dest``, which takes its place when the block
-    ends. Whatever goes wrong before that, Ctrl-C included, leaves nothing behind. At most one
-    shard a split is held in memory.
+    ends. Whatever goes wrong before that, Ctrl-C included, leaves nothing behind; what a killed
+    process leaves, the next writer to the same place removes. At most one shard a split is held in memory.
 
     Args:
         dest: The store's folder; new or empty.
@@ -98,7 +97,7 @@ class StoreWriter:
         self._shard_samples = shard_samples
         self._open: dict[str, _Open] = {}
         self._non_finite: dict[str, int] = {}
-        self._parts: Path | None = None
+        self._partial: PartialFolder | None = None
         if not self._labels or len(set(self._labels)) < len(self._labels):
             raise DataError(f"labels of {dest}: {', '.join(self._labels) or 'none'}; give one or more names, each once")
         for name in self._modalities:
@@ -107,16 +106,7 @@ class StoreWriter:
             raise DataError(f"shard_samples is {shard_samples}; a shard holds at least 1 sample")
 
     def __enter__(self) -> StoreWriter:
-        if self._dest.is_dir() and any(self._dest.iterdir()):
-            raise DataError(f"{self._dest} is not empty; remove it first, or give another folder")
-        if self._dest.exists() and not self._dest.is_dir():
-            raise DataError(f"{self._dest} is a file; give the name of a new folder")
-        parts = self._dest.parent / f".{self._dest.name}.{uuid.uuid4().hex[:8]}.partial"
-        try:
-            parts.mkdir(parents=True)
-        except OSError as error:
-            raise DataError(f"{self._dest.parent} cannot be written ({error.strerror}); give another folder") from error
-        self._parts = parts
+        self._partial = PartialFolder(self._dest)
         return self
 
     def __exit__(
@@ -128,14 +118,18 @@ class StoreWriter:
         except OSError as failure:
             raise DataError(f"the store {self._dest} could not be written: {failure.strerror}") from failure
         finally:
-            # After success the folder has moved, and this finds nothing.
-            shutil.rmtree(self._folder, ignore_errors=True)
+            if self._partial is not None:
+                self._partial.close()
 
     @property
     def _folder(self) -> Path:
-        if self._parts is None:
+        return self._opened.path
+
+    @property
+    def _opened(self) -> PartialFolder:
+        if self._partial is None:
             raise DataError(f"the writer of {self._dest} is not open; use it as `with StoreWriter(...) as writer:`")
-        return self._parts
+        return self._partial
 
     def add(
         self,
@@ -323,23 +317,9 @@ class StoreWriter:
             file.write(manifest.to_json())
             file.flush()
             os.fsync(file.fileno())
-        _sync(self._folder)
-        if self._dest.exists():
-            self._dest.rmdir()
-        self._folder.rename(self._dest)
-        _sync(self._dest.parent)
+        self._opened.finish()
 
 
 def _rows_of(x: ArrayLike, rows: slice) -> ArrayLike:
     array = np.asarray(x)
     return array[rows] if array.ndim else array
-
-
-def _sync(folder: Path) -> None:
-    """Make a folder's entries last; nothing to do where folders cannot be opened (Windows)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from neurozoo.errors import CheckpointError, RunError
-from neurozoo.training.files import write_whole
+from neurozoo.files import write_whole
 
 __all__ = ["SCHEMA", "load_checkpoint", "read_tensors", "write_tensors"]
 

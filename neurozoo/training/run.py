@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from neurozoo.errors import RunError
+from neurozoo.files import write_whole
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
-from neurozoo.training.files import write_whole
 
 __all__ = ["SCHEMA", "Run", "environment", "write_json"]
 

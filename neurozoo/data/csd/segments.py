@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def read_folds(path: Path) -> Mapping[str, str]:
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
         form = "Python" if path.suffix == ".py" else "JSON"
         raise DataError(f"{path} cannot be read as {form} ({error}); folds are {{split: [video, ...]}}") from error
-    lists = content if isinstance(content, dict) else {}
+    lists: dict[str, Any] = content if isinstance(content, dict) else {}
     if set(lists) != set(_SPLITS) or not all(isinstance(videos, list) for videos in lists.values()):
         raise DataError(
             f"{path}: folds are a JSON object of three lists of videos, {', '.join(_SPLITS)}, "

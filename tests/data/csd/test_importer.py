@@ -144,4 +144,6 @@ def test_an_import_that_is_killed_leaves_no_store_and_the_next_one_starts_over(
         time.sleep(0.1)
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "store").exists()
+    assert len(list(tmp_path.glob(".store*"))) == 1
     assert made().description.splits["train"] == 4
+    assert not list(tmp_path.glob(".store*"))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from neurozoo.compare.tables import Table, markdown, number, plain_text
+from neurozoo.report.tables import Table, markdown, number, plain_text
 
 TABLE = Table("title", ["name", "count"], [["a_b", "5"], ["c|d", "1,200"]], ["a *note*"])
 

@@ -1,0 +1,1 @@
+"""What a person looks at: tables as text or Markdown, and pages with pictures."""

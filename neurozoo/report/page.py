@@ -1,0 +1,97 @@
+"""An HTML page in one file: tables and pictures, light or dark as the reader has it, wide or on a phone.
+
+It asks nothing of any other file or server, and holds no script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from neurozoo.report.tables import Table
+
+__all__ = ["Picture", "html_page"]
+
+_STYLE = """\
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 68rem; overflow-wrap: anywhere; padding: 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+figure { margin: 1rem 0; } figure svg { height: auto; max-width: 100%; }
+figcaption, .note { font-size: .9rem; opacity: .8; }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); padding: .25rem .75rem; }
+th, td { text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+.warning { background: #b45309; border-radius: .3rem; color: #fff; font-weight: 600; padding: .5rem 1rem; }
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing.
+
+    Attributes:
+        title: What it shows; the heading.
+        svg: The ``<svg>`` element.
+        caption: How to read it.
+    """
+
+    title: str
+    svg: str
+    caption: str = ""
+
+
+def html_page(title: str, content: Iterable[Table | Picture], *, lead: str = "", warning: str = "") -> str:
+    """The page, UTF-8 when written.
+
+    Args:
+        title: Its heading.
+        content: Tables and pictures in their order; an empty title continues the section before.
+        lead: A paragraph above all.
+        warning: A banner above all, such as that the data is SYNTHETIC.
+    """
+    body = [f"<h1>{escape(title)}</h1>"]
+    if warning:
+        body.append(f'<p class="warning">{escape(warning)}</p>')
+    if lead:
+        body.append(f"<p>{escape(lead)}</p>")
+    body += [_picture(each) if isinstance(each, Picture) else _table(each) for each in content]
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>\n{_STYLE}</style>",
+            "</head>",
+            "<body>",
+            *body,
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _picture(picture: Picture) -> str:
+    caption = f"\n<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
+    return f"{_heading(picture.title)}<figure>\n{picture.svg}{caption}\n</figure>"
+
+
+def _table(table: Table) -> str:
+    lines = [f'<div class="table"><table>\n{_row("th", table.head)}'] if table.rows else []
+    lines += [_row("td", row) for row in table.rows]
+    lines += ["</table></div>"] if table.rows else []
+    lines += [f'<p class="note">{escape(note)}</p>' for note in table.notes]
+    return _heading(table.title) + "\n".join(lines)
+
+
+def _heading(title: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n" if title else ""
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
