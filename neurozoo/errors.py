@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 __all__ = [
+    "ChangedError",
     "CheckpointError",
     "DataError",
+    "FetchError",
     "NeurozooError",
     "NotInstalledError",
     "PluginError",
@@ -72,6 +74,24 @@ class DataError(UserError):
 
 class NotInstalledError(DataError):
     """A data set is named that is not installed here."""
+
+
+class ChangedError(DataError):
+    """A file is not what it was when its checksum was recorded."""
+
+    exit_status = 3
+
+
+class FetchError(NeurozooError):
+    """Files could not be had from a server.
+
+    Args:
+        problems: One line a problem, and what to do.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
 
 
 class RunError(UserError):

@@ -1,4 +1,4 @@
-"""``data``: make a store, look at one, check one, and guess what a file is."""
+"""``data``: make a store, look at one, check one, guess what a file is, and fetch public ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from neurozoo.cli.fetch import fetch
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import columns, emit, plain, write
 from neurozoo.cli.values import parsed
@@ -17,7 +18,9 @@ from neurozoo.errors import DataError
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Make a data store, look at one, and check one.", rich_markup_mode=None)
+app = typer.Typer(help="Fetch data, make a store of it, look at one, and check one.", rich_markup_mode=None)
+
+app.command("fetch")(fetch)
 
 DIFFERENT = 3
 GUESS = "guess"

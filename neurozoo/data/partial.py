@@ -8,6 +8,7 @@ import shutil
 import uuid
 from pathlib import Path
 
+from neurozoo.data.locking import lock_folder, unlock_folder
 from neurozoo.errors import DataError
 
 __all__ = ["PartialFolder"]
@@ -47,10 +48,10 @@ class PartialFolder:
         while True:
             path = self._dest.parent / f".{self._dest.name}.{uuid.uuid4().hex[:8]}.partial"
             path.mkdir()
-            lock = _locked(path)
+            lock = lock_folder(path)
             if path.exists():  # else another writer came between the last two lines, and took it for a dead one's
                 return path, lock
-            _release(lock)
+            unlock_folder(lock)
 
     def finish(self) -> None:
         """Move it to its place, through to the disk.
@@ -67,41 +68,17 @@ class PartialFolder:
     def close(self) -> None:
         """Remove it unless it was finished, and end the lock."""
         shutil.rmtree(self.path, ignore_errors=True)
-        _release(self._lock)
+        unlock_folder(self._lock)
 
 
 def _remove_dead(folder: Path) -> None:
     try:
-        lock = _locked(folder, wait=False)
+        lock = lock_folder(folder, wait=False)
     except OSError:  # its writer lives, or it is gone by now
         return
     if lock is not None:
         shutil.rmtree(folder, ignore_errors=True)
-        _release(lock)
-
-
-def _locked(folder: Path, *, wait: bool = True) -> int | None:
-    """A handle that holds the folder's lock; None where folders cannot be locked (Windows).
-
-    Raises:
-        OSError: Another process holds it, or the folder is gone.
-    """
-    if os.name != "posix":
-        return None
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
-
-
-def _release(lock: int | None) -> None:
-    if lock is not None:
-        os.close(lock)
+        unlock_folder(lock)
 
 
 def _sync(folder: Path) -> None:

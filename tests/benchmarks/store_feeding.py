@@ -1,11 +1,12 @@
 """Memory of going through a SYNTHETIC store of growing size, and what feeding takes of a training step.
 
-usage: python tests/benchmarks/store_feeding.py [--json] [SAMPLES ...]     (by default 1000 10000 100000: 10 GB of disk)
+usage: python tests/benchmarks/store_feeding.py [--json] [SAMPLES ...]
 
-The stores have CMU-MOSEI's shapes: text 300, audio 74, vision 35, 60 positions, 6 labels. Each is gone through twice, in
-a new order, in batches of 32, by a process of its own, whose RssAnon is read after every batch (Linux): memory that the
-kernel cannot take back, unlike the pages of the store's files. Then 40 steps of smile_mosei_sound are trained, each batch
-timed by itself: the median of reading it over the median of step and reading together.
+By default 1000, 10000 and 100000 samples, which take 10 GB of disk. The stores have CMU-MOSEI's shapes: text 300, audio
+74, vision 35, 60 positions, 6 labels. Each is gone through twice, in a new order, in batches of 32, by a process of its
+own, whose RssAnon is read after every batch (Linux): memory that the kernel cannot take back, unlike the pages of the
+store's files. Then 40 steps of smile_mosei_sound are trained, each batch timed by itself: the median of reading it over
+the median of step and reading together.
 """
 
 from __future__ import annotations
@@ -59,11 +60,10 @@ def measure(store: Path) -> dict[str, float]:
     recipe = load_recipe(RECIPE, [f"data.root={store}", "data.instead=null"])
     view = open_data(recipe)
     generator = torch.Generator().manual_seed(0)
-    for _ in zip(range(3), view.batches("train", BATCH, generator)):  # what is made once
-        pass
+    next(view.batches("train", BATCH, generator))  # what is made once
     before = peak = anonymous()
-    for _ in range(2):
-        for batch in view.batches("train", BATCH, generator):
+    for _epoch in range(2):
+        for _ in view.batches("train", BATCH, generator):
             peak = max(peak, anonymous())
     model = assemble(recipe, inputs_of(recipe, {n: m.dim for n, m in view.modalities.items()}, len(view.labels)))
     model.train()

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from neurozoo import files
 from neurozoo.errors import CheckpointError, RunError
-from neurozoo.training import files
 from neurozoo.training.checkpoint import load_checkpoint, read_tensors, write_tensors
 
 

@@ -121,21 +121,23 @@ def read_segments(
     return tuple(names[place] for place in chosen), tuple(segments)
 
 
-def read_folds(path: Path) -> Mapping[str, str]:
+def read_folds(path: Path, *, python: bool | None = None) -> Mapping[str, str]:
     """The split of each video.
 
     Args:
         path: A JSON object that lists the videos of ``train``, ``valid`` and ``test``; or CMU-MultimodalSDK's
             ``cmu_mosei_std_folds.py``, which assigns the three lists. It is parsed, and nothing of it runs.
+        python: Whether it is that file; by default, where its name ends in ``.py``.
 
     Raises:
         DataError: It is not such a file, or a video is in two splits.
     """
+    python = path.suffix == ".py" if python is None else python
     try:
         text = path.read_text(encoding="utf-8")
-        content = _assigned(text) if path.suffix == ".py" else json.loads(text)
+        content = _assigned(text) if python else json.loads(text)
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        form = "Python" if path.suffix == ".py" else "JSON"
+        form = "Python" if python else "JSON"
         raise DataError(f"{path} cannot be read as {form} ({error}); folds are {{split: [video, ...]}}") from error
     lists: dict[str, Any] = content if isinstance(content, dict) else {}
     if set(lists) != set(_SPLITS) or not all(isinstance(videos, list) for videos in lists.values()):

@@ -1,0 +1,1 @@
+"""Public data by its URLs: what there is, under which terms, and fetching it whole, once."""
