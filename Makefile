@@ -70,8 +70,10 @@ results: setup ## train all of docs/results.md anew; DATA=FOLDER holds emotions/
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_mosei_sound --seeds 3 --jobs 2 --out $(RESULTS)/mosei-synthetic
 	$(BIN)/neurozoo results $(RESULTS)/mosei-text $(RESULTS)/mosei-text-sequence $(RESULTS)/emotions $(RESULTS)/pom $(RESULTS)/mosei-synthetic --out docs/results.md
 
-benchmark: setup ## how long `neurozoo list` takes with 50 plugins more
+benchmark: setup ## time of `neurozoo list` with 50 plugins more, memory and time of importing and feeding data (5 GB of disk)
 	$(BIN)/python tests/benchmarks/list_with_plugins.py
+	$(BIN)/python tests/benchmarks/csd_memory.py
+	$(BIN)/python tests/benchmarks/store_feeding.py 1000 10000 50000
 
 wheels: setup ## build sdists and wheels of core and plugins into dist/
 	rm -rf dist

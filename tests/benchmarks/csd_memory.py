@@ -1,13 +1,14 @@
 """Peak anonymous memory and time of importing SYNTHETIC .csd folders of growing length.
 
-usage: python tests/benchmarks/csd_memory.py [HOURS ...]      (by default 1 2 4 8; an hour takes 140 MB of disk)
+usage: python tests/benchmarks/csd_memory.py [--json] [HOURS ...]
 
-The folders have CMU-MOSEI's rates: COVAREP 74 at 100 Hz, FACET 35 at 30 Hz, words of 300 at 2.5 Hz, videos of
+By default 4, 8, 16 and 32 hours; an hour takes 140 MB of disk, and CMU-MOSEI has 65. The folders have CMU-MOSEI's rates: COVAREP 74 at 100 Hz, FACET 35 at 30 Hz, words of 300 at 2.5 Hz, videos of
 90 s in segments of 7.5 s. Each is imported in a process of its own, whose RssAnon is read every 10 ms (Linux).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -70,11 +71,25 @@ def measure(folder: Path) -> tuple[float, float]:
     return peak / 1024, time.perf_counter() - started
 
 
-if __name__ == "__main__":
-    print("SYNTHETIC folders, imported aligned to the words, L = 60")
-    print(f"{'hours':>6}{'GB':>8}{'peak MiB':>10}{'seconds':>9}")
-    for hours in map(float, sys.argv[1:] or ("1", "2", "4", "8")):
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("hours", nargs="*", type=float, default=[4, 8, 16, 32])
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    if not given.json:
+        print("SYNTHETIC folders, imported aligned to the words, L = 60")
+        print(f"{'hours':>6}{'GB':>8}{'peak MiB':>10}{'seconds':>9}")
+    found = []
+    for hours in given.hours:
         with tempfile.TemporaryDirectory() as name:
             size = write(Path(name), hours)
             memory, seconds = measure(Path(name))
-        print(f"{hours:6g}{size / 1e9:8.2f}{memory:10.0f}{seconds:9.1f}", flush=True)
+        found.append({"hours": hours, "bytes": size, "peak_mib": memory, "seconds": seconds})
+        if not given.json:
+            print(f"{hours:6g}{size / 1e9:8.2f}{memory:10.0f}{seconds:9.1f}", flush=True)
+    if given.json:
+        print(json.dumps({"synthetic": True, "folders": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
