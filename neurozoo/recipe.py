@@ -98,6 +98,12 @@ class Recipe(Section):
         """The file's name without its ending."""
         return Path(self._origins.file).stem
 
+    def named(self, name: str) -> Recipe:
+        """The same recipe under the name it had before it was copied to another file."""
+        renamed = self.model_copy()
+        renamed._origins = _Origins(f"{name}.yaml", dict(self._origins.places))
+        return renamed
+
     @property
     def content(self) -> dict[str, Any]:
         """The resolved recipe as plain mappings, lists and scalars, defaults filled in."""

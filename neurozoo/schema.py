@@ -222,6 +222,7 @@ class TrainingSection(Section):
         early_stopping: Stop after so many epochs without a better one; None for never.
         initialisation: See :class:`Initialisation`.
         rate_penalty: See :class:`RatePenalty`.
+        checkpoint_steps: Steps of an epoch after which the state is written, besides its end; None for its end alone.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
         threads: Threads of the CPU; None leaves it to torch.
     """
@@ -236,6 +237,7 @@ class TrainingSection(Section):
     early_stopping: Count | None = None
     initialisation: Initialisation = Field(default_factory=Initialisation)
     rate_penalty: RatePenalty = Field(default_factory=RatePenalty)
+    checkpoint_steps: Count | None = None
     device: Name = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 

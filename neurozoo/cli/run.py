@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from neurozoo.cli.options import Backend, Json, Overrides
 from neurozoo.cli.output import emit, summary_lines
+from neurozoo.errors import UserError
 
 __all__ = ["evaluate", "train"]
 
@@ -23,16 +25,23 @@ class Split(StrEnum):
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of a shipped one.")],
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe's file, or the name of a shipped one.")
+    ] = None,
     overrides: Overrides = None,
     backend: Backend = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="The run folder; new or empty.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="One step on made-up data of the right shape; writes nothing.")
     ] = False,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that did not come to its end.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Train a recipe's model into a run folder.
+    """Train a recipe's model into a run folder, or go on with one.
+
+    A run that is resumed ends as if it had never stopped: the same weights and the same metrics.jsonl.
 
     With --json the summary is printed at the end, and the progress goes to the standard error
     output, one JSON object a line.
@@ -41,17 +50,34 @@ def train(
     from neurozoo.recipe import load_recipe
     from neurozoo.registry import default_registry
 
+    if resume is not None:
+        if recipe is not None or backend is not None or out is not None or dry_run:
+            raise UserError(f"--resume {resume} goes on as the run began; leave out the recipe and all other options")
+        from neurozoo.training import fit
+
+        with JsonReporter() if json else RichReporter() as reporter:
+            _tell(fit.resume(resume, reporter=reporter), json)
+        return
+    if recipe is None:
+        raise UserError(
+            "no recipe is named; `neurozoo list recipes` has those there are; --resume RUN goes on with a run"
+        )
     checked = load_recipe(recipe, overrides or (), backend=backend, registry=default_registry())
 
     from neurozoo.training import fit
 
     with JsonReporter() if json else RichReporter() as reporter:
         summary = fit.dry_run(checked) if dry_run else fit.train(checked, out, reporter=reporter)
-    if json:
-        emit(summary)
-    elif dry_run:
+    if json or not dry_run:
+        _tell(summary, json)
+    else:
         print(f"dry run of {checked.name}: one step on made-up data went well; nothing was written")
         print("\n".join(f"  {name}: {value}" for name, value in summary.items() if name != "dry_run"))
+
+
+def _tell(summary: Mapping[str, Any], json: bool) -> None:
+    if json:
+        emit(summary)
     else:
         print(f"\n{summary_lines(summary)}")
 

@@ -17,7 +17,7 @@ from neurozoo.compare.sources import Source
 from neurozoo.errors import NeurozooError
 from neurozoo.interfaces import ZooModel
 from neurozoo.nn.neurons import record_spikes
-from neurozoo.training.fit import make_optimizer
+from neurozoo.training.fitting import make_optimizer
 from neurozoo.training.loop import predict_split, train_step
 from neurozoo.training.metrics import multilabel_metrics
 

@@ -156,20 +156,23 @@ class DataView:
         """
         return DataView(self._store, names, valid=self._valid)
 
-    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    def batches(
+        self, split: str, batch_size: int, generator: torch.Generator | None = None, *, skip: int = 0
+    ) -> Iterator[Batch]:
         """All samples of a split, batch by batch; the last one may be smaller.
 
         Args:
             split: Name of the split.
             batch_size: Samples of a batch, at least 1.
             generator: Shuffles the samples; without it they come in order.
+            skip: Batches to leave out at the beginning, without reading them.
 
         Raises:
             DataError: There is no such split.
         """
         samples = self.split(split)
         order = torch.arange(len(samples)) if generator is None else torch.randperm(len(samples), generator=generator)
-        return (samples.batch(order[i : i + batch_size]) for i in range(0, len(order), batch_size))
+        return (samples.batch(order[i : i + batch_size]) for i in range(skip * batch_size, len(order), batch_size))
 
 
 def _draw(samples: int, fraction: float, seed: int) -> dict[str, Tensor]:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neurozoo.data.manifest import MANIFEST, SCHEMA, Manifest, Modality, ShardEntry, SplitEntry, check_name, shapes
-from neurozoo.data.partial import PartialFolder
 from neurozoo.data.shards import write_shard
 from neurozoo.errors import DataError
+from neurozoo.partial import PartialFolder
 
 __all__ = ["StoreWriter", "valid_rows"]
 
@@ -106,7 +106,14 @@ class StoreWriter:
             raise DataError(f"shard_samples is {shard_samples}; a shard holds at least 1 sample")
 
     def __enter__(self) -> StoreWriter:
-        self._partial = PartialFolder(self._dest)
+        if self._dest.is_dir() and any(self._dest.iterdir()):
+            raise DataError(f"{self._dest} is not empty; remove it first, or give another folder")
+        if self._dest.exists() and not self._dest.is_dir():
+            raise DataError(f"{self._dest} is a file; give the name of a new folder")
+        try:
+            self._partial = PartialFolder(self._dest)
+        except OSError as error:
+            raise DataError(f"{self._dest.parent} cannot be written ({error.strerror}); give another folder") from error
         return self
 
     def __exit__(

@@ -14,18 +14,22 @@ from torch import Tensor, nn
 from neurozoo.errors import CheckpointError, RunError
 from neurozoo.files import write_whole
 
-__all__ = ["SCHEMA", "load_checkpoint", "read_tensors", "write_tensors"]
+__all__ = ["SCHEMA", "load_checkpoint", "load_tensors", "read_tensors", "write_tensors"]
 
-SCHEMA = 1
+SCHEMA = 2
+_KEY = "neurozoo"
+"""Of all metadata, as one JSON text: safetensors writes several keys in another order each time."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata to ``path``; a reader sees the old file or the new one.
 
+    The same content is the same file, byte by byte.
+
     Raises:
         RunError: The folder cannot be written to, or the disk is full; the old file stands.
     """
-    header = {"schema": str(SCHEMA), **{key: json.dumps(value) for key, value in metadata.items()}}
+    header = {_KEY: json.dumps({"schema": SCHEMA, **metadata})}
     try:
         # A copy each, so that parameters which share storage can be saved. Not save_file: it makes
         # files that nobody else on the machine may read.
@@ -49,15 +53,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error}); take another checkpoint") from error
-    if header.get("schema") != str(SCHEMA):
-        raise CheckpointError(
-            f"{path}: its schema is {header.get('schema')!r} and this version reads {SCHEMA}; "
-            "use the neurozoo version that wrote it"
-        )
     try:
-        return tensors, {key: json.loads(value) for key, value in header.items()}
+        metadata = json.loads(header.get(_KEY, "{}"))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON ({error}); take another checkpoint") from error
+    found = metadata.get("schema", header.get("schema")) if isinstance(metadata, dict) else None
+    if found != SCHEMA:
+        raise CheckpointError(
+            f"{path}: its schema is {found!r} and this version reads {SCHEMA}; use the neurozoo version that wrote it"
+        )
+    return tensors, metadata
 
 
 def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
@@ -68,6 +73,16 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
             is loaded then.
     """
     tensors, metadata = read_tensors(path)
+    load_tensors(path, tensors, module)
+    return metadata
+
+
+def load_tensors(path: Path, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Load weights and running statistics that were read from ``path``.
+
+    Raises:
+        CheckpointError: They are of another model; nothing is loaded then.
+    """
     own = module.state_dict()
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [
@@ -83,4 +98,3 @@ def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
             f"{path}: a checkpoint of another model ({'; '.join(found)}); use the recipe that it was trained with"
         )
     module.load_state_dict(tensors)
-    return metadata

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,20 +14,19 @@ import torch
 from neurozoo.assemble import assemble, inputs_of, open_data, parameters_by_component, shapes_of
 from neurozoo.data.synthetic import made_up
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError
-from neurozoo.interfaces import ZooModel
+from neurozoo.errors import DataError, RunError
 from neurozoo.recipe import Recipe
-from neurozoo.training.checkpoint import write_tensors
 from neurozoo.training.device import choose_device
 from neurozoo.training.evaluate import evaluate_model
+from neurozoo.training.fitting import Fitting, make_optimizer
 from neurozoo.training.health import health_warnings
-from neurozoo.training.loop import predict_split, train_epoch, train_step
-from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
+from neurozoo.training.loop import train_step
+from neurozoo.training.metrics import DEFINITIONS
 from neurozoo.training.prepare import prepare
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run, environment
 
-__all__ = ["dry_run", "make_optimizer", "own_random_numbers", "train"]
+__all__ = ["dry_run", "own_random_numbers", "resume", "train"]
 
 SYNTHETIC_NOTICE = "SYNTHETIC data: these numbers say nothing about real data and compare with no paper"
 
@@ -57,12 +54,50 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
     _check_splits(view)
     run = Run.create(folder, recipe)
     try:
-        with own_random_numbers(recipe):
+        with run.held(), own_random_numbers(recipe):
             return _train(recipe, view, run, device, reporter or Reporter())
     except Exception:
-        if not run.last.is_file():
+        if not run.last.is_file() and not run.state.is_file():
             run.discard()  # it holds nothing yet, and would be in the way of the next try
         raise
+
+
+def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Go on with a run that did not come to its end, as if it had never stopped.
+
+    Weights, metrics and predictions become those of an undisturbed run, to the bit on the same machine
+    and versions.
+
+    Args:
+        folder: The run folder.
+        reporter: Hears of the progress.
+
+    Returns:
+        What the run's ``summary.json`` holds.
+
+    Raises:
+        RunError: It is no run, is finished, or another process is at it.
+        CheckpointError: Its state is damaged.
+        DataError: The data is not what it was trained on.
+        NeurozooError: As :func:`train`.
+    """
+    run = Run(folder)
+    with run.held():
+        if run.finished:
+            raise RunError(f"{folder}: is finished; to train longer, begin a new run with more training.epochs")
+        recipe = run.recipe()
+        device = choose_device(recipe.training.device)
+        view = open_data(recipe)
+        _check_splits(view)
+        if (folder / "data.json").is_file():
+            before, now = run.read_json("data.json").get("checksum"), view.description.checksum
+            if before != now:
+                raise DataError(
+                    f"{folder}: its data had the checksum {str(before)[:12]}..., and has {now[:12]}... now; "
+                    "put the old data back, or train anew"
+                )
+        with own_random_numbers(recipe):
+            return _train(recipe, view, run, device, reporter or Reporter())
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:
@@ -118,12 +153,17 @@ def _train(recipe: Recipe, view: DataView, run: Run, device: torch.device, repor
     for notice in notices:
         reporter.warning(notice)
 
-    prepare(model, view, recipe)
-    fitted = _fit(model, view, recipe, run, device, reporter)
+    fitting = Fitting(model, view, recipe, run, device)
+    if run.state.is_file():
+        fitting.restore()
+    else:
+        run.keep_records(0)
+        prepare(model, view, recipe)
+    fitted = fitting.run(reporter)
     evaluation = evaluate_model(run.best, model, view, recipe, device=device)
     evaluation.write_predictions(run.folder / "predictions")
     warnings = health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
-    if fitted.best == -math.inf:
+    if fitted.best is None:
         warnings.append(
             f"training.best={recipe.training.best} is not defined on valid, so the first epoch's weights "
             "were kept; use loss"
@@ -137,81 +177,16 @@ def _train(recipe: Recipe, view: DataView, run: Run, device: torch.device, repor
         **evaluation.to_dict(),
         "metric_definitions": DEFINITIONS,
         "warnings": notices + warnings,
-        "epochs": fitted.epochs,
+        "epochs": fitted.epoch - 1,
         "best_epoch": fitted.best_epoch,
         "recipe_digest": recipe.digest,
         "environment": environment(device),
         "duration_seconds": time.monotonic() - started,
     }
     run.write_json("summary.json", summary)
+    run.state.unlink(missing_ok=True)  # nothing goes on from here, and it is the largest file
     reporter.finished(summary)
     return summary
-
-
-@dataclass
-class _Fitted:
-    """How training went.
-
-    Attributes:
-        epochs: How many were done.
-        best_epoch: The one whose weights were kept.
-        best: Its score, larger is better; minus infinity where the valid split does not define it.
-    """
-
-    epochs: int = 0
-    best_epoch: int = 0
-    best: float = -math.inf
-
-    def better(self, score: float) -> bool:
-        """Whether an epoch's weights are to be kept; the first one's always are."""
-        score = -math.inf if math.isnan(score) else score
-        if self.best_epoch and not score > self.best:
-            return False
-        self.best, self.best_epoch = score, self.epochs
-        return True
-
-
-def _fit(
-    model: ZooModel, view: DataView, recipe: Recipe, run: Run, device: torch.device, reporter: Reporter
-) -> _Fitted:
-    """All epochs, each with its line of metrics.jsonl and its checkpoints."""
-    training = recipe.training
-    generator = torch.Generator().manual_seed(recipe.seed)
-    optimizer = make_optimizer(recipe, model)
-    scheduler = _scheduler(recipe, optimizer)
-    fitted = _Fitted()
-    for epoch in range(1, training.epochs + 1):
-        begun = time.monotonic()
-        steps = train_epoch(
-            model, view, optimizer, recipe, epoch=epoch, device=device, generator=generator, reporter=reporter
-        )
-        batches = view.batches("valid", recipe.evaluation.batch_size)
-        valid = predict_split(model, batches, device=device, smoothing=training.label_smoothing)
-        metrics = multilabel_metrics(
-            valid.labels.numpy(), valid.probabilities.numpy(), recipe.evaluation.decision.threshold
-        )
-        record = {
-            "epoch": epoch,
-            "train": steps,
-            "valid": {"loss": valid.loss, **metrics},
-            "health": {name: asdict(layer) for name, layer in valid.layers.items()},
-            "threshold": valid.threshold,
-            "learning_rate": optimizer.param_groups[0]["lr"],
-            "seconds": time.monotonic() - begun,
-            "synthetic": view.description.synthetic,
-        }
-        if scheduler is not None:
-            scheduler.step(valid.loss)
-        fitted.epochs = epoch
-        metadata = {**_checkpoint_metadata(recipe, view), "epoch": epoch}
-        if fitted.better(-valid.loss if training.best == "loss" else metrics[training.best]):
-            write_tensors(run.best, model.state_dict(), metadata)
-        write_tensors(run.last, model.state_dict(), metadata)
-        run.append(record)
-        reporter.epoch(record)
-        if training.early_stopping is not None and epoch - fitted.best_epoch >= training.early_stopping:
-            break
-    return fitted
 
 
 def _check_splits(view: DataView) -> None:
@@ -232,36 +207,6 @@ def _data_record(view: DataView) -> dict[str, Any]:
         "synthetic": description.synthetic,
         "checksum": description.checksum,
     }
-
-
-def _checkpoint_metadata(recipe: Recipe, view: DataView) -> dict[str, Any]:
-    return {
-        "model": recipe.model.name,
-        "recipe": recipe.name,
-        "recipe_digest": recipe.digest,
-        "labels": list(view.labels),
-        "dims": {name: modality.dim for name, modality in view.modalities.items()},
-        "data_checksum": view.description.checksum,
-        "synthetic": view.description.synthetic,
-    }
-
-
-def make_optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
-    """The recipe's optimiser, over all of the model's parameters."""
-    chosen = recipe.training.optimizer
-    kinds: Mapping[str, type[torch.optim.Optimizer]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "sgd": torch.optim.SGD,
-    }
-    return kinds[chosen.name](model.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)  # type: ignore[call-arg]
-
-
-def _scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.ReduceLROnPlateau | None:
-    chosen = recipe.training.scheduler
-    if chosen.name == "none":
-        return None
-    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=chosen.factor, patience=chosen.patience)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from neurozoo.recipe import Recipe
 from neurozoo.training.health import HealthMonitor, LayerHealth, neuron_rates, record_thresholds
 from neurozoo.training.objective import classification_loss, rate_penalty
 from neurozoo.training.reporter import Reporter
+from neurozoo.training.state import Position
 
 __all__ = ["Predictions", "predict_split", "train_epoch", "train_step"]
 
@@ -71,36 +72,51 @@ def train_epoch(
     view: DataView,
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
+    position: Position,
     *,
-    epoch: int,
     device: torch.device,
     generator: torch.Generator,
     reporter: Reporter,
+    save: Callable[[], None],
 ) -> dict[str, float]:
     """All training samples once, in a new order; returns the means of what each step gave.
+
+    Args:
+        model: Changed in place.
+        view: The data.
+        optimizer: Steps.
+        recipe: How.
+        position: Where it begins, in the middle of an epoch or not; kept up to date.
+        device: Where.
+        generator: Of the order, in the state it had when the epoch began.
+        reporter: Hears of each step.
+        save: Called after every ``training.checkpoint_steps`` steps, the last one of the epoch excepted.
 
     Raises:
         NeurozooError: The loss is NaN or infinite.
     """
     model.train()
-    size = recipe.training.batch_size
+    size, every_step = recipe.training.batch_size, recipe.training.checkpoint_steps
     steps = math.ceil(len(view.split("train")) / size)
     # On a GPU reading a value waits for the device, so it is told of now and then.
     every = 1 if device.type == "cpu" else 20
-    sums: dict[str, Tensor] = {}
-    for step, batch in enumerate(view.batches("train", size, generator), start=1):
+    for batch in view.batches("train", size, generator, skip=position.step):
         values = train_step(model, batch.to(device), optimizer, recipe)
+        position.step += 1
         for name, value in values.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value
-        if step % every == 0 or step == steps:
+            position.sums[name] = position.sums.get(name, torch.zeros_like(value)) + value
+        if position.step % every == 0 or position.step == steps:
             told = {name: float(value) for name, value in values.items()}
             if not math.isfinite(told["loss"]):
                 raise NeurozooError(
-                    f"the loss is {told['loss']} in epoch {epoch}, step {step}; lower training.optimizer.lr, "
-                    "set training.gradient_clip, or look at the features with `neurozoo data info`"
+                    f"the loss is {told['loss']} in epoch {position.epoch}, step {position.step}; lower "
+                    "training.optimizer.lr, set training.gradient_clip, or look at the features with "
+                    "`neurozoo data info`"
                 )
-            reporter.step(epoch, step, steps, told)
-    return {name: float(total) / steps for name, total in sums.items()}
+            reporter.step(position.epoch, position.step, steps, told)
+        if every_step is not None and position.step % every_step == 0 and position.step < steps:
+            save()
+    return {name: float(total) / steps for name, total in position.sums.items()}
 
 
 @torch.no_grad()

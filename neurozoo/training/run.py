@@ -7,7 +7,8 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import torch
 
 from neurozoo.errors import RunError
 from neurozoo.files import write_whole
+from neurozoo.locking import lock_folder, unlock_folder
+from neurozoo.partial import PartialFolder
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
 
@@ -24,7 +27,7 @@ SCHEMA = 1
 
 
 class Run:
-    """A run folder: ``recipe.yaml``, ``environment.json``, ``data.json``, ``metrics.jsonl``,
+    """A run folder: ``run.json``, ``recipe.yaml``, ``environment.json``, ``data.json``, ``metrics.jsonl``,
     ``checkpoints/``, ``predictions/`` and ``summary.json``.
 
     Args:
@@ -68,10 +71,15 @@ class Run:
         """
         cls.check_free(folder)
         try:
-            (folder / "checkpoints").mkdir(parents=True)
-            write_whole(folder / "recipe.yaml", recipe.to_yaml().encode())
+            new = PartialFolder(folder)
+            try:
+                (new.path / "checkpoints").mkdir()
+                write_json(new.path / "run.json", {"schema": SCHEMA, "recipe": recipe.name})
+                write_whole(new.path / "recipe.yaml", recipe.to_yaml().encode())
+                new.finish()
+            finally:
+                new.close()
         except OSError as error:
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
         return cls(folder)
 
@@ -91,13 +99,20 @@ class Run:
         return self.folder / "checkpoints" / "last.safetensors"
 
     @property
+    def state(self) -> Path:
+        """What training goes on from."""
+        return self.folder / "checkpoints" / "state.safetensors"
+
+    @property
     def finished(self) -> bool:
         """Whether it has a summary."""
         return (self.folder / "summary.json").is_file()
 
     def recipe(self, *, backend: str | None = None) -> Recipe:
         """The recipe that the run was made with, on another backend if one is named."""
-        return load_recipe(self.recipe_path, backend=backend)
+        recipe = load_recipe(self.recipe_path, backend=backend)
+        told = self.folder / "run.json"
+        return recipe.named(self.read_json("run.json")["recipe"]) if told.is_file() else recipe
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; :meth:`records` leaves out one that a crash cut off."""
@@ -118,6 +133,38 @@ class Run:
             except json.JSONDecodeError:
                 break
         return records
+
+    def keep_records(self, count: int) -> None:
+        """Leave the first lines of metrics.jsonl, and none that a crash wrote beyond its last state.
+
+        Raises:
+            RunError: It has fewer, or cannot be written.
+        """
+        path = self.folder / "metrics.jsonl"
+        try:
+            lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+            if len(lines) < count:
+                raise RunError(f"{path}: has {len(lines)} lines, and {count} were written; the run cannot go on")
+            if len(lines) > count:
+                write_whole(path, b"".join(lines[:count]))
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else trains in it meanwhile.
+
+        Raises:
+            RunError: Another process does.
+        """
+        try:
+            lock = lock_folder(self.folder, wait=False)
+        except OSError as error:
+            raise RunError(f"{self.folder}: another process is training in it; wait for its end") from error
+        try:
+            yield
+        finally:
+            unlock_folder(lock)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write one of the run's JSON files, whole or not at all."""

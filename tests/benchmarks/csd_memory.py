@@ -2,8 +2,9 @@
 
 usage: python tests/benchmarks/csd_memory.py [--json] [HOURS ...]
 
-By default 4, 8, 16 and 32 hours; an hour takes 140 MB of disk, and CMU-MOSEI has 65. The folders have CMU-MOSEI's rates: COVAREP 74 at 100 Hz, FACET 35 at 30 Hz, words of 300 at 2.5 Hz, videos of
-90 s in segments of 7.5 s. Each is imported in a process of its own, whose RssAnon is read every 10 ms (Linux).
+By default 4, 8, 16 and 32 hours; an hour takes 140 MB of disk, and CMU-MOSEI has 65. The folders have CMU-MOSEI's
+rates: COVAREP 74 at 100 Hz, FACET 35 at 30 Hz, words of 300 at 2.5 Hz, videos of 90 s in segments of 7.5 s. Each is
+imported in a process of its own, whose RssAnon is read every 10 ms (Linux).
 """
 
 from __future__ import annotations

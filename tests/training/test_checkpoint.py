@@ -18,9 +18,16 @@ def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "new" / "best.safetensors"
     source, target = nn.Linear(3, 2), nn.Linear(3, 2)
     write_tensors(path, source.state_dict(), {"epoch": 4, "labels": ["a", "b"]})
-    assert load_checkpoint(path, target) == {"schema": 1, "epoch": 4, "labels": ["a", "b"]}
+    assert load_checkpoint(path, target) == {"schema": 2, "epoch": 4, "labels": ["a", "b"]}
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
     assert [p.name for p in path.parent.iterdir()] == ["best.safetensors"]
+
+
+def test_the_same_content_is_the_same_file(tmp_path: Path) -> None:
+    metadata = {name: name for name in "edcba"}
+    for name in ("a", "b"):
+        write_tensors(tmp_path / name, {"x": torch.arange(3.0), "y": torch.ones(2)}, metadata)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_shared_storage_is_saved(tmp_path: Path) -> None:
@@ -59,10 +66,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_tensors(tmp_path / "no.safetensors")
 
 
-@pytest.mark.parametrize("header", [None, {"schema": "7"}])
+@pytest.mark.parametrize("header", [None, {"schema": "7"}, {"neurozoo": "[]"}])
 def test_another_schema_is_refused(tmp_path: Path, header: dict[str, str] | None) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", header)
-    with pytest.raises(CheckpointError, match=r"its schema is (None|'7') and this version reads 1"):
+    with pytest.raises(CheckpointError, match=r"its schema is (None|'7') and this version reads 2"):
         read_tensors(tmp_path / "x.safetensors")
 
 

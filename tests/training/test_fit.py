@@ -63,6 +63,7 @@ def test_a_run_holds_everything(tmp_path: Path, recipe: Callable[..., Recipe]) -
     assert all({"loss", "rate", "threshold"} <= values.keys() for values in listener.values)
     files = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert files == {
+        "run.json",
         "recipe.yaml",
         "environment.json",
         "data.json",

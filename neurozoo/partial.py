@@ -8,8 +8,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from neurozoo.data.locking import lock_folder, unlock_folder
-from neurozoo.errors import DataError
+from neurozoo.locking import lock_folder, unlock_folder
 
 __all__ = ["PartialFolder"]
 
@@ -27,22 +26,15 @@ class PartialFolder:
         path: Where it is until it is finished.
 
     Raises:
-        DataError: ``dest`` is a file, a folder that is not empty, or cannot be written.
+        OSError: The folder above ``dest`` cannot be written.
     """
 
     def __init__(self, dest: Path) -> None:
-        if dest.is_dir() and any(dest.iterdir()):
-            raise DataError(f"{dest} is not empty; remove it first, or give another folder")
-        if dest.exists() and not dest.is_dir():
-            raise DataError(f"{dest} is a file; give the name of a new folder")
         self._dest = dest
-        try:
-            dest.parent.mkdir(parents=True, exist_ok=True)
-            for left in dest.parent.glob(f".{glob.escape(dest.name)}.*.partial"):
-                _remove_dead(left)
-            self.path, self._lock = self._make()
-        except OSError as error:
-            raise DataError(f"{dest.parent} cannot be written ({error.strerror}); give another folder") from error
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        for left in dest.parent.glob(f".{glob.escape(dest.name)}.*.partial"):
+            _remove_dead(left)
+        self.path, self._lock = self._make()
 
     def _make(self) -> tuple[Path, int | None]:
         while True:

@@ -1,0 +1,150 @@
+"""All epochs of a training, each with its line of metrics.jsonl and its checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from neurozoo.data.view import DataView
+from neurozoo.errors import CheckpointError
+from neurozoo.interfaces import ZooModel
+from neurozoo.recipe import Recipe
+from neurozoo.training.checkpoint import write_tensors
+from neurozoo.training.loop import predict_split, train_epoch
+from neurozoo.training.metrics import multilabel_metrics
+from neurozoo.training.reporter import Reporter
+from neurozoo.training.run import Run
+from neurozoo.training.state import Position, TrainingState
+
+__all__ = ["Fitting", "make_optimizer"]
+
+
+class Fitting:
+    """Trains a model to the end of its recipe, from the beginning or from where it was.
+
+    Args:
+        model: On its device, prepared or to be restored.
+        view: The data.
+        recipe: How to train.
+        run: Where checkpoints and metrics go.
+        device: Where to train.
+    """
+
+    def __init__(self, model: ZooModel, view: DataView, recipe: Recipe, run: Run, device: torch.device) -> None:
+        self._model, self._view, self._recipe, self._run, self._device = model, view, recipe, run, device
+        self._optimizer = make_optimizer(recipe, model)
+        self._scheduler = _scheduler(recipe, self._optimizer)
+        self._order = torch.Generator().manual_seed(recipe.seed)
+        self._state = TrainingState(model, self._optimizer, self._scheduler, self._order)
+        self._position = Position(order=self._order.get_state())
+        self._metadata = {
+            "model": recipe.model.name,
+            "recipe": recipe.name,
+            "recipe_digest": recipe.digest,
+            "labels": list(view.labels),
+            "dims": {name: modality.dim for name, modality in view.modalities.items()},
+            "data_checksum": view.description.checksum,
+            "synthetic": view.description.synthetic,
+        }
+
+    def restore(self) -> None:
+        """Go back to the run's last state: all that training changes, and its metrics.jsonl.
+
+        Raises:
+            CheckpointError: The state is damaged, or of another recipe.
+        """
+        position, metadata = self._state.read(self._run.state)
+        if metadata.get("recipe_digest") != self._recipe.digest:
+            raise CheckpointError(
+                f"{self._run.state}: is of another recipe than {self._run.recipe_path}; put the old one back, "
+                "or begin a new run"
+            )
+        self._position = position
+        self._run.keep_records(position.records)
+
+    def run(self, reporter: Reporter) -> Position:
+        """Train to the end; returns where that is: one epoch behind the last."""
+        training = self._recipe.training
+        while self._position.epoch <= training.epochs and not self._stopped():
+            self._epoch(reporter)
+        return self._position
+
+    def _stopped(self) -> bool:
+        patience, position = self._recipe.training.early_stopping, self._position
+        return patience is not None and position.epoch - 1 - position.best_epoch >= patience and position.epoch > 1
+
+    def _epoch(self, reporter: Reporter) -> None:
+        begun, position, training = time.monotonic(), self._position, self._recipe.training
+        steps = train_epoch(
+            self._model,
+            self._view,
+            self._optimizer,
+            self._recipe,
+            position,
+            device=self._device,
+            generator=self._order,
+            reporter=reporter,
+            save=self._save,
+        )
+        batches = self._view.batches("valid", self._recipe.evaluation.batch_size)
+        valid = predict_split(self._model, batches, device=self._device, smoothing=training.label_smoothing)
+        metrics = multilabel_metrics(
+            valid.labels.numpy(), valid.probabilities.numpy(), self._recipe.evaluation.decision.threshold
+        )
+        record = {
+            "epoch": position.epoch,
+            "train": steps,
+            "valid": {"loss": valid.loss, **metrics},
+            "health": {name: asdict(layer) for name, layer in valid.layers.items()},
+            "threshold": valid.threshold,
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "seconds": time.monotonic() - begun,
+            "synthetic": self._view.description.synthetic,
+        }
+        if self._scheduler is not None:
+            self._scheduler.step(valid.loss)
+        metadata = {**self._metadata, "epoch": position.epoch}
+        if self._better(-valid.loss if training.best == "loss" else metrics[training.best]):
+            write_tensors(self._run.best, self._model.state_dict(), metadata)
+        write_tensors(self._run.last, self._model.state_dict(), metadata)
+        self._run.append(record)
+        # Last of all: whatever was written before is written again, and the same, by who goes on from here.
+        position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
+        position.records += 1
+        position.order = self._order.get_state()
+        self._save()
+        reporter.epoch(record)
+
+    def _better(self, score: float) -> bool:
+        """Whether an epoch's weights are to be kept; the first one's always are."""
+        position, known = self._position, math.isfinite(score)
+        if position.best_epoch and not (known and (position.best is None or score > position.best)):
+            return False
+        position.best_epoch, position.best = position.epoch, score if known else None
+        return True
+
+    def _save(self) -> None:
+        self._state.write(self._run.state, self._position, self._metadata)
+
+
+def make_optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
+    """The recipe's optimiser, over all of the model's parameters."""
+    chosen = recipe.training.optimizer
+    kinds: Mapping[str, type[torch.optim.Optimizer]] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "sgd": torch.optim.SGD,
+    }
+    return kinds[chosen.name](model.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)  # type: ignore[call-arg]
+
+
+def _scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Any:
+    chosen = recipe.training.scheduler
+    if chosen.name == "none":
+        return None
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=chosen.factor, patience=chosen.patience)

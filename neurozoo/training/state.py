@@ -1,0 +1,126 @@
+"""All that a run needs to go on as if nothing had happened: ``checkpoints/state.safetensors``.
+
+Tensors in safetensors and the rest as JSON in its metadata; nothing in it runs when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurozoo.errors import CheckpointError
+from neurozoo.training.checkpoint import load_tensors, read_tensors, write_tensors
+
+__all__ = ["Position", "TrainingState"]
+
+
+@dataclass
+class Position:
+    """Where a training is.
+
+    Attributes:
+        epoch: The epoch that is being trained, from 1.
+        step: Steps of it that are done.
+        sums: Sums over those steps, 0-d, by name.
+        best_epoch: The one whose weights were kept; 0 before the first.
+        best: Its score, larger is better; None where the valid split did not define it.
+        records: Lines of metrics.jsonl.
+        order: State of the generator of the samples' order when the epoch began, uint8.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+    best: float | None = None
+    records: int = 0
+    order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What is written and read back.
+
+    Attributes:
+        model: Weights and buffers change in place.
+        optimizer: The same.
+        scheduler: What changes the learning rate, or None.
+        order: The generator of the samples' order.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    order: torch.Generator
+
+    def write(self, path: Path, position: Position, metadata: Mapping[str, Any]) -> None:
+        """Write it, whole or not at all.
+
+        Raises:
+            RunError: It cannot be written; what stood there is untouched.
+        """
+        optimizer = self.optimizer.state_dict()
+        tensors = {f"model/{name}": x for name, x in self.model.state_dict().items()}
+        values: dict[str, dict[str, Any]] = {}
+        for index, entries in optimizer["state"].items():
+            for name, value in entries.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{index}/{name}"] = value
+                else:
+                    values.setdefault(str(index), {})[name] = value
+        tensors |= {f"sums/{name}": x for name, x in position.sums.items()}
+        tensors |= {"random/order": position.order, "random/cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            tensors |= {f"random/cuda/{i}": x for i, x in enumerate(torch.cuda.get_rng_state_all())}
+        told = {
+            **metadata,
+            "position": {name: value for name, value in vars(position).items() if name not in _TENSORS},
+            "optimizer": {"param_groups": optimizer["param_groups"], "values": values},
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+        }
+        write_tensors(path, tensors, told)
+
+    def read(self, path: Path) -> tuple[Position, dict[str, Any]]:
+        """Put everything back as it was written; returns the position and the metadata.
+
+        Raises:
+            CheckpointError: The file is damaged, or of another model; nothing is changed then.
+        """
+        tensors, metadata = read_tensors(path)
+        try:
+            position = Position(**metadata["position"], sums=_under("sums", tensors), order=tensors["random/order"])
+            optimizer, scheduler = metadata["optimizer"], metadata["scheduler"]
+            states = {int(index): dict(values) for index, values in optimizer["values"].items()}
+            cpu = tensors["random/cpu"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: not the state of a training ({error}); train anew") from error
+        load_tensors(path, _under("model", tensors), self.model)
+        for key, value in _under("optimizer", tensors).items():
+            index, _, name = key.partition("/")
+            states.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({"state": states, "param_groups": optimizer["param_groups"]})
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(scheduler)
+        self.order.set_state(position.order)
+        torch.set_rng_state(cpu)
+        if torch.cuda.is_available():
+            for i, x in _under("random/cuda", tensors).items():
+                if int(i) < torch.cuda.device_count():
+                    torch.cuda.set_rng_state(x, int(i))
+        device = next(self.model.parameters()).device
+        position.sums = {name: x.to(device) for name, x in position.sums.items()}
+        return position, metadata
+
+
+_TENSORS = ("sums", "order")
+"""Of a position."""
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): x for name, x in tensors.items() if name.startswith(start)}
