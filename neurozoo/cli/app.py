@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("train")(run.train)
 app.command("evaluate")(run.evaluate)
+app.command("verify")(run.verify)
 app.command("list")(browse.list_)
 app.command("show")(browse.show)
 app.command("compare")(compare.compare)

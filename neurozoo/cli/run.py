@@ -1,4 +1,4 @@
-"""``train`` and ``evaluate``: make a run folder, and measure one again."""
+"""``train``, ``evaluate`` and ``verify``: make a run folder, measure one again, and compare with what it published."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from neurozoo.cli.options import Backend, Json, Overrides
-from neurozoo.cli.output import emit, summary_lines
+from neurozoo.cli.output import emit, plain, summary_lines
 from neurozoo.errors import UserError
 
-__all__ = ["evaluate", "train"]
+__all__ = ["evaluate", "train", "verify"]
+
+
+DIFFERENT = 3
 
 
 class Split(StrEnum):
@@ -22,6 +25,11 @@ class Split(StrEnum):
     test = "test"
     valid = "valid"
     train = "train"
+
+
+DataRoot = Annotated[
+    str | None, typer.Option("--data-root", metavar="DIR", help="The data store, where it is not where it was.")
+]
 
 
 def train(
@@ -86,12 +94,13 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     split: Annotated[Split, typer.Option("--split", help="Which samples.")] = Split.test,
     backend: Backend = None,
-    data_root: Annotated[
-        str | None, typer.Option("--data-root", metavar="DIR", help="The data store, where it is not where it was.")
-    ] = None,
+    data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
-    """Measure a run's best weights again, on any backend."""
+    """Measure a run's best weights again, on any backend.
+
+    Each measurement is noted in the run's evaluations.jsonl.
+    """
     from neurozoo.training.evaluate import evaluate_run
 
     result = evaluate_run(run, split=split.value, backend=backend, data_root=data_root)
@@ -99,3 +108,34 @@ def evaluate(
         emit(result)
     else:
         print(summary_lines(result))
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.")],
+    backend: Backend = None,
+    data_root: DataRoot = None,
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", min=0.0, help="How far a number may be off; by default 1e-6.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure a run again, and compare with the numbers in its summary.json.
+
+    The exit status is 3 where one does not come back, or the data is another.
+    """
+    from neurozoo.training.verify import TOLERANCE, verify_run
+
+    found = verify_run(
+        run, backend=backend, data_root=data_root, tolerance=TOLERANCE if tolerance is None else tolerance
+    )
+    if json:
+        emit({**plain(found), "verified": found.verified})
+    else:
+        for number in found.differing:
+            print(f"{number.split} {number.name}: published {number.published}, now {number.now}")
+        if not found.same_data:
+            print(f"{run}: the data is not what it was trained on; its checksum differs")
+        verdict = f"all {len(found.numbers)} published numbers come back" if found.verified else "not verified"
+        print(f"{run}: {verdict}, on {found.backend}, to {found.tolerance:g}")
+    if not found.verified:
+        raise typer.Exit(DIFFERENT)

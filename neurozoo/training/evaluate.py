@@ -116,7 +116,7 @@ def evaluate_model(
 def evaluate_run(
     run: Path, *, split: str = "test", backend: str | None = None, data_root: str | None = None
 ) -> dict[str, Any]:
-    """Measure a finished run's best weights again, on any backend.
+    """Measure a finished run's best weights again, on any backend; the run's ``evaluations.jsonl`` notes it.
 
     Args:
         run: The run folder.
@@ -146,15 +146,14 @@ def evaluate_run(
     except UserError:
         device = choose_device("auto")  # trained on another machine
     measured = evaluate_model(folder.best, loaded.module, view, recipe, device=device, splits=(split,), decided=decided)
-    return {
-        "run": str(run),
+    setting = {
         "split": split,
         "backend": recipe.backend,
         "synthetic": view.description.synthetic,
         "same_data_as_trained": view.description.checksum == trained_on,
-        **measured.to_dict(),
-        "metric_definitions": DEFINITIONS,
     }
+    folder.note_evaluation({**setting, "metrics": measured.metrics[split]})
+    return {"run": str(run), **setting, **measured.to_dict(), "metric_definitions": DEFINITIONS}
 
 
 def check_data(view: DataView, trained: TrainedModel) -> None:

@@ -9,6 +9,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,23 @@ class Run:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; :meth:`records` leaves out one that a crash cut off."""
+        self._append("metrics.jsonl", record)
+
+    def note_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Add a line to evaluations.jsonl, with the time (UTC): how often a split was looked at is part of a result.
+
+        Raises:
+            RunError: It cannot be written.
+        """
+        self._append("evaluations.jsonl", {"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **record})
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
         line = json.dumps(_finite(record)) + "\n"
         try:
-            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (self.folder / name).open("a", encoding="utf-8") as file:
                 file.write(line)
         except OSError as error:
-            raise RunError(f"{self.folder / 'metrics.jsonl'}: cannot be written: {error.strerror or error}") from error
+            raise RunError(f"{self.folder / name}: cannot be written: {error.strerror or error}") from error
 
     def records(self) -> list[dict[str, Any]]:
         """The epochs logged so far; a last line cut off by a crash is left out."""

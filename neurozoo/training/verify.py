@@ -1,0 +1,97 @@
+"""Whether a run's published numbers come back when it is measured again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurozoo.errors import RunError
+from neurozoo.training.evaluate import evaluate_run
+from neurozoo.training.run import Run
+
+__all__ = ["TOLERANCE", "Number", "Verification", "verify_run"]
+
+TOLERANCE = 1e-6
+"""How far a number may be off, dimensionless; metrics lie between 0 and 1, losses are in nats."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A published number and what it is today; None stands for one that is not defined."""
+
+    split: str
+    name: str
+    published: float | None
+    now: float | None
+
+    def comes_back(self, tolerance: float) -> bool:
+        """Whether they are the same."""
+        if self.published is None or self.now is None:
+            return self.published is self.now
+        return abs(self.published - self.now) <= tolerance
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was measured again.
+
+    Attributes:
+        run: The run folder.
+        backend: The backend it was measured on.
+        same_data: Whether the data has the checksum it was trained on.
+        tolerance: See :data:`TOLERANCE`.
+        numbers: All published numbers.
+    """
+
+    run: str
+    backend: str
+    same_data: bool
+    tolerance: float
+    numbers: tuple[Number, ...]
+
+    @property
+    def differing(self) -> tuple[Number, ...]:
+        """Those that do not come back."""
+        return tuple(number for number in self.numbers if not number.comes_back(self.tolerance))
+
+    @property
+    def verified(self) -> bool:
+        """Whether all come back, on the same data."""
+        return self.same_data and not self.differing
+
+
+def verify_run(
+    run: Path, *, backend: str | None = None, data_root: str | None = None, tolerance: float = TOLERANCE
+) -> Verification:
+    """Measure a finished run's splits again, and compare with its ``summary.json``.
+
+    Args:
+        run: The run folder.
+        backend: Another backend than the run's own.
+        data_root: A store, where it is not where the recipe says.
+        tolerance: See :data:`TOLERANCE`.
+
+    Raises:
+        UserError: The run is not finished, or it, its data or its checkpoint cannot be used.
+    """
+    folder = Run(run)
+    if not folder.finished:
+        raise RunError(f"{run}: published nothing yet; `neurozoo train --resume {run}` brings it to its end")
+    published: Mapping[str, Mapping[str, Any]] = folder.read_json("summary.json").get("metrics", {})
+    if not published:
+        raise RunError(f"{run / 'summary.json'}: holds no metrics; it cannot be verified")
+    found = {split: evaluate_run(run, split=split, backend=backend, data_root=data_root) for split in published}
+    numbers = [
+        Number(split, name, _finite(value), _finite(found[split]["metrics"][split].get(name)))
+        for split, metrics in published.items()
+        for name, value in metrics.items()
+    ]
+    first = next(iter(found.values()))
+    return Verification(str(run), first["backend"], first["same_data_as_trained"], tolerance, tuple(numbers))
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
