@@ -11,19 +11,20 @@ Everything is imported where it is used, so that ``import neurozoo`` needs no to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurozoo.compare import Comparison
+    from neurozoo.prediction import Prediction, Sample
     from neurozoo.recipe import Recipe, load_recipe
     from neurozoo.training.loading import TrainedModel
     from neurozoo.training.reporter import Reporter
 
     __version__: str
 
-__all__ = ["Recipe", "__version__", "compare_backends", "evaluate", "load", "load_recipe", "train"]
+__all__ = ["Recipe", "__version__", "compare_backends", "evaluate", "load", "load_recipe", "predict", "train"]
 
 
 def train(
@@ -92,6 +93,26 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
     from neurozoo.training import loading
 
     return loading.load(run, backend=backend)
+
+
+def predict(
+    run: str | Path, source: str | Path | Iterable[Sample], *, split: str | None = None, backend: str | None = None
+) -> Iterator[Prediction]:
+    """What a run's best weights say of samples without labels, each by itself and as they come.
+
+    Args:
+        run: The run folder.
+        source: A store, ``.npz`` or file of JSON lines, see :meth:`neurozoo.prediction.Predictor.samples`; or samples.
+        split: Of a store, the one to take; by default all.
+        backend: Another backend than the run's own.
+
+    Raises:
+        UserError: The run cannot be used, or a sample is not of the form that its model takes.
+    """
+    from neurozoo.prediction import Predictor
+
+    predictor = Predictor(Path(run), backend=backend)
+    return predictor.predict(predictor.samples(Path(source), split) if isinstance(source, str | Path) else source)
 
 
 def compare_backends(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import ablate, browse, compare, data, doctor, plugins, run
+from neurozoo.cli import ablate, browse, compare, data, doctor, plugins, predict, run
 
 __all__ = ["app"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("train")(run.train)
 app.command("evaluate")(run.evaluate)
 app.command("verify")(run.verify)
+app.command("predict")(predict.predict)
 app.command("list")(browse.list_)
 app.command("show")(browse.show)
 app.command("compare")(compare.compare)

@@ -15,6 +15,7 @@ from neurozoo.errors import CheckpointError, DataError
 from neurozoo.interfaces import Batch, ZooModel
 from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import load_checkpoint, read_tensors
+from neurozoo.training.health import frozen_statistics
 from neurozoo.training.run import Run
 
 __all__ = ["TrainedModel", "load"]
@@ -36,7 +37,7 @@ class TrainedModel:
 
     @torch.no_grad()
     def predict(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Probabilities ``[B, K]`` of the labels.
+        """Probabilities ``[B, K]`` of the labels; what was predicted before leaves no trace in them.
 
         Args:
             features: ``[B, L, D]`` float32 by modality, in the data's own units.
@@ -48,7 +49,9 @@ class TrainedModel:
         """
         batch = self._batch(features, masks or {})
         self.module.eval()
-        return torch.sigmoid(self.module(batch.to(next(self.module.parameters()).device))).cpu()
+        # The published threshold changes in evaluation too.
+        with frozen_statistics(self.module):
+            return torch.sigmoid(self.module(batch.to(next(self.module.parameters()).device))).cpu()
 
     def _batch(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Batch:
         dims = self.module.inputs.dims
