@@ -27,6 +27,8 @@ __all__ = ["PAIR_CASES"]
 
 TIMEOUT = 90.0
 """Seconds after which the processes are ended: many times what they need on one slow core."""
+GRACE = 5.0
+"""Seconds that a process has to end by itself after the other was ended by a signal."""
 TOLERANCE = 1e-9
 """Of gradients and weights in float64, relative to the largest: two halves add up in another order than a whole."""
 
@@ -98,7 +100,12 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) ->
             break  # the other would wait for it
         time.sleep(0.02)
     statuses = [process.poll() for process in processes]
-    for rank, (status, log) in enumerate(zip(statuses, logs, strict=True)):
+    if any(status is not None and status < 0 for status in statuses):
+        # Ended by a signal, as happens to one whose partner is gone: what ended the partner is the better answer.
+        statuses = [_status_within(process, GRACE) for process in processes]
+    ranks = sorted(range(len(statuses)), key=lambda rank: (statuses[rank] or 0) < 0)
+    for rank in ranks:
+        status, log = statuses[rank], logs[rank]
         told = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it says nothing"]
         if status == NOT_HERE:
             raise NotRun(told[-1])
@@ -109,6 +116,13 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) ->
             f"a data-parallel pair did not end within {TIMEOUT:.0f} s; a process that does not take part in "
             "each step, or waits for something of its own, makes the other wait for ever"
         )
+
+
+def _status_within(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _share(got: Tensor, want: Tensor) -> float:

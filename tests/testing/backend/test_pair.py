@@ -15,6 +15,8 @@ from neurozoo.testing.backend.pair import PAIR_CASES
 
 WRONG = """
 
+    import os
+    import time
     import torch
     from torch import distributed, nn
     from neurozoo.nn.neurons import TorchNeuron
@@ -58,6 +60,18 @@ WRONG = """
             if distributed.is_initialized() and distributed.get_rank() == 1:
                 raise KeyError("no kernel for rank 1")
             return super().scan(currents, state, threshold)
+
+
+    class DiesLast(TorchNeuron):
+        '''The first process is gone before the second, whose fault it is, has said so.'''
+
+        def scan(self, currents, state=None, threshold=1.0):
+            if distributed.is_initialized():
+                if distributed.get_rank() == 0:
+                    os.abort()
+                time.sleep(1)
+                raise KeyError("no kernel for rank 1")
+            return super().scan(currents, state, threshold)
 """
 
 
@@ -75,6 +89,7 @@ def stranger(tmp_path, monkeypatch):
     [
         ("MembraneInABuffer", "spikes in step 1, of two processes and of one: "),
         ("ByRank", "gradient of threshold in step 0, of process 0 of a pair"),
+        ("DiesLast", "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel"),
         ("Dies", "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel"),
     ],
 )
