@@ -148,31 +148,61 @@ class ModelSection(Section):
 
 
 class Optimizer(Section):
-    """The optimiser.
+    """The optimiser; what is not said here is as in torch.
 
     Attributes:
-        name: ``adam``, ``adamw`` or ``sgd``.
+        name: ``adam``, ``adamw``, ``nadam``, ``radam``, ``rmsprop`` or ``sgd``.
         lr: Learning rate.
         weight_decay: Factor of the weight decay.
+        momentum: Of ``sgd`` and ``rmsprop``.
     """
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "nadam", "radam", "rmsprop", "sgd"] = "adam"
     lr: Positive = 1e-3
     weight_decay: NotNegative = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.momentum and self.name not in ("sgd", "rmsprop"):
+            yield "momentum", f"{self.name} has none of its own; leave it out, or choose sgd or rmsprop"
 
 
 class Scheduler(Section):
-    """What the learning rate does.
+    """What the learning rate does from epoch to epoch.
 
     Attributes:
-        name: ``plateau`` (falls when the validation loss stays) or ``none``.
-        factor: What it is multiplied with.
-        patience: Epochs without a better validation loss before it falls.
+        name: ``none``, ``plateau`` (falls when the validation loss stays), ``step`` (falls after every
+            ``every`` epochs) or ``cosine`` (falls to 0 behind the last epoch).
+        factor: What ``plateau`` and ``step`` multiply it with.
+        patience: Epochs without a better validation loss before ``plateau`` lets it fall.
+        every: Epochs between two falls of ``step``.
+        warmup: Epochs in which it rises to its full height first; not with ``plateau``.
     """
 
-    name: Literal["plateau", "none"] = "none"
+    name: Literal["plateau", "step", "cosine", "none"] = "none"
     factor: Fraction = 0.1
     patience: Annotated[int, Field(ge=0)] = 20
+    every: Count = 10
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.warmup and self.name == "plateau":
+            yield "warmup", "plateau has none; leave it out, or choose none, step or cosine"
+
+
+class Loss(Section):
+    """What training minimises. On valid and test the plain cross-entropy is reported, which compares.
+
+    Attributes:
+        name: ``cross-entropy``, or ``focal`` (Lin et al. 2017, equation 4), which leaves out what is easy.
+        gamma: Of ``focal``: how much; 0 is the cross-entropy.
+        weights: ``none``, or ``balanced``: a label's positives weigh as much as its negatives, by their
+            numbers in the training split.
+    """
+
+    name: Literal["cross-entropy", "focal"] = "cross-entropy"
+    gamma: NotNegative = 2.0
+    weights: Literal["none", "balanced"] = "none"
 
 
 class Initialisation(Section):
@@ -216,13 +246,16 @@ class TrainingSection(Section):
         batch_size: Samples a step.
         optimizer: See :class:`Optimizer`.
         scheduler: See :class:`Scheduler`.
+        loss: See :class:`Loss`.
+        accumulate: Batches whose gradients become one step of the optimiser. What is counted over a batch, such as
+            running means and the rate penalty, is counted over each of them.
         gradient_clip: Largest norm of the gradient; None for no limit.
         label_smoothing: ``s`` of the targets ``|y - s|``.
         best: The valid metric whose best epoch's weights are kept.
         early_stopping: Stop after so many epochs without a better one; None for never.
         initialisation: See :class:`Initialisation`.
         rate_penalty: See :class:`RatePenalty`.
-        checkpoint_steps: Steps of an epoch after which the state is written, besides its end; None for its end alone.
+        checkpoint_steps: Batches of an epoch after which the state is written, besides its end; None for its end alone.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
         threads: Threads of the CPU; None leaves it to torch.
     """
@@ -231,6 +264,8 @@ class TrainingSection(Section):
     batch_size: Count = 256
     optimizer: Optimizer = Field(default_factory=Optimizer)
     scheduler: Scheduler = Field(default_factory=Scheduler)
+    loss: Loss = Field(default_factory=Loss)
+    accumulate: Count = 1
     gradient_clip: Positive | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     best: Literal["loss", "map", "micro_f1", "macro_f1", "accuracy"] = "loss"

@@ -17,6 +17,7 @@ from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import write_tensors
 from neurozoo.training.loop import predict_split, train_epoch
 from neurozoo.training.metrics import multilabel_metrics
+from neurozoo.training.objective import Objective
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run
 from neurozoo.training.state import Position, TrainingState
@@ -38,7 +39,8 @@ class Fitting:
     def __init__(self, model: ZooModel, view: DataView, recipe: Recipe, run: Run, device: torch.device) -> None:
         self._model, self._view, self._recipe, self._run, self._device = model, view, recipe, run, device
         self._optimizer = make_optimizer(recipe, model)
-        self._scheduler = _scheduler(recipe, self._optimizer)
+        self._scheduler = _Schedule(recipe, self._optimizer)
+        self._objective = Objective(recipe.training, view.split("train").labels, device)
         self._order = torch.Generator().manual_seed(recipe.seed)
         self._state = TrainingState(model, self._optimizer, self._scheduler, self._order)
         self._position = Position(order=self._order.get_state())
@@ -85,6 +87,7 @@ class Fitting:
             self._view,
             self._optimizer,
             self._recipe,
+            self._objective,
             position,
             device=self._device,
             generator=self._order,
@@ -106,8 +109,7 @@ class Fitting:
             "seconds": time.monotonic() - begun,
             "synthetic": self._view.description.synthetic,
         }
-        if self._scheduler is not None:
-            self._scheduler.step(valid.loss)
+        self._scheduler.step(valid.loss)
         metadata = {**self._metadata, "epoch": position.epoch}
         if self._better(-valid.loss if training.best == "loss" else metrics[training.best]):
             write_tensors(self._run.best, self._model.state_dict(), metadata)
@@ -138,13 +140,49 @@ def make_optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
     kinds: Mapping[str, type[torch.optim.Optimizer]] = {
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
+        "nadam": torch.optim.NAdam,
+        "radam": torch.optim.RAdam,
+        "rmsprop": torch.optim.RMSprop,
         "sgd": torch.optim.SGD,
     }
-    return kinds[chosen.name](model.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)  # type: ignore[call-arg]
+    options: dict[str, Any] = {"lr": chosen.lr, "weight_decay": chosen.weight_decay}
+    options |= {"momentum": chosen.momentum} if chosen.momentum else {}
+    return kinds[chosen.name](model.parameters(), **options)
 
 
-def _scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> Any:
-    chosen = recipe.training.scheduler
-    if chosen.name == "none":
-        return None
-    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=chosen.factor, patience=chosen.patience)
+class _Schedule:
+    """What the learning rate does after each epoch."""
+
+    def __init__(self, recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
+        chosen, self._epochs = recipe.training.scheduler, recipe.training.epochs
+        self._chosen = chosen
+        self._plateau = chosen.name == "plateau"
+        self._scheduler: Any = (
+            torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=chosen.factor, patience=chosen.patience)
+            if self._plateau
+            else torch.optim.lr_scheduler.LambdaLR(optimizer, self._height)
+        )
+
+    def _height(self, epoch: int) -> float:
+        """Of the learning rate in an epoch, from 0, as a fraction of the recipe's."""
+        warmup = self._chosen.warmup
+        if epoch < warmup:
+            return (epoch + 1) / (warmup + 1)
+        if self._chosen.name == "step":
+            return self._chosen.factor ** ((epoch - warmup) // self._chosen.every)
+        if self._chosen.name == "cosine":
+            return (1 + math.cos(math.pi * (epoch - warmup) / max(self._epochs - warmup, 1))) / 2
+        return 1.0
+
+    def step(self, valid_loss: float) -> None:
+        """An epoch is done."""
+        if self._plateau:
+            self._scheduler.step(valid_loss)
+        else:
+            self._scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._scheduler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._scheduler.load_state_dict(state)

@@ -49,7 +49,7 @@ class TrainingState:
     Attributes:
         model: Weights and buffers change in place.
         optimizer: The same.
-        scheduler: What changes the learning rate, or None.
+        scheduler: What changes the learning rate.
         order: The generator of the samples' order.
     """
 
@@ -81,7 +81,7 @@ class TrainingState:
             **metadata,
             "position": {name: value for name, value in vars(position).items() if name not in _TENSORS},
             "optimizer": {"param_groups": optimizer["param_groups"], "values": values},
-            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
         }
         write_tensors(path, tensors, told)
 
@@ -104,8 +104,7 @@ class TrainingState:
             index, _, name = key.partition("/")
             states.setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict({"state": states, "param_groups": optimizer["param_groups"]})
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(scheduler)
+        self.scheduler.load_state_dict(scheduler)
         self.order.set_state(position.order)
         torch.set_rng_state(cpu)
         if torch.cuda.is_available():

@@ -38,17 +38,17 @@ class Stop(BaseException):
 recipe, store, folder = sys.argv[1:]
 watching = True
 assert main(["train", recipe, "--out", folder + "/whole"]) == 0
-step, steps = loop.train_step, []
+step, steps = loop.step, []
 def stopping(*arguments):
     steps.append(1)
     if len(steps) == 5:
         raise Stop
     return step(*arguments)
-loop.train_step = stopping
+loop.step = stopping
 try:
     main(["train", recipe, "--out", folder + "/stopped"])
 except Stop:
-    loop.train_step = step
+    loop.step = step
 else:
     sys.exit("it was not stopped")
 for command in (["train", "--resume", folder + "/stopped"], ["evaluate", folder + "/whole"],

@@ -80,7 +80,7 @@ def undisturbed(tmp_path: Path, recipe: Recipes) -> Path:
 
 def test_killed_at_any_step(undisturbed: Path, kill: Callable[..., Path]) -> None:
     for step in (1, 2, 3, 5, 8, STEPS):
-        run = kill(loop, "train_step", step)
+        run = kill(loop, "step", step)
         resume(run)
         assert outcome(run) == outcome(undisturbed), f"killed after step {step}"
 
@@ -118,7 +118,7 @@ def attempt(kill):
             return original(*arguments, **options)
         return call
     # In steps, and inside the writing of every file: before it is flushed, and before it takes its place.
-    fit.train_step = loop.train_step = counted(loop.train_step)
+    loop.step = counted(loop.step)
     os.fsync, Path.replace = counted(os.fsync), counted(Path.replace)
     try:
         fit.resume(folder) if (folder / "recipe.yaml").is_file() else fit.train(recipe, folder)
@@ -162,13 +162,13 @@ def test_early_stopping_and_the_plateau_come_back(tmp_path: Path, recipe: Recipe
     assert len(Run(tmp_path / "whole").records()) < 30
     rates = {record["learning_rate"] for record in Run(tmp_path / "whole").records()}
     assert len(rates) > 1
-    run = kill(loop, "train_step", 11, changes=changes)
+    run = kill(loop, "step", 11, changes=changes)
     resume(run)
     assert outcome(run) == outcome(tmp_path / "whole")
 
 
 def test_by_the_command_line(kill: Callable[..., Path], capsys: pytest.CaptureFixture[str], undisturbed: Path) -> None:
-    run = kill(loop, "train_step", 8)
+    run = kill(loop, "step", 8)
     assert main(["train", "--resume", str(run)]) == 0
     assert f"run folder: {run}" in capsys.readouterr().out
     assert outcome(run) == outcome(undisturbed)
@@ -181,7 +181,7 @@ def test_by_the_command_line(kill: Callable[..., Path], capsys: pytest.CaptureFi
 
 
 def test_a_damaged_state_leaves_the_checkpoints(kill: Callable[..., Path]) -> None:
-    run = kill(loop, "train_step", 8)
+    run = kill(loop, "step", 8)
     path = Run(run).state
     whole, best = path.read_bytes(), Run(run).best.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -196,7 +196,7 @@ def test_a_damaged_state_leaves_the_checkpoints(kill: Callable[..., Path]) -> No
 
 
 def test_another_recipe_or_other_data_is_refused(kill: Callable[..., Path]) -> None:
-    run = kill(loop, "train_step", 8)
+    run = kill(loop, "step", 8)
     text = (run / "recipe.yaml").read_text()
     (run / "recipe.yaml").write_text(text.replace("label_smoothing: 0.1", "label_smoothing: 0.2"))
     with pytest.raises(CheckpointError, match="is of another recipe than"):
@@ -209,7 +209,7 @@ def test_another_recipe_or_other_data_is_refused(kill: Callable[..., Path]) -> N
 
 
 def test_two_processes_do_not_train_in_one_run(kill: Callable[..., Path]) -> None:
-    run = kill(loop, "train_step", 8)
+    run = kill(loop, "step", 8)
     lock = lock_folder(run)
     with pytest.raises(RunError, match="another process is training in it"):
         resume(run)

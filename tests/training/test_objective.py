@@ -1,0 +1,142 @@
+"""What is minimised, by hand; and steps of the optimiser that take several batches."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from neurozoo.errors import RecipeError
+from neurozoo.recipe import Recipe
+from neurozoo.schema import Loss, TrainingSection
+from neurozoo.training import loop
+from neurozoo.training.checkpoint import read_tensors
+from neurozoo.training.fit import resume, train
+from neurozoo.training.objective import Objective
+from neurozoo.training.run import Run
+
+Recipes = Callable[..., Recipe]
+LOGITS = torch.tensor([[0.0, math.log(3.0)], [-math.log(3.0), math.log(3.0)]])
+"""Probabilities 1/2, 3/4; 1/4, 3/4."""
+LABELS = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+
+
+def loss(*, labels: torch.Tensor | None = None, smoothing: float = 0.0, **options: object) -> float:
+    section = TrainingSection(loss=Loss(**options), label_smoothing=smoothing)  # type: ignore[arg-type]
+    return float(Objective(section, labels)(LOGITS, LABELS))
+
+
+def test_cross_entropy_by_hand() -> None:
+    expected = (math.log(2) + math.log(4) + math.log(4) - math.log(0.75)) / 4
+    assert loss() == pytest.approx(expected, rel=1e-6)
+
+
+def test_focal_loss_by_hand() -> None:
+    # The probability of what is not so: 1/2, 3/4; 3/4, 1/4, each squared.
+    expected = (math.log(2) / 4 + (math.log(4) + math.log(4)) * 9 / 16 - math.log(0.75) / 16) / 4
+    assert loss(name="focal", gamma=2.0) == pytest.approx(expected, rel=1e-6)
+    assert loss(name="focal", gamma=0.0) == pytest.approx(loss(), rel=1e-6)
+
+
+def test_balanced_weights_by_hand() -> None:
+    # Of 4 samples 1 has the first label, so that its positives weigh 3; all have the second.
+    seen = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    expected = (3 * math.log(2) + math.log(4) + 3 * math.log(4) - math.log(0.75)) / 4
+    assert loss(weights="balanced", labels=seen) == pytest.approx(expected, rel=1e-6)
+
+
+def test_smoothing_goes_with_all_of_them() -> None:
+    assert loss(smoothing=0.1, name="focal", gamma=1e-9) == pytest.approx(loss(smoothing=0.1), rel=1e-5)
+
+
+INDEPENDENT = [
+    "model.parts.threshold=constant",
+    "model.parts.scaling=none",
+    "training.rate_penalty.weight=0.0",
+    "training.initialisation={name: default}",
+    "model.params={hidden: 10, heads: 5, spiking_inner: 16, dropout: 0.0, context_dropout: 0.0}",
+    "model.parts.head.params={dropout: 0.0, classifier_dropout: 0.0}",
+    "training.optimizer={name: sgd, lr: 0.05}",
+    "training.epochs=1",
+]
+
+
+def test_two_half_batches_are_a_whole_one(tmp_path: Path, recipe: Recipes) -> None:
+    """Where nothing is counted over a batch; 24 samples, in the same order for both."""
+    train(recipe(*INDEPENDENT, "training.batch_size=8"), tmp_path / "whole")
+    train(recipe(*INDEPENDENT, "training.batch_size=4", "training.accumulate=2"), tmp_path / "halves")
+    train(recipe(*INDEPENDENT, "training.batch_size=4"), tmp_path / "other")
+    whole, halves, other = (read_tensors(tmp_path / name / "checkpoints" / "last.safetensors")[0] for name in NAMES)
+    torch.testing.assert_close(halves, whole, rtol=1e-4, atol=1e-5)
+    assert any(not torch.allclose(other[name], x, rtol=1e-4, atol=1e-5) for name, x in whole.items())
+
+
+NAMES = ("whole", "halves", "other")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["training.optimizer={name: rmsprop, momentum: 0.9, lr: 0.001}", "training.accumulate=2"],
+        ["training.optimizer={name: nadam}", "training.scheduler={name: cosine, warmup: 1}"],
+        ["training.optimizer={name: radam}", "training.scheduler={name: step, every: 1, factor: 0.5}"],
+        ["training.optimizer={name: sgd, momentum: 0.9}", "training.loss={name: focal, weights: balanced}"],
+    ],
+)
+def test_a_resumed_run_has_them_too(
+    changes: list[str], tmp_path: Path, recipe: Recipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = recipe("training.epochs=3", "training.checkpoint_steps=1", *changes)
+    train(checked, tmp_path / "whole")
+    step, calls = loop.step, []
+
+    def stopping(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        step(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "step", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train(checked, tmp_path / "run")
+    resume(tmp_path / "run")
+    assert Run(tmp_path / "run").last.read_bytes() == Run(tmp_path / "whole").last.read_bytes()
+
+
+def rates(run: Path) -> list[float]:
+    return [json.loads(line)["learning_rate"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ("{name: none, warmup: 1}", [0.5, 1, 1, 1]),
+        ("{name: step, every: 2, factor: 0.1}", [1, 1, 0.1, 0.1]),
+        ("{name: cosine}", [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
+        ("{name: cosine, warmup: 2}", [1 / 3, 2 / 3, 1, 0.5]),
+    ],
+)
+def test_the_learning_rate_by_epoch(scheduler: str, expected: list[float], tmp_path: Path, recipe: Recipes) -> None:
+    train(
+        recipe("training.epochs=4", f"training.scheduler={scheduler}", "training.optimizer.lr=0.01"), tmp_path / "run"
+    )
+    assert rates(tmp_path / "run") == pytest.approx([0.01 * height for height in expected])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("training.optimizer={name: adam, momentum: 0.9}", "adam has none of its own"),
+        ("training.scheduler={name: plateau, warmup: 3}", "plateau has none"),
+        ("training.loss={name: focl}", "did you mean 'focal'"),
+        ("training.accumulate=0", "0 is too small; give at least 1"),
+    ],
+)
+def test_what_does_not_go_together(change: str, said: str, recipe: Recipes) -> None:
+    with pytest.raises(RecipeError, match=said):
+        recipe(change)
