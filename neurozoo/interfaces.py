@@ -304,6 +304,8 @@ class ThresholdPolicy(nn.Module, ABC):
     """How many spiking modalities it needs; a recipe with fewer is refused."""
     whole_sequence: ClassVar[bool] = True
     """Whether it looks at whole sequences; if not, it can be asked before any is known, with no projections."""
+    whole_batch: ClassVar[bool] = False
+    """Whether a sample's threshold depends on the others of its batch; then one process alone can train it."""
 
     @abstractmethod
     def forward(self, projected: Mapping[str, Tokens]) -> Tensor:
@@ -323,6 +325,9 @@ class ThresholdPolicy(nn.Module, ABC):
 
 class Scaling(nn.Module, ABC):
     """Turns a spiking branch's firing rates into a scaling of the attended sequence."""
+
+    whole_batch: ClassVar[bool] = False
+    """Whether what it gives a sample depends on the others of its batch; then one process alone can train it."""
 
     @abstractmethod
     def forward(self, encoded: Tokens, rates: Tensor) -> Tensor:

@@ -243,7 +243,7 @@ class TrainingSection(Section):
 
     Attributes:
         epochs: Passes over the training split.
-        batch_size: Samples a step.
+        batch_size: Samples a batch, of all processes together.
         optimizer: See :class:`Optimizer`.
         scheduler: See :class:`Scheduler`.
         loss: See :class:`Loss`.
@@ -257,6 +257,9 @@ class TrainingSection(Section):
         rate_penalty: See :class:`RatePenalty`.
         checkpoint_steps: Batches of an epoch after which the state is written, besides its end; None for its end alone.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
+        precision: ``32-true``, or for the linear algebra of training alone ``bf16-mixed`` or ``16-mixed``. Membranes
+            and evaluation are in float32 always.
+        compile: Whether training's forward goes through ``torch.compile``.
         threads: Threads of the CPU; None leaves it to torch.
     """
 
@@ -274,6 +277,8 @@ class TrainingSection(Section):
     rate_penalty: RatePenalty = Field(default_factory=RatePenalty)
     checkpoint_steps: Count | None = None
     device: Name = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -42,6 +42,7 @@ ROOMS = {
     "safetensors": ("neurozoo.data.shards", "neurozoo.training.checkpoint"),
     "pooch": ("neurozoo.data.fetch",),
     "requests": ("neurozoo.data.fetch",),
+    "lightning_fabric": ("neurozoo.training.engine",),
     "matplotlib": ("neurozoo.report.figures",),
     "pickle": ("",),
     "cloudpickle": ("",),

@@ -84,6 +84,10 @@ def train(
 
 
 def _tell(summary: Mapping[str, Any], json: bool) -> None:
+    from neurozoo.nn.processes import rank
+
+    if rank() > 0:
+        return  # the first of several processes speaks for all
     if json:
         emit(summary)
     else:

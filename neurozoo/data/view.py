@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -157,7 +157,13 @@ class DataView:
         return DataView(self._store, names, valid=self._valid)
 
     def batches(
-        self, split: str, batch_size: int, generator: torch.Generator | None = None, *, skip: int = 0
+        self,
+        split: str,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        *,
+        skip: int = 0,
+        share: Callable[[int], slice] = slice,
     ) -> Iterator[Batch]:
         """All samples of a split, batch by batch; the last one may be smaller.
 
@@ -166,13 +172,15 @@ class DataView:
             batch_size: Samples of a batch, at least 1.
             generator: Shuffles the samples; without it they come in order.
             skip: Batches to leave out at the beginning, without reading them.
+            share: Which of a batch's samples are wanted, by their number; by default all. None may be left.
 
         Raises:
             DataError: There is no such split.
         """
         samples = self.split(split)
         order = torch.arange(len(samples)) if generator is None else torch.randperm(len(samples), generator=generator)
-        return (samples.batch(order[i : i + batch_size]) for i in range(skip * batch_size, len(order), batch_size))
+        whole = (order[i : i + batch_size] for i in range(skip * batch_size, len(order), batch_size))
+        return (samples.batch(places[share(len(places))]) for places in whole)
 
 
 def _draw(samples: int, fraction: float, seed: int) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from neurozoo.functional import lif_charge, lif_reset, spike
@@ -56,7 +57,15 @@ class DynamicThresholdLIF(nn.Module):
         return self.run(currents, threshold, None)[0]
 
     def run(self, currents: Tensor, threshold: Tensor | float, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As a call, but from ``state`` ``[B, ...]`` (None: rest), and with the last state; no hook hears of it."""
+        """As a call, but from ``state`` ``[B, ...]`` (None: rest), and with the last state; no hook hears of it.
+
+        Under mixed precision too the membrane is in float32: a spike hangs on its last bits.
+        """
+        kind = currents.device.type
+        if torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                threshold = threshold.float() if isinstance(threshold, Tensor) else threshold
+                return self.neuron.scan(currents.float(), state, threshold)
         return self.neuron.scan(currents, state, threshold)
 
     def extra_repr(self) -> str:

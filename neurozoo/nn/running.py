@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
+
+from neurozoo.nn.processes import processes
+from neurozoo.nn.processes import total as over_processes
 
 __all__ = ["RunningMean"]
 
@@ -38,9 +41,8 @@ class RunningMean(nn.Module):
     @torch.no_grad()
     def update(self, total: Tensor, count: Tensor) -> None:
         """Take in a batch by its sum (of the value's shape) and its number of samples (0-d)."""
-        if distributed.is_available() and distributed.is_initialized():
-            packed = torch.cat([total.reshape(-1), count.reshape(1).to(total.dtype)])
-            distributed.all_reduce(packed)
+        if processes() > 1:
+            packed = over_processes(torch.cat([total.reshape(-1), count.reshape(1).to(total.dtype)]))
             total, count = packed[:-1].reshape(total.shape), packed[-1]
         # A batch without any sample leaves the mean as it is, without asking the host.
         step = self.momentum * (count > 0).to(self.weight.dtype)

@@ -23,6 +23,8 @@ class BatchSoftmax(Scaling):
         layout: The model's layout, not used.
     """
 
+    whole_batch = True
+
     def __init__(self, layout: Layout) -> None:
         super().__init__()
 

@@ -12,6 +12,9 @@ from neurozoo.interfaces import Tokens
 
 __all__ = ["at_relative_times", "concatenate", "left_aligned", "sinusoidal_code", "tokens", "zero_padding"]
 
+_LOG_BASE = torch.tensor(10000.0).log().item()
+"""In float32, in which the published model has it."""
+
 
 def tokens(x: Tensor, mask: Tensor | None) -> Tokens:
     """A sequence whose positions count from its first valid row, so that padding shifts nothing.
@@ -65,13 +68,15 @@ def sinusoidal_code(position: Tensor, length: int, width: int, dtype: torch.dtyp
     Returns:
         ``[*position.shape, D]``, sine on even and cosine on odd features.
     """
-    return _code_table(length, width, dtype, position.device)[position]
+    # torch.compile would look through the cache, and warn.
+    table = _code_table.__wrapped__ if torch.compiler.is_compiling() else _code_table
+    return table(length, width, dtype, position.device)[position]
 
 
 @lru_cache(maxsize=32)
 def _code_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
-        rate = torch.exp(torch.arange(0, width, 2, device=device) * (-torch.tensor(10000.0).log().item() / width))
+        rate = torch.exp(torch.arange(0, width, 2, device=device) * (-_LOG_BASE / width))
         angle = torch.arange(length, device=device)[:, None] * rate
         table = torch.zeros(length, width, device=device)
         table[:, 0::2] = angle.sin()

@@ -54,6 +54,7 @@ class CrossEntropyRatio(ThresholdPolicy):
     """
 
     least_spiking = 2
+    whole_batch = True
     previous: Tensor
     cross_entropy: Tensor
 

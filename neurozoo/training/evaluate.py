@@ -13,6 +13,7 @@ from neurozoo.assemble import open_data
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, UserError
 from neurozoo.interfaces import ZooModel
+from neurozoo.nn.processes import own_share
 from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import load_checkpoint, write_tensors
 from neurozoo.training.decision import choose_threshold
@@ -95,7 +96,10 @@ def evaluate_model(
             continue
         with frozen_statistics(model):
             made = predict_split(
-                model, view.batches(split, size), device=device, smoothing=recipe.training.label_smoothing
+                model,
+                view.batches(split, size, share=own_share),
+                device=device,
+                smoothing=recipe.training.label_smoothing,
             )
         labels, probabilities = made.labels.numpy(), made.probabilities.numpy()
         if split == "valid":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,18 @@ import torch
 from neurozoo.assemble import assemble, inputs_of, open_data, parameters_by_component, shapes_of
 from neurozoo.data.synthetic import made_up
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError, RunError
+from neurozoo.errors import DataError, RunError, UserError
+from neurozoo.nn.processes import processes
 from neurozoo.recipe import Recipe
-from neurozoo.training.device import choose_device
+from neurozoo.training.engine import Engine, started_processes
 from neurozoo.training.evaluate import evaluate_model
 from neurozoo.training.fitting import Fitting, make_optimizer
 from neurozoo.training.health import health_warnings
-from neurozoo.training.loop import train_step
 from neurozoo.training.metrics import DEFINITIONS
 from neurozoo.training.prepare import prepare
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run, environment
+from neurozoo.training.step import Stepper
 
 __all__ = ["dry_run", "own_random_numbers", "resume", "train"]
 
@@ -47,17 +48,21 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
         NeurozooError: Training failed, for instance by a loss that is not finite. The run
             folder keeps the last whole epoch.
     """
+    if out is None and started_processes() > 1:
+        raise UserError(f"{started_processes()} processes train into one run folder that all see; give it as --out")
     folder = out or default_folder(recipe)
-    Run.check_free(folder)
-    device = choose_device(recipe.training.device)
-    view = open_data(recipe)
-    _check_splits(view)
-    run = Run.create(folder, recipe)
+    engine = Engine.of(recipe.training)
+    with engine.one_first():
+        if engine.first:
+            Run.check_free(folder)
+        view = open_data(recipe)
+        _check_splits(view, recipe)
+        run = Run.create(folder, recipe) if engine.first else Run(folder)
     try:
-        with run.held(), own_random_numbers(recipe):
-            return _train(recipe, view, run, device, reporter or Reporter())
+        with _held(run, engine), own_random_numbers(recipe):
+            return _train(recipe, view, run, engine, reporter or Reporter())
     except Exception:
-        if not run.last.is_file() and not run.state.is_file():
+        if engine.first and not run.last.is_file() and not run.state.is_file():
             run.discard()  # it holds nothing yet, and would be in the way of the next try
         raise
 
@@ -82,13 +87,14 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
         NeurozooError: As :func:`train`.
     """
     run = Run(folder)
-    with run.held():
+    recipe = run.recipe()
+    engine = Engine.of(recipe.training)
+    with _held(run, engine):
         if run.finished:
             raise RunError(f"{folder}: is finished; to train longer, begin a new run with more training.epochs")
-        recipe = run.recipe()
-        device = choose_device(recipe.training.device)
-        view = open_data(recipe)
-        _check_splits(view)
+        with engine.one_first():
+            view = open_data(recipe)
+        _check_splits(view, recipe)
         if (folder / "data.json").is_file():
             before, now = run.read_json("data.json").get("checksum"), view.description.checksum
             if before != now:
@@ -97,7 +103,7 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
                     "put the old data back, or train anew"
                 )
         with own_random_numbers(recipe):
-            return _train(recipe, view, run, device, reporter or Reporter())
+            return _train(recipe, view, run, engine, reporter or Reporter())
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:
@@ -107,12 +113,14 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         UserError: As :func:`train`, where neither the data nor the recipe give the shapes.
     """
     modalities, labels, from_data = shapes_of(recipe)
+    engine = Engine.of(recipe.training)
     with own_random_numbers(recipe):
-        device = choose_device(recipe.training.device)
         dims = {name: modality.dim for name, modality in modalities.items()}
-        model = assemble(recipe, inputs_of(recipe, dims, len(labels))).to(device)
-        batch = made_up(modalities, labels, min(recipe.training.batch_size, 8), recipe.seed).to(device)
-        values = train_step(model, batch, make_optimizer(recipe, model), recipe)
+        model = assemble(recipe, inputs_of(recipe, dims, len(labels))).to(engine.device)
+        batch = made_up(modalities, labels, min(recipe.training.batch_size, 8), recipe.seed).to(engine.device)
+        with closing(Stepper(model, make_optimizer(recipe, model), recipe, engine=engine)) as stepper:
+            values = stepper.add(batch)
+            stepper.step()
     return {
         "dry_run": True,
         "synthetic": True,
@@ -128,11 +136,14 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def _train(recipe: Recipe, view: DataView, run: Run, device: torch.device, reporter: Reporter) -> dict[str, Any]:
-    started = time.monotonic()
-    data = _data_record(view)
-    run.write_json("data.json", data)
-    run.write_json("environment.json", environment(device))
+def _train(recipe: Recipe, view: DataView, run: Run, engine: Engine, reporter: Reporter) -> dict[str, Any]:
+    started, device = time.monotonic(), engine.device
+    data, here = _data_record(view), {**environment(device), "processes": processes()}
+    if engine.first:
+        run.write_json("data.json", data)
+        run.write_json("environment.json", here)
+    else:
+        reporter = Reporter()
 
     dims = {name: modality.dim for name, modality in view.modalities.items()}
     model = assemble(recipe, inputs_of(recipe, dims, len(view.labels))).to(device)
@@ -153,15 +164,20 @@ def _train(recipe: Recipe, view: DataView, run: Run, device: torch.device, repor
     for notice in notices:
         reporter.warning(notice)
 
-    fitting = Fitting(model, view, recipe, run, device)
     if run.state.is_file():
+        fitting = Fitting(model, view, recipe, run, engine)
+        engine.part_random_numbers(recipe.seed)
         fitting.restore()
     else:
-        run.keep_records(0)
+        if engine.first:
+            run.keep_records(0)
         prepare(model, view, recipe)
+        fitting = Fitting(model, view, recipe, run, engine)
+        engine.part_random_numbers(recipe.seed)
     fitted = fitting.run(reporter)
     evaluation = evaluate_model(run.best, model, view, recipe, device=device)
-    evaluation.write_predictions(run.folder / "predictions")
+    if engine.first:
+        evaluation.write_predictions(run.folder / "predictions")
     warnings = health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
     if fitted.best is None:
         warnings.append(
@@ -180,21 +196,33 @@ def _train(recipe: Recipe, view: DataView, run: Run, device: torch.device, repor
         "epochs": fitted.epoch - 1,
         "best_epoch": fitted.best_epoch,
         "recipe_digest": recipe.digest,
-        "environment": environment(device),
+        "environment": here,
         "duration_seconds": time.monotonic() - started,
     }
-    run.write_json("summary.json", summary)
-    run.state.unlink(missing_ok=True)  # nothing goes on from here, and it is the largest file
+    if engine.first:
+        run.write_json("summary.json", summary)
+        run.state.unlink(missing_ok=True)  # nothing goes on from here, and it is the largest file
     reporter.finished(summary)
     return summary
 
 
-def _check_splits(view: DataView) -> None:
+def _held(run: Run, engine: Engine) -> AbstractContextManager[None]:
+    """Nobody else trains in it meanwhile; for all processes of a training the first one holds it."""
+    return run.held() if engine.first else nullcontext()
+
+
+def _check_splits(view: DataView, recipe: Recipe) -> None:
     for split in ("train", "valid"):
         if not view.description.splits.get(split):
             has = ", ".join(f"{name} ({size})" for name, size in view.description.splits.items())
             remedy = "; set data.valid={fraction: 0.2, seed: 0} to draw one from train" if split == "valid" else ""
             raise DataError(f"the data has no samples in its split {split!r}; it has: {has}{remedy}")
+    least = min([recipe.evaluation.batch_size, *(size for size in view.description.splits.values() if size)])
+    if least < processes():
+        raise UserError(
+            f"a split or evaluation.batch_size has {least} samples, and there are {processes()} processes, each of "
+            "which takes part in every measurement; start fewer"
+        )
 
 
 def _data_record(view: DataView) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -13,14 +14,17 @@ import torch
 from neurozoo.data.view import DataView
 from neurozoo.errors import CheckpointError
 from neurozoo.interfaces import ZooModel
+from neurozoo.nn.processes import own_share
 from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import write_tensors
+from neurozoo.training.engine import Engine
 from neurozoo.training.loop import predict_split, train_epoch
 from neurozoo.training.metrics import multilabel_metrics
 from neurozoo.training.objective import Objective
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run
 from neurozoo.training.state import Position, TrainingState
+from neurozoo.training.step import Stepper
 
 __all__ = ["Fitting", "make_optimizer"]
 
@@ -33,16 +37,17 @@ class Fitting:
         view: The data.
         recipe: How to train.
         run: Where checkpoints and metrics go.
-        device: Where to train.
+        engine: Where to train.
     """
 
-    def __init__(self, model: ZooModel, view: DataView, recipe: Recipe, run: Run, device: torch.device) -> None:
-        self._model, self._view, self._recipe, self._run, self._device = model, view, recipe, run, device
+    def __init__(self, model: ZooModel, view: DataView, recipe: Recipe, run: Run, engine: Engine) -> None:
+        self._model, self._view, self._recipe, self._run, self._engine = model, view, recipe, run, engine
         self._optimizer = make_optimizer(recipe, model)
         self._scheduler = _Schedule(recipe, self._optimizer)
-        self._objective = Objective(recipe.training, view.split("train").labels, device)
+        objective = Objective(recipe.training, view.split("train").labels, engine.device)
+        self._stepper = Stepper(model, self._optimizer, recipe, objective, engine)
         self._order = torch.Generator().manual_seed(recipe.seed)
-        self._state = TrainingState(model, self._optimizer, self._scheduler, self._order)
+        self._state = TrainingState(model, self._optimizer, self._scheduler, self._order, engine)
         self._position = Position(order=self._order.get_state())
         self._metadata = {
             "model": recipe.model.name,
@@ -67,13 +72,15 @@ class Fitting:
                 "or begin a new run"
             )
         self._position = position
-        self._run.keep_records(position.records)
+        if self._engine.first:
+            self._run.keep_records(position.records)
 
     def run(self, reporter: Reporter) -> Position:
         """Train to the end; returns where that is: one epoch behind the last."""
         training = self._recipe.training
-        while self._position.epoch <= training.epochs and not self._stopped():
-            self._epoch(reporter)
+        with closing(self._stepper):
+            while self._position.epoch <= training.epochs and not self._stopped():
+                self._epoch(reporter)
         return self._position
 
     def _stopped(self) -> bool:
@@ -82,20 +89,19 @@ class Fitting:
 
     def _epoch(self, reporter: Reporter) -> None:
         begun, position, training = time.monotonic(), self._position, self._recipe.training
+        self._model.train()
         steps = train_epoch(
-            self._model,
+            self._stepper,
             self._view,
-            self._optimizer,
             self._recipe,
-            self._objective,
             position,
-            device=self._device,
+            device=self._engine.device,
             generator=self._order,
             reporter=reporter,
             save=self._save,
         )
-        batches = self._view.batches("valid", self._recipe.evaluation.batch_size)
-        valid = predict_split(self._model, batches, device=self._device, smoothing=training.label_smoothing)
+        batches = self._view.batches("valid", self._recipe.evaluation.batch_size, share=own_share)
+        valid = predict_split(self._model, batches, device=self._engine.device, smoothing=training.label_smoothing)
         metrics = multilabel_metrics(
             valid.labels.numpy(), valid.probabilities.numpy(), self._recipe.evaluation.decision.threshold
         )
@@ -111,10 +117,12 @@ class Fitting:
         }
         self._scheduler.step(valid.loss)
         metadata = {**self._metadata, "epoch": position.epoch}
-        if self._better(-valid.loss if training.best == "loss" else metrics[training.best]):
-            write_tensors(self._run.best, self._model.state_dict(), metadata)
-        write_tensors(self._run.last, self._model.state_dict(), metadata)
-        self._run.append(record)
+        better = self._better(-valid.loss if training.best == "loss" else metrics[training.best])
+        if self._engine.first:
+            if better:
+                write_tensors(self._run.best, self._model.state_dict(), metadata)
+            write_tensors(self._run.last, self._model.state_dict(), metadata)
+            self._run.append(record)
         # Last of all: whatever was written before is written again, and the same, by who goes on from here.
         position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
         position.records += 1

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neurozoo.interfaces import Batch, ThresholdPolicy, ZooModel
 from neurozoo.nn.neurons import record_spikes
+from neurozoo.nn.processes import at_their_places, over_all, own_share, total, whole_mean
 from neurozoo.nn.sequence import at_relative_times
 
 __all__ = [
@@ -70,6 +71,8 @@ def record_thresholds(model: nn.Module) -> Iterator[list[Tensor]]:
 class HealthMonitor:
     """Counts the spikes of every layer over any number of forwards, and follows the threshold.
 
+    What it found is that of all processes which train together.
+
     Use it as a context around forwards, calling :meth:`count` after each::
 
         with HealthMonitor(model) as monitor:
@@ -107,7 +110,8 @@ class HealthMonitor:
         """Each layer's health over all that was counted."""
         health = {}
         for name, fired in self._fired.items():
-            rates = fired.cpu().double() / max(int(self._steps[name]), 1)
+            steps = total(torch.as_tensor(self._steps[name], device=fired.device))
+            rates = total(fired).cpu().double() / max(int(steps), 1)
             dead, saturated = (rates < DEAD).double().mean(), (rates > SATURATED).double().mean()
             health[name] = LayerHealth(float(rates.mean()), float(dead), float(saturated))
         return health
@@ -117,7 +121,11 @@ class HealthMonitor:
         if not self._thresholds:
             return {}
         seen = torch.cat(self._thresholds)
-        values = {"mean": float(seen.mean()), "min": float(seen.min()), "max": float(seen.max())}
+        values = {
+            "mean": float(whole_mean(seen.mean(), len(seen))),
+            "min": float(over_all(seen.min(), largest=False)),
+            "max": float(over_all(seen.max(), largest=True)),
+        }
         for module in self._model.modules():
             if isinstance(module, ThresholdPolicy):
                 values |= {name: float(value) for name, value in module.report().items()}
@@ -136,15 +144,19 @@ def _spikes_by_neuron(spikes: Tensor, mask: Tensor | None) -> tuple[Tensor, Tens
 def neuron_rates(spikes: Tensor, mask: Tensor | None) -> Tensor:
     """Firing rate of each neuron ``[N]`` over what is valid, differentiable, of ``[T, B, L, N]``.
 
+    Where several processes train together it is the rate over all of their samples.
+
     Args:
         spikes: What a layer put out.
         mask: ``[B, L]``, ``[T, B, 1]`` where the steps are the sequence, or None where everything counts.
     """
     if mask is None:
-        return spikes.mean((0, 1, 2))
+        return whole_mean(spikes.mean((0, 1, 2)), spikes[..., 0].numel())
     if mask.dim() == 3:
-        return (spikes * mask[..., None]).sum((0, 1, 2)) / mask.sum().clamp(min=1)
-    return (spikes.mean(0) * mask[..., None]).sum((0, 1)) / mask.sum().clamp(min=1)
+        rates = (spikes * mask[..., None]).sum((0, 1, 2)) / mask.sum().clamp(min=1)
+    else:
+        rates = (spikes.mean(0) * mask[..., None]).sum((0, 1)) / mask.sum().clamp(min=1)
+    return whole_mean(rates, mask.sum())
 
 
 def health_warnings(
@@ -236,7 +248,9 @@ def lesion_effects(
     lesion = _Lesion(model)
     with frozen_statistics(model):
         intact, silent, permuted = [], [], []
-        for places in torch.split(torch.arange(len(samples)), batch_size):
+        shares = [places[own_share(len(places))] for places in torch.split(torch.arange(len(samples)), batch_size)]
+        mine = [places for places in shares if len(places)]
+        for places in mine:
             # Each pass begins with the statistics of the last batch's end: the published threshold
             # is carried on, and must not be moved by the lesioned passes.
             batch, other = samples.batch(places).to(device), samples.batch(donor[places]).to(device)
@@ -247,10 +261,14 @@ def lesion_effects(
             with frozen_statistics(model):
                 silent.append(lesion.predict(batch, lambda _name, spikes: torch.zeros_like(spikes)))
             intact.append(torch.sigmoid(model(batch)))
-    reference = torch.cat(intact)
+
+    def whole(passes: list[Tensor]) -> Tensor:
+        return at_their_places(torch.cat(passes), torch.cat(mine).to(device))
+
+    reference = whole(intact)
     deviation = reference.std().clamp(min=1e-12)
     effects = {
-        kind: float((torch.cat(passes) - reference).abs().mean() / deviation)
+        kind: float((whole(passes) - reference).abs().mean() / deviation)
         for kind, passes in (("permuted", permuted), ("silent", silent))
     }
     return effects if len(samples) > 1 else {"permuted": float("nan"), "silent": float("nan")}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from neurozoo.schema import TrainingSection
-from neurozoo.training.health import neuron_rates
 
 __all__ = ["Objective", "classification_loss", "rate_penalty"]
 
@@ -59,19 +58,15 @@ class Objective:
         return losses.mean()
 
 
-def rate_penalty(
-    spikes: Mapping[str, Tensor], masks: Mapping[str, Tensor | None], low: float, high: float
-) -> Tensor | float:
+def rate_penalty(rates: Iterable[Tensor], low: float, high: float) -> Tensor | float:
     """``sum over neurons of relu(low - r)^2 + relu(r - high)^2``, dimensionless.
 
     Args:
-        spikes: By spiking layer, ``[T, B, L, N]``.
-        masks: By spiking layer, ``[B, L]`` bool or None for all.
+        rates: Of each spiking layer the firing rates ``[N]``, in spikes a step.
         low: Rate below which a neuron is pushed up, in spikes a step.
         high: Rate above which it is pushed down.
     """
     penalty: Tensor | float = 0.0
-    for name, train in spikes.items():
-        rates = neuron_rates(train, masks[name])
-        penalty = penalty + (torch.relu(low - rates).square() + torch.relu(rates - high).square()).sum()
+    for each in rates:
+        penalty = penalty + (torch.relu(low - each).square() + torch.relu(each - high).square()).sum()
     return penalty

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from neurozoo.errors import CheckpointError
 from neurozoo.training.checkpoint import load_tensors, read_tensors, write_tensors
+from neurozoo.training.engine import Engine
 
 __all__ = ["Position", "TrainingState"]
 
@@ -51,19 +52,24 @@ class TrainingState:
         optimizer: The same.
         scheduler: What changes the learning rate.
         order: The generator of the samples' order.
+        engine: Has the random states of all processes.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: Any
     order: torch.Generator
+    engine: Engine
 
     def write(self, path: Path, position: Position, metadata: Mapping[str, Any]) -> None:
-        """Write it, whole or not at all.
+        """Write it, whole or not at all; of several processes, which all call this, the first writes.
 
         Raises:
             RunError: It cannot be written; what stood there is untouched.
         """
+        random = self.engine.random_states()
+        if not self.engine.first:
+            return
         optimizer = self.optimizer.state_dict()
         tensors = {f"model/{name}": x for name, x in self.model.state_dict().items()}
         values: dict[str, dict[str, Any]] = {}
@@ -74,14 +80,13 @@ class TrainingState:
                 else:
                     values.setdefault(str(index), {})[name] = value
         tensors |= {f"sums/{name}": x for name, x in position.sums.items()}
-        tensors |= {"random/order": position.order, "random/cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            tensors |= {f"random/cuda/{i}": x for i, x in enumerate(torch.cuda.get_rng_state_all())}
+        tensors |= {"order": position.order} | {f"random/{name}": x for name, x in random.items()}
         told = {
             **metadata,
             "position": {name: value for name, value in vars(position).items() if name not in _TENSORS},
             "optimizer": {"param_groups": optimizer["param_groups"], "values": values},
             "scheduler": self.scheduler.state_dict(),
+            "scaling": self.engine.scaling(),
         }
         write_tensors(path, tensors, told)
 
@@ -93,10 +98,9 @@ class TrainingState:
         """
         tensors, metadata = read_tensors(path)
         try:
-            position = Position(**metadata["position"], sums=_under("sums", tensors), order=tensors["random/order"])
-            optimizer, scheduler = metadata["optimizer"], metadata["scheduler"]
+            position = Position(**metadata["position"], sums=_under("sums", tensors), order=tensors["order"])
+            optimizer, scheduler, scaling = metadata["optimizer"], metadata["scheduler"], metadata["scaling"]
             states = {int(index): dict(values) for index, values in optimizer["values"].items()}
-            cpu = tensors["random/cpu"]
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: not the state of a training ({error}); train anew") from error
         load_tensors(path, _under("model", tensors), self.model)
@@ -106,11 +110,8 @@ class TrainingState:
         self.optimizer.load_state_dict({"state": states, "param_groups": optimizer["param_groups"]})
         self.scheduler.load_state_dict(scheduler)
         self.order.set_state(position.order)
-        torch.set_rng_state(cpu)
-        if torch.cuda.is_available():
-            for i, x in _under("random/cuda", tensors).items():
-                if int(i) < torch.cuda.device_count():
-                    torch.cuda.set_rng_state(x, int(i))
+        self.engine.set_random_states(_under("random", tensors))
+        self.engine.set_scaling(scaling)
         device = next(self.model.parameters()).device
         position.sums = {name: x.to(device) for name, x in position.sums.items()}
         return position, metadata

@@ -36,7 +36,7 @@ def test_rates_by_hand() -> None:
 def test_the_penalty_by_hand() -> None:
     spikes = {"a": torch.tensor([0.0, 0.0, 1.0]).reshape(1, 1, 1, 3)}
     # Two neurons silent, one firing always: 2 * 0.02^2 + 0.5^2.
-    assert float(rate_penalty(spikes, {"a": None}, 0.02, 0.5)) == pytest.approx(2 * 0.0004 + 0.25)
+    assert float(rate_penalty([neuron_rates(spikes["a"], None)], 0.02, 0.5)) == pytest.approx(2 * 0.0004 + 0.25)
 
 
 def test_the_loss_by_hand() -> None:

@@ -20,7 +20,7 @@ sys.addaudithook(hook)
 
 import pickle, torch
 from neurozoo.cli import main
-from neurozoo.training import loop
+from neurozoo.training.step import Stepper
 
 def forbid(module, name):
     def refuse(*arguments, **options):
@@ -38,17 +38,17 @@ class Stop(BaseException):
 recipe, store, folder = sys.argv[1:]
 watching = True
 assert main(["train", recipe, "--out", folder + "/whole"]) == 0
-step, steps = loop.step, []
+step, steps = Stepper.step, []
 def stopping(*arguments):
     steps.append(1)
     if len(steps) == 5:
         raise Stop
     return step(*arguments)
-loop.step = stopping
+Stepper.step = stopping
 try:
     main(["train", recipe, "--out", folder + "/stopped"])
 except Stop:
-    loop.step = step
+    Stepper.step = step
 else:
     sys.exit("it was not stopped")
 for command in (["train", "--resume", folder + "/stopped"], ["evaluate", folder + "/whole"],

@@ -13,11 +13,11 @@ import torch
 from neurozoo.errors import RecipeError
 from neurozoo.recipe import Recipe
 from neurozoo.schema import Loss, TrainingSection
-from neurozoo.training import loop
 from neurozoo.training.checkpoint import read_tensors
 from neurozoo.training.fit import resume, train
 from neurozoo.training.objective import Objective
 from neurozoo.training.run import Run
+from neurozoo.training.step import Stepper
 
 Recipes = Callable[..., Recipe]
 LOGITS = torch.tensor([[0.0, math.log(3.0)], [-math.log(3.0), math.log(3.0)]])
@@ -92,7 +92,7 @@ def test_a_resumed_run_has_them_too(
 ) -> None:
     checked = recipe("training.epochs=3", "training.checkpoint_steps=1", *changes)
     train(checked, tmp_path / "whole")
-    step, calls = loop.step, []
+    step, calls = Stepper.step, []
 
     def stopping(*arguments: object) -> None:
         calls.append(1)
@@ -101,7 +101,7 @@ def test_a_resumed_run_has_them_too(
         step(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "step", stopping)
+        patch.setattr(Stepper, "step", stopping)
         with pytest.raises(KeyboardInterrupt):
             train(checked, tmp_path / "run")
     resume(tmp_path / "run")

@@ -1,0 +1,213 @@
+"""Where a training runs: device, precision, and how many processes; by lightning-fabric."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from neurozoo.errors import NeurozooError, UserError
+from neurozoo.nn.processes import from_each, processes, rank
+from neurozoo.schema import TrainingSection
+from neurozoo.training.device import choose_device
+
+__all__ = ["Engine", "started_processes"]
+
+
+def started_processes() -> int:
+    """How many processes torchrun started for this training; 1 where it did not."""
+    return int(os.environ["WORLD_SIZE"]) if distributed.is_torchelastic_launched() else 1
+
+
+class Engine:
+    """Device, precision and processes of a training; see :meth:`of` and :meth:`plain`.
+
+    Attributes:
+        device: Where this process computes.
+    """
+
+    def __init__(self, device: torch.device, fabric: Any = None, scaler: Any = None, compiled: bool = False) -> None:
+        self.device = device
+        self._fabric, self._scaler, self._compiled = fabric, scaler, compiled
+
+    @classmethod
+    def plain(cls) -> Engine:
+        """Wherever the model is, in float32, in this process alone."""
+        return cls(torch.device("cpu"))
+
+    @classmethod
+    def of(cls, training: TrainingSection) -> Engine:
+        """As a recipe says, together with the other processes that torchrun started.
+
+        Raises:
+            UserError: The device is not there, or processes and device do not go together.
+        """
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins import MixedPrecision
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+        from lightning_fabric.strategies.ddp import DDPStrategy
+
+        device, count = choose_device(training.device), started_processes()
+        _check(training, device, count)
+        scaler: Any = None
+        plugins: list[Any] = [TorchElasticEnvironment() if count > 1 else LightningEnvironment()]
+        if training.precision == "16-mixed":
+            scaler = torch.amp.GradScaler(device.type)
+        if training.precision != "32-true":
+            plugins.append(MixedPrecision(training.precision, device.type, scaler))
+        if count > 1:
+            local = int(os.environ["LOCAL_WORLD_SIZE"])
+            # Running means are the same everywhere, as they are added up; no buffer is to be broadcast. A recipe may
+            # leave parameters without a gradient, such as a branch's without scaling; they are the same in each step,
+            # which torch makes use of where it gathers the gradients of every batch.
+            static = training.accumulate == 1
+            ddp = DDPStrategy(forward_sync_buffers=False, static_graph=static, find_unused_parameters=not static)
+            place: dict[str, Any] = {"devices": local, "num_nodes": count // local, "strategy": ddp}
+        else:
+            place = {"devices": [device.index or 0] if device.type == "cuda" else 1}
+        fabric = Fabric(accelerator=device.type, plugins=plugins, **place)
+        with _quiet():
+            fabric.launch()
+        # The processes stay together to their end, which lightning-fabric sees to.
+        return cls(fabric.device, fabric, scaler, training.compile)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return rank() == 0
+
+    @contextmanager
+    def one_first(self) -> Iterator[None]:
+        """The block is run by the first process, and by the others when that went well.
+
+        Raises:
+            NeurozooError: On the others, where it did not.
+        """
+        if not self.first and not self._agreed(True):
+            raise NeurozooError("the first process failed; its message says why")
+        try:
+            yield
+        except BaseException:
+            if self.first:
+                self._agreed(False)
+            raise
+        if self.first:
+            self._agreed(True)
+
+    def _agreed(self, well: bool) -> bool:
+        return all(bool(each) for each in from_each(torch.tensor([well], dtype=torch.uint8, device=self.device)))
+
+    def set_up(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], Any]:
+        """What is called in the module's and the optimiser's stead.
+
+        Raises:
+            UserError: A part of it needs whole batches, and there are several processes.
+        """
+        if processes() > 1:
+            _check_parts(module)
+        if self._fabric is None:
+            return module, optimizer
+        forward = torch.compile(module) if self._compiled else module
+        return (
+            self._fabric.setup_module(forward, move_to_device=False),
+            self._fabric.setup_optimizers(optimizer),
+        )
+
+    def gathering(self, forward: Any, last: bool) -> AbstractContextManager[None]:
+        """Around forward and backward: the processes add up their gradients with the step's last batch alone."""
+        if last or processes() == 1:
+            return nullcontext()
+        context: AbstractContextManager[None] = self._fabric.no_backward_sync(forward)
+        return context
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of this process's part of a loss."""
+        if self._fabric is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            # The processes' gradients are averaged, and the parts of the loss add up.
+            self._fabric.backward(loss if processes() == 1 else loss * processes())
+
+    def clip(self, forward: Any, optimizer: Any, norm: float) -> None:
+        """Scale the gradients down to a norm."""
+        if self._fabric is None:
+            nn.utils.clip_grad_norm_(forward.parameters(), norm)
+        else:
+            self._fabric.clip_gradients(forward, optimizer, max_norm=norm, error_if_nonfinite=False)
+
+    def part_random_numbers(self, seed: int) -> None:
+        """Let the processes drop out different units; the first one goes on as if it were alone."""
+        if not self.first:
+            torch.manual_seed(hash((seed, rank())) % 2**63)
+
+    def random_states(self) -> dict[str, Tensor]:
+        """States of torch's random numbers on each process, by ``DEVICE/RANK``."""
+        mine = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            mine["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            f"{kind}/{place}": state.cpu()
+            for kind, own in mine.items()
+            for place, state in enumerate(from_each(own.to(self.device)))
+        }
+
+    def set_random_states(self, states: dict[str, Tensor]) -> None:
+        """Go on with this process's random numbers, where the states have them."""
+        if (cpu := states.get(f"cpu/{rank()}")) is not None:
+            torch.set_rng_state(cpu)
+        if self.device.type == "cuda" and (cuda := states.get(f"cuda/{rank()}")) is not None:
+            torch.cuda.set_rng_state(cuda, self.device)
+
+    def scaling(self) -> dict[str, Any]:
+        """State of the loss's scaling in float16; nothing where there is none."""
+        return {} if self._scaler is None else self._scaler.state_dict()
+
+    def set_scaling(self, state: dict[str, Any]) -> None:
+        """Put that state back."""
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state)
+
+
+def _check(training: TrainingSection, device: torch.device, count: int) -> None:
+    if count == 1:
+        return
+    if device.type == "mps":
+        raise UserError(f"{count} processes cannot share mps; set training.device=cpu, or start one process")
+    if device.index is not None:
+        raise UserError(
+            f"training.device is {training.device!r}, and {count} processes would share it; set training.device=cuda, "
+            "and each takes the one of its local rank"
+        )
+    if training.batch_size < count:
+        raise UserError(
+            f"training.batch_size is {training.batch_size}, the samples of all processes together, and there are "
+            f"{count} processes; start fewer, or raise it"
+        )
+
+
+def _check_parts(module: nn.Module) -> None:
+    whole = sorted({type(each).__name__ for each in module.modules() if getattr(each, "whole_batch", False)})
+    if whole:
+        raise UserError(
+            f"{', '.join(whole)}: what it gives a sample depends on all of its batch, and each of {processes()} "
+            "processes has a part of it; start one process, or take the parts of a sound recipe"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without lightning-fabric's notices on where it runs, which the run's environment holds."""
+    import logging
+
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
