@@ -19,12 +19,24 @@ if TYPE_CHECKING:
     from neurozoo.compare import Comparison
     from neurozoo.prediction import Prediction, Sample
     from neurozoo.recipe import Recipe, load_recipe
+    from neurozoo.seeds import SeedsResult
     from neurozoo.training.loading import TrainedModel
     from neurozoo.training.reporter import Reporter
 
     __version__: str
 
-__all__ = ["Recipe", "__version__", "compare_backends", "evaluate", "load", "load_recipe", "predict", "train"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "compare_backends",
+    "evaluate",
+    "load",
+    "load_recipe",
+    "predict",
+    "train",
+    "train_seeds",
+    "tune",
+]
 
 
 def train(
@@ -54,6 +66,34 @@ def train(
 
     folder = None if out is None else Path(out)
     return fit.train(_checked(recipe, overrides, backend), folder, reporter=reporter)
+
+
+def train_seeds(
+    recipe: str | Path,
+    *overrides: str,
+    seeds: int = 5,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    backend: str | None = None,
+) -> SeedsResult:
+    """Train a recipe with several seeds, each in a process of its own, and say how its numbers spread.
+
+    Args:
+        recipe: A recipe's file, or the name of a shipped one.
+        overrides: ``key.sub=value``, the value in YAML.
+        seeds: How many: the recipe's seed and those after it.
+        out: The folder for the runs and ``seeds.json``; what is there already is gone on with.
+        jobs: Trainings at a time; by default as many as there are cores.
+        backend: Another backend than the recipe's.
+
+    Raises:
+        UserError: The recipe, the data or a run folder cannot be used.
+        NeurozooError: A training failed.
+    """
+    from neurozoo.seeds import train_seeds as run
+
+    folder = None if out is None else Path(out)
+    return run(recipe, overrides, seeds=seeds, out=folder, jobs=jobs, backend=backend)
 
 
 def evaluate(

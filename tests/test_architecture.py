@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("builtin", "data", "models", "params", "recipe", "scaffold", "schema", "shipped", "validation"),
     ("assemble",),
     ("training",),
-    ("ablation", "baseline", "compare", "prediction", "results", "testing"),
+    ("compare", "prediction", "seeds", "testing", "trainings", "tuning"),
     ("ablation", "baseline", "doctor", "results"),
     ("cli",),
     ("__init__", "__main__"),
