@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 import neurozoo
-from neurozoo import seeds as seeds_module
 from neurozoo.cli import main
-from neurozoo.errors import RecipeError, RunError
+from neurozoo.errors import NeurozooError, RecipeError, RunError
 from neurozoo.intervals import spread
 from neurozoo.locking import lock_folder, unlock_folder
-from neurozoo.recipe import Recipe
+from neurozoo.recipe import Recipe, load_recipe
+from neurozoo.registry import default_registry
 from neurozoo.training import loop
-from neurozoo.training.fit import train
-from neurozoo.trainings import ONE_THREAD, usable_jobs
+from neurozoo.training.fit import resume, train
+from neurozoo.trainings import ONE_THREAD, Trainings, usable_jobs
 
 Recipes = Callable[..., Recipe]
 
@@ -27,6 +29,10 @@ Recipes = Callable[..., Recipe]
 def path(recipe: Recipes, tmp_path: Path) -> Path:
     recipe()
     return tmp_path / "small.yaml"
+
+
+def resolved(path: Path, *overrides: str) -> Recipe:
+    return load_recipe(path, (*overrides, ONE_THREAD), registry=default_registry())
 
 
 def test_a_spread_by_hand() -> None:
@@ -44,13 +50,32 @@ class Killed(BaseException):
     """Nothing catches it."""
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be trained in a process of its own is trained in this one; the ablations' tests start real ones."""
+
+    def trained(self: Trainings, arguments: Sequence[str]) -> tuple[int, str]:
+        *what, option, folder = arguments
+        try:
+            if option == "--resume":
+                resume(Path(folder))
+            else:
+                train(load_recipe(what[0], what[1:], registry=default_registry()), Path(folder))
+        except NeurozooError as error:
+            return error.exit_status, f"warning: one\nerror: {error}\n"
+        return 0, ""
+
+    monkeypatch.setattr(Trainings, "_trained", trained)
+
+
+@pytest.mark.usefixtures("here")
 def test_seeds_are_trained_shown_and_gone_on_with(
-    path: Path, recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Seed 3 was trained before, seed 4 stopped in its second epoch, and seed 5 is new."""
     out = tmp_path / "out"
-    undisturbed = train(recipe("seed=3", ONE_THREAD), out / "3")
-    expected = train(recipe("seed=4", ONE_THREAD), tmp_path / "undisturbed")
+    undisturbed = train(resolved(path, "seed=3"), out / "3")
+    expected = train(resolved(path, "seed=4"), tmp_path / "undisturbed")
     step, steps = loop.step, []
 
     def stopping(*arguments: object) -> None:
@@ -59,9 +84,10 @@ def test_seeds_are_trained_shown_and_gone_on_with(
             raise Killed
         step(*arguments)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(loop, "step", stopping)
-        train(recipe("seed=4", ONE_THREAD), out / "4")
+        with pytest.raises(Killed):
+            train(resolved(path, "seed=4"), out / "4")
     begun = (out / "4" / "run.json").stat().st_mtime_ns
     stamp = (out / "3" / "summary.json").stat().st_mtime_ns
 
@@ -95,30 +121,23 @@ def test_seeds_are_trained_shown_and_gone_on_with(
         neurozoo.train_seeds(path, "seed=4", "training.batch_size=4", seeds=1, out=out)
 
 
-def test_a_run_that_another_process_is_at_is_waited_for(path: Path, recipe: Recipes, tmp_path: Path) -> None:
+def test_a_run_that_another_process_is_at_is_waited_for(path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "3"
-    summary = train(recipe(ONE_THREAD), folder)
-    lock = lock_folder(folder)
-    waits: list[float] = []
-
-    def wait(seconds: float) -> bool:
-        waits.append(seconds)
-        unlock_folder(lock)
-        return False
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurozoo.trainings.Event.wait", lambda self, timeout=None: wait(timeout))
-        found = seeds_module.train_seeds(path, seeds=1, out=tmp_path / "out", jobs=1)
-    assert waits
+    summary = train(resolved(path), folder)
+    lock, begun = lock_folder(folder), time.monotonic()
+    Timer(0.5, unlock_folder, [lock]).start()
+    found = neurozoo.train_seeds(path, seeds=1, out=tmp_path / "out", jobs=1)
+    assert time.monotonic() - begun >= 0.5
     assert found.metrics["test"]["map"].values == (summary["metrics"]["test"]["map"],)
 
 
+@pytest.mark.usefixtures("here")
 def test_an_error_of_a_training_keeps_its_words_and_status(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = ["training.optimizer.lr=1e30", "training.epochs=50"]
     assert main(["train", str(path), *broken, "--seeds", "1", "--out", str(tmp_path / "out")]) == 1
-    assert "error: seed 3: error: the loss is" in capsys.readouterr().err
+    assert "error: seed 3: error: the loss is nan" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
