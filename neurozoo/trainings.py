@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any
 
-from neurozoo.errors import NeurozooError, RunError, UserError
+from neurozoo.commands import Commands
+from neurozoo.errors import RunError
 from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.recipe import load_recipe
 from neurozoo.registry import default_registry
 from neurozoo.training.device import choose_device
 from neurozoo.training.run import Run
 
-__all__ = ["ONE_THREAD", "Training", "Trainings", "told_errors", "usable_jobs"]
+__all__ = ["ONE_THREAD", "Training", "Trainings", "usable_jobs"]
 
 ONE_THREAD = "training.threads=1"
 """What each is trained with, so that several at a time do not get into each other's way."""
@@ -53,20 +51,13 @@ class Trainings:
     """
 
     def __init__(self, jobs: int, checksum: str) -> None:
-        self._threads = ThreadPoolExecutor(jobs)
-        self._checksum = checksum
-        self._running: set[subprocess.Popen[str]] = set()
-        self._left = Event()
+        self._commands, self._checksum = Commands(jobs), checksum
 
     def __enter__(self) -> Trainings:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._left.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._running):
-            process.terminate()
-        self._threads.shutdown()
+        self._commands.__exit__(*exception)
 
     def run(self, trainings: Sequence[Training]) -> Iterator[tuple[Training, dict[str, Any]]]:
         """Each training with its run's summary, as they are done.
@@ -75,7 +66,7 @@ class Trainings:
             RunError: A run folder is of another recipe or of other data.
             NeurozooError: A training failed.
         """
-        futures = {self._threads.submit(self._summary, each): each for each in trainings}
+        futures = {self._commands.submit(self._summary, each): each for each in trainings}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
@@ -89,34 +80,16 @@ class Trainings:
             if Run(folder).finished:
                 return Run(folder).read_json("summary.json")
             arguments = ["--resume", str(folder)]
-        status, told = self._trained(arguments)
-        if status:
-            kind = UserError if status == UserError.exit_status else NeurozooError
-            raise kind(f"{training.name}: {told_errors(told)}")
+        self._commands.run(training.name, ["train", *arguments, "--json"])
         return Run(folder).read_json("summary.json")
-
-    def _trained(self, arguments: Sequence[str]) -> tuple[int, str]:
-        with subprocess.Popen(
-            [sys.executable, "-m", "neurozoo.cli", "train", *arguments, "--json"],
-            stdout=subprocess.DEVNULL,
-            # A pipe: where this process is killed, the other one ends by itself when it next tells of an epoch.
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            self._running.add(process)
-            if self._left.is_set():
-                process.terminate()
-            _, told = process.communicate()
-            self._running.discard(process)
-        return process.returncode, told
 
     def _wait_for_others(self, folder: Path) -> None:
         """Another process may train in it: the same command once more, or what a killed one left behind."""
-        while not self._left.is_set():
+        while not self._commands.left.is_set():
             try:
                 unlock_folder(lock_folder(folder, wait=False))
             except OSError:
-                self._left.wait(0.2)
+                self._commands.left.wait(0.2)
             else:
                 return
 
@@ -150,9 +123,3 @@ def usable_jobs(device: str, most: int) -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, most))
-
-
-def told_errors(told: str) -> str:
-    """What a command said on its standard error output: its errors, or its last lines where there are none."""
-    lines = told.splitlines()
-    return "; ".join([line for line in lines if line.startswith("error:")] or lines[-3:]) or "it was stopped"

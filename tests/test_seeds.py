@@ -13,14 +13,15 @@ import pytest
 
 import neurozoo
 from neurozoo.cli import main
-from neurozoo.errors import NeurozooError, RecipeError, RunError
+from neurozoo.commands import Commands
+from neurozoo.errors import RecipeError, RunError
 from neurozoo.intervals import spread
 from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
 from neurozoo.training import loop
 from neurozoo.training.fit import resume, train
-from neurozoo.trainings import ONE_THREAD, Trainings, usable_jobs
+from neurozoo.trainings import ONE_THREAD, usable_jobs
 
 Recipes = Callable[..., Recipe]
 
@@ -54,18 +55,15 @@ class Killed(BaseException):
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would be trained in a process of its own is trained in this one; the ablations' tests start real ones."""
 
-    def trained(self: Trainings, arguments: Sequence[str]) -> tuple[int, str]:
-        *what, option, folder = arguments
-        try:
-            if option == "--resume":
-                resume(Path(folder))
-            else:
-                train(load_recipe(what[0], what[1:], registry=default_registry()), Path(folder))
-        except NeurozooError as error:
-            return error.exit_status, f"warning: one\nerror: {error}\n"
-        return 0, ""
+    def run(self: Commands, name: str, arguments: Sequence[str]) -> None:
+        command, *what, option, folder, json_ = arguments
+        assert (command, json_) == ("train", "--json")
+        if option == "--resume":
+            resume(Path(folder))
+        else:
+            train(load_recipe(what[0], what[1:], registry=default_registry()), Path(folder))
 
-    monkeypatch.setattr(Trainings, "_trained", trained)
+    monkeypatch.setattr(Commands, "run", run)
 
 
 @pytest.mark.usefixtures("here")
@@ -131,12 +129,11 @@ def test_a_run_that_another_process_is_at_is_waited_for(path: Path, tmp_path: Pa
     assert found.metrics["test"]["map"].values == (summary["metrics"]["test"]["map"],)
 
 
-@pytest.mark.usefixtures("here")
 def test_an_error_of_a_training_keeps_its_words_and_status(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = ["training.optimizer.lr=1e30", "training.epochs=50"]
-    assert main(["train", str(path), *broken, "--seeds", "1", "--out", str(tmp_path / "out")]) == 1
+    broken = "training.optimizer.lr=1e30"
+    assert main(["train", str(path), broken, "--seeds", "1", "--out", str(tmp_path / "out")]) == 1
     assert "error: seed 3: error: the loss is nan" in capsys.readouterr().err
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,13 +31,16 @@ __all__ = ["dry_run", "own_random_numbers", "resume", "train"]
 SYNTHETIC_NOTICE = "SYNTHETIC data: these numbers say nothing about real data and compare with no paper"
 
 
-def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None = None) -> dict[str, Any]:
+def train(
+    recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None = None, closed: Collection[str] = ()
+) -> dict[str, Any]:
     """Train a recipe's model and measure it.
 
     Args:
         recipe: A checked recipe.
         out: The run folder to make; by default a new one under ``runs/``.
         reporter: Hears of the progress.
+        closed: Splits that neither this run nor anything on it may open, such as ``test`` while something is tuned.
 
     Returns:
         What the run's ``summary.json`` holds.
@@ -50,9 +53,9 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
     folder = out or default_folder(recipe)
     Run.check_free(folder)
     device = choose_device(recipe.training.device)
-    view = open_data(recipe)
+    view = open_data(recipe, closed=closed)
     _check_splits(view)
-    run = Run.create(folder, recipe)
+    run = Run.create(folder, recipe, closed=closed)
     try:
         with run.held(), own_random_numbers(recipe):
             return _train(recipe, view, run, device, reporter or Reporter())
@@ -87,7 +90,7 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
             raise RunError(f"{folder}: is finished; to train longer, begin a new run with more training.epochs")
         recipe = run.recipe()
         device = choose_device(recipe.training.device)
-        view = open_data(recipe)
+        view = open_data(recipe, closed=run.closed)
         _check_splits(view)
         if (folder / "data.json").is_file():
             before, now = run.read_json("data.json").get("checksum"), view.description.checksum
