@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from neurozoo.seeds import SeedsResult
     from neurozoo.training.loading import TrainedModel
     from neurozoo.training.reporter import Reporter
+    from neurozoo.tuning import TuningResult
 
     __version__: str
 
@@ -94,6 +95,38 @@ def train_seeds(
 
     folder = None if out is None else Path(out)
     return run(recipe, overrides, seeds=seeds, out=folder, jobs=jobs, backend=backend)
+
+
+def tune(
+    recipe: str | Path,
+    *overrides: str,
+    trials: int = 20,
+    storage: str | None = None,
+    study: str | None = None,
+    jobs: int = 1,
+    out: str | Path | None = None,
+    backend: str | None = None,
+) -> TuningResult:
+    """Search a recipe's ``tune.space`` for what is best on the valid split; the test split stays closed.
+
+    Args:
+        recipe: A recipe's file, or the name of a shipped one, with a section ``tune``.
+        overrides: ``key.sub=value``, the value in YAML, for all trials.
+        trials: How many there are to be in all, with those there are already.
+        storage: A file or a database's URL; others that name the same one take part.
+        study: Its name there; by default the recipe's.
+        jobs: Processes that do trials at a time.
+        out: The folder for the runs and ``best.json``; what is there already is gone on with.
+        backend: Another backend than the recipe's.
+
+    Raises:
+        UserError: optuna is not installed, or the recipe, the data or the storage cannot be used.
+        NeurozooError: No trial came to its end.
+    """
+    from neurozoo.tuning import tune as run
+
+    folder = None if out is None else Path(out)
+    return run(recipe, overrides, trials=trials, storage=storage, study=study, jobs=jobs, out=folder, backend=backend)
 
 
 def evaluate(
