@@ -256,7 +256,8 @@ def _problems_with(
 ) -> list[tuple[Key, str]]:
     """What would be wrong with a recipe's content if values of it were changed, by their paths."""
     changed = copy.deepcopy({key: value for key, value in content.items() if key not in ("ablations", "tune")})
-    nowhere, found = _Origins(""), []
+    nowhere = _Origins("")
+    found: list[tuple[Key, str]] = []
     for dotted, value in changes.items():
         keys = tuple(dotted.split("."))
         problem = _set(changed, nowhere, keys, value) if all(keys) else f"{dotted!r} is no path such as training.epochs"

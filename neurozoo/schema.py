@@ -337,7 +337,7 @@ class Searched(Section):
     high: Number | None = None
     step: Number | None = None
     log: bool = False
-    values: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
+    values: tuple[Any, ...] | None = None
 
     @property
     def whole(self) -> bool:
@@ -356,6 +356,8 @@ class Searched(Section):
     def problems(self) -> Iterator[tuple[str, str]]:
         ranged = [name for name in ("low", "high", "step") if getattr(self, name) is not None]
         if self.values is not None:
+            if not self.values:
+                yield "values", "it is empty; give at least one entry"
             if ranged or self.log:
                 yield "values", f"there is {', '.join(ranged or ['log'])} as well; give a range or values, not both"
             texts = [json.dumps(value, sort_keys=True) for value in self.values]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import replace
@@ -205,7 +206,8 @@ class _Search:
         """Train a trial's recipe, or go on with it, and return its metric on valid."""
         lines = suggested(trial, self._tune.space, self._base.seed)
         threads = () if self._base.training.threads is not None else (ONE_THREAD,)
-        recipe = self._base.with_overrides((*lines, *threads), registry=default_registry())
+        # Without the search, which is nothing of the trial's own, and which would be checked again.
+        recipe = self._base.with_overrides(("tune=null", *lines, *threads), registry=default_registry())
         folder = self._run(trial.number)
         reporter = _Pruning(trial, self._tune.metric) if self._tune.pruning != "none" else Reporter()
         if not (folder / "recipe.yaml").is_file():
@@ -273,19 +275,25 @@ def _result(
         overrides,
         trials,
         None,
-        _importance(study) if len(finished) > 1 else {},
+        _importance(study) if len(finished) >= _FEWEST else {},
     )
     ranked = result.ranked
     return replace(result, best=ranked[0]) if ranked else result
 
 
+_FEWEST = 10
+"""Finished trials from which on it is asked what mattered."""
+
+
 def _importance(study: optuna.Study) -> dict[str, float]:
     from optuna.importance import get_param_importances
 
-    try:
-        found = get_param_importances(study)
-    except (RuntimeError, ValueError):  # such as where all trials are equally good
-        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells of trials that are all equally good, which the table shows
+        try:
+            found = get_param_importances(study)
+        except (RuntimeError, ValueError):
+            return {}
     return {path: value for path, value in found.items() if math.isfinite(value)}
 
 

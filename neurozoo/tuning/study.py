@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from neurozoo.errors import UserError
 from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.recipe import override
@@ -136,7 +138,7 @@ def suggested(trial: optuna.Trial, space: Mapping[str, Searched], seed: int) -> 
     """
     from optuna.samplers import TPESampler
 
-    trial.study.sampler = TPESampler(seed=(seed * 1_000_003 + trial.number) % 2**32)
+    trial.study.sampler = TPESampler(seed=int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0]))
     for path, searched in space.items():
         low, high, step = searched.low, searched.high, searched.step
         if searched.values is not None:
@@ -154,9 +156,13 @@ def suggested(trial: optuna.Trial, space: Mapping[str, Searched], seed: int) -> 
 
 
 def texts(params: Mapping[str, Any], space: Mapping[str, Searched]) -> tuple[str, ...]:
-    """A trial's values as overrides, in the order of the space."""
-    return tuple(
-        override(path, params[path] if searched.values is None else json.loads(params[path]))
-        for path, searched in space.items()
-        if path in params
-    )
+    """A trial's values as overrides, in the order of the space; numbers of a range with five digits, as it is used."""
+    return tuple(override(path, _used(params[path], searched)) for path, searched in space.items() if path in params)
+
+
+def _used(value: Any, searched: Searched) -> Any:
+    if searched.values is not None:
+        return json.loads(value)
+    if isinstance(value, int) or searched.low is None or searched.high is None:
+        return value
+    return min(max(float(f"{value:.5g}"), float(searched.low)), float(searched.high))
