@@ -68,7 +68,7 @@ def tune(
     if json:
         emit(found.to_dict())
     else:
-        print(f"{_text(found)}\n\nwritten: {(out or folder_of(found.recipe)) / BEST}")
+        print(f"{_text(found)}\n\nwritten: {(out or folder_of(found.study)) / BEST}")
 
 
 def _text(found: TuningResult) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,9 @@ __all__ = ["BEST", "CLOSED", "folder_of", "tune"]
 
 BEST = "best.json"
 """What is written at the end."""
+
+STUDY = "study.json"
+"""What the trials in the folder are trials of."""
 
 CLOSED = ("test",)
 """The splits that a search may not open."""
@@ -69,7 +73,7 @@ def tune(
             share, or a database's URL; by default ``out/trials.db``.
         study: Its name in the storage; by default the recipe's.
         jobs: Processes that do trials at a time.
-        out: The folder for the runs and ``best.json``; by default ``runs/tune-RECIPE``.
+        out: The folder for the runs and ``best.json``; by default ``runs/tune-STUDY``.
         backend: Another backend than the recipe's.
         told: Called after each trial with what came of it, how many have ended and of how many.
 
@@ -90,7 +94,7 @@ def tune(
     for split in ("train", "valid"):
         if not description.splits.get(split):
             raise UserError(f"tuning needs the split {split}, and the data has: {', '.join(description.splits)}")
-    folder = out or folder_of(base.name)
+    folder = out or folder_of(study or base.name)
     name, place = study or base.name, storage or str(folder / "trials.db")
     identity = {
         "recipe": base.digest,
@@ -99,6 +103,7 @@ def tune(
     }
     with quiet():
         shared = open_study(place, name, base.tune, identity)
+        _keep_to_one_study(folder, {"study": name, **identity})
         search = _Search(base, base.tune, shared, folder, trials, told)
         if jobs == 1:
             search.run()
@@ -110,13 +115,31 @@ def tune(
         failed = [trial for trial in found.trials if trial.reason]
         last = f"; trial {failed[-1].number}: {failed[-1].reason}" if failed else ""
         raise NeurozooError(f"none of the {len(found.trials)} trials of {name!r} came to its end{last}")
-    _write(folder, found)
+    with _held(folder):
+        write_json(folder / BEST, found.summary())
     return found
 
 
-def folder_of(recipe: str) -> Path:
-    """Where the trials of a recipe of that name go by default; the same each time, so that they are found again."""
-    return Path("runs") / f"tune-{recipe}"
+def folder_of(study: str) -> Path:
+    """Where the trials of a study of that name go by default; the same each time, so that they are found again."""
+    return Path("runs") / f"tune-{study}"
+
+
+def _keep_to_one_study(folder: Path, identity: Mapping[str, str]) -> None:
+    """Refuse a folder with the trials of another study; they are known by their numbers alone."""
+    with _held(folder):
+        path = folder / STUDY
+        if not path.is_file():
+            write_json(path, {"schema": SCHEMA, **identity})
+            return
+        try:
+            known = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read: {error}; give another --out") from error
+    if any(known.get(what) != text for what, text in identity.items()):
+        raise RunError(
+            f"{folder}: holds the trials of another search (study {known.get('study')!r}); give another --out"
+        )
 
 
 class _Search:
@@ -297,14 +320,15 @@ def _importance(study: optuna.Study) -> dict[str, float]:
     return {path: value for path, value in found.items() if math.isfinite(value)}
 
 
-def _write(folder: Path, found: TuningResult) -> None:
-    """Write ``best.json``, one process at a time."""
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Nobody else writes into the folder itself meanwhile."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(folder)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
     try:
-        write_json(folder / BEST, found.summary())
+        yield
     finally:
         unlock_folder(lock)

@@ -189,9 +189,12 @@ def test_an_interrupted_trial_is_gone_on_with(path: Path, tmp_path: Path, monkey
     assert (out / "trials" / "1" / "run.json").stat().st_mtime_ns == begun
     assert not list((out / "trials").glob(".*"))
 
-    # A run of another search in its place is no trial's.
+    # Trials of two searches do not go into one folder.
+    with pytest.raises(RunError, match=r"holds the trials of another search \(study 'small'\); give another --out"):
+        tune(path, options, trials=1, out=out, study="other")
+    (out / "study.json").unlink()
     with pytest.raises(RunError, match=r"trials/0: not of this study; give another --out"):
-        tune(path, [*options, "seed=9"], trials=1, out=out, study="other")
+        tune(path, [*options, "seed=9"], trials=1, out=out, study="other", storage=str(tmp_path / "other.db"))
 
 
 def test_two_that_begin_the_last_trial_at_once(
@@ -279,5 +282,6 @@ def test_jobs_are_processes_and_their_errors_are_told(
     ]
     assert json.loads((tmp_path / "out" / "best.json").read_text())["trials"] == {"finished": 4}
     broken = "tune.space={training.optimizer.lr: {values: [1.0e30]}}"
+    command[-1] = str(tmp_path / "b")
     assert main([*command, broken, "--study", "b"]) == 1
     assert "none of the 4 trials of 'b' came to its end; trial " in capsys.readouterr().err
