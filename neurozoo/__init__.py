@@ -19,12 +19,25 @@ if TYPE_CHECKING:
     from neurozoo.compare import Comparison
     from neurozoo.prediction import Prediction, Sample
     from neurozoo.recipe import Recipe, load_recipe
+    from neurozoo.seeds import SeedsResult
     from neurozoo.training.loading import TrainedModel
     from neurozoo.training.reporter import Reporter
+    from neurozoo.tuning import TuningResult
 
     __version__: str
 
-__all__ = ["Recipe", "__version__", "compare_backends", "evaluate", "load", "load_recipe", "predict", "train"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "compare_backends",
+    "evaluate",
+    "load",
+    "load_recipe",
+    "predict",
+    "train",
+    "train_seeds",
+    "tune",
+]
 
 
 def train(
@@ -54,6 +67,66 @@ def train(
 
     folder = None if out is None else Path(out)
     return fit.train(_checked(recipe, overrides, backend), folder, reporter=reporter)
+
+
+def train_seeds(
+    recipe: str | Path,
+    *overrides: str,
+    seeds: int = 5,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    backend: str | None = None,
+) -> SeedsResult:
+    """Train a recipe with several seeds, each in a process of its own, and say how its numbers spread.
+
+    Args:
+        recipe: A recipe's file, or the name of a shipped one.
+        overrides: ``key.sub=value``, the value in YAML.
+        seeds: How many: the recipe's seed and those after it.
+        out: The folder for the runs and ``seeds.json``; what is there already is gone on with.
+        jobs: Trainings at a time; by default as many as there are cores.
+        backend: Another backend than the recipe's.
+
+    Raises:
+        UserError: The recipe, the data or a run folder cannot be used.
+        NeurozooError: A training failed.
+    """
+    from neurozoo.seeds import train_seeds as run
+
+    folder = None if out is None else Path(out)
+    return run(recipe, overrides, seeds=seeds, out=folder, jobs=jobs, backend=backend)
+
+
+def tune(
+    recipe: str | Path,
+    *overrides: str,
+    trials: int = 20,
+    storage: str | None = None,
+    study: str | None = None,
+    jobs: int = 1,
+    out: str | Path | None = None,
+    backend: str | None = None,
+) -> TuningResult:
+    """Search a recipe's ``tune.space`` for what is best on the valid split; the test split stays closed.
+
+    Args:
+        recipe: A recipe's file, or the name of a shipped one, with a section ``tune``.
+        overrides: ``key.sub=value``, the value in YAML, for all trials.
+        trials: How many there are to be in all, with those there are already.
+        storage: A file or a database's URL; others that name the same one take part.
+        study: Its name there; by default the recipe's.
+        jobs: Processes that do trials at a time.
+        out: The folder for the runs and ``best.json``; what is there already is gone on with.
+        backend: Another backend than the recipe's.
+
+    Raises:
+        UserError: optuna is not installed, or the recipe, the data or the storage cannot be used.
+        NeurozooError: No trial came to its end.
+    """
+    from neurozoo.tuning import tune as run
+
+    folder = None if out is None else Path(out)
+    return run(recipe, overrides, trials=trials, storage=storage, study=study, jobs=jobs, out=folder, backend=backend)
 
 
 def evaluate(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,14 @@ from numpy.typing import NDArray
 from neurozoo.assemble import open_data
 from neurozoo.baseline import Baseline, baselines
 from neurozoo.data.view import DataView
-from neurozoo.errors import NeurozooError, RecipeError, RunError, UserError
+from neurozoo.errors import RecipeError, UserError
 from neurozoo.intervals import Estimate, Interval, Scores, paired_difference, resampled_difference, student_interval
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import Registry, default_registry
 from neurozoo.training.checkpoint import read_tensors
 from neurozoo.training.metrics import multilabel_metrics
 from neurozoo.training.run import Run, write_json
+from neurozoo.trainings import ONE_THREAD, Training, Trainings
 
 __all__ = ["COLUMNS", "FULL", "SCORES", "Ablation", "BaselineRow", "ablate"]
 
@@ -102,7 +100,7 @@ def ablate(
     """Train a recipe and each of its ``ablations`` with the same seeds, and compare them.
 
     Every training is a run folder ``out/VARIANT/SEED``; a finished one of the same recipe is
-    used again, so that an interrupted ablation goes on where it stopped.
+    used again and an unfinished one resumed, so that an interrupted ablation goes on where it stopped.
 
     Args:
         recipe: A recipe's file or name, with a section ``ablations``.
@@ -127,19 +125,22 @@ def ablate(
     view = open_data(base)
     simple = baselines(view, base.evaluation.decision)
     numbers = tuple(range(1, seeds + 1))
-    tasks = [
-        _Task(
-            name, seed, str(recipe), (*overrides, *lines, f"seed={seed}", "training.threads=1"), out / name / str(seed)
-        )
+    tasks = {
+        Training(
+            f"{name}, seed {seed}",
+            str(recipe),
+            (*overrides, *lines, f"seed={seed}", ONE_THREAD),
+            out / name / str(seed),
+        ): (name, seed)
         for seed in numbers
         for name, lines in variants.items()
-    ]
+    }
     summaries: dict[tuple[str, int], dict[str, Any]] = {}
-    with _Trainings(jobs, view.description.checksum) as trainings:
-        for done, (task, summary) in enumerate(trainings.run(tasks), start=1):
-            summaries[task.variant, task.seed] = summary
+    with Trainings(jobs, view.description.checksum) as trainings:
+        for done, (task, summary) in enumerate(trainings.run(list(tasks)), start=1):
+            summaries[tasks[task]] = summary
             if told is not None:
-                told(f"{task.variant}, seed {task.seed}", done, len(tasks))
+                told(task.name, done, len(tasks))
     rows = [_beside(each, view, [out / FULL / str(seed) for seed in numbers]) for each in simple]
     found = _compare(base, variants, numbers, overrides, summaries, rows)
     write_json(out / "ablation.json", found.to_dict())
@@ -158,66 +159,6 @@ def _check_variants(
             problems += [f"ablations.{name}: {problem}" for problem in error.problems]
     if problems:
         raise RecipeError(problems)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One training."""
-
-    variant: str
-    seed: int
-    source: str
-    overrides: tuple[str, ...]
-    folder: Path
-
-
-class _Trainings:
-    """Trains in processes of their own, a few at a time; leaving the context stops those still running."""
-
-    def __init__(self, jobs: int, checksum: str) -> None:
-        self._threads = ThreadPoolExecutor(jobs)
-        self._checksum = checksum
-        self._running: set[subprocess.Popen[str]] = set()
-
-    def __enter__(self) -> _Trainings:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._running):
-            process.terminate()
-        self._threads.shutdown()
-
-    def run(self, tasks: Sequence[_Task]) -> Iterator[tuple[_Task, dict[str, Any]]]:
-        """Each task with its summary, as they are done."""
-        futures = {self._threads.submit(self._summary, task): task for task in tasks}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-    def _summary(self, task: _Task) -> dict[str, Any]:
-        """The summary of a task's run, trained now unless that was done before."""
-        if (task.folder / "summary.json").is_file():
-            summary = Run(task.folder).read_json("summary.json")
-            wanted = load_recipe(task.source, task.overrides, registry=default_registry()).digest
-            if (summary.get("recipe_digest"), summary.get("data", {}).get("checksum")) != (wanted, self._checksum):
-                raise RunError(f"{task.folder}: made with another recipe or other data; give another --out")
-            return summary
-        if (task.folder / "recipe.yaml").is_file():
-            Run(task.folder).discard()  # interrupted: it is trained anew, with the same numbers
-        command = [sys.executable, "-m", "neurozoo.cli", "train", task.source, *task.overrides]
-        with subprocess.Popen(
-            [*command, "--out", str(task.folder), "--json"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            self._running.add(process)
-            _, told = process.communicate()
-            self._running.discard(process)
-        if process.returncode:
-            errors = [line for line in told.splitlines() if line.startswith("error:")] or told.splitlines()[-3:]
-            raise NeurozooError(f"{task.variant}, seed {task.seed}: {'; '.join(errors)}")
-        return Run(task.folder).read_json("summary.json")
 
 
 def _compare(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import nn
@@ -42,8 +42,13 @@ def assemble(
     return model
 
 
-def open_data(recipe: Recipe, *, registry: Registry | None = None) -> DataView:
+def open_data(recipe: Recipe, *, registry: Registry | None = None, closed: Collection[str] = ()) -> DataView:
     """Open the recipe's data: its store, or what it names instead where that is not installed.
+
+    Args:
+        recipe: What to open.
+        registry: Where a data set that is registered is looked up; by default what is installed.
+        closed: Splits that cannot be read through the view.
 
     Raises:
         DataError: There is no such data set, and nothing to use instead; or it lacks what the
@@ -58,7 +63,7 @@ def open_data(recipe: Recipe, *, registry: Registry | None = None) -> DataView:
     else:
         store = Store(locate(data.name, data.root))
     valid = (data.valid.fraction, data.valid.seed) if data.valid is not None else None
-    view = DataView(store, spiking=data.spiking, context=data.context, join=data.join, valid=valid)
+    view = DataView(store, spiking=data.spiking, context=data.context, join=data.join, valid=valid, closed=closed)
     _check_expected(recipe, view)
     return view
 

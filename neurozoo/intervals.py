@@ -1,4 +1,4 @@
-"""Differences with intervals: paired over seeds, and over test samples drawn again."""
+"""Means and differences with intervals: paired over seeds, and over test samples drawn again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "Interval", "paired_difference", "resampled_difference", "student_interval"]
+__all__ = [
+    "Estimate",
+    "Interval",
+    "Spread",
+    "paired_difference",
+    "resampled_difference",
+    "spread",
+    "student_interval",
+]
 
 Scores = Callable[[NDArray[np.int64]], Mapping[str, float]]
 """Scores by name of the samples at these places."""
@@ -30,6 +38,32 @@ class Interval:
     mean: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A value over several seeds; dimensionless, or in nats for a loss.
+
+    Attributes:
+        values: One a seed.
+        mean: Their mean.
+        deviation: Their sample's standard deviation; NaN of one value alone.
+        low: Lower end of the mean's 95 % interval (Student's t); NaN of one value alone.
+        high: Its upper end.
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """How a value spreads over seeds; where one of them is NaN there is no mean either."""
+    found = student_interval(np.array(values, dtype=np.float64))
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return Spread(tuple(values), found.mean, deviation, found.mean - found.half_width, found.mean + found.half_width)
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:

@@ -7,6 +7,7 @@ run nothing and cannot grow. Importing this module imports no torch.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -23,12 +24,22 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from neurozoo.errors import RecipeError, nearest
 from neurozoo.params import Key, tree_problems, with_defaults
 from neurozoo.registry import Registry
-from neurozoo.schema import DataSection, EvaluationSection, ModelSection, Name, Section, Seed, TrainingSection
+from neurozoo.schema import (
+    DataSection,
+    EvaluationSection,
+    ModelSection,
+    Name,
+    Section,
+    Seed,
+    TrainingSection,
+    TuneSection,
+)
 from neurozoo.shipped import shipped_path, shipped_recipes
+from neurozoo.space import space_problems
 from neurozoo.validation import validated
 from neurozoo.wording import shown
 
-__all__ = ["SCHEMA", "Recipe", "check_names", "load_recipe", "shipped_recipes"]
+__all__ = ["SCHEMA", "Recipe", "check_names", "load_recipe", "override", "shipped_recipes"]
 
 SCHEMA = 1
 """The version of the recipe's layout that this neurozoo reads."""
@@ -75,6 +86,7 @@ class Recipe(Section):
         training: How the weights are found.
         evaluation: How the model is measured.
         ablations: Variants to compare it with, each a list of overrides ``key.sub=value``.
+        tune: What ``neurozoo tune`` may choose.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -86,6 +98,7 @@ class Recipe(Section):
     training: TrainingSection = Field(default_factory=TrainingSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     ablations: Mapping[Variant, tuple[str, ...]] = Field(default_factory=dict)
+    tune: TuneSection | None = None
 
     _origins: _Origins = PrivateAttr(default_factory=lambda: _Origins("recipe"))
 
@@ -113,9 +126,10 @@ class Recipe(Section):
     def digest(self) -> str:
         """SHA-256 of the resolved content, hexadecimal; the same whatever file it came from.
 
-        The ablations are left out: what a recipe is compared with does not change what it does.
+        The ablations and the search are left out: what a recipe is compared with, and what else it might have
+        been, does not change what it does.
         """
-        decisive = {key: value for key, value in self.content.items() if key != "ablations"}
+        decisive = {key: value for key, value in self.content.items() if key not in ("ablations", "tune")}
         text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -125,8 +139,9 @@ class Recipe(Section):
         Args:
             path: Keys joined by dots, such as ``training.optimizer.lr``.
         """
-        key = tuple(path.split("."))
-        if key not in self._origins.places:
+        # A key may have dots of its own, as those of `tune.space`.
+        key = next((key for key in self._origins.places if ".".join(map(str, key)) == path), None)
+        if key is None:
             return "default"
         place = self._origins.places[key]
         return _COMMAND_LINE if place is None else f"{self._origins.file}:{place[0]}"
@@ -224,6 +239,9 @@ def _finish(
     recipe, found = validated(Recipe, content)
     if registry is not None:
         found += list(tree_problems(content, registry))
+    space = content["tune"].get("space") if isinstance(content.get("tune"), dict) else None
+    if isinstance(space, dict):
+        found += space_problems(space, lambda changes: _problems_with(content, changes, registry))
     problems.extend(origins.line(path, problem) for path, problem in found)
     if problems or recipe is None:
         raise RecipeError([problem for _, problem in sorted(problems, key=lambda each: each[0])])
@@ -231,6 +249,23 @@ def _finish(
         recipe = Recipe.model_validate_json(json.dumps(with_defaults(recipe.content, registry)))
     recipe._origins = origins
     return recipe
+
+
+def _problems_with(
+    content: Mapping[str, Any], changes: Mapping[str, Any], registry: Registry | None
+) -> list[tuple[Key, str]]:
+    """What would be wrong with a recipe's content if values of it were changed, by their paths."""
+    changed = copy.deepcopy({key: value for key, value in content.items() if key not in ("ablations", "tune")})
+    nowhere = _Origins("")
+    found: list[tuple[Key, str]] = []
+    for dotted, value in changes.items():
+        keys = tuple(dotted.split("."))
+        problem = _set(changed, nowhere, keys, value) if all(keys) else f"{dotted!r} is no path such as training.epochs"
+        if problem:
+            found.append((keys, problem))
+        _expand(changed, nowhere)
+    found += validated(Recipe, changed)[1]
+    return found if registry is None else [*found, *tree_problems(changed, registry)]
 
 
 # Reading
@@ -365,6 +400,23 @@ def _form(node: Node) -> str:
 # Overrides
 
 
+def override(path: str, value: Any) -> str:
+    """The override ``key.sub=value`` that sets a value, as short as it reads back.
+
+    Args:
+        path: Keys joined by dots.
+        value: What a recipe may hold: text, numbers, true, false, null, lists and mappings of them.
+    """
+    if isinstance(value, str):
+        try:
+            node = _compose(value, "")
+        except RecipeError:
+            node = None
+        if isinstance(node, ScalarNode) and node.style is None and _Reader().value(node, ()) == value:
+            return f"{path}={value}"
+    return f"{path}={json.dumps(value, ensure_ascii=False)}"
+
+
 def _override(content: dict[str, Any], origins: _Origins, override: str) -> Iterator[str]:
     """Apply ``key.sub=value``; yields what is wrong with it."""
     dotted, equals, text = override.partition("=")
@@ -382,15 +434,22 @@ def _override(content: dict[str, Any], origins: _Origins, override: str) -> Iter
     if reader.problems:
         yield from (f"{dotted}: {problem}" for _, problem in reader.problems)
         return
+    problem = _set(content, origins, keys, value)
+    if problem:
+        yield f"{dotted}: {problem}"
+
+
+def _set(content: dict[str, Any], origins: _Origins, keys: tuple[str, ...], value: Any) -> str:
+    """Set a value by its path; returns why that cannot be, or an empty text."""
     around: Any = content
     for depth, key in enumerate(keys[:-1], 1):
         around = around.get(key)
         if around is not None and not isinstance(around, dict):
-            yield f"{dotted}: {'.'.join(keys[:depth])} is no section, it is {shown(around)}; set it as a whole"
-            return
+            return f"{'.'.join(keys[:depth])} is no section, it is {shown(around)}; set it as a whole"
         if around is None:
             break
     _put(content, origins, keys, value)
+    return ""
 
 
 def _put(content: dict[str, Any], origins: _Origins, keys: tuple[str, ...], value: Any) -> None:

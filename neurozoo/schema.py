@@ -6,11 +6,14 @@ every problem, and adds the components' own parameters.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticKnownError
 
 __all__ = [
     "ComponentRef",
@@ -22,9 +25,11 @@ __all__ = [
     "Optimizer",
     "RatePenalty",
     "Scheduler",
+    "Searched",
     "Section",
     "Shape",
     "TrainingSection",
+    "TuneSection",
     "ValidDraw",
 ]
 
@@ -36,6 +41,18 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticKnownError("float_type")
+    if not math.isfinite(value):
+        raise PydanticKnownError("finite_number")
+    return value
+
+
+# Whole where it is written so.
+Number = Annotated[int | float, PlainValidator(_number)]
 
 
 class Section(BaseModel):
@@ -308,3 +325,76 @@ class EvaluationSection(Section):
 
     batch_size: Count = 256
     decision: Decision = Field(default_factory=Decision)
+
+
+class Searched(Section):
+    """What ``neurozoo tune`` may choose for one value: from a range, or one of several.
+
+    Attributes:
+        low: Lower end of the range, included. Two whole ends make a range of whole numbers.
+        high: Upper end of the range, included.
+        step: From one value of the range to the next, counted from ``low``; None for all.
+        log: Whether the range is searched on a logarithmic scale.
+        values: Instead of a range: what there is to choose from, without an order.
+    """
+
+    low: Number | None = None
+    high: Number | None = None
+    step: Number | None = None
+    log: bool = False
+    values: tuple[Any, ...] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a range of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        """Values that must be usable for all to be: all there are, or the ends of a range and a number between them."""
+        if self.values is not None:
+            return self.values
+        if self.low is None or self.high is None:
+            return ()
+        return (self.low, self.high) if self.whole else (self.low, self.high, self.low + 0.382 * (self.high - self.low))
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        ranged = [name for name in ("low", "high", "step") if getattr(self, name) is not None]
+        if self.values is not None:
+            if not self.values:
+                yield "values", "it is empty; give at least one entry"
+            if ranged or self.log:
+                yield "values", f"there is {', '.join(ranged or ['log'])} as well; give a range or values, not both"
+            texts = [json.dumps(value, sort_keys=True) for value in self.values]
+            for twice in sorted({text for text in texts if texts.count(text) > 1}):
+                yield "values", f"{twice} is named {texts.count(twice)} times; name it once"
+            return
+        if self.low is None or self.high is None:
+            yield "low", "there is no whole range; give low and high, or values"
+            return
+        if self.low >= self.high:
+            yield "low", f"{self.low} is not below high = {self.high}; choose a smaller one"
+        if self.log and self.low <= 0:
+            yield "low", f"{self.low} has no logarithm; give more than 0, or leave out log"
+        if self.step is not None:
+            if self.log:
+                yield "step", "a logarithmic range has none; leave it out, or leave out log"
+            if self.step <= 0 or self.step > self.high - self.low:
+                yield "step", f"{self.step} does not lead from {self.low} to {self.high}; choose one in between"
+            if self.whole and not isinstance(self.step, int):
+                yield "step", f"{self.step} leads to numbers that are not whole, and low and high are; give a whole one"
+
+
+class TuneSection(Section):
+    """What ``neurozoo tune`` looks for, and where; it decides nothing in any other command.
+
+    Attributes:
+        metric: What is to be best on the valid split: ``loss`` is to be small, all else large.
+        pruning: ``none``, or ``median``: a trial ends early where its metric is worse than the median of the
+            earlier ones at the same epoch, once there are five.
+        space: By the path of a value, as an override names it, what to choose from.
+    """
+
+    metric: Literal["loss", "map", "micro_f1", "macro_f1", "accuracy"] = "loss"
+    pruning: Literal["none", "median"] = "none"
+    space: Annotated[Mapping[Name, Searched], Field(min_length=1)]

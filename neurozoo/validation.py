@@ -63,10 +63,15 @@ def _combinations(section: type[Section], content: object, path: Key = ()) -> It
     """What is wrong between the keys of each section, also where some keys are wrong by themselves."""
     if not isinstance(content, Mapping):
         return
-    for key in content:
+    for key, value in content.items():
         below = _section_at(section, (key,))
         if below is not None:
-            yield from _combinations(below, content[key], (*path, key))
+            yield from _combinations(below, value, (*path, key))
+        elif isinstance(value, Mapping):
+            for name, entry in value.items():
+                inside = _section_at(section, (key, name))
+                if inside is not None:
+                    yield from _combinations(inside, entry, (*path, key, name))
     wrong: set[object] = set()
     try:
         checked = section.model_validate_json(json.dumps(content))

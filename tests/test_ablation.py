@@ -17,8 +17,10 @@ from neurozoo.baseline import logistic_regression, pooled_features
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, RecipeError, RunError, UserError
 from neurozoo.intervals import paired_difference
-from neurozoo.recipe import Recipe
+from neurozoo.recipe import Recipe, load_recipe
+from neurozoo.registry import default_registry
 from neurozoo.results import results_page
+from neurozoo.training.fit import train
 
 ABLATIONS = """
 ablations:
@@ -87,13 +89,24 @@ def test_what_is_not_there_is_named(path: Path, tmp_path: Path, recipe: Callable
         results_page([tmp_path])
 
 
-def test_an_interrupted_training_is_done_anew(path: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_goes_on(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        """Nothing catches it."""
+
+    def stopped(*arguments: object) -> None:
+        raise Killed
+
     folder = tmp_path / "out" / "full" / "1"
-    folder.mkdir(parents=True)
-    (folder / "recipe.yaml").write_text(path.read_text())
-    (folder / "metrics.jsonl").write_text("{")
+    begun_with = load_recipe(path, ["training.epochs=1", "seed=1", "training.threads=1"], registry=default_registry())
+    with monkeypatch.context() as patch:
+        patch.setattr("neurozoo.training.loop.step", stopped)
+        with pytest.raises(Killed):
+            train(begun_with, folder)
+    assert not (folder / "summary.json").is_file()
+    begun = (folder / "run.json").stat().st_mtime_ns
     found = ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
     assert (folder / "summary.json").is_file()
+    assert (folder / "run.json").stat().st_mtime_ns == begun
     text = (tmp_path / "out" / "ablation.json").read_text()
     assert "NaN" not in text
     assert math.isnan(found.differences["no spikes"]["map"].half_width)

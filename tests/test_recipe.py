@@ -17,7 +17,7 @@ from pydantic import Field
 from neurozoo.errors import RecipeError
 from neurozoo.hookspecs import Component
 from neurozoo.params import component_params, component_problems
-from neurozoo.recipe import Recipe, check_names, load_recipe, shipped_recipes
+from neurozoo.recipe import Recipe, _Origins, _override, check_names, load_recipe, override, shipped_recipes
 from neurozoo.registry import Registry, default_registry
 from neurozoo.schema import DataSection
 
@@ -291,7 +291,7 @@ training:
   best: true
 """
     keys = (
-        "schema, description, seed, backend, data, model, training, evaluation, ablations",
+        "schema, description, seed, backend, data, model, training, evaluation, ablations, tune",
         "hidden, heads, spiking_inner, time_steps, dropout, context_dropout, padding",
     )
     found = problems(folder, text, registry=default_registry())
@@ -314,7 +314,7 @@ training:
         "21:61: model.parts.head.params.inner: 0 is too small; give at least 1",
         "23:3: training.epochs: found the number 2.5; give a whole number",
         "24:3: training.epocs: training has no key 'epocs'; there are: ",
-        "25:15: training.optimizer.name: found the text 'adm'; give one of: adam, adamw, sgd; did you mean 'adam'?",
+        "25:15: training.optimizer.name: found the text 'adm'; give one of: adam, adamw, nadam, radam, rmsprop, sgd",
         "25:26: training.optimizer.lr: -1 is too small; give more than 0.0",
         "26:18: training.rate_penalty.low: 0.6 is above high = 0.5; choose a smaller one",
         "27:3: training.device: found 'gpu'; give auto, cpu, mps, cuda, or cuda:N for one of several",
@@ -536,3 +536,111 @@ def test_every_field_of_a_section_is_documented() -> None:
 def test_an_ablation_names_a_folder_of_its_own(name: str) -> None:
     with pytest.raises(RecipeError, match="ablations"):
         load_recipe("smile_mosei", [f'ablations={{"{name}": [seed=2]}}'])
+
+
+# Search spaces
+
+TUNE = """\
+tune:
+  metric: map
+  pruning: median
+  space:
+    training.optimizer.lr: {low: 1.0e-4, high: 1, log: true}
+    model.params.hidden: {values: [20, 40]}
+    model.params.heads: {values: [4, 5]}
+    model.parts.threshold: {values: [constant, disagreement]}
+    training.batch_size: {low: 32, high: 250, step: 32}
+"""
+
+
+def test_a_search_space_is_read_and_decides_nothing(folder: Path) -> None:
+    plain = load_recipe(write(folder, MINIMAL), registry=default_registry())
+    # Neither 20 of the hidden nor 4 heads go with what the recipe has, but with each other.
+    recipe = load_recipe(write(folder, MINIMAL + TUNE), registry=default_registry())
+    assert recipe.digest == plain.digest
+    assert recipe.tune is not None
+    space = recipe.tune.space
+    assert list(space) == [line.split(":")[0].strip() for line in TUNE.splitlines()[4:]]
+    assert [entry.whole for entry in space.values()] == [False, False, False, False, True]
+    assert space["model.parts.threshold"].values == ("constant", "disagreement")
+    assert recipe.origin_of("tune.space.training.optimizer.lr.low") == "r.yaml:17"
+    assert load_recipe(write(folder, recipe.to_yaml(), "again.yaml")) == recipe
+
+
+def test_every_problem_of_a_search_space_is_told_at_its_line(folder: Path) -> None:
+    text = (
+        MINIMAL
+        + """\
+tune:
+  metric: mAP
+  space:
+    training.lr: {low: 0.1, high: 0.2}
+    training.optimizer: {values: [adam]}
+    training.optimizer.lr: {low: 0.1, high: 0.2}
+    model.params.hidden: {values: [20, 40.5]}
+    model.params.heads: {values: [7]}
+    model.parts.head.params.inner: {values: [0]}
+    model.parts.threshold: {values: [constan]}
+    training.batch_size: {low: 32.0, high: 256}
+    training.epochs: {low: 5, high: 4}
+    training.accumulate: {low: 1}
+    training.label_smoothing: {low: 0.0, high: 0.4, log: true}
+    training.gradient_clip: {low: 1.0, high: 2.0, step: 3}
+    training.early_stopping: {low: 1, high: 9, step: 0.5}
+    model.params.dropout: {low: many, high: true}
+    training.best: {values: [map, map]}
+    training.scheduler.name: {low: 1, high: 2, values: [none]}
+    training.threads: {values: []}
+    seed: {low: 1, high: 9}
+    data.valid.seed: {low: 1, high: 9}
+    data: {values: [{}]}
+    training..x: {values: [1]}
+"""
+    )
+    expected = (
+        "14:3: tune.metric: found the text 'mAP'; give one of: loss, map, micro_f1, macro_f1, accuracy",
+        "16:5: tune.space.training.lr: training has no key 'lr'; there are: epochs, ",
+        "17:5: tune.space.training.optimizer: found the text 'adam'; give a section of keys",
+        "18:5: tune.space.training.optimizer.lr: it lies within 'training.optimizer', which is in the space as well",
+        "19:5: tune.space.model.params.hidden: found the number 40.5; give a whole number",
+        "20:5: tune.space.model.params.heads: 7 heads do not divide hidden = ",
+        "21:5: tune.space.model.parts.head.params.inner: 0 is too small; give at least 1",
+        "22:5: tune.space.model.parts.threshold: no threshold is called 'constan'; there are: ",
+        "23:5: tune.space.training.batch_size: found the number 32.0; give a whole number",
+        "24:23: tune.space.training.epochs.low: 5 is not below high = 4; choose a smaller one",
+        "25:27: tune.space.training.accumulate.low: there is no whole range; give low and high, or values",
+        "26:32: tune.space.training.label_smoothing.low: 0.0 has no logarithm; give more than 0, or leave out log",
+        "27:51: tune.space.training.gradient_clip.step: 3 does not lead from 1.0 to 2.0; choose one in between",
+        "28:48: tune.space.training.early_stopping.step: 0.5 leads to numbers that are not whole, and low and high are",
+        "29:28: tune.space.model.params.dropout.low: found the text 'many'; give a number",
+        "29:39: tune.space.model.params.dropout.high: found true; give a number",
+        '30:21: tune.space.training.best.values: "map" is named 2 times; name it once',
+        "31:48: tune.space.training.scheduler.name.values: there is low, high as well; give a range or values",
+        "32:24: tune.space.training.threads.values: it is empty; give at least one entry",
+        "33:5: tune.space.seed: seed cannot be tuned: the luckiest seed is no better model; leave it out",
+        "34:5: tune.space.data.valid.seed: data.valid cannot be tuned: trials on other samples cannot be compared",
+        "35:5: tune.space.data: data.name cannot be tuned: trials on other samples cannot be compared; leave it out",
+        "36:5: tune.space.training..x: 'training..x' is no path such as training.epochs",
+    )
+    found = problems(folder, text, registry=default_registry())
+    for problem, start in zip(found, expected, strict=False):
+        assert problem.startswith(f"r.yaml:{start}")
+    assert len(found) == len(expected), "\n".join(found)
+
+
+@given(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Zs", "S"]), max_size=8),
+        st.lists(st.sampled_from(["a", "null", "1", 2, 0.5, True]), max_size=3),
+    )
+)
+def test_an_override_reads_back(value: Any) -> None:
+    text = override("model.params.x", value)
+    content: dict[str, Any] = {"model": {"params": {}}}
+    assert not list(_override(content, _Origins(""), text))
+    read = content["model"]["params"]["x"]
+    assert (read, type(read)) == (value, type(value))

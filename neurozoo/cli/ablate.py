@@ -26,38 +26,13 @@ def ablate(
     json: Json = False,
 ) -> None:
     """Train a recipe and its ablations over several seeds, and compare them in pairs."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from neurozoo.ablation import COLUMNS, SCORES
     from neurozoo.ablation import ablate as run
+    from neurozoo.cli.progress import counted
 
     folder = out or Path("runs") / f"ablate-{Path(recipe).stem}"
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as progress:
-        bar = progress.add_task("training", total=None)
-        found = run(
-            recipe,
-            overrides or (),
-            seeds=seeds,
-            out=folder,
-            jobs=jobs,
-            only=only or (),
-            told=lambda name, done, total: progress.update(bar, description=name, completed=done, total=total),
-        )
+    with counted("training", as_json=json) as told:
+        found = run(recipe, overrides or (), seeds=seeds, out=folder, jobs=jobs, only=only or (), told=told)
     if json:
         emit(found)
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import ablate, browse, compare, data, doctor, plugins, predict, run
+from neurozoo.cli import ablate, browse, compare, data, doctor, plugins, predict, run, tune
 
 __all__ = ["app"]
 
@@ -25,6 +25,7 @@ app.command("list")(browse.list_)
 app.command("show")(browse.show)
 app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
+app.command("tune")(tune.tune)
 app.command("results")(ablate.results)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")

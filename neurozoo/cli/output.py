@@ -7,12 +7,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neurozoo.errors import UserError
 from neurozoo.files import write_whole
 
-__all__ = ["columns", "emit", "plain", "summary_lines", "write"]
+if TYPE_CHECKING:
+    from neurozoo.intervals import Spread
+    from neurozoo.seeds import SeedsResult
+
+__all__ = ["columns", "emit", "plain", "seeds_lines", "summary_lines", "write"]
 
 _METRICS = (
     "accuracy",
@@ -97,6 +101,28 @@ def summary_lines(summary: Mapping[str, Any]) -> str:
     if run is not None:
         blocks.append(f"run folder: {Path(str(run))}")
     return "\n\n".join(blocks).replace(f"{SYNTHETIC}\n\n", f"{SYNTHETIC}\n")
+
+
+def seeds_lines(found: SeedsResult) -> str:
+    """How the numbers of several seeds spread, for people."""
+    splits = list(found.metrics)
+    known = [name for name in _METRICS if any(name in found.metrics[split] for split in splits)]
+    few = f"{len(found.seeds)} seeds, {found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else "one seed"
+    tables = [
+        [[f"mean ± deviation (95 % interval) of {few}", *splits]]
+        + [[name, *(_spread(found.metrics[split].get(name)) for split in splits)] for name in known],
+        [["lesion effect", *splits]]
+        + [[kind, *(_spread(by_split.get(split)) for split in splits)] for kind, by_split in found.lesion.items()],
+    ]
+    above = f"{SYNTHETIC}\n" if found.synthetic else ""
+    return "\n\n".join(above + columns(table) for table in tables)
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    ends = f"({_number(spread.low)} to {_number(spread.high)})"
+    return f"{_number(spread.mean)} ± {_number(spread.deviation)} {ends}"
 
 
 def _number(value: float | None) -> str:

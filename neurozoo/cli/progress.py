@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from neurozoo.cli.output import SYNTHETIC, plain
 from neurozoo.training.reporter import Reporter
 
-__all__ = ["JsonReporter", "RichReporter"]
+__all__ = ["JsonReporter", "RichReporter", "counted"]
+
+
+@contextmanager
+def counted(event: str, *, as_json: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """What is to be called after each of several pieces of work, with its name, how many are done and of how many.
+
+    It writes a line each to the standard error output, and on a terminal a bar below them.
+
+    Args:
+        event: What a piece is, such as ``training``.
+        as_json: Whether the lines are JSON objects, without a bar.
+    """
+    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=as_json or not console.is_terminal or console.is_dumb_terminal,
+    ) as progress:
+        bar = progress.add_task(f"{event}s", total=None)
+
+        def told(name: str, done: int, total: int) -> None:
+            if as_json:
+                _json_line(event, {"name": name, "done": done, "total": total})
+                return
+            console.print(f"{done}/{total} {name}")
+            progress.update(bar, completed=done, total=total)
+
+        yield told
 
 
 class JsonReporter(Reporter):
@@ -34,9 +77,7 @@ class JsonReporter(Reporter):
         self._tell("warning", {"text": text})
 
     def _tell(self, event: str, values: Mapping[str, Any]) -> None:
-        import json
-
-        print(json.dumps({"event": event, **plain(values)}, allow_nan=False), file=sys.stderr, flush=True)
+        _json_line(event, values)
 
 
 class RichReporter(Reporter):
@@ -128,3 +169,7 @@ def _values(values: Mapping[str, float | None]) -> str:
     named = {"rate": "firing rate"}
     told = ((named.get(name, name), value) for name, value in values.items() if value is not None)
     return "  ".join(f"{name} {value:.1%}" if name == "firing rate" else f"{name} {value:.3f}" for name, value in told)
+
+
+def _json_line(event: str, values: Mapping[str, Any]) -> None:
+    print(json.dumps({"event": event, **plain(values)}, allow_nan=False), file=sys.stderr, flush=True)

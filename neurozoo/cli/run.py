@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from neurozoo.cli.options import Backend, Json, Overrides
-from neurozoo.cli.output import emit, plain, summary_lines
+from neurozoo.cli.output import emit, plain, seeds_lines, summary_lines
 from neurozoo.errors import UserError
 
 __all__ = ["evaluate", "train", "verify"]
@@ -45,11 +45,20 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that did not come to its end.")
     ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Train with so many seeds, into OUT/SEED and OUT/seeds.json.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="With --seeds: trainings at a time; by default one a core.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a recipe's model into a run folder, or go on with one.
 
     A run that is resumed ends as if it had never stopped: the same weights and the same metrics.jsonl.
+
+    With --seeds N it is trained with the recipe's seed and the N - 1 after it, one thread each, and the spread of
+    every number is shown. The same command once more goes on where it was interrupted.
 
     With --json the summary is printed at the end, and the progress goes to the standard error
     output, one JSON object a line.
@@ -59,7 +68,7 @@ def train(
     from neurozoo.registry import default_registry
 
     if resume is not None:
-        if recipe is not None or backend is not None or out is not None or dry_run:
+        if any(given not in (None, False) for given in (recipe, backend, out, dry_run, seeds, jobs)):
             raise UserError(f"--resume {resume} goes on as the run began; leave out the recipe and all other options")
         from neurozoo.training import fit
 
@@ -70,6 +79,13 @@ def train(
         raise UserError(
             "no recipe is named; `neurozoo list recipes` has those there are; --resume RUN goes on with a run"
         )
+    if seeds is not None:
+        if dry_run:
+            raise UserError("--dry-run is one step of one training; leave out --seeds")
+        _train_seeds(recipe, overrides or (), backend, seeds, jobs, out, json)
+        return
+    if jobs is not None:
+        raise UserError(f"--jobs {jobs} is for several trainings; give --seeds N, or set training.threads for one")
     checked = load_recipe(recipe, overrides or (), backend=backend, registry=default_registry())
 
     from neurozoo.training import fit
@@ -81,6 +97,26 @@ def train(
     else:
         print(f"dry run of {checked.name}: one step on made-up data went well; nothing was written")
         print("\n".join(f"  {name}: {value}" for name, value in summary.items() if name != "dry_run"))
+
+
+def _train_seeds(
+    recipe: str,
+    overrides: Sequence[str],
+    backend: str | None,
+    seeds: int,
+    jobs: int | None,
+    out: Path | None,
+    json: bool,
+) -> None:
+    from neurozoo.cli.progress import counted
+    from neurozoo.seeds import FILE, folder_of, train_seeds
+
+    with counted("training", as_json=json) as told:
+        found = train_seeds(recipe, overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, told=told)
+    if json:
+        emit(found)
+    else:
+        print(f"{seeds_lines(found)}\n\nwritten: {(out or folder_of(found.recipe)) / FILE}")
 
 
 def _tell(summary: Mapping[str, Any], json: bool) -> None:

@@ -144,7 +144,7 @@ def run_source(run: Path, *, registry: Registry, device: str | None = None) -> S
     """
     loaded = load(run)
     recipe, folder = loaded.recipe, Run(run)
-    view = open_data(recipe, registry=registry)
+    view = open_data(recipe, registry=registry, closed=folder.closed)
     check_data(view, loaded)
     decision: float | list[float] = recipe.evaluation.decision.threshold
     name = recipe.name

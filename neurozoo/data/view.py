@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -71,11 +71,13 @@ class DataView:
             have the same dimension; of one alone it is a new name for it.
         valid: Fraction and seed by which a ``valid`` split is drawn from ``train`` where the
             store has none; None draws none. ``test`` is never touched.
+        closed: Splits that this view does not open, whoever asks, such as ``test`` while something is tuned.
 
     Attributes:
         modalities: Shapes, the context first, then the spiking ones.
         labels: Names of the K labels.
-        description: The store's description, with the modalities and splits as they are seen.
+        description: The store's description, with the modalities and splits as they are seen; what is closed is
+            not seen.
 
     Raises:
         DataError: A modality is missing, named twice, or joined with one of another dimension,
@@ -89,8 +91,9 @@ class DataView:
         context: str | None = None,
         join: Mapping[str, Sequence[str]] | None = None,
         valid: tuple[float, int] | None = None,
+        closed: Collection[str] = (),
     ) -> None:
-        self._store, self._valid = store, valid
+        self._store, self._valid, self._closed = store, valid, frozenset(closed)
         roles = ([context] if context is not None else []) + list(spiking)
         if not roles:
             raise DataError(f"no modality of {store.path} is used; there are: {shapes(store.description.modalities)}")
@@ -108,6 +111,7 @@ class DataView:
             splits = {name: len(places) for name, places in self._drawn.items()} | {
                 name: size for name, size in splits.items() if name != "train"
             }
+        splits = {name: size for name, size in splits.items() if name not in self._closed}
         self.description = replace(store.description, modalities=self.modalities, splits=splits)
 
     def _resolve(self, name: str, join: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -140,13 +144,26 @@ class DataView:
         """The samples of a split.
 
         Raises:
-            DataError: There is no such split, neither stored nor drawn.
+            DataError: There is no such split, neither stored nor drawn, or it is closed.
         """
+        self.check_open(name)
         # Kept, so that an epoch neither opens the shards nor reads the labels again.
         if name not in self._splits:
             stored = self._store.split("train" if name in self._drawn else name)
             self._splits[name] = SplitView(stored, self._parts, self._drawn.get(name))
         return self._splits[name]
+
+    def check_open(self, split: str) -> None:
+        """Refuse a split that is closed.
+
+        Raises:
+            DataError: It is.
+        """
+        if split in self._closed:
+            raise DataError(
+                f"the split {split!r} of {self._store.path} is closed here: tuning may not open it, nor may anything "
+                "on the runs of its trials; train the recipe anew with what was found, and measure that run"
+            )
 
     def beside(self, *names: str) -> DataView:
         """The same samples and splits with other modalities of the store, which the model does not see.
@@ -154,7 +171,7 @@ class DataView:
         Raises:
             DataError: The store has no such modality.
         """
-        return DataView(self._store, names, valid=self._valid)
+        return DataView(self._store, names, valid=self._valid, closed=self._closed)
 
     def batches(
         self,

@@ -136,12 +136,13 @@ def evaluate_run(
     if data_root is not None:
         data = recipe.data.model_copy(update={"root": data_root})
         recipe = recipe.model_copy(update={"data": data})
-    view = open_data(recipe)
+    folder = Run(run)
+    view = open_data(recipe, closed=folder.closed)
+    view.check_open(split)
     check_data(view, loaded)
     if not view.description.splits.get(split):
         has = ", ".join(view.description.splits)
         raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
-    folder = Run(run)
     trained_on = folder.read_json("data.json").get("checksum")
     # What the run decided stands; an interrupted one has decided nothing yet.
     decided = folder.read_json("summary.json").get("decision_threshold") if folder.finished else None

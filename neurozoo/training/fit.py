@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,13 +32,16 @@ __all__ = ["dry_run", "own_random_numbers", "resume", "train"]
 SYNTHETIC_NOTICE = "SYNTHETIC data: these numbers say nothing about real data and compare with no paper"
 
 
-def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None = None) -> dict[str, Any]:
+def train(
+    recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None = None, closed: Collection[str] = ()
+) -> dict[str, Any]:
     """Train a recipe's model and measure it.
 
     Args:
         recipe: A checked recipe.
         out: The run folder to make; by default a new one under ``runs/``.
         reporter: Hears of the progress.
+        closed: Splits that neither this run nor anything on it may open, such as ``test`` while something is tuned.
 
     Returns:
         What the run's ``summary.json`` holds.
@@ -55,9 +58,9 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
     with engine.one_first():
         if engine.first:
             Run.check_free(folder)
-        view = open_data(recipe)
+        view = open_data(recipe, closed=closed)
         _check_splits(view, recipe)
-        run = Run.create(folder, recipe) if engine.first else Run(folder)
+        run = Run.create(folder, recipe, closed=closed) if engine.first else Run(folder)
     try:
         with _held(run, engine), own_random_numbers(recipe):
             return _train(recipe, view, run, engine, reporter or Reporter())
@@ -93,7 +96,7 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
         if run.finished:
             raise RunError(f"{folder}: is finished; to train longer, begin a new run with more training.epochs")
         with engine.one_first():
-            view = open_data(recipe)
+            view = open_data(recipe, closed=run.closed)
         _check_splits(view, recipe)
         if (folder / "data.json").is_file():
             before, now = run.read_json("data.json").get("checksum"), view.description.checksum

@@ -7,7 +7,7 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,8 +64,13 @@ class Run:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @classmethod
-    def create(cls, folder: Path, recipe: Recipe) -> Run:
+    def create(cls, folder: Path, recipe: Recipe, *, closed: Collection[str] = ()) -> Run:
         """Begin a new run in ``folder``.
+
+        Args:
+            folder: Missing or empty.
+            recipe: What it is made with.
+            closed: Splits that neither it nor whoever goes on with it may open.
 
         Raises:
             RunError: The folder exists and is not empty, or cannot be written.
@@ -75,7 +80,7 @@ class Run:
             new = PartialFolder(folder)
             try:
                 (new.path / "checkpoints").mkdir()
-                write_json(new.path / "run.json", {"schema": SCHEMA, "recipe": recipe.name})
+                write_json(new.path / "run.json", {"schema": SCHEMA, "recipe": recipe.name, "closed": sorted(closed)})
                 write_whole(new.path / "recipe.yaml", recipe.to_yaml().encode())
                 new.finish()
             finally:
@@ -108,6 +113,11 @@ class Run:
     def finished(self) -> bool:
         """Whether it has a summary."""
         return (self.folder / "summary.json").is_file()
+
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """The splits that may not be opened on its account."""
+        return tuple(self.read_json("run.json").get("closed", ())) if (self.folder / "run.json").is_file() else ()
 
     def recipe(self, *, backend: str | None = None) -> Recipe:
         """The recipe that the run was made with, on another backend if one is named."""
