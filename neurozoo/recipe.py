@@ -113,9 +113,11 @@ class Recipe(Section):
     def digest(self) -> str:
         """SHA-256 of the resolved content, hexadecimal; the same whatever file it came from.
 
-        The ablations are left out: what a recipe is compared with does not change what it does.
+        The ablations and the loggers are left out: what a recipe is compared with, and who writes down
+        how it goes, does not change what it does.
         """
         decisive = {key: value for key, value in self.content.items() if key != "ablations"}
+        decisive["training"] = {key: value for key, value in decisive["training"].items() if key != "loggers"}
         text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -418,12 +420,15 @@ def _paths(value: object, path: Key) -> Iterator[Key]:
 
 def _expand(content: dict[str, Any], origins: _Origins) -> None:
     """Write a part given as a bare name in its long form, ``{name: NAME}``."""
-    sections: list[tuple[Any, Key, Sequence[str]]] = [(content.get("data"), ("data",), ("instead",))]
-    model = content.get("model")
+    model, training = content.get("model"), content.get("training")
+    holders: list[tuple[Any, Key, Sequence[str | int]]] = [(content.get("data"), ("data",), ("instead",))]
     if isinstance(model, dict) and isinstance(model.get("parts"), dict):
-        sections.append((model["parts"], ("model", "parts"), tuple(model["parts"])))
-    for section, path, keys in sections:
+        holders.append((model["parts"], ("model", "parts"), tuple(model["parts"])))
+    if isinstance(training, dict) and isinstance(training.get("loggers"), list):
+        holders.append((training["loggers"], ("training", "loggers"), range(len(training["loggers"]))))
+    for holder, path, keys in holders:
         for key in keys:
-            if isinstance(section, dict) and isinstance(section.get(key), str):
-                section[key] = {"name": section[key]}
+            part = holder[key] if isinstance(holder, list) else holder.get(key) if isinstance(holder, dict) else None
+            if isinstance(part, str):
+                holder[key] = {"name": part}
                 origins.places[*path, key, "name"] = origins.places.get((*path, key))

@@ -149,6 +149,7 @@ _INTERFACES = {
     "threshold": "ThresholdPolicy",
     "scaling": "Scaling",
     "activation": "Activation",
+    "logger": "Logger",
 }
 """The class of ``neurozoo.interfaces`` that a component of each kind is a subclass of."""
 

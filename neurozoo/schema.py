@@ -258,6 +258,7 @@ class TrainingSection(Section):
         checkpoint_steps: Batches of an epoch after which the state is written, besides its end; None for its end alone.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
         threads: Threads of the CPU; None leaves it to torch.
+        loggers: What else writes down how the training goes; decides nothing of it.
     """
 
     epochs: Count = 50
@@ -275,10 +276,14 @@ class TrainingSection(Section):
     checkpoint_steps: Count | None = None
     device: Name = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    loggers: tuple[ComponentRef, ...] = ()
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             yield "device", f"found {self.device!r}; give auto, cpu, mps, cuda, or cuda:N for one of several"
+        names = [logger.name for logger in self.loggers]
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield "loggers", f"{twice!r} is named {names.count(twice)} times; name it once"
 
 
 class Decision(Section):

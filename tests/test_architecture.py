@@ -43,6 +43,7 @@ ROOMS = {
     "pooch": ("neurozoo.data.fetch",),
     "requests": ("neurozoo.data.fetch",),
     "matplotlib": ("neurozoo.report.figures",),
+    "torch.utils.tensorboard": ("neurozoo.training.tensorboard",),
     "pickle": ("",),
     "cloudpickle": ("",),
     "dill": ("",),

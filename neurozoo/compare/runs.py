@@ -185,7 +185,9 @@ def _check_data(runs: Sequence[RunResult]) -> None:
 def _spreads(runs: Sequence[RunResult], flat: Sequence[Mapping[str, Any]]) -> Iterator[Spread]:
     groups: dict[str, list[RunResult]] = {}
     for run, values in zip(runs, flat, strict=True):
-        but_for_the_seed = sorted((path, repr(value)) for path, value in values.items() if path != "seed")
+        # Who writes down how a training goes decides nothing of it.
+        aside = ("seed", "training.loggers")
+        but_for_the_seed = sorted((path, repr(value)) for path, value in values.items() if path not in aside)
         groups.setdefault(repr((run.checksum, but_for_the_seed)), []).append(run)
     for group in groups.values():
         if len({run.seed for run in group}) < 2:

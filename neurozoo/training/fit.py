@@ -20,6 +20,7 @@ from neurozoo.training.device import choose_device
 from neurozoo.training.evaluate import evaluate_model
 from neurozoo.training.fitting import Fitting, make_optimizer
 from neurozoo.training.health import health_warnings
+from neurozoo.training.loggers import Loggers
 from neurozoo.training.loop import train_step
 from neurozoo.training.metrics import DEFINITIONS
 from neurozoo.training.prepare import prepare
@@ -49,13 +50,13 @@ def train(recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None 
     """
     folder = out or default_folder(recipe)
     Run.check_free(folder)
-    device = choose_device(recipe.training.device)
+    device, loggers = choose_device(recipe.training.device), Loggers(recipe)
     view = open_data(recipe)
     _check_splits(view)
     run = Run.create(folder, recipe)
     try:
-        with run.held(), own_random_numbers(recipe):
-            return _train(recipe, view, run, device, reporter or Reporter())
+        with run.held(), own_random_numbers(recipe), loggers.beside(reporter or Reporter(), run) as told:
+            return _train(recipe, view, run, device, told)
     except Exception:
         if not run.last.is_file() and not run.state.is_file():
             run.discard()  # it holds nothing yet, and would be in the way of the next try
@@ -86,7 +87,7 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
         if run.finished:
             raise RunError(f"{folder}: is finished; to train longer, begin a new run with more training.epochs")
         recipe = run.recipe()
-        device = choose_device(recipe.training.device)
+        device, loggers = choose_device(recipe.training.device), Loggers(recipe)
         view = open_data(recipe)
         _check_splits(view)
         if (folder / "data.json").is_file():
@@ -96,8 +97,8 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
                     f"{folder}: its data had the checksum {str(before)[:12]}..., and has {now[:12]}... now; "
                     "put the old data back, or train anew"
                 )
-        with own_random_numbers(recipe):
-            return _train(recipe, view, run, device, reporter or Reporter())
+        with own_random_numbers(recipe), loggers.beside(reporter or Reporter(), run) as told:
+            return _train(recipe, view, run, device, told)
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _train(recipe: Recipe, view: DataView, run: Run, device: torch.device, repor
         **header,
         **evaluation.to_dict(),
         "metric_definitions": DEFINITIONS,
-        "warnings": notices + warnings,
+        "warnings": [*notices, *warnings, *reporter.problems],
         "epochs": fitted.epoch - 1,
         "best_epoch": fitted.best_epoch,
         "recipe_digest": recipe.digest,

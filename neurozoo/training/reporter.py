@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["Reporter"]
 
 
 class Reporter:
-    """Hears of a run's progress; every method does nothing until a subclass says otherwise."""
+    """Hears of a run's progress; every method does nothing until a subclass says otherwise.
+
+    Attributes:
+        problems: What could not be told to whom, for the summary's warnings.
+    """
+
+    problems: Sequence[str] = ()
 
     def started(self, info: Mapping[str, Any]) -> None:
         """The run begins: its folder, recipe, data, backend, parameters, whether synthetic."""
