@@ -420,15 +420,16 @@ def _paths(value: object, path: Key) -> Iterator[Key]:
 
 def _expand(content: dict[str, Any], origins: _Origins) -> None:
     """Write a part given as a bare name in its long form, ``{name: NAME}``."""
-    model, training = content.get("model"), content.get("training")
-    holders: list[tuple[Any, Key, Sequence[str | int]]] = [(content.get("data"), ("data",), ("instead",))]
+    data, model, training = (content.get(section) for section in ("data", "model", "training"))
+    holders: list[tuple[Any, Key, Sequence[str | int]]] = []
+    if isinstance(data, dict) and "instead" in data:
+        holders.append((data, ("data",), ("instead",)))
     if isinstance(model, dict) and isinstance(model.get("parts"), dict):
         holders.append((model["parts"], ("model", "parts"), tuple(model["parts"])))
     if isinstance(training, dict) and isinstance(training.get("loggers"), list):
         holders.append((training["loggers"], ("training", "loggers"), range(len(training["loggers"]))))
     for holder, path, keys in holders:
         for key in keys:
-            part = holder[key] if isinstance(holder, list) else holder.get(key) if isinstance(holder, dict) else None
-            if isinstance(part, str):
-                holder[key] = {"name": part}
+            if isinstance(holder[key], str):
+                holder[key] = {"name": holder[key]}
                 origins.places[*path, key, "name"] = origins.places.get((*path, key))

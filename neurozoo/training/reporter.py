@@ -9,13 +9,12 @@ __all__ = ["Reporter"]
 
 
 class Reporter:
-    """Hears of a run's progress; every method does nothing until a subclass says otherwise.
+    """Hears of a run's progress; every method does nothing until a subclass says otherwise."""
 
-    Attributes:
-        problems: What could not be told to whom, for the summary's warnings.
-    """
-
-    problems: Sequence[str] = ()
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be told, and to whom; the summary's warnings have it too."""
+        return ()
 
     def started(self, info: Mapping[str, Any]) -> None:
         """The run begins: its folder, recipe, data, backend, parameters, whether synthetic."""

@@ -25,7 +25,7 @@ class TensorBoardLogger(Logger):
     def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
         old = list(self.folder.glob(_FILES))
         # Should the process end before the old files are gone, TensorBoard takes the new one's epochs for all.
-        self._writer = SummaryWriter(str(self.folder), purge_step=0 if old else None)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(self.folder), purge_step=0 if old else None)
         settings = json.dumps(info["settings"], indent=2)
         self._text("recipe", "    " + settings.replace("\n", "\n    "))
         if info.get("synthetic"):
@@ -47,15 +47,15 @@ class TensorBoardLogger(Logger):
             self._text("warnings", warning)
 
     def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
     def _numbers(self, record: Mapping[str, Any], step: int) -> None:
         for name, value in self.numbers(record).items():
             if name != "epoch":
-                self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, step)
 
     def _text(self, name: str, text: str) -> None:
-        self._writer.add_text(name, text)  # type: ignore[no-untyped-call]
+        self._writer.add_text(name, text)
 
     def _flush(self) -> None:
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()

@@ -153,9 +153,10 @@ def test_who_goes_on_is_told_of_the_epochs_before(
             raise KeyboardInterrupt
         write(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(fitting, "write_tensors", stopped)
-        train(recipe("training.loggers=[mine]"), tmp_path / "run")
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe("training.loggers=[mine]"), tmp_path / "run")
     assert [what for what, *_ in Ear.heard] == ["made", "started", "epoch", "close"]
     Ear.heard.clear()
     resume(tmp_path / "run")
@@ -177,11 +178,11 @@ def test_names_and_params_are_checked_before_anything_is_done(
         ("training.loggers=[tensorbord]", "training.loggers.0.name: no logger is called 'tensorbord'; there are: mine"),
         (
             "training.loggers=[{name: mine, params: {wort: a}}]",
-            "logger 'mine' has no parameter 'wort'; there are: word",
+            "'mine' has no parameter 'wort'; there are: word",
         ),
         (
             "training.loggers=[{name: mine, parms: {}}]",
-            "training.loggers.0 has no key 'parms'; there are: name, params",
+            "has no key 'parms'; there are: name, params",
         ),
         ("training.loggers=mine", "training.loggers: found the text 'mine'; give a list"),
         ("training.loggers=[mine, mine]", "training.loggers: 'mine' is named 2 times; name it once"),
