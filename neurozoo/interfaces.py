@@ -201,15 +201,22 @@ class Tokens:
         x: ``[B, L, D]``.
         mask: ``[B, L]`` bool, True where valid; None where every position counts.
         position: ``[B or 1, L]`` int64, counted from the first valid row.
+        segments: Whose rows they are: modalities with their numbers of rows, in order, L together; empty where
+            that is not known. No number depends on it.
     """
 
     x: Tensor
     mask: Tensor | None
     position: Tensor
+    segments: tuple[tuple[str, int], ...] = ()
 
     def with_x(self, x: Tensor) -> Tokens:
         """Other features at the same places."""
-        return Tokens(x, self.mask, self.position)
+        return Tokens(x, self.mask, self.position, self.segments)
+
+    def of(self, modality: str) -> Tokens:
+        """The same rows, as a modality's."""
+        return Tokens(self.x, self.mask, self.position, ((modality, self.x.shape[1]),))
 
 
 @dataclass(frozen=True)

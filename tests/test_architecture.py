@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assemble",),
     ("training",),
     ("ablation", "baseline", "compare", "prediction", "results", "testing"),
-    ("ablation", "baseline", "doctor", "results"),
+    ("ablation", "baseline", "doctor", "results", "run_report"),
     ("cli",),
     ("__init__", "__main__"),
 )
