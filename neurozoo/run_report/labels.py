@@ -67,8 +67,8 @@ def label_pictures(
     pictures = [Picture(name, _drawn(name, scores[name], places)) for name in [ALL, *names]]
     caption = (
         "Left, precision at each recall, thinned out; dotted is the share of samples that have the label, which "
-        f"guessing reaches. Right, how often a label is there by how probable it was said to be, in {BINS} bins of equal "
-        "width; on the dotted line probabilities mean what they say."
+        f"guessing reaches. Right, how often a label is there by how probable it was said to be, in {BINS} bins of "
+        "equal width; on the dotted line probabilities mean what they say."
     )
     if len(names) + 1 < len(scores):
         caption += f" The {len(names)} most frequent of {len(scores) - 1} labels."

@@ -75,8 +75,8 @@ def attention(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Ma
         pictures.append(Picture(f"{run.name}, {found.samples:,} samples", drawn))
     notes = _reasons(runs, reasons)
     caption = (
-        "The label decoder's cross-attention, summed over each modality's rows of the fused sequence; mean over heads and "
-        f"the samples of {SPLIT}. The last row is what labels that look nowhere in particular would give."
+        "The label decoder's cross-attention, summed over each modality's rows of the fused sequence; mean over heads "
+        f"and the samples of {SPLIT}. The last row is what labels that look nowhere in particular would give."
     )
     gallery = [Gallery(title, pictures, caption)] if pictures else []
     return [*gallery, *([Table("" if gallery else title, notes=notes)] if notes else [])]

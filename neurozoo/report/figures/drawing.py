@@ -76,7 +76,7 @@ def as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool =
     if legend and len(handles) > 1:
         figure.legend(loc="outside upper right", ncols=len(handles), frameon=False, labelcolor=INK)
     for words in figure.findobj(Text):
-        words.set_parse_math(False)  # type: ignore[attr-defined]  # a label may hold a $
+        words.set_parse_math(False)  # a label may hold a $
     file = io.StringIO()
     with matplotlib.rc_context(
         {
