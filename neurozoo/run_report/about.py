@@ -31,7 +31,14 @@ def overview(runs: Sequence[ReportedRun]) -> list[Table]:
         "seconds": [f"{sum(record.get('seconds') or 0 for record in run.records):.0f}" for run in runs],
     }
     head = ["", *(run.name for run in runs)]
-    return [Table("Runs", head, [[name, *cells] for name, cells in rows.items()], list(notes(runs)))]
+    return [
+        Table(
+            "Runs" if len(runs) > 1 else "The run",
+            head,
+            [[name, *cells] for name, cells in rows.items()],
+            list(notes(runs)),
+        )
+    ]
 
 
 def warnings(runs: Sequence[ReportedRun]) -> list[Table]:

@@ -97,7 +97,7 @@ def together(runs: Sequence[ReportedRun], split: str) -> list[Content]:
         return [Table(title, notes=[f"No run holds predictions of {split} yet."])]
     caption = (
         "Of the samples with the row's label, the share that has the column's. A label is predicted where its "
-        "probability is above the run's decision threshold."
+        "probability is above the run's decision threshold; the row of one that never is holds zeros."
     )
     return [Gallery(title, pictures, caption)]
 

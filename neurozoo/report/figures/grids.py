@@ -38,7 +38,8 @@ def heat_map(
     height = 1.6 + 0.55 * min(len(names), 24) if width is None else 1.1 + (width - 1.6) / 14 * max(len(names), 4)
     figure, (axes,) = new_figure(across, height)
     red, green, blue = (int(colour_of(colour)[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    opaque = [[(red, green, blue, sqrt(max(value, 0.0))) for value in row] for row in fractions]
+    # Never quite opaque, so that the numbers can be read in the page's ink, be it black or white.
+    opaque = [[(red, green, blue, 0.75 * sqrt(max(value, 0.0))) for value in row] for row in fractions]
     axes.imshow(opaque, aspect="auto", interpolation="none")
     text = 8 if width is None or len(along) <= 8 else 6.5
     axes.tick_params(labelsize=10 if width is None else 8 if len(names) <= 12 else 7)

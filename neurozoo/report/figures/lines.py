@@ -22,7 +22,7 @@ class Line:
         x: Where its points are.
         y: How high.
         colour: Number of its colour; None for the ink.
-        style: How it is drawn; ``marked`` has a dot at each point, ``stepped`` keeps a value up to the next point.
+        style: How it is drawn; ``marked`` has a dot at each point, ``stepped`` holds a value from the point before.
         band: The lower and the upper edge of an area around it.
     """
 
@@ -63,7 +63,7 @@ def lines(panels: Sequence[Panel], *, label: str) -> str:
     from matplotlib.ticker import MaxNLocator
 
     # By hand, as fitting takes longer than drawing: words of 8 points, numbers of up to six digits.
-    figure.subplots_adjust(left=0.14, right=0.985, top=0.93, bottom=0.2, wspace=0.42)
+    figure.subplots_adjust(left=0.16, right=0.985, top=0.93, bottom=0.2, wspace=0.42)
     for axes, panel in zip(drawn, panels, strict=True):
         for line in panel.lines:
             colour, style = colour_of(line.colour), line.style
@@ -76,7 +76,7 @@ def lines(panels: Sequence[Panel], *, label: str) -> str:
                 linestyle={"dashed": "--", "dotted": ":"}.get(style, "-"),
                 marker="o" if style == "marked" or len(line.x) == 1 else "",
                 markersize=3,
-                drawstyle="steps-post" if style == "stepped" else "default",
+                drawstyle="steps-pre" if style == "stepped" else "default",
             )
             if line.band is not None:
                 low, high = ([float("nan") if value is None else value for value in edge] for edge in line.band)
