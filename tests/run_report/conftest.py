@@ -14,10 +14,19 @@ from neurozoo.recipe import Recipe
 from neurozoo.training.fit import train
 
 
+@pytest.fixture(scope="session")
+def _trained() -> dict[str, Path]:
+    """The run that is copied, once there is one."""
+    return {}
+
+
 @pytest.fixture
-def run(recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
-    """A finished run of two epochs on three labels, seed 3."""
-    train(recipe(), tmp_path / "first")
+def run(recipe: Callable[..., Recipe], tmp_path: Path, _trained: dict[str, Path]) -> Path:
+    """A finished run of two epochs on three labels, seed 3; trained once."""
+    if "run" not in _trained:
+        train(recipe(), tmp_path / "trained")
+        _trained["run"] = tmp_path / "trained"
+    shutil.copytree(_trained["run"], tmp_path / "first")
     return tmp_path / "first"
 
 

@@ -19,7 +19,7 @@ from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, UserError
 from neurozoo.recipe import Recipe
 from neurozoo.run_report import LARGEST, report_runs
-from neurozoo.training.checkpoint import write_tensors
+from neurozoo.training.checkpoint import read_tensors, write_tensors
 from neurozoo.training.fit import train
 
 Copied = Callable[..., Path]
@@ -58,8 +58,8 @@ class Page(HTMLParser):
 
 def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads((run / "summary.json").read_text())
-    assert main(["report", str(run)]) == 0
-    assert f"wrote {run / 'report.html'}, " in capsys.readouterr().out
+    assert main(["report", str(run), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
     page = Page((run / "report.html").read_text("utf-8"))
     assert list(page.sections) == [
         "",
@@ -93,16 +93,11 @@ def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert summary["environment"]["versions"]["torch"] in page.sections["Environment"]
     assert "SYNTHETIC" not in page.sections[""]
 
-
-def test_what_is_computed_is_there_for_programs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = run.parent / "new" / "page.html"
-    assert main(["report", str(run), "--split", "valid", "--out", str(out), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["page"], told["split"], told["bytes"]) == (str(out), "valid", out.stat().st_size)
+    out = run / "report.html"
+    assert (told["page"], told["split"], told["bytes"]) == (str(out), "test", out.stat().st_size)
     assert told["runs"] == [{"run": str(run), "name": "first", "finished": True, "epochs": 2, "synthetic": False}]
     precisions = [told["labels"][name]["first"]["average_precision"] for name in ("calm", "angry", "sad")]
-    summary = json.loads((run / "summary.json").read_text())
-    assert sum(precisions) / 3 == pytest.approx(summary["metrics"]["valid"]["map"])
+    assert sum(precisions) / 3 == pytest.approx(summary["metrics"]["test"]["map"])
     found = told["attention"]["first"]
     assert list(found["by_modality"]) == ["text", "audio", "vision"]
     assert [sum(each[k] for each in found["by_modality"].values()) for k in range(3)] == pytest.approx([1, 1, 1])
@@ -118,7 +113,9 @@ def test_runs_side_by_side(run: Path, copied: Copied, stopped: Path, capsys: pyt
     folders = [str(run), str(other), str(stopped)]
     assert main(["report", *folders]) == 2
     assert "3 runs make a page of no single one; say where it goes with --out FILE.html" in capsys.readouterr().err
-    assert main(["report", *folders, "--out", str(out)]) == 0
+    *_, sample = read_tensors(run / "predictions" / "valid.safetensors")[1]["ids"]
+    assert main(["report", *folders, "--out", str(out), "--samples", sample]) == 0
+    assert f"wrote {out}, " in capsys.readouterr().out
     page = Page(out.read_text("utf-8"))
     assert "Not finished, so that this is what there is by now: stopped." in page.sections[""]
     assert "training.optimizer.lr0.0010.010.001" in page.sections["What differs between the recipes"]
@@ -132,6 +129,7 @@ def test_runs_side_by_side(run: Path, copied: Copied, stopped: Path, capsys: pyt
     assert "first, valid" in page.sections["Metrics"]
     assert sum("labels together on test" in picture for picture in page.pictures) == 3  # true, and two runs'
     assert sum("attention of the labels" in picture for picture in page.pictures) == 3
+    assert sum(f"for the sample {sample}, " in picture for picture in page.pictures) == 12  # four layers each
 
 
 def test_a_run_that_is_not_finished(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,35 +154,30 @@ def test_a_run_that_has_only_begun(stopped: Path, capsys: pytest.CaptureFixture[
     assert page.pictures == []
 
 
-def test_without_the_data_the_rest_is_made(run: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    moved = store.rename(store.with_name("elsewhere"))
-    assert main(["report", str(run)]) == 0
-    page = Page((run / "report.html").read_text("utf-8"))
+def test_where_the_data_is_not_there_or_another_the_rest_is_made(run: Path, copied: Copied) -> None:
+    other, away = copied("other"), run.parent / "away"
+    about = json.loads((other / "data.json").read_text()) | {"checksum": "f" * 64, "synthetic": True}
+    (other / "data.json").write_text(json.dumps(about))
+    with pytest.raises(DataError, match=r"synthetic and real data are mixed: .*other: SYNTHETIC.*give --mixed"):
+        report_runs([run, other])
+    text = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(re.sub(r"root: .*", f"root: {away}", text))
+    page = Page(report_runs([run, other], mixed=True, split="valid").page)
     for section in ("Spikes", "What the labels look at"):
-        assert page.sections[section].strip().startswith("Left out: ")
-        assert str(store) in page.sections[section]
+        gone, changed = page.sections[section].strip().splitlines()
+        assert gone.startswith("Left out for first: ")
+        assert str(away) in gone
+        assert changed.startswith("Left out for other: ")
+        assert changed.endswith("is not what it was trained on.")
     assert "lesion effects" in page.pictures
-    capsys.readouterr()
-    assert main(["report", str(run), "--data-root", str(moved)]) == 0
-    assert "without" not in capsys.readouterr().out
+    assert "reliability of all decisions" in page.pictures
+    assert "SYNTHETIC data: nothing here compares with the paper (other)" in page.sections[""]
+    assert "made with different data: their scores do not compare" in page.sections["Runs"]
 
 
-def test_other_data_under_the_same_name_is_not_shown(run: Path, store: Path) -> None:
-    about = json.loads((run / "data.json").read_text()) | {"checksum": "f" * 64}
-    (run / "data.json").write_text(json.dumps(about))
-    made = report_runs([run])
-    assert "is not what it was trained on" in made.facts["not_looked_at"]["first"]
-
-
-def test_chosen_samples(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", str(run), "--samples", "valid-7", "--samples", "valid-2"]) in (0, 2)
-    err = capsys.readouterr().err
-    if err:  # the store's names are its own
-        (name,) = re.findall(r"such as ([^,]+),", err)
-        assert "valid has no sample called 'valid-7'; it has 10, such as " in err
-        assert main(["report", str(run), "--samples", name]) == 0
-        pictures = Page((run / "report.html").read_text("utf-8")).pictures
-        assert sum(f"for the sample {name}, " in picture for picture in pictures) == 4
+def test_samples_that_are_not_there(run: Path) -> None:
+    with pytest.raises(UserError, match="valid has no sample called 'nobody'; it has 10, such as "):
+        report_runs([run], wanted=["nobody"])
     with pytest.raises(UserError, match="13 samples are named, and a page has room for 12; name fewer"):
         report_runs([run], wanted=["a"] * 13)
 
@@ -197,17 +190,6 @@ def test_a_head_without_attention_is_said(recipe: Callable[..., Recipe], tmp_pat
     )
     assert page.sections["Spikes"].strip() == "It has no spiking layer."
     assert page.sections["Spiking health"].strip() == "No spiking layer is logged."
-
-
-def test_other_data_is_refused_unless_told(run: Path, copied: Copied) -> None:
-    other = copied("other")
-    about = json.loads((other / "data.json").read_text()) | {"checksum": "f" * 64, "synthetic": True}
-    (other / "data.json").write_text(json.dumps(about))
-    with pytest.raises(DataError, match=r"synthetic and real data are mixed: .*other: SYNTHETIC.*give --mixed"):
-        report_runs([run, other])
-    page = Page(report_runs([run, other], mixed=True).page)
-    assert "SYNTHETIC data: nothing here compares with the paper (other)" in page.sections[""]
-    assert "made with different data: their scores do not compare" in page.sections["Runs"]
 
 
 def test_what_cannot_be_reported(
@@ -227,6 +209,7 @@ def test_what_cannot_be_reported(
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_five_long_runs_of_many_labels_stay_below_a_megabyte(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     shutil.rmtree(tmp_path / "store")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from neurozoo.report.figures.drawing import as_svg, colour_of, new_figure
+from neurozoo.report.figures.drawing import as_svg, colour_of, new_figure, plain
 
 __all__ = ["bars", "steps"]
 
@@ -34,8 +34,8 @@ def bars(
     thickness = 0.8 / len(series)
     for place, (name, values) in enumerate(series.items()):
         at = [group + (place - (len(series) - 1) / 2) * thickness for group in range(len(names))]
-        axes.barh(at, list(values), thickness * 0.9, label=name, color=colour_of(place))
-    axes.set_yticks(range(len(names)), list(names))
+        axes.barh(at, list(values), thickness * 0.9, label=plain(name), color=colour_of(place))
+    axes.set_yticks(range(len(names)), list(map(plain, names)))
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     if percent:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "INK", "as_svg", "colour_of", "new_figure"]
+__all__ = ["COLOURS", "INK", "as_svg", "colour_of", "new_figure", "plain"]
 
 COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#6b7280")
 """Mid-tones, which stand out from white and from black."""
@@ -27,6 +27,11 @@ INK = "#010203"
 def colour_of(place: int | None) -> str:
     """The colour of a series by its number from 0; of None the ink."""
     return INK if place is None else COLOURS[place % len(COLOURS)]
+
+
+def plain(words: str) -> str:
+    """Words of others, in which matplotlib would take what is between dollars for mathematics."""
+    return words.replace("$", r"\$")
 
 
 def new_figure(width: float, height: float, panels: int = 1, *, fitted: bool = True) -> tuple[Figure, Sequence[Axes]]:
@@ -61,7 +66,6 @@ def as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool =
         legend: Whether several series that have names are told apart above the drawing.
     """
     import matplotlib
-    from matplotlib.text import Text
 
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
@@ -75,8 +79,6 @@ def as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool =
     handles, _ = panels[0].get_legend_handles_labels()
     if legend and len(handles) > 1:
         figure.legend(loc="outside upper right", ncols=len(handles), frameon=False, labelcolor=INK)
-    for words in figure.findobj(Text):
-        words.set_parse_math(False)  # a label may hold a $
     file = io.StringIO()
     with matplotlib.rc_context(
         {

@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.report.figures.drawing import INK, as_svg, colour_of, new_figure
+from neurozoo.report.figures.drawing import INK, as_svg, colour_of, new_figure, plain
 
 __all__ = ["heat_map", "raster"]
 
@@ -43,8 +43,8 @@ def heat_map(
     axes.imshow(opaque, aspect="auto", interpolation="none")
     text = 8 if width is None or len(along) <= 8 else 6.5
     axes.tick_params(labelsize=10 if width is None else 8 if len(names) <= 12 else 7)
-    axes.set_xticks(range(len(along)), list(along), rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), list(names))
+    axes.set_xticks(range(len(along)), list(map(plain, along)), rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), list(map(plain, names)))
     if len(along) <= 12:
         for i, row in enumerate(fractions):
             for j, value in enumerate(row):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from neurozoo.report.figures.drawing import as_svg, colour_of, new_figure
+from neurozoo.report.figures.drawing import as_svg, colour_of, new_figure, plain
 
 __all__ = ["Line", "Panel", "lines"]
 
@@ -81,8 +81,8 @@ def lines(panels: Sequence[Panel], *, label: str) -> str:
             if line.band is not None:
                 low, high = ([float("nan") if value is None else value for value in edge] for edge in line.band)
                 axes.fill_between(line.x, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.set_xlabel(panel.along, fontsize=8)
-        axes.set_ylabel(panel.unit, fontsize=8)
+        axes.set_xlabel(plain(panel.along), fontsize=8)
+        axes.set_ylabel(plain(panel.unit), fontsize=8)
         axes.tick_params(labelsize=8)
         if panel.fractions != "none":
             axes.set_ylim(-0.02, 1.02)
