@@ -48,7 +48,6 @@ def folder(run: Path, stopped: Path, tmp_path: Path) -> Path:
     page = report_runs([run, stopped]).page
     assert page.count("</body>") == 1
     (tmp_path / "page.html").write_text(page.replace("</body>", CHECK), "utf-8")
-    (tmp_path / "frames.html").write_text(FRAMES, "utf-8")
     return tmp_path
 
 
@@ -75,6 +74,7 @@ def seen(folder: Path, screenshot: Path, *options: str) -> tuple[dict[int, Any],
         *options,
         (folder / "frames.html").as_uri(),
     ]
+    (folder / "frames.html").write_text(FRAMES, "utf-8")
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, cwd=folder)
     (said,) = re.findall(r'<pre id="said" hidden="">(.*?)</pre>', done.stdout, re.DOTALL)
     told = [json.loads(line) for line in html.unescape(said).splitlines()]
@@ -98,13 +98,13 @@ def test_in_light_and_dark_on_a_desk_and_on_a_phone(folder: Path, screenshots: P
     assert inks == {"light": "rgb(0, 0, 0)", "dark": "rgb(255, 255, 255)"}
 
 
-def test_the_check_sees_what_is_wrong(folder: Path, screenshots: Path) -> None:
+def test_the_check_sees_what_is_wrong(tmp_path: Path, screenshots: Path) -> None:
     wrong = (
         '<svg width="0" height="0"><text>t</text></svg><img src="gone.png" width="2000" height="9">'
         '<script>console.error("oh")</script>'
     )
-    (folder / "page.html").write_text(f'<!DOCTYPE html><body style="margin:0">{wrong}{CHECK}', "utf-8")
-    found, console = seen(folder, screenshots / "wrong.png")
+    (tmp_path / "page.html").write_text(f'<!DOCTYPE html><body style="margin:0">{wrong}{CHECK}', "utf-8")
+    found, console = seen(tmp_path, screenshots / "wrong.png")
     assert console
     assert found[PHONE]["missing"] == 1
     assert found[PHONE]["sticking_out"] == 1
