@@ -19,7 +19,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 68rem; o
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin: .5rem 0; }
 figure { margin: 1rem 0; } figure svg { height: auto; max-width: 100%; }
 figcaption, .note { font-size: .9rem; opacity: .8; }
-.table { overflow-x: auto; }
+.table { overflow-wrap: normal; overflow-x: auto; }
 .gallery { column-gap: 1.5rem; display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
 .gallery figure { margin: .5rem 0; min-width: 0; }
 .key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; list-style: none; margin: .5rem 0; padding: 0; }
@@ -27,6 +27,11 @@ figcaption, .note { font-size: .9rem; opacity: .8; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); padding: .25rem .75rem; }
 th, td { text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+td:not(:first-child) { white-space: normal; }
+@media (max-width: 40rem) {
+  .table { font-size: .85rem; } th, td { padding: .2rem .4rem; }
+  td:first-child { min-width: 10rem; overflow-wrap: anywhere; white-space: normal; }
+}
 .warning { background: #b45309; border-radius: .3rem; color: #fff; font-weight: 600; padding: .5rem 1rem; }
 """
 

@@ -81,6 +81,7 @@ def seen(folder: Path, screenshot: Path, *options: str) -> tuple[dict[int, Any],
     return {each["width"]: each for each in told}, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
+@pytest.mark.slow
 def test_in_light_and_dark_on_a_desk_and_on_a_phone(folder: Path, screenshots: Path) -> None:
     inks = {}
     for scheme, options in {"light": (), "dark": ("--blink-settings=preferredColorScheme=0",)}.items():
