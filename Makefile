@@ -26,7 +26,7 @@ TORCH := $(shell grep "^torch==" constraints.txt)
 # One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: help setup demo results benchmark test lint types unit wheels test-wheels docs clean
+.PHONY: help setup demo browser results benchmark test lint types unit wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,15 @@ $(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) |
 
 demo: setup ## train SMILE from its recipe; OUT=FOLDER says where the run goes
 	$(BIN)/neurozoo train recipes/smile_mosei.yaml --out $(OUT)
+
+browser: ## install chromium, in which the tests look at reports; where it is missing, and by apt-get as root
+	@if command -v chromium chromium-browser > /dev/null; then \
+	    echo "chromium is there"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends chromium fonts-dejavu-core > /dev/null; \
+	else \
+	    echo "install chromium and the fonts DejaVu, by your system's packages; without, the tests in a browser are skipped"; \
+	fi
 
 test: lint types unit ## set up if needed, then lint, types and tests
 

@@ -13,7 +13,7 @@ neurozoo_api = API_VERSION
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The torch backend, SMILE and its parts, the stand-in data set and the importers."""
+    """The torch backend, SMILE and its parts, the stand-in data set the importers and a logger."""
     yield Component(
         "backend", "torch", "neurozoo.nn.neurons:TorchNeuron", "plain torch: the oracle that others are compared with"
     )
@@ -82,3 +82,11 @@ def neurozoo_components() -> Iterable[Component]:
         "CMU-MOSEI's transcripts, with word vectors or encodings of yours",
     )
     yield Component("importer", "mfn", "neurozoo.data.mfn:import_mfn", "MFN's npz or h5 by split, such as POM")
+    yield Component(
+        "logger",
+        "tensorboard",
+        "neurozoo.training.tensorboard:TensorBoardLogger",
+        "event files for TensorBoard in the run folder",
+        requires=("tensorboard",),
+        install="pip install 'neurozoo[tensorboard]'",
+    )

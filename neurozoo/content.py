@@ -22,6 +22,8 @@ def leaf_text(value: object) -> str:
     """A value as YAML would have it on one line."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(leaf_text, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {leaf_text(each)}' for key, each in value.items())}}}"
     if isinstance(value, bool):
         return "true" if value else "false"
     return "null" if value is None else str(value)

@@ -17,7 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from neurozoo.discovery import GROUP, canonical
 from neurozoo.errors import NeurozooError
 from neurozoo.plugin import Plugin
-from neurozoo.registry import Registry, default_registry
+from neurozoo.registry import CORE, Registry, default_registry
 
 __all__ = ["SECTIONS", "Finding", "Status", "examine"]
 
@@ -117,13 +117,17 @@ def _plugins(registry: Registry) -> Iterator[Finding]:
             yield Finding("plugins", name, "failed", f"not loaded: {plugin.error}", details)
             continue
         problems = [plugin.note] if plugin.note else []
-        problems += [*_missing(plugin, registry), *_untested(plugin)]
+        problems += _untested(plugin)
+        # The core's own are extras, which not everybody wants.
+        optional = list(_missing(plugin, registry)) if plugin.distribution.partition(" ")[0] == CORE else []
+        problems += [] if optional else _missing(plugin, registry)
         for problem in problems:
             yield Finding("plugins", name, "warning", problem, details)
         if not problems:
             count = len(plugin.components)
             said = f"loaded, {count} component{'s' if count != 1 else ''}, plugin API {plugin.api}"
             said += "".join(f", {library} {version}" for library, version in details["libraries"].items())
+            said += "".join(f"; {each}" for each in optional)
             yield Finding("plugins", name, "ok", said, details)
     yield from _silent_distributions(registry)
 

@@ -20,7 +20,7 @@ Example:
 
         from neurozoo.hookspecs import Component, hookimpl
 
-        neurozoo_api = "1.0"
+        neurozoo_api = "1.1"
 
         @hookimpl
         def neurozoo_components():
@@ -38,8 +38,11 @@ import pluggy
 
 __all__ = ["API_VERSION", "KINDS", "Component", "Kind", "hookimpl", "hookspec", "neurozoo_components"]
 
-API_VERSION = "1.0"
-"""The version of this page; a plugin declares the one it was written for as ``neurozoo_api``."""
+API_VERSION = "1.1"
+"""The version of this page; a plugin declares the one it was written for as ``neurozoo_api``.
+
+1.1 adds the kind ``logger``.
+"""
 
 Kind = Literal[
     "backend",
@@ -51,6 +54,7 @@ Kind = Literal[
     "activation",
     "dataset",
     "importer",
+    "logger",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

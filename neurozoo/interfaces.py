@@ -1,4 +1,4 @@
-"""The words of the zoo: what a neuron, a fusion and a label head are.
+"""The words of the zoo: what a neuron, a fusion, a label head and a logger are.
 
 Axes, everywhere: T time steps of the simulation, B batch, L sequence positions, D features,
 K labels. The sequence axis is never called time.
@@ -6,14 +6,17 @@ K labels. The sequence axis is never called time.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
 
+from neurozoo.content import leaves
 from neurozoo.errors import SpikingError
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "LIFSpec",
     "LabelHead",
     "Layout",
+    "Logger",
     "Neuron",
     "Parts",
     "Scaling",
@@ -197,15 +201,22 @@ class Tokens:
         x: ``[B, L, D]``.
         mask: ``[B, L]`` bool, True where valid; None where every position counts.
         position: ``[B or 1, L]`` int64, counted from the first valid row.
+        segments: Whose rows they are: modalities with their numbers of rows, in order, L together; empty where
+            that is not known. No number depends on it.
     """
 
     x: Tensor
     mask: Tensor | None
     position: Tensor
+    segments: tuple[tuple[str, int], ...] = ()
 
     def with_x(self, x: Tensor) -> Tokens:
         """Other features at the same places."""
-        return Tokens(x, self.mask, self.position)
+        return Tokens(x, self.mask, self.position, self.segments)
+
+    def of(self, modality: str) -> Tokens:
+        """The same rows, as a modality's."""
+        return Tokens(self.x, self.mask, self.position, ((modality, self.x.shape[1]),))
 
 
 @dataclass(frozen=True)
@@ -397,3 +408,49 @@ class ZooModel(nn.Module, ABC):
     @abstractmethod
     def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:
         """Each spiking branch: its linears with the activations they drive, in order."""
+
+
+class Logger(ABC):
+    """Writes down somewhere else how a training goes, such as for a program that draws it.
+
+    A recipe names loggers in ``training.loggers``. One is made for each training, and again where a
+    training goes on, as ``Logger(folder, **params)``: the keyword-only parameters of ``__init__`` are the
+    ``params`` of the recipe, checked against their annotations. It changes nothing of the training; one
+    that raises is warned about and left out from there on.
+
+    Args:
+        folder: The run folder, which exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @abstractmethod
+    def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
+        """Training begins, or goes on.
+
+        Args:
+            info: Run, recipe, model, backend, seed, data, parameters, device, whether it is SYNTHETIC; and the
+                resolved recipe's values as ``settings``.
+            past: The epochs' records before it goes on; empty at a beginning. An earlier logger may have been
+                told of each of them or not, and of one epoch more that is done again.
+        """
+
+    @abstractmethod
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """An epoch is done; ``record`` is its line of metrics.jsonl, see :meth:`numbers`."""
+
+    def finished(self, summary: Mapping[str, Any]) -> None:  # noqa: B027
+        """Training came to its end; ``summary`` is what summary.json holds."""
+
+    def close(self) -> None:  # noqa: B027
+        """It is over, whether it came to its end or not; nothing is told after this."""
+
+    @staticmethod
+    def numbers(record: Mapping[str, Any]) -> dict[str, float]:
+        """A record's numbers by name, such as ``valid/map``, without those that are not defined."""
+        return {
+            path.replace(".", "/", 1): float(value)
+            for path, value in leaves(record)
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        }

@@ -148,6 +148,10 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
     data, model = tree.get("data"), tree.get("model")
     if isinstance(data, Mapping):
         yield from _ref_problems("dataset", data.get("instead"), ("data", "instead"), registry)
+    training = tree.get("training")
+    loggers = training.get("loggers") if isinstance(training, Mapping) else None
+    for place, ref in enumerate(loggers if isinstance(loggers, list | tuple) else ()):
+        yield from _ref_problems("logger", ref, ("training", "loggers", place), registry)
     if not isinstance(model, Mapping) or not isinstance(model.get("name"), str):
         return
     yield from _ref_problems("model", model, ("model",), registry)
@@ -177,13 +181,14 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
     Raises:
         NeurozooError: A component cannot be found or imported.
     """
-    data, model = dict(tree["data"]), dict(tree["model"])
+    data, model, training = dict(tree["data"]), dict(tree["model"]), dict(tree["training"])
     if data.get("instead") is not None:
         data["instead"] = _with_params("dataset", data["instead"], registry)
     slots = _slots(model["name"], registry) or {}
     model = _with_params("model", model, registry)
     model["parts"] = {slot: _with_params(slots[slot], ref, registry) for slot, ref in model["parts"].items()}
-    return dict(tree) | {"data": data, "model": model}
+    training["loggers"] = [_with_params("logger", ref, registry) for ref in training["loggers"]]
+    return dict(tree) | {"data": data, "model": model, "training": training}
 
 
 def _constants(target: Any, function: Any) -> dict[str, Any]:

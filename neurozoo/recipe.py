@@ -126,10 +126,11 @@ class Recipe(Section):
     def digest(self) -> str:
         """SHA-256 of the resolved content, hexadecimal; the same whatever file it came from.
 
-        The ablations and the search are left out: what a recipe is compared with, and what else it might have
-        been, does not change what it does.
+        The ablations, the search and the loggers are left out: what a recipe is compared with, what else it
+        might have been, and who writes down how it goes, does not change what it does.
         """
         decisive = {key: value for key, value in self.content.items() if key not in ("ablations", "tune")}
+        decisive["training"] = {key: value for key, value in decisive["training"].items() if key != "loggers"}
         text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -477,12 +478,16 @@ def _paths(value: object, path: Key) -> Iterator[Key]:
 
 def _expand(content: dict[str, Any], origins: _Origins) -> None:
     """Write a part given as a bare name in its long form, ``{name: NAME}``."""
-    sections: list[tuple[Any, Key, Sequence[str]]] = [(content.get("data"), ("data",), ("instead",))]
-    model = content.get("model")
+    data, model, training = (content.get(section) for section in ("data", "model", "training"))
+    holders: list[tuple[Any, Key, Sequence[str | int]]] = []
+    if isinstance(data, dict) and "instead" in data:
+        holders.append((data, ("data",), ("instead",)))
     if isinstance(model, dict) and isinstance(model.get("parts"), dict):
-        sections.append((model["parts"], ("model", "parts"), tuple(model["parts"])))
-    for section, path, keys in sections:
+        holders.append((model["parts"], ("model", "parts"), tuple(model["parts"])))
+    if isinstance(training, dict) and isinstance(training.get("loggers"), list):
+        holders.append((training["loggers"], ("training", "loggers"), range(len(training["loggers"]))))
+    for holder, path, keys in holders:
         for key in keys:
-            if isinstance(section, dict) and isinstance(section.get(key), str):
-                section[key] = {"name": section[key]}
+            if isinstance(holder[key], str):
+                holder[key] = {"name": holder[key]}
                 origins.places[*path, key, "name"] = origins.places.get((*path, key))

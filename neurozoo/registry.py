@@ -23,7 +23,7 @@ from neurozoo.errors import PluginError, UnknownNameError
 from neurozoo.hookspecs import Component, Kind
 from neurozoo.plugin import Plugin, load_plugin, place
 
-__all__ = ["Plugin", "Registry", "default_registry"]
+__all__ = ["CORE", "Plugin", "Registry", "default_registry"]
 
 CORE = "neurozoo"
 
@@ -149,6 +149,7 @@ _INTERFACES = {
     "threshold": "ThresholdPolicy",
     "scaling": "Scaling",
     "activation": "Activation",
+    "logger": "Logger",
 }
 """The class of ``neurozoo.interfaces`` that a component of each kind is a subclass of."""
 

@@ -278,6 +278,7 @@ class TrainingSection(Section):
             and evaluation are in float32 always.
         compile: Whether training's forward goes through ``torch.compile``.
         threads: Threads of the CPU; None leaves it to torch.
+        loggers: What else writes down how the training goes; decides nothing of it.
     """
 
     epochs: Count = 50
@@ -297,10 +298,14 @@ class TrainingSection(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    loggers: tuple[ComponentRef, ...] = ()
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             yield "device", f"found {self.device!r}; give auto, cpu, mps, cuda, or cuda:N for one of several"
+        names = [logger.name for logger in self.loggers]
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield "loggers", f"{twice!r} is named {names.count(twice)} times; name it once"
 
 
 class Decision(Section):

@@ -92,8 +92,8 @@ def _section_at(section: type[Section], path: Key) -> type[Section] | None:
             fields = {info.alias or name: info.annotation for name, info in annotation.model_fields.items()}
             annotation = _bare(fields.get(str(key)))
         else:
-            arguments = typing.get_args(annotation)
-            annotation = _bare(arguments[-1]) if typing.get_origin(annotation) is Mapping else None
+            arguments, origin = typing.get_args(annotation), typing.get_origin(annotation)
+            annotation = _bare(arguments[-1]) if origin is Mapping else _bare(arguments[0]) if origin is tuple else None
     return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
 
 

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assemble",),
     ("training",),
     ("commands", "compare", "prediction", "seeds", "testing", "trainings", "tuning"),
-    ("ablation", "baseline", "doctor", "results"),
+    ("ablation", "baseline", "doctor", "results", "run_report"),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -45,6 +45,7 @@ ROOMS = {
     "lightning_fabric": ("neurozoo.training.engine",),
     "matplotlib": ("neurozoo.report.figures",),
     "optuna": ("neurozoo.tuning",),
+    "torch.utils.tensorboard": ("neurozoo.training.tensorboard",),
     "pickle": ("",),
     "cloudpickle": ("",),
     "dill": ("",),

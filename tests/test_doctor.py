@@ -88,6 +88,16 @@ def test_a_missing_library_is_a_warning_with_the_command(install: Install) -> No
     assert not [each for each in look("conformance", registry) if each.name == "mine"]
 
 
+def test_an_extra_of_the_core_that_is_not_installed_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neurozoo.registry._is_there", lambda library: library != "tensorboard")
+    plugin = of(look("plugins", Registry()), "builtin ")
+    assert plugin.status == "ok"
+    assert plugin.said.endswith(
+        "; logger tensorboard cannot be used: tensorboard is not installed; "
+        "install it with: pip install 'neurozoo[tensorboard]'"
+    )
+
+
 @pytest.mark.parametrize(
     ("tested", "status", "words"),
     [

@@ -33,6 +33,7 @@ KINDS_LISTED: Mapping[str, Kind] = {
     "activations": "activation",
     "datasets": "dataset",
     "importers": "importer",
+    "loggers": "logger",
 }
 LISTED = (*KINDS_LISTED, "recipes", "plugins")
 

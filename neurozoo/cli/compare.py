@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,13 +13,13 @@ import typer
 
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import emit, write
+from neurozoo.cli.progress_bar import progress_bar
 from neurozoo.cli.run import Split
 from neurozoo.errors import UserError
 from neurozoo.registry import Registry, default_registry
 
 if TYPE_CHECKING:
     from neurozoo.compare import Comparison, Plan
-    from neurozoo.compare.models import Told
 
 __all__ = ["compare"]
 
@@ -114,7 +113,7 @@ class _Asked:
 
             from neurozoo.compare import compare_run
 
-            with _progress() as told:
+            with progress_bar() as told:
                 return compare_run(self.run, self.names, self.plan, registry=registry, told=told)
 
         from neurozoo.recipe import load_recipe
@@ -128,7 +127,7 @@ class _Asked:
 
         from neurozoo.compare import compare_recipe
 
-        with _progress() as told:
+        with progress_bar() as told:
             return compare_recipe(checked, self.names, self.plan, registry=registry, told=told)
 
     def command(self, out: Path) -> str:
@@ -175,16 +174,3 @@ def _line_up(words: Sequence[str], *, mixed: bool, json: bool) -> None:
         emit(found.to_dict())
     else:
         print(found)
-
-
-@contextmanager
-def _progress() -> Iterator[Told]:
-    """A bar on the error output where that is a terminal, and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("preparing", total=None)
-        yield lambda what, done, of: progress.update(bar, description=what, completed=done, total=of)

@@ -6,16 +6,33 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from neurozoo.content import leaves
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.training.run import Run
 
-__all__ = ["RunResult", "RunsComparison", "Spread", "compare_runs"]
+__all__ = ["OnData", "RunResult", "RunsComparison", "Spread", "check_same_data", "compare_runs", "differences", "notes"]
 
 SCHEMA = 1
 """Version of the layout that :meth:`RunsComparison.to_dict` gives."""
+
+
+class OnData(Protocol):
+    """A run, and what it was made with; see :class:`RunResult`."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def checksum(self) -> str: ...
+    @property
+    def synthetic(self) -> bool: ...
+    @property
+    def splits(self) -> Mapping[str, int]: ...
+    @property
+    def definitions(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -131,12 +148,17 @@ def compare_runs(folders: Sequence[Path], *, mixed: bool = False) -> RunsCompari
     contents = [run.recipe().content for run in runs]
     results = tuple(_result(run, content) for run, content in zip(runs, contents, strict=True))
     if not mixed:
-        _check_data(results)
+        check_same_data(results)
     flat = [dict(leaves(content)) for content in contents]
+    return RunsComparison(results, differences(contents), tuple(_spreads(results, flat)), tuple(notes(results)))
+
+
+def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """What differs between resolved recipes: by dotted path, the value of each; None where it has none."""
+    flat = [dict(leaves(content)) for content in recipes]
     paths = sorted({path for each in flat for path in each})
     values = {path: tuple(each.get(path) for each in flat) for path in paths}
-    differ = {path: each for path, each in values.items() if any(value != each[0] for value in each)}
-    return RunsComparison(results, differ, tuple(_spreads(results, flat)), tuple(_notes(results)))
+    return {path: each for path, each in values.items() if any(value != each[0] for value in each)}
 
 
 def _result(run: Run, content: Mapping[str, Any]) -> RunResult:
@@ -171,8 +193,12 @@ def _result(run: Run, content: Mapping[str, Any]) -> RunResult:
         raise RunError(f"{run.folder / 'summary.json'}: not a summary that train writes, it lacks {error}") from error
 
 
-def _check_data(runs: Sequence[RunResult]) -> None:
-    """Refuse to put numbers side by side that were measured on different samples."""
+def check_same_data(runs: Sequence[OnData]) -> None:
+    """Refuse to put numbers side by side that were measured on different samples.
+
+    Raises:
+        DataError: The runs were made with different data, or with made-up and real data.
+    """
     for what, told in (
         ("synthetic and real data are mixed", [("SYNTHETIC" if each.synthetic else "real") for each in runs]),
         ("the runs were made with different data", [f"{each.data} {each.checksum[:12]}" for each in runs]),
@@ -185,7 +211,9 @@ def _check_data(runs: Sequence[RunResult]) -> None:
 def _spreads(runs: Sequence[RunResult], flat: Sequence[Mapping[str, Any]]) -> Iterator[Spread]:
     groups: dict[str, list[RunResult]] = {}
     for run, values in zip(runs, flat, strict=True):
-        but_for_the_seed = sorted((path, repr(value)) for path, value in values.items() if path != "seed")
+        # Who writes down how a training goes decides nothing of it.
+        aside = ("seed", "training.loggers")
+        but_for_the_seed = sorted((path, repr(value)) for path, value in values.items() if path not in aside)
         groups.setdefault(repr((run.checksum, but_for_the_seed)), []).append(run)
     for group in groups.values():
         if len({run.seed for run in group}) < 2:
@@ -210,7 +238,8 @@ def _by_metric(group: Sequence[RunResult]) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def _notes(runs: Sequence[RunResult]) -> Iterator[str]:
+def notes(runs: Sequence[OnData]) -> Iterator[str]:
+    """What makes the numbers of these runs hard to compare, in words."""
     if len({run.checksum for run in runs}) > 1:
         yield "the runs were made with different data: their scores do not compare"
     if len({run.synthetic for run in runs}) > 1:

@@ -152,7 +152,7 @@ class SMILE(ZooModel):
             x = zero_padding(x, mask)
         if name == self.inputs.context:
             x = self.context_dropout(x)
-        return tokens(self.project[name](x), mask)
+        return tokens(self.project[name](x), mask).of(name)
 
     def _enhance(self, name: str, p: Tokens, h: Tokens, threshold: Tensor) -> Tokens:
         rates = zero_padding(self.branches[name](p.x, threshold), p.mask)

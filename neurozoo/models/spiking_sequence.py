@@ -182,7 +182,7 @@ class SpikingSequence(ZooModel):
 
     def _projected(self, name: str, batch: Batch) -> Tokens:
         aligned = left_aligned(self._features(name, batch), batch.masks[name])
-        return aligned.with_x(by_position(self._projection(name), aligned.x.transpose(0, 1)).transpose(0, 1))
+        return aligned.of(name).with_x(by_position(self._projection(name), aligned.x.transpose(0, 1)).transpose(0, 1))
 
     @staticmethod
     def _steps(mask: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from neurozoo.interfaces import Tokens
 from neurozoo.nn.sequence import sinusoidal_code
 
-__all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention"]
+__all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention", "record_attention"]
 
 LAYER_NORM_EPS = 1e-12
 """Of every layer norm in SMILE, dimensionless (as published)."""
@@ -57,6 +59,33 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [B, H, L, D/H]
+
+
+@contextmanager
+def record_attention(module: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Collect the weights ``[B, H, Q, S]`` of each attention, by dotted name, at every forward inside the block.
+
+    They are those before dropout, detached; each query's add up to 1. A later forward replaces an earlier one's.
+    """
+    weights: dict[str, Tensor] = {}
+
+    def keep(name: str):  # type: ignore[no-untyped-def]
+        def hook(_module: nn.Module, inputs: tuple[Tensor]) -> None:
+            weights[name] = inputs[0].detach()
+
+        return hook
+
+    # The dropout is given the weights and nothing else.
+    handles = [
+        each.dropout.register_forward_pre_hook(keep(name))
+        for name, each in module.named_modules()
+        if isinstance(each, MultiHeadAttention)
+    ]
+    try:
+        yield weights
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class EncoderBlock(nn.Module):

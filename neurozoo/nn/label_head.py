@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -10,9 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.interfaces import LabelHead, Layout, Tokens
-from neurozoo.nn.attention import LAYER_NORM_EPS, MultiHeadAttention
+from neurozoo.nn.attention import LAYER_NORM_EPS, MultiHeadAttention, record_attention
 
-__all__ = ["LabelDecoderHead", "PooledHead"]
+__all__ = ["LabelAttention", "LabelDecoderHead", "PooledHead", "record_label_attention"]
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -73,6 +77,67 @@ class LabelDecoderHead(LabelHead):
         x = self.cross_norm(self.dropout(attended) + x)
         decoded: Tensor = self.output_norm(self.dropout(self.outer(F.gelu(self.inner(x)))) + x)
         return decoded
+
+
+@dataclass(frozen=True)
+class LabelAttention:
+    """What each label of a batch looked at.
+
+    Attributes:
+        weights: ``[B, K, L]``, the mean over heads; each label's add up to 1.
+        valid: ``[B, L]`` bool, the rows that could be looked at.
+        segments: Whose rows they are, see :class:`~neurozoo.interfaces.Tokens`.
+    """
+
+    weights: Tensor
+    valid: Tensor
+    segments: tuple[tuple[str, int], ...]
+
+    def by_modality(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The weights ``[B, K]`` that went to each modality's rows, and its share ``[B]`` of the valid rows.
+
+        Both add up to 1 over the modalities, where a sample has a valid row; the shares are what labels that
+        look nowhere in particular would give. Empty where the segments are not those of the sequence.
+        """
+        lengths = [length for _, length in self.segments]
+        if sum(lengths) != self.valid.shape[1]:
+            return {}, {}
+        weights: dict[str, Tensor] = {}
+        shares: dict[str, Tensor] = {}
+        total = self.valid.sum(1).clamp(min=1)
+        pieces = zip(
+            self.segments, torch.split(self.weights, lengths, 2), torch.split(self.valid, lengths, 1), strict=True
+        )
+        for (name, _), some, valid in pieces:
+            weights[name] = some.sum(2) + weights.get(name, 0)
+            shares[name] = valid.sum(1) / total + shares.get(name, 0)
+        return weights, shares
+
+
+@contextmanager
+def record_label_attention(model: nn.Module) -> Iterator[list[LabelAttention]]:
+    """Collect what the labels of every :class:`LabelDecoderHead` look at, once a forward inside the block."""
+    seen: list[LabelAttention] = []
+    heads = [module for module in model.modules() if isinstance(module, LabelDecoderHead)]
+    with ExitStack() as recordings:
+        for head in heads:
+            weights = recordings.enter_context(record_attention(head.cross_attention))
+            hook = head.register_forward_hook(partial(_keep_label_attention, seen, weights))
+            recordings.callback(hook.remove)
+        yield seen
+
+
+def _keep_label_attention(
+    seen: list[LabelAttention],
+    weights: dict[str, Tensor],
+    _head: nn.Module,
+    inputs: tuple[Tokens],
+    _logits: Tensor,
+) -> None:
+    (sequence,) = inputs
+    (found,) = weights.values()
+    valid = torch.ones_like(found[:, 0, 0], dtype=torch.bool) if sequence.mask is None else sequence.mask
+    seen.append(LabelAttention(found.mean(1), valid, sequence.segments))
 
 
 class PooledHead(LabelHead):

@@ -29,7 +29,7 @@ def tokens(x: Tensor, mask: Tensor | None) -> Tokens:
 
 
 def concatenate(parts: Sequence[Tokens]) -> Tokens:
-    """Sequences one after another along L, each keeping its own positions."""
+    """Sequences one after another along L, each keeping its own positions and segments."""
     if len(parts) == 1:
         return parts[0]
     batch = parts[0].x.shape[0]
@@ -38,6 +38,7 @@ def concatenate(parts: Sequence[Tokens]) -> Tokens:
         torch.cat([part.x for part in parts], dim=1),
         torch.cat(masks, dim=1) if len(masks) == len(parts) else None,
         torch.cat([part.position.expand(batch, -1) for part in parts], dim=1),
+        sum((part.segments for part in parts), ()) if all(part.segments for part in parts) else (),
     )
 
 

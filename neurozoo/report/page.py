@@ -11,18 +11,27 @@ from html import escape
 
 from neurozoo.report.tables import Table
 
-__all__ = ["Picture", "html_page"]
+__all__ = ["Content", "Gallery", "Picture", "html_page"]
 
 _STYLE = """\
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 68rem; overflow-wrap: anywhere; padding: 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin: .5rem 0; }
 figure { margin: 1rem 0; } figure svg { height: auto; max-width: 100%; }
 figcaption, .note { font-size: .9rem; opacity: .8; }
-.table { overflow-x: auto; }
+.table { overflow-wrap: normal; overflow-x: auto; }
+.gallery { column-gap: 1.5rem; display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
+.gallery figure { margin: .5rem 0; min-width: 0; }
+.key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; list-style: none; margin: .5rem 0; padding: 0; }
+.key i { border-radius: .2rem; display: inline-block; height: .7rem; margin-right: .4rem; width: 1.4rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); padding: .25rem .75rem; }
 th, td { text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+td:not(:first-child) { white-space: normal; }
+@media (max-width: 40rem) {
+  .table { font-size: .85rem; } th, td { padding: .2rem .4rem; }
+  td:first-child { min-width: 10rem; overflow-wrap: anywhere; white-space: normal; }
+}
 .warning { background: #b45309; border-radius: .3rem; color: #fff; font-weight: 600; padding: .5rem 1rem; }
 """
 
@@ -42,12 +51,32 @@ class Picture:
     caption: str = ""
 
 
-def html_page(title: str, content: Iterable[Table | Picture], *, lead: str = "", warning: str = "") -> str:
+@dataclass(frozen=True)
+class Gallery:
+    """Drawings side by side, as many as there is room for.
+
+    Attributes:
+        title: What they show; the heading.
+        pictures: With headings of their own.
+        caption: How to read them.
+        key: What the colours are: each with its name; said where there are several.
+    """
+
+    title: str
+    pictures: Sequence[Picture]
+    caption: str = ""
+    key: Sequence[tuple[str, str]] = ()
+
+
+Content = Table | Picture | Gallery
+
+
+def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning: str = "") -> str:
     """The page, UTF-8 when written.
 
     Args:
         title: Its heading.
-        content: Tables and pictures in their order; an empty title continues the section before.
+        content: Tables, pictures and galleries in their order; an empty title continues the section before.
         lead: A paragraph above all.
         warning: A banner above all, such as that the data is SYNTHETIC.
     """
@@ -56,7 +85,7 @@ def html_page(title: str, content: Iterable[Table | Picture], *, lead: str = "",
         body.append(f'<p class="warning">{escape(warning)}</p>')
     if lead:
         body.append(f"<p>{escape(lead)}</p>")
-    body += [_picture(each) if isinstance(each, Picture) else _table(each) for each in content]
+    body += map(_element, content)
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -76,9 +105,27 @@ def html_page(title: str, content: Iterable[Table | Picture], *, lead: str = "",
     )
 
 
-def _picture(picture: Picture) -> str:
+def _element(content: Content) -> str:
+    if isinstance(content, Gallery):
+        return _gallery(content)
+    return _heading(content.title) + _figure(content) if isinstance(content, Picture) else _table(content)
+
+
+def _figure(picture: Picture) -> str:
     caption = f"\n<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
-    return f"{_heading(picture.title)}<figure>\n{picture.svg}{caption}\n</figure>"
+    return f"<figure>\n{picture.svg}{caption}\n</figure>"
+
+
+def _gallery(gallery: Gallery) -> str:
+    lines = [f'<p class="note">{escape(gallery.caption)}</p>'] if gallery.caption else []
+    if len(gallery.key) > 1:
+        names = (f'<li><i style="background:{colour}"></i>{escape(name)}</li>' for colour, name in gallery.key)
+        lines.append(f'<ul class="key">{"".join(names)}</ul>')
+    lines.append('<div class="gallery">')
+    for picture in gallery.pictures:
+        heading = f"<h3>{escape(picture.title)}</h3>\n" if picture.title else ""
+        lines.append(f"<div>{heading}{_figure(picture)}</div>")
+    return _heading(gallery.title) + "\n".join([*lines, "</div>"])
 
 
 def _table(table: Table) -> str:

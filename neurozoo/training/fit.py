@@ -21,6 +21,7 @@ from neurozoo.training.engine import Engine, started_processes
 from neurozoo.training.evaluate import evaluate_model
 from neurozoo.training.fitting import Fitting, make_optimizer
 from neurozoo.training.health import health_warnings
+from neurozoo.training.loggers import Loggers
 from neurozoo.training.metrics import DEFINITIONS
 from neurozoo.training.prepare import prepare
 from neurozoo.training.reporter import Reporter
@@ -54,7 +55,7 @@ def train(
     if out is None and started_processes() > 1:
         raise UserError(f"{started_processes()} processes train into one run folder that all see; give it as --out")
     folder = out or default_folder(recipe)
-    engine = Engine.of(recipe.training)
+    engine, loggers = Engine.of(recipe.training), Loggers(recipe)
     with engine.one_first():
         if engine.first:
             Run.check_free(folder)
@@ -62,8 +63,9 @@ def train(
         _check_splits(view, recipe)
         run = Run.create(folder, recipe, closed=closed) if engine.first else Run(folder)
     try:
-        with _held(run, engine), own_random_numbers(recipe):
-            return _train(recipe, view, run, engine, reporter or Reporter())
+        told = loggers.beside(reporter or Reporter(), run) if engine.first else nullcontext(Reporter())
+        with _held(run, engine), own_random_numbers(recipe), told as heard:
+            return _train(recipe, view, run, engine, heard)
     except Exception:
         if engine.first and not run.last.is_file() and not run.state.is_file():
             run.discard()  # it holds nothing yet, and would be in the way of the next try
@@ -91,7 +93,7 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
     """
     run = Run(folder)
     recipe = run.recipe()
-    engine = Engine.of(recipe.training)
+    engine, loggers = Engine.of(recipe.training), Loggers(recipe)
     with _held(run, engine):
         if run.finished:
             raise RunError(f"{folder}: is finished; to train longer, begin a new run with more training.epochs")
@@ -105,8 +107,9 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
                     f"{folder}: its data had the checksum {str(before)[:12]}..., and has {now[:12]}... now; "
                     "put the old data back, or train anew"
                 )
-        with own_random_numbers(recipe):
-            return _train(recipe, view, run, engine, reporter or Reporter())
+        told = loggers.beside(reporter or Reporter(), run) if engine.first else nullcontext(Reporter())
+        with own_random_numbers(recipe), told as heard:
+            return _train(recipe, view, run, engine, heard)
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:
@@ -145,8 +148,6 @@ def _train(recipe: Recipe, view: DataView, run: Run, engine: Engine, reporter: R
     if engine.first:
         run.write_json("data.json", data)
         run.write_json("environment.json", here)
-    else:
-        reporter = Reporter()
 
     dims = {name: modality.dim for name, modality in view.modalities.items()}
     model = assemble(recipe, inputs_of(recipe, dims, len(view.labels))).to(device)
@@ -195,7 +196,7 @@ def _train(recipe: Recipe, view: DataView, run: Run, engine: Engine, reporter: R
         **header,
         **evaluation.to_dict(),
         "metric_definitions": DEFINITIONS,
-        "warnings": notices + warnings,
+        "warnings": [*notices, *warnings, *reporter.problems],
         "epochs": fitted.epoch - 1,
         "best_epoch": fitted.best_epoch,
         "recipe_digest": recipe.digest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["Reporter"]
@@ -10,6 +10,11 @@ __all__ = ["Reporter"]
 
 class Reporter:
     """Hears of a run's progress; every method does nothing until a subclass says otherwise."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be told, and to whom; the summary's warnings have it too."""
+        return ()
 
     def started(self, info: Mapping[str, Any]) -> None:
         """The run begins: its folder, recipe, data, backend, parameters, whether synthetic."""

@@ -1,0 +1,61 @@
+"""Event files for TensorBoard, beside metrics.jsonl; the package is the extra ``tensorboard``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from neurozoo.interfaces import Logger
+
+__all__ = ["TensorBoardLogger"]
+
+_FILES = "events.out.tfevents.*"
+
+
+class TensorBoardLogger(Logger):
+    """Writes each epoch's numbers, the recipe and the final metrics; look with ``tensorboard --logdir runs``.
+
+    A training that goes on writes one new file that begins with the epochs before, and takes the old ones
+    away: each epoch is there once, however the training ended.
+    """
+
+    def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
+        old = list(self.folder.glob(_FILES))
+        # Should the process end before the old files are gone, TensorBoard takes the new one's epochs for all.
+        self._writer = SummaryWriter(str(self.folder), purge_step=0 if old else None)
+        settings = json.dumps(info["settings"], indent=2)
+        self._text("recipe", "    " + settings.replace("\n", "\n    "))
+        if info.get("synthetic"):
+            self._text("data", "SYNTHETIC data: nothing here compares with the paper")
+        for record in past:
+            self._numbers(record, record["epoch"])
+        self._flush()
+        for path in old:
+            path.unlink(missing_ok=True)
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        self._numbers(record, record["epoch"])
+        self._flush()
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        self._numbers({f"final_{split}": of for split, of in summary["metrics"].items()}, summary["best_epoch"])
+        self._numbers({"lesion": summary["lesion"]}, summary["best_epoch"])
+        for warning in summary["warnings"]:
+            self._text("warnings", warning)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _numbers(self, record: Mapping[str, Any], step: int) -> None:
+        for name, value in self.numbers(record).items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, step)
+
+    def _text(self, name: str, text: str) -> None:
+        self._writer.add_text(name, text)
+
+    def _flush(self) -> None:
+        self._writer.flush()
