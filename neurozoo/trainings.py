@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neurozoo.commands import Commands
-from neurozoo.errors import RunError
+from neurozoo.errors import RunError, UserError
 from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.recipe import load_recipe
 from neurozoo.registry import default_registry
@@ -74,13 +74,19 @@ class Trainings:
         """The summary of a run, which is trained now unless that was done before."""
         folder = training.folder
         arguments = [training.source, *training.overrides, "--out", str(folder)]
-        if (folder / "recipe.yaml").is_file():
+        begun = (folder / "recipe.yaml").is_file()
+        if begun:
             self._wait_for_others(folder)
             self._check(training)
             if Run(folder).finished:
                 return Run(folder).read_json("summary.json")
             arguments = ["--resume", str(folder)]
-        self._commands.run(training.name, ["train", *arguments, "--json"])
+        try:
+            self._commands.run(training.name, ["train", *arguments, "--json"])
+        except UserError:
+            if begun or not (folder / "recipe.yaml").is_file():
+                raise
+            return self._summary(training)  # another process began it in the meantime
         return Run(folder).read_json("summary.json")
 
     def _wait_for_others(self, folder: Path) -> None:
