@@ -18,7 +18,19 @@ PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 # From the ground up; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("content", "errors", "files", "hookspecs", "intervals", "locking", "partial", "report", "wording"),
+    (
+        "content",
+        "errors",
+        "files",
+        "hookspecs",
+        "intervals",
+        "licences",
+        "locking",
+        "packed",
+        "partial",
+        "report",
+        "wording",
+    ),
     ("interfaces",),
     ("functional",),
     ("nn",),
@@ -26,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("builtin", "data", "models", "params", "recipe", "scaffold", "schema", "shipped", "validation"),
     ("assemble",),
     ("training",),
-    ("ablation", "baseline", "compare", "prediction", "results", "testing"),
+    ("ablation", "baseline", "card", "compare", "packing", "prediction", "results", "testing"),
     ("ablation", "baseline", "doctor", "results"),
     ("cli",),
     ("__init__", "__main__"),

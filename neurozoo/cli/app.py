@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import ablate, browse, compare, data, doctor, plugins, predict, run
+from neurozoo.cli import ablate, browse, compare, data, doctor, pack, plugins, predict, run
 
 __all__ = ["app"]
 
@@ -21,6 +21,7 @@ app.command("train")(run.train)
 app.command("evaluate")(run.evaluate)
 app.command("verify")(run.verify)
 app.command("predict")(predict.predict)
+app.command("pack")(pack.pack)
 app.command("list")(browse.list_)
 app.command("show")(browse.show)
 app.command("compare")(compare.compare)
