@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from neurozoo.errors import UserError
@@ -42,6 +44,6 @@ def hub_licence(expression: str | None) -> dict[str, str]:
     if expression is None:
         return {"license": "unknown"}
     name = expression.lower().removesuffix("-only").removesuffix("-or-later")
-    return (
-        {"license": name} if name in _OF_THE_HUB.split() else {"license": "other", "license_name": expression.lower()}
-    )
+    if name in _OF_THE_HUB.split():
+        return {"license": name}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.+-]+", "-", expression.lower()).strip("-")}

@@ -15,7 +15,7 @@ from neurozoo.licences import checked_licence, hub_licence
         ("GPL-3.0-or-later", "GPL-3.0-or-later", {"license": "gpl-3.0"}),
         ("cc-by-nc-sa-4.0", "CC-BY-NC-SA-4.0", {"license": "cc-by-nc-sa-4.0"}),
         ("0BSD", "0BSD", {"license": "other", "license_name": "0bsd"}),
-        ("mit OR apache-2.0", "MIT OR Apache-2.0", {"license": "other", "license_name": "mit or apache-2.0"}),
+        ("mit OR apache-2.0", "MIT OR Apache-2.0", {"license": "other", "license_name": "mit-or-apache-2.0"}),
         ("LicenseRef-mine", "LicenseRef-mine", {"license": "other", "license_name": "licenseref-mine"}),
     ],
 )

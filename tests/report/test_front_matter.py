@@ -34,7 +34,7 @@ def read(text: str, version: str) -> Any:
     return yaml.load(body)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=4))
 def test_yaml_of_both_versions_reads_it_back(content: dict[str, Any]) -> None:
     text = front_matter(content)
