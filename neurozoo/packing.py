@@ -131,7 +131,8 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        # As in summary.json, null stands for what is not finite.
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"), parse_constant=lambda _: None)
         if found["schema"] != 1:
             raise ValueError(f"its schema is {found['schema']!r}")
         place = found["seeds"].index(summary["seed"])
