@@ -163,7 +163,7 @@ def _data(packed: Packed, recipe: Recipe) -> str:
         f"SHA-256 of the store: {data['checksum']}",
     ]
     if recipe.data.standardise:
-        notes.append("The weights hold mean and deviation of each feature over train, and nothing else of the data.")
+        notes.append("Beside what was learnt, the weights hold mean and deviation of each feature over train.")
     return _listed("Data" + _made_up(packed), notes)
 
 
