@@ -33,6 +33,7 @@ __all__ = [
     "evaluate",
     "load",
     "load_recipe",
+    "pack",
     "predict",
     "train",
     "train_seeds",
@@ -136,10 +137,10 @@ def evaluate(
     backend: str | None = None,
     data_root: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Measure a run's best weights again.
+    """Measure a trained model again.
 
     Args:
-        run: The run folder.
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         split: Which samples, such as ``test`` or ``valid``.
         backend: Another backend than the run's own.
         data_root: A data store, where it is not where the recipe says.
@@ -154,27 +155,48 @@ def evaluate(
 
 
 def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
-    """Load a run's best weights, ready to predict.
+    """Load a trained model, ready to predict.
 
     Args:
-        run: The run folder.
-        backend: Another backend than the run's own.
+        run: A run folder, whose best weights are taken; a packed one, all of whose files are compared with their
+            hashes first; or the name of a model that comes with neurozoo.
+        backend: Another backend than its own.
 
     Raises:
-        UserError: It is no run folder, or its checkpoint cannot be used.
+        UserError: It is none of these, or its checkpoint cannot be used.
     """
     from neurozoo.training import loading
 
     return loading.load(run, backend=backend)
 
 
-def predict(
-    run: str | Path, source: str | Path | Iterable[Sample], *, split: str | None = None, backend: str | None = None
-) -> Iterator[Prediction]:
-    """What a run's best weights say of samples without labels, each by itself and as they come.
+def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None = None, notes: str = "") -> Path:
+    """Pack a finished run as a folder for a model hub, which :func:`load` reads as it does a run.
 
     Args:
         run: The run folder.
+        out: The new folder; by default ``packed/`` and the run's name.
+        licence: Of the weights, an SPDX expression such as ``Apache-2.0``.
+        notes: Markdown for the model card.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: The run is not finished, the folder cannot be used, or the licence is none.
+    """
+    from neurozoo import packing
+
+    return packing.pack(Path(run), None if out is None else Path(out), licence=licence, notes=notes)
+
+
+def predict(
+    run: str | Path, source: str | Path | Iterable[Sample], *, split: str | None = None, backend: str | None = None
+) -> Iterator[Prediction]:
+    """What a trained model says of samples without labels, each by itself and as they come.
+
+    Args:
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         source: A store, ``.npz`` or file of JSON lines, see :meth:`neurozoo.prediction.Predictor.samples`; or samples.
         split: Of a store, the one to take; by default all.
         backend: Another backend than the run's own.

@@ -22,7 +22,6 @@ from neurozoo.data.store import Store
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError
 from neurozoo.training.loading import TrainedModel, load
-from neurozoo.training.run import Run
 
 __all__ = ["Prediction", "Predictor", "Sample"]
 
@@ -70,10 +69,10 @@ class Prediction:
 
 
 class Predictor:
-    """A run's best weights with the threshold it decided by.
+    """A trained model with the threshold it decided by.
 
     Args:
-        run: The run folder.
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         backend: Another backend than the run's own.
 
     Attributes:
@@ -81,18 +80,15 @@ class Predictor:
         synthetic: Whether it was trained on made-up data.
 
     Raises:
-        UserError: It is no run folder, or its checkpoint cannot be used.
+        UserError: It is none of these, or its checkpoint cannot be used.
     """
 
     def __init__(self, run: Path, *, backend: str | None = None) -> None:
         self._model: TrainedModel = load(run, backend=backend)
         self._recipe, self.labels = self._model.recipe, self._model.labels
-        folder = Run(run)
-        # One that did not come to its end has decided nothing yet.
-        summary = folder.read_json("summary.json") if folder.finished else {}
-        decided = summary.get("decision_threshold", self._recipe.evaluation.decision.threshold)
-        self._cut = np.broadcast_to(np.asarray(decided, dtype=np.float64), len(self.labels))
-        self.synthetic = bool(folder.read_json("data.json").get("synthetic"))
+        decided = np.asarray(self._model.decision_threshold, dtype=np.float64)
+        self._cut = np.broadcast_to(decided, len(self.labels))
+        self.synthetic = bool(self._model.source.data.get("synthetic"))
 
     def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
         """One prediction a sample, as they come.

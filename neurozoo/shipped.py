@@ -1,11 +1,14 @@
-"""The recipes that come with neurozoo, known by name wherever it is installed."""
+"""The recipes and trained models that come with neurozoo, known by name wherever it is installed."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-__all__ = ["shipped_path", "shipped_recipes"]
+from neurozoo.packed import MANIFEST
+
+__all__ = ["shipped_model", "shipped_models", "shipped_path", "shipped_recipes"]
 
 _HERE = Path(__file__).resolve().parent
 _DESCRIPTION = re.compile(r"^description:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
@@ -19,6 +22,23 @@ def shipped_path(name: str) -> Path | None:
 def shipped_recipes() -> dict[str, str]:
     """What each shipped recipe is, by name: its ``description``, read without parsing the file."""
     return {name: _description(path.read_text(encoding="utf-8")) for name, path in _files().items()}
+
+
+def shipped_model(name: str) -> Path | None:
+    """The folder of a shipped model, by its name; None where there is none."""
+    return _models().get(name)
+
+
+def shipped_models() -> dict[str, str]:
+    """What each shipped model is, by name: its recipe's ``description``."""
+    return {
+        name: str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["description"])
+        for name, folder in _models().items()
+    }
+
+
+def _models() -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in sorted(_HERE.glob(f"zoo/*/{MANIFEST}"))}
 
 
 def _files() -> dict[str, Path]:

@@ -18,7 +18,19 @@ PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 # From the ground up; a module may import from its own layer and from those before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("content", "errors", "files", "hookspecs", "intervals", "locking", "partial", "report", "wording"),
+    (
+        "content",
+        "errors",
+        "files",
+        "hookspecs",
+        "intervals",
+        "licences",
+        "locking",
+        "packed",
+        "partial",
+        "report",
+        "wording",
+    ),
     ("interfaces",),
     ("functional",),
     ("nn",),
@@ -26,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("builtin", "data", "models", "params", "recipe", "scaffold", "schema", "shipped", "space", "validation"),
     ("assemble",),
     ("training",),
-    ("commands", "compare", "prediction", "seeds", "testing", "trainings", "tuning"),
+    ("card", "commands", "compare", "packing", "prediction", "seeds", "testing", "trainings", "tuning"),
     ("ablation", "baseline", "doctor", "results", "run_report"),
     ("cli",),
     ("__init__", "__main__"),

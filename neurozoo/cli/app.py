@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import ablate, browse, compare, data, doctor, plugins, predict, report, run, tune
+from neurozoo.cli import ablate, browse, compare, data, doctor, pack, plugins, predict, report, run, tune
 
 __all__ = ["app"]
 
@@ -22,6 +22,7 @@ app.command("evaluate")(run.evaluate)
 app.command("verify")(run.verify)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
+app.command("pack")(pack.pack)
 app.command("list")(browse.list_)
 app.command("show")(browse.show)
 app.command("compare")(compare.compare)

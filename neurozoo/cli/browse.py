@@ -15,8 +15,9 @@ from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.content import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.hookspecs import KINDS, Kind
+from neurozoo.packed import CARD, read_packed
 from neurozoo.registry import Registry, default_registry
-from neurozoo.shipped import shipped_recipes
+from neurozoo.shipped import shipped_model, shipped_models, shipped_recipes
 
 if TYPE_CHECKING:
     from neurozoo.recipe import Recipe
@@ -35,14 +36,14 @@ KINDS_LISTED: Mapping[str, Kind] = {
     "importers": "importer",
     "loggers": "logger",
 }
-LISTED = (*KINDS_LISTED, "recipes", "plugins")
+LISTED = (*KINDS_LISTED, "recipes", "zoo", "plugins")
 
 
 def list_(
     kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(LISTED)}.")] = None,
     json: Json = False,
 ) -> None:
-    """List what there is: components, recipes and plugins."""
+    """List what there is: components, recipes, trained models (zoo) and plugins."""
     wanted = LISTED if kind is None else (_listed(kind),)
     registry = default_registry()
     entries = {name: _entries(name, registry) for name in wanted}
@@ -54,12 +55,14 @@ def list_(
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME|RECIPE", help="A component, or a recipe's file or name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|RECIPE", help="A component, a recipe's file or name, or a model.")
+    ],
     overrides: Overrides = None,
     backend: Backend = None,
     json: Json = False,
 ) -> None:
-    """Show a recipe, resolved, with where each value comes from; or a component and its parameters."""
+    """Show a recipe, resolved, with where each value comes from; a component; or a trained model's card."""
     registry = default_registry()
     kinds = [kind for kind in KINDS if name in registry.components(kind)]
     if kinds and (overrides or backend is not None):
@@ -71,9 +74,18 @@ def show(
         else:
             print("\n\n".join(map(_component_text, components)))
         return
+    if not Path(name).exists() and (model := shipped_model(name)) is not None:
+        if overrides or backend is not None:
+            raise UserError(f"{name!r} is a trained model; overrides and --backend are for recipes")
+        packed = read_packed(model)
+        if json:
+            emit(packed)
+        else:
+            print((model / CARD).read_text("utf-8"))
+        return
     if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and name not in shipped_recipes():
-        known = {each for kind in KINDS for each in registry.components(kind)} | set(shipped_recipes())
-        raise UnknownNameError("component or recipe", name, known)
+        known = {each for kind in KINDS for each in registry.components(kind)}
+        raise UnknownNameError("component, recipe or model", name, {*known, *shipped_recipes(), *shipped_models()})
 
     from neurozoo.recipe import load_recipe
 
@@ -86,7 +98,7 @@ def show(
 
 def _listed(kind: str) -> str:
     """The plural that ``kind`` stands for."""
-    plural = kind if kind.endswith("s") else f"{kind}s"
+    plural = kind if kind in LISTED or kind.endswith("s") else f"{kind}s"
     if plural not in LISTED:
         raise UnknownNameError("kind", kind, LISTED)
     return plural
@@ -95,6 +107,8 @@ def _listed(kind: str) -> str:
 def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
     if listed == "recipes":
         return [{"name": name, "summary": summary} for name, summary in shipped_recipes().items()]
+    if listed == "zoo":
+        return [{"name": name, "summary": summary} for name, summary in shipped_models().items()]
     if listed == "plugins":
         return plugin_rows(registry)
     kind = KINDS_LISTED[listed]

@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Backend", "Json", "Overrides"]
+__all__ = ["TRAINED", "Backend", "Json", "Overrides"]
+
+TRAINED = "A run folder, a packed one, or a model of `neurozoo list zoo`."
+"""What every command on a trained model takes."""
 
 Backend = Annotated[
     str | None, typer.Option("--backend", metavar="NAME", help="Another backend; `neurozoo list backends` has them.")

@@ -13,7 +13,7 @@ from typing import IO, Annotated
 
 import typer
 
-from neurozoo.cli.options import Backend, Json
+from neurozoo.cli.options import TRAINED, Backend, Json
 from neurozoo.cli.output import SYNTHETIC, emit
 from neurozoo.errors import UserError
 
@@ -28,7 +28,7 @@ class Format(StrEnum):
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help=TRAINED)],
     source: Annotated[
         str,
         typer.Argument(metavar="INPUT", help="A store, .npz, or JSON lines; - for JSON lines from the standard input."),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurozoo.cli.options import Backend, Json, Overrides
+from neurozoo.cli.options import TRAINED, Backend, Json, Overrides
 from neurozoo.cli.output import emit, plain, seeds_lines, summary_lines
 from neurozoo.errors import UserError
 
@@ -131,7 +131,7 @@ def _tell(summary: Mapping[str, Any], json: bool) -> None:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help=TRAINED)],
     split: Annotated[Split, typer.Option("--split", help="Which samples.")] = Split.test,
     backend: Backend = None,
     data_root: DataRoot = None,
@@ -151,7 +151,7 @@ def evaluate(
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help=TRAINED)],
     backend: Backend = None,
     data_root: DataRoot = None,
     tolerance: Annotated[
@@ -159,7 +159,7 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Measure a run again, and compare with the numbers in its summary.json.
+    """Measure a run again, and compare with the numbers that it published.
 
     The exit status is 3 where one does not come back, or the data is another.
     """

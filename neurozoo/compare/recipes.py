@@ -14,7 +14,7 @@ from neurozoo.compare.trajectory import train_side_by_side
 from neurozoo.recipe import Recipe
 from neurozoo.registry import Registry, default_registry
 from neurozoo.training.fit import own_random_numbers
-from neurozoo.training.run import Run
+from neurozoo.training.trained import open_trained
 
 __all__ = ["Plan", "compare_recipe", "compare_run"]
 
@@ -82,7 +82,7 @@ def compare_run(
     """Compare backends on a run's best weights, its data and its decision threshold.
 
     Args:
-        run: The run folder.
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         backends: Two or more; the first is the reference.
         plan: How much is compared; training goes on from the run's weights.
         registry: Where backends are looked up; by default what is installed.
@@ -93,7 +93,7 @@ def compare_run(
     """
     registry, plan = registry or default_registry(), plan or Plan()
     check_names(backends)
-    with own_random_numbers(Run(run).recipe()):
+    with own_random_numbers(open_trained(run).recipe):
         return _compared(run_source(run, registry=registry, device=plan.device), backends, plan, told)
 
 

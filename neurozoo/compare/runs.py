@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from neurozoo.content import leaves
 from neurozoo.errors import DataError, RunError, UserError
-from neurozoo.training.run import Run
+from neurozoo.training.trained import Trained, open_trained
 
 __all__ = ["OnData", "RunResult", "RunsComparison", "Spread", "check_same_data", "compare_runs", "differences", "notes"]
 
@@ -139,13 +139,13 @@ def compare_runs(folders: Sequence[Path], *, mixed: bool = False) -> RunsCompari
         raise UserError(
             f"given were the runs {', '.join(map(str, folders)) or 'none'}; give two or more different ones"
         )
-    runs = [Run(folder) for folder in folders]
+    runs = [open_trained(folder) for folder in folders]
     unfinished = [str(run.folder) for run in runs if not run.finished]
     if unfinished:
         raise RunError(
             f"{', '.join(unfinished)}: not finished, there is no summary.json; leave out what is still being trained"
         )
-    contents = [run.recipe().content for run in runs]
+    contents = [run.recipe.content for run in runs]
     results = tuple(_result(run, content) for run, content in zip(runs, contents, strict=True))
     if not mixed:
         check_same_data(results)
@@ -161,8 +161,8 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ..
     return {path: each for path, each in values.items() if any(value != each[0] for value in each)}
 
 
-def _result(run: Run, content: Mapping[str, Any]) -> RunResult:
-    summary = run.read_json("summary.json")
+def _result(run: Trained, content: Mapping[str, Any]) -> RunResult:
+    summary = run.summary
     data = content.get("data", {})
     try:
         return RunResult(

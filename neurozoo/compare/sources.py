@@ -23,7 +23,6 @@ from neurozoo.training.device import choose_device
 from neurozoo.training.evaluate import check_data
 from neurozoo.training.loading import load
 from neurozoo.training.prepare import prepare
-from neurozoo.training.run import Run
 
 __all__ = ["Source", "recipe_source", "run_source"]
 
@@ -132,10 +131,10 @@ def recipe_source(recipe: Recipe, backend: str, *, registry: Registry, device: s
 
 
 def run_source(run: Path, *, registry: Registry, device: str | None = None) -> Source:
-    """A run's best weights, its data, and the decision threshold that it decided on.
+    """A trained model's weights, its data, and the decision threshold that it decided on.
 
     Args:
-        run: The run folder.
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         registry: Where names are looked up.
         device: Where the models run; by default where it was trained, if that is there.
 
@@ -143,14 +142,10 @@ def run_source(run: Path, *, registry: Registry, device: str | None = None) -> S
         UserError: The run, its checkpoint or its data cannot be used, or there is no such device.
     """
     loaded = load(run)
-    recipe, folder = loaded.recipe, Run(run)
-    view = open_data(recipe, registry=registry, closed=folder.closed)
+    recipe = loaded.recipe
+    view = open_data(recipe, registry=registry, closed=loaded.source.closed)
     check_data(view, loaded)
-    decision: float | list[float] = recipe.evaluation.decision.threshold
-    name = recipe.name
-    if folder.finished:
-        summary = folder.read_json("summary.json")
-        decision, name = summary.get("decision_threshold", decision), summary.get("recipe", name)
+    name = str(loaded.source.summary.get("recipe", recipe.name))
     try:
         there = choose_device(device or recipe.training.device)
     except UserError:
@@ -159,11 +154,20 @@ def run_source(run: Path, *, registry: Registry, device: str | None = None) -> S
         there = choose_device("auto")  # trained on another machine
     weights = {name: tensor.cpu().clone() for name, tensor in loaded.module.state_dict().items()}
     data, synthetic = _origin(recipe, view)
-    if view.description.checksum != folder.read_json("data.json").get("checksum"):
+    if view.description.checksum != loaded.source.data.get("checksum"):
         data += ", which is NOT the data that it was trained on"
     setting = Setting(name, data, synthetic, trained=True, run=str(run), device=str(there))
     return Source(
-        recipe, loaded.module.inputs, weights, view, view.modalities, view.labels, decision, there, registry, setting
+        recipe,
+        loaded.module.inputs,
+        weights,
+        view,
+        view.modalities,
+        view.labels,
+        loaded.decision_threshold,
+        there,
+        registry,
+        setting,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Table", "markdown", "number", "plain_text"]
+__all__ = ["Table", "escaped", "markdown", "number", "plain_text"]
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ def _marked(table: Table) -> list[str]:
     lines = [f"## {table.title}", ""]
     if table.rows:
         lines += [_row(table.head), _row(["---"] * len(table.head)), *map(_row, table.rows), ""]
-    lines += [f"- {_escaped(note)}" for note in table.notes]
+    lines += [f"- {escaped(note)}" for note in table.notes]
     return lines if lines[-1] else lines[:-1]
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_escaped, cells)) + " |"
+    return "| " + " | ".join(map(escaped, cells)) + " |"
 
 
-def _escaped(cell: str) -> str:
+def escaped(cell: str) -> str:
     """Signs that Markdown would take for its own, in front of which a backslash stands."""
     return cell.replace("|", "\\|").replace("*", "\\*").replace("<", "\\<").replace("_", "\\_")

@@ -22,7 +22,6 @@ from neurozoo.training.health import LayerHealth, frozen_statistics, lesion_effe
 from neurozoo.training.loading import TrainedModel, load
 from neurozoo.training.loop import Predictions, predict_split
 from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
-from neurozoo.training.run import Run
 
 __all__ = ["Evaluation", "check_data", "evaluate_model", "evaluate_run"]
 
@@ -120,10 +119,10 @@ def evaluate_model(
 def evaluate_run(
     run: Path, *, split: str = "test", backend: str | None = None, data_root: str | None = None
 ) -> dict[str, Any]:
-    """Measure a finished run's best weights again, on any backend; the run's ``evaluations.jsonl`` notes it.
+    """Measure a trained model again, on any backend; a run's ``evaluations.jsonl`` notes it.
 
     Args:
-        run: The run folder.
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         split: Which samples; ``test`` or ``valid`` (``train`` too).
         backend: Another backend than the run's own.
         data_root: A store, where it is not where the recipe says.
@@ -136,28 +135,31 @@ def evaluate_run(
     if data_root is not None:
         data = recipe.data.model_copy(update={"root": data_root})
         recipe = recipe.model_copy(update={"data": data})
-    folder = Run(run)
-    view = open_data(recipe, closed=folder.closed)
+    source = loaded.source
+    view = open_data(recipe, closed=source.closed)
     view.check_open(split)
     check_data(view, loaded)
     if not view.description.splits.get(split):
         has = ", ".join(view.description.splits)
         raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
-    trained_on = folder.read_json("data.json").get("checksum")
-    # What the run decided stands; an interrupted one has decided nothing yet.
-    decided = folder.read_json("summary.json").get("decision_threshold") if folder.finished else None
+    trained_on = source.data.get("checksum")
+    # What was decided stands; an interrupted run has decided nothing yet.
+    decided = source.decision_threshold
     try:
         device = choose_device(recipe.training.device)
     except UserError:
         device = choose_device("auto")  # trained on another machine
-    measured = evaluate_model(folder.best, loaded.module, view, recipe, device=device, splits=(split,), decided=decided)
+    measured = evaluate_model(
+        source.checkpoint, loaded.module, view, recipe, device=device, splits=(split,), decided=decided
+    )
     setting = {
         "split": split,
         "backend": recipe.backend,
         "synthetic": view.description.synthetic,
         "same_data_as_trained": view.description.checksum == trained_on,
     }
-    folder.note_evaluation({**setting, "metrics": measured.metrics[split]})
+    if source.run is not None:  # a packed folder stays as it was packed
+        source.run.note_evaluation({**setting, "metrics": measured.metrics[split]})
     return {"run": str(run), **setting, **measured.to_dict(), "metric_definitions": DEFINITIONS}
 
 

@@ -19,6 +19,7 @@ from neurozoo.nn.sequence import at_relative_times
 __all__ = [
     "DEAD",
     "SATURATED",
+    "WEAK_LESION",
     "HealthMonitor",
     "LayerHealth",
     "Samples",

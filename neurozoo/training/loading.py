@@ -14,9 +14,9 @@ from neurozoo.data.writer import valid_rows
 from neurozoo.errors import CheckpointError, DataError
 from neurozoo.interfaces import Batch, ZooModel
 from neurozoo.recipe import Recipe
-from neurozoo.training.checkpoint import load_checkpoint, read_tensors
+from neurozoo.training.checkpoint import load_tensors, read_tensors
 from neurozoo.training.health import frozen_statistics
-from neurozoo.training.run import Run
+from neurozoo.training.trained import Trained, open_trained
 
 __all__ = ["TrainedModel", "load"]
 
@@ -29,11 +29,20 @@ class TrainedModel:
         module: The model, in evaluation mode.
         recipe: What it was made with.
         labels: Names of the K labels.
+        source: The folder it was loaded from, and what that says of it.
     """
 
     module: ZooModel
     recipe: Recipe
     labels: tuple[str, ...]
+    source: Trained
+
+    @property
+    def decision_threshold(self) -> float | list[float]:
+        """The probability above which a label is predicted, or one a label."""
+        decided = self.source.decision_threshold
+        # A run that did not come to its end has decided nothing yet.
+        return self.recipe.evaluation.decision.threshold if decided is None else decided
 
     @torch.no_grad()
     def predict(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -79,21 +88,26 @@ class TrainedModel:
 
 
 def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
-    """Load a run's best weights, on the backend it was trained with or another.
+    """Load a trained model, on the backend it was trained with or another.
+
+    Args:
+        run: A run folder, whose best weights are taken; a packed one, all of whose files are compared with their
+            hashes first; or the name of a model that comes with neurozoo.
+        backend: Another backend than its own.
 
     Raises:
-        RunError: It is not a run folder.
-        CheckpointError: Its checkpoint is missing, damaged or of another model.
+        RunError: It is none of these.
+        CheckpointError: Its checkpoint is missing, damaged or of another model, or it is not as it was packed.
 
     Example:
         >>> model = neurozoo.load("runs/smile", backend="norse")
         >>> model.predict({"audio": audio, "vision": vision, "text": text})
     """
-    folder = Run(Path(run))
-    recipe = folder.recipe(backend=backend)
-    _, metadata = read_tensors(folder.best)
+    source = open_trained(run, backend=backend)
+    recipe, path = source.recipe, source.checkpoint
+    tensors, metadata = read_tensors(path)
     if not {"dims", "labels"} <= metadata.keys():
-        raise CheckpointError(f"{folder.best}: not a checkpoint of a model, it names no dims and labels; copy it anew")
+        raise CheckpointError(f"{path}: not a checkpoint of a model, it names no dims and labels; copy it anew")
     model = assemble(recipe, inputs_of(recipe, metadata["dims"], len(metadata["labels"])))
-    load_checkpoint(folder.best, model)
-    return TrainedModel(model.eval(), recipe, tuple(metadata["labels"]))
+    load_tensors(path, tensors, model)
+    return TrainedModel(model.eval(), recipe, tuple(metadata["labels"]), source)

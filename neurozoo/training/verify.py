@@ -1,4 +1,4 @@
-"""Whether a run's published numbers come back when it is measured again."""
+"""Whether a trained model's published numbers come back when it is measured again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from neurozoo.errors import RunError
+from neurozoo.packed import MANIFEST
 from neurozoo.training.evaluate import evaluate_run
-from neurozoo.training.run import Run
+from neurozoo.training.trained import open_trained
 
 __all__ = ["TOLERANCE", "Number", "Verification", "verify_run"]
 
@@ -39,7 +40,7 @@ class Verification:
     """What was measured again.
 
     Attributes:
-        run: The run folder.
+        run: The folder, as it was named.
         backend: The backend it was measured on.
         same_data: Whether the data has the checksum it was trained on.
         tolerance: See :data:`TOLERANCE`.
@@ -66,10 +67,10 @@ class Verification:
 def verify_run(
     run: Path, *, backend: str | None = None, data_root: str | None = None, tolerance: float = TOLERANCE
 ) -> Verification:
-    """Measure a finished run's splits again, and compare with its ``summary.json``.
+    """Measure a finished run's splits again, and compare with its ``summary.json``; or a packed model's.
 
     Args:
-        run: The run folder.
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         backend: Another backend than the run's own.
         data_root: A store, where it is not where the recipe says.
         tolerance: See :data:`TOLERANCE`.
@@ -77,12 +78,14 @@ def verify_run(
     Raises:
         UserError: The run is not finished, or it, its data or its checkpoint cannot be used.
     """
-    folder = Run(run)
-    if not folder.finished:
+    trained = open_trained(run)
+    if not trained.finished:
         raise RunError(f"{run}: published nothing yet; `neurozoo train --resume {run}` brings it to its end")
-    published: Mapping[str, Mapping[str, Any]] = folder.read_json("summary.json").get("metrics", {})
+    published: Mapping[str, Mapping[str, Any]] = trained.summary.get("metrics", {})
     if not published:
-        raise RunError(f"{run / 'summary.json'}: holds no metrics; it cannot be verified")
+        raise RunError(
+            f"{run / ('summary.json' if trained.run else MANIFEST)}: holds no metrics; it cannot be verified"
+        )
     found = {split: evaluate_run(run, split=split, backend=backend, data_root=data_root) for split in published}
     numbers = [
         Number(split, name, _finite(value), _finite(found[split]["metrics"][split].get(name)))

@@ -52,8 +52,13 @@ except Stop:
 else:
     sys.exit("it was not stopped")
 for command in (["train", "--resume", folder + "/stopped"], ["evaluate", folder + "/whole"],
-                ["verify", folder + "/whole"], ["predict", folder + "/whole", store, "--json"]):
+                ["verify", folder + "/whole"], ["predict", folder + "/whole", store, "--json"],
+                ["pack", folder + "/whole", "--out", folder + "/packed"],
+                ["verify", folder + "/packed", "--data-root", store],
+                ["predict", folder + "/packed", store, "--json"]):
     assert main(command) == 0, command
+import neurozoo
+neurozoo.load(folder + "/packed")
 sys.exit(f"pickles: {seen[:5]}" if seen else 0)
 """
 
