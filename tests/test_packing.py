@@ -389,6 +389,12 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, tmp_path: Path) -> Non
         pack(tmp_path / "nothing", tmp_path / "packed")
 
 
+def test_a_run_of_a_search_is_refused(run: Path, tmp_path: Path) -> None:
+    (run / "run.json").write_text(json.dumps({"schema": 1, "recipe": "small", "closed": ["test"]}))
+    with pytest.raises(RunError, match="is the run of a search, which the split test is closed to; train"):
+        pack(run, tmp_path / "packed")
+
+
 def test_a_packed_folder_is_not_packed_again(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is packed already; copy the folder"):
         pack(packed, tmp_path / "again")

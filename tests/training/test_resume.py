@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from neurozoo.errors import CheckpointError, DataError, RunError
 from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.recipe import Recipe
 from neurozoo.training import fitting, state
+from neurozoo.training.checkpoint import read_tensors
 from neurozoo.training.fit import resume, train
 from neurozoo.training.run import Run
 from neurozoo.training.step import Stepper
@@ -218,23 +220,38 @@ def test_two_processes_do_not_train_in_one_run(kill: Callable[..., Path]) -> Non
     unlock_folder(lock)
 
 
-def test_a_full_disk_keeps_the_last_state(
+@pytest.mark.parametrize(
+    ("module", "name", "error"),
+    [
+        (os, "fsync", OSError(errno.ENOSPC, "No space left on device")),
+        (Path, "replace", OSError(errno.EROFS, "Read-only file system")),
+    ],
+)
+def test_a_disk_that_is_full_or_read_only_keeps_the_last_state(
+    module: Any,
+    name: str,
+    error: OSError,
     tmp_path: Path,
     recipe: Recipes,
     monkeypatch: pytest.MonkeyPatch,
     undisturbed: Path,
 ) -> None:
-    calls = []
+    original, calls = getattr(module, name), []
 
-    def full(handle: int) -> None:
-        calls.append(handle)
+    def failing(*arguments: Any) -> Any:
+        calls.append(1)
         if len(calls) > 12:
-            raise OSError(28, "No space left on device")
+            raise error
+        return original(*arguments)
 
     checked = recipe(*CHANGES)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(RunError, match="No space left on device"):
+        patch.setattr(module, name, failing)
+        with pytest.raises(
+            RunError, match=rf"could not be written: .*{error.strerror}.*; what stood there is untouched"
+        ):
             train(checked, tmp_path / "run")
+    assert not list(tmp_path.rglob("*.partial"))
+    read_tensors(Run(tmp_path / "run").last)
     resume(tmp_path / "run")
     assert outcome(tmp_path / "run") == outcome(undisturbed)
