@@ -26,7 +26,7 @@ TORCH := $(shell grep "^torch==" constraints.txt)
 # One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: help setup demo browser results benchmark test lint types unit wheels test-wheels docs clean
+.PHONY: help setup demo browser results benchmark test lint types unit test-slow wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,10 +64,13 @@ lint: setup ## ruff: rules and format
 types: setup ## mypy, strict
 	$(BIN)/mypy
 
-unit: setup ## the tests of core and plugins
-	$(TEST)
+unit: setup ## the tests of core and plugins that are quick
+	$(TEST) -m "not slow"
 
-results: setup ## train all of docs/results.md anew; DATA=FOLDER holds emotions/, pom/, mosei/ and glove/
+test-slow: setup ## the tests that take longer
+	$(TEST) -m slow
+
+results: setup ## train all of docs/results*.md anew; DATA=FOLDER holds emotions/, pom/, mosei/ and glove/
 	$(if $(DATA),,$(error give DATA=FOLDER, which holds emotions/ as Mulan distributes it, pom/ as MFN does, mosei/text_emotions.csv, and word vectors as glove/*.npz))
 	[ -d $(RESULTS)/stores/emotions ] || $(BIN)/neurozoo data import mulan $(DATA)/emotions $(RESULTS)/stores/emotions
 	[ -d $(RESULTS)/stores/pom ] || $(BIN)/neurozoo data import mfn $(DATA)/pom $(RESULTS)/stores/pom
@@ -77,7 +80,8 @@ results: setup ## train all of docs/results.md anew; DATA=FOLDER holds emotions/
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate mosei_text --seeds 5 --jobs 2 --out $(RESULTS)/mosei-text
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate mosei_text_sequence --seeds 5 --jobs 2 --out $(RESULTS)/mosei-text-sequence
 	NEUROZOO_DATA=$(RESULTS)/stores $(BIN)/neurozoo ablate smile_mosei_sound --seeds 3 --jobs 2 --out $(RESULTS)/mosei-synthetic
-	$(BIN)/neurozoo results $(RESULTS)/mosei-text $(RESULTS)/mosei-text-sequence $(RESULTS)/emotions $(RESULTS)/pom $(RESULTS)/mosei-synthetic --out docs/results.md
+	$(BIN)/neurozoo results $(RESULTS)/emotions $(RESULTS)/pom $(RESULTS)/mosei-synthetic --out docs/results.md
+	$(BIN)/neurozoo results $(RESULTS)/mosei-text $(RESULTS)/mosei-text-sequence --out docs/results-mosei-text.md
 
 benchmark: setup ## time of `neurozoo list` with 50 plugins more, memory and time of importing and feeding data (5 GB of disk)
 	$(BIN)/python tests/benchmarks/list_with_plugins.py
