@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from neurozoo.data.writer import StoreWriter
 from neurozoo.interfaces import Batch, Inputs, Layout
@@ -18,6 +19,10 @@ from neurozoo.models.smile import SMILE
 from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 SOUND = {
     "activation": "lif",

@@ -99,7 +99,7 @@ def test_an_interrupted_training_goes_on(path: Path, tmp_path: Path, monkeypatch
     folder = tmp_path / "out" / "full" / "1"
     begun_with = load_recipe(path, ["training.epochs=1", "seed=1", "training.threads=1"], registry=default_registry())
     with monkeypatch.context() as patch:
-        patch.setattr("neurozoo.training.loop.step", stopped)
+        patch.setattr("neurozoo.training.step.Stepper.step", stopped)
         with pytest.raises(Killed):
             train(begun_with, folder)
     assert not (folder / "summary.json").is_file()

@@ -19,8 +19,8 @@ from neurozoo.intervals import spread
 from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
-from neurozoo.training import loop
 from neurozoo.training.fit import resume, train
+from neurozoo.training.step import Stepper
 from neurozoo.trainings import ONE_THREAD, usable_jobs
 
 Recipes = Callable[..., Recipe]
@@ -74,7 +74,7 @@ def test_seeds_are_trained_shown_and_gone_on_with(
     out = tmp_path / "out"
     undisturbed = train(resolved(path, "seed=3"), out / "3")
     expected = train(resolved(path, "seed=4"), tmp_path / "undisturbed")
-    step, steps = loop.step, []
+    step, steps = Stepper.step, []
 
     def stopping(*arguments: object) -> None:
         steps.append(1)
@@ -83,7 +83,7 @@ def test_seeds_are_trained_shown_and_gone_on_with(
         step(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "step", stopping)
+        patch.setattr(Stepper, "step", stopping)
         with pytest.raises(Killed):
             train(resolved(path, "seed=4"), out / "4")
     begun = (out / "4" / "run.json").stat().st_mtime_ns

@@ -18,8 +18,9 @@ from neurozoo.cli import main
 from neurozoo.data import store as store_module
 from neurozoo.errors import DataError, NeurozooError, RunError, UserError
 from neurozoo.recipe import Recipe, load_recipe
-from neurozoo.training import fit, loop
+from neurozoo.training import fit
 from neurozoo.training.reporter import Reporter
+from neurozoo.training.step import Stepper
 from neurozoo.tuning import TuningResult, tune
 
 optuna = pytest.importorskip("optuna")
@@ -170,7 +171,7 @@ def test_a_trial_that_fails_is_noted_and_the_search_goes_on(path: Path, tmp_path
 def test_an_interrupted_trial_is_gone_on_with(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["training.batch_size=8", "tune.space={training.optimizer.lr: {low: 0.001, high: 0.01}}"]
     undisturbed = tune(path, options, trials=1, out=tmp_path / "undisturbed")
-    step, steps = loop.step, []
+    step, steps = Stepper.step, []
 
     def stopping(*arguments: Any) -> None:
         steps.append(1)
@@ -180,7 +181,7 @@ def test_an_interrupted_trial_is_gone_on_with(path: Path, tmp_path: Path, monkey
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "step", stopping)
+        patch.setattr(Stepper, "step", stopping)
         with pytest.raises(KeyboardInterrupt):
             tune(path, options, trials=1, out=out)
     begun = (out / "trials" / "0" / "run.json").stat().st_mtime_ns
@@ -243,6 +244,7 @@ import pickle, sys
 def refuse(*arguments, **options):
     raise AssertionError("pickle")
 from neurozoo.cli import main
+from neurozoo.training.step import Stepper
 import optuna, torch
 seen = []
 sys.addaudithook(lambda event, arguments: seen.append(arguments) if event == "pickle.find_class" else None)
