@@ -62,7 +62,7 @@ class DynamicThresholdLIF(nn.Module):
         Under mixed precision too the membrane is in float32: a spike hangs on its last bits.
         """
         kind = currents.device.type
-        if torch.is_autocast_enabled(kind):
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             with torch.autocast(kind, enabled=False):
                 threshold = threshold.float() if isinstance(threshold, Tensor) else threshold
                 return self.neuron.scan(currents.float(), state, threshold)

@@ -27,7 +27,7 @@ __all__ = ["PAIR_CASES"]
 
 TIMEOUT = 90.0
 """Seconds after which the processes are ended: many times what they need on one slow core."""
-GRACE = 5.0
+GRACE = 30.0
 """Seconds that a process has to end by itself after the other was ended by a signal."""
 TOLERANCE = 1e-9
 """Of gradients and weights in float64, relative to the largest: two halves add up in another order than a whole."""
