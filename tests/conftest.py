@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from neurozoo.models.smile import SMILE
 from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
+from neurozoo.training.step import Stepper
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("tests", deadline=None)
@@ -39,6 +42,27 @@ def _own_data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEUROZOO_DATA", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture
+def interrupted_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """A block in which a training is interrupted instead of taking its n-th step, counted from 1."""
+
+    @contextmanager
+    def block(number: int) -> Iterator[None]:
+        step, steps = Stepper.step, count(1)
+
+        def interrupted(stepper: Stepper) -> None:
+            if next(steps) == number:
+                raise KeyboardInterrupt
+            step(stepper)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Stepper, "step", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return block
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -89,19 +90,13 @@ def test_what_is_not_there_is_named(path: Path, tmp_path: Path, recipe: Callable
         results_page([tmp_path])
 
 
-def test_an_interrupted_training_goes_on(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Killed(BaseException):
-        """Nothing catches it."""
-
-    def stopped(*arguments: object) -> None:
-        raise Killed
-
+def test_an_interrupted_training_goes_on(
+    path: Path, tmp_path: Path, interrupted_at: Callable[[int], AbstractContextManager[None]]
+) -> None:
     folder = tmp_path / "out" / "full" / "1"
     begun_with = load_recipe(path, ["training.epochs=1", "seed=1", "training.threads=1"], registry=default_registry())
-    with monkeypatch.context() as patch:
-        patch.setattr("neurozoo.training.step.Stepper.step", stopped)
-        with pytest.raises(Killed):
-            train(begun_with, folder)
+    with interrupted_at(1):
+        train(begun_with, folder)
     assert not (folder / "summary.json").is_file()
     begun = (folder / "run.json").stat().st_mtime_ns
     found = ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])

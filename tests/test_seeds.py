@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Timer
 
@@ -20,7 +21,6 @@ from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
 from neurozoo.training.fit import resume, train
-from neurozoo.training.step import Stepper
 from neurozoo.trainings import ONE_THREAD, usable_jobs
 
 Recipes = Callable[..., Recipe]
@@ -47,10 +47,6 @@ def test_a_spread_by_hand() -> None:
     assert all(math.isnan(value) for value in (alone.deviation, alone.low, alone.high))
 
 
-class Killed(BaseException):
-    """Nothing catches it."""
-
-
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would be trained in a process of its own is trained in this one; the ablations' tests start real ones."""
@@ -68,24 +64,17 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_seeds_are_trained_shown_and_gone_on_with(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path,
+    tmp_path: Path,
+    interrupted_at: Callable[[int], AbstractContextManager[None]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Seed 3 was trained before, seed 4 stopped in its second epoch, and seed 5 is new."""
     out = tmp_path / "out"
     undisturbed = train(resolved(path, "seed=3"), out / "3")
     expected = train(resolved(path, "seed=4"), tmp_path / "undisturbed")
-    step, steps = Stepper.step, []
-
-    def stopping(*arguments: object) -> None:
-        steps.append(1)
-        if len(steps) == 5:
-            raise Killed
-        step(*arguments)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Stepper, "step", stopping)
-        with pytest.raises(Killed):
-            train(resolved(path, "seed=4"), out / "4")
+    with interrupted_at(5):
+        train(resolved(path, "seed=4"), out / "4")
     begun = (out / "4" / "run.json").stat().st_mtime_ns
     stamp = (out / "3" / "summary.json").stat().st_mtime_ns
 

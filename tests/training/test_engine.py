@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import read_tensors
 from neurozoo.training.fit import dry_run, resume, train
 from neurozoo.training.run import Run
-from neurozoo.training.step import Stepper
 
 Recipes = Callable[..., Recipe]
 
@@ -38,7 +38,7 @@ def test_compiled_training_is_the_same(tmp_path: Path, recipe: Recipes, monkeypa
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_mixed_precision_is_another_training_that_comes_back(
-    precision: str, tmp_path: Path, recipe: Recipes, monkeypatch: pytest.MonkeyPatch
+    precision: str, tmp_path: Path, recipe: Recipes, interrupted_at: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     checked = recipe(f"training.precision={precision}", "training.checkpoint_steps=1")
     train(checked, tmp_path / "mixed")
@@ -48,18 +48,8 @@ def test_mixed_precision_is_another_training_that_comes_back(
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
     assert {x.dtype for name, x in weights(tmp_path / "mixed").items() if "weight" in name} == {torch.float32}
 
-    step, calls = Stepper.step, []
-
-    def stopping(self: Stepper) -> None:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        step(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Stepper, "step", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            train(checked, tmp_path / "run")
+    with interrupted_at(3):
+        train(checked, tmp_path / "run")
     resume(tmp_path / "run")
     assert Run(tmp_path / "run").last.read_bytes() == Run(tmp_path / "mixed").last.read_bytes()
 

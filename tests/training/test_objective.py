@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from neurozoo.training.checkpoint import read_tensors
 from neurozoo.training.fit import resume, train
 from neurozoo.training.objective import Objective
 from neurozoo.training.run import Run
-from neurozoo.training.step import Stepper
 
 Recipes = Callable[..., Recipe]
 LOGITS = torch.tensor([[0.0, math.log(3.0)], [-math.log(3.0), math.log(3.0)]])
@@ -88,22 +88,12 @@ NAMES = ("whole", "halves", "other")
     ],
 )
 def test_a_resumed_run_has_them_too(
-    changes: list[str], tmp_path: Path, recipe: Recipes, monkeypatch: pytest.MonkeyPatch
+    changes: list[str], tmp_path: Path, recipe: Recipes, interrupted_at: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     checked = recipe("training.epochs=3", "training.checkpoint_steps=1", *changes)
     train(checked, tmp_path / "whole")
-    step, calls = Stepper.step, []
-
-    def stopping(*arguments: object) -> None:
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        step(*arguments)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Stepper, "step", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            train(checked, tmp_path / "run")
+    with interrupted_at(4):
+        train(checked, tmp_path / "run")
     resume(tmp_path / "run")
     assert Run(tmp_path / "run").last.read_bytes() == Run(tmp_path / "whole").last.read_bytes()
 

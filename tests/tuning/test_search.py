@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from neurozoo.errors import DataError, NeurozooError, RunError, UserError
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.training import fit
 from neurozoo.training.reporter import Reporter
-from neurozoo.training.step import Stepper
 from neurozoo.tuning import TuningResult, tune
 
 optuna = pytest.importorskip("optuna")
@@ -168,22 +168,14 @@ def test_a_trial_that_fails_is_noted_and_the_search_goes_on(path: Path, tmp_path
         )
 
 
-def test_an_interrupted_trial_is_gone_on_with(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_trial_is_gone_on_with(
+    path: Path, tmp_path: Path, interrupted_at: Callable[[int], AbstractContextManager[None]]
+) -> None:
     options = ["training.batch_size=8", "tune.space={training.optimizer.lr: {low: 0.001, high: 0.01}}"]
     undisturbed = tune(path, options, trials=1, out=tmp_path / "undisturbed")
-    step, steps = Stepper.step, []
-
-    def stopping(*arguments: Any) -> None:
-        steps.append(1)
-        if len(steps) == 5:  # in the second epoch
-            raise KeyboardInterrupt
-        step(*arguments)
-
     out = tmp_path / "out"
-    with monkeypatch.context() as patch:
-        patch.setattr(Stepper, "step", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            tune(path, options, trials=1, out=out)
+    with interrupted_at(5):  # in the second epoch
+        tune(path, options, trials=1, out=out)
     begun = (out / "trials" / "0" / "run.json").stat().st_mtime_ns
     found = tune(path, options, trials=1, out=out)
     assert found.trials == undisturbed.trials
