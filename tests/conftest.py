@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
@@ -15,12 +15,14 @@ import pytest
 import torch
 from hypothesis import settings
 
+from neurozoo.commands import Commands
 from neurozoo.data.writer import StoreWriter
 from neurozoo.interfaces import Batch, Inputs, Layout
 from neurozoo.models.smile import SMILE
 from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
+from neurozoo.training.fit import resume, train
 from neurozoo.training.step import Stepper
 
 # How long an example takes says more of the machine than of the code.
@@ -63,6 +65,21 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractC
                 yield
 
     return block
+
+
+@pytest.fixture
+def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be trained in a process of its own is trained in this one, with one job at a time."""
+
+    def run(self: Commands, name: str, arguments: Sequence[str]) -> None:
+        command, *what, option, folder, json_ = arguments
+        assert (command, json_) == ("train", "--json")
+        if option == "--resume":
+            resume(Path(folder))
+        else:
+            train(load_recipe(what[0], what[1:], registry=default_registry()), Path(folder))
+
+    monkeypatch.setattr(Commands, "run", run)
 
 
 @pytest.fixture

@@ -90,6 +90,7 @@ def test_what_is_not_there_is_named(path: Path, tmp_path: Path, recipe: Callable
         results_page([tmp_path])
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_an_interrupted_training_goes_on(
     path: Path, tmp_path: Path, interrupted_at: Callable[[int], AbstractContextManager[None]]
 ) -> None:
@@ -99,7 +100,7 @@ def test_an_interrupted_training_goes_on(
         train(begun_with, folder)
     assert not (folder / "summary.json").is_file()
     begun = (folder / "run.json").stat().st_mtime_ns
-    found = ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
+    found = ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"], jobs=1)
     assert (folder / "summary.json").is_file()
     assert (folder / "run.json").stat().st_mtime_ns == begun
     text = (tmp_path / "out" / "ablation.json").read_text()
@@ -157,13 +158,15 @@ def test_without_a_test_split_nothing_is_trained(path: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_one_seed_proves_nothing(path: Path, tmp_path: Path) -> None:
-    ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
+    ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"], jobs=1)
     assert "add nothing" not in results_page([tmp_path / "out"])
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_a_score_that_is_not_defined_is_shown_as_such(path: Path, tmp_path: Path) -> None:
-    ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"])
+    ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"], jobs=1)
     file = tmp_path / "out" / "ablation.json"
     found = json.loads(file.read_text())
     found["baselines"][0]["metrics"]["map"] = None

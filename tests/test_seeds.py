@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Timer
@@ -14,13 +14,12 @@ import pytest
 
 import neurozoo
 from neurozoo.cli import main
-from neurozoo.commands import Commands
 from neurozoo.errors import RecipeError, RunError
 from neurozoo.intervals import spread
 from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
-from neurozoo.training.fit import resume, train
+from neurozoo.training.fit import train
 from neurozoo.trainings import ONE_THREAD, usable_jobs
 
 Recipes = Callable[..., Recipe]
@@ -47,22 +46,7 @@ def test_a_spread_by_hand() -> None:
     assert all(math.isnan(value) for value in (alone.deviation, alone.low, alone.high))
 
 
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would be trained in a process of its own is trained in this one; the ablations' tests start real ones."""
-
-    def run(self: Commands, name: str, arguments: Sequence[str]) -> None:
-        command, *what, option, folder, json_ = arguments
-        assert (command, json_) == ("train", "--json")
-        if option == "--resume":
-            resume(Path(folder))
-        else:
-            train(load_recipe(what[0], what[1:], registry=default_registry()), Path(folder))
-
-    monkeypatch.setattr(Commands, "run", run)
-
-
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("trained_here")
 def test_seeds_are_trained_shown_and_gone_on_with(
     path: Path,
     tmp_path: Path,

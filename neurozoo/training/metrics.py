@@ -1,4 +1,4 @@
-"""Multi-label metrics, computed by scikit-learn, with the definitions that the summary carries."""
+"""Multi-label metrics with the definitions that the summary carries; mean average precision is scikit-learn's."""
 
 from __future__ import annotations
 
@@ -36,29 +36,41 @@ def multilabel_metrics(
     Returns:
         The metrics by name; ``map`` is NaN where no label has a positive.
     """
-    # Imported where used: it takes as long as torch, and `train --dry-run` needs none of it.
-    from sklearn import metrics as sk
-
     y = np.asarray(labels).astype(np.int64)
     p = (np.asarray(probabilities) > threshold).astype(np.int64)
+    right, predicted, present = (y & p).sum(0), p.sum(0), y.sum(0)
+    return {
+        "accuracy": _jaccard(y, p, empty=0.0),
+        "accuracy_empty_one": _jaccard(y, p, empty=1.0),
+        "micro_f1": float(_share(2 * right.sum(), present.sum() + predicted.sum())),
+        "macro_f1": float(_share(2 * right, present + predicted).mean()),
+        "precision": float(_share(right.sum(), predicted.sum())),
+        "recall": float(_share(right.sum(), present.sum())),
+        "hamming_loss": float((y != p).mean()),
+        "map": _mean_average_precision(y, np.asarray(probabilities)),
+    }
+
+
+def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``part / whole``, 0 where there is nothing."""
+    share: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
+    return share
+
+
+def _mean_average_precision(y: NDArray[np.int64], probabilities: NDArray[Any]) -> float:
+    # Imported where used: it takes as long as torch, and `train --dry-run` needs none of it.
+    from sklearn.metrics import average_precision_score
+
     positive = y.any(axis=0)
-    scores = np.asarray(probabilities)[:, positive]
+    if not positive.any():
+        return float("nan")
     with warnings.catch_warnings():
         # With one label scikit-learn takes [N, 1] for a binary problem and says so.
         warnings.simplefilter("ignore", UserWarning)
-        return {
-            "accuracy": _jaccard(y, p, empty=0.0),
-            "accuracy_empty_one": _jaccard(y, p, empty=1.0),
-            "micro_f1": float(sk.f1_score(y.ravel(), p.ravel(), zero_division=0)),
-            "macro_f1": float(np.mean([sk.f1_score(a, b, zero_division=0) for a, b in zip(y.T, p.T, strict=True)])),
-            "precision": float(sk.precision_score(y.ravel(), p.ravel(), zero_division=0)),
-            "recall": float(sk.recall_score(y.ravel(), p.ravel(), zero_division=0)),
-            "hamming_loss": float(sk.hamming_loss(y.ravel(), p.ravel())),
-            "map": float(sk.average_precision_score(y[:, positive], scores)) if positive.any() else float("nan"),
-        }
+        return float(average_precision_score(y[:, positive], probabilities[:, positive]))
 
 
 def _jaccard(y: NDArray[np.int64], p: NDArray[np.int64], empty: float) -> float:
-    """Mean over samples; scikit-learn's own takes a single label for two classes, so it is written out."""
+    """Mean over samples."""
     both, either = (y & p).sum(1), (y | p).sum(1)
     return float(np.where(either > 0, both / np.maximum(either, 1), empty).mean())
