@@ -26,10 +26,12 @@ from neurozoo.interfaces import (
     ZooModel,
 )
 from neurozoo.nn.attention import EncoderBlock
+from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.neurons import DynamicThresholdLIF
 from neurozoo.nn.sequence import tokens, zero_padding
 from neurozoo.nn.spiking import SpikingBranch
 from neurozoo.nn.standardise import Standardise
+from neurozoo.nn.together import encode_together
 
 __all__ = ["SMILE"]
 
@@ -89,7 +91,7 @@ class SMILE(ZooModel):
 
         scaled = inputs.modalities if standardise else ()
         self.standardise = nn.ModuleDict({m: Standardise(inputs.dims[m]) for m in scaled})
-        self.context_dropout = nn.Dropout(context_dropout)
+        self.context_dropout = Dropout(context_dropout)
         self.project = nn.ModuleDict({m: nn.Linear(inputs.dims[m], hidden, bias=False) for m in inputs.modalities})
         self.refine = nn.ModuleDict(
             {
@@ -125,11 +127,13 @@ class SMILE(ZooModel):
         """
         projected = {m: self._project(m, batch) for m in self.inputs.modalities}
         threshold = self.threshold({m: projected[m] for m in self.inputs.spiking})
-        refined: dict[str, Features] = {}
-        for name, p in projected.items():
-            h = self.refine[name](p, p)
-            spiking = name in self.inputs.spiking
-            refined[name] = Features(p, h, self._enhance(name, p, h, threshold) if spiking else h, spiking)
+        names, p = list(projected), list(projected.values())
+        encoded = dict(zip(names, encode_together([self.refine[name] for name in names], p, p), strict=True))
+        enhanced = encoded | self._enhanced(projected, encoded, threshold)
+        refined = {
+            name: Features(each, encoded[name], enhanced[name], name in self.inputs.spiking)
+            for name, each in projected.items()
+        }
         logits: Tensor = self.head(self.fusion(refined))
         return logits
 
@@ -154,11 +158,19 @@ class SMILE(ZooModel):
             x = self.context_dropout(x)
         return tokens(self.project[name](x), mask).of(name)
 
-    def _enhance(self, name: str, p: Tokens, h: Tokens, threshold: Tensor) -> Tokens:
-        rates = zero_padding(self.branches[name](p.x, threshold), p.mask)
-        scaled = h.with_x(self.scaling[name](h, rates))
-        enhanced: Tokens = self.enhance[name](h, scaled)
-        return h.with_x(h.x + enhanced.x)
+    def _enhanced(
+        self, projected: Mapping[str, Tokens], encoded: Mapping[str, Tokens], threshold: Tensor
+    ) -> dict[str, Tokens]:
+        """Of each spiking modality, what it becomes by attending to itself as its firing rates scale it."""
+        names = self.inputs.spiking
+        scaled = []
+        for name in names:
+            p, h = projected[name], encoded[name]
+            rates = zero_padding(self.branches[name](p.x, threshold), p.mask)
+            scaled.append(h.with_x(self.scaling[name](h, rates)))
+        h = [encoded[name] for name in names]
+        found = encode_together([self.enhance[name] for name in names], h, scaled)
+        return {name: x.with_x(x.x + e.x) for name, x, e in zip(names, h, found, strict=True)}
 
     def extra_repr(self) -> str:
         return f"spiking={self.inputs.spiking}, context={self.inputs.context}, masked={self.masked}"

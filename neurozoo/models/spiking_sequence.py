@@ -27,6 +27,7 @@ from neurozoo.interfaces import (
     Tokens,
     ZooModel,
 )
+from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.neurons import DynamicThresholdLIF
 from neurozoo.nn.sequence import concatenate, left_aligned, zero_padding
 from neurozoo.nn.sequence_branch import SequenceBranch, State, by_position
@@ -89,7 +90,7 @@ class SpikingSequence(ZooModel):
         layout = Layout(hidden, heads, dropout, inputs.spiking, inputs.context, inputs.labels, neuron)
         scaled = inputs.modalities if standardise else ()
         self.standardise = nn.ModuleDict({m: Standardise(inputs.dims[m]) for m in scaled})
-        self.input_dropout = nn.Dropout(input_dropout)
+        self.input_dropout = Dropout(input_dropout)
         self.project = nn.ModuleDict({m: nn.Linear(inputs.dims[m], hidden, bias=False) for m in inputs.modalities})
         self.threshold: ThresholdPolicy = parts("threshold", layout)
         self.branches = nn.ModuleDict(

@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.interfaces import Tokens
+from neurozoo.nn.dropout import Dropout, eager_on_cpu
+from neurozoo.nn.narrow_attention import narrow_attention
 from neurozoo.nn.sequence import sinusoidal_code
 
 __all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention", "record_attention"]
 
 LAYER_NORM_EPS = 1e-12
 """Of every layer norm in SMILE, dimensionless (as published)."""
+WIDEST = 16
+"""Features of a head up to which ``narrow_attention`` is the faster."""
 
 
 class MultiHeadAttention(nn.Module):
@@ -25,7 +29,12 @@ class MultiHeadAttention(nn.Module):
         hidden: Features D of queries, keys and values.
         heads: Heads H; divides ``hidden``.
         dropout: Probability, on the attention weights.
+
+    Attributes:
+        plain: Whether narrow heads are computed as all others.
     """
+
+    plain = False
 
     def __init__(self, hidden: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -34,7 +43,7 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(hidden, hidden)
         self.value = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from ``query`` ``[B, Q, D]`` to ``key`` and ``value`` ``[B, S, D]``.
@@ -48,14 +57,21 @@ class MultiHeadAttention(nn.Module):
         Returns:
             ``[B, Q, D]``; 0 for a sample without any valid key.
         """
-        q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
-        # A plain product: for heads as narrow as SMILE's it is faster than the fused kernels.
+        attended: Tensor = self.out(self.attend(self.query(query), self.key(key), self.value(value), mask))
+        return attended if mask is None else attended * mask.any(1)[:, None, None]
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """The same without the four linears; what it gives for a sample without any valid key is of no use."""
+        wide = query.shape[-1] > WIDEST * self.heads
+        # Who listens to the dropout wants to see the weights.
+        if not (self.plain or wide or self.dropout._forward_pre_hooks) and eager_on_cpu(query):
+            return narrow_attention(query, key, value, mask, self.heads, self.dropout.p if self.training else 0.0)
+        q, k, v = self._split(query), self._split(key), self._split(value)
         scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # [B, H, Q, S]
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
         weights = self.dropout(torch.softmax(scores, dim=-1))
-        attended: Tensor = self.out((weights @ v).transpose(1, 2).flatten(2))  # [B, Q, D]
-        return attended if mask is None else attended * mask.any(1)[:, None, None]
+        return (weights @ v).transpose(1, 2).flatten(2)  # [B, Q, D]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [B, H, L, D/H]
@@ -110,7 +126,7 @@ class EncoderBlock(nn.Module):
         self.inner = nn.Linear(hidden, 4 * hidden)
         self.outer = nn.Linear(4 * hidden, hidden)
         self.output_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, query: Tokens, source: Tokens) -> Tokens:
         """Refine ``query`` ``[B, Q, D]`` by attending to ``source`` ``[B, S, D]``.

@@ -9,6 +9,7 @@ from torch import nn
 from neurozoo.interfaces import Features, Fusion, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.sequence import concatenate
+from neurozoo.nn.together import encode_together
 
 __all__ = ["ConcatFusion", "InteractiveFusion"]
 
@@ -40,17 +41,20 @@ class InteractiveFusion(Fusion):
 
     def forward(self, features: Mapping[str, Features]) -> Tokens:
         spiking = {name: each for name, each in features.items() if each.spiking}
-        mixed: dict[str, Tokens] = {}
-        for name, each in spiking.items():
-            others = [other.enhanced for key, other in spiking.items() if key != name] or [each.enhanced]
-            mixed[name] = self.mutual[name](each.enhanced, concatenate(others))
+        names, enhanced = list(spiking), [each.enhanced for each in spiking.values()]
+        others = [
+            concatenate([other.enhanced for key, other in spiking.items() if key != name] or [spiking[name].enhanced])
+            for name in names
+        ]
+        mixed = encode_together([self.mutual[name] for name in names], enhanced, others)
         own = [each.encoded for each in spiking.values()]
         if self.context_asks is None or self.asks_context is None or self.context is None:
-            return concatenate([*mixed.values(), *own])
+            return concatenate([*mixed, *own])
         context = features[self.context]
-        to_mixed = [self.context_asks[name](context.projected, x) for name, x in mixed.items()]
-        to_context = [self.asks_context[name](x, context.projected) for name, x in mixed.items()]
-        return concatenate([*to_mixed, *to_context, context.encoded, *own])
+        asked = [context.projected] * len(names)
+        blocks = [side[name] for side in (self.context_asks, self.asks_context) for name in names]
+        both_ways = encode_together(blocks, [*asked, *mixed], [*mixed, *asked])
+        return concatenate([*both_ways, context.encoded, *own])
 
 
 class ConcatFusion(Fusion):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from neurozoo.interfaces import LabelHead, Layout, Tokens
 from neurozoo.nn.attention import LAYER_NORM_EPS, MultiHeadAttention, record_attention
+from neurozoo.nn.dropout import Dropout
 
 __all__ = ["LabelAttention", "LabelDecoderHead", "PooledHead", "record_label_attention"]
 
@@ -57,8 +58,8 @@ class LabelDecoderHead(LabelHead):
         self.outer = nn.Linear(inner, hidden)
         self.output_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
         self.classifier = nn.Linear(hidden, 1)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier_dropout = nn.Dropout(classifier_dropout)
+        self.dropout = Dropout(dropout)
+        self.classifier_dropout = Dropout(classifier_dropout)
         self.on_logits = dropout_at == "logits"
 
     def forward(self, sequence: Tokens) -> Tensor:
@@ -151,7 +152,7 @@ class PooledHead(LabelHead):
     def __init__(self, layout: Layout, *, dropout: Probability = 0.1) -> None:
         super().__init__()
         self.classifier = nn.Linear(layout.hidden, layout.labels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, sequence: Tokens) -> Tensor:
         if sequence.mask is None:

@@ -1,0 +1,134 @@
+"""SMILE's arithmetic as its authors wrote it: the form that speed is measured against, and equality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurozoo.errors import UserError
+from neurozoo.interfaces import Batch, Tokens
+from neurozoo.models.smile import SMILE
+from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention
+from neurozoo.nn.fusion import InteractiveFusion
+from neurozoo.nn.sequence import concatenate, sinusoidal_code, tokens, zero_padding
+from neurozoo.nn.spiking import SpikingBranch
+
+__all__ = ["PlainSMILE"]
+
+
+class PlainSMILE(nn.Module):
+    """A SMILE model's forward, one operation after another, on that model's own parameters.
+
+    Each of the 11 encoder blocks by itself, each embedding of query, key and value by itself, q, k and v by a
+    linear each, a layer norm written out, torch's dropout, and both linears of a spiking branch multiplied
+    anew at each of the T steps, with the neurons stepped in a loop. Threshold, scaling and head are the
+    model's own, which no speed is claimed for.
+
+    Args:
+        model: With the fusion ``interactive`` and LIF neurons; it is not changed.
+
+    Raises:
+        UserError: The model has other parts, of which there is no plain form.
+    """
+
+    def __init__(self, model: SMILE) -> None:
+        super().__init__()
+        if not isinstance(model.fusion, InteractiveFusion):
+            raise UserError("the plain form of SMILE is written for the fusion 'interactive' alone")
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits ``[B, K]``."""
+        model, inputs = self.model, self.model.inputs
+        projected = {m: self._project(m, batch) for m in inputs.modalities}
+        threshold = model.threshold({m: projected[m] for m in inputs.spiking})
+        encoded = {m: _block(model.refine[m], p, p) for m, p in projected.items()}
+        enhanced: dict[str, Tokens] = {}
+        for m in inputs.spiking:
+            rates = zero_padding(_rates(model.branches[m], projected[m].x, threshold), projected[m].mask)
+            scaled = encoded[m].with_x(model.scaling[m](encoded[m], rates))
+            enhanced[m] = encoded[m].with_x(encoded[m].x + _block(model.enhance[m], encoded[m], scaled).x)
+        fused = _fuse(model.fusion, inputs.context, projected, encoded, enhanced)
+        logits: Tensor = model.head(fused)
+        return logits
+
+    def _project(self, name: str, batch: Batch) -> Tokens:
+        model = self.model
+        x, mask = batch.features[name], batch.masks[name] if model.masked else None
+        if name in model.standardise:
+            x = zero_padding(model.standardise[name](x), batch.masks[name])
+        else:
+            x = zero_padding(x, mask)
+        if name == model.inputs.context:
+            x = model.context_dropout(x)
+        return tokens(model.project[name](x), mask).of(name)
+
+
+def _fuse(
+    fusion: nn.Module,
+    context: str | None,
+    projected: Mapping[str, Tokens],
+    encoded: Mapping[str, Tokens],
+    enhanced: Mapping[str, Tokens],
+) -> Tokens:
+    mixed: dict[str, Tokens] = {}
+    for name, each in enhanced.items():
+        others = [other for key, other in enhanced.items() if key != name] or [each]
+        mixed[name] = _block(fusion.mutual[name], each, concatenate(others))
+    own = [encoded[name] for name in enhanced]
+    if context is None:
+        return concatenate([*mixed.values(), *own])
+    p = projected[context]
+    to_mixed = [_block(fusion.context_asks[name], p, x) for name, x in mixed.items()]
+    to_context = [_block(fusion.asks_context[name], x, p) for name, x in mixed.items()]
+    return concatenate([*to_mixed, *to_context, encoded[context], *own])
+
+
+def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    mean = x.mean(-1, keepdim=True)
+    variance = (x - mean).pow(2).mean(-1, keepdim=True)
+    return norm.weight * ((x - mean) / torch.sqrt(variance + norm.eps)) + norm.bias
+
+
+def _block(block: EncoderBlock, query: Tokens, source: Tokens) -> Tokens:
+    def embedded(sequence: Tokens) -> Tensor:
+        code = sinusoidal_code(sequence.position, sequence.x.shape[1], sequence.x.shape[2], sequence.x.dtype)
+        return dropped(_norm(block.embedding_norm, sequence.x + (sequence.x + code)))
+
+    def dropped(x: Tensor) -> Tensor:
+        return F.dropout(x, block.dropout.p, block.training)
+
+    q, k, v = embedded(query), embedded(source), embedded(source)
+    x = _norm(block.attention_norm, dropped(_attention(block.attention, q, k, v, source.mask)) + q)
+    fed = block.outer(torch.relu(block.inner(x)))
+    return query.with_x(_norm(block.output_norm, dropped(fed) + x))
+
+
+def _attention(attention: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def heads(x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], attention.heads, -1).permute(0, 2, 1, 3)
+
+    q, k, v = heads(attention.query(q)), heads(attention.key(k)), heads(attention.value(v))
+    scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
+    weights = F.dropout(torch.softmax(scores, -1), attention.dropout.p, attention.training)
+    out: Tensor = attention.out(torch.matmul(weights, v).permute(0, 2, 1, 3).contiguous().flatten(2))
+    return out if mask is None else out * mask.any(1)[:, None, None]
+
+
+def _rates(branch: SpikingBranch, x: Tensor, threshold: Tensor) -> Tensor:
+    """Spikes a step, each step by itself from the input on."""
+    states: list[Tensor | None] = [None, None]
+    total: Tensor | float = 0.0
+    for _ in range(branch.time_steps):
+        current = x
+        for layer, (linear, activation) in enumerate(branch.stages()):
+            spikes, states[layer] = activation.run(linear(current)[None], threshold, states[layer])
+            current = spikes[0]
+        total = total + current
+    return total / branch.time_steps

@@ -1,0 +1,67 @@
+"""Dropout with four masks a random word."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from neurozoo.nn.dropout import Dropout, dropout_factors
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_as_many_are_lost_as_should_be_and_the_mean_stays(p: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    factors = dropout_factors(torch.empty(1000, 999, dtype=dtype), p)
+    assert factors.dtype is dtype
+    lost = (factors == 0).double().mean().item()
+    assert lost == pytest.approx(p, abs=5 * (p * (1 - p) / 999_000) ** 0.5 + 2**-16)
+    exact = round(p * 2**16) / 2**16
+    assert sorted(set(factors.flatten().tolist())) == [0.0, pytest.approx(1 / (1 - exact), rel=1e-6)]
+
+
+def test_elements_are_lost_each_by_itself() -> None:
+    torch.manual_seed(0)
+    lost = (dropout_factors(torch.empty(200_000, 8), 0.5) == 0).double()
+    # Neighbours share a random word.
+    correlation = torch.corrcoef(lost.T)
+    assert (correlation - torch.eye(8)).abs().max() < 5 / 200_000**0.5
+
+
+def test_the_seed_says_which() -> None:
+    layer, x = Dropout(0.3), torch.ones(7, 3)
+    torch.manual_seed(1)
+    first, second = layer(x), layer(x)
+    torch.manual_seed(1)
+    assert torch.equal(layer(x), first)
+    assert not torch.equal(first, second)
+
+
+def test_the_gradient_goes_where_the_values_went() -> None:
+    x = torch.randn(50, 7, requires_grad=True)
+    y = Dropout(0.4)(x)
+    y.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad * x, y)
+
+
+def test_nothing_is_lost_in_evaluation_or_with_probability_0() -> None:
+    x = torch.randn(5, 3)
+    assert Dropout(0.4).eval()(x) is x
+    state = torch.get_rng_state()
+    assert Dropout(0.0)(x) is x
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_plain_is_torch_s_own() -> None:
+    layer, x = Dropout(0.3), torch.randn(20, 30)
+    layer.plain = True
+    torch.manual_seed(1)
+    found = layer(x)
+    torch.manual_seed(1)
+    assert torch.equal(found, torch.nn.functional.dropout(x, 0.3))
+
+
+def test_nearly_all_and_nothing_at_all() -> None:
+    assert dropout_factors(torch.empty(100), 0.999999).isfinite().all()
+    assert dropout_factors(torch.empty(0, 3), 0.5).shape == (0, 3)
