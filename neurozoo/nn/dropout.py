@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "dropout_factors", "eager_on_cpu"]
+__all__ = ["Dropout", "draw", "eager_on_cpu", "factors_of"]
 
 _LEVELS = 2**16
 
 
 class Dropout(nn.Dropout):
-    """As ``torch.nn.Dropout``, with its masks by :func:`dropout_factors` on a CPU.
+    """As ``torch.nn.Dropout``, with its masks by :func:`draw` on a CPU.
 
     Attributes:
         plain: Whether to draw them as torch does, one random number an element.
@@ -25,7 +28,7 @@ class Dropout(nn.Dropout):
             return x
         if self.plain or not eager_on_cpu(x):
             return F.dropout(x, self.p, True)
-        return x * dropout_factors(x, self.p)
+        return x * factors_of(draw(x.shape, x.device), self.p, x.dtype)
 
 
 def eager_on_cpu(x: Tensor) -> bool:
@@ -33,19 +36,25 @@ def eager_on_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
 
 
-def dropout_factors(like: Tensor, p: float) -> Tensor:
+def draw(shape: Sequence[int], device: torch.device) -> Tensor:
+    """16 random bits an element as int16, four to a 64-bit word of torch's generator."""
+    count = math.prod(shape)
+    words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device).random_(-(2**63), None)
+    return words.view(torch.int16)[:count].view(shape)
+
+
+def factors_of(bits: Tensor, p: float, dtype: torch.dtype) -> Tensor:
     """What dropout multiplies with: 0 where an element is lost, elsewhere what keeps the mean.
 
-    Of each random 64-bit word of torch's generator four elements take 16 bits each. An element is lost with
-    the multiple of 2^-16 nearest to ``p``, and the other factor goes with that, so that no mean is shifted.
+    An element is lost with the multiple of 2^-16 nearest to ``p``, and the other factor goes with that, so
+    that no mean is shifted.
 
     Args:
-        like: Gives shape, dtype and device.
+        bits: See :func:`draw`.
         p: Probability, dimensionless, below 1.
+        dtype: Of the result.
     """
     lost = min(round(p * _LEVELS), _LEVELS - 1)
-    words = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device).random_(-(2**63), None)
-    bits = words.view(torch.int16)[: like.numel()].view(like.shape)
     # Compared into numbers: a mask of bools is several times as slow to multiply with.
-    kept = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+    kept = torch.empty(bits.shape, dtype=dtype, device=bits.device)
     return torch.ge(bits, lost - _LEVELS // 2, out=kept).mul_(_LEVELS / (_LEVELS - lost))

@@ -20,6 +20,9 @@ from neurozoo.nn.sequence import sinusoidal_code
 
 __all__ = ["encode_together"]
 
+LARGEST = 2**16
+"""Elements of a block's query above which it is not stacked: copying then costs more than calling."""
+
 
 def encode_together(
     blocks: Sequence[EncoderBlock], queries: Sequence[Tokens], sources: Sequence[Tokens]
@@ -44,9 +47,13 @@ def encode_together(
 
 
 def _alike(place: int, block: EncoderBlock, query: Tokens, source: Tokens) -> Any:
-    """Blocks with the same key can be stacked; one that is listened to, or is to be plain, has its own."""
+    """Blocks with the same key can be stacked; one that is large, listened to, or to be plain, has its own."""
     attention = block.attention
-    if attention.plain or any(module._forward_hooks or module._forward_pre_hooks for module in block.modules()):
+    if (
+        attention.plain
+        or query.x.numel() > LARGEST
+        or any(module._forward_hooks or module._forward_pre_hooks for module in block.modules())
+    ):
         return place
     masked = source.mask is None, query.position.shape[0], source.position.shape[0]
     probabilities = block.dropout.p, attention.dropout.p, block.training

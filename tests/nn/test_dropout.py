@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurozoo.nn.dropout import Dropout, dropout_factors
+from neurozoo.nn.dropout import Dropout, draw, factors_of
+
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_as_many_are_lost_as_should_be_and_the_mean_stays(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    factors = dropout_factors(torch.empty(1000, 999, dtype=dtype), p)
+    factors = factors_of(draw((1000, 999), CPU), p, dtype)
     assert factors.dtype is dtype
     lost = (factors == 0).double().mean().item()
     assert lost == pytest.approx(p, abs=5 * (p * (1 - p) / 999_000) ** 0.5 + 2**-16)
@@ -22,7 +24,7 @@ def test_as_many_are_lost_as_should_be_and_the_mean_stays(p: float, dtype: torch
 
 def test_elements_are_lost_each_by_itself() -> None:
     torch.manual_seed(0)
-    lost = (dropout_factors(torch.empty(200_000, 8), 0.5) == 0).double()
+    lost = (factors_of(draw((200_000, 8), CPU), 0.5, torch.float32) == 0).double()
     # Neighbours share a random word.
     correlation = torch.corrcoef(lost.T)
     assert (correlation - torch.eye(8)).abs().max() < 5 / 200_000**0.5
@@ -63,5 +65,5 @@ def test_plain_is_torch_s_own() -> None:
 
 
 def test_nearly_all_and_nothing_at_all() -> None:
-    assert dropout_factors(torch.empty(100), 0.999999).isfinite().all()
-    assert dropout_factors(torch.empty(0, 3), 0.5).shape == (0, 3)
+    assert factors_of(draw((100,), CPU), 0.999999, torch.float32).isfinite().all()
+    assert draw((0, 3), CPU).shape == (0, 3)
