@@ -21,16 +21,23 @@ class RunningMean(nn.Module):
         shape: Shape of the value; ``()`` for a scalar.
         momentum: Weight of the newest batch, dimensionless, in (0, 1].
         initial: The value before any batch.
+        dtype: Of the sums; float64 where means are subtracted from one another.
     """
 
     total: Tensor
     weight: Tensor
 
-    def __init__(self, shape: tuple[int, ...] = (), momentum: float = 0.05, initial: float = 0.0) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (),
+        momentum: float = 0.05,
+        initial: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         self.momentum, self.initial = momentum, initial
-        self.register_buffer("total", torch.zeros(shape))
-        self.register_buffer("weight", torch.zeros(()))
+        self.register_buffer("total", torch.zeros(shape, dtype=dtype))
+        self.register_buffer("weight", torch.zeros((), dtype=dtype))
 
     @property
     def value(self) -> Tensor:
