@@ -141,7 +141,8 @@ class Disagreement(ThresholdPolicy):
 
     @torch.no_grad()
     def _standardised(self, sequences: list[Tokens]) -> Tensor:
-        total, count = disagreement(sequences)
+        precision = self.mean_log.total.dtype
+        total, count = (x.to(precision) for x in disagreement(sequences))
         known = count > 0
         if self.training:
             self.mean_divergence.update(total.sum(), count.sum())
