@@ -21,5 +21,5 @@ def neurozoo_components() -> Iterable[Component]:
         "a fused loop over time on the CPU, compiled by numba",
         requires=("numba",),
         install="pip install neurozoo-numba",
-        tested=("numba >=0.61,<0.69",),
+        tested=("numba >=0.68,<0.69",),
     )

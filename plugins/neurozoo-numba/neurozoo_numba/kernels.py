@@ -23,7 +23,8 @@ __all__ = ["ATAN", "SIGMOID", "SUPERSPIKE", "compiled"]
 
 ATAN, SIGMOID, SUPERSPIKE = range(3)
 SPIKES, MEMBRANES, HEIGHTS = range(3)
-"""What :func:`_step` puts out: spikes, membranes before the reset, or ``scale`` times their heights over the threshold."""
+"""What :func:`_step` puts out: spikes, membranes before the reset, or ``scale`` times how far these are above the
+threshold."""
 
 LINE = 16
 """Numbers in a line of the processor's cache, in float32; two lines, which come together, in float64."""
@@ -72,10 +73,8 @@ def _step(v, x, level, tau, rest, v_reset, decay_input, hard, what, scale, out):
     """One step: ``functional.lif_charge``, ``spike`` and ``lif_reset``; ``v`` goes on."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     for i in range(out.shape[0]):
-        if decay_input:
-            h = v[i] + (x[i] - (v[i] - rest)) / tau
-        else:
-            h = v[i] - (v[i] - rest) / tau + x[i]
+        leak = v[i] - rest
+        h = v[i] + (x[i] - leak) / tau if decay_input else v[i] - leak / tau + x[i]
         u = h - level[i]
         s = one if u >= zero else zero
         if what == SPIKES:
@@ -97,7 +96,7 @@ def _through_spike(h, level, grad_spikes, grad, kind, scale, alpha, v_reset, har
     What reaches the spike is added up in autograd's order: from the output, from the reset's later
     node, from its earlier one. torch computes a number over a tensor as ``(1 / tensor) * number``.
     """
-    zero, one = h.dtype.type(0), h.dtype.type(1)
+    one = h.dtype.type(1)
     for i in range(w.shape[0]):
         u = h[i] - level[i]
         if kind == ATAN:
@@ -134,10 +133,8 @@ def _through_step(h, level, w, tau, decay_input, hard, add, grad, grad_x):  # ty
     zero, one = h.dtype.type(0), h.dtype.type(1)
     for i in range(grad_x.shape[0]):
         s = one if h[i] - level[i] >= zero else zero
-        if hard:
-            to_h = grad[i] * (one - s) + w[i]
-        else:
-            to_h = grad[i] + w[i]
+        kept = grad[i] * (one - s) if hard else grad[i]
+        to_h = kept + w[i]
         part = to_h / tau
         to_x = part if decay_input else to_h
         grad[i] = to_h - part

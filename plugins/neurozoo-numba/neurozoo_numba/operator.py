@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numba import float32, float64
 from numpy.typing import NDArray
@@ -151,18 +150,22 @@ def _gradients(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> t
     if grad_spikes is None and grad_v is None:
         return (None, None, None, *nothing)
     wanted = list(ctx.needs_input_grad[:3])
+    _, _, v_reset, detach, *_ = ctx.neuron
+    # Without the spikes' gradient a threshold is heard of through the reset alone, which a detached hard one hides.
+    wanted[2] &= grad_spikes is not None or v_reset is None or not detach
 
-    def gradients(sum_steps: bool, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
-        found: tuple[Tensor, Tensor, Tensor] = lif_backward(
-            grad_spikes, grad_v, *ctx.saved_tensors, *ctx.neuron, wanted, sum_steps
-        )
-        return found
+    given = (grad_spikes, grad_v, *ctx.saved_tensors)
+    arguments = (*given, *ctx.neuron)
+    sums: tuple[Tensor, ...] = lif_backward(*arguments, wanted, ctx.sum_steps)
+    found: list[Tensor | None] = [gradient if want else None for gradient, want in zip(sums, wanted, strict=True)]
+    if ctx.sum_steps and wanted[0]:
 
-    found: list[Tensor | None] = [
-        gradient if want else None for gradient, want in zip(gradients(ctx.sum_steps, wanted), wanted, strict=True)
-    ]
-    if ctx.sum_steps and found[0] is not None:
-        found[0] = repeated_gradient(found[0], ctx.saved_tensors[0].shape[0], lambda: gradients(False, [True, False, False])[0])
+        def whole() -> Tensor:
+            every: Tensor = lif_backward(*arguments, [True, False, False], False)[0]
+            return every
+
+        steps = ctx.saved_tensors[0].shape[0]
+        found[0] = repeated_gradient(sums[0], steps, whole, [tensor for tensor in given if tensor is not None])
     return (*found, *nothing)
 
 
@@ -200,10 +203,8 @@ class _Call:
 
     def forward(self, neuron: Neuron, what: int, scale: float, out: Tensor, v: Tensor) -> None:
         """Write ``out`` ``[T, B, ...]``, what it is see the kernel, and the last membranes."""
-        kernel = compiled("forward", self.number)
-        width = min(WIDEST, KEPT)
         arguments = (*self._arguments(neuron), what, scale, _array(out), _array(v))
-        self._run(kernel, width, arguments)
+        self._run(compiled("forward", self.number), WIDEST, arguments)
 
     def backward(
         self,
@@ -283,7 +284,9 @@ def _rows(x: Tensor) -> _Rows:
 
 def _each(grad: Tensor) -> tuple[_Rows, bool]:
     """As :func:`_rows`, and whether each neuron has its own number: of a plain sum all have one."""
-    if grad.numel() and not any(stride for size, stride in zip(grad.shape[1:], grad.stride()[1:], strict=True) if size > 1):
+    if grad.numel() and not any(
+        stride for size, stride in zip(grad.shape[1:], grad.stride()[1:], strict=True) if size > 1
+    ):
         return _Rows(_array(grad.flatten(1)[:, 0]), 1), False
     return _rows(grad), True
 

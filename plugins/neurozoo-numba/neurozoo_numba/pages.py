@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-import torch
 from torch import Tensor
 
 __all__ = ["empty"]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 import torch
 
@@ -26,18 +27,18 @@ def in_threads(work: Callable[[int, int], object], blocks: int, most: int) -> No
     """
     count = max(1, min(torch.get_num_threads(), blocks, most))
     cuts = [blocks * part // count for part in range(count + 1)]
-    # A worker for each part but one: no part waits for a thread that another call holds for long.
-    others = [_workers().submit(work, *part) for part in zip(cuts[1:-1], cuts[2:], strict=True)]
+    mine, *others = pairwise(cuts)
+    under_way = [_workers().submit(work, *part) for part in others]
     try:
-        work(0, cuts[1])
+        work(*mine)
     finally:
-        for other in others:
+        for other in under_way:
             other.result()
 
 
 @cache
 def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, (os.cpu_count() or 1)), thread_name_prefix="neurozoo-numba")
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="neurozoo-numba")
 
 
 if hasattr(os, "register_at_fork"):
