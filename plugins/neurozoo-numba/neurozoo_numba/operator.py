@@ -156,9 +156,10 @@ def _gradients(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> t
 
     given = (grad_spikes, grad_v, *ctx.saved_tensors)
     arguments = (*given, *ctx.neuron)
-    sums: tuple[Tensor, ...] = lif_backward(*arguments, wanted, ctx.sum_steps)
+    sum_steps = ctx.sum_steps and not torch.is_grad_enabled()  # a second derivative, which there is not, must say so
+    sums: tuple[Tensor, ...] = lif_backward(*arguments, wanted, sum_steps)
     found: list[Tensor | None] = [gradient if want else None for gradient, want in zip(sums, wanted, strict=True)]
-    if ctx.sum_steps and wanted[0]:
+    if sum_steps and wanted[0]:
 
         def whole() -> Tensor:
             every: Tensor = lif_backward(*arguments, [True, False, False], False)[0]

@@ -34,7 +34,8 @@ def repeated_gradient(total: Tensor, steps: int, whole: Callable[[], Tensor], ne
                 "the gradient of currents that are expanded over T is computed when it is read, and something that it "
                 "is computed from has been modified by an inplace operation since the backward; clone it before that"
             )
-        return whole()
+        with torch.no_grad():
+            return whole()
 
     return _Repeated(total, steps, checked)
 
@@ -60,6 +61,8 @@ class _Repeated(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        if func is torch.ops.aten.sum.default and not kwargs:
+            return args[0].total.sum()
         if func is torch.ops.aten.sum.dim_IntList and len(args) == 3 and not kwargs and 0 in args[1]:
             repeated, axes, keep = args
             total = repeated.total.unsqueeze(0) if keep else repeated.total
