@@ -14,6 +14,7 @@ That is what makes spikes and gradients equal to the last bit.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -289,16 +290,24 @@ def _backward(  # type: ignore[no-untyped-def]
 
 
 def compiled(name: str, number: Any) -> Any:
-    """A kernel for a dtype, compiled when first asked for; later, and in later processes, taken from numba's cache.
+    """A kernel for a dtype, compiled when first asked for; in later processes it comes from numba's cache.
 
     Args:
         name: ``forward`` or ``backward``.
         number: numba's float32 or float64.
     """
+    kernel, signature = _signature(name, number)
+    if signature not in kernel.overloads:
+        kernel.compile(signature)
+    return kernel.get_overload(signature)
+
+
+@cache
+def _signature(name: str, number: Any) -> tuple[Any, tuple[Any, ...]]:
     read, write = types.Array(number, 1, "C", readonly=True), types.Array(number, 1, "C")
     common = (*[types.int64] * 5, read, types.int64, read, read, types.boolean, types.int64, types.int64)
     neuron = (*[number] * 3, *[types.boolean] * 2)
     if name == "forward":
-        return _forward.compile((*common, *neuron, types.int64, number, write, write))
+        return _forward, (*common, *neuron, types.int64, number, write, write)
     rest = (types.boolean, types.int64, number, number, read, read, types.int64, types.boolean, read)
-    return _backward.compile((*common, *neuron, *rest, write, types.boolean, write, write))
+    return _backward, (*common, *neuron, *rest, write, types.boolean, write, write)

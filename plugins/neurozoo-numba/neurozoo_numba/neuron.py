@@ -19,7 +19,7 @@ class NumbaNeuron(Neuron):
     calls of :meth:`step` run the core's equations one operator after the other.
     """
 
-    runs = "numba: what Dispatcher.compile makes of neurozoo_numba.kernels"
+    runs = "numba: Dispatcher.get_overload, which gives neurozoo_numba.kernels compiled"
 
     def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
         spec = self.spec
