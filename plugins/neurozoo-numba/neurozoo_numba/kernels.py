@@ -32,7 +32,14 @@ LINE = 16
 
 # No fastmath: it would let the compiler reorder sums and fuse products into them.
 _loop: Any = njit(nogil=True, error_model="numpy")
-_kernel: Any = njit(nogil=True, error_model="numpy", cache=True)
+
+
+def _kernel(function: Any) -> Any:
+    """As a loop, and kept on disk where some folder can be written."""
+    try:
+        return njit(nogil=True, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # there is none
+        return _loop(function)
 
 
 @_loop
@@ -298,7 +305,11 @@ def compiled(name: str, number: Any) -> Any:
     """
     kernel, signature = _signature(name, number)
     if signature not in kernel.overloads:
-        kernel.compile(signature)
+        try:
+            kernel.compile(signature)
+        except OSError:  # it is compiled before it is written to the cache, which a full disk hinders
+            if signature not in kernel.overloads:
+                raise
     return kernel.get_overload(signature)
 
 

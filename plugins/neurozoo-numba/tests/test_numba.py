@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,6 +53,28 @@ def test_importing_it_compiles_nothing() -> None:
 def test_every_scan_goes_through_numbas_dispatcher() -> None:
     calls = library_calls(lambda: NumbaNeuron(LIFSpec()).scan(torch.ones(T, 2, 3)), ["numba"])
     assert any(name.endswith("get_overload") for name in calls)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "caching.FunctionCache._impl_class._locator_classes.clear()  # no folder can be written",
+        "caching.FunctionCache._save_overload = lambda *_: (_ for _ in ()).throw(OSError(28, 'disk full'))",
+    ],
+)
+def test_it_runs_where_the_cache_cannot_be_written(trouble: str, tmp_path: Path) -> None:
+    code = f"""
+import torch
+from numba.core import caching
+{trouble}
+from neurozoo.interfaces import LIFSpec
+from neurozoo_numba.neuron import NumbaNeuron
+assert NumbaNeuron(LIFSpec()).scan(torch.full((1, 2, 3), 2.0))[0].sum() == 6
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.rglob("*.nbc"))
 
 
 @pytest.mark.parametrize("steps", [1, T])
