@@ -65,6 +65,7 @@ ROOMS = {
     "marshal": ("",),
     "shelve": ("",),
 }
+# Libraries that plugins run neurons with.
 SPIKING = ("brian2", "lava", "norse", "nir", "nirtorch", "numba", "sinabs", "snntorch", "spikingjelly")
 PUBLIC_TO_PLUGINS = ("data", "errors", "functional", "hookspecs", "interfaces", "testing")
 

@@ -4,12 +4,13 @@ usage: python tests/benchmarks/neuron_backends.py [--backends NAME ...] [--steps
        [--repeated] [--json]
 
 All get the same currents [T, 256, 60, 128], a threshold of 0.8, and the same gradient of their spikes; the neuron is
-the default LIFSpec. They take turns in one process, so that what slows the machine down for a while slows all of them,
-and the medians are shown: of a forward without a gradient, and of forward and backward to the currents. Beside each
-stands how many times as long it takes as copying two such tensors into memory that is there already, and how many times
-as long, and as much memory, as the first backend. Memory is the most that tensors take at a time in forward and
-backward, beyond what was there before, by torch's own account; the few MiB in which numba's kernels compute are not in
-it. --repeated gives all of them one current, expanded over T, as SMILE does.
+the default LIFSpec. They take turns in one process, so that what slows the machine down for a while slows all of them;
+a turn begins with a run that is not timed, for memory that the system took back in between is slow to come by. Medians
+are shown: of a forward without a gradient, and of forward and backward to the currents. Beside each stands how many
+times as long it takes as copying two such tensors into memory that is there already, and how many times as long, and as
+much memory, as the first backend. Memory is the most that tensors take at a time in forward and backward, beyond what
+was there before, by torch's own account; the few MiB in which numba's kernels compute are not in it.
+--repeated gives all of them one current, expanded over T, as SMILE does.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def measure(
     for _ in range(rounds):
         copying.append(milliseconds(copies))
         for name, neuron in neurons.items():
+            both(neuron)
             forwards[name].append(milliseconds(partial(forward, neuron)))
             boths[name].append(milliseconds(partial(both, neuron)))
     costs = {name: Cost(median(forwards[name]), median(boths[name]), peaks[name] / 2**20) for name in neurons}
