@@ -122,6 +122,7 @@ def ablate(
         raise UserError(f"{base.name} has no ablation {', '.join(unknown) or 'at all'}; there are: {there}")
     variants = {FULL: (), **{name: lines for name, lines in base.ablations.items() if not only or name in only}}
     _check_variants(recipe, overrides, variants, registry)
+    Run.check_no_run(out)
     view = open_data(base)
     simple = baselines(view, base.evaluation.decision)
     numbers = tuple(range(1, seeds + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,6 +14,7 @@ from neurozoo.card import model_card
 from neurozoo.content import leaves
 from neurozoo.errors import RunError, UserError
 from neurozoo.files import write_whole
+from neurozoo.intervals import spread
 from neurozoo.licences import checked_licence
 from neurozoo.packed import CARD, MANIFEST, RECIPE, SCHEMA, WEIGHTS, Packed
 from neurozoo.partial import PartialFolder
@@ -146,6 +148,12 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
             for split, by_name in found["metrics"].items()
             for name, estimate in by_name.items()
         )
+        added_up = all(
+            _follows(estimate)
+            for kind in ("metrics", "lesion")
+            for by_name in found[kind].values()
+            for estimate in by_name.values()
+        )
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path}: cannot be read as the intervals over the seeds of {run.name} ({type(error).__name__}: {error}); "
@@ -156,4 +164,21 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{path}: holds other numbers than {run.name}/summary.json; train the seeds anew, or move the run to "
             "another folder"
         )
+    if not added_up:
+        raise RunError(
+            f"{path}: its means, deviations or intervals are not those of its values; train the seeds anew, or move "
+            "the run to another folder"
+        )
     return found
+
+
+def _follows(estimate: Mapping[str, Any]) -> bool:
+    """Whether what is said of several seeds' values comes from them."""
+    values = [math.nan if value is None else float(value) for value in estimate["values"]]
+    follows = asdict(spread(values))
+
+    def right(name: str) -> bool:
+        said = math.nan if estimate[name] is None else float(estimate[name])
+        return abs(said - follows[name]) < 1e-6 or (math.isnan(said) and math.isnan(follows[name]))
+
+    return all(right(name) for name in ("mean", "deviation", "low", "high"))

@@ -140,8 +140,11 @@ class Predictor:
                 continue
             with _told(f"{where}:{number}"):
                 given = json.loads(line)
-                features = {name: torch.tensor(x, dtype=torch.float32) for name, x in given["features"].items()}
-                masks = {name: torch.tensor(x).bool() for name, x in given.get("masks", {}).items()}
+                parts = [given, given.get("features"), given.get("masks", {})] if isinstance(given, dict) else [given]
+                if not all(isinstance(part, dict) for part in parts):
+                    raise ValueError("not an object with features by modality")
+                features = {name: _tensor(name, x, np.float32) for name, x in given["features"].items()}
+                masks = {name: _tensor(name, x, np.bool_) for name, x in given.get("masks", {}).items()}
                 sample = Sample(str(given.get("id", number - 1)), features, masks)
             for name, x in features.items():
                 if x.ndim != 2:
@@ -150,7 +153,8 @@ class Predictor:
 
     def _of_store(self, source: Path, split: str | None) -> Iterator[Sample]:
         data = self._recipe.data
-        view = DataView(Store(source), spiking=data.spiking, context=data.context, join=data.join)
+        closed = self._model.source.closed
+        view = DataView(Store(source), spiking=data.spiking, context=data.context, join=data.join, closed=closed)
         for name in view.description.splits if split is None else (split,):
             ids = view.split(name).ids
             for place, batch in enumerate(view.batches(name, 1)):
@@ -193,8 +197,20 @@ def _told(where: str) -> Iterator[None]:
     """Whatever is wrong with a line, named by its place."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        what = f"there is no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+    except ValueError as error:
+        what = str(error).splitlines()[0]
         raise DataError(
             f'{where}: {what}; give {{"id": ..., "features": {{NAME: [[...], ...]}}}}, a row of numbers a position'
         ) from error
+
+
+def _tensor(name: str, values: Any, dtype: type[np.generic]) -> Tensor:
+    try:
+        # What is too large for float32 becomes infinite, and is refused with what is not finite.
+        with np.errstate(over="ignore"):
+            array = np.array(values)
+            if array.dtype.kind not in "fiub":
+                raise ValueError
+            return torch.from_numpy(array.astype(dtype))
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"{name} is not rows of numbers, all of the same length") from None

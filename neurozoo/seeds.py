@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from neurozoo.assemble import open_data
+from neurozoo.errors import UserError
 from neurozoo.intervals import Spread, spread
 from neurozoo.recipe import load_recipe
 from neurozoo.registry import default_registry
-from neurozoo.training.run import write_json
+from neurozoo.training.run import Run, write_json
 from neurozoo.trainings import ONE_THREAD, Training, Trainings, usable_jobs
 
 __all__ = ["FILE", "SCHEMA", "SeedsResult", "folder_of", "train_seeds"]
@@ -83,11 +84,14 @@ def train_seeds(
         UserError: The recipe or the data cannot be used, or a run in ``out`` is of another recipe or other data.
         NeurozooError: A training failed; those that are finished stay.
     """
+    if seeds < 1:
+        raise UserError(f"asked for {seeds} seeds; give 1 or more")
     lines = (*overrides, *(() if backend is None else (f"backend={backend}",)))
     base = load_recipe(recipe, lines, registry=default_registry())
     numbers = tuple(range(base.seed, base.seed + seeds))
     load_recipe(recipe, (*lines, f"seed={numbers[-1]}"))  # refuses a seed that is too large before any training
     folder = out or folder_of(base.name)
+    Run.check_no_run(folder)
     tasks = {
         Training(f"seed {seed}", str(recipe), (*lines, f"seed={seed}", ONE_THREAD), folder / str(seed)): seed
         for seed in numbers

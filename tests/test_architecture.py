@@ -65,7 +65,8 @@ ROOMS = {
     "marshal": ("",),
     "shelve": ("",),
 }
-SPIKING = ("brian2", "lava", "norse", "nir", "nirtorch", "sinabs", "snntorch", "spikingjelly")
+# Libraries that plugins run neurons with.
+SPIKING = ("brian2", "lava", "norse", "nir", "nirtorch", "numba", "sinabs", "snntorch", "spikingjelly")
 PUBLIC_TO_PLUGINS = ("data", "errors", "functional", "hookspecs", "interfaces", "testing")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import statistics
@@ -226,7 +227,8 @@ def seeds_of(run: Path, *, better: float = 0.1) -> dict[str, Any]:
     def spread(value: float) -> dict[str, Any]:
         values = [value, value - better, value - better]
         mean, deviation = statistics.fmean(values), statistics.stdev(values)
-        return {"values": values, "mean": mean, "deviation": deviation, "low": mean - 0.25, "high": mean + 0.25}
+        half = 4.302653 * deviation / math.sqrt(3)  # Student's t for three values
+        return {"values": values, "mean": mean, "deviation": deviation, "low": mean - half, "high": mean + half}
 
     return {
         "schema": 1,
@@ -262,6 +264,8 @@ def test_the_card_shows_intervals_over_seeds(better: float, said: str, run: Path
     ("change", "said"),
     [
         (lambda s: s["metrics"]["test"]["map"]["values"].__setitem__(0, 0.5), "holds other numbers than first/summary"),
+        (lambda s: s["metrics"]["test"]["map"].update(mean=1.5), "intervals are not those of its values"),
+        (lambda s: s["lesion"]["silent"]["test"].update(high=9.0), "intervals are not those of its values"),
         (lambda s: s.update(recipe="other"), "holds other numbers than first/summary"),
         (lambda s: s.update(seeds=[2, 3]), "cannot be read as the intervals over the seeds of first"),
         (lambda s: s.update(schema=2), "its schema is 2"),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,14 +101,58 @@ def test_a_table_and_a_document(trained: Path, store: Path, tmp_path: Path, caps
     assert main(["predict", str(trained), str(store), "--split", "test", "--format", "csv", "--out", str(out)]) == 0
     assert capsys.readouterr().out == ""
     head, *rows = csv.reader(out.read_text().splitlines())
-    assert head == ["id", *LABELS]
+    assert head == ["split", "id", *LABELS, "labels"]
     assert main(["predict", str(trained), str(store), "--split", "test", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["labels"] == LABELS
-    assert [[float(cell) for cell in row[1:]] for row in rows] == [
-        list(each["probabilities"].values()) for each in told["predictions"]
+    assert [([float(cell) for cell in row[2:-1]], row[-1], row[0]) for row in rows] == [
+        (list(each["probabilities"].values()), ";".join(each["labels"]), "test") for each in told["predictions"]
     ]
     assert not list(tmp_path.glob(".*.partial"))
+    for more in (["--out", str(out)], ["--format", "csv"]):
+        assert main(["predict", str(trained), str(store), "--json", *more]) == 2
+    assert "--json prints one document" in capsys.readouterr().err
+
+
+def test_a_pipe_is_written_into_and_a_link_is_followed(
+    trained: Path, batch: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, pipe, link = lines(tmp_path / "in.jsonl", batch, 2), tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert main(["predict", str(trained), str(source), "--out", str(pipe)]) == 0
+        read, _ = reader.communicate(timeout=60)
+    assert len(read.splitlines()) == 2
+    assert pipe.is_fifo()
+    (tmp_path / "there").write_text("old")
+    link.symlink_to(tmp_path / "there")
+    assert main(["predict", str(trained), str(source), "--out", str(link)]) == 0
+    assert link.is_symlink()
+    assert (tmp_path / "there").read_text() == read
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e300", "1e999"])
+def test_a_value_that_is_not_finite_is_named(
+    value: str, trained: Path, batch: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path / "in.jsonl", batch, 1)
+    given = json.loads(path.read_text())
+    given["features"]["audio"][0][0] = "VALUE"
+    path.write_text(json.dumps(given | {"id": "bad"}).replace('"VALUE"', value))
+    assert main(["predict", str(trained), str(path), "--format", "csv", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "sample 'bad': features['audio'] has 1 values that are NaN or infinite in float32, in valid rows" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_masked_may_hold_anything(trained: Path, batch: dict[str, Any]) -> None:
+    model = neurozoo.load(trained)
+    features = {name: torch.as_tensor(x[:1]).clone() for name, x in batch["features"].items()}
+    masks = {name: torch.ones(x.shape[:2], dtype=torch.bool) for name, x in features.items()}
+    masks["audio"][0, -1] = False
+    found = model.predict(features, masks)
+    features["audio"][0, -1] = math.nan
+    assert torch.equal(model.predict(features, masks), found)
 
 
 def test_lines_are_answered_as_they_come(
@@ -135,11 +182,12 @@ def test_lines_are_answered_as_they_come(
     [
         ("{", r"in\.jsonl:2: Expecting property name"),
         ("[]", r"in\.jsonl:2: .*give \{\"id\""),
-        ('{"id": 1}', r"in\.jsonl:2: there is no 'features'"),
-        ('{"features": {"text": [[1, 2], [3]]}}', r"in\.jsonl:2: expected sequence of length"),
+        ('{"id": 1}', r"in\.jsonl:2: not an object with features by modality"),
+        ('{"features": {"text": [[1, 2], [3]]}}', r"in\.jsonl:2: text is not rows of numbers, all of the same length"),
         ('{"features": {"text": [1, 2]}}', r"in\.jsonl:2: text has 1 axes; give rows of numbers"),
         ('{"id": "x", "features": {"text": [[1, 2, 3, 4, 5]]}}', r"sample 'x': features\['audio'\] is missing"),
-        ('{"id": "x", "features": {"text": [["a"]]}}', r"in\.jsonl:2: "),
+        ('{"id": "x", "features": {"text": [["a"]]}}', r"in\.jsonl:2: text is not rows of numbers"),
+        ('{"id": "x", "features": [1]}', r"in\.jsonl:2: not an object with features by modality"),
     ],
 )
 def test_a_line_that_is_wrong_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _leave_pipe()
         return 1
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            _leave_pipe()
+            return _fail(error, (f"the output cannot be written: {error.strerror}",), 1, ())
         usage = getattr(error, "format_message", None)
         if usage is not None:  # typer's own errors, by what they have: their class moved between its versions
             context = getattr(error, "ctx", None)
@@ -73,7 +77,7 @@ def _fail(error: BaseException, problems: Sequence[str], status: int, arguments:
         told = {"type": type(error).__name__, "message": "\n".join(problems), "problems": list(problems)}
         try:
             emit({"error": {**told, "exit_status": status}})
-        except BrokenPipeError:
+        except OSError:
             _leave_pipe()
     return status
 

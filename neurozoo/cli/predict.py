@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Annotated
@@ -51,15 +52,17 @@ def predict(
     samples = predictor.lines(sys.stdin, "standard input") if source == "-" else predictor.samples(Path(source), split)
     predictions = predictor.predict(samples)
     if as_json:
+        if out is not None or format is Format.csv:
+            raise UserError("--json prints one document; leave it out with --out or --format csv")
         told = [each.to_dict() for each in predictions]
         emit({"run": run, "labels": list(predictor.labels), "synthetic": predictor.synthetic, "predictions": told})
         return
     with _opened(out) as file:
         if format is Format.csv:
             table = csv.writer(file, lineterminator="\n")
-            table.writerow(["id", *predictor.labels])
+            table.writerow(["split", "id", *predictor.labels, "labels"])
             for each in predictions:
-                table.writerow([each.id, *each.probabilities.values()])
+                table.writerow([each.split, each.id, *each.probabilities.values(), ";".join(each.labels)])
         else:
             for each in predictions:
                 print(json.dumps(each.to_dict(), allow_nan=False), file=file, flush=out is None)
@@ -67,16 +70,21 @@ def predict(
 
 @contextmanager
 def _opened(out: Path | None) -> Iterator[IO[str]]:
-    """The standard output, or a file that takes its place when it is whole."""
+    """The standard output; a file that takes its place when it is whole; or a pipe or device that is there."""
     if out is None:
         yield sys.stdout
         return
-    partial = out.with_name(f".{out.name}.partial")
+    place = out.resolve()
+    direct = place.exists() and not place.is_file()
+    partial = place if direct else place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:
             yield file
-        partial.replace(out)
+        if not direct:
+            partial.replace(place)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}; give another --out") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if not direct:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)

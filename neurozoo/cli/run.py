@@ -174,7 +174,10 @@ def verify(
         for number in found.differing:
             print(f"{number.split} {number.name}: published {number.published}, now {number.now}")
         if not found.same_data:
-            print(f"{run}: the data is not what it was trained on; its checksum differs")
+            print(
+                f"{run}: the data is not what it was trained on; its checksum differs, or "
+                "`neurozoo data check` finds it changed"
+            )
         verdict = f"all {len(found.numbers)} published numbers come back" if found.verified else "not verified"
         print(f"{run}: {verdict}, on {found.backend}, to {found.tolerance:g}")
     if not found.verified:

@@ -24,11 +24,12 @@ def import_data(format: str, source: str | Path, dest: str | Path, **options: An
 
     Raises:
         UnknownNameError: No importer is called ``format``.
-        DataError: An option is unknown, the source is malformed, or ``dest`` cannot be written.
+        DataError: An option is unknown or missing, the source is malformed, or ``dest`` cannot be written.
     """
     importer = default_registry().resolve("importer", format)
     parameters = inspect.signature(importer).parameters.values()
-    known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    own = [each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    known = [each.name for each in own]
     for name in options:
         if name not in known:
             guess = nearest(name, known)
@@ -36,6 +37,12 @@ def import_data(format: str, source: str | Path, dest: str | Path, **options: An
                 f"format {format!r} has no option {name!r}; there are: {', '.join(known) or 'none'}"
                 + (f"; did you mean {guess!r}?" if guess else "")
             )
+    missing = [each.name for each in own if each.default is inspect.Parameter.empty and each.name not in options]
+    if missing:
+        raise DataError(
+            f"format {format!r} needs {' and '.join(missing)} besides; add "
+            f"{' '.join(f'--{name} VALUE' for name in missing)} (`neurozoo show {format}` says what they are)"
+        )
     if not Path(source).exists():
         raise DataError(f"there is no {source} to import; give the folder with the {format} files")
     store = importer(Path(source), Path(dest), **options)

@@ -138,11 +138,11 @@ class Store:
             )
         return Split(self.path, splits[name], self._manifest.modalities)
 
-    def changed(self) -> list[str]:
-        """Read every shard, and name those that are not as their checksums say."""
+    def changed(self, *splits: str) -> list[str]:
+        """Read every shard, or those of some splits, and name the ones that are not as their checksums say."""
         differ = []
-        for entry in self._manifest.splits.values():
-            for shard in entry.shards:
+        for name, entry in self._manifest.splits.items():
+            for shard in entry.shards if not splits or name in splits else ():
                 with (self.path / shard.file).open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
                         differ.append(shard.file)

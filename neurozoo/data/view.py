@@ -165,6 +165,15 @@ class DataView:
                 "on the runs of its trials; train the recipe anew with what was found, and measure that run"
             )
 
+    def changed(self, split: str) -> list[str]:
+        """The files of a split whose content is not what the store's checksums say.
+
+        Raises:
+            DataError: The split is closed.
+        """
+        self.check_open(split)
+        return self._store.changed("train" if split in self._drawn else split)
+
     def beside(self, *names: str) -> DataView:
         """The same samples and splits with other modalities of the store, which the model does not see.
 

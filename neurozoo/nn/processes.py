@@ -10,7 +10,22 @@ from torch import Tensor, distributed
 
 from neurozoo.errors import NeurozooError
 
-__all__ = ["at_their_places", "from_each", "idle", "over_all", "own_share", "processes", "rank", "total", "whole_mean"]
+__all__ = [
+    "at_their_places",
+    "from_each",
+    "idle",
+    "lost_partners_told",
+    "over_all",
+    "own_share",
+    "processes",
+    "rank",
+    "total",
+    "whole_mean",
+]
+
+
+_LOST = ("gloo", "Gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+"""Of an error of torch.distributed, what tells that the other end of a connection is gone."""
 
 
 def processes() -> int:
@@ -44,6 +59,23 @@ def idle(yes: bool = True) -> Iterator[None]:
         yield
     finally:
         _idle = before
+
+
+@contextmanager
+def lost_partners_told() -> Iterator[None]:
+    """What a process says when another one ended is that, and not what its connection was at.
+
+    Raises:
+        NeurozooError: Another process ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if processes() == 1 or not any(word in str(error) for word in _LOST):
+            raise
+        raise NeurozooError(
+            f"process {rank()}: another process of this training ended; its own message, above or below, says why"
+        ) from error
 
 
 def over_all(x: Tensor, *, largest: bool) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,16 +24,29 @@ class RunningMean(nn.Module):
         shape: Shape of the value; ``()`` for a scalar.
         momentum: Weight of the newest batch, dimensionless, in (0, 1].
         initial: The value before any batch.
+        dtype: Of the sums; float64 where means are subtracted from one another. A checkpoint brings its own.
     """
 
     total: Tensor
     weight: Tensor
 
-    def __init__(self, shape: tuple[int, ...] = (), momentum: float = 0.05, initial: float = 0.0) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (),
+        momentum: float = 0.05,
+        initial: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         self.momentum, self.initial = momentum, initial
-        self.register_buffer("total", torch.zeros(shape))
-        self.register_buffer("weight", torch.zeros(()))
+        self.register_buffer("total", torch.zeros(shape, dtype=dtype))
+        self.register_buffer("weight", torch.zeros((), dtype=dtype))
+
+    def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        # A model of an earlier version goes on in the precision that it was trained in, and says what it always said.
+        if (total := state.get(f"{prefix}total")) is not None:
+            self.total, self.weight = self.total.to(total.dtype), self.weight.to(total.dtype)
+        super()._load_from_state_dict(state, prefix, *others)
 
     @property
     def value(self) -> Tensor:

@@ -120,9 +120,11 @@ class Disagreement(ThresholdPolicy):
         super().__init__()
         self.xi_0, self.n0 = xi_0, n0
         self.kappa = nn.Parameter(torch.tensor(float(kappa)))
-        self.mean_divergence = RunningMean(momentum=momentum)
-        self.mean_log = RunningMean(momentum=momentum)
-        self.mean_square_log = RunningMean(momentum=momentum, initial=1.0)
+        # The variance is a small difference of two means: in float32 it would be off by a thousandth, and the spikes
+        # would depend on how a batch is divided among processes.
+        self.mean_divergence = RunningMean(momentum=momentum, dtype=torch.float64)
+        self.mean_log = RunningMean(momentum=momentum, dtype=torch.float64)
+        self.mean_square_log = RunningMean(momentum=momentum, initial=1.0, dtype=torch.float64)
 
     def forward(self, projected: Mapping[str, Tokens]) -> Tensor:
         z = self._standardised(list(projected.values()))
@@ -139,7 +141,8 @@ class Disagreement(ThresholdPolicy):
 
     @torch.no_grad()
     def _standardised(self, sequences: list[Tokens]) -> Tensor:
-        total, count = disagreement(sequences)
+        precision = self.mean_log.total.dtype
+        total, count = (x.to(precision) for x in disagreement(sequences))
         known = count > 0
         if self.training:
             self.mean_divergence.update(total.sum(), count.sum())
@@ -153,7 +156,7 @@ class Disagreement(ThresholdPolicy):
         deviation = (self.mean_square_log.value - mean.square()).clamp(min=1e-8).sqrt()
         # A sample without a valid position, or a policy that has seen no training yet, gets xi_0.
         seen = known & (self.mean_log.weight > 0)
-        return torch.where(seen, (log - mean) / deviation, torch.zeros_like(log))
+        return torch.where(seen, (log - mean) / deviation, torch.zeros_like(log)).to(sequences[0].x.dtype)
 
 
 def disagreement(sequences: list[Tokens]) -> tuple[Tensor, Tensor]:
@@ -182,8 +185,8 @@ def disagreement(sequences: list[Tokens]) -> tuple[Tensor, Tensor]:
             pairs.append((log_a, there, _mask(a) if valid is None else valid))
     for log_a, log_b, valid in pairs:
         each = torch.where(valid, _jensen_shannon(log_a, log_b), 0.0)
-        sums.append(each.sum(1))
-        counts.append(valid.sum(1).to(each.dtype))
+        sums.append(each.sum(1, dtype=torch.float64))
+        counts.append(valid.sum(1).double())
     if len(pairs) == 1:
         return sums[0], counts[0]
     total, count = torch.stack(sums), torch.stack(counts)  # [pairs, B]

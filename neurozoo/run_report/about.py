@@ -56,7 +56,7 @@ def metrics(runs: Sequence[ReportedRun]) -> list[Table]:
     names = list(dict.fromkeys(name for run, split in columns for name in run.summary["metrics"][split]))
     head = ["metric", *(f"{run.name}, {split}" if len(runs) > 1 else split for run, split in columns)]
     rows = [[name, *(_number(run.summary["metrics"][split].get(name)) for run, split in columns)] for name in names]
-    defined = {"loss": "mean binary cross-entropy, nats"}
+    defined = {"loss": "mean binary cross-entropy in nats, against targets smoothed as the recipe says"}
     for run in runs:
         defined |= run.definitions
     return [Table("Metrics", head, rows, [f"{name}: {defined[name]}" for name in names if name in defined])]

@@ -26,8 +26,8 @@ def training_curves(runs: Sequence[ReportedRun]) -> list[Content]:
     if not any(run.records for run in runs):
         return [Table("Training", notes=[_NO_EPOCH])]
     losses = [
-        *_by_run(runs, lambda record: record["valid"]["loss"]),
-        *_by_run(runs, lambda record: record["train"]["loss"], "dashed"),
+        *_by_run(runs, lambda record: record.get("valid", {}).get("loss")),
+        *_by_run(runs, lambda record: record.get("train", {}).get("loss"), "dashed"),
     ]
     rates = _by_run(runs, lambda record: record.get("learning_rate"))
     pictures = [
@@ -35,10 +35,13 @@ def training_curves(runs: Sequence[ReportedRun]) -> list[Content]:
         Picture("Learning rate", _epochs(rates, "learning rate", "learning rate")),
     ]
     for name in _METRICS:
-        drawn = _by_run(runs, lambda record, name=name: record["valid"].get(name))  # type: ignore[misc]
+        drawn = _by_run(runs, lambda record, name=name: record.get("valid", {}).get(name))  # type: ignore[misc]
         if any(value is not None for line in drawn for value in line.y):
             pictures.append(Picture(f"{name} on valid", _epochs(drawn, name, f"{name} on valid")))
-    caption = "By epoch. Of the losses the solid line is valid, the dashed one train, measured while it trains."
+    caption = (
+        "By epoch. Of the losses the solid line is the cross-entropy on valid, the dashed one what is minimised on "
+        "train, measured while it trains: with focus or class weights they are two things."
+    )
     return [Gallery("Training", pictures, caption, key(runs))]
 
 

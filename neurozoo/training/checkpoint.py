@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -17,6 +19,8 @@ from neurozoo.files import write_whole
 __all__ = ["SCHEMA", "load_checkpoint", "load_tensors", "read_tensors", "write_tensors"]
 
 SCHEMA = 2
+_HASH = "sha256"
+"""Of the tensors, in the metadata; files of earlier versions have none."""
 _KEY = "neurozoo"
 """Of all metadata, as one JSON text: safetensors writes several keys in another order each time."""
 
@@ -29,12 +33,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         RunError: The folder cannot be written to, or the disk is full; the old file stands.
     """
-    header = {_KEY: json.dumps({"schema": SCHEMA, **metadata})}
+    # A copy each, so that parameters which share storage can be saved.
+    copies = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    header = {_KEY: json.dumps({"schema": SCHEMA, **metadata, _HASH: _digest(copies)})}
     try:
-        # A copy each, so that parameters which share storage can be saved. Not save_file: it makes
-        # files that nobody else on the machine may read.
-        content = save({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, header)
-        write_whole(path, content)
+        # Not save_file: it makes files that nobody else on the machine may read.
+        write_whole(path, save(copies, header))
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: could not be written: {error}; what stood there is untouched") from error
 
@@ -62,7 +66,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path}: its schema is {found!r} and this version reads {SCHEMA}; use the neurozoo version that wrote it"
         )
+    if metadata.pop(_HASH, None) not in (None, _digest(tensors)):
+        raise CheckpointError(f"{path}: damaged, its tensors are not those that were written; take another checkpoint")
     return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all names, types, shapes and bytes."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:

@@ -142,6 +142,8 @@ def evaluate_run(
     if not view.description.splits.get(split):
         has = ", ".join(view.description.splits)
         raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
+    if source.run is not None:
+        source.run.check_writable()  # before the split is looked at, which is to be noted
     trained_on = source.data.get("checksum")
     # What was decided stands; an interrupted run has decided nothing yet.
     decided = source.decision_threshold
@@ -156,7 +158,7 @@ def evaluate_run(
         "split": split,
         "backend": recipe.backend,
         "synthetic": view.description.synthetic,
-        "same_data_as_trained": view.description.checksum == trained_on,
+        "same_data_as_trained": view.description.checksum == trained_on and not view.changed(split),
     }
     if source.run is not None:  # a packed folder stays as it was packed
         source.run.note_evaluation({**setting, "metrics": measured.metrics[split]})

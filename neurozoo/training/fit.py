@@ -15,7 +15,7 @@ from neurozoo.assemble import assemble, inputs_of, open_data, parameters_by_comp
 from neurozoo.data.synthetic import made_up
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, RunError, UserError
-from neurozoo.nn.processes import processes
+from neurozoo.nn.processes import lost_partners_told, processes
 from neurozoo.recipe import Recipe
 from neurozoo.training.engine import Engine, started_processes
 from neurozoo.training.evaluate import evaluate_model
@@ -64,7 +64,7 @@ def train(
         run = Run.create(folder, recipe, closed=closed) if engine.first else Run(folder)
     try:
         told = loggers.beside(reporter or Reporter(), run) if engine.first else nullcontext(Reporter())
-        with _held(run, engine), own_random_numbers(recipe), told as heard:
+        with _held(run, engine), own_random_numbers(recipe), told as heard, lost_partners_told():
             return _train(recipe, view, run, engine, heard)
     except Exception:
         if engine.first and not run.last.is_file() and not run.state.is_file():
@@ -108,8 +108,17 @@ def resume(folder: Path, *, reporter: Reporter | None = None) -> dict[str, Any]:
                     "put the old data back, or train anew"
                 )
         told = loggers.beside(reporter or Reporter(), run) if engine.first else nullcontext(Reporter())
-        with own_random_numbers(recipe), told as heard:
+        with own_random_numbers(recipe), told as heard, lost_partners_told():
+            _take_threads_of(run, recipe)
             return _train(recipe, view, run, engine, heard)
+
+
+def _take_threads_of(run: Run, recipe: Recipe) -> None:
+    """Go on with as many threads as it was begun with: sums round otherwise with another number of them."""
+    if recipe.training.threads is None and (run.folder / "environment.json").is_file():
+        begun = run.read_json("environment.json")
+        if begun.get("threads") and begun.get("processes") == processes():
+            torch.set_num_threads(begun["threads"])
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class TrainedModel:
                 either end are padding, as in the store.
 
         Raises:
-            DataError: A modality is missing, or features or masks are not of the form above.
+            DataError: A modality is missing, features or masks are not of the form above, or not finite.
         """
         batch = self._batch(features, masks or {})
         self.module.eval()
@@ -84,7 +84,14 @@ class TrainedModel:
                     f"masks[{name!r}] is {mask.dtype} {list(mask.shape)}; give torch.bool [B, L] as of the features "
                     f"({shape or 'there are none of that name'}), for {', '.join(dims)}"
                 )
-        return Batch(chosen, known | dict(masks))
+        valid = known | dict(masks)
+        for name, x in chosen.items():
+            if bad := int((~x.isfinite() & valid[name].to(x.device)[..., None]).sum()):
+                raise DataError(
+                    f"features[{name!r}] has {bad} values that are NaN or infinite in float32, in valid rows; fill "
+                    "them in, as an importer does with 0, or leave the rows out by a mask"
+                )
+        return Batch(chosen, valid)
 
 
 def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:

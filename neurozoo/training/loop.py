@@ -102,7 +102,8 @@ def train_epoch(
         if due and last and position.step < steps:
             save()
             due = False
-    return {name: float(total) / steps for name, total in position.sums.items()}
+    # In one order, whichever the sums came back in.
+    return {name: float(total) / steps for name, total in sorted(position.sums.items())}
 
 
 def _own_or_first(samples: int) -> slice:

@@ -21,6 +21,7 @@ from neurozoo.locking import lock_folder, unlock_folder
 from neurozoo.partial import PartialFolder
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import default_registry
+from neurozoo.training.run_files import checked
 
 __all__ = ["SCHEMA", "Run", "environment", "write_json"]
 
@@ -58,6 +59,16 @@ class Run:
             raise RunError(f"{folder}: cannot be read: {error.strerror or error}; give another --out") from error
         if taken:
             raise RunError(f"{folder}: already there and not empty; give another --out, or remove it first")
+
+    @staticmethod
+    def check_no_run(folder: Path) -> None:
+        """Refuse a folder for many runs that is a run itself.
+
+        Raises:
+            RunError: It is one.
+        """
+        if (folder / "recipe.yaml").is_file():
+            raise RunError(f"{folder}: is the run of one training, which nothing is added to; give another --out")
 
     def discard(self) -> None:
         """Remove the folder and all that is in it."""
@@ -137,6 +148,20 @@ class Run:
         """
         self._append("evaluations.jsonl", {"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **record})
 
+    def check_writable(self) -> None:
+        """Refuse a run that evaluations cannot be noted in.
+
+        Raises:
+            RunError: Its files cannot be written to.
+        """
+        try:
+            (self.folder / "evaluations.jsonl").open("a").close()
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: each evaluation is noted in it, and evaluations.jsonl cannot be written "
+                f"({error.strerror or error}); copy the run to where it can be"
+            ) from error
+
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         line = json.dumps(_finite(record)) + "\n"
         try:
@@ -146,14 +171,19 @@ class Run:
             raise RunError(f"{self.folder / name}: cannot be written: {error.strerror or error}") from error
 
     def records(self) -> list[dict[str, Any]]:
-        """The epochs logged so far; a last line cut off by a crash is left out."""
+        """The epochs logged so far; a last line cut off by a crash is left out.
+
+        Raises:
+            RunError: It is not what a training writes.
+        """
         path = self.folder / "metrics.jsonl"
         records: list[dict[str, Any]] = []
         for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
             try:
-                records.append(json.loads(line))
+                record = json.loads(line)
             except json.JSONDecodeError:
                 break
+            records.append(checked(path, record))
         return records
 
     def keep_records(self, count: int) -> None:
@@ -196,16 +226,16 @@ class Run:
         """Read one of the run's JSON files.
 
         Raises:
-            RunError: It is not there or damaged.
+            RunError: It is not there, damaged, or not of the form that it has.
         """
         path = self.folder / name
         try:
-            value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            value = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             raise RunError(f"{path}: not there; the run did not get that far") from None
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read: {error}") from error
-        return value
+        return checked(path, value)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

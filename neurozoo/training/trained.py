@@ -68,8 +68,19 @@ class Trained:
 
     @property
     def decision_threshold(self) -> float | list[float] | None:
-        """The probability above which a label is predicted, or one a label; None where nothing was decided yet."""
-        return self.summary.get("decision_threshold")
+        """The probability above which a label is predicted, or one a label; None where nothing was decided yet.
+
+        Raises:
+            RunError: There is one for another number of labels.
+        """
+        decided: float | list[float] | None = self.summary.get("decision_threshold")
+        labels = self.data.get("labels", ())
+        if isinstance(decided, list) and len(decided) != len(labels):
+            raise RunError(
+                f"{self.folder}: its decision_threshold has {len(decided)} values, and there are {len(labels)} labels; "
+                "take the run anew from where it was made"
+            )
+        return decided
 
 
 def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:

@@ -42,9 +42,9 @@ class Verification:
     Attributes:
         run: The folder, as it was named.
         backend: The backend it was measured on.
-        same_data: Whether the data has the checksum it was trained on.
+        same_data: Whether the data has the checksum it was trained on, and is whole.
         tolerance: See :data:`TOLERANCE`.
-        numbers: All published numbers.
+        numbers: All metrics and lesion effects that were published, and those that are missing among them.
     """
 
     run: str
@@ -86,14 +86,25 @@ def verify_run(
         raise RunError(
             f"{run / ('summary.json' if trained.run else MANIFEST)}: holds no metrics; it cannot be verified"
         )
-    found = {split: evaluate_run(run, split=split, backend=backend, data_root=data_root) for split in published}
-    numbers = [
-        Number(split, name, _finite(value), _finite(found[split]["metrics"][split].get(name)))
-        for split, metrics in published.items()
-        for name, value in metrics.items()
-    ]
-    first = next(iter(found.values()))
-    return Verification(str(run), first["backend"], first["same_data_as_trained"], tolerance, tuple(numbers))
+    has = [split for split in ("valid", "test") if trained.data["splits"].get(split)]
+    splits = dict.fromkeys((*published, *(split for split in has if split not in trained.closed)))
+    found = {split: evaluate_run(run, split=split, backend=backend, data_root=data_root) for split in splits}
+    numbers: list[Number] = []
+    for split, now in found.items():
+        numbers += _numbers(split, published.get(split, {}), now["metrics"][split])
+        numbers += _numbers(split, _lesion(trained.summary, split), _lesion(now, split))
+    same_data = all(each["same_data_as_trained"] for each in found.values())
+    return Verification(str(run), next(iter(found.values()))["backend"], same_data, tolerance, tuple(numbers))
+
+
+def _numbers(split: str, published: Mapping[str, Any], now: Mapping[str, Any]) -> list[Number]:
+    """Every number that was published, or should have been."""
+    names = dict.fromkeys((*published, *now))
+    return [Number(split, name, _finite(published.get(name)), _finite(now.get(name))) for name in names]
+
+
+def _lesion(measured: Mapping[str, Any], split: str) -> dict[str, Any]:
+    return {f"lesion effect, {kind}": by_split.get(split) for kind, by_split in measured["lesion"].items()}
 
 
 def _finite(value: float | None) -> float | None:

@@ -95,6 +95,7 @@ def tune(
         if not description.splits.get(split):
             raise UserError(f"tuning needs the split {split}, and the data has: {', '.join(description.splits)}")
     folder = out or folder_of(study or base.name)
+    Run.check_no_run(folder)
     name, place = study or base.name, storage or str(folder / "trials.db")
     identity = {
         "recipe": base.digest,

@@ -316,6 +316,14 @@ def test_an_importers_options_come_last(capsys: pytest.CaptureFixture[str]) -> N
     assert "'c' is not expected here; an importer's options come last" in ran(capsys, *command, "c")[2]
 
 
+def test_an_importers_options_that_are_missing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csd").touch()
+    for format, source in (("csd", tmp_path), ("guess", tmp_path / "x.csd")):
+        status, _, told = ran(capsys, "data", "import", format, str(source), str(tmp_path / "store"), "--labels", "y")
+        assert status == 2
+        assert "format 'csd' needs folds besides; add --folds VALUE (`neurozoo show csd` says what they are)" in told
+
+
 def test_data_import_parts_lists_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
 

@@ -30,3 +30,13 @@ def test_it_is_part_of_the_checkpoint() -> None:
     mean.update(torch.tensor([3.0, 4.0]), torch.tensor(1))
     other.load_state_dict(mean.state_dict())
     assert torch.equal(other.value, mean.value)
+
+
+def test_a_checkpoint_brings_its_precision() -> None:
+    old, new = RunningMean(dtype=torch.float32), RunningMean(dtype=torch.float64)
+    old.update(torch.tensor(1.0), torch.tensor(3.0))
+    new.load_state_dict(old.state_dict())
+    assert new.total.dtype is new.weight.dtype is torch.float32
+    new.update(torch.tensor(1.0, dtype=torch.float64), torch.tensor(7.0, dtype=torch.float64))
+    old.update(torch.tensor(1.0), torch.tensor(7.0))
+    assert torch.equal(new.value, old.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -157,3 +158,17 @@ def test_a_threshold_that_is_not_finite_is_refused(layout: Callable[..., Layout]
     broken = {name: tokens(torch.full((2, 3, 4), float("inf")), None) for name in ("audio", "vision")}
     with pytest.raises(SpikingError, match=r"not finite: the cross-entropy.*neurozoo data info"):
         CrossEntropyRatio(layout())(broken)
+
+
+def test_a_small_spread_of_disagreements_is_not_lost_in_rounding(layout: Callable[..., Layout]) -> None:
+    torch.manual_seed(0)
+    first = torch.randn(64, 12, 10)
+    sequences = [tokens(first, None), tokens(first.flip(2) + 0.01 * torch.randn_like(first), None)]
+    total, count = disagreement(sequences)
+    policy = Disagreement(layout(), kappa=0.5, n0=1000.0)
+    found = policy({"audio": sequences[0], "vision": sequences[1]})
+
+    log = np.log((total.numpy() + 1000 * (total.sum() / count.sum()).item()) / (count.numpy() + 1000) + 1e-8)
+    assert log.std() < 0.01
+    expected = np.exp(0.5 * np.tanh((log - log.mean()) / log.std()))
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=2e-6)

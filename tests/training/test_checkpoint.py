@@ -61,6 +61,17 @@ def test_a_truncated_file_is_refused(tmp_path: Path, keep: int) -> None:
         read_tensors(path)
 
 
+@pytest.mark.parametrize("place", [-1, -7, -30])
+def test_a_flipped_bit_of_a_tensor_is_refused(place: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"a": torch.randn(7), "b": torch.tensor(True), "c": torch.randn(3).bfloat16()}, {})
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged, its tensors are not those that were written"):
+        read_tensors(path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):
         read_tensors(tmp_path / "no.safetensors")

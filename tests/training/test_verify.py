@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from neurozoo.cli import main
 from neurozoo.recipe import Recipe
+from neurozoo.training.checkpoint import read_tensors, write_tensors
 from neurozoo.training.fit import train
 from neurozoo.training.run import Run
 
@@ -48,11 +51,50 @@ def test_a_number_that_was_made_up(trained: Path, capsys: pytest.CaptureFixture[
 
 
 def test_other_weights(trained: Path) -> None:
-    other = bytearray(Run(trained).best.read_bytes())
-    for place in range(len(other) - 400, len(other), 4):
-        other[place + 2] ^= 0x40
-    Run(trained).best.write_bytes(bytes(other))
+    tensors, metadata = read_tensors(Run(trained).best)
+    write_tensors(Run(trained).best, {name: 1.5 * x for name, x in tensors.items()}, metadata)
     assert main(["verify", str(trained)]) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda summary: summary["lesion"]["permuted"].update(test=0.5), "test lesion effect, permuted: published 0.5"),
+        (lambda summary: summary["metrics"].pop("test"), "test micro_f1: published None"),
+        (lambda summary: summary["lesion"].clear(), "valid lesion effect, silent: published None"),
+    ],
+)
+def test_what_was_taken_away_or_changed_beside_the_metrics(
+    change: Callable[[dict[str, Any]], object], told: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trained / "summary.json"
+    summary = json.loads(path.read_text())
+    change(summary)
+    path.write_text(json.dumps(summary))
+    assert main(["verify", str(trained)]) == 3
+    assert told in capsys.readouterr().out
+
+
+def test_data_that_was_changed_under_its_checksum(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Path(Run(trained).recipe().data.root or "")
+    copy = tmp_path / "copy"
+    shutil.copytree(store, copy)
+    shard = next(copy.glob("test-*.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    assert main(["verify", str(trained), "--data-root", str(store)]) == 0
+    assert main(["verify", str(trained), "--data-root", str(copy)]) == 3
+    assert "or `neurozoo data check` finds it changed" in capsys.readouterr().out
+    assert [each["same_data_as_trained"] for each in evaluations(trained)] == [True, True, True, False]
+
+
+def test_a_run_in_which_nothing_can_be_noted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (trained / "evaluations.jsonl").mkdir()
+    assert main(["verify", str(trained)]) == 2
+    assert "evaluations.jsonl cannot be written (Is a directory); copy the run" in capsys.readouterr().err
 
 
 def test_other_data(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from neurozoo_numba.neuron import NumbaNeuron
+from neurozoo_numba.operator import lif
+from neurozoo_numba.pages import LARGE, empty
+from torch import Tensor
+
+from neurozoo.compare.memory import peak_bytes
+from neurozoo.errors import SpikingError
+from neurozoo.interfaces import LIFSpec
+from neurozoo.nn.library_calls import library_calls
+from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron
+from neurozoo.registry import default_registry
+
+CPU = torch.device("cpu")
+T = 5
+
+
+def currents(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    return (torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 1.5 + 0.5).to(dtype)
+
+
+def test_it_is_registered_and_says_what_it_is() -> None:
+    component = default_registry().get("backend", "numba")
+    assert component.exact
+    assert component.requires == ("numba",)
+    assert component.install == "pip install neurozoo-numba"
+    assert "numba" in NumbaNeuron.runs
+
+
+def test_listing_it_imports_no_library() -> None:
+    code = "import sys, neurozoo_numba; sys.exit('torch' in sys.modules or 'numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_importing_it_compiles_nothing() -> None:
+    code = (
+        "import neurozoo_numba.neuron; from neurozoo_numba import kernels\n"
+        "assert not kernels._forward.overloads and not kernels._backward.overloads"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_scan_goes_through_numbas_dispatcher() -> None:
+    calls = library_calls(lambda: NumbaNeuron(LIFSpec()).scan(torch.ones(T, 2, 3)), ["numba"])
+    assert any(name.endswith("get_overload") for name in calls)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "caching.FunctionCache._impl_class._locator_classes.clear()  # no folder can be written",
+        "caching.FunctionCache._save_overload = lambda *_: (_ for _ in ()).throw(OSError(28, 'disk full'))",
+    ],
+)
+def test_it_runs_where_the_cache_cannot_be_written(trouble: str, tmp_path: Path) -> None:
+    code = f"""
+import torch
+from numba.core import caching
+{trouble}
+from neurozoo.interfaces import LIFSpec
+from neurozoo_numba.neuron import NumbaNeuron
+assert NumbaNeuron(LIFSpec()).scan(torch.full((1, 2, 3), 2.0))[0].sum() == 6
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
+@pytest.mark.parametrize("steps", [1, T])
+def test_it_keeps_nothing_for_the_backward_but_what_came_in(steps: int) -> None:
+    x, state = currents(steps, 4, 8).requires_grad_(), currents(4, 8)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        NumbaNeuron(LIFSpec()).scan(x, state, 0.7)
+    assert {tensor.data_ptr() for tensor in kept if tensor.dim()} == {x.data_ptr(), state.data_ptr()}
+
+
+def test_memory_is_that_of_spikes_and_gradient() -> None:
+    x = currents(T, 16, 16, 64).requires_grad_()
+    one = x.numel() * x.element_size()
+
+    def run() -> None:
+        spikes, _ = NumbaNeuron(LIFSpec()).scan(x, None, 0.7)
+        torch.autograd.grad(spikes.sum(), x)
+
+    run()  # compiles
+    assert peak_bytes(run, CPU) < 2.5 * one  # the last membranes are a fifth
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_any_number_of_threads_gives_the_same(threads: int) -> None:
+    x, threshold = currents(T, 32, 48, 64), torch.tensor(0.7)
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for count in (1, threads):
+            torch.set_num_threads(count)
+            leaves = x.clone().requires_grad_(), threshold.clone().requires_grad_()
+            spikes, v = NumbaNeuron(LIFSpec()).scan(leaves[0], None, leaves[1])
+            found.append((spikes, v, *torch.autograd.grad((spikes * x).sum() + v.sum(), leaves)))
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_two_threads_may_call_it_at_once() -> None:
+    inputs = [currents(T, 32, 48, 64, seed=seed) for seed in range(4)]
+    neuron = NumbaNeuron(LIFSpec(surrogate="superspike"))
+    alone = [neuron.scan(x)[0] for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda x: neuron.scan(x)[0], inputs * 4))
+    for one, other in zip(alone * 4, together, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks, as data loaders do on Linux")
+def test_a_process_that_forked_can_use_it_again() -> None:
+    code = """
+import os, torch
+from neurozoo.interfaces import LIFSpec
+from neurozoo_numba.neuron import NumbaNeuron
+torch.set_num_threads(2)
+x = torch.randn(5, 32, 48, 64)
+want = NumbaNeuron(LIFSpec()).scan(x)[0]
+child = os.fork()
+if not child:
+    os._exit(0 if torch.equal(NumbaNeuron(LIFSpec()).scan(x)[0], want) else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+# Other dtypes, devices and states: the core's loop.
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_other_dtypes_run_the_cores_equations(dtype: torch.dtype) -> None:
+    x = currents(T, 4, 8, dtype=dtype)
+    for got, want in zip(NumbaNeuron(LIFSpec()).scan(x), TorchNeuron(LIFSpec()).scan(x), strict=True):
+        assert got.dtype == dtype
+        assert torch.equal(got, want)
+
+
+def test_other_devices_run_the_cores_equations() -> None:
+    spikes, v = NumbaNeuron(LIFSpec()).scan(torch.zeros(T, 4, 8, device="meta"))
+    assert (spikes.device.type, v.device.type) == ("meta", "meta")
+
+
+def test_a_state_that_broadcasts_is_taken_as_the_core_takes_it() -> None:
+    x, state = currents(T, 4, 8), currents(1, 8)
+    for got, want in zip(NumbaNeuron(LIFSpec()).scan(x, state), TorchNeuron(LIFSpec()).scan(x, state), strict=True):
+        assert torch.equal(got, want)
+
+
+def test_under_autocast_the_membranes_are_in_float32() -> None:
+    x = currents(T, 4, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        spikes = DynamicThresholdLIF(NumbaNeuron(LIFSpec()))(x.bfloat16(), 0.7)
+    assert torch.equal(spikes, TorchNeuron(LIFSpec()).scan(x.bfloat16().float(), None, 0.7)[0])
+
+
+def test_a_threshold_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(
+        SpikingError, match=r"a threshold of shape \[3, 1, 1\] does not fit currents of shape \[5, 4, 8\]"
+    ):
+        NumbaNeuron(LIFSpec()).scan(currents(T, 4, 8), None, torch.ones(3, 1, 1))
+
+
+# As an operator of torch.
+
+
+def test_it_is_a_sound_operator() -> None:
+    inputs = currents(T, 2, 3).requires_grad_(), None, torch.tensor(0.7, requires_grad=True)
+    torch.library.opcheck(lif, (*inputs, 2.0, True, 0.0, False, "atan", 2.0, False))
+    inputs = (
+        currents(T, 2, 3).requires_grad_(),
+        currents(2, 3).requires_grad_(),
+        torch.rand(T, 1, 3, requires_grad=True),
+    )
+    torch.library.opcheck(lif, (*inputs, 2.0, False, None, True, "sigmoid", 2.0, False))
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("shape", [(), (1, 4, 1), (T, 1, 1), (1, 1, 8)])
+def test_a_compiled_model_is_one_graph(shape: tuple[int, ...], repeated: bool) -> None:
+    layer = DynamicThresholdLIF(NumbaNeuron(LIFSpec()))
+
+    def rates(x: Tensor, threshold: Tensor) -> Tensor:
+        current = (2 * x).expand(T, 4, 8) if repeated else torch.stack([x] * T)
+        spikes: Tensor = layer(current, threshold)
+        return spikes.mean(0)
+
+    found = []
+    for run in (rates, torch.compile(rates, fullgraph=True, backend="aot_eager")):
+        leaves = currents(4, 8).requires_grad_(), torch.full(shape, 0.7, requires_grad=True)
+        out = run(*leaves)
+        found.append((out.detach(), *torch.autograd.grad((out * leaves[0].detach()).sum(), leaves)))
+    torch.compiler.reset()
+    assert torch.equal(found[0][0], found[1][0])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_currents_changed_before_the_backward_are_an_error() -> None:
+    x = currents(T, 4, 8).requires_grad_()
+    between = x * 1
+    spikes, _ = NumbaNeuron(LIFSpec()).scan(between)
+    between.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        spikes.sum().backward()
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_second_derivative_is_an_error(repeated: bool) -> None:
+    x = currents(1 if repeated else T, 4, 8).requires_grad_()
+    spikes, _ = NumbaNeuron(LIFSpec()).scan(x.expand(T, 4, 8))
+    (gradient,) = torch.autograd.grad(spikes.mean(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+        gradient.pow(2).sum().backward()
+
+
+# Memory.
+
+
+def test_large_memory_is_memory_like_any_other() -> None:
+    like = torch.zeros(1, dtype=torch.float64)
+    for count in (0, 1, LARGE // 8, LARGE + 1):
+        tensor = empty(like, count)
+        assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((count,), torch.float64, True)
+        assert float(tensor.fill_(1).sum()) == count
