@@ -83,8 +83,7 @@ results: setup ## train all of docs/results*.md anew; DATA=FOLDER holds emotions
 	$(BIN)/neurozoo results $(RESULTS)/emotions $(RESULTS)/pom $(RESULTS)/mosei-synthetic --out docs/results.md
 	$(BIN)/neurozoo results $(RESULTS)/mosei-text $(RESULTS)/mosei-text-sequence --out docs/results-mosei-text.md
 
-benchmark: setup ## the backends' neurons, `neurozoo list` with 50 plugins more, importing and feeding data (5 GB of disk)
-	$(BIN)/python tests/benchmarks/neuron_backends.py
+benchmark: setup ## `neurozoo list` with 50 plugins more, importing and feeding data (5 GB of disk)
 	$(BIN)/python tests/benchmarks/list_with_plugins.py
 	$(BIN)/python tests/benchmarks/csd_memory.py
 	$(BIN)/python tests/benchmarks/store_feeding.py 1000 10000 50000

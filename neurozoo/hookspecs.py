@@ -20,7 +20,7 @@ Example:
 
         from neurozoo.hookspecs import Component, hookimpl
 
-        neurozoo_api = "1.1"
+        neurozoo_api = "1.2"
 
         @hookimpl
         def neurozoo_components():
@@ -38,10 +38,10 @@ import pluggy
 
 __all__ = ["API_VERSION", "KINDS", "Component", "Kind", "hookimpl", "hookspec", "neurozoo_components"]
 
-API_VERSION = "1.1"
+API_VERSION = "1.2"
 """The version of this page; a plugin declares the one it was written for as ``neurozoo_api``.
 
-1.1 adds the kind ``logger``.
+1.1 adds the kind ``logger``, 1.2 ``Component.fused``.
 """
 
 Kind = Literal[
@@ -80,6 +80,8 @@ class Component:
             differ where the membrane is within rounding of the threshold.
         native: For a backend: whether it is what its library gives by itself, another model than
             the oracle's. It is there to be compared, and says nothing of conformance.
+        fused: For an exact backend: the kinds of device (``"cpu"``, ``"cuda"``) on which it runs the whole loop over
+            time as one. A recipe's ``backend: fastest`` takes such a one.
         tested: The versions it was tested with, one requirement a library, such as
             ``"spikingjelly >=2.0,<2.1"``; ``neurozoo doctor`` warns outside of them.
     """
@@ -92,6 +94,7 @@ class Component:
     install: str = ""
     exact: bool = True
     native: bool = False
+    fused: tuple[str, ...] = ()
     tested: tuple[str, ...] = ()
 
 

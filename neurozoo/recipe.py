@@ -49,6 +49,8 @@ Variant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ()_+-]*$")]
 
 _LARGEST = 1_000_000  # bytes; a recipe is a page, and anything larger is another file given by mistake
 _SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
+FASTEST = "fastest"
+"""As a backend: whichever is, of those that are installed."""
 _COMMAND_LINE = "command line"
 
 
@@ -80,7 +82,8 @@ class Recipe(Section):
         schema_version: Version of this layout, ``schema`` in YAML.
         description: One line for ``neurozoo list``.
         seed: Of the weights, the order of samples and the dropout.
-        backend: The registered backend whose neuron is used.
+        backend: The registered backend whose neuron is used; ``fastest`` stands for a fused one, see
+            :meth:`~neurozoo.registry.Registry.fastest_backend`, and is resolved where names are checked.
         data: What to learn from.
         model: The model and its parts.
         training: How the weights are found.
@@ -238,6 +241,10 @@ def _finish(
         )
         raise RecipeError([origins.line(("schema",), problem)[1]])
     recipe, found = validated(Recipe, content)
+    if registry is not None and recipe is not None and recipe.backend == FASTEST:
+        # Resolved here and once: what is trained, recorded and compared has a name that stays.
+        _put(content, origins, ("backend",), registry.fastest_backend(recipe.training.device))
+        recipe, found = validated(Recipe, content)
     if registry is not None:
         found += list(tree_problems(content, registry))
     space = content["tune"].get("space") if isinstance(content.get("tune"), dict) else None

@@ -97,6 +97,27 @@ class Registry:
         tops = dict.fromkeys(library.partition(".")[0] for library in self.get(kind, name).requires)
         return [library for library in tops if not _is_there(library)]
 
+    def fastest_backend(self, device: str) -> str:
+        """The name that a recipe's ``backend: fastest`` stands for: a fused, exact backend, else the core's own.
+
+        It depends on what is installed and on the device alone, and not on a measurement, which would be another each
+        time. Of several the first by name is taken.
+
+        Args:
+            device: ``training.device`` of a recipe.
+        """
+        kind = device.partition(":")[0]
+        if kind == "auto":
+            import torch
+
+            kind = "cuda" if torch.cuda.is_available() else "cpu"
+        fused = [
+            name
+            for name, each in self.components("backend").items()
+            if kind in each.fused and each.exact and not each.native and not self.missing("backend", name)
+        ]
+        return min(fused, default="torch")
+
     def resolve(self, kind: Kind, name: str) -> Any:
         """Import the class behind a component.
 

@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assemble",),
     ("training",),
     ("card", "commands", "compare", "packing", "prediction", "seeds", "testing", "trainings", "tuning"),
-    ("ablation", "baseline", "doctor", "results", "run_report"),
+    ("ablation", "baseline", "bench", "doctor", "results", "run_report"),
     ("cli",),
     ("__init__", "__main__"),
 )

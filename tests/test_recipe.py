@@ -644,3 +644,14 @@ def test_an_override_reads_back(value: Any) -> None:
     assert not list(_override(content, _Origins(""), text))
     read = content["model"]["params"]["x"]
     assert (read, type(read)) == (value, type(value))
+
+
+def test_the_fastest_backend_is_resolved_once() -> None:
+    registry = default_registry()
+    expected = registry.fastest_backend("cpu")
+    for options in ({"backend": "fastest"}, {"overrides": ["backend=fastest"]}):
+        recipe = load_recipe("smile_mosei_sound", registry=registry, **options)  # type: ignore[arg-type]
+        assert recipe.backend == expected
+        assert recipe.content["backend"] == expected
+        assert "fastest" not in recipe.to_yaml()
+    assert load_recipe("smile_mosei_sound", backend="fastest").backend == "fastest"

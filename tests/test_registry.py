@@ -369,3 +369,22 @@ def test_what_fails_in_the_core_is_no_plugins_fault(install: Install) -> None:
 def with_part(install: Install) -> tuple[Registry, ModuleType, Path]:
     path = install("neurozoo-x", GOOD.format(name="mine").replace("json:dumps", "neurozoo_x:own") + PART)
     return Registry(), importlib.import_module("neurozoo_x"), path
+
+
+@pytest.mark.parametrize(
+    ("offered", "device", "expected"),
+    [
+        ({"fused": ("cpu",)}, "cpu", "mine"),
+        ({"fused": ("cuda",)}, "cpu", "torch"),
+        ({"fused": ("cuda",)}, "cuda:1", "mine"),
+        ({"fused": ("cpu",), "exact": False}, "cpu", "torch"),
+        ({"fused": ("cpu",), "native": True}, "cpu", "torch"),
+        ({"fused": ("cpu",), "requires": ("nosuchlibrary",)}, "cpu", "torch"),
+        ({}, "cpu", "torch"),
+    ],
+)
+def test_the_fastest_backend_is_a_fused_exact_one(
+    offered: dict[str, object], device: str, expected: str, module: ModuleType
+) -> None:
+    registry = Registry([CORE, offer(module, part(kind="backend", **offered))])
+    assert registry.fastest_backend(device) == expected

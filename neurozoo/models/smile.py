@@ -25,7 +25,7 @@ from neurozoo.interfaces import (
     Tokens,
     ZooModel,
 )
-from neurozoo.nn.attention import EncoderBlock
+from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.neurons import DynamicThresholdLIF
 from neurozoo.nn.sequence import tokens, zero_padding
@@ -59,6 +59,10 @@ class SMILE(ZooModel):
         context_dropout: Probability, on the context's input features.
         padding: ``masked`` leaves padding out everywhere; ``visible`` lets it take part, as
             published.
+        arithmetic: ``fast`` computes alike encoder blocks together (``neurozoo.nn.together``), and on a CPU attention
+            in pieces (``neurozoo.nn.narrow_attention``) and dropout masks four at a time (``neurozoo.nn.dropout``);
+            ``plain`` does one operation after another, with torch's own masks. Both are equal but for rounding, and
+            for where dropout falls.
     """
 
     slots: ClassVar[Mapping[str, str]] = {
@@ -83,6 +87,7 @@ class SMILE(ZooModel):
         dropout: Probability = 0.1,
         context_dropout: Probability = 0.25,
         padding: Literal["masked", "visible"] = "masked",
+        arithmetic: Literal["fast", "plain"] = "fast",
     ) -> None:
         super().__init__()
         self.inputs = inputs
@@ -112,6 +117,9 @@ class SMILE(ZooModel):
         self.enhance = nn.ModuleDict({m: EncoderBlock(hidden, heads, dropout, 0.0) for m in inputs.spiking})
         self.fusion: Fusion = parts("fusion", layout)
         self.head: LabelHead = parts("head", layout)
+        for module in self.modules():
+            if isinstance(module, Dropout | MultiHeadAttention):
+                module.plain = arithmetic == "plain"
 
     @staticmethod
     def check_params(*, hidden: int = 30, heads: int = 5, **_others: object) -> Iterable[tuple[str, str]]:

@@ -8,7 +8,7 @@ from neurozoo.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.0"
+neurozoo_api = "1.2"
 
 
 @hookimpl
@@ -21,5 +21,6 @@ def neurozoo_components() -> Iterable[Component]:
         "a fused loop over time on the CPU, compiled by numba",
         requires=("numba",),
         install="pip install neurozoo-numba",
+        fused=("cpu",),
         tested=("numba >=0.68,<0.69",),
     )

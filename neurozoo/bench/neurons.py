@@ -1,0 +1,136 @@
+"""Time and memory of the backends' neurons, forward and backward, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import torch
+
+from neurozoo.bench.turns import in_turns
+from neurozoo.compare.memory import peak_bytes
+from neurozoo.interfaces import LIFSpec, Neuron
+from neurozoo.registry import default_registry
+
+__all__ = ["SHAPE", "STEPS", "NeuronCost", "NeuronCosts", "measure_neurons", "usable_backends"]
+
+SHAPE = (256, 60, 128)
+"""Neurons at a time by default: SMILE's first spiking layer, at its batch."""
+STEPS = (5, 50)
+THRESHOLD = 0.8
+COPIES = "two copies"
+
+
+@dataclass(frozen=True)
+class NeuronCost:
+    """What a backend's neurons take at one T.
+
+    Attributes:
+        backend: Its name.
+        forward_ms: Median time of a forward without a gradient.
+        both_ms: Median time of forward and backward, to the currents.
+        peak_mib: The most that tensors take at a time in forward and backward, beyond what was there; None where the
+            device does not tell. What a backend computes in beside torch is not in it.
+    """
+
+    backend: str
+    forward_ms: float
+    both_ms: float
+    peak_mib: float | None
+
+
+@dataclass(frozen=True)
+class NeuronCosts:
+    """What several backends take at one T.
+
+    Attributes:
+        steps: T.
+        shape: Of one step's currents, ``[B, ...]``.
+        threads: Threads of torch.
+        device: Where.
+        rounds: How often each was timed.
+        repeated: Whether all steps had the same current, expanded over T, as SMILE's have.
+        copies_ms: Median time of copying two tensors of the currents' size into memory that is there.
+        backends: One each.
+    """
+
+    steps: int
+    shape: tuple[int, ...]
+    threads: int
+    device: str
+    rounds: int
+    repeated: bool
+    copies_ms: float
+    backends: tuple[NeuronCost, ...]
+
+
+def usable_backends() -> list[str]:
+    """The installed backends that are not their library's own neuron, which is another model."""
+    registry = default_registry()
+    known = registry.components("backend")
+    return [name for name, each in known.items() if not each.native and not registry.missing("backend", name)]
+
+
+def measure_neurons(
+    backends: Sequence[str],
+    steps: int,
+    *,
+    shape: Sequence[int] = SHAPE,
+    rounds: int = 15,
+    repeated: bool = False,
+    device: torch.device | None = None,
+    told: Callable[[str], None] | None = None,
+) -> NeuronCosts:
+    """Let the backends' neurons take turns on the same currents, with the default :class:`LIFSpec`.
+
+    Args:
+        backends: Names.
+        steps: T.
+        shape: Of one step's currents.
+        rounds: How often each is timed.
+        repeated: Whether to give all steps one current, expanded.
+        device: Where; the CPU by default.
+        told: Called before each is prepared, with its name.
+
+    Raises:
+        UserError: A backend is not known or not installed.
+    """
+    device = device or torch.device("cpu")
+    registry = default_registry()
+    neurons: Mapping[str, Neuron] = {name: registry.resolve("backend", name)(LIFSpec()) for name in backends}
+    random = torch.Generator().manual_seed(0)
+    current = torch.randn(1 if repeated else steps, *shape, generator=random).mul_(1.5).add_(0.5).to(device)
+    leaf, weights = current.requires_grad_(), torch.randn(steps, *shape, generator=random).to(device)
+    copied = torch.zeros_like(weights), torch.zeros_like(weights)
+
+    def forward(neuron: Neuron) -> None:
+        with torch.no_grad():
+            neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)
+
+    def both(neuron: Neuron) -> None:
+        spikes, _ = neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)
+        torch.autograd.grad(spikes, leaf, weights)
+
+    def copies() -> None:
+        for goal in copied:
+            goal.copy_(weights)
+
+    peaks: dict[str, int | None] = {}
+    for name, neuron in neurons.items():
+        if told is not None:
+            told(name)
+        both(neuron)  # what is made once
+        peaks[name] = peak_bytes(partial(both, neuron), device)
+    runs: dict[str, Callable[[], object]] = {COPIES: copies}
+    for name, neuron in neurons.items():
+        runs |= {f"{name} forward": partial(forward, neuron), f"{name} both": partial(both, neuron)}
+    times = {name: median(each) for name, each in in_turns(runs, rounds, device).items()}
+    found = tuple(
+        NeuronCost(name, times[f"{name} forward"], times[f"{name} both"], None if peak is None else peak / 2**20)
+        for name, peak in peaks.items()
+    )
+    return NeuronCosts(
+        steps, tuple(shape), torch.get_num_threads(), str(device), rounds, repeated, times[COPIES], found
+    )

@@ -1,0 +1,212 @@
+"""What a recipe's training takes: start-up, feeding, steps, evaluation and what stands around them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import nn
+
+from neurozoo.assemble import assemble, inputs_of, open_data
+from neurozoo.bench.plain_smile import PlainSMILE
+from neurozoo.bench.turns import in_turns
+from neurozoo.errors import NeurozooError, UserError
+from neurozoo.interfaces import Batch
+from neurozoo.models.smile import SMILE
+from neurozoo.recipe import Recipe
+from neurozoo.training.device import choose_device
+from neurozoo.training.fit import own_random_numbers
+from neurozoo.training.fitting import make_optimizer
+from neurozoo.training.metrics import multilabel_metrics
+from neurozoo.training.objective import classification_loss
+from neurozoo.training.run import Run
+from neurozoo.training.step import Stepper
+
+__all__ = ["TrainingCost", "measure_training", "seconds_to_first_step"]
+
+_FIRST_STEP = """
+import os, sys, time
+from neurozoo.cli import main
+from neurozoo.training import step
+original = step.Stepper.step
+def stepped(self):
+    original(self)
+    os._exit(0)
+step.Stepper.step = stepped
+main(sys.argv[1:])
+os._exit(1)
+"""
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What a recipe's training takes here; all in milliseconds, medians.
+
+    Attributes:
+        recipe: Its name.
+        backend: What runs its neurons.
+        threads: Threads of torch.
+        device: Where.
+        batch_size: Samples a step.
+        rounds: How often each was timed.
+        feeding_ms: Reading a batch of the training split.
+        step_ms: Forward, backward and the optimiser's step.
+        evaluation_ms: A forward of the same batch, without a gradient.
+        one_ms: The same of one sample.
+        around_ms: Metrics and the line in ``metrics.jsonl`` after an epoch, divided by its steps.
+        plain_step_ms: The step in the plain form of SMILE (``neurozoo.bench.plain_smile``); None where there is none.
+        plain_evaluation_ms: A forward in that form.
+        plain_one_ms: The same of one sample.
+    """
+
+    recipe: str
+    backend: str
+    threads: int
+    device: str
+    batch_size: int
+    rounds: int
+    feeding_ms: float
+    step_ms: float
+    evaluation_ms: float
+    one_ms: float
+    around_ms: float
+    plain_step_ms: float | None = None
+    plain_evaluation_ms: float | None = None
+    plain_one_ms: float | None = None
+
+    @property
+    def feeding_share(self) -> float:
+        """Of a step and its feeding, dimensionless."""
+        return self.feeding_ms / (self.feeding_ms + self.step_ms)
+
+    @property
+    def around_share(self) -> float:
+        """Of a step and what is done around it, dimensionless."""
+        return self.around_ms / (self.around_ms + self.step_ms)
+
+
+def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
+    """Time a recipe's step on its own data, where SMILE is trained beside its plain form; nothing is kept.
+
+    Raises:
+        UserError: The data or the device cannot be used.
+    """
+    device = choose_device(recipe.training.device)
+    view = open_data(recipe)
+    size = recipe.training.batch_size
+    with own_random_numbers(recipe):
+        batch = next(iter(view.batches("train", size))).to(device)
+        alone = next(iter(view.batches("train", 1))).to(device)
+        dims = {name: modality.dim for name, modality in view.modalities.items()}
+        model = assemble(recipe, inputs_of(recipe, dims, len(view.labels))).to(device)
+        optimizer = make_optimizer(recipe, model)
+        plain = _plain_form(model, recipe, dims, len(view.labels), device)
+
+        def evaluate(module: nn.Module, given: Batch) -> Callable[[], object]:
+            def run() -> None:
+                module.eval()
+                with torch.no_grad():
+                    module(given)
+
+            return run
+
+        with closing(Stepper(model, optimizer, recipe)) as stepper:
+
+            def step() -> None:
+                model.train()
+                stepper.clear()
+                stepper.add(batch)
+                stepper.step()
+
+            runs: dict[str, Callable[[], object]] = {
+                "step": step,
+                "evaluation": evaluate(model, batch),
+                "one": evaluate(model, alone),
+            }
+            if plain is not None:
+                runs |= {
+                    "plain step": _plain_step(plain, batch, recipe),
+                    "plain evaluation": evaluate(plain, batch),
+                    "plain one": evaluate(plain, alone),
+                }
+            times = {name: median(each) for name, each in in_turns(runs, rounds, device).items()}
+        feeding = view.batches("train", size, torch.Generator().manual_seed(0))
+        fed = in_turns(
+            {"feeding": lambda: next(feeding, None)}, min(rounds, max(1, len(view.split("train")) // size // 2))
+        )
+        steps = -(-len(view.split("train")) // size)
+        around = _around(view.split("valid").labels, recipe, rounds) / steps
+    return TrainingCost(
+        recipe.name, recipe.backend, torch.get_num_threads(), str(device), size, rounds,
+        median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
+        times.get("plain step"), times.get("plain evaluation"), times.get("plain one"),
+    )  # fmt: skip
+
+
+def _plain_form(
+    model: nn.Module, recipe: Recipe, dims: dict[str, int], labels: int, device: torch.device
+) -> PlainSMILE | None:
+    """The plain form of a model of its own, with the core's neurons; None where there is none."""
+    if not isinstance(model, SMILE):
+        return None
+    twin = assemble(recipe, inputs_of(recipe, dims, labels), backend="torch").to(device)
+    twin.load_state_dict(model.state_dict())
+    try:
+        return PlainSMILE(twin)  # type: ignore[arg-type]
+    except UserError:
+        return None
+
+
+def _plain_step(plain: PlainSMILE, batch: Batch, recipe: Recipe) -> Callable[[], object]:
+    optimizer = torch.optim.Adam(plain.parameters(), recipe.training.optimizer.lr, foreach=False)
+
+    def run() -> None:
+        plain.train()
+        optimizer.zero_grad()
+        if batch.labels is None:
+            raise NeurozooError("a batch without labels cannot be trained on")
+        classification_loss(plain(batch), batch.labels, recipe.training.label_smoothing).backward()
+        if recipe.training.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(plain.parameters(), recipe.training.gradient_clip, foreach=False)
+        optimizer.step()
+
+    return run
+
+
+def _around(labels: torch.Tensor, recipe: Recipe, rounds: int) -> float:
+    """Metrics of a split of valid's size, and its line in a run."""
+    probabilities = torch.rand(labels.shape, generator=torch.Generator().manual_seed(0)).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(Path(folder) / "run", recipe)
+
+        def once() -> None:
+            run.append({"valid": multilabel_metrics(labels.numpy(), probabilities, 0.5)})
+
+        return median(in_turns({"around": once}, rounds)["around"])
+
+
+def seconds_to_first_step(recipe: str, overrides: Sequence[str] = (), *, times: int = 3) -> float:
+    """Median seconds from the command ``neurozoo train`` to the end of its first step, in processes of their own.
+
+    Raises:
+        NeurozooError: It does not come to a step.
+    """
+    import time
+
+    found = []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as folder:
+            command = ["train", recipe, *overrides, "--out", str(Path(folder) / "run")]
+            started = time.perf_counter()
+            done = subprocess.run([sys.executable, "-c", _FIRST_STEP, *command], capture_output=True, text=True)
+            found.append(time.perf_counter() - started)
+        if done.returncode:
+            raise NeurozooError(f"`neurozoo {' '.join(command[:2])}` does not come to a step: {done.stderr[-500:]}")
+    return median(found)

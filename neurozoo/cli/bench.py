@@ -1,0 +1,152 @@
+"""``bench``: what neurons, a recipe's training and a store cost on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurozoo.cli.options import Json, Overrides
+from neurozoo.cli.output import emit, write
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Measure what neurons, training and data cost here, as ratios side by side.", rich_markup_mode=None
+)
+
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of torch; by default what it takes by itself.")
+]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed; medians are shown.")]
+
+
+@app.command("neurons")
+def neurons(
+    backends: Annotated[
+        str | None, typer.Option("--backends", metavar="A,B", help="By default all that are installed.")
+    ] = None,
+    steps: Annotated[str, typer.Option("--steps", metavar="T,T", help="Numbers of time steps.")] = "5,50",
+    shape: Annotated[str, typer.Option("--shape", metavar="B,L,N", help="Neurons at a time.")] = "256,60,128",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Threads = None,
+    rounds: Rounds = 15,
+    repeated: Annotated[bool, typer.Option("--repeated", help="Give all steps one current, as SMILE does.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")] = None,
+    json: Json = False,
+) -> None:
+    """Backends' neurons side by side: time of forward and backward, and memory, beside a copy of the same bytes."""
+    from neurozoo.bench.neurons import measure_neurons, usable_backends
+    from neurozoo.bench.text import neurons_page, neurons_tables
+    from neurozoo.report.tables import plain_text
+    from neurozoo.training.device import choose_device
+
+    names = backends.split(",") if backends is not None else usable_backends()
+    sizes, numbers = _whole_numbers("--shape", shape), _whole_numbers("--steps", steps)
+    place = choose_device(device)
+    _use(threads)
+    found = []
+    for number in numbers:
+        told = lambda name, number=number: print(f"T = {number}: {name}", file=sys.stderr)  # noqa: E731
+        found.append(
+            measure_neurons(names, number, shape=sizes, rounds=rounds, repeated=repeated, device=place, told=told)
+        )
+    if html is not None:
+        write(html, neurons_page(found))
+    if json:
+        emit({"neurons": found})
+        return
+    print(plain_text(neurons_tables(found)))
+
+
+@app.command("train")
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")],
+    overrides: Overrides = None,
+    threads: Threads = None,
+    rounds: Rounds = 15,
+    start: Annotated[bool, typer.Option("--start", help="Measure the time to the first step as well.")] = False,
+    json: Json = False,
+) -> None:
+    """What a recipe's training takes: feeding, steps, evaluation, metrics; SMILE beside its plain form."""
+    from neurozoo.bench.text import training_table
+    from neurozoo.bench.training import measure_training, seconds_to_first_step
+    from neurozoo.recipe import load_recipe
+    from neurozoo.registry import default_registry
+    from neurozoo.report.tables import plain_text
+
+    checked = load_recipe(recipe, overrides or (), registry=default_registry())
+    _use(threads)
+    found = measure_training(checked, rounds=rounds)
+    first = seconds_to_first_step(recipe, overrides or ()) if start else None
+    if json:
+        emit({"training": found, "seconds_to_first_step": first})
+        return
+    print(plain_text([training_table(found, first)]))
+
+
+@app.command("data")
+def data(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store's folder.")],
+    split: Annotated[str, typer.Option("--split", help="What to read of it.")] = "train",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples a batch.")] = 256,
+    rounds: Rounds = 15,
+    json: Json = False,
+) -> None:
+    """What reading batches of a store takes, beside a copy of as many bytes."""
+    from neurozoo.bench.data import measure_data
+    from neurozoo.bench.text import data_table
+    from neurozoo.data.store import Store
+    from neurozoo.report.tables import plain_text
+
+    found = measure_data(Store(store), split=split, batch_size=batch_size, rounds=rounds)
+    if json:
+        emit({"data": found})
+        return
+    print(plain_text([data_table(found)]))
+
+
+@app.command("page")
+def page(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="The page, in Markdown.")],
+    threads: Threads = None,
+    rounds: Rounds = 15,
+) -> None:
+    """Write docs/performance.md: neurons at T = 5 and 50, and the steps of SMILE's recipes."""
+    from neurozoo.bench.neurons import STEPS, measure_neurons, usable_backends
+    from neurozoo.bench.text import as_page
+    from neurozoo.bench.training import measure_training, seconds_to_first_step
+    from neurozoo.recipe import load_recipe
+    from neurozoo.registry import default_registry
+
+    _use(threads)
+    names = usable_backends()
+    settings = [(number, repeated) for repeated in (False, True) for number in STEPS]
+    costs = [measure_neurons(names, number, rounds=rounds, repeated=repeated) for number, repeated in settings]
+    training = []
+    for name in ("smile_mosei", "smile_mosei_sound"):
+        for backend in ("torch", "fastest"):
+            overrides = [f"backend={backend}"]
+            recipe = load_recipe(name, overrides, registry=default_registry())
+            training.append((measure_training(recipe, rounds=rounds), seconds_to_first_step(name, overrides)))
+    chosen = f" --threads {threads}" if threads is not None else ""
+    write(out, as_page(costs, training, f"neurozoo bench page docs/performance.md --rounds {rounds}{chosen}"))
+    print(f"written: {out}")
+
+
+def _use(threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
+    from neurozoo.errors import UserError
+
+    numbers = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
+    if not all(numbers):
+        raise UserError(f"{option} is {text!r}; give whole numbers above 0, parted by commas")
+    return numbers

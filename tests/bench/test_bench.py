@@ -1,0 +1,90 @@
+"""What is measured is said, for people and for programs; how much it is, no test can say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from neurozoo.bench.neurons import measure_neurons
+from neurozoo.bench.text import as_page, plainly
+from neurozoo.bench.training import TrainingCost, measure_training, seconds_to_first_step
+from neurozoo.cli import main
+from neurozoo.recipe import Recipe
+
+
+def test_neurons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "neurons", "--backends", "torch,norse", "--steps", "2,3", "--shape", "2,3,4", "--rounds", "2"]
+    assert main([*command, "--device", "cpu", "--html", str(tmp_path / "page.html")]) == 0
+    shown = capsys.readouterr().out
+    assert "Neurons: T = 2, 2 x 3 x 4" in shown
+    assert "of copies" in shown
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<svg") == 4
+    assert main([*command, "--device", "cpu", "--json", "--repeated"]) == 0
+    told = json.loads(capsys.readouterr().out)["neurons"]
+    assert [each["steps"] for each in told] == [2, 3]
+    assert [each["backend"] for each in told[0]["backends"]] == ["torch", "norse"]
+    assert told[0]["repeated"]
+    assert all(each["forward_ms"] > 0 and each["peak_mib"] > 0 for each in told[0]["backends"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--steps", "5,x"], "--steps is '5,x'; give whole numbers above 0"),
+        (["--shape", "0"], "--shape is '0'; give whole numbers above 0"),
+        (["--backends", "norce"], "did you mean 'norse'"),
+        (["--device", "cuda:9"], "is not there"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "neurons", "--rounds", "1", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_training(recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe()
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["bench", "train", str(tmp_path / "small.yaml"), "--rounds", "1"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("Training small", "feeding a batch", "times as long", "metrics and log, by step"):
+        assert words in shown
+    assert main(["bench", "train", str(tmp_path / "small.yaml"), "--rounds", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["training"]
+    assert told["step_ms"] > 0
+    assert told["plain_step_ms"] > 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_model_without_a_plain_form(recipe: Callable[..., Recipe]) -> None:
+    cost = measure_training(recipe("model.parts.fusion=concat"), rounds=1)
+    assert cost.plain_step_ms is cost.plain_one_ms is None
+
+
+def test_from_the_command_to_the_first_step(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe()
+    assert 0 < seconds_to_first_step(str(tmp_path / "small.yaml"), times=1) < 300
+
+
+def test_data(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "data", str(store), "--batch-size", "4"]) == 0
+    assert "shuffled" in capsys.readouterr().out
+    assert main(["bench", "data", str(store), "--batch-size", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["in_order_ms"] > 0
+    assert main(["bench", "data", str(store), "--batch-size", "1000"]) == 2
+    assert "give a smaller --batch-size" in capsys.readouterr().err
+
+
+def test_the_page_names_its_command_and_the_fastest() -> None:
+    costs = measure_neurons(["torch"], 2, shape=(2, 3), rounds=1)
+    training = TrainingCost("a", "torch", 2, "cpu", 8, 3, 1.0, 99.0, 40.0, 2.0, 1.0, 198.0, 80.0, 6.0)
+    page = as_page([costs], [(training, 4.2)], "neurozoo bench page docs/performance.md")
+    assert "neurozoo bench page docs/performance.md" in page
+    assert plainly(costs) == "At T = 2, the fastest is torch."
+    assert "| 2.00 times as long |" in page
+    assert "| 3.00 times as long |" in page
+    assert "1.0% of step and feeding" in page
+    assert "4.2 s" in page
