@@ -164,33 +164,30 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ..
 def _result(run: Trained, content: Mapping[str, Any]) -> RunResult:
     summary = run.summary
     data = content.get("data", {})
-    try:
-        return RunResult(
-            run=str(run.folder),
-            recipe=summary["recipe"],
-            model=summary["model"],
-            backend=summary["backend"],
-            seed=summary["seed"],
-            data=str(data.get("name") or data.get("root")),
-            checksum=summary["data"]["checksum"],
-            synthetic=summary["synthetic"],
-            epochs=summary["epochs"],
-            best_epoch=summary["best_epoch"],
-            parameters=summary["parameters"],
-            decision={
-                "rule": content.get("evaluation", {}).get("decision", {}).get("rule", "fixed"),
-                "threshold": summary["decision_threshold"],
-            },
-            metrics=summary["metrics"],
-            lesion=summary["lesion"],
-            threshold=summary["threshold"],
-            seconds=summary["duration_seconds"],
-            versions=summary["environment"]["versions"],
-            definitions=summary["metric_definitions"],
-            splits=summary["data"]["splits"],
-        )
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{run.folder / 'summary.json'}: not a summary that train writes, it lacks {error}") from error
+    return RunResult(
+        run=str(run.folder),
+        recipe=summary["recipe"],
+        model=summary["model"],
+        backend=summary["backend"],
+        seed=summary["seed"],
+        data=str(data.get("name") or data.get("root")),
+        checksum=summary["data"]["checksum"],
+        synthetic=summary["synthetic"],
+        epochs=summary["epochs"],
+        best_epoch=summary["best_epoch"],
+        parameters=summary["parameters"],
+        decision={
+            "rule": content.get("evaluation", {}).get("decision", {}).get("rule", "fixed"),
+            "threshold": summary["decision_threshold"],
+        },
+        metrics=summary["metrics"],
+        lesion=summary["lesion"],
+        threshold=summary["threshold"],
+        seconds=summary["duration_seconds"],
+        versions=summary["environment"]["versions"],
+        definitions=summary["metric_definitions"],
+        splits=summary["data"]["splits"],
+    )
 
 
 def check_same_data(runs: Sequence[OnData]) -> None:

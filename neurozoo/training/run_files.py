@@ -47,6 +47,9 @@ class _Summary(_File):
     backend: str
     seed: int
     synthetic: bool
+    parameters: int
+    epochs: int
+    best_epoch: int
     data: _Data
     metrics: _Numbers
     decision_threshold: float | list[float]

@@ -125,5 +125,5 @@ def test_what_cannot_be_lined_up(run: Path, tmp_path: Path) -> None:
         compare_runs([run, tmp_path / "begun", tmp_path / "stopped"])
     broken = copied(run, "broken")
     (broken / "summary.json").write_text('{"recipe": "small"}')
-    with pytest.raises(RunError, match=r"broken.summary\.json: not a summary that train writes, it lacks 'model'"):
+    with pytest.raises(RunError, match=r"broken.summary\.json: not what a run has there \(model: Field required"):
         compare_runs([run, broken])
