@@ -292,7 +292,7 @@ training:
 """
     keys = (
         "schema, description, seed, backend, data, model, training, evaluation, ablations, tune",
-        "hidden, heads, spiking_inner, time_steps, dropout, context_dropout, padding",
+        "hidden, heads, spiking_inner, time_steps, dropout, context_dropout, padding, arithmetic",
     )
     found = problems(folder, text, registry=default_registry())
     expected = (

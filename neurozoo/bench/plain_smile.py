@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,9 @@ from torch import Tensor, nn
 from neurozoo.errors import UserError
 from neurozoo.interfaces import Batch, Tokens
 from neurozoo.models.smile import SMILE
-from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention
+from neurozoo.nn.attention import MultiHeadAttention
 from neurozoo.nn.fusion import InteractiveFusion
 from neurozoo.nn.sequence import concatenate, sinusoidal_code, tokens, zero_padding
-from neurozoo.nn.spiking import SpikingBranch
 
 __all__ = ["PlainSMILE"]
 
@@ -69,7 +69,7 @@ class PlainSMILE(nn.Module):
 
 
 def _fuse(
-    fusion: nn.Module,
+    fusion: Any,
     context: str | None,
     projected: Mapping[str, Tokens],
     encoded: Mapping[str, Tokens],
@@ -94,7 +94,7 @@ def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     return norm.weight * ((x - mean) / torch.sqrt(variance + norm.eps)) + norm.bias
 
 
-def _block(block: EncoderBlock, query: Tokens, source: Tokens) -> Tokens:
+def _block(block: Any, query: Tokens, source: Tokens) -> Tokens:
     def embedded(sequence: Tokens) -> Tensor:
         code = sinusoidal_code(sequence.position, sequence.x.shape[1], sequence.x.shape[2], sequence.x.dtype)
         return dropped(_norm(block.embedding_norm, sequence.x + (sequence.x + code)))
@@ -121,14 +121,15 @@ def _attention(attention: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, m
     return out if mask is None else out * mask.any(1)[:, None, None]
 
 
-def _rates(branch: SpikingBranch, x: Tensor, threshold: Tensor) -> Tensor:
+def _rates(branch: Any, x: Tensor, threshold: Tensor) -> Tensor:
     """Spikes a step, each step by itself from the input on."""
     states: list[Tensor | None] = [None, None]
-    total: Tensor | float = 0.0
+    total = torch.zeros_like(x)
     for _ in range(branch.time_steps):
         current = x
         for layer, (linear, activation) in enumerate(branch.stages()):
             spikes, states[layer] = activation.run(linear(current)[None], threshold, states[layer])
             current = spikes[0]
         total = total + current
-    return total / branch.time_steps
+    rates: Tensor = total / branch.time_steps
+    return rates

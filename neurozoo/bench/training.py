@@ -172,7 +172,7 @@ def _plain_step(plain: PlainSMILE, batch: Batch, recipe: Recipe) -> Callable[[],
         optimizer.zero_grad()
         if batch.labels is None:
             raise NeurozooError("a batch without labels cannot be trained on")
-        classification_loss(plain(batch), batch.labels, recipe.training.label_smoothing).backward()
+        torch.autograd.backward(classification_loss(plain(batch), batch.labels, recipe.training.label_smoothing))
         if recipe.training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(plain.parameters(), recipe.training.gradient_clip, foreach=False)
         optimizer.step()

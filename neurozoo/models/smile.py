@@ -31,7 +31,7 @@ from neurozoo.nn.neurons import DynamicThresholdLIF
 from neurozoo.nn.sequence import tokens, zero_padding
 from neurozoo.nn.spiking import SpikingBranch
 from neurozoo.nn.standardise import Standardise
-from neurozoo.nn.together import encode_together
+from neurozoo.nn.together import blocks_of, encode_together
 
 __all__ = ["SMILE"]
 
@@ -136,7 +136,7 @@ class SMILE(ZooModel):
         projected = {m: self._project(m, batch) for m in self.inputs.modalities}
         threshold = self.threshold({m: projected[m] for m in self.inputs.spiking})
         names, p = list(projected), list(projected.values())
-        encoded = dict(zip(names, encode_together([self.refine[name] for name in names], p, p), strict=True))
+        encoded = dict(zip(names, encode_together(blocks_of(self.refine, names), p, p), strict=True))
         enhanced = encoded | self._enhanced(projected, encoded, threshold)
         refined = {
             name: Features(each, encoded[name], enhanced[name], name in self.inputs.spiking)
@@ -171,14 +171,13 @@ class SMILE(ZooModel):
     ) -> dict[str, Tokens]:
         """Of each spiking modality, what it becomes by attending to itself as its firing rates scale it."""
         names = self.inputs.spiking
-        scaled = []
-        for name in names:
-            p, h = projected[name], encoded[name]
+        before, scaled = [encoded[name] for name in names], []
+        for name, h in zip(names, before, strict=True):
+            p = projected[name]
             rates = zero_padding(self.branches[name](p.x, threshold), p.mask)
             scaled.append(h.with_x(self.scaling[name](h, rates)))
-        h = [encoded[name] for name in names]
-        found = encode_together([self.enhance[name] for name in names], h, scaled)
-        return {name: x.with_x(x.x + e.x) for name, x, e in zip(names, h, found, strict=True)}
+        found = encode_together(blocks_of(self.enhance, names), before, scaled)
+        return {name: h.with_x(h.x + e.x) for name, h, e in zip(names, before, found, strict=True)}
 
     def extra_repr(self) -> str:
         return f"spiking={self.inputs.spiking}, context={self.inputs.context}, masked={self.masked}"

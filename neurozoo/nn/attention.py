@@ -71,7 +71,8 @@ class MultiHeadAttention(nn.Module):
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
         weights = self.dropout(torch.softmax(scores, dim=-1))
-        return (weights @ v).transpose(1, 2).flatten(2)  # [B, Q, D]
+        attended: Tensor = (weights @ v).transpose(1, 2).flatten(2)  # [B, Q, D]
+        return attended
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [B, H, L, D/H]

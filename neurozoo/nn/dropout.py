@@ -26,7 +26,7 @@ class Dropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
             return x
-        if self.plain or not eager_on_cpu(x):
+        if self.plain or x.device.type != "cpu":
             return F.dropout(x, self.p, True)
         return x * factors_of(draw(x.shape, x.device), self.p, x.dtype)
 
@@ -37,10 +37,25 @@ def eager_on_cpu(x: Tensor) -> bool:
 
 
 def draw(shape: Sequence[int], device: torch.device) -> Tensor:
-    """16 random bits an element as int16, four to a 64-bit word of torch's generator."""
+    """16 random bits an element as int16, four to a 64-bit word of torch's generator; the same when compiled."""
     count = math.prod(shape)
+    bits: Tensor = _random_bits(count, device) if torch.compiler.is_compiling() else _bits(count, device)
+    return bits.view(shape)
+
+
+def _bits(count: int, device: torch.device) -> Tensor:
     words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device).random_(-(2**63), None)
-    return words.view(torch.int16)[:count].view(shape)
+    return words.view(torch.int16)[:count]
+
+
+@torch.library.custom_op("neurozoo::random_bits", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+def _random_bits(count: int, device: torch.device) -> Tensor:
+    return _bits(count, device).clone()
+
+
+@_random_bits.register_fake
+def _(count: int, device: torch.device) -> Tensor:
+    return torch.empty(count, dtype=torch.int16, device=device)
 
 
 def factors_of(bits: Tensor, p: float, dtype: torch.dtype) -> Tensor:
@@ -55,6 +70,8 @@ def factors_of(bits: Tensor, p: float, dtype: torch.dtype) -> Tensor:
         dtype: Of the result.
     """
     lost = min(round(p * _LEVELS), _LEVELS - 1)
+    if torch.compiler.is_compiling():
+        return (bits >= lost - _LEVELS // 2).to(dtype) * (_LEVELS / (_LEVELS - lost))
     # Compared into numbers: a mask of bools is several times as slow to multiply with.
     kept = torch.empty(bits.shape, dtype=dtype, device=bits.device)
     return torch.ge(bits, lost - _LEVELS // 2, out=kept).mul_(_LEVELS / (_LEVELS - lost))

@@ -9,7 +9,7 @@ from torch import nn
 from neurozoo.interfaces import Features, Fusion, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.sequence import concatenate
-from neurozoo.nn.together import encode_together
+from neurozoo.nn.together import blocks_of, encode_together
 
 __all__ = ["ConcatFusion", "InteractiveFusion"]
 
@@ -46,13 +46,13 @@ class InteractiveFusion(Fusion):
             concatenate([other.enhanced for key, other in spiking.items() if key != name] or [spiking[name].enhanced])
             for name in names
         ]
-        mixed = encode_together([self.mutual[name] for name in names], enhanced, others)
+        mixed = encode_together(blocks_of(self.mutual, names), enhanced, others)
         own = [each.encoded for each in spiking.values()]
         if self.context_asks is None or self.asks_context is None or self.context is None:
             return concatenate([*mixed, *own])
         context = features[self.context]
         asked = [context.projected] * len(names)
-        blocks = [side[name] for side in (self.context_asks, self.asks_context) for name in names]
+        blocks = blocks_of(self.context_asks, names) + blocks_of(self.asks_context, names)
         both_ways = encode_together(blocks, [*asked, *mixed], [*mixed, *asked])
         return concatenate([*both_ways, context.encoded, *own])
 

@@ -68,7 +68,7 @@ class _NarrowAttention(torch.autograd.Function):
         return _wide(attended, heads)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc,no-untyped-call]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, least, attended, bits = ctx.saved_tensors
         g = _narrow(gradients[0], ctx.heads)

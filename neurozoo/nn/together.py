@@ -7,8 +7,8 @@ is what costs. The parameters stay where they are, and keep their names and grad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,15 @@ from neurozoo.interfaces import Tokens
 from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock
 from neurozoo.nn.sequence import sinusoidal_code
 
-__all__ = ["encode_together"]
+__all__ = ["blocks_of", "encode_together"]
 
 LARGEST = 2**16
 """Elements of a block's query above which it is not stacked: copying then costs more than calling."""
+
+
+def blocks_of(modules: nn.ModuleDict, names: Iterable[str]) -> list[EncoderBlock]:
+    """Encoder blocks by their names."""
+    return [cast(EncoderBlock, modules[name]) for name in names]
 
 
 def encode_together(
@@ -41,8 +46,9 @@ def encode_together(
         groups.setdefault(_alike(place, *each), []).append(place)
     found: dict[int, Tokens] = {}
     for places in groups.values():
-        some = ([each[place] for place in places] for each in (blocks, queries, sources))
-        found.update(zip(places, _encoded(*some), strict=True))
+        chosen = [blocks[place] for place in places]
+        asking, asked = [queries[place] for place in places], [sources[place] for place in places]
+        found.update(zip(places, _encoded(chosen, asking, asked), strict=True))
     return [found[place] for place in range(len(blocks))]
 
 

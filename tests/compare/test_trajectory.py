@@ -98,7 +98,7 @@ def test_other_spikes_are_placed(trained: Callable[..., Training]) -> None:
 
 @pytest.mark.parametrize("native", [False, True])
 def test_another_gradient_parts_them(trained: Callable[..., Training], native: bool) -> None:
-    found = trained(Backend("OtherSurrogate", exact=not native, native=native))
+    found = trained(Backend("OtherSurrogate", exact=not native, native=native), steps=8)
     other = found.backends[1]
     assert found.different
     assert other.losses[0] == found.backends[0].losses[0]

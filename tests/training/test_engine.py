@@ -33,7 +33,9 @@ def test_compiled_training_is_the_same(tmp_path: Path, recipe: Recipes, monkeypa
     train(recipe("training.compile=true", "training.epochs=1"), tmp_path / "compiled")
     train(recipe("training.epochs=1"), tmp_path / "plain")
     compiled, plain = weights(tmp_path / "compiled"), weights(tmp_path / "plain")
-    assert all(compiled[name].equal(x) for name, x in plain.items())
+    # Attention of narrow heads is in pieces where it is not compiled, and rounds otherwise.
+    for name, x in plain.items():
+        torch.testing.assert_close(compiled[name], x, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
