@@ -26,7 +26,7 @@ TORCH := $(shell grep "^torch==" constraints.txt)
 # One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: help setup demo browser results benchmark test lint types unit test-slow wheels test-wheels docs clean
+.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ unit: setup ## the tests of core and plugins that are quick
 
 test-slow: setup ## the tests that take longer
 	$(TEST) -m slow
+
+guard: setup ## whether the fused backend and SMILE's step are still ahead of their plain forms
+	$(BIN)/python tests/benchmarks/guard.py
 
 results: setup ## train all of docs/results*.md anew; DATA=FOLDER holds emotions/, pom/, mosei/ and glove/
 	$(if $(DATA),,$(error give DATA=FOLDER, which holds emotions/ as Mulan distributes it, pom/ as MFN does, mosei/text_emotions.csv, and word vectors as glove/*.npz))

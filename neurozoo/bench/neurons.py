@@ -110,7 +110,7 @@ def measure_neurons(
             neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)
 
     def both(neuron: Neuron) -> None:
-        spikes, _ = neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)
+        spikes = neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)[0]  # as the layer does, which keeps no state
         torch.autograd.grad(spikes, leaf, weights)
 
     def copies() -> None:

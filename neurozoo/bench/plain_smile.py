@@ -26,7 +26,7 @@ class PlainSMILE(nn.Module):
     Each of the 11 encoder blocks by itself, each embedding of query, key and value by itself, q, k and v by a
     linear each, a layer norm written out, torch's dropout, and both linears of a spiking branch multiplied
     anew at each of the T steps, with the neurons stepped in a loop. Threshold, scaling and head are the
-    model's own, which no speed is claimed for.
+    model's own, so that it should be one of ``arithmetic: plain`` where speed is compared.
 
     Args:
         model: With the fusion ``interactive`` and LIF neurons; it is not changed.

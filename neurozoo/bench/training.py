@@ -156,7 +156,8 @@ def _plain_form(
     """The plain form of a model of its own, with the core's neurons; None where there is none."""
     if not isinstance(model, SMILE):
         return None
-    twin = assemble(recipe, inputs_of(recipe, dims, labels), backend="torch").to(device)
+    plain = recipe.with_overrides(["model.params.arithmetic=plain"])
+    twin = assemble(plain, inputs_of(plain, dims, labels), backend="torch").to(device)
     twin.load_state_dict(model.state_dict())
     try:
         return PlainSMILE(twin)  # type: ignore[arg-type]

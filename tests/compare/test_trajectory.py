@@ -30,7 +30,7 @@ class OtherSurrogate(TorchNeuron):
     """The same spikes, another gradient."""
 
     def __init__(self, spec: LIFSpec) -> None:
-        super().__init__(LIFSpec(spec.tau, v_reset=spec.v_reset, surrogate="sigmoid"))
+        super().__init__(LIFSpec(spec.tau, v_reset=spec.v_reset, surrogate="superspike", alpha=0.1))
 
 
 class WithWrongNeurons(Registry):
@@ -98,7 +98,7 @@ def test_other_spikes_are_placed(trained: Callable[..., Training]) -> None:
 
 @pytest.mark.parametrize("native", [False, True])
 def test_another_gradient_parts_them(trained: Callable[..., Training], native: bool) -> None:
-    found = trained(Backend("OtherSurrogate", exact=not native, native=native), steps=8)
+    found = trained(Backend("OtherSurrogate", exact=not native, native=native))
     other = found.backends[1]
     assert found.different
     assert other.losses[0] == found.backends[0].losses[0]

@@ -1,0 +1,62 @@
+"""Whether what was made fast is still: the fused backend and SMILE's step, each beside its plain form.
+
+usage: python tests/benchmarks/guard.py
+
+Ratios of medians, of runs that take turns in one process on one thread. The exit status is 1 where one is below two
+thirds of what it was when its line here was written; such a one is measured again first, as machines have moods.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+
+from neurozoo.bench.neurons import measure_neurons
+from neurozoo.bench.training import measure_training
+from neurozoo.recipe import load_recipe
+from neurozoo.registry import default_registry
+
+TRIES = 3
+
+
+def fused(repeated: bool) -> float:
+    """How many times as long the core's neurons take as numba's, forward and backward."""
+    costs = measure_neurons(["numba", "torch"], 5, shape=(64, 60, 128), rounds=9, repeated=repeated)
+    ours, plain = costs.backends
+    return plain.both_ms / ours.both_ms
+
+
+def step() -> float:
+    """How many times as long the plain step of SMILE takes as the fast one, on the same backend."""
+    recipe = load_recipe("smile_mosei", ["training.batch_size=64"], registry=default_registry())
+    cost = measure_training(recipe, rounds=5)
+    return (cost.plain_step_ms or 0.0) / cost.step_ms
+
+
+GUARDED: dict[str, tuple[Callable[[], float], float]] = {
+    "numba's neurons against torch's, T = 5": (lambda: fused(False), 5.0),
+    "the same, one current repeated": (lambda: fused(True), 6.0),
+    "smile_mosei's step against its plain form": (step, 1.5),
+}
+"""What is measured, and how many times ahead it was."""
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    behind = False
+    for name, (measure, was) in GUARDED.items():
+        least = was * 2 / 3
+        found = measure()
+        for _ in range(TRIES - 1):
+            if found >= least:
+                break
+            found = max(found, measure())
+        print(f"{name}: {found:.2f}, at least {least:.2f}")
+        behind |= found < least
+    return int(behind)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Memory stays flat over a thousand steps, on every backend: one library keeps every neuron ever made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from neurozoo.bench.neurons import usable_backends
+
+STEPS = """
+import gc, json, sys
+from pathlib import Path
+import torch
+from contextlib import closing
+from neurozoo.assemble import assemble, inputs_of, open_data
+from neurozoo.recipe import load_recipe
+from neurozoo.registry import default_registry
+from neurozoo.training.fitting import make_optimizer
+from neurozoo.training.step import Stepper
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
+
+torch.set_num_threads(1)
+options = ["data.instead.params.size=16", "training.batch_size=4", "model.params.hidden=10", "model.params.heads=5",
+           "model.params.spiking_inner=8"]
+recipe = load_recipe("smile_mosei_sound", options, backend=sys.argv[1], registry=default_registry())
+view = open_data(recipe)
+dims = {name: each.dim for name, each in view.modalities.items()}
+model = assemble(recipe, inputs_of(recipe, dims, len(view.labels)))
+batch = next(iter(view.batches("train", 4)))
+told = []
+with closing(Stepper(model, make_optimizer(recipe, model), recipe)) as stepper:
+    for number in range(1, 1101):
+        stepper.clear()
+        stepper.add(batch)
+        stepper.step()
+        if number in (100, 1100):
+            gc.collect()
+            told.append((resident(), len(gc.get_objects())))
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads RssAnon of /proc, which Linux has")
+@pytest.mark.parametrize("backend", usable_backends())
+def test_a_thousand_steps_leave_nothing_behind(backend: str) -> None:
+    done = subprocess.run([sys.executable, "-c", STEPS, backend], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    (before, objects_before), (after, objects_after) = json.loads(done.stdout)
+    assert after - before < 4, f"{after - before:.1f} MiB more after a thousand steps"
+    assert objects_after - objects_before < 1000
