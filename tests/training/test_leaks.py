@@ -39,7 +39,7 @@ with closing(Stepper(model, make_optimizer(recipe, model), recipe)) as stepper:
         stepper.clear()
         stepper.add(batch)
         stepper.step()
-        if number in (100, 1100):
+        if number in (100, 600, 1100):
             gc.collect()
             told.append((resident(), len(gc.get_objects())))
 print(json.dumps(told))
@@ -52,6 +52,8 @@ print(json.dumps(told))
 def test_a_thousand_steps_leave_nothing_behind(backend: str) -> None:
     done = subprocess.run([sys.executable, "-c", STEPS, backend], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    (before, objects_before), (after, objects_after) = json.loads(done.stdout)
-    assert after - before < 4, f"{after - before:.1f} MiB more after a thousand steps"
-    assert objects_after - objects_before < 1000
+    first, middle, last = json.loads(done.stdout)
+    # An allocator settles in the first half; what grows in both is a leak.
+    grown = min(middle[0] - first[0], last[0] - middle[0])
+    assert grown < 2, f"{grown:.1f} MiB more in five hundred steps, and again in the next"
+    assert last[1] - middle[1] < 500
