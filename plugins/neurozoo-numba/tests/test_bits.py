@@ -123,3 +123,19 @@ def test_what_is_not_finite_goes_where_the_oracle_lets_it() -> None:
         for one, other in zip(*found, strict=True):
             assert torch.equal(one.isnan(), other.isnan())
             assert torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def test_of_transposed_currents_the_sigmoid_s_gradients_agree_to_rounding() -> None:
+    """The bits of torch's own sigmoid depend on where in memory a number lies."""
+    spec = LIFSpec(surrogate="sigmoid")
+    for seed in range(10):
+        x = torch.randn(6, 5, 7, 19, generator=torch.Generator().manual_seed(seed))
+        call = Call(spec, x, "transposed", 0.6, None, "both")
+        results, got = call.run(NumbaNeuron(spec))
+        expected, want = call.run(TorchNeuron(spec))
+        for one, other in zip(results, expected, strict=True):
+            assert torch.equal(one, other)
+        found, gradient = got["currents"], want["currents"]
+        assert found is not None
+        assert gradient is not None
+        assert float((found - gradient).abs().max()) <= 10 * torch.finfo(x.dtype).eps * float(gradient.abs().max())
