@@ -36,7 +36,7 @@ class _Data(_File):
 
 
 class _Environment(_File):
-    versions: dict[str, str] = {}
+    versions: dict[str, str]
     plugins: dict[str, str] = {}
     threads: int | None = None
 
@@ -79,13 +79,18 @@ _FORMS: Mapping[str, type[_File]] = {
 }
 
 
-def checked(path: Path, value: Any) -> dict[str, Any]:
+def checked(path: Path, value: Any, *, name: str | None = None) -> dict[str, Any]:
     """A value that was read from one of a run's files, as it is.
+
+    Args:
+        path: Where it stood.
+        value: What was read.
+        name: Which of a run's files it was; by default the path's.
 
     Raises:
         RunError: It is not of the form that such a file has; names each place.
     """
-    form = _FORMS.get(path.name, _File)
+    form = _FORMS.get(name or path.name, _File)
     try:
         form.model_validate(value)
     except ValidationError as error:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from neurozoo.errors import RunError
-from neurozoo.packed import RECIPE, WEIGHTS, Packed, is_packed, read_packed
+from neurozoo.packed import MANIFEST, RECIPE, WEIGHTS, Packed, is_packed, read_packed
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.shipped import shipped_model, shipped_models
 from neurozoo.training.run import Run
+from neurozoo.training.run_files import checked
 
 __all__ = ["Trained", "open_trained"]
 
@@ -44,10 +45,10 @@ class Trained:
         """What was measured at the end of training; empty where it is not finished.
 
         Raises:
-            RunError: The run's ``summary.json`` is damaged.
+            RunError: It is damaged, or not what a training writes.
         """
         if self.packed is not None:
-            return self.packed.summary
+            return checked(self.folder / MANIFEST, self.packed.summary, name="summary.json")
         return self.run.read_json("summary.json") if self.run is not None and self.run.finished else {}
 
     @property
