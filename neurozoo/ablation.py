@@ -14,7 +14,15 @@ from neurozoo.assemble import open_data
 from neurozoo.baseline import Baseline, baselines
 from neurozoo.data.view import DataView
 from neurozoo.errors import RecipeError, UserError
-from neurozoo.intervals import Estimate, Interval, Scores, paired_difference, resampled_difference, student_interval
+from neurozoo.intervals import (
+    Estimate,
+    Interval,
+    Scores,
+    defined,
+    paired_difference,
+    resampled_difference,
+    student_interval,
+)
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.registry import Registry, default_registry
 from neurozoo.training.checkpoint import read_tensors
@@ -195,7 +203,7 @@ def _compare(
 
 def _column(summary: Mapping[str, Any], column: str) -> float:
     value = summary["lesion"]["permuted"]["test"] if column == "lesion" else summary["metrics"]["test"][column]
-    return float("nan") if value is None else float(value)
+    return defined(value)
 
 
 def _beside(baseline: Baseline, view: DataView, runs: Sequence[Path]) -> BaselineRow:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import Surrogate
+from neurozoo.interfaces import LIFSpec, Surrogate
 
-__all__ = ["lif_charge", "lif_reset", "spike", "surrogate_gradient"]
+__all__ = ["lif_charge", "lif_reset", "lif_step", "spike", "surrogate_gradient"]
 
 
 def surrogate_gradient(u: Tensor, surrogate: Surrogate, alpha: float) -> Tensor:
@@ -89,3 +89,20 @@ def lif_reset(h: Tensor, spikes: Tensor, threshold: Tensor | float, v_reset: flo
     if v_reset is None:
         return h - spikes * threshold
     return (1.0 - spikes) * h + spikes * v_reset
+
+
+def lif_step(current: Tensor, v: Tensor, threshold: Tensor | float, spec: LIFSpec) -> tuple[Tensor, Tensor]:
+    """One time step: charge, spike, reset.
+
+    Args:
+        current: Input of this step, dimensionless.
+        v: Membrane after the last step's reset, shape of ``current``.
+        threshold: A float, or a tensor that broadcasts against ``current``.
+        spec: What neuron it is.
+
+    Returns:
+        Spikes (0 or 1, dtype of ``current``) and the membrane after the reset.
+    """
+    h = lif_charge(v, current, spec.tau, spec.decay_input, spec.rest)
+    s = spike(h - threshold, spec.surrogate, spec.alpha)
+    return s, lif_reset(h, s.detach() if spec.detach_reset else s, threshold, spec.v_reset)

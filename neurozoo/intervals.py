@@ -13,6 +13,7 @@ __all__ = [
     "Estimate",
     "Interval",
     "Spread",
+    "defined",
     "paired_difference",
     "resampled_difference",
     "spread",
@@ -57,6 +58,11 @@ class Spread:
     deviation: float
     low: float
     high: float
+
+
+def defined(value: float | None) -> float:
+    """A number as JSON has it, where null stands for one that is not defined: NaN then."""
+    return float("nan") if value is None else float(value)
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -14,7 +14,7 @@ from neurozoo.card import model_card
 from neurozoo.content import leaves
 from neurozoo.errors import RunError, UserError
 from neurozoo.files import write_whole
-from neurozoo.intervals import spread
+from neurozoo.intervals import defined, spread
 from neurozoo.licences import checked_licence
 from neurozoo.packed import CARD, MANIFEST, RECIPE, SCHEMA, WEIGHTS, Packed
 from neurozoo.partial import PartialFolder
@@ -174,11 +174,10 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _follows(estimate: Mapping[str, Any]) -> bool:
     """Whether what is said of several seeds' values comes from them."""
-    values = [math.nan if value is None else float(value) for value in estimate["values"]]
-    follows = asdict(spread(values))
+    follows = asdict(spread([defined(value) for value in estimate["values"]]))
 
     def right(name: str) -> bool:
-        said = math.nan if estimate[name] is None else float(estimate[name])
+        said = defined(estimate[name])
         return abs(said - follows[name]) < 1e-6 or (math.isnan(said) and math.isnan(follows[name]))
 
     return all(right(name) for name in ("mean", "deviation", "low", "high"))

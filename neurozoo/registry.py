@@ -97,6 +97,11 @@ class Registry:
         tops = dict.fromkeys(library.partition(".")[0] for library in self.get(kind, name).requires)
         return [library for library in tops if not _is_there(library)]
 
+    def usable_backends(self) -> list[str]:
+        """The installed backends that are not their library's own neuron, which is another model."""
+        known = self.components("backend")
+        return [name for name, each in known.items() if not each.native and not self.missing("backend", name)]
+
     def fastest_backend(self, device: str) -> str:
         """The name that a recipe's ``backend: fastest`` stands for: a fused, exact backend, else the core's own.
 
@@ -111,11 +116,8 @@ class Registry:
             import torch
 
             kind = "cuda" if torch.cuda.is_available() else "cpu"
-        fused = [
-            name
-            for name, each in self.components("backend").items()
-            if kind in each.fused and each.exact and not each.native and not self.missing("backend", name)
-        ]
+        known = self.components("backend")
+        fused = [name for name in self.usable_backends() if kind in known[name].fused and known[name].exact]
         return min(fused, default="torch")
 
     def resolve(self, kind: Kind, name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from neurozoo.assemble import open_data
 from neurozoo.errors import UserError
-from neurozoo.intervals import Spread, spread
+from neurozoo.intervals import Spread, defined, spread
 from neurozoo.recipe import load_recipe
 from neurozoo.registry import default_registry
 from neurozoo.training.run import Run, write_json
@@ -129,10 +129,6 @@ def folder_of(recipe: str) -> Path:
 def _spreads(values: Sequence[Mapping[str, Mapping[str, float | None]]]) -> dict[str, dict[str, Spread]]:
     """Of the same nested numbers of each seed, null being one that is not defined."""
     return {
-        outer: {inner: spread([_number(each[outer][inner]) for each in values]) for inner in values[0][outer]}
+        outer: {inner: spread([defined(each[outer][inner]) for each in values]) for inner in values[0][outer]}
         for outer in values[0]
     }
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

@@ -23,11 +23,7 @@ from neurozoo.training.checkpoint import read_tensors
 from neurozoo.training.loading import TrainedModel
 
 MODELS = sorted(shipped_models())
-BACKENDS = [
-    name
-    for name, each in default_registry().components("backend").items()
-    if not each.native and not default_registry().missing("backend", name)
-]
+BACKENDS = default_registry().usable_backends()
 PINNED = json.loads((Path(__file__).parent / "golden" / "zoo.json").read_text())
 ROUNDING = 1e-5
 """How far a probability may be off. Sums of float32 round otherwise from one processor or torch to the next, and

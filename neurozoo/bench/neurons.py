@@ -14,7 +14,7 @@ from neurozoo.compare.memory import peak_bytes
 from neurozoo.interfaces import LIFSpec, Neuron
 from neurozoo.registry import default_registry
 
-__all__ = ["SHAPE", "STEPS", "NeuronCost", "NeuronCosts", "measure_neurons", "usable_backends"]
+__all__ = ["SHAPE", "STEPS", "NeuronCost", "NeuronCosts", "measure_neurons"]
 
 SHAPE = (256, 60, 128)
 """Neurons at a time by default: SMILE's first spiking layer, at its batch."""
@@ -64,13 +64,6 @@ class NeuronCosts:
     repeated: bool
     copies_ms: float
     backends: tuple[NeuronCost, ...]
-
-
-def usable_backends() -> list[str]:
-    """The installed backends that are not their library's own neuron, which is another model."""
-    registry = default_registry()
-    known = registry.components("backend")
-    return [name for name, each in known.items() if not each.native and not registry.missing("backend", name)]
 
 
 def measure_neurons(

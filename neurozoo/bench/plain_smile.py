@@ -15,7 +15,7 @@ from neurozoo.interfaces import Batch, Tokens
 from neurozoo.models.smile import SMILE
 from neurozoo.nn.attention import MultiHeadAttention
 from neurozoo.nn.fusion import InteractiveFusion
-from neurozoo.nn.sequence import concatenate, sinusoidal_code, tokens, zero_padding
+from neurozoo.nn.sequence import concatenate, sinusoidal_code, zero_padding
 
 __all__ = ["PlainSMILE"]
 
@@ -25,7 +25,7 @@ class PlainSMILE(nn.Module):
 
     Each of the 11 encoder blocks by itself, each embedding of query, key and value by itself, q, k and v by a
     linear each, a layer norm written out, torch's dropout, and both linears of a spiking branch multiplied
-    anew at each of the T steps, with the neurons stepped in a loop. Threshold, scaling and head are the
+    anew at each of the T steps, with the neurons stepped in a loop. Projection, threshold, scaling and head are the
     model's own, so that it should be one of ``arithmetic: plain`` where speed is compared.
 
     Args:
@@ -44,7 +44,7 @@ class PlainSMILE(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``[B, K]``."""
         model, inputs = self.model, self.model.inputs
-        projected = {m: self._project(m, batch) for m in inputs.modalities}
+        projected = {m: model.projected(m, batch) for m in inputs.modalities}
         threshold = model.threshold({m: projected[m] for m in inputs.spiking})
         encoded = {m: _block(model.refine[m], p, p) for m, p in projected.items()}
         enhanced: dict[str, Tokens] = {}
@@ -55,17 +55,6 @@ class PlainSMILE(nn.Module):
         fused = _fuse(model.fusion, inputs.context, projected, encoded, enhanced)
         logits: Tensor = model.head(fused)
         return logits
-
-    def _project(self, name: str, batch: Batch) -> Tokens:
-        model = self.model
-        x, mask = batch.features[name], batch.masks[name] if model.masked else None
-        if name in model.standardise:
-            x = zero_padding(model.standardise[name](x), batch.masks[name])
-        else:
-            x = zero_padding(x, mask)
-        if name == model.inputs.context:
-            x = model.context_dropout(x)
-        return tokens(model.project[name](x), mask).of(name)
 
 
 def _fuse(

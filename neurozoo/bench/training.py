@@ -18,7 +18,7 @@ from neurozoo.assemble import assemble, inputs_of, open_data
 from neurozoo.bench.plain_smile import PlainSMILE
 from neurozoo.bench.turns import in_turns
 from neurozoo.errors import NeurozooError, UserError
-from neurozoo.interfaces import Batch
+from neurozoo.interfaces import Batch, Inputs
 from neurozoo.models.smile import SMILE
 from neurozoo.recipe import Recipe
 from neurozoo.training.device import choose_device
@@ -104,10 +104,10 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
     with own_random_numbers(recipe):
         batch = next(iter(view.batches("train", size))).to(device)
         alone = next(iter(view.batches("train", 1))).to(device)
-        dims = {name: modality.dim for name, modality in view.modalities.items()}
-        model = assemble(recipe, inputs_of(recipe, dims, len(view.labels))).to(device)
+        inputs = inputs_of(recipe, view.dims, len(view.labels))
+        model = assemble(recipe, inputs).to(device)
         optimizer = make_optimizer(recipe, model)
-        plain = _plain_form(model, recipe, dims, len(view.labels), device)
+        plain = _plain_form(model, recipe, inputs, device)
 
         def evaluate(module: nn.Module, given: Batch) -> Callable[[], object]:
             def run() -> None:
@@ -150,14 +150,12 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
     )  # fmt: skip
 
 
-def _plain_form(
-    model: nn.Module, recipe: Recipe, dims: dict[str, int], labels: int, device: torch.device
-) -> PlainSMILE | None:
+def _plain_form(model: nn.Module, recipe: Recipe, inputs: Inputs, device: torch.device) -> PlainSMILE | None:
     """The plain form of a model of its own, with the core's neurons; None where there is none."""
     if not isinstance(model, SMILE):
         return None
     plain = recipe.with_overrides(["model.params.arithmetic=plain"])
-    twin = assemble(plain, inputs_of(plain, dims, labels), backend="torch").to(device)
+    twin = assemble(plain, inputs, backend="torch").to(device)
     twin.load_state_dict(model.state_dict())
     try:
         return PlainSMILE(twin)  # type: ignore[arg-type]

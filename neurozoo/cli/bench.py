@@ -38,12 +38,13 @@ def neurons(
     json: Json = False,
 ) -> None:
     """Backends' neurons side by side: time of forward and backward, and memory, beside a copy of the same bytes."""
-    from neurozoo.bench.neurons import measure_neurons, usable_backends
+    from neurozoo.bench.neurons import measure_neurons
     from neurozoo.bench.text import neurons_page, neurons_tables
+    from neurozoo.registry import default_registry
     from neurozoo.report.tables import plain_text
     from neurozoo.training.device import choose_device
 
-    names = backends.split(",") if backends is not None else usable_backends()
+    names = backends.split(",") if backends is not None else default_registry().usable_backends()
     sizes, numbers = _whole_numbers("--shape", shape), _whole_numbers("--steps", steps)
     place = choose_device(device)
     _use(threads)
@@ -115,14 +116,14 @@ def page(
     rounds: Rounds = 15,
 ) -> None:
     """Write docs/performance.md: neurons at T = 5 and 50, and the steps of SMILE's recipes."""
-    from neurozoo.bench.neurons import STEPS, measure_neurons, usable_backends
+    from neurozoo.bench.neurons import STEPS, measure_neurons
     from neurozoo.bench.text import as_page
     from neurozoo.bench.training import measure_training, seconds_to_first_step
     from neurozoo.recipe import load_recipe
     from neurozoo.registry import default_registry
 
     _use(threads)
-    names = usable_backends()
+    names = default_registry().usable_backends()
     settings = [(number, repeated) for repeated in (False, True) for number in STEPS]
     costs = [measure_neurons(names, number, rounds=rounds, repeated=repeated) for number, repeated in settings]
     training = []

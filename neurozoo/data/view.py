@@ -140,6 +140,11 @@ class DataView:
             )
         return Modality(dims.pop(), sum(known[part].length for part in parts))
 
+    @property
+    def dims(self) -> dict[str, int]:
+        """Features D of each modality."""
+        return {name: modality.dim for name, modality in self.modalities.items()}
+
     def split(self, name: str) -> SplitView:
         """The samples of a split.
 

@@ -133,7 +133,7 @@ class SMILE(ZooModel):
         Raises:
             SpikingError: The threshold is not finite.
         """
-        projected = {m: self._project(m, batch) for m in self.inputs.modalities}
+        projected = {m: self.projected(m, batch) for m in self.inputs.modalities}
         threshold = self.threshold({m: projected[m] for m in self.inputs.spiking})
         names, p = list(projected), list(projected.values())
         encoded = dict(zip(names, encode_together(blocks_of(self.refine, names), p, p), strict=True))
@@ -145,17 +145,8 @@ class SMILE(ZooModel):
         logits: Tensor = self.head(self.fusion(refined))
         return logits
 
-    def layer_masks(self, batch: Batch) -> Mapping[str, Tensor | None]:
-        return {
-            name: batch.masks[name.split(".")[1]] if self.masked else None
-            for name, module in self.named_modules()
-            if isinstance(module, Activation | DynamicThresholdLIF)
-        }
-
-    def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:
-        return {name: branch.stages() for name, branch in self.branches.items() if isinstance(branch, SpikingBranch)}
-
-    def _project(self, name: str, batch: Batch) -> Tokens:
+    def projected(self, name: str, batch: Batch) -> Tokens:
+        """A modality's projection ``[B, L, D]``, its features scaled and its padding left out as the recipe says."""
         x, mask = batch.features[name], batch.masks[name] if self.masked else None
         if name in self.standardise:
             # Padding stays zero, also where it is visible: it is no value of the feature.
@@ -165,6 +156,16 @@ class SMILE(ZooModel):
         if name == self.inputs.context:
             x = self.context_dropout(x)
         return tokens(self.project[name](x), mask).of(name)
+
+    def layer_masks(self, batch: Batch) -> Mapping[str, Tensor | None]:
+        return {
+            name: batch.masks[name.split(".")[1]] if self.masked else None
+            for name, module in self.named_modules()
+            if isinstance(module, Activation | DynamicThresholdLIF)
+        }
+
+    def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:
+        return {name: branch.stages() for name, branch in self.branches.items() if isinstance(branch, SpikingBranch)}
 
     def _enhanced(
         self, projected: Mapping[str, Tokens], encoded: Mapping[str, Tokens], threshold: Tensor

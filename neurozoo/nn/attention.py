@@ -10,16 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.interfaces import Tokens
-from neurozoo.nn.dropout import Dropout, eager_on_cpu
-from neurozoo.nn.narrow_attention import narrow_attention
+from neurozoo.nn.dropout import Dropout
+from neurozoo.nn.narrow_attention import narrow_attention, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 
 __all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention", "record_attention"]
 
 LAYER_NORM_EPS = 1e-12
 """Of every layer norm in SMILE, dimensionless (as published)."""
-WIDEST = 16
-"""Features of a head up to which ``narrow_attention`` is the faster."""
 
 
 class MultiHeadAttention(nn.Module):
@@ -62,9 +60,8 @@ class MultiHeadAttention(nn.Module):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """The same without the four linears; what it gives for a sample without any valid key is of no use."""
-        wide = query.shape[-1] > WIDEST * self.heads
         # Who listens to the dropout wants to see the weights.
-        if not (self.plain or wide or self.dropout._forward_pre_hooks) and eager_on_cpu(query):
+        if not (self.plain or self.dropout._forward_pre_hooks) and narrow_is_faster(query, self.heads):
             return narrow_attention(query, key, value, mask, self.heads, self.dropout.p if self.training else 0.0)
         q, k, v = self._split(query), self._split(key), self._split(value)
         scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # [B, H, Q, S]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "draw", "eager_on_cpu", "factors_of"]
+__all__ = ["Dropout", "draw", "factors_of"]
 
 _LEVELS = 2**16
 
@@ -29,11 +29,6 @@ class Dropout(nn.Dropout):
         if self.plain or x.device.type != "cpu":
             return F.dropout(x, self.p, True)
         return x * factors_of(draw(x.shape, x.device), self.p, x.dtype)
-
-
-def eager_on_cpu(x: Tensor) -> bool:
-    """Whether to do what suits torch's CPU operators, called one by one: not while compiling or under autocast."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
 
 
 def draw(shape: Sequence[int], device: torch.device) -> Tensor:

@@ -18,10 +18,18 @@ from torch.autograd.function import once_differentiable
 
 from neurozoo.nn.dropout import draw, factors_of
 
-__all__ = ["narrow_attention"]
+__all__ = ["narrow_attention", "narrow_is_faster"]
 
 PIECE = 2**18
 """Scores at a time: a megabyte in float32."""
+WIDEST = 16
+"""Features of a head up to which it is the faster."""
+
+
+def narrow_is_faster(query: Tensor, heads: int) -> bool:
+    """Whether :func:`narrow_attention` suits: narrow heads on a CPU, not while compiling or under autocast."""
+    eager = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+    return query.device.type == "cpu" and eager and query.shape[-1] <= WIDEST * heads
 
 
 def narrow_attention(

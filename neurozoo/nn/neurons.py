@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from neurozoo.functional import lif_charge, lif_reset, spike
+from neurozoo.functional import lif_step
 from neurozoo.interfaces import LIFSpec, Neuron
 
 __all__ = ["DynamicThresholdLIF", "TorchNeuron", "record_spikes", "spiking_layers"]
@@ -20,10 +20,7 @@ class TorchNeuron(Neuron):
     runs = "neurozoo.functional: lif_charge, spike, lif_reset"
 
     def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
-        spec = self.spec
-        h = lif_charge(state, current, spec.tau, spec.decay_input, spec.rest)
-        s = spike(h - threshold, spec.surrogate, spec.alpha)
-        return s, lif_reset(h, s.detach() if spec.detach_reset else s, threshold, spec.v_reset)
+        return lif_step(current, state, threshold, self.spec)
 
 
 class DynamicThresholdLIF(nn.Module):

@@ -43,8 +43,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         raise RunError(f"{path}: could not be written: {error}; what stood there is untouched") from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, *, remedy: str = "take another checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and metadata of a file that :func:`write_tensors` wrote.
+
+    Args:
+        path: The file.
+        remedy: What to do where it is damaged.
 
     Raises:
         CheckpointError: There is no file, it is damaged, or its schema is not known.
@@ -56,18 +60,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({error}); take another checkpoint") from error
+        raise CheckpointError(f"{path}: not a whole safetensors file ({error}); {remedy}") from error
     try:
         metadata = json.loads(header.get(_KEY, "{}"))
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: its metadata is not JSON ({error}); take another checkpoint") from error
+        raise CheckpointError(f"{path}: its metadata is not JSON ({error}); {remedy}") from error
     found = metadata.get("schema", header.get("schema")) if isinstance(metadata, dict) else None
     if found != SCHEMA:
         raise CheckpointError(
             f"{path}: its schema is {found!r} and this version reads {SCHEMA}; use the neurozoo version that wrote it"
         )
     if metadata.pop(_HASH, None) not in (None, _digest(tensors)):
-        raise CheckpointError(f"{path}: damaged, its tensors are not those that were written; take another checkpoint")
+        raise CheckpointError(f"{path}: damaged, its tensors are not those that were written; {remedy}")
     return tensors, metadata
 
 

@@ -158,8 +158,7 @@ def _train(recipe: Recipe, view: DataView, run: Run, engine: Engine, reporter: R
         run.write_json("data.json", data)
         run.write_json("environment.json", here)
 
-    dims = {name: modality.dim for name, modality in view.modalities.items()}
-    model = assemble(recipe, inputs_of(recipe, dims, len(view.labels))).to(device)
+    model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels))).to(device)
     parameters = parameters_by_component(model)
     header = {
         "run": str(run.folder),

@@ -54,7 +54,7 @@ class Fitting:
             "recipe": recipe.name,
             "recipe_digest": recipe.digest,
             "labels": list(view.labels),
-            "dims": {name: modality.dim for name, modality in view.modalities.items()},
+            "dims": view.dims,
             "data_checksum": view.description.checksum,
             "synthetic": view.description.synthetic,
         }

@@ -96,14 +96,11 @@ class TrainingState:
         Raises:
             CheckpointError: The file is damaged, or of another model; nothing is changed then.
         """
-        try:
-            tensors, metadata = read_tensors(path)
-        except CheckpointError as error:
-            why = str(error).removesuffix("; take another checkpoint")
-            raise CheckpointError(
-                f"{why}; nothing can go on from it: train anew with another --out. The best weights so far stand in "
-                f"{path.with_name('best.safetensors')}"
-            ) from error
+        tensors, metadata = read_tensors(
+            path,
+            remedy="nothing can go on from it: train anew with another --out. The best weights so far stand in "
+            f"{path.with_name('best.safetensors')}",
+        )
         try:
             position = Position(**metadata["position"], sums=_under("sums", tensors), order=tensors["order"])
             optimizer, scheduler, scaling = metadata["optimizer"], metadata["scheduler"], metadata["scaling"]

@@ -81,7 +81,8 @@ def verify_run(
     trained = open_trained(run)
     if not trained.finished:
         raise RunError(f"{run}: published nothing yet; `neurozoo train --resume {run}` brings it to its end")
-    published: Mapping[str, Mapping[str, Any]] = trained.summary.get("metrics", {})
+    summary = trained.summary
+    published: Mapping[str, Mapping[str, Any]] = summary["metrics"]
     if not published:
         raise RunError(
             f"{run / ('summary.json' if trained.run else MANIFEST)}: holds no metrics; it cannot be verified"
@@ -92,7 +93,7 @@ def verify_run(
     numbers: list[Number] = []
     for split, now in found.items():
         numbers += _numbers(split, published.get(split, {}), now["metrics"][split])
-        numbers += _numbers(split, _lesion(trained.summary, split), _lesion(now, split))
+        numbers += _numbers(split, _lesion(summary, split), _lesion(now, split))
     same_data = all(each["same_data_as_trained"] for each in found.values())
     return Verification(str(run), next(iter(found.values()))["backend"], same_data, tolerance, tuple(numbers))
 

@@ -65,7 +65,7 @@ def measure(store: Path) -> dict[str, float]:
     for _epoch in range(2):
         for _ in view.batches("train", BATCH, generator):
             peak = max(peak, anonymous())
-    model = assemble(recipe, inputs_of(recipe, {n: m.dim for n, m in view.modalities.items()}, len(view.labels)))
+    model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels)))
     model.train()
     optimizer = make_optimizer(recipe, model)
     feeding, steps = [], []

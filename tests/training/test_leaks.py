@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from neurozoo.bench.neurons import usable_backends
+from neurozoo.registry import default_registry
 
 STEPS = """
 import gc, json, sys
@@ -30,8 +30,7 @@ options = ["data.instead.params.size=16", "training.batch_size=4", "model.params
            "model.params.spiking_inner=8"]
 recipe = load_recipe("smile_mosei_sound", options, backend=sys.argv[1], registry=default_registry())
 view = open_data(recipe)
-dims = {name: each.dim for name, each in view.modalities.items()}
-model = assemble(recipe, inputs_of(recipe, dims, len(view.labels)))
+model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels)))
 batch = next(iter(view.batches("train", 4)))
 told = []
 with closing(Stepper(model, make_optimizer(recipe, model), recipe)) as stepper:
@@ -48,7 +47,7 @@ print(json.dumps(told))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads RssAnon of /proc, which Linux has")
-@pytest.mark.parametrize("backend", usable_backends())
+@pytest.mark.parametrize("backend", default_registry().usable_backends())
 def test_a_thousand_steps_leave_nothing_behind(backend: str) -> None:
     done = subprocess.run([sys.executable, "-c", STEPS, backend], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

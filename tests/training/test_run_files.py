@@ -11,14 +11,6 @@ from typing import Any
 import pytest
 
 from neurozoo.cli import main
-from neurozoo.recipe import Recipe
-from neurozoo.training.fit import train
-
-
-@pytest.fixture
-def trained(tmp_path: Path, recipe: Callable[..., Recipe]) -> Path:
-    train(recipe("training.epochs=1"), tmp_path / "run")
-    return tmp_path / "run"
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,8 @@ from typing import Any
 import pytest
 
 from neurozoo.cli import main
-from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import read_tensors, write_tensors
-from neurozoo.training.fit import train
 from neurozoo.training.run import Run
-
-
-@pytest.fixture
-def trained(tmp_path: Path, recipe: Callable[..., Recipe]) -> Path:
-    train(recipe("training.epochs=1"), tmp_path / "run")
-    return tmp_path / "run"
 
 
 def evaluations(run: Path) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurozoo.functional import lif_charge, lif_reset, spike
+from neurozoo.functional import lif_step
 from neurozoo.interfaces import Neuron, steps_of
 from neurozoo_numba.operator import NUMBERS, lif
 
@@ -22,10 +22,7 @@ class NumbaNeuron(Neuron):
     runs = "numba: Dispatcher.get_overload, which gives neurozoo_numba.kernels compiled"
 
     def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
-        spec = self.spec
-        h = lif_charge(state, current, spec.tau, spec.decay_input, spec.rest)
-        s = spike(h - threshold, spec.surrogate, spec.alpha)
-        return s, lif_reset(h, s.detach() if spec.detach_reset else s, threshold, spec.v_reset)
+        return lif_step(current, state, threshold, self.spec)
 
     def scan(
         self, currents: Tensor, state: Tensor | None = None, threshold: Tensor | float = 1.0
