@@ -341,7 +341,9 @@ def test_interrupting_the_real_program() -> None:
     import signal
 
     code = (
-        "import sys, time; from neurozoo.cli import main\n"
+        "import signal, sys, time; from neurozoo.cli import main\n"
+        # Who is started in the background ignores it, and so do all that it starts.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import neurozoo.training.fit as fit\n"
         "def train(*a, **k):\n    print('ready', file=sys.stderr, flush=True); time.sleep(60)\n"
         "fit.train = train\n"
