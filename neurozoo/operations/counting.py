@@ -46,8 +46,8 @@ class _Tally:
 class OperationCounter:
     """Counts what a model computes over any number of forwards in evaluation mode.
 
-    Everything that goes through a layer is counted, rows of padding too: give it none (``neurozoo.operations.samples``).
-    It slows a forward down, and leaves no hook behind.
+    Everything that goes through a layer is counted, rows of padding too, so give it none
+    (``neurozoo.operations.samples``). It slows a forward down, leaves no hook behind, and may be entered again.
 
     Args:
         model: A model of the zoo; of any other module, spiking branches are not known as such.
@@ -64,6 +64,7 @@ class OperationCounter:
         self._tallies: dict[str, _Tally] = {}
         self._called: set[str] = set()
         self._products = FlopCounterMode(display=False)
+        self._seen: dict[str, int] = {}
         inside = {
             id(lif): name
             for name, module in model.named_modules()
@@ -89,6 +90,8 @@ class OperationCounter:
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
+        for name, by_operation in self._products.get_flop_counts().items():
+            self._seen[name] = self._seen.get(name, 0) + sum(by_operation.values())
 
     def counts(self, samples: int) -> Counts:
         """What was counted, of so many samples."""
@@ -165,8 +168,7 @@ class OperationCounter:
 
     def _uncounted(self) -> Iterator[Uncounted]:
         """What torch's own counter saw outside of all layers that are counted here."""
-        root = type(self._model).__name__
-        seen = {name: sum(by.values()) for name, by in self._products.get_flop_counts().items() if name != "Global"}
+        root, seen = type(self._model).__name__, self._seen
         covered = {id(tally.module) for tally in self._tallies.values()}
         for name, module in self._model.named_modules():
             mine = seen.get(f"{root}.{name}" if name else root, 0)

@@ -180,6 +180,7 @@ class OperationsProfile:
         of: How many samples the split has.
         data: Where they come from.
         checksum: Of the data.
+        same_data: Whether it is what the model was trained on.
         synthetic: Whether it is made up.
         weights: SHA-256 of the checkpoint, hexadecimal.
         padding: Whether rows of padding are counted as work, which they are where the model lets them take part.
@@ -197,6 +198,7 @@ class OperationsProfile:
     of: int
     data: str
     checksum: str
+    same_data: bool
     synthetic: bool
     weights: str
     padding: bool

@@ -45,5 +45,5 @@ def _reached(layer: Convolution, x: Tensor, weight: Tensor) -> Tensor:
     """Pairs of an input and a weight that both are not 0, 0-d int64."""
     # Sums of ones, in float64 exact up to 2^53, which is beyond any batch. MPS has none, so that is done on the CPU.
     where = torch.device("cpu") if x.device.type == "mps" else x.device
-    pairs = layer._conv_forward(x.to(where, torch.float64), weight.to(where, torch.float64), None)
+    pairs: Tensor = layer._conv_forward(x.to(where, torch.float64), weight.to(where, torch.float64), None)
     return pairs.round().sum().long().to(x.device)
