@@ -173,8 +173,12 @@ class OperationCounter:
         for name, module in self._model.named_modules():
             mine = seen.get(f"{root}.{name}" if name else root, 0)
             inner = sum(seen.get(f"{root}.{each}", 0) for each in self._next_called(name, module))
-            if id(module) not in covered and mine > inner:
+            if id(module) in covered:
+                continue
+            if mine > inner:
                 yield Uncounted(name, type(module).__name__, (mine - inner) // 2)
+            elif not mine and name in self._called and _has_matrices(module):
+                yield Uncounted(name, type(module).__name__, None)
 
     def _next_called(self, name: str, module: nn.Module) -> Iterator[str]:
         """The nearest modules below that were called; a ModuleDict never is."""
@@ -196,6 +200,12 @@ def _kind(module: nn.Module) -> Kind | None:
     if isinstance(module, Activation) and not any(isinstance(each, DynamicThresholdLIF) for each in module.modules()):
         return "neurons" if module.temporal else "activation"
     return None
+
+
+def _has_matrices(module: nn.Module) -> bool:
+    """Whether a module has matrices of its own, for more than looking up a row of them."""
+    matrices = any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))
+    return matrices and not isinstance(module, nn.Embedding | nn.EmbeddingBag)
 
 
 def _count_synapses(tally: _Tally) -> Any:

@@ -88,12 +88,13 @@ class Uncounted:
     Attributes:
         name: The module's dotted name; empty for the model itself.
         module: Its class.
-        macs: How many multiplications with accumulation, zeros included.
+        macs: How many multiplications with accumulation, zeros included; None where torch saw none, and the module
+            has matrices of its own all the same, as fused recurrent layers do.
     """
 
     name: str
     module: str
-    macs: _Count
+    macs: _Count | None
 
 
 @checked(frozen=True, config=_STRICT)

@@ -167,10 +167,11 @@ def _notes(profile: OperationsProfile) -> list[str]:
 def _left_out(counts: Counts) -> list[str]:
     told = [f"{each.module} ({each.modules})" for each in counts.elsewhere if each.called]
     idle = [f"{each.module} ({each.modules - each.called})" for each in counts.elsewhere if each.called < each.modules]
-    notes = [f"no synaptic operations, not counted: {', '.join(told)}"] if told else []
+    notes = [f"not counted, as they multiply no matrices: {', '.join(told)}"] if told else []
     notes += [f"never called as a module: {', '.join(idle)}"] if idle else []
     missing = [
-        f"{each.name or 'the model'} ({each.module}): {_mean(counts, each.macs)} MACs" for each in counts.uncounted
+        f"{each.name or 'the model'} ({each.module}): {'?' if each.macs is None else _mean(counts, each.macs)} MACs"
+        for each in counts.uncounted
     ]
     notes += [f"NOT COUNTED, as no rule covers it: {', '.join(missing)}"] if missing else []
     return notes
