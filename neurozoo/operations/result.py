@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -230,20 +231,14 @@ class OperationsProfile:
                 f"{where}: its schema is {found!r} and this version reads {SCHEMA}; count anew with `neurozoo profile`"
             )
         try:
-            # JSON has lists where the records have tuples, so that this alone is not strict.
-            return TypeAdapter(cls).validate_python(_with_tuples(content))
+            # As JSON, which has lists where the records have tuples.
+            return TypeAdapter(cls).validate_json(json.dumps(content))
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
             more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise RunError(
                 f"{where}: not what `neurozoo profile` writes ({'; '.join(problems[:3])}{more}); count anew with it"
             ) from error
-
-
-def _with_tuples(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _with_tuples(each) for key, each in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def by_part(layers: Iterable[LayerOperations]) -> dict[tuple[str, bool], list[LayerOperations]]:
