@@ -109,7 +109,7 @@ def kept_profile(source: Trained) -> OperationsProfile | None:
     """What was counted of a trained model before; None where nothing was, or its weights have changed since.
 
     Raises:
-        RunError: It is damaged, or not what `neurozoo profile` writes.
+        RunError: It is damaged, or no profile of operations.
     """
     if source.packed is not None:
         content = source.packed.summary.get("operations")

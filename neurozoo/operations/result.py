@@ -237,7 +237,8 @@ class OperationsProfile:
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
             more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise RunError(
-                f"{where}: not what `neurozoo profile` writes ({'; '.join(problems[:3])}{more}); count anew with it"
+                f"{where}: no profile of operations ({'; '.join(problems[:3])}{more}); count anew with "
+                "`neurozoo profile`"
             ) from error
 
 
