@@ -145,7 +145,14 @@ def register(namespace: str, kernels: Kernels) -> Operators:
         grad_state = kernels.empty(currents, *batch) if wanted[1] else currents.new_empty(0)
         neuron = Numbers(tau, decay_input, v_reset, detach_reset, surrogate, alpha)
         grad_threshold = kernels.backward(
-            Call(currents, state, threshold), neuron, grad_spikes, grad_v, grad_currents, grad_state, wanted[2], sum_steps
+            Call(currents, state, threshold),
+            neuron,
+            grad_spikes,
+            grad_v,
+            grad_currents,
+            grad_state,
+            wanted[2],
+            sum_steps,
         )
         return grad_currents, grad_state, grad_threshold
 
@@ -196,7 +203,9 @@ def _gradients_by(backward: Any) -> Callable[..., tuple[Tensor | None, ...]]:
 
         given = (grad_spikes, grad_v, *ctx.saved_tensors)
         arguments = (*given, *ctx.neuron)
-        sum_steps = ctx.sum_steps and not torch.is_grad_enabled()  # a second derivative, which there is not, must say so
+        sum_steps = (
+            ctx.sum_steps and not torch.is_grad_enabled()
+        )  # a second derivative, which there is not, must say so
         sums: tuple[Tensor, ...] = backward(*arguments, wanted, sum_steps)
         found: list[Tensor | None] = [gradient if want else None for gradient, want in zip(sums, wanted, strict=True)]
         if sum_steps and wanted[0]:

@@ -23,6 +23,8 @@ which, and ``TAU`` is that reciprocal then.
 # Triton reads the annotations, which have to be what they say and not text.
 # ruff: noqa: I002
 
+from typing import Any
+
 import triton
 import triton.language as tl
 
@@ -31,8 +33,10 @@ __all__ = ["HEIGHTS", "INTERPRETED", "SPIKES", "backward", "forward"]
 SPIKES, HEIGHTS = "spikes", "heights"
 """What :func:`forward` puts out: spikes, or ``SCALE`` times how far membranes are above the threshold."""
 
+_kernel: Any = triton.jit
 
-@triton.jit
+
+@_kernel
 def _divide(x, TAU: tl.constexpr, PRODUCT: tl.constexpr):  # type: ignore[no-untyped-def]
     """``x / tau`` as torch has it."""
     if PRODUCT:
@@ -40,7 +44,7 @@ def _divide(x, TAU: tl.constexpr, PRODUCT: tl.constexpr):  # type: ignore[no-unt
     return x / TAU
 
 
-@triton.jit
+@_kernel
 def _reciprocal(x):  # type: ignore[no-untyped-def]
     """``1 / x``, rounded as IEEE has it; a plain division in float32 is not, on a GPU."""
     one = tl.full(x.shape, 1.0, x.dtype)
@@ -49,7 +53,7 @@ def _reciprocal(x):  # type: ignore[no-untyped-def]
     return one / x
 
 
-@triton.jit
+@_kernel
 def _charge(v, x, TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, DECAY_INPUT: tl.constexpr):  # type: ignore[no-untyped-def]
     """``functional.lif_charge``."""
     leak = v - REST
@@ -58,13 +62,13 @@ def _charge(v, x, TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, 
     return v - _divide(leak, TAU, PRODUCT) + x
 
 
-@triton.jit
+@_kernel
 def _fire(u):  # type: ignore[no-untyped-def]
     """1 where ``u`` is not below 0, in its dtype."""
     return (u >= 0.0).to(u.dtype)
 
 
-@triton.jit
+@_kernel
 def _reset(h, s, level, V_RESET: tl.constexpr, HARD: tl.constexpr):  # type: ignore[no-untyped-def]
     """``functional.lif_reset``."""
     if HARD:
@@ -72,7 +76,7 @@ def _reset(h, s, level, V_RESET: tl.constexpr, HARD: tl.constexpr):  # type: ign
     return h - s * level
 
 
-@triton.jit
+@_kernel
 def _start(v0, places, inside, like, REST: tl.constexpr):  # type: ignore[no-untyped-def]
     """The membranes to start from; without ``v0`` they are at rest."""
     if v0 is not None:
@@ -80,7 +84,7 @@ def _start(v0, places, inside, like, REST: tl.constexpr):  # type: ignore[no-unt
     return tl.full(places.shape, REST, like.dtype.element_ty)
 
 
-@triton.jit
+@_kernel
 def forward(  # type: ignore[no-untyped-def]
     steps, size, x, x_step, v0, threshold, level_step, inner, period, out, v_out,
     TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, V_RESET: tl.constexpr,
@@ -130,7 +134,7 @@ def forward(  # type: ignore[no-untyped-def]
     tl.store(v_out + places, v, inside)
 
 
-@triton.jit
+@_kernel
 def _slope(u, sigmoid, KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.constexpr):  # type: ignore[no-untyped-def]
     """``functional.surrogate_gradient``; torch computes a number over a tensor as ``(1 / tensor) * number``."""
     if KIND == "atan":
@@ -142,7 +146,7 @@ def _slope(u, sigmoid, KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.conste
     return sigmoid * ALPHA * (1.0 - sigmoid)
 
 
-@triton.jit
+@_kernel
 def backward(  # type: ignore[no-untyped-def]
     steps, size, x, x_step, v0, threshold, level_step, inner, period,
     membranes, sigmoid, grad_spikes, grad_step, grad_v, grad_x, grad_v0, grad_threshold,
@@ -262,4 +266,4 @@ def backward(  # type: ignore[no-untyped-def]
 
 
 INTERPRETED = not isinstance(forward, triton.JITFunction)
-"""Whether Triton's interpreter runs the kernels, on any device: ``TRITON_INTERPRET=1`` was set when this was imported."""
+"""Whether Triton's interpreter runs the kernels: ``TRITON_INTERPRET=1`` was set when this was imported."""

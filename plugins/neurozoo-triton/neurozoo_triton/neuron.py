@@ -25,8 +25,8 @@ class TritonNeuron(FusedNeuron):
     def takes(self, device: torch.device) -> bool:
         if device.type == "cpu" and not INTERPRETED:
             raise DeviceError(
-                "the backend 'triton' needs a CUDA device, and the currents are on the CPU; set training.device=cuda, or "
-                "choose `backend: numba`, which is the same for CPUs. To check the kernels without a GPU, slowly, set "
+                "the backend 'triton' needs a CUDA device, and the currents are on the CPU; choose such a device, or "
+                "`backend: numba`, which is the same for CPUs. To check the kernels without a GPU, slowly, set "
                 "TRITON_INTERPRET=1 before neurozoo starts"
             )
         return device.type in ("cpu", "cuda")

@@ -53,7 +53,8 @@ class _Launched:
         membranes = to_currents if whole else like.new_empty(call.steps * call.size)
         _launch(
             kernels.backward, call, neuron, membranes, _sigmoid(call, neuron) if kind == "sigmoid" else None,
-            spikes, step, None if grad_v is None else flat(grad_v), to_currents, _wanted(grad_state), _wanted(to_threshold),
+            spikes, step, None if grad_v is None else flat(grad_v),
+            to_currents, _wanted(grad_state), _wanted(to_threshold),
             DETACH=neuron.detach_reset, KIND=kind, SCALE=scale, ALPHA=factor, OWN_GRAD=own,
             SUMMED=sum_steps and to_currents is not None, BY_STEP=call.by_step, ONE_LEVEL=call.period == 1,
         )  # fmt: skip
