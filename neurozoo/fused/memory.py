@@ -71,7 +71,7 @@ def flat(x: Tensor) -> Tensor:
 
 
 def each(grad: Tensor) -> tuple[Rows, bool]:
-    """A gradient ``[T, B, ...]`` step by step, and whether each neuron has its own number: of a plain sum all have one."""
+    """A gradient ``[T, B, ...]`` step by step, and whether each neuron has its own; a plain sum has one a step."""
     if grad.numel() and not any(
         stride for size, stride in zip(grad.shape[1:], grad.stride()[1:], strict=True) if size > 1
     ):

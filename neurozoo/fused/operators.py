@@ -71,7 +71,7 @@ class Operators(NamedTuple):
 
 
 def register(namespace: str, kernels: Kernels) -> Operators:
-    """Make ``torch.ops.NAMESPACE.lif`` and ``lif_backward``, known to autograd and to tracing, of a backend's kernels."""
+    """Make ``torch.ops.NAMESPACE.lif`` and ``lif_backward`` of a backend's kernels, for autograd and tracing."""
 
     def lif(
         currents: Tensor,

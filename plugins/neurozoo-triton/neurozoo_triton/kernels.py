@@ -21,9 +21,6 @@ which, and ``TAU`` is that reciprocal then.
 """
 
 # Triton reads the annotations, which have to be what they say and not text.
-# ruff: noqa: I002
-
-from typing import Any
 
 import triton
 import triton.language as tl
@@ -33,19 +30,17 @@ __all__ = ["HEIGHTS", "INTERPRETED", "SPIKES", "backward", "forward"]
 SPIKES, HEIGHTS = "spikes", "heights"
 """What :func:`forward` puts out: spikes, or ``SCALE`` times how far membranes are above the threshold."""
 
-_kernel: Any = triton.jit
 
-
-@_kernel
-def _divide(x, TAU: tl.constexpr, PRODUCT: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _divide(x, TAU: tl.constexpr, PRODUCT: tl.constexpr):
     """``x / tau`` as torch has it."""
     if PRODUCT:
         return x * TAU
     return x / TAU
 
 
-@_kernel
-def _reciprocal(x):  # type: ignore[no-untyped-def]
+@triton.jit
+def _reciprocal(x):
     """``1 / x``, rounded as IEEE has it; a plain division in float32 is not, on a GPU."""
     one = tl.full(x.shape, 1.0, x.dtype)
     if x.dtype == tl.float32:
@@ -53,8 +48,8 @@ def _reciprocal(x):  # type: ignore[no-untyped-def]
     return one / x
 
 
-@_kernel
-def _charge(v, x, TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, DECAY_INPUT: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _charge(v, x, TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, DECAY_INPUT: tl.constexpr):
     """``functional.lif_charge``."""
     leak = v - REST
     if DECAY_INPUT:
@@ -62,30 +57,30 @@ def _charge(v, x, TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, 
     return v - _divide(leak, TAU, PRODUCT) + x
 
 
-@_kernel
-def _fire(u):  # type: ignore[no-untyped-def]
+@triton.jit
+def _fire(u):
     """1 where ``u`` is not below 0, in its dtype."""
     return (u >= 0.0).to(u.dtype)
 
 
-@_kernel
-def _reset(h, s, level, V_RESET: tl.constexpr, HARD: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _reset(h, s, level, V_RESET: tl.constexpr, HARD: tl.constexpr):
     """``functional.lif_reset``."""
     if HARD:
         return (1.0 - s) * h + s * V_RESET
     return h - s * level
 
 
-@_kernel
-def _start(v0, places, inside, like, REST: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _start(v0, places, inside, like, REST: tl.constexpr):
     """The membranes to start from; without ``v0`` they are at rest."""
     if v0 is not None:
         return tl.load(v0 + places, inside, other=0.0)
     return tl.full(places.shape, REST, like.dtype.element_ty)
 
 
-@_kernel
-def forward(  # type: ignore[no-untyped-def]
+@triton.jit
+def forward(
     steps, size, x, x_step, v0, threshold, level_step, inner, period, out, v_out,
     TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, V_RESET: tl.constexpr,
     DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, WHAT: tl.constexpr, SCALE: tl.constexpr, BLOCK: tl.constexpr,
@@ -134,8 +129,8 @@ def forward(  # type: ignore[no-untyped-def]
     tl.store(v_out + places, v, inside)
 
 
-@_kernel
-def _slope(u, sigmoid, KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _slope(u, sigmoid, KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.constexpr):
     """``functional.surrogate_gradient``; torch computes a number over a tensor as ``(1 / tensor) * number``."""
     if KIND == "atan":
         y = u * SCALE
@@ -146,8 +141,8 @@ def _slope(u, sigmoid, KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.conste
     return sigmoid * ALPHA * (1.0 - sigmoid)
 
 
-@_kernel
-def backward(  # type: ignore[no-untyped-def]
+@triton.jit
+def backward(
     steps, size, x, x_step, v0, threshold, level_step, inner, period,
     membranes, sigmoid, grad_spikes, grad_step, grad_v, grad_x, grad_v0, grad_threshold,
     TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, V_RESET: tl.constexpr,
@@ -227,10 +222,8 @@ def backward(  # type: ignore[no-untyped-def]
         w = slope * to_spike
         if grad_threshold is not None:
             # Of the reset, which is later, and of the spike.
-            if HARD:
-                total = total - w
-            else:
-                total = (total - grad * s) - w
+            after_reset = total if HARD else total - grad * s
+            total = after_reset - w
             if BY_STEP:
                 if ONE_LEVEL:
                     tl.store(grad_threshold + to_level, tl.sum(tl.where(inside, total, 0.0), 0))
@@ -257,12 +250,11 @@ def backward(  # type: ignore[no-untyped-def]
         tl.store(grad_x + places, added, inside)
     if grad_v0 is not None:
         tl.store(grad_v0 + places, grad, inside)
-    if grad_threshold is not None:
-        if not BY_STEP:
-            if ONE_LEVEL:
-                tl.store(grad_threshold + block, tl.sum(tl.where(inside, total, 0.0), 0))
-            else:
-                tl.store(grad_threshold + places, total, inside)
+    if grad_threshold is not None and not BY_STEP:
+        if ONE_LEVEL:
+            tl.store(grad_threshold + block, tl.sum(tl.where(inside, total, 0.0), 0))
+        else:
+            tl.store(grad_threshold + places, total, inside)
 
 
 INTERPRETED = not isinstance(forward, triton.JITFunction)

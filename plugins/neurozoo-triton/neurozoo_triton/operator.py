@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 import triton
 from torch import Tensor
@@ -84,7 +85,11 @@ def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
 def _launch(kernel: Any, call: Call, neuron: Numbers, *arguments: Tensor | int | None, **constants: Any) -> None:
     currents, step = call.currents
     block, by_product = _block(call), currents.is_cuda
-    with torch.cuda.device(currents.device) if currents.is_cuda else nullcontext():
+    with ExitStack() as around:
+        if currents.is_cuda:
+            around.enter_context(torch.cuda.device(currents.device))
+        if kernels.INTERPRETED:  # by numpy, which warns of what is not finite
+            around.enter_context(np.errstate(all="ignore"))
         kernel[(-(-call.size // block),)](
             call.steps, call.size, currents, step, call.state,
             call.threshold, call.period if call.by_step else 0, call.inner, call.period, *arguments,
