@@ -134,7 +134,7 @@ class NIRGraphModel(ZooModel):
         return {}
 
     def _check(self, inputs: Inputs) -> None:
-        takes, makes = _size(self.graph.input), _size(self.graph.output)
+        takes, makes = self.graph.size(self.graph.input), self.graph.size(self.graph.output)
         if len(inputs.spiking) != 1 or inputs.context is not None:
             raise SpikingError("a NIR graph takes one spiking modality and no context; set data.spiking and data.context")
         found = inputs.dims[inputs.spiking[0]]
@@ -218,13 +218,6 @@ def module_name(node: str) -> str:
     """A node's name as a module's, which holds no dot and is no attribute; ``/`` is in no name of NIR."""
     name = node.replace(".", "/")
     return f"/{name}" if hasattr(nn.ModuleDict, name) else name
-
-
-def _size(node: Node) -> int:
-    size = 1
-    for each in node.shape or ():
-        size *= each
-    return size
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:

@@ -219,6 +219,11 @@ class Graph:
         """The one node of kind Output."""
         return next(node for node in self.nodes if node.kind == "Output")
 
+    @staticmethod
+    def size(node: Node) -> int:
+        """The elements of a node's shape."""
+        return math.prod(node.shape or ())
+
     @cached_property
     def components(self) -> tuple[tuple[str, ...], ...]:
         """The nodes in an order in which they can be computed: one by itself, or a loop of several together.
