@@ -56,11 +56,7 @@ def encode_together(
 def _alike(place: int, block: EncoderBlock, query: Tokens, source: Tokens) -> Any:
     """Blocks with the same key can be stacked; one that is large, listened to, or to be plain, has its own."""
     attention = block.attention
-    if (
-        attention.plain
-        or query.x.numel() > LARGEST
-        or listened_to(block)
-    ):
+    if attention.plain or query.x.numel() > LARGEST or listened_to(block):
         return place
     masked = source.mask is None, query.position.shape[0], source.position.shape[0]
     probabilities = block.dropout.p, attention.dropout.p, block.training
