@@ -60,6 +60,7 @@ class MultiHeadAttention(nn.Module):
         Returns:
             ``[B, Q, D]``; 0 for a sample without any valid key.
         """
+        attended: Tensor
         if key is value and self._few(query, key):
             attended = self.out(self._attend_by_few(query, key, mask))
         elif self.narrow(query):
@@ -92,8 +93,9 @@ class MultiHeadAttention(nn.Module):
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, :], torch.finfo(scores.dtype).min)
         weights = self.dropout(torch.softmax(scores, -1))
-        found = torch.bmm(weights, source).unflatten(1, (self.heads, -1)) @ of_value.transpose(1, 2)  # [B, H, Q, D/H]
-        total = weights.sum(-1).unflatten(1, (self.heads, -1))[..., None]  # 1 but for the dropout
+        by_head = len(query), self.heads, query.shape[1], -1
+        found = torch.bmm(weights, source).view(by_head) @ of_value.transpose(1, 2)  # [B, H, Q, D/H]
+        total = weights.sum(-1).view(by_head)  # 1 but for the dropout
         attended: Tensor = (found + total * self.value.bias.view(self.heads, 1, -1)).transpose(1, 2).flatten(2)
         return attended
 

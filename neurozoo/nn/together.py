@@ -110,18 +110,19 @@ class _Stacked:
     def attended(self, attention: MultiHeadAttention, inputs: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Of query, key and value, all four linears included; neighbours that are the same are multiplied at once."""
         narrow, (groups, batch, _, hidden) = attention.narrow(inputs[0]), inputs[0].shape
-        found: list[Tensor] = []
-        while len(found) < 3:
-            first = len(found)
+        made: list[Tensor] = []
+        while len(made) < 3:
+            first = len(made)
             same = [x is inputs[first] for x in (*inputs[first:], None)].index(False)
             weight, bias = self._square_from(first, first + same)
             if narrow:
                 x = inputs[first].flatten(0, 1)
-                found += features_first(x, _each(weight, batch), _each(bias, batch)).chunk(same, 1)
+                made += features_first(x, _each(weight, batch), _each(bias, batch)).chunk(same, 1)
             else:
-                found += _apply(weight.transpose(1, 2), bias[:, None], inputs[first]).flatten(0, 1).chunk(same, 2)
+                made += _apply(weight.transpose(1, 2), bias[:, None], inputs[first]).flatten(0, 1).chunk(same, 2)
+        query, key, value = made
+        heads = attention.weighted(query, key, value, mask, narrow)
         weight, bias = self._square_from(3, 4)
-        heads = attention.weighted(*found, mask, narrow)
         if narrow:
             return features_last(heads, _each(weight, batch), _each(bias, batch)).view(groups, batch, -1, hidden)
         return _apply(weight.transpose(1, 2), bias[:, None], heads.view(groups, batch, -1, hidden))
