@@ -111,5 +111,5 @@ def import_(
     said = ", ".join(f"{name} {getattr(found.dynamics, name)}" for name in found.given)
     print(f"{found.file} (sha256 {found.sha256[:12]}): {nodes}\nas: {said}; readout {found.readout}\n")
     print(summary_lines(found.summary))
-    print(f"\n`neurozoo compare {out} --backends torch,norse` compares backends; ", end="")
+    print(f"\n`neurozoo compare --run {out} --backends torch,norse` compares backends; ", end="")
     print(f"`neurozoo train {out / 'recipe.yaml'} --from {out}` goes on training")
