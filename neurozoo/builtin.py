@@ -25,7 +25,10 @@ def neurozoo_components() -> Iterable[Component]:
         "LIF along the sequence, one step a position",
     )
     yield Component(
-        "model", "nir-graph", "neurozoo.models.nir_graph:NIRGraphModel", "a NIR graph, trained elsewhere or to be trained"
+        "model",
+        "nir-graph",
+        "neurozoo.models.nir_graph:NIRGraphModel",
+        "a NIR graph, trained elsewhere or to be trained",
     )
     yield Component(
         "fusion", "interactive", "neurozoo.nn.fusion:InteractiveFusion", "cross-attention between modalities"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from neurozoo.data.poisson import LENGTH, RATE, SIZE
 from neurozoo.data.places import installed
+from neurozoo.data.poisson import LENGTH, RATE, SIZE
 from neurozoo.data.store import Store
 from neurozoo.errors import UserError, nearest
 from neurozoo.models.nir_graph import Readout, module_name
@@ -82,8 +82,8 @@ def import_nir(
         settings: See :class:`~neurozoo.nir.settings.Dynamics`; those that matter to the graph and are not in
             ``platform`` must be there.
         platform: One of :data:`~neurozoo.nir.settings.PLATFORMS`, for the settings that are not given.
-        readout: See :class:`~neurozoo.models.nir_graph.NIRGraphModel`; by default ``rate`` where the Output gets spikes,
-            else ``last``.
+        readout: See :class:`~neurozoo.models.nir_graph.NIRGraphModel`; by default ``rate`` where the Output gets
+            spikes, else ``last``.
         data: A store's folder, or the name of an installed data set; by default spike trains that are made up.
         backend: Whose neurons the run is of.
         seed: Of made-up data, and of training later on.
@@ -114,7 +114,7 @@ def import_nir(
     }
     summary = adopt(recipe, weights_of(file), out, origin=origin, reporter=reporter)
     kinds = [node.kind for node in file.graph.nodes]
-    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    counts: dict[str, int] = {kind: kinds.count(kind) for kind in kinds}
     return Imported(path.name, file.sha256, dynamics, given, platform, chosen, counts, summary)
 
 
@@ -164,13 +164,16 @@ def nir_recipe(
     if data is None:
         made_up = {"features": takes, "labels": makes, "size": SIZE, "length": LENGTH, "rate": RATE, "seed": seed}
         section: dict[str, Any] = {
-            "name": f"{file.name}-data", "spiking": ["spikes"], "instead": {"name": "poisson-synthetic", "params": made_up},
+            "name": f"{file.name}-data", "spiking": ["spikes"],
+            "instead": {"name": "poisson-synthetic", "params": made_up},
         }  # fmt: skip
     else:
         store = Store(installed().get(data, Path(data)))
         (modality, *others) = store.description.modalities
         if others:
-            raise UserError(f"{data}: has the modalities {', '.join([modality, *others])}, and a graph takes one; join them")
+            raise UserError(
+                f"{data}: has the modalities {', '.join([modality, *others])}, and a graph takes one; join them"
+            )
         where = {"name": data} if data in installed() else {"root": str(Path(data).resolve())}
         section = {**where, "spiking": [modality]}
         if not store.description.splits.get("valid"):

@@ -67,7 +67,8 @@ def import_(
         int | None, typer.Option("--recurrent-delay", min=1, help="Steps that a spike takes into a loop of its own.")
     ] = None,
     synapse_delay: Annotated[
-        int | None, typer.Option("--synapse-delay", min=0, max=1, help="Steps until a membrane sees its synapse's current.")
+        int | None,
+        typer.Option("--synapse-delay", min=0, max=1, help="Steps until a membrane sees its synapse's current."),
     ] = None,
     platform: Annotated[
         str | None, typer.Option("--as", metavar="PLATFORM", help="Take what is not given as a platform has it.")
@@ -76,7 +77,8 @@ def import_(
         Readout | None, typer.Option("--readout", help="A label's logit; by default rate of spikes, else last.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="DATA", help="A store, or the name of one; by default SYNTHETIC spikes.")
+        str | None,
+        typer.Option("--data", metavar="DATA", help="A store, or the name of one; by default SYNTHETIC spikes."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of made-up data, and of training later on.")] = 1,
     backend: Backend = None,

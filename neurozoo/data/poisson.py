@@ -53,7 +53,9 @@ class PoissonSynthetic:
             if value < 1:
                 raise DataError(f"poisson-synthetic: {name} is {value}; it must be at least 1")
         if not 0 < rate <= 1 or seed < 0:
-            raise DataError(f"poisson-synthetic: rate is {rate} and seed {seed}; a rate is in (0, 1], a seed not negative")
+            raise DataError(
+                f"poisson-synthetic: rate is {rate} and seed {seed}; a rate is in (0, 1], a seed not negative"
+            )
         self.features, self.labels, self.size = features, labels, size
         self.length, self.rate, self.seed = length, rate, seed
 

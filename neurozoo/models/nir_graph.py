@@ -80,9 +80,7 @@ class NIRGraphModel(ZooModel):
         self.inputs = inputs
         self.graph = Graph.of(nodes, edges)
         self.readout = readout
-        self.dynamics = Dynamics(
-            dt, reset, integration, fires, forward_delay, recurrent_delay, synapse_delay
-        )
+        self.dynamics = Dynamics(dt, reset, integration, fires, forward_delay, recurrent_delay, synapse_delay)
         self._check(inputs)
         (self.modality,) = inputs.spiking
         self.standardise = nn.ModuleDict({m: Standardise(inputs.dims[m]) for m in inputs.spiking if standardise})
@@ -136,10 +134,14 @@ class NIRGraphModel(ZooModel):
     def _check(self, inputs: Inputs) -> None:
         takes, makes = self.graph.size(self.graph.input), self.graph.size(self.graph.output)
         if len(inputs.spiking) != 1 or inputs.context is not None:
-            raise SpikingError("a NIR graph takes one spiking modality and no context; set data.spiking and data.context")
+            raise SpikingError(
+                "a NIR graph takes one spiking modality and no context; set data.spiking and data.context"
+            )
         found = inputs.dims[inputs.spiking[0]]
         if found != takes:
-            raise SpikingError(f"the graph's Input takes {takes} numbers a step and the data has {found}; give other data")
+            raise SpikingError(
+                f"the graph's Input takes {takes} numbers a step and the data has {found}; give other data"
+            )
         if inputs.labels != makes:
             raise SpikingError(
                 f"the graph's Output has {makes} elements and the data {inputs.labels} labels; give data with as many"

@@ -35,7 +35,7 @@ Values = float | tuple[float, ...]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")]
 Edge = tuple[Name, Name]
 
-ARRAYS: Mapping[Kind, tuple[str, ...]] = {
+ARRAYS: Mapping[str, tuple[str, ...]] = {
     "Delay": ("delay",),
     "Threshold": ("threshold",),
     "I": ("r",),
@@ -96,7 +96,8 @@ class Node(BaseModel):
         if missing := sorted(needed - set(self.values)):
             yield f"{self.kind} {self.name!r} lacks {', '.join(missing)}"
         if unknown := sorted(set(self.values) - needed):
-            yield f"{self.kind} {self.name!r} has no {', '.join(unknown)}; it has: {', '.join(sorted(needed)) or 'none'}"
+            known = ", ".join(sorted(needed)) or "none"
+            yield f"{self.kind} {self.name!r} has no {', '.join(unknown)}; it has: {known}"
         if self.shape is None and self.kind not in ("SumPool2d", "AvgPool2d", "Flatten"):
             yield f"{self.kind} {self.name!r} lacks its shape"
             return
@@ -106,20 +107,27 @@ class Node(BaseModel):
                 yield f"{name} of {self.name!r} has {len(given)} numbers, and its shape has {size} elements"
             numbers = given if isinstance(given, tuple) else (given,)
             if name.startswith("tau") and min(numbers, default=1.0) <= 0:
-                yield f"{name} of {self.name!r} is {min(numbers)}; a time constant is longer than 0 seconds"
+                yield f"{name} of {self.name!r} is {min(numbers)}; a time constant is longer than 0"
             if name == "delay" and min(numbers, default=0.0) < 0:
                 yield f"delay of {self.name!r} is {min(numbers)}; nothing arrives before it is sent"
         wanted = {"Affine": 2, "Linear": 2, "Conv1d": 3, "Conv2d": 4}.get(self.kind)
         if wanted is not None and len(self.shape or ()) != wanted:
             yield f"the weight of {self.name!r} has the shape {list(self.shape or ())}; {self.kind} takes {wanted} axes"
         axes = {"Conv1d": 1, "Conv2d": 2, "SumPool2d": 2, "AvgPool2d": 2}.get(self.kind, 0)
-        own = ("stride", "padding", "dilation") if self.kind.startswith("Conv") else ("stride", "padding", "kernel_size")
+        own = (
+            ("stride", "padding", "dilation") if self.kind.startswith("Conv") else ("stride", "padding", "kernel_size")
+        )
         for name in own if axes else ():
             given = getattr(self, name)
             if not isinstance(given, str) and (given is None or len(given) != axes):
                 yield f"{name} of {self.name!r} is {given}; {self.kind} takes {axes} of it"
             elif name != "padding" and min(given) < 1:
                 yield f"{name} of {self.name!r} is {list(given)}; give numbers from 1"
+
+    @property
+    def flattened(self) -> tuple[int, int]:
+        """First and last axis of Flatten, counted without the batch."""
+        return self.start_dim or 0, -1 if self.end_dim is None else self.end_dim
 
     def out(self, given: Shape) -> Shape:
         """The shape that comes out where ``given`` goes in.
@@ -158,9 +166,9 @@ class Node(BaseModel):
     def _windows(self, given: Shape, kernel: Shape, dilation: Shape) -> Shape:
         if self.padding == "same":
             return given
-        padding = (0,) * len(given) if self.padding in ("valid", None) else self.padding
+        padding: Shape = self.padding if isinstance(self.padding, tuple) else (0,) * len(given)
         found = tuple(
-            (size + 2 * int(around) - reach * (width - 1) - 1) // step + 1
+            (size + 2 * around - reach * (width - 1) - 1) // step + 1
             for size, around, reach, width, step in zip(
                 given, padding, dilation, kernel, self.stride or (), strict=True
             )
@@ -171,7 +179,8 @@ class Node(BaseModel):
 
     def _flattened(self, given: Shape) -> Shape:
         first, last = (
-            place + len(given) if place < 0 else place for place in (self.start_dim or 0, -1 if self.end_dim is None else self.end_dim)
+            place + len(given) if place < 0 else place
+            for place in (self.start_dim or 0, -1 if self.end_dim is None else self.end_dim)
         )
         if not 0 <= first <= last < len(given):
             raise ValueError(f"flattens axes {self.start_dim} to {self.end_dim}, and gets {list(given)}")
@@ -249,7 +258,9 @@ class Graph:
         Raises:
             ValueError: A node does not fit what it gets.
         """
-        found: dict[str, Shape] = {node.name: node.shape or () for node in self.nodes if node.kind in ("Input", *DYNAMIC)}
+        found: dict[str, Shape] = {
+            node.name: node.shape or () for node in self.nodes if node.kind in ("Input", *DYNAMIC)
+        }
         for name in (name for component in self.components for name in component):
             node, given = self.by_name[name], {found[source]: source for source in self.sources[name]}
             if len(given) > 1:
@@ -267,7 +278,9 @@ class Graph:
         """What is wrong with it, as (``nodes`` or ``edges``, problem)."""
         yield from (("nodes", problem) for node in self.nodes for problem in node.problems())
         names = [node.name for node in self.nodes]
-        yield from (("nodes", f"{name!r} is there {names.count(name)} times") for name in {*names} if names.count(name) > 1)
+        yield from (
+            ("nodes", f"{name!r} is there {names.count(name)} times") for name in {*names} if names.count(name) > 1
+        )
         for kind in ("Input", "Output"):
             found = [node.name for node in self.nodes if node.kind == kind]
             if len(found) != 1:
@@ -276,7 +289,10 @@ class Graph:
         for edge in self.edges:
             for name in edge:
                 if name not in self.by_name:
-                    yield "edges", f"{edge[0]!r} -> {edge[1]!r}: there is no node {name!r}; there are: {', '.join(names)}"
+                    yield (
+                        "edges",
+                        f"{edge[0]!r} -> {edge[1]!r}: there is no node {name!r}; there are: {', '.join(names)}",
+                    )
                     return
         if twice := sorted({edge for edge in self.edges if self.edges.count(edge) > 1}):
             yield "edges", f"{twice[0][0]!r} -> {twice[0][1]!r} is there twice"
@@ -292,7 +308,10 @@ class Graph:
             self.shapes()
         except CycleError as error:
             loop = " -> ".join(error.args[1])
-            yield "edges", f"{loop} is a loop without a neuron in it; only a neuron (or I, LI, CubaLI) keeps a step apart"
+            yield (
+                "edges",
+                f"{loop} is a loop without a neuron in it; only a neuron (or I, LI, CubaLI) keeps a step apart",
+            )
         except ValueError as error:
             yield "nodes", str(error)
 
@@ -301,7 +320,8 @@ class Graph:
         if not self.is_loop(loop):
             return tuple(loop)
         inner = {
-            name: [s for s in self.sources[name] if s in loop and self.by_name[s].kind not in DYNAMIC] for name in sorted(loop)
+            name: [s for s in self.sources[name] if s in loop and self.by_name[s].kind not in DYNAMIC]
+            for name in sorted(loop)
         }
         return tuple(TopologicalSorter(inner).static_order())
 
@@ -312,7 +332,14 @@ class Graph:
         placed: set[str] = set()
         for name in self.by_name:
             if name not in placed:
-                loop = [name, *(other for other in self.by_name if other != name and other in reach[name] and name in reach[other])]
+                loop = [
+                    name,
+                    *(
+                        other
+                        for other in self.by_name
+                        if other != name and other in reach[name] and name in reach[other]
+                    ),
+                ]
                 placed.update(loop)
                 found.append(loop)
         return found

@@ -1,15 +1,15 @@
 """The nodes of a NIR graph as modules: each makes, of what comes in at some steps, what goes out.
 
-All take ``[T, B, ...]`` and a state, and give ``[T, B, ...]`` and the state to go on from, so that one step after the other
-is the same as all at once. A spike is always made by a backend's neuron; what is linear is the same for all backends.
+All take ``[T, B, ...]`` and a state, and give ``[T, B, ...]`` and the state to go on from, so that one step after the
+other is the same as all at once. A spike is always made by a backend's neuron; what is linear is the same for all.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,21 +54,21 @@ class Stateless(NIRNode):
         super().__init__()
         self.node = node
         shape = node.shape or ()
-        options = {} if node.stride is None else {"stride": node.stride, "padding": node.padding}
+        options: dict[str, Any] = {} if node.stride is None else {"stride": node.stride, "padding": node.padding}
+        self.of: Any
         if node.kind in ("Affine", "Linear"):
             self.of = nn.Linear(shape[1], shape[0], bias=node.kind == "Affine")
         elif node.kind in ("Conv1d", "Conv2d"):
             groups = node.groups or 1
-            convolution = nn.Conv1d if node.kind == "Conv1d" else nn.Conv2d
-            self.of = convolution(  # type: ignore[assignment]
-                shape[1] * groups, shape[0], shape[2:], dilation=node.dilation, groups=groups, **options
+            convolution: Any = nn.Conv1d if node.kind == "Conv1d" else nn.Conv2d
+            self.of = convolution(
+                shape[1] * groups, shape[0], shape[2:], **options, dilation=node.dilation, groups=groups
             )
         elif node.kind == "Scale":
             self.scale = nn.Parameter(torch.ones(shape))
         elif node.kind in ("SumPool2d", "AvgPool2d"):
-            self.of = nn.AvgPool2d(  # type: ignore[assignment]
-                node.kernel_size, **options, divisor_override=1 if node.kind == "SumPool2d" else None
-            )
+            pooling: Any = nn.AvgPool2d
+            self.of = pooling(node.kernel_size, **options, divisor_override=1 if node.kind == "SumPool2d" else None)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if self.node.kind in ("Affine", "Linear"):
@@ -76,8 +76,7 @@ class Stateless(NIRNode):
         if self.node.kind == "Scale":
             return x * self.scale, state
         if self.node.kind == "Flatten":
-            first, last = self.node.start_dim or 0, -1 if self.node.end_dim is None else self.node.end_dim
-            return x.flatten(*(axis + 2 if axis >= 0 else axis for axis in (first, last))), state
+            return x.flatten(*(axis + 2 if axis >= 0 else axis for axis in self.node.flattened)), state
         if self.node.kind == "Output":
             return x, state
         y = self.of(x.flatten(0, 1))
@@ -103,7 +102,11 @@ class Delay(NIRNode):
         line = torch.cat((past, x))
         if self.same:
             return line[: len(x)], (line[len(x) :],)
-        at = torch.arange(len(x), device=x.device).view(-1, *[1] * (x.dim() - 1)) + self.longest - cast(Tensor, self.steps)
+        at = (
+            torch.arange(len(x), device=x.device).view(-1, *[1] * (x.dim() - 1))
+            + self.longest
+            - cast(Tensor, self.steps)
+        )
         return line.gather(0, at.expand_as(x)), (line[len(x) :],)
 
 
@@ -126,7 +129,9 @@ class Leak(NIRNode):
         self.register_buffer("pull", torch.tensor(pulls).view(shape), persistent=False)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        keep, gain, rest, pull = (cast(Tensor, getattr(self, name)).to(x.dtype) for name in ("keep", "gain", "rest", "pull"))
+        keep, gain, rest, pull = (
+            cast(Tensor, getattr(self, name)).to(x.dtype) for name in ("keep", "gain", "rest", "pull")
+        )
         y = state[0] if state else rest.expand(x.shape[1:])
         driven, made = x * gain, []
         for step in (driven + pull if self.pulled else driven).unbind(0):
@@ -139,8 +144,9 @@ class Neurons(NIRNode):
     """IF, LIF and CubaLIF: a backend's neurons, in groups of one time constant and one reset.
 
     With ``a`` the leak and ``b`` the gain of a step, NIR's membrane is ``v - a (v - v_leak) + b R I``. A backend's is
-    ``v - (v - r) / tau + x / tau`` with ``tau = 1 / a`` where ``a = b``, else ``v - (v - r) / tau + x``, with r the value
-    after a reset, or 0. So what it gets is the current and what is missing of the leak. An IF has no leak: its tau is infinite.
+    ``v - (v - r) / tau + x / tau`` with ``tau = 1 / a`` where ``a = b``, else ``v - (v - r) / tau + x``, with r the
+    value after a reset, or 0. So what it gets is the current and what is missing of the leak. An IF has no leak: its tau is
+    infinite.
 
     Args:
         node: Which.
@@ -152,12 +158,16 @@ class Neurons(NIRNode):
 
     def __init__(self, node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Surrogate, alpha: float) -> None:
         super().__init__()
-        hard, size = dynamics.reset == "value", len(node.each("v_threshold"))
-        constants = node.each("tau_mem" if node.kind == "CubaLIF" else "tau") if node.kind != "IF" else (None,) * size
-        resets, leaks = node.each("v_reset"), node.each("v_leak") if "v_leak" in node.values else (0.0,) * size
+        thresholds, resets = node.each("v_threshold"), node.each("v_reset")
+        hard, size = dynamics.reset == "value", len(thresholds)
+        constants: Sequence[float | None] = [None] * size  # of an IF
+        leaks: Sequence[float] = [0.0] * size
+        if node.kind != "IF":
+            constants, leaks = node.each("tau_mem" if node.kind == "CubaLIF" else "tau"), node.each("v_leak")
         keys = [(tau, reset if hard else None) for tau, reset in zip(constants, resets, strict=True)]
         self.above = dynamics.fires == "above"
-        self.groups, places, gains, offsets = nn.ModuleList(), {}, [0.0] * size, [0.0] * size
+        self.groups, gains, offsets = nn.ModuleList(), [0.0] * size, [0.0] * size
+        places: dict[tuple[float | None, float | None], list[int]] = {}
         for number, key in enumerate(keys):
             places.setdefault(key, []).append(number)
         for (tau, reset), members in places.items():
@@ -171,7 +181,7 @@ class Neurons(NIRNode):
         gains = [gain * r for gain, r in zip(gains, node.each("r"), strict=True)]
         shape = node.shape or ()
         self.scaled, self.shifted = any(gain != 1.0 for gain in gains), any(offsets)
-        for name, values in (("gain", gains), ("offset", offsets), ("threshold", node.each("v_threshold"))):
+        for name, values in (("gain", gains), ("offset", offsets), ("threshold", thresholds)):
             self.register_buffer(name, torch.tensor(values).view(shape), persistent=False)
         for number, members in enumerate(places.values()):
             self.register_buffer(f"members_{number}", torch.tensor(members), persistent=False)
@@ -203,8 +213,8 @@ class Neurons(NIRNode):
     def fired(self, currents: Tensor, state: State, *, heard: bool = False) -> tuple[Tensor, State]:
         """The spikes of currents as the backend gets them, and each group's membranes ``[B, 1, members]``.
 
-        A layer sees its neurons as one place of a sequence, ``[T, B, 1, N]``. Where ``heard``, its forward hooks hear of
-        it; it begins at rest then.
+        A layer sees its neurons as one place of a sequence, ``[T, B, 1, N]``. Where ``heard``, its forward hooks hear
+        of it; it begins at rest then.
         """
         # [T, B, 1, N]
         flat, level = currents.flatten(2)[:, :, None], self.levels(currents).flatten(2)[:, :, None]
@@ -265,7 +275,9 @@ class CubaLI(NIRNode):
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         before = state[:1] or (cast(Tensor, self.synapse.rest).to(x.dtype).expand(x.shape[1:]),)
         synaptic, after = self.synapse.run(x, before)
-        v, membrane = self.membrane.run(torch.cat((before[0][None], synaptic[:-1])) if self.late else synaptic, state[1:])
+        v, membrane = self.membrane.run(
+            torch.cat((before[0][None], synaptic[:-1])) if self.late else synaptic, state[1:]
+        )
         return v, (*after, *membrane)
 
 

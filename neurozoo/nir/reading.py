@@ -53,14 +53,16 @@ def read_nir(path: Path) -> NIRFile:
         graph = nir.read(path)
     except Exception as error:  # the library has no error of its own: it raises what h5py, numpy and Python do
         raise DataError(
-            f"{path}: cannot be read as NIR ({type(error).__name__}: {error}); give a .nir file that nir {nir.version} reads"
+            f"{path}: cannot be read as NIR ({type(error).__name__}: {error}); "
+            f"give a .nir file that nir {nir.version} reads"
         ) from error
     if not isinstance(graph, nir.NIRGraph):
         raise DataError(f"{path}: holds a {type(graph).__name__} and no graph; export the whole network")
     unknown = sorted({type(node).__name__ for _, node in _flat_nodes(graph) if type(node).__name__ not in KINDS})
     if unknown:
         raise DataError(
-            f"{path}: has nodes of the kind {', '.join(unknown)}, which cannot be run here; there are: {', '.join(KINDS)}"
+            f"{path}: has nodes of the kind {', '.join(unknown)}, which cannot be run here; "
+            f"there are: {', '.join(KINDS)}"
         )
     nodes, weights = [], {}
     for name, node in _flat_nodes(graph):
@@ -83,7 +85,7 @@ def read_nir(path: Path) -> NIRFile:
 
 
 def _flat_nodes(graph: nir.NIRGraph, prefix: str = "") -> Iterator[tuple[str, nir.NIRNode]]:
-    """Every node with its name, those of inner graphs as ``outer.inner``; an inner graph's Input and Output are gone."""
+    """Every node with its name, those of inner graphs as ``outer.inner``, without inner graphs' Input and Output."""
     for name, node in graph.nodes.items():
         if isinstance(node, nir.NIRGraph):
             yield from _flat_nodes(node, f"{prefix}{name}.")
@@ -140,7 +142,9 @@ def _node(name: str, node: nir.NIRNode) -> tuple[Node, dict[str, Array]]:
         learned["scale"] = np.asarray(node.scale, np.float32)
         given["shape"] = learned["scale"].shape
     elif kind in ARRAYS:
-        arrays = {parameter: np.asarray(getattr(node, parameter)) for parameter in ARRAYS[kind] if _has(node, parameter)}
+        arrays = {
+            parameter: np.asarray(getattr(node, parameter)) for parameter in ARRAYS[kind] if _has(node, parameter)
+        }
         if kind in ("IF", "LIF", "CubaLIF") and "v_reset" not in arrays:
             arrays["v_reset"] = np.zeros_like(arrays["v_threshold"])
         given["shape"] = np.broadcast_shapes(*(array.shape for array in arrays.values()))

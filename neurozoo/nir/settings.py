@@ -48,8 +48,8 @@ class Dynamics:
         dt: Length of a step, in seconds, or in whatever unit the graph has its time constants.
         reset: After a spike the membrane is set to ``v_reset`` (``value``), or ``v_threshold`` is taken from it.
         integration: ``euler``: a leak of ``dt / tau`` and a gain of ``dt / tau``; ``exact``: of a current that is
-            constant through the step, ``1 - exp(-dt / tau)`` both; ``exponential-leak``: the leak as ``exact``, the gain
-            as ``euler``.
+            constant through the step, ``1 - exp(-dt / tau)`` both; ``exponential-leak``: the leak as ``exact``, the
+            gain as ``euler``.
         fires: Whether a membrane at its threshold fires, or one above it.
         forward_delay: Steps later at which a neuron gets what others send it.
         recurrent_delay: Steps later at which what a neuron sends into a loop arrives in that loop.
@@ -76,7 +76,9 @@ class Dynamics:
     def problems(self, graph: Graph) -> Iterator[tuple[str, str]]:
         """Where it does not go with a graph, as (setting, problem)."""
         for node in graph.nodes:
-            constants = [value for name in ("tau", "tau_mem", "tau_syn") if name in node.values for value in node.each(name)]
+            constants = [
+                value for name in ("tau", "tau_mem", "tau_syn") if name in node.values for value in node.each(name)
+            ]
             if constants and self.integration == "euler" and min(constants) <= self.dt:
                 yield (
                     "dt",
@@ -87,8 +89,8 @@ class Dynamics:
                 if whole_steps(delay, self.dt) is None:
                     yield (
                         "dt",
-                        f"the delay of {node.name!r}, {delay:g}, is {delay / self.dt:.6g} steps of dt = {self.dt:g}; give a dt "
-                        f"of which it is a whole number, such as {delay / math.ceil(delay / self.dt):g}",
+                        f"the delay of {node.name!r}, {delay:g}, is {delay / self.dt:.6g} steps of dt = {self.dt:g}; "
+                        f"give a dt of which it is a whole number, such as {delay / math.ceil(delay / self.dt):g}",
                     )
                     break
 

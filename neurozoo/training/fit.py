@@ -199,7 +199,9 @@ def _train(
         )
     begun = {}
     if start is not None:
-        begun = {"started_from": {"recipe": start.recipe.name, "sha256": sha256(start.checkpoint.read_bytes()).hexdigest()}}
+        begun = {
+            "started_from": {"recipe": start.recipe.name, "sha256": sha256(start.checkpoint.read_bytes()).hexdigest()}
+        }
     summary = _measured(
         {**header, "epochs": fitted.epoch - 1, "best_epoch": fitted.best_epoch, **begun},
         run, recipe, model, view, engine, reporter, told, here, started,
