@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import ablate, bench, browse, compare, data, doctor, pack, plugins, predict, report, run, tune
+from neurozoo.cli import ablate, bench, browse, compare, data, doctor, nir, pack, plugins, predict, report, run, tune
 
 __all__ = ["app"]
 
@@ -32,6 +32,7 @@ app.command("results")(ablate.results)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(nir.app, name="nir")
 app.add_typer(plugins.app, name="plugins")
 
 
