@@ -50,10 +50,10 @@ def assert_core_works(registry: Registry) -> None:
     assert registry.resolve("backend", "torch").__name__ == "TorchNeuron"
 
 
-def test_core_is_a_plugin_and_offers_every_kind() -> None:
+def test_core_is_a_plugin_and_offers_every_kind_but_what_other_libraries_read() -> None:
     registry = Registry([CORE])
     assert [plugin.error for plugin in registry.plugins] == [""]
-    assert all(registry.components(kind) for kind in KINDS)
+    assert [kind for kind in KINDS if not registry.components(kind)] == ["nir-reader"]
 
 
 def test_every_component_of_the_core_can_be_resolved_and_read() -> None:

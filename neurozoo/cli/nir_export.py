@@ -105,7 +105,7 @@ def _text(exported: Export, read: ReadBack | None) -> str:
         "",
     ]
     if read is None:
-        lines.append("read back by no library; install neurozoo-norse or another that has a reader of NIR to compare")
+        lines.append("not read back by any library; `neurozoo list nir-readers` has those that could")
     else:
         lines += _table(read)
     return "\n".join([*lines, "", f"exported: {exported.folder}"])

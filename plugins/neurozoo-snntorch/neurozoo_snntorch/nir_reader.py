@@ -58,8 +58,8 @@ def _left_out(graph: Any, dt: float, reset: str) -> Iterator[str]:
     neurons = _neurons(graph)
     if neurons and dt != ASSUMED_DT:
         yield (
-            f"snnTorch takes dt for {ASSUMED_DT:g} s and has no option ({_WHERE}; jeshraghian/snntorch#435 adds one), so "
-            f"it was told {ASSUMED_DT / dt:g} times the file's time constants"
+            f"snnTorch takes dt for {ASSUMED_DT:g} s, without an option ({_WHERE}; jeshraghian/snntorch#435 adds one), "
+            f"so it was told {ASSUMED_DT / dt:g} times the file's time constants"
         )
     if neurons and reset == "subtract":
         yield f"snnTorch resets every LIF node to zero ({_WHERE})"
