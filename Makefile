@@ -23,6 +23,10 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 # torch by itself and first, so that no other package's wish chooses its build.
 TORCH := $(shell grep "^torch==" constraints.txt)
 
+# The tests hold counts of operations against it. Without what it declares: its counting runs on torch and snntorch, and
+# the rest (tonic, torchaudio, ...) is for data sets that nobody here loads.
+NEUROBENCH := $(shell grep "^neurobench==" constraints.txt)
+
 # One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
@@ -41,6 +45,7 @@ $(VENV)/bin/python:
 $(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) | $(VENV)/bin/python
 	$(PIP) install --quiet -c constraints.txt $(TORCH_ARGS) $(TORCH)
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(plugin))
+	$(PIP) install --quiet --no-deps $(NEUROBENCH)
 	touch $@
 
 demo: setup ## train SMILE from its recipe; OUT=FOLDER says where the run goes

@@ -3,7 +3,8 @@
 usage: python .ci/fresh_venv.py FOLDER
 
 The packages are linked one by one, with the commands they bring: torch once more would take minutes.
-Editable installs are left out.
+Editable installs are left out, and so is neurobench, which only the tests want and which is there without all that it
+declares.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import venv
 from importlib.metadata import entry_points
 from pathlib import Path
 
-NOT_BORROWED = ("neurozoo", "__editable__", "__pycache__")
+NOT_BORROWED = ("neurozoo", "neurobench", "__editable__", "__pycache__")
 
 
 def make(folder: Path) -> Path:

@@ -358,6 +358,9 @@ class Scaling(nn.Module, ABC):
 class Activation(nn.Module, ABC):
     """What stands after each linear of a spiking branch."""
 
+    temporal: ClassVar[bool] = True
+    """Whether what it gives at a step depends on the steps before; if not, a current that is held needs one step."""
+
     @abstractmethod
     def forward(self, currents: Tensor, threshold: Tensor) -> Tensor:
         """Output of every time step, ``[T, B, L, N]``.

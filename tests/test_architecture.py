@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("builtin", "data", "models", "params", "recipe", "scaffold", "schema", "shipped", "space", "validation"),
     ("assemble",),
     ("training",),
+    ("operations",),
     ("card", "commands", "compare", "exporting", "packing", "prediction", "seeds", "testing", "trainings", "tuning"),
     ("ablation", "baseline", "bench", "doctor", "results", "run_report"),
     ("cli",),

@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import ablate, bench, browse, compare, data, doctor, nir, pack, plugins, predict, report, run, tune
+from neurozoo.cli import (
+    ablate,
+    bench,
+    browse,
+    compare,
+    data,
+    doctor,
+    nir,
+    pack,
+    plugins,
+    predict,
+    profile,
+    report,
+    run,
+    tune,
+)
 
 __all__ = ["app"]
 
@@ -21,6 +36,7 @@ app.command("train")(run.train)
 app.command("evaluate")(run.evaluate)
 app.command("verify")(run.verify)
 app.command("predict")(predict.predict)
+app.command("profile")(profile.profile)
 app.command("report")(report.report)
 app.command("pack")(pack.pack)
 app.command("list")(browse.list_)

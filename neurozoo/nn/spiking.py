@@ -64,6 +64,8 @@ class ReLUActivation(Activation):
         layout: The model's layout, not used.
     """
 
+    temporal = False
+
     def __init__(self, layout: Layout) -> None:
         super().__init__()
 

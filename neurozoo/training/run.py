@@ -30,7 +30,8 @@ SCHEMA = 1
 
 class Run:
     """A run folder: ``run.json``, ``recipe.yaml``, ``environment.json``, ``data.json``, ``metrics.jsonl``,
-    ``checkpoints/``, ``predictions/`` and ``summary.json``.
+    ``checkpoints/``, ``predictions/`` and ``summary.json``; ``evaluations.jsonl`` and ``operations.json`` where it was
+    measured again or profiled.
 
     Args:
         folder: Where it is; see :meth:`create` for a new one.
