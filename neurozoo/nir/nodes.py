@@ -145,8 +145,8 @@ class Neurons(NIRNode):
 
     With ``a`` the leak and ``b`` the gain of a step, NIR's membrane is ``v - a (v - v_leak) + b R I``. A backend's is
     ``v - (v - r) / tau + x / tau`` with ``tau = 1 / a`` where ``a = b``, else ``v - (v - r) / tau + x``, with r the
-    value after a reset, or 0. So what it gets is the current and what is missing of the leak. An IF has no leak: its tau is
-    infinite.
+    value after a reset, or 0. So what it gets is the current and what is missing of the leak. An IF has no leak: its
+    tau is infinite.
 
     Args:
         node: Which.
