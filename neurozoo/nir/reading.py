@@ -148,7 +148,7 @@ def _node(name: str, node: nir.NIRNode) -> tuple[Node, dict[str, Array]]:
         if kind in ("IF", "LIF", "CubaLIF") and "v_reset" not in arrays:
             arrays["v_reset"] = np.zeros_like(arrays["v_threshold"])
         given["shape"] = np.broadcast_shapes(*(array.shape for array in arrays.values()))
-        given["values"] = {parameter: _values(array, given["shape"]) for parameter, array in arrays.items()}
+        given["values"] = {parameter: _values(parameter, array, given["shape"]) for parameter, array in arrays.items()}
     axes = {"Conv1d": 1, "Conv2d": 2, "SumPool2d": 2, "AvgPool2d": 2}.get(kind, 0)
     if axes:
         own = ("stride", "padding", "dilation") if kind.startswith("Conv") else ("stride", "padding", "kernel_size")
@@ -169,7 +169,9 @@ def _has(node: nir.NIRNode, parameter: str) -> bool:
     return getattr(node, parameter, None) is not None
 
 
-def _values(array: NDArray[Any], shape: tuple[int, ...]) -> float | tuple[float, ...]:
+def _values(parameter: str, array: NDArray[Any], shape: tuple[int, ...]) -> float | tuple[float, ...]:
+    if not np.isfinite(array).all():
+        raise ValueError(f"its {parameter} has numbers that are not finite")
     numbers = tuple(float(each) for each in np.broadcast_to(array, shape).reshape(-1))
     return numbers[0] if len(set(numbers)) == 1 else numbers
 
