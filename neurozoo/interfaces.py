@@ -32,6 +32,7 @@ __all__ = [
     "Logger",
     "Neuron",
     "Parts",
+    "ReadGraph",
     "Scaling",
     "Surrogate",
     "ThresholdPolicy",
@@ -333,6 +334,10 @@ class ThresholdPolicy(nn.Module, ABC):
         """What to log beside the threshold itself, each 0-d, such as a learned exponent."""
         return {}
 
+    def base(self) -> float | None:
+        """The threshold that its samples move, dimensionless; None where it is made of them alone."""
+        return None
+
 
 class Scaling(nn.Module, ABC):
     """Turns a spiking branch's firing rates into a scaling of the attended sequence."""
@@ -411,6 +416,23 @@ class ZooModel(nn.Module, ABC):
     @abstractmethod
     def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:
         """Each spiking branch: its linears with the activations they drive, in order."""
+
+
+@dataclass(frozen=True)
+class ReadGraph:
+    """A NIR graph as a library's own reader took it: what a component of the kind ``nir-reader`` returns.
+
+    Such a component is a function ``(graph, *, dt, reset)``: a ``nir.NIRGraph`` of its own, which it may change; the
+    length of a time step in seconds; and ``"value"`` or ``"subtract"``, the kind of reset, which NIR does not say. What
+    of this its library has an option for, it passes on.
+
+    Attributes:
+        run: Output ``[T, B, M]`` of currents ``[T, B, N]``, from rest at each call; float32, dimensionless.
+        notes: What that library leaves out of account in such a graph, in words, with the file and function.
+    """
+
+    run: Callable[[Tensor], Tensor]
+    notes: tuple[str, ...] = ()
 
 
 class Logger(ABC):
