@@ -114,11 +114,11 @@ def _text(exported: Export, read: ReadBack | None) -> str:
 def _table(read: ReadBack) -> list[str]:
     rows = [["read back by", "branch", "spikes compared", "fired", "mismatches", "by rounding"]]
     for row in read.rows:
-        version = row.versions[next(iter(row.versions))]
+        version = next(iter(row.versions.values()), "")
         counts = ["-"] * 4
         if row.mismatches is not None:
             counts = [f"{count:,}" for count in (row.spikes, row.fired, row.mismatches, row.rounding)]
-        rows.append([f"{row.library} {version}", row.branch, *counts])
+        rows.append([f"{row.library} {version}".rstrip(), row.branch, *counts])
     notes: dict[str, list[str]] = {}
     for row in read.rows:
         for note in row.notes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -116,12 +117,16 @@ def export_run(
         raise UserError("NIR graphs need the library nir, which is not installed; `pip install 'neurozoo[nir]'`")
     Run.check_free(out)
     trained = load(run, backend="torch")
-    _check_backend(run, registry or default_registry())
+    _check_backend(trained, registry or default_registry())
     level, why = _threshold(trained, threshold)
     stages = {
         name: [_stage(name, *stage, level, trained) for stage in each]
         for name, each in trained.module.branches_by_name().items()
     }
+    if not stages:
+        raise UserError(
+            f"{run}: the model {trained.recipe.model.name!r} has no spiking branch, so there is nothing to export"
+        )
     reset = _reset([stage.spec for each in stages.values() for stage in each])
     left_out = tuple(_left_out(trained))
     synthetic = bool(trained.source.summary.get("synthetic"))
@@ -140,7 +145,7 @@ def export_run(
         "fires": "above",
         "reset": reset,
         "reset_delay": 0,
-        "edge_delay": 0,
+        "forward_delay": 0,
         "left_out": "; ".join(left_out),
     }
 
@@ -182,16 +187,14 @@ def neuron_at(activation: LIFActivation, threshold: float) -> LIFSpec:
     return replace(spec, v_reset=spec.v_reset * threshold) if activation.gain and spec.v_reset else spec
 
 
-def _check_backend(run: str | Path, registry: Registry) -> None:
+def _check_backend(trained: TrainedModel, registry: Registry) -> None:
     """Refuse weights that were trained on a library's own neuron, which is another model."""
-    from neurozoo.training.trained import open_trained
-
-    name = str(open_trained(run, backend="torch").summary.get("backend", "torch"))
+    name = str(trained.source.summary.get("backend", "torch"))
     known = registry.components("backend")
     if name in known and known[name].native:
         raise UserError(
-            f"{run}: was trained on {name}, whose neuron is its library's own and not the one that is exported; "
-            "train it on another backend, such as torch"
+            f"{trained.source.folder}: was trained on {name}, whose neuron is its library's own and another "
+            "than would be exported; train it on another backend, such as torch"
         )
 
 
@@ -234,7 +237,7 @@ def _reset(specs: Sequence[LIFSpec]) -> Reset:
 
 def _of_branch(name: str, stages: Sequence[Stage], model: ZooModel) -> dict[str, str | float]:
     """What the metadata says of one branch: its neurons' settings, and how it is presented with its input."""
-    first = model.branches_by_name()[name][0][0]
+    (first, activation), *_ = model.branches_by_name()[name]
     how: dict[str, str | float] = {}
     for module in model.modules():
         if isinstance(module, SpikingBranch) and module.linear1 is first:
@@ -250,14 +253,13 @@ def _of_branch(name: str, stages: Sequence[Stage], model: ZooModel) -> dict[str,
             }
     layers = [asdict(stage.spec) for stage in stages]
     neurons = {f"neuron_{key}": ", ".join(dict.fromkeys(_text(each[key]) for each in layers)) for key in layers[0]}
-    return {"branch": name, **how, **neurons}
+    applied = "gain" if isinstance(activation, LIFActivation) and activation.gain else "threshold"
+    return {"branch": name, **how, **neurons, "neuron_apply": applied}
 
 
 def _text(value: object) -> str:
     """A setting as a recipe writes it; HDF5 has no null, and programs read its booleans as numbers."""
-    return (
-        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
-    )
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _left_out(trained: TrainedModel) -> Iterator[str]:

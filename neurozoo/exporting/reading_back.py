@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -14,7 +14,7 @@ from torch import Tensor
 from neurozoo.assemble import open_data
 from neurozoo.data.manifest import Modality
 from neurozoo.data.synthetic import made_up
-from neurozoo.errors import DataError, NeurozooError
+from neurozoo.errors import DataError, NeurozooError, NotInstalledError
 from neurozoo.exporting.export import Export, neuron_at
 from neurozoo.exporting.judging import judge
 from neurozoo.exporting.observing import observe
@@ -106,7 +106,7 @@ def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch
     }
     rows: list[Row] = []
     for name, read in reading.items():
-        versions = {each: importlib.metadata.version(each) for each in registry.get("nir-reader", name).requires}
+        versions = dict(_versions(registry.get("nir-reader", name).requires))
         for branch in export.branches:
             own = seen[branch.name]
             try:
@@ -146,6 +146,14 @@ def _spikes(read: Reader, export: Export, file: Path, inputs: Tensor) -> tuple[l
     return [each.run(inputs) for each in (*parts, whole)], whole.notes
 
 
+def _versions(libraries: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for library in libraries:
+        try:
+            yield library, importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:  # its distribution has another name
+            yield library, "unknown"
+
+
 def _samples(trained: TrainedModel, size: int) -> tuple[Batch, str, bool]:
     """The first samples of the valid split, or made-up ones where the data is not here."""
     recipe, source = trained.recipe, trained.source
@@ -156,8 +164,11 @@ def _samples(trained: TrainedModel, size: int) -> tuple[Batch, str, bool]:
             batch = next(iter(view.batches("valid", size)))
             origin = str(view.description.origin.get("source", "a store"))
             return batch, f"{len(batch)} samples of valid, {origin}", view.description.synthetic
-    except DataError:
-        pass
+        why = "the data has no samples in valid"
+    except NotInstalledError:
+        why = "the data is not here"
+    except DataError as error:
+        why = f"the data cannot be used: {error}"
     known = source.data.get("modalities", {})
     shapes = {
         name: Modality(
@@ -165,4 +176,4 @@ def _samples(trained: TrainedModel, size: int) -> tuple[Batch, str, bool]:
         )
         for name, dim in trained.module.inputs.dims.items()
     }
-    return made_up(shapes, trained.labels, size, 0), f"{size} made-up samples, as the data is not here", True
+    return made_up(shapes, trained.labels, size, 0), f"{size} made-up samples, as {why}", True

@@ -12,6 +12,7 @@ import pytest
 from neurozoo.errors import RunError, UserError
 from neurozoo.exporting import export_run
 from neurozoo.exporting.export import SUMMARY
+from neurozoo.models.smile import SMILE
 from neurozoo.nir.branches import read_graph
 from neurozoo.recipe import Recipe
 from neurozoo.shipped import shipped_model
@@ -34,13 +35,29 @@ def test_a_packed_model(tmp_path: Path) -> None:
         metadata = read_graph(file).metadata
         assert metadata == branch.settings
         assert metadata["weights_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        assert {key: metadata[key] for key in ("branch", "dt", "reset", "fires", "time_steps", "neuron_surrogate")} == {
+        assert {
+            key: metadata[key]
+            for key in (
+                "branch",
+                "dt",
+                "reset",
+                "fires",
+                "time_steps",
+                "neuron_surrogate",
+                "neuron_detach_reset",
+                "neuron_v_reset",
+                "neuron_apply",
+            )
+        } == {
             "branch": branch.name,
             "dt": 1e-3,
             "reset": "value",
             "fires": "above",
             "time_steps": 5,
             "neuron_surrogate": "atan",
+            "neuron_detach_reset": "false",
+            "neuron_v_reset": "0.0",
+            "neuron_apply": "threshold",
         }
     told = json.loads((tmp_path / "out" / SUMMARY).read_text())
     assert told == json.loads(json.dumps(export.to_dict()))
@@ -99,6 +116,18 @@ def test_weights_of_a_librarys_own_neuron_are_refused(tmp_path: Path, recipe: Ca
     train(recipe("training.epochs=1", backend="norse-native"), tmp_path / "run")
     with pytest.raises(UserError, match="was trained on norse-native, whose neuron is its library's own"):
         export_run(tmp_path / "run", tmp_path / "out", dt=1e-3)
+
+
+def test_a_model_without_a_branch_has_nothing_to_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SMILE, "branches_by_name", lambda _: {})
+    with pytest.raises(UserError, match="the model 'smile' has no spiking branch, so there is nothing to export"):
+        export_run("emotions-sound", tmp_path / "out", dt=1e-3)
+
+
+def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neurozoo.exporting.export.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"not installed; `pip install 'neurozoo\[nir\]'`"):
+        export_run("emotions-sound", tmp_path / "out", dt=1e-3)
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:

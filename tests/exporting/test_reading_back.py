@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,18 @@ def test_the_runs_own_samples_are_taken_where_they_are(tmp_path: Path, run: Call
     export = export_run(run(), tmp_path / "out", dt=1e-3)
     found = read_back(export, ["norse"], registry=default_registry())
     assert (found.samples, found.made_up) == ("10 samples of valid, made up by the tests", False)
+    assert found.same
+
+
+def test_samples_are_made_up_where_the_data_cannot_be_used_and_it_says_why(
+    tmp_path: Path, run: Callable[..., Path], store: Path
+) -> None:
+    export = export_run(run(), tmp_path / "out", dt=1e-3)
+    shutil.rmtree(store)
+    found = read_back(export, ["norse"], registry=default_registry())
+    assert found.made_up
+    assert found.samples.startswith("16 made-up samples, as the data ")
+    assert str(store) in found.samples or "is not here" in found.samples
     assert found.same
 
 
