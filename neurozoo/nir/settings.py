@@ -6,9 +6,11 @@ https://doi.org/10.1038/s41467-024-52259-9). None of it has a default.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from neurozoo.nir.graph import NEURONS, Graph
@@ -29,14 +31,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 """What each setting can be, beside ``dt`` in seconds."""
 
-PLATFORMS: Mapping[str, Mapping[str, str | int]] = {
-    "nengo": {"integration": "exact", "reset": "value", "fires": "above", "forward_delay": 0},
-    "norse": {"integration": "euler", "reset": "value", "fires": "above", "forward_delay": 0},
-    "sinabs": {"integration": "exponential-leak", "reset": "subtract", "fires": "at", "forward_delay": 0},
-    "rockpool": {"integration": "exponential-leak", "reset": "subtract", "fires": "above", "forward_delay": 0},
-    "snntorch": {"integration": "euler", "reset": "value", "fires": "above", "forward_delay": 0},
-    "lava": {"integration": "euler", "reset": "value", "fires": "above", "forward_delay": 1},
-}
+PLATFORMS: Mapping[str, Mapping[str, Any]] = json.loads(
+    files("neurozoo.nir").joinpath("platforms.json").read_text("utf-8")
+)
 """What some platforms made of one LIF neuron, by the traces they gave of ``lif.nir``; see ``docs/nir.md``."""
 
 
