@@ -30,6 +30,7 @@ __all__ = [
     "LabelHead",
     "Layout",
     "Logger",
+    "NIRReader",
     "Neuron",
     "Parts",
     "ReadGraph",
@@ -420,11 +421,7 @@ class ZooModel(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class ReadGraph:
-    """A NIR graph as a library's own reader took it: what a component of the kind ``nir-reader`` returns.
-
-    Such a component is a function ``(graph, *, dt, reset)``: a ``nir.NIRGraph`` of its own, which it may change; the
-    length of a time step in seconds; and ``"value"`` or ``"subtract"``, the kind of reset, which NIR does not say. What
-    of this its library has an option for, it passes on.
+    """A NIR graph as a library's own reader took it.
 
     Attributes:
         run: Output ``[T, B, M]`` of currents ``[T, B, N]``, from rest at each call; float32, dimensionless.
@@ -433,6 +430,20 @@ class ReadGraph:
 
     run: Callable[[Tensor], Tensor]
     notes: tuple[str, ...] = ()
+
+
+class NIRReader(ABC):
+    """Has a library read a NIR graph by its own reader, to compare what it makes of it."""
+
+    @abstractmethod
+    def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
+        """The graph as the library takes it; what it has an option for is passed on.
+
+        Args:
+            graph: A ``nir.NIRGraph`` for this call alone, which may be changed.
+            dt: Length of a time step, in seconds.
+            reset: Whether a spike sets the membrane to ``v_reset`` or takes the threshold from it; NIR does not say.
+        """
 
 
 class Logger(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,15 +18,13 @@ from neurozoo.errors import DataError, NeurozooError, NotInstalledError, UserErr
 from neurozoo.exporting.export import Export, neuron_at
 from neurozoo.exporting.judging import judge
 from neurozoo.exporting.observing import observe
-from neurozoo.interfaces import Batch, ReadGraph
+from neurozoo.interfaces import Batch, NIRReader
 from neurozoo.nn.spiking import LIFActivation
 from neurozoo.registry import Registry
 from neurozoo.training.evaluate import check_data
 from neurozoo.training.loading import TrainedModel, load
 
 __all__ = ["ReadBack", "Row", "read_back", "readers"]
-
-Reader = Callable[..., ReadGraph]
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch
             f"{export.source}: is a NIR graph that was imported, whose neurons have thresholds of their own"
         )
     threshold = export.threshold
-    reading: dict[str, Reader] = {name: registry.resolve("nir-reader", name) for name in names}
+    reading: dict[str, NIRReader] = {name: registry.resolve("nir-reader", name)() for name in names}
     trained = load(export.source, backend="torch")
     batch, samples, is_made_up = _samples(trained, batch_size)
     seen = observe(trained.module, batch, threshold)
@@ -111,12 +109,12 @@ def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch
         for name, stages in trained.module.branches_by_name().items()
     }
     rows: list[Row] = []
-    for name, read in reading.items():
+    for name, reader in reading.items():
         versions = dict(_versions(registry.get("nir-reader", name).requires))
         for branch in export.branches:
             own = seen[branch.name]
             try:
-                theirs, notes = _spikes(read, export, export.folder / branch.file, own.inputs)
+                theirs, notes = _spikes(reader, export, export.folder / branch.file, own.inputs)
             except NeurozooError:
                 raise
             except Exception as error:
@@ -141,14 +139,14 @@ def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch
     return ReadBack(samples, is_made_up, tuple(rows))
 
 
-def _spikes(read: Reader, export: Export, file: Path, inputs: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
+def _spikes(reader: NIRReader, export: Export, file: Path, inputs: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
     """What a library makes of a file, layer by layer, and its notes on all of it."""
     from neurozoo.nir.branches import neurons_in_order, read_graph, up_to
 
     graph = read_graph(file)
     *inner, _ = neurons_in_order(graph)
-    whole = read(read_graph(file), dt=export.dt, reset=export.reset)  # one of its own, which it may change
-    parts = [read(up_to(graph, last), dt=export.dt, reset=export.reset) for last in inner]
+    whole = reader.read(read_graph(file), dt=export.dt, reset=export.reset)  # one of its own, which it may change
+    parts = [reader.read(up_to(graph, last), dt=export.dt, reset=export.reset) for last in inner]
     return [each.run(inputs) for each in (*parts, whole)], whole.notes
 
 

@@ -77,6 +77,12 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_reader_is_held_to_its_interface(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "check", "norse", "--kind", "nir-reader"]) == 0  # and is asked for no params
+    said = capsys.readouterr().out
+    assert said.startswith("nir-reader norse: interface: it can be imported and has the interface of its kind")
+
+
 def test_nobody_need_read_it_back(say: Callable[..., Said]) -> None:
     status, out, _ = say("emotions-sound", "--dt", "1e-3", "--no-check")
     assert status == 0

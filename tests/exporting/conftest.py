@@ -19,50 +19,53 @@ SEQUENCE = (
 EULER = """
 import torch
 from neurozoo.hookspecs import Component, hookimpl
-from neurozoo.interfaces import ReadGraph
+from neurozoo.interfaces import NIRReader, ReadGraph
 
 neurozoo_api = "1.3"
 
 
 @hookimpl
 def neurozoo_components():
-    for name in ("euler", "raises", "silent"):
-        yield Component("nir-reader", name, f"neurozoo_euler:{name}", "for tests", requires=("nir",))
+    for name in ("Euler", "Raises", "Silent"):
+        yield Component("nir-reader", name.lower(), f"neurozoo_euler:{name}", "for tests", requires=("nir",))
 
 
-def euler(graph, *, dt, reset):
-    after, (name,) = dict(graph.edges), graph.inputs
-    nodes = []
-    while (name := after[name]) not in graph.outputs:
-        nodes.append(graph.nodes[name])
+class Euler(NIRReader):
+    def read(self, graph, *, dt, reset):
+        after, (name,) = dict(graph.edges), graph.inputs
+        nodes = []
+        while (name := after[name]) not in graph.outputs:
+            nodes.append(graph.nodes[name])
 
-    def run(currents):
-        states, outputs = [None] * len(nodes), []
-        for x in currents:
-            for place, node in enumerate(nodes):
-                of = {key: torch.tensor(each, dtype=torch.float32) for key, each in vars(node).items()
-                      if key in ("weight", "bias", "tau", "r", "v_leak", "v_threshold", "v_reset")}
-                if "weight" in of:
-                    x = torch.nn.functional.linear(x, of["weight"], of["bias"])
-                    continue
-                v = of["v_leak"].expand_as(x) if states[place] is None else states[place]
-                h = v + (dt / of["tau"]) * (of["v_leak"] - v + of["r"] * x)
-                x = (h > of["v_threshold"]).float()
-                lowered = h - of["v_threshold"] if reset == "subtract" else of["v_reset"]
-                states[place] = torch.where(x > 0, lowered, h)
-            outputs.append(x)
-        return torch.stack(outputs)
+        def run(currents):
+            states, outputs = [None] * len(nodes), []
+            for x in currents:
+                for place, node in enumerate(nodes):
+                    of = {key: torch.tensor(each, dtype=torch.float32) for key, each in vars(node).items()
+                          if key in ("weight", "bias", "tau", "r", "v_leak", "v_threshold", "v_reset")}
+                    if "weight" in of:
+                        x = torch.nn.functional.linear(x, of["weight"], of["bias"])
+                        continue
+                    v = of["v_leak"].expand_as(x) if states[place] is None else states[place]
+                    h = v + (dt / of["tau"]) * (of["v_leak"] - v + of["r"] * x)
+                    x = (h > of["v_threshold"]).float()
+                    lowered = h - of["v_threshold"] if reset == "subtract" else of["v_reset"]
+                    states[place] = torch.where(x > 0, lowered, h)
+                outputs.append(x)
+            return torch.stack(outputs)
 
-    return ReadGraph(run)
-
-
-def raises(graph, *, dt, reset):
-    raise ValueError("this graph is not to my taste")
+        return ReadGraph(run)
 
 
-def silent(graph, *, dt, reset):
-    (size,) = next(iter(graph.outputs.values())).output_type["output"]
-    return ReadGraph(lambda currents: torch.zeros(*currents.shape[:2], int(size)), ("it never fires",))
+class Raises(NIRReader):
+    def read(self, graph, *, dt, reset):
+        raise ValueError("this graph is not to my taste")
+
+
+class Silent(NIRReader):
+    def read(self, graph, *, dt, reset):
+        (size,) = next(iter(graph.outputs.values())).output_type["output"]
+        return ReadGraph(lambda currents: torch.zeros(*currents.shape[:2], int(size)), ("it never fires",))
 """
 
 

@@ -37,7 +37,7 @@ def neurozoo_components() -> Iterable[Component]:
     yield Component(
         "nir-reader",
         "norse",
-        "neurozoo_norse.nir_reader:read_graph",
+        "neurozoo_norse.nir_reader:NorseReader",
         "NIR graphs as Norse reads them",
         requires=("norse", "nir"),
         install="pip install neurozoo-norse",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import ReadGraph
+from neurozoo.interfaces import NIRReader, ReadGraph
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.
@@ -17,28 +17,30 @@ with warnings.catch_warnings():
     from norse.torch.functional.reset import reset_subtract, reset_value
     from norse.torch.utils.import_nir import from_nir
 
-__all__ = ["read_graph"]
+__all__ = ["NorseReader"]
 
 _WHERE = "norse/torch/utils/import_nir.py, _import_norse_module"
 
 
-def read_graph(graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
-    """``from_nir(graph, dt=dt, reset_method=...)``; see :class:`~neurozoo.interfaces.ReadGraph`."""
-    method = reset_subtract if reset == "subtract" else reset_value
-    with warnings.catch_warnings():
-        # It builds on a function of NIRTorch's that is to be replaced.
-        warnings.filterwarnings("ignore", message="nirtorch.load", category=DeprecationWarning)
-        module = from_nir(graph, ignore_warnings=True, reset_method=method, dt=dt)
+class NorseReader(NIRReader):
+    """``from_nir(graph, dt=dt, reset_method=...)``."""
 
-    @torch.no_grad()
-    def run(currents: Tensor) -> Tensor:
-        state, outputs = None, []
-        for current in currents.unbind(0):
-            output, state = module(current, state)
-            outputs.append(output)
-        return torch.stack(outputs)
+    def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
+        method = reset_subtract if reset == "subtract" else reset_value
+        with warnings.catch_warnings():
+            # It builds on a function of NIRTorch's that is to be replaced.
+            warnings.filterwarnings("ignore", message="nirtorch.load", category=DeprecationWarning)
+            module = from_nir(graph, ignore_warnings=True, reset_method=method, dt=dt)
 
-    return ReadGraph(run, tuple(_left_out(graph, reset)))
+        @torch.no_grad()
+        def run(currents: Tensor) -> Tensor:
+            state, outputs = None, []
+            for current in currents.unbind(0):
+                output, state = module(current, state)
+                outputs.append(output)
+            return torch.stack(outputs)
+
+        return ReadGraph(run, tuple(_left_out(graph, reset)))
 
 
 def _left_out(graph: Any, reset: str) -> Iterator[str]:

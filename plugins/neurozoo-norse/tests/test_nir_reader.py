@@ -11,7 +11,7 @@ import nir
 import numpy as np
 import pytest
 import torch
-from neurozoo_norse.nir_reader import read_graph
+from neurozoo_norse.nir_reader import NorseReader
 from norse.torch.functional.reset import reset_subtract
 from norse.torch.utils.import_nir import from_nir
 
@@ -27,7 +27,7 @@ def lif(**changes: float) -> nir.NIRGraph:
 
 def spikes(graph: nir.NIRGraph, *currents: float, reset: Any = "value", dt: float = DT) -> list[float]:
     x = torch.tensor(currents)[:, None, None]
-    read = read_graph(graph, dt=dt, reset=reset)
+    read = NorseReader().read(graph, dt=dt, reset=reset)
     once, again = read.run(x), read.run(x)
     assert torch.equal(once, again), "each call begins at rest"
     return once.flatten().tolist()
@@ -44,7 +44,7 @@ def membrane_after(graph: nir.NIRGraph, current: float, **options: Any) -> float
 def test_it_is_registered() -> None:
     component = default_registry().get("nir-reader", "norse")
     assert component.requires == ("norse", "nir")
-    assert default_registry().resolve("nir-reader", "norse") is read_graph
+    assert default_registry().resolve("nir-reader", "norse") is NorseReader
 
 
 def test_the_spikes_by_hand() -> None:
@@ -54,22 +54,22 @@ def test_the_spikes_by_hand() -> None:
 
 
 def test_a_graph_that_it_takes_whole_has_no_note() -> None:
-    assert read_graph(lif(), dt=DT, reset="value").notes == ()
+    assert NorseReader().read(lif(), dt=DT, reset="value").notes == ()
 
 
 def test_its_option_reset_method_does_not_reach_a_lif_node() -> None:
     assert membrane_after(lif(v_threshold=1.0), 4.0, reset_method=reset_subtract) == 0.0  # and not 2 - 1
-    (note,) = read_graph(lif(), dt=DT, reset="subtract").notes
+    (note,) = NorseReader().read(lif(), dt=DT, reset="subtract").notes
     assert note.startswith("Norse does not hand its option reset_method on to LIF nodes")
 
 
 def test_it_takes_r_for_one() -> None:
     assert membrane_after(lif(r=10.0), 1.0) == 0.5  # and not 5, reset to 0
-    (note,) = read_graph(lif(r=10.0), dt=DT, reset="value").notes
+    (note,) = NorseReader().read(lif(r=10.0), dt=DT, reset="value").notes
     assert note.startswith("Norse takes r for 1")
 
 
 def test_it_takes_v_reset_for_zero() -> None:
     assert membrane_after(lif(v_reset=-0.5), 4.0) == 0.0  # and not -0.5
-    (note,) = read_graph(lif(v_reset=-0.5), dt=DT, reset="value").notes
+    (note,) = NorseReader().read(lif(v_reset=-0.5), dt=DT, reset="value").notes
     assert note.startswith("Norse takes v_reset for 0")

@@ -38,7 +38,7 @@ def neurozoo_components() -> Iterable[Component]:
     yield Component(
         "nir-reader",
         "snntorch",
-        "neurozoo_snntorch.nir_reader:read_graph",
+        "neurozoo_snntorch.nir_reader:SnnTorchReader",
         "NIR graphs as snnTorch reads them",
         requires=("snntorch", "nir", "nirtorch"),
         install="pip install 'neurozoo-snntorch[nir]'",

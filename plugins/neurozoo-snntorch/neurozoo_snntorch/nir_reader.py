@@ -12,42 +12,43 @@ from snntorch import SpikingNeuron
 from snntorch.import_nir import import_from_nir
 from torch import Tensor
 
-from neurozoo.interfaces import ReadGraph
+from neurozoo.interfaces import NIRReader, ReadGraph
 
-__all__ = ["read_graph"]
+__all__ = ["SnnTorchReader"]
 
 ASSUMED_DT = 1e-4
 """The step, in seconds, that snnTorch's reader takes every graph to have."""
 _WHERE = "snntorch/import_nir.py, _nir_to_snntorch_module"
 
 
-def read_graph(graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
+class SnnTorchReader(NIRReader):
     """``import_from_nir(graph)``, time constants told in the step that it assumes.
 
-    See :class:`~neurozoo.interfaces.ReadGraph`. Nothing but ``tau / dt`` of a neuron counts, so a graph of another step
-    is the same with its time constants scaled.
+    Nothing but ``tau / dt`` of a neuron counts, so a graph of another step is the same with its time constants scaled.
     """
-    notes = tuple(_left_out(graph, dt, reset))
-    for node in _neurons(graph):
-        node.tau = node.tau * (ASSUMED_DT / dt)
-    known = list(SpikingNeuron.instances)
-    with redirect_stdout(io.StringIO()):  # it prints what it does
-        module = import_from_nir(graph)
-    # Every instance is kept in a list of the library's, which would be a leak.
-    SpikingNeuron.instances[:] = known
 
-    @torch.no_grad()
-    def run(currents: Tensor) -> Tensor:
-        for each in module.modules():
-            if isinstance(each, SpikingNeuron):
-                each.reset_mem()  # the membrane is kept on the module
-        state, outputs = None, []
-        for current in currents.unbind(0):
-            output, state = module(current, state)
-            outputs.append(output)
-        return torch.stack(outputs)
+    def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
+        notes = tuple(_left_out(graph, dt, reset))
+        for node in _neurons(graph):
+            node.tau = node.tau * (ASSUMED_DT / dt)
+        known = list(SpikingNeuron.instances)
+        with redirect_stdout(io.StringIO()):  # it prints what it does
+            module = import_from_nir(graph)
+        # Every instance is kept in a list of the library's, which would be a leak.
+        SpikingNeuron.instances[:] = known
 
-    return ReadGraph(run, notes)
+        @torch.no_grad()
+        def run(currents: Tensor) -> Tensor:
+            for each in module.modules():
+                if isinstance(each, SpikingNeuron):
+                    each.reset_mem()  # the membrane is kept on the module
+            state, outputs = None, []
+            for current in currents.unbind(0):
+                output, state = module(current, state)
+                outputs.append(output)
+            return torch.stack(outputs)
+
+        return ReadGraph(run, notes)
 
 
 def _neurons(graph: Any) -> list[Any]:

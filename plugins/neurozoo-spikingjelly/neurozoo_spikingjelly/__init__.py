@@ -26,7 +26,7 @@ def neurozoo_components() -> Iterable[Component]:
     yield Component(
         "nir-reader",
         "spikingjelly",
-        "neurozoo_spikingjelly.nir_reader:read_graph",
+        "neurozoo_spikingjelly.nir_reader:SpikingJellyReader",
         "NIR graphs as SpikingJelly reads them",
         requires=("spikingjelly", "nir", "nirtorch"),
         install="pip install 'neurozoo-spikingjelly[nir]'",

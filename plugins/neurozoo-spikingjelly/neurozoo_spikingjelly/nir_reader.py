@@ -9,25 +9,27 @@ import torch
 from spikingjelly.activation_based.nir_exchange import import_from_nir
 from torch import Tensor
 
-from neurozoo.interfaces import ReadGraph
+from neurozoo.interfaces import NIRReader, ReadGraph
 
-__all__ = ["read_graph"]
+__all__ = ["SpikingJellyReader"]
 
 
-def read_graph(graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
-    """``import_from_nir(graph, dt=dt)``; see :class:`~neurozoo.interfaces.ReadGraph`."""
-    notes = tuple(_left_out(graph, reset))
-    module = import_from_nir(graph, dt=dt)
+class SpikingJellyReader(NIRReader):
+    """``import_from_nir(graph, dt=dt)``."""
 
-    @torch.no_grad()
-    def run(currents: Tensor) -> Tensor:
-        state, outputs = None, []
-        for current in currents.unbind(0):
-            output, state = module(current, state)
-            outputs.append(output)
-        return torch.stack(outputs)
+    def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
+        notes = tuple(_left_out(graph, reset))
+        module = import_from_nir(graph, dt=dt)
 
-    return ReadGraph(run, notes)
+        @torch.no_grad()
+        def run(currents: Tensor) -> Tensor:
+            state, outputs = None, []
+            for current in currents.unbind(0):
+                output, state = module(current, state)
+                outputs.append(output)
+            return torch.stack(outputs)
+
+        return ReadGraph(run, notes)
 
 
 def _left_out(graph: Any, reset: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import nir
 import numpy as np
 import pytest
 import torch
-from neurozoo_spikingjelly.nir_reader import read_graph
+from neurozoo_spikingjelly.nir_reader import SpikingJellyReader
 
 from neurozoo.registry import default_registry
 
@@ -22,7 +22,7 @@ def lif(**changes: float) -> nir.NIRGraph:
 
 def spikes(graph: nir.NIRGraph, *currents: float, reset: Any = "value", dt: float = DT) -> list[float]:
     x = torch.tensor(currents)[:, None, None]
-    read = read_graph(graph, dt=dt, reset=reset)
+    read = SpikingJellyReader().read(graph, dt=dt, reset=reset)
     once, again = read.run(x), read.run(x)
     assert torch.equal(once, again), "each call begins at rest"
     return once.flatten().tolist()
@@ -32,7 +32,7 @@ def test_it_is_registered() -> None:
     component = default_registry().get("nir-reader", "spikingjelly")
     assert component.requires == ("spikingjelly", "nir", "nirtorch")
     assert component.install == "pip install 'neurozoo-spikingjelly[nir]'"
-    assert default_registry().resolve("nir-reader", "spikingjelly") is read_graph
+    assert default_registry().resolve("nir-reader", "spikingjelly") is SpikingJellyReader
 
 
 def test_the_spikes_by_hand() -> None:
@@ -44,16 +44,16 @@ def test_the_spikes_by_hand() -> None:
 def test_it_takes_a_resistance_of_tau_and_another_reset_value() -> None:
     assert spikes(lif(r=2.0), 0.75, 0.75) == [0, 1]  # h: 0.75, 1.125
     assert spikes(lif(v_leak=-1.0, v_reset=-1.0), 3.0, 3.0, 6.0) == [0, 1, 1]  # h: 0.5, 1.25, 2
-    assert read_graph(lif(r=2.0), dt=DT, reset="value").notes == ()
+    assert SpikingJellyReader().read(lif(r=2.0), dt=DT, reset="value").notes == ()
 
 
 def test_it_cannot_be_told_to_subtract() -> None:
     # h = 2 fires; by subtraction 1.001 is left, and 0.5005 + 0.5 would fire again.
     assert spikes(lif(), 4.0, 1.0, reset="subtract") == [1, 0]
-    (note,) = read_graph(lif(), dt=DT, reset="subtract").notes
+    (note,) = SpikingJellyReader().read(lif(), dt=DT, reset="subtract").notes
     assert note.startswith("SpikingJelly resets every LIF node to v_reset")
 
 
 def test_it_refuses_what_it_has_no_neuron_for() -> None:
     with pytest.raises(ValueError, match="v_leak must equal v_reset"):
-        read_graph(lif(v_leak=-1.0), dt=DT, reset="value")
+        SpikingJellyReader().read(lif(v_leak=-1.0), dt=DT, reset="value")
