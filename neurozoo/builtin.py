@@ -95,6 +95,9 @@ def neurozoo_components() -> Iterable[Component]:
     )
     yield Component("importer", "mfn", "neurozoo.data.mfn:import_mfn", "MFN's npz or h5 by split, such as POM")
     yield Component(
+        "importer", "braille", "neurozoo.data.braille:import_braille", "tactile readings of Braille letters, as an npz"
+    )
+    yield Component(
         "logger",
         "tensorboard",
         "neurozoo.training.tensorboard:TensorBoardLogger",

@@ -69,7 +69,7 @@ ROOMS = {
     "pooch": ("neurozoo.data.fetch",),
     "requests": ("neurozoo.data.fetch",),
     "lightning_fabric": ("neurozoo.training.engine",),
-    "nir": ("neurozoo.nir",),
+    "nir": ("neurozoo.nir.branches", "neurozoo.nir.reading"),
     "matplotlib": ("neurozoo.report.figures",),
     "optuna": ("neurozoo.tuning",),
     "torch.utils.tensorboard": ("neurozoo.training.tensorboard",),

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurozoo.errors import SpikingError
+from neurozoo.errors import DataError
 from neurozoo.interfaces import Activation, Batch, Inputs, LIFSpec, Neuron, Parts, Surrogate, ZooModel
 from neurozoo.nir.graph import DYNAMIC, NEURONS, Edge, Graph, Node
 from neurozoo.nir.nodes import Neurons, NIRNode, State, make_node
@@ -134,16 +134,12 @@ class NIRGraphModel(ZooModel):
     def _check(self, inputs: Inputs) -> None:
         takes, makes = self.graph.size(self.graph.input), self.graph.size(self.graph.output)
         if len(inputs.spiking) != 1 or inputs.context is not None:
-            raise SpikingError(
-                "a NIR graph takes one spiking modality and no context; set data.spiking and data.context"
-            )
+            raise DataError("a NIR graph takes one spiking modality and no context; set data.spiking and data.context")
         found = inputs.dims[inputs.spiking[0]]
         if found != takes:
-            raise SpikingError(
-                f"the graph's Input takes {takes} numbers a step and the data has {found}; give other data"
-            )
+            raise DataError(f"the graph's Input takes {takes} numbers a step and the data has {found}; give other data")
         if inputs.labels != makes:
-            raise SpikingError(
+            raise DataError(
                 f"the graph's Output has {makes} elements and the data {inputs.labels} labels; give data with as many"
             )
 

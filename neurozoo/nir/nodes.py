@@ -172,8 +172,9 @@ class Neurons(NIRNode):
             places.setdefault(key, []).append(number)
         for (tau, reset), members in places.items():
             leak, gain = (0.0, dynamics.dt) if tau is None else (dynamics.leak(tau), dynamics.gain(tau))
-            inside = leak == gain  # the backend itself scales its input so
-            spec = LIFSpec(1 / leak if leak else math.inf, inside, reset, False, surrogate, alpha)
+            steps = 1 / leak if leak else math.inf
+            inside = leak == gain and steps < math.inf  # the backend itself scales its input so
+            spec = LIFSpec(steps, inside, reset, False, surrogate, alpha)
             self.groups.append(DynamicThresholdLIF(neuron(spec)))
             for number in members:
                 gains[number] = 1.0 if inside else gain

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neurozoo.errors import SpikingError
+from neurozoo.errors import DataError
 from neurozoo.interfaces import Batch, Inputs
 from neurozoo.models.nir_graph import NIRGraphModel, module_name
 from neurozoo.nn.neurons import TorchNeuron, record_spikes
@@ -185,9 +185,10 @@ def test_the_rate_is_the_probability() -> None:
 def test_a_spiking_cnn() -> None:
     torch.manual_seed(0)
     window = {"stride": [2, 2], "padding": [0, 0]}
+    once = {"stride": [1, 1], "dilation": [1, 1], "groups": 1}
     nodes = [
         end("Input", 2, 6, 6),
-        {"name": "0", "kind": "Conv2d", "shape": [3, 2, 3, 3], "stride": [1, 1], "padding": [1, 1], "dilation": [1, 1], "groups": 1},
+        {"name": "0", "kind": "Conv2d", "shape": [3, 2, 3, 3], **once, "padding": [1, 1]},
         {"name": "1", "kind": "IF", "shape": [3, 6, 6], "values": {"r": 1.0, "v_threshold": 1.0, "v_reset": 0.0}},
         {"name": "2", "kind": "SumPool2d", "kernel_size": [2, 2], **window},
         {"name": "3", "kind": "Flatten", "start_dim": 0, "end_dim": -1},
@@ -209,7 +210,7 @@ def test_a_spiking_cnn() -> None:
 )
 def test_data_that_does_not_fit_is_refused(inputs: Inputs, said: str) -> None:
     nodes = [end("Input", 3), linear("a", 2, 3), end("Output", 2)]
-    with pytest.raises(SpikingError, match=said):
+    with pytest.raises(DataError, match=said):
         NIRGraphModel(
             inputs, None, TorchNeuron, False, nodes=nodes, edges=[("input", "a"), ("a", "output")], **SETTINGS
         )  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ def test_a_reset_that_is_not_said_is_nirs(tmp_path: Path) -> None:
         (lambda: ends({"n": lif(3)}, [("in", "n"), ("n", "out")]), "Type inference error"),
         (
             lambda: ends({"n": lif(tau=np.nan)}, [("in", "n"), ("n", "out")]),
-            "LIF 'n': its tau has numbers that are not finite",
+            "LIF 'n': its tau has numbers that are not",
         ),
         (lambda: ends({"n": nir.Linear(np.full((2, 2), np.inf))}, [("in", "n"), ("n", "out")]), "not finite"),
         (lambda: lif(), "cannot be read as NIR"),
