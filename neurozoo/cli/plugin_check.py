@@ -19,6 +19,8 @@ from neurozoo.registry import Registry, default_registry
 __all__ = ["check"]
 
 FAILED, NOT_CONFORMANT = 1, 3
+CALLED: frozenset[Kind] = frozenset({"importer", "nir-reader"})
+"""Functions: who calls them gives them their parameters, so that none is missing here."""
 
 
 def check(
@@ -129,7 +131,16 @@ def _checked(
         said = f"{kind} {name}: {outcome}: {problem or _SAID[outcome]}"
         return told | {"outcome": outcome, "problem": problem}, said
 
-    for key, problem in component_problems(kind, name, params, registry):
+    def wrong() -> Iterator[tuple[str, str]]:
+        if kind not in CALLED:
+            yield from component_problems(kind, name, params, registry)
+            return
+        try:
+            registry.resolve(kind, name)
+        except PluginError as error:
+            yield "", str(error)
+
+    for key, problem in wrong():
         return without_report("unusable" if registry.missing(kind, name) else "failed", f"{key} {problem}".strip())
     if registry.get(kind, name).native:
         return without_report("another model")

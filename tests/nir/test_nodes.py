@@ -92,6 +92,14 @@ def test_if_forgets_nothing() -> None:
     assert membranes(node, 1.0, 1.0, 1.0, 0.0, 1.0) == [0.5, 0.0, 0.5, 0.5, 0.0]
 
 
+def test_a_lif_of_the_longest_time_constant_forgets_nothing() -> None:
+    # Its leak of 5e-309 has no inverse; r makes up for it: v + dt x, as an IF.
+    values = LIF | {"tau": 1e308, "r": 1e308}
+    assert membranes(make("LIF", **values), 1.0, 1.0, 1.0, 0.0, 1.0) == [0.5, 0.0, 0.5, 0.5, 0.0]
+    exact = make("LIF", dynamics=with_(integration="exact"), **values)
+    assert membranes(exact, 1.0, 1.0, 1.0, 0.0, 1.0) == [0.5, 0.0, 0.5, 0.5, 0.0]
+
+
 CUBA = {"tau_syn": 1.0, "tau_mem": 2.0, "w_in": 2.0}
 
 
