@@ -69,7 +69,7 @@ ROOMS = {
     "pooch": ("neurozoo.data.fetch",),
     "requests": ("neurozoo.data.fetch",),
     "lightning_fabric": ("neurozoo.training.engine",),
-    "nir": ("neurozoo.nir.branches", "neurozoo.nir.reading"),
+    "nir": ("neurozoo.nir.branches", "neurozoo.nir.reading", "neurozoo.nir.writing"),
     "matplotlib": ("neurozoo.report.figures",),
     "optuna": ("neurozoo.tuning",),
     "torch.utils.tensorboard": ("neurozoo.training.tensorboard",),
