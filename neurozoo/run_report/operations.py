@@ -49,18 +49,11 @@ def operations(
         counted, *others = operations_tables(profile)
         first = Table("Operations and energy", counted.head, counted.rows, [heading(profile), *counted.notes])
         pictures = operations_pictures(profile)
-        return [
-            first,
-            pictures[0],
-            *(_untitled(each) for each in others),
-            pictures[1],
-            _untitled(energy_table(profile)),
-        ]
+        by_itself, energy = [_untitled(each) for each in others], _untitled(energy_table(profile))
+        return [first, pictures[0], *by_itself, pictures[1], energy]
     rows = [[name, *_row(profile)] for name, profile in found.items()]
     notes = [f"{name}: {heading(profile)}" for name, profile in found.items()]
-    notes.append(
-        "The energy is an estimate for operations alone; `neurozoo profile RUN` says by what, and part by part."
-    )
+    notes.append("The energy is an estimate for operations alone; `neurozoo profile RUN` says what it assumes.")
     head = ["run, a sample", *BRIEF, "control, nJ", "ratio", "sparsity"]
     content: list[Content] = [Table("Operations and energy", head, rows, [*notes, *missing])]
     return content
