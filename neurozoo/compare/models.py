@@ -84,8 +84,8 @@ def compare(
         for subject in subjects:
             seen = expected if subject is reference else _observe(subject.model, batch)
             subject.add(number, seen, expected, reference.model)
+    tell("counting operations", len(batches), len(batches))
     for subject in subjects:
-        tell(f"counting operations on {subject.backend.name}", len(batches), len(batches))
         subject.count(batches)
     tell("measuring time and memory", len(batches), len(batches))
     _measure(subjects, batches[0], repeats)
@@ -157,9 +157,11 @@ class _Subject:
 
     def count(self, batches: Sequence[Batch]) -> None:
         """Count the operations of all batches."""
-        with torch.no_grad(), frozen_statistics(self.model), OperationCounter(self.model) as counter:
+        counter = OperationCounter(self.model)
+        with torch.no_grad(), frozen_statistics(self.model):
             for batch in batches:
-                self.model(batch)
+                with counter:
+                    self.model(batch)
         counts = counter.counts(sum(map(len, batches)))
         self.macs, self.acs = counts.a_sample(counts.macs), counts.a_sample(counts.acs)
 

@@ -299,7 +299,12 @@ def test_progress_is_told(batch: Batch) -> None:
         repeats=1,
         told=lambda *what: heard.append(what),
     )
-    assert heard == [("comparing", 0, 2), ("comparing", 1, 2), ("measuring time and memory", 2, 2)]
+    assert heard == [
+        ("comparing", 0, 2),
+        ("comparing", 1, 2),
+        ("counting operations", 2, 2),
+        ("measuring time and memory", 2, 2),
+    ]
 
 
 @pytest.mark.parametrize("name", ["smile_mosei", "smile_mosei_sound"])
