@@ -34,12 +34,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("interfaces",),
     ("functional",),
     ("nn",),
+    ("nir",),
     ("discovery", "plugin", "registry"),
     ("builtin", "data", "models", "params", "recipe", "scaffold", "schema", "shipped", "space", "validation"),
     ("assemble",),
     ("training",),
     ("operations",),
-    ("card", "commands", "compare", "packing", "prediction", "seeds", "testing", "trainings", "tuning"),
+    ("card", "commands", "compare", "exporting", "packing", "prediction", "seeds", "testing", "trainings", "tuning"),
     ("ablation", "baseline", "bench", "doctor", "results", "run_report"),
     ("cli",),
     ("__init__", "__main__"),
@@ -56,6 +57,7 @@ ROOMS = {
     "pooch": ("neurozoo.data.fetch",),
     "requests": ("neurozoo.data.fetch",),
     "lightning_fabric": ("neurozoo.training.engine",),
+    "nir": ("neurozoo.nir",),
     "matplotlib": ("neurozoo.report.figures",),
     "optuna": ("neurozoo.tuning",),
     "torch.utils.tensorboard": ("neurozoo.training.tensorboard",),
@@ -67,7 +69,7 @@ ROOMS = {
     "shelve": ("",),
 }
 # Libraries that plugins run neurons with.
-SPIKING = ("brian2", "lava", "norse", "nir", "nirtorch", "numba", "sinabs", "snntorch", "spikingjelly")
+SPIKING = ("brian2", "lava", "norse", "nirtorch", "numba", "sinabs", "snntorch", "spikingjelly")
 PUBLIC_TO_PLUGINS = ("data", "errors", "functional", "hookspecs", "interfaces", "testing")
 
 
