@@ -51,7 +51,8 @@ class LIFSpec:
     """A leaky integrate-and-fire neuron; it fires where membrane ``>=`` threshold.
 
     Attributes:
-        tau: Membrane time constant, in steps, larger than 1.
+        tau: Membrane time constant, in steps, larger than 1. An infinite one is no leak at all: an
+            integrate-and-fire neuron, which ``decay_input=False`` has to go with.
         decay_input: Whether the input current is divided by ``tau`` as well.
         v_reset: Membrane after a spike and at rest (hard reset), or None for a soft reset,
             which subtracts the threshold and rests at 0. Dimensionless.
@@ -70,6 +71,8 @@ class LIFSpec:
     def __post_init__(self) -> None:
         if not self.tau > 1.0:
             raise SpikingError(f"tau is {self.tau}; the membrane time constant must be larger than 1 step")
+        if math.isinf(self.tau) and self.decay_input:
+            raise SpikingError("tau is inf, and an input divided by it vanishes; set decay_input=False")
         if self.surrogate not in SURROGATES:
             raise SpikingError(f"no surrogate is called {self.surrogate!r}; there are: {', '.join(SURROGATES)}")
 

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 DIFFERENT = 3
-_NO_DT = (
-    "NIR's time constants are in seconds and ours in steps, so say how long a step is: --dt SECONDS, such as --dt 1e-3 "
-    "(or 1e-4, which several readers assume)"
-)
 
 _RESETS = {"value": "reset to v_reset", "subtract": "reset by subtracting the threshold"}
 
@@ -29,7 +25,12 @@ _RESETS = {"value": "reset to v_reset", "subtract": "reset by subtracting the th
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help=TRAINED)],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder; a file each branch.")],
-    dt: Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="How long a step is; required.")] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(
+            "--dt", metavar="SECONDS", help="How long a step is; required, but for a graph that was imported."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -51,8 +52,6 @@ def export(
     It says what was left out. Installed libraries then read the files back with their own readers, and their spikes are
     compared with the model's. The exit status is 3 where some differ by more than rounding.
     """
-    if dt is None:
-        raise UserError(_NO_DT)
     if no_check and check is not None:
         raise UserError("--check and --no-check exclude each other; give one of them")
     registry = default_registry()
@@ -61,7 +60,8 @@ def export(
     from neurozoo.exporting import export_run, read_back
 
     exported = export_run(run, out, dt=dt, threshold=threshold, fold=fold, registry=registry)
-    read = read_back(exported, names, registry=registry) if names else None
+    of_branches = exported.threshold is not None  # else a graph that was imported
+    read = read_back(exported, names, registry=registry) if names and of_branches else None
     if json:
         emit({"folder": out, "source": run, **exported.to_dict(), "read_back": _told(read)})
     else:
@@ -93,10 +93,12 @@ def _told(read: ReadBack | None) -> dict[str, Any] | None:
 
 def _text(exported: Export, read: ReadBack | None) -> str:
     folded = ", folded into the weights: neurons fire at 1" if exported.folded else ""
+    level = "of each neuron"
+    if exported.threshold is not None:
+        level = f"{exported.threshold:g} ({exported.threshold_from})"
     lines = [SYNTHETIC] if exported.synthetic else []
     lines += [
-        f"{exported.recipe}: dt {exported.dt:g} s, threshold {exported.threshold:g} ({exported.threshold_from})"
-        f"{folded}; {_RESETS[exported.reset]}",
+        f"{exported.recipe}: dt {exported.dt:g} s, threshold {level}{folded}; {_RESETS[exported.reset]}",
         "",
         columns([[branch.file, ", ".join(branch.nodes)] for branch in exported.branches]),
         "",
@@ -104,7 +106,9 @@ def _text(exported: Export, read: ReadBack | None) -> str:
         *(f"  {each}" for each in exported.left_out),
         "",
     ]
-    if read is None:
+    if exported.threshold is None:
+        lines.append("not read back: it is the graph that was imported, with the weights that it has now")
+    elif read is None:
         lines.append("not read back by any library; `neurozoo list nir-readers` has those that could")
     else:
         lines += _table(read)

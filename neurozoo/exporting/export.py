@@ -11,10 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from neurozoo.errors import RunError, UserError
 from neurozoo.interfaces import Activation, LIFSpec, ThresholdPolicy, ZooModel
+from neurozoo.models.nir_graph import NIRGraphModel, module_name
 from neurozoo.nn.sequence_branch import SequenceBranch
 from neurozoo.nn.spiking import LIFActivation, SpikingBranch
 from neurozoo.partial import PartialFolder
@@ -62,7 +65,7 @@ class Export:
         recipe: Name of the recipe.
         synthetic: Whether the model was trained on made-up data.
         dt: Length of a time step, in seconds.
-        threshold: Of all neurons, dimensionless.
+        threshold: Of all neurons, dimensionless; None for a graph that was imported, which has its own.
         threshold_from: Why this one, in words.
         folded: Whether weights and biases took it up, and the resistance.
         reset: The kind of reset.
@@ -75,7 +78,7 @@ class Export:
     recipe: str
     synthetic: bool
     dt: float
-    threshold: float
+    threshold: float | None
     threshold_from: str
     folded: bool
     reset: Reset
@@ -91,7 +94,7 @@ def export_run(
     run: str | Path,
     out: Path,
     *,
-    dt: float,
+    dt: float | None = None,
     threshold: float | None = None,
     fold: bool = False,
     registry: Registry | None = None,
@@ -101,15 +104,16 @@ def export_run(
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         out: A new folder.
-        dt: Length of a time step, in seconds; NIR's time constants are in seconds.
+        dt: Length of a time step, in seconds; NIR's time constants are in seconds. There is no default, but for a graph
+            that was imported, which says it.
         threshold: Of all neurons, dimensionless; by default what the model's policy starts from, which is its
             threshold at ``kappa = 0``.
         fold: Whether weights and biases take up threshold and resistance.
         registry: Where names are looked up.
 
     Raises:
-        UserError: ``dt`` or the threshold is not positive, the policy has no threshold of its own, an activation has no
-            node in NIR, or nir is not installed.
+        UserError: ``dt`` is missing, or it or the threshold is not positive, the policy has no threshold of its own, an
+            activation has no node in NIR, or nir is not installed.
         RunError: The run cannot be opened, or ``out`` is not empty or cannot be written.
         CheckpointError: Its weights are missing or damaged.
     """
@@ -118,6 +122,13 @@ def export_run(
     Run.check_free(out)
     trained = load(run, backend="torch")
     _check_backend(trained, registry or default_registry())
+    if isinstance(trained.module, NIRGraphModel):
+        return _export_graph(trained, trained.module, str(run), out, dt=dt, changed=fold or threshold is not None)
+    if dt is None:
+        raise UserError(
+            "NIR's time constants are in seconds and ours in steps, so say how long a step is: --dt SECONDS, such as "
+            "--dt 1e-3 (or 1e-4, which several readers assume)"
+        )
     level, why = _threshold(trained, threshold)
     stages = {
         name: [_stage(name, *stage, level, trained) for stage in each]
@@ -129,14 +140,7 @@ def export_run(
         )
     reset = _reset([stage.spec for each in stages.values() for stage in each])
     left_out = tuple(_left_out(trained))
-    synthetic = bool(trained.source.summary.get("synthetic"))
-    settings = {
-        "format": "neurozoo nir export 1",
-        "neurozoo": importlib.metadata.version("neurozoo"),
-        "recipe": trained.recipe.name,
-        "model": trained.recipe.model.name,
-        "synthetic": _text(synthetic),
-        "weights_sha256": hashlib.sha256(trained.source.checkpoint.read_bytes()).hexdigest(),
+    settings = _origin(trained) | {
         "dt": dt,
         "integration": "euler",
         "threshold": level,
@@ -149,7 +153,7 @@ def export_run(
         "left_out": "; ".join(left_out),
     }
 
-    from neurozoo.nir.branches import branch_graph, described, write_graph
+    from neurozoo.nir.branches import branch_graph
 
     graphs = {
         name: branch_graph(
@@ -157,6 +161,71 @@ def export_run(
         )
         for name, each in stages.items()
     }
+    bare = Export(out, str(run), trained.recipe.name, _synthetic(trained), dt, level, why, fold, reset, (), left_out)
+    return _written(bare, graphs)
+
+
+def _export_graph(
+    trained: TrainedModel, model: NIRGraphModel, run: str, out: Path, *, dt: float | None, changed: bool
+) -> Export:
+    """A graph that was imported goes back as it was, with the weights that it has now."""
+    dynamics = model.dynamics
+    if changed or dt not in (None, dynamics.dt):
+        raise UserError(
+            f"{run}: is a NIR graph that was imported, with thresholds of its own and dt {dynamics.dt:g}; it is "
+            "exported as it is, so leave out --threshold, --fold and any other --dt"
+        )
+    left_out = (
+        *(["standardise: Standardise"] if len(model.standardise) else []),
+        f"the readout of logits, {model.readout} (in the metadata)",
+        "surrogate gradients, which matter in training alone (in the metadata)",
+    )
+    params = trained.recipe.model.params
+    settings = _origin(trained) | asdict(dynamics)
+    settings |= {name: params[name] for name in ("readout", "surrogate", "alpha") if name in params}
+    settings |= {"left_out": "; ".join(left_out)}
+
+    from neurozoo.nir.writing import nir_graph
+
+    graph = nir_graph(model.graph, _weights(model), settings)
+    name = trained.recipe.name
+    bare = Export(
+        out, run, name, _synthetic(trained), dynamics.dt, None, "its own", False, dynamics.reset, (), left_out
+    )
+    return _written(bare, {name: graph})
+
+
+def _weights(model: NIRGraphModel) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """What learns, by node and parameter of NIR."""
+    names = {module_name(node.name): node.name for node in model.graph.nodes}
+    found: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for key, tensor in model.nodes.named_parameters():
+        module, _, inside = key.partition(".")
+        found.setdefault(names[module], {})[inside.removeprefix("of.")] = tensor.detach().numpy()
+    return found
+
+
+def _origin(trained: TrainedModel) -> dict[str, str | float]:
+    """What the metadata says of where a graph comes from."""
+    return {
+        "format": "neurozoo nir export 1",
+        "neurozoo": importlib.metadata.version("neurozoo"),
+        "recipe": trained.recipe.name,
+        "model": trained.recipe.model.name,
+        "synthetic": _text(_synthetic(trained)),
+        "weights_sha256": hashlib.sha256(trained.source.checkpoint.read_bytes()).hexdigest(),
+    }
+
+
+def _synthetic(trained: TrainedModel) -> bool:
+    return bool(trained.source.summary.get("synthetic"))
+
+
+def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
+    """Write the graphs and what is said of them, whole or not at all; the export with its branches."""
+    from neurozoo.nir.branches import described, write_graph
+
+    out = bare.folder
     try:
         new = PartialFolder(out)
         try:
@@ -166,9 +235,7 @@ def export_run(
                 write_graph(file, graph)
                 sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
                 branches.append(Branch(name, file.name, sha256, described(graph), graph.metadata))
-            export = Export(
-                out, str(run), trained.recipe.name, synthetic, dt, level, why, fold, reset, tuple(branches), left_out
-            )
+            export = replace(bare, branches=tuple(branches))
             write_json(new.path / SUMMARY, export.to_dict())
             new.finish()
         finally:

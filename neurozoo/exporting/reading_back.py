@@ -14,7 +14,7 @@ from torch import Tensor
 from neurozoo.assemble import open_data
 from neurozoo.data.manifest import Modality
 from neurozoo.data.synthetic import made_up
-from neurozoo.errors import DataError, NeurozooError, NotInstalledError
+from neurozoo.errors import DataError, NeurozooError, NotInstalledError, UserError
 from neurozoo.exporting.export import Export, neuron_at
 from neurozoo.exporting.judging import judge
 from neurozoo.exporting.observing import observe
@@ -92,14 +92,20 @@ def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch
         batch_size: Samples to take, the first of the valid split.
 
     Raises:
+        UserError: It is of a graph that was imported.
         NeurozooError: A reader is not known or cannot be used, or the run cannot be opened.
     """
+    if export.threshold is None:
+        raise UserError(
+            f"{export.source}: is a NIR graph that was imported, whose neurons have thresholds of their own"
+        )
+    threshold = export.threshold
     reading: dict[str, NIRReader] = {name: registry.resolve("nir-reader", name)() for name in names}
     trained = load(export.source, backend="torch")
     batch, samples, is_made_up = _samples(trained, batch_size)
-    seen = observe(trained.module, batch, export.threshold)
+    seen = observe(trained.module, batch, threshold)
     specs = {
-        name: [neuron_at(cast(LIFActivation, activation), export.threshold) for _, activation in stages]
+        name: [neuron_at(cast(LIFActivation, activation), threshold) for _, activation in stages]
         for name, stages in trained.module.branches_by_name().items()
     }
     rows: list[Row] = []
@@ -115,7 +121,7 @@ def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch
                 refused = (f"refused: {type(error).__name__}: {error}",)
                 rows.append(Row(name, versions, branch.name, 0, 0, None, 0, None, refused))
                 continue
-            found = judge(own.spikes, theirs, own.currents, specs[branch.name], export.threshold)
+            found = judge(own.spikes, theirs, own.currents, specs[branch.name], threshold)
             notes += () if found.fired else ("no neuron fired, which proves little",)
             rows.append(
                 Row(

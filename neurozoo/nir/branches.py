@@ -101,7 +101,7 @@ def read_graph(path: Path) -> nir.NIRGraph:
 
 
 def described(graph: nir.NIRGraph) -> tuple[str, ...]:
-    """Each node of a chain with its size, such as ``Affine 30 -> 128``."""
+    """Each node with its size, such as ``Affine 30 -> 128``."""
     found = []
     for node in graph.nodes.values():
         sizes = ["x".join(map(str, next(iter(kind.values())))) for kind in (node.input_type, node.output_type)]
