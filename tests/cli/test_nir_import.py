@@ -81,6 +81,19 @@ def test_a_run_is_made_measured_compared_and_trained_on(
     assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
 
 
+def test_its_operations_are_counted_beside_a_control(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "nir", "import", net, *SAID, *LOOP, "--out", tmp_path / "run")
+    found = said(capsys, "profile", tmp_path / "run")
+    samples, layers = found["of"], {layer["part"]: layer for layer in found["network"]["layers"]}
+    assert {"nodes.fc1", "nodes.fc2", "nodes.rec/w", "nodes.rec/n", "nodes.lif"} <= layers.keys()
+    # 100 steps of 5 x 5 weights, and of 5 membranes
+    assert layers["nodes.rec/w"]["dense"] == samples * 2500
+    assert layers["nodes.rec/n"]["updates"] == samples * 500
+    assert found["control"]["total"]["parameters"] == found["network"]["total"]["parameters"]
+
+
 def test_the_same_spikes_on_every_backend(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, "nir", "import", net, *SAID, *LOOP, "--out", tmp_path / "run")
     found = said(capsys, "compare", "--run", tmp_path / "run", "--backends", "torch,norse,snntorch,spikingjelly,numba")
