@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurozoo.compare import Comparison
+    from neurozoo.operations import OperationsProfile
     from neurozoo.prediction import Prediction, Sample
     from neurozoo.recipe import Recipe, load_recipe
     from neurozoo.seeds import SeedsResult
@@ -35,6 +36,7 @@ __all__ = [
     "load_recipe",
     "pack",
     "predict",
+    "profile",
     "train",
     "train_seeds",
     "tune",
@@ -208,6 +210,34 @@ def predict(
 
     predictor = Predictor(Path(run), backend=backend)
     return predictor.predict(predictor.samples(Path(source), split) if isinstance(source, str | Path) else source)
+
+
+def profile(
+    run: str | Path,
+    *,
+    split: str = "valid",
+    samples: int | None = None,
+    control: str | Path | None = None,
+    backend: str | None = None,
+    data_root: str | Path | None = None,
+) -> OperationsProfile:
+    """Count what a trained model computes, by layer, beside the same network with a ReLU for each spiking neuron.
+
+    Args:
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
+        split: Whose samples.
+        samples: How many, evenly spread over the split; by default all.
+        control: A run that was trained without spikes, to stand beside it instead.
+        backend: Another backend than the run's own.
+        data_root: A data store, where it is not where the recipe says.
+
+    Raises:
+        UserError: The run, its control, its data or its checkpoint cannot be used.
+    """
+    from neurozoo.operations import profile_run
+
+    root = None if data_root is None else str(data_root)
+    return profile_run(run, split=split, samples=samples, control=control, backend=backend, data_root=root)
 
 
 def compare_backends(

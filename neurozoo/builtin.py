@@ -25,6 +25,12 @@ def neurozoo_components() -> Iterable[Component]:
         "LIF along the sequence, one step a position",
     )
     yield Component(
+        "model",
+        "nir-graph",
+        "neurozoo.models.nir_graph:NIRGraphModel",
+        "a NIR graph, trained elsewhere or to be trained",
+    )
+    yield Component(
         "fusion", "interactive", "neurozoo.nn.fusion:InteractiveFusion", "cross-attention between modalities"
     )
     yield Component("fusion", "concat", "neurozoo.nn.fusion:ConcatFusion", "the refined modalities, one after another")
@@ -65,6 +71,12 @@ def neurozoo_components() -> Iterable[Component]:
         "neurozoo.data.synthetic:MoseiSynthetic",
         "SYNTHETIC stand-in with CMU-MOSEI's shapes and label frequencies",
     )
+    yield Component(
+        "dataset",
+        "poisson-synthetic",
+        "neurozoo.data.poisson:PoissonSynthetic",
+        "SYNTHETIC spike trains and labels without any meaning",
+    )
     yield Component("importer", "mulan", "neurozoo.data.mulan:import_mulan", "Mulan ARFF and XML, such as emotions")
     yield Component(
         "importer", "csd", "neurozoo.data.csd.importer:import_csd", "CMU-MultimodalSDK .csd, such as CMU-MOSEI"
@@ -82,6 +94,9 @@ def neurozoo_components() -> Iterable[Component]:
         "CMU-MOSEI's transcripts, with word vectors or encodings of yours",
     )
     yield Component("importer", "mfn", "neurozoo.data.mfn:import_mfn", "MFN's npz or h5 by split, such as POM")
+    yield Component(
+        "importer", "braille", "neurozoo.data.braille:import_braille", "tactile readings of Braille letters, as an npz"
+    )
     yield Component(
         "logger",
         "tensorboard",

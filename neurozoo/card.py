@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from neurozoo.licences import hub_licence
+from neurozoo.operations.result import OperationsProfile
+from neurozoo.operations.text import energy_table, operations_tables
 from neurozoo.packed import MANIFEST, Packed
 from neurozoo.recipe import Recipe
 from neurozoo.report.front_matter import front_matter
@@ -49,6 +51,7 @@ def model_card(packed: Packed, recipe: Recipe, notes: str = "") -> str:
         _decision(packed, recipe),
         _health(packed),
         _spikes(packed),
+        _operations(packed),
         _listed("Warnings", packed.summary.get("warnings") or ["None."]),
         _environment(packed),
     ]
@@ -277,6 +280,23 @@ def _spikes(packed: Packed) -> str:
         "that have none.",
     ]
     return markdown([Table("What the spikes do" + _made_up(packed), ["lesion", *splits], rows, notes)]).strip()
+
+
+def _operations(packed: Packed) -> str:
+    """What the model computes for a sample, and an estimate of the energy beside a network without spikes."""
+    content = packed.summary.get("operations")
+    title = f"Operations and energy{_made_up(packed)}"
+    if content is None:
+        return _listed(title, ["Not counted; where the data is installed, neurozoo profile . counts them."])
+    profile = OperationsProfile.from_dict(content, f"{packed.name}, its operations")
+    counted, *others = operations_tables(profile)
+    energy = energy_table(profile)
+    shown = [
+        Table(title, counted.head, counted.rows, [counted.title, *counted.notes]),
+        *(Table(f"Products of attention{_made_up(packed)}", each.head, each.rows, each.notes) for each in others),
+        Table(f"Energy, an estimate{_made_up(packed)}", energy.head, energy.rows, energy.notes),
+    ]
+    return markdown(shown).strip()
 
 
 def _environment(packed: Packed) -> str:

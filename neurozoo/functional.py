@@ -76,7 +76,7 @@ def lif_charge(v: Tensor, current: Tensor, tau: float, decay_input: bool, rest: 
     Args:
         v: Membrane after the last step's reset, dimensionless.
         current: Input of this step, shape of ``v``.
-        tau: Membrane time constant, in steps; larger than 1.
+        tau: Membrane time constant, in steps; larger than 1, infinite for no leak.
         decay_input: Whether the input is divided by ``tau`` too.
         rest: The value ``r`` to which the membrane decays.
     """

@@ -20,7 +20,7 @@ Example:
 
         from neurozoo.hookspecs import Component, hookimpl
 
-        neurozoo_api = "1.2"
+        neurozoo_api = "1.3"
 
         @hookimpl
         def neurozoo_components():
@@ -38,10 +38,10 @@ import pluggy
 
 __all__ = ["API_VERSION", "KINDS", "Component", "Kind", "hookimpl", "hookspec", "neurozoo_components"]
 
-API_VERSION = "1.2"
+API_VERSION = "1.3"
 """The version of this page; a plugin declares the one it was written for as ``neurozoo_api``.
 
-1.1 adds the kind ``logger``, 1.2 ``Component.fused``.
+1.1 adds the kind ``logger``, 1.2 ``Component.fused``, 1.3 the kind ``nir-reader``.
 """
 
 Kind = Literal[
@@ -55,6 +55,7 @@ Kind = Literal[
     "dataset",
     "importer",
     "logger",
+    "nir-reader",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -30,8 +30,10 @@ __all__ = [
     "LabelHead",
     "Layout",
     "Logger",
+    "NIRReader",
     "Neuron",
     "Parts",
+    "ReadGraph",
     "Scaling",
     "Surrogate",
     "ThresholdPolicy",
@@ -49,7 +51,8 @@ class LIFSpec:
     """A leaky integrate-and-fire neuron; it fires where membrane ``>=`` threshold.
 
     Attributes:
-        tau: Membrane time constant, in steps, larger than 1.
+        tau: Membrane time constant, in steps, larger than 1. An infinite one is no leak at all: an
+            integrate-and-fire neuron, which ``decay_input=False`` has to go with.
         decay_input: Whether the input current is divided by ``tau`` as well.
         v_reset: Membrane after a spike and at rest (hard reset), or None for a soft reset,
             which subtracts the threshold and rests at 0. Dimensionless.
@@ -68,6 +71,8 @@ class LIFSpec:
     def __post_init__(self) -> None:
         if not self.tau > 1.0:
             raise SpikingError(f"tau is {self.tau}; the membrane time constant must be larger than 1 step")
+        if math.isinf(self.tau) and self.decay_input:
+            raise SpikingError("tau is inf, and an input divided by it vanishes; set decay_input=False")
         if self.surrogate not in SURROGATES:
             raise SpikingError(f"no surrogate is called {self.surrogate!r}; there are: {', '.join(SURROGATES)}")
 
@@ -333,6 +338,10 @@ class ThresholdPolicy(nn.Module, ABC):
         """What to log beside the threshold itself, each 0-d, such as a learned exponent."""
         return {}
 
+    def base(self) -> float | None:
+        """The threshold that its samples move, dimensionless; None where it is made of them alone."""
+        return None
+
 
 class Scaling(nn.Module, ABC):
     """Turns a spiking branch's firing rates into a scaling of the attended sequence."""
@@ -411,6 +420,33 @@ class ZooModel(nn.Module, ABC):
     @abstractmethod
     def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:
         """Each spiking branch: its linears with the activations they drive, in order."""
+
+
+@dataclass(frozen=True)
+class ReadGraph:
+    """A NIR graph as a library's own reader took it.
+
+    Attributes:
+        run: Output ``[T, B, M]`` of currents ``[T, B, N]``, from rest at each call; float32, dimensionless.
+        notes: What that library leaves out of account in such a graph, in words, with the file and function.
+    """
+
+    run: Callable[[Tensor], Tensor]
+    notes: tuple[str, ...] = ()
+
+
+class NIRReader(ABC):
+    """Has a library read a NIR graph by its own reader, to compare what it makes of it."""
+
+    @abstractmethod
+    def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
+        """The graph as the library takes it; what it has an option for is passed on.
+
+        Args:
+            graph: A ``nir.NIRGraph`` for this call alone, which may be changed.
+            dt: Length of a time step, in seconds.
+            reset: Whether a spike sets the membrane to ``v_reset`` or takes the threshold from it; NIR does not say.
+        """
 
 
 class Logger(ABC):

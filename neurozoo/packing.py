@@ -12,20 +12,24 @@ from typing import Any
 
 from neurozoo.card import model_card
 from neurozoo.content import leaves
-from neurozoo.errors import RunError, UserError
+from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.files import write_whole
 from neurozoo.intervals import defined, spread
 from neurozoo.licences import checked_licence
+from neurozoo.operations.profiling import kept_profile, profile_run
 from neurozoo.packed import CARD, MANIFEST, RECIPE, SCHEMA, WEIGHTS, Packed
 from neurozoo.partial import PartialFolder
 from neurozoo.recipe import Recipe
 from neurozoo.training.loading import load
 from neurozoo.training.run import Run, write_json
+from neurozoo.training.trained import Trained
 
 __all__ = ["SEEDS", "pack"]
 
 SEEDS = "seeds.json"
 """What lies beside the runs of a training over several seeds."""
+SAMPLES = 200
+"""Of so many samples of valid operations are counted, where the run has kept no profile."""
 
 
 def pack(run: Path, out: Path | None = None, *, licence: str | None = None, notes: str = "") -> Path:
@@ -64,6 +68,7 @@ def pack(run: Path, out: Path | None = None, *, licence: str | None = None, note
     Run.check_free(folder)
     recipe = _portable_recipe(trained.recipe)
     summary = {key: value for key, value in source.summary.items() if key != "run"}
+    operations = _operations(source)
     packed = Packed(
         schema=SCHEMA,
         name=recipe.name,
@@ -71,7 +76,7 @@ def pack(run: Path, out: Path | None = None, *, licence: str | None = None, note
         licence=licence,
         labels=list(trained.labels),
         dims=dict(trained.module.inputs.dims),
-        summary=_portable(summary),
+        summary=_portable(summary if operations is None else {**summary, "operations": operations}),
         seeds=_portable(_seeds(source.run.folder, summary)),
         files={},
     )
@@ -94,6 +99,17 @@ def pack(run: Path, out: Path | None = None, *, licence: str | None = None, note
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
     return folder
+
+
+def _operations(source: Trained) -> dict[str, Any] | None:
+    """The profile that the run keeps, or else one that is made here; None where the data it was trained on is not."""
+    profile = kept_profile(source)
+    if profile is None:
+        try:
+            profile = profile_run(source.folder, samples=SAMPLES)
+        except DataError:
+            return None
+    return profile.to_dict() if profile.same_data else None
 
 
 def _portable_recipe(recipe: Recipe) -> Recipe:

@@ -173,6 +173,7 @@ _INTERFACES = {
     "scaling": "Scaling",
     "activation": "Activation",
     "logger": "Logger",
+    "nir-reader": "NIRReader",
 }
 """The class of ``neurozoo.interfaces`` that a component of each kind is a subclass of."""
 

@@ -35,12 +35,25 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("functional",),
     ("fused",),
     ("nn",),
+    ("nir",),
     ("discovery", "plugin", "registry"),
     ("builtin", "data", "models", "params", "recipe", "scaffold", "schema", "shipped", "space", "validation"),
     ("assemble",),
     ("training",),
     ("operations",),
-    ("card", "commands", "compare", "packing", "prediction", "seeds", "testing", "trainings", "tuning"),
+    (
+        "card",
+        "commands",
+        "compare",
+        "exporting",
+        "nir_import",
+        "packing",
+        "prediction",
+        "seeds",
+        "testing",
+        "trainings",
+        "tuning",
+    ),
     ("ablation", "baseline", "bench", "doctor", "results", "run_report"),
     ("cli",),
     ("__init__", "__main__"),
@@ -57,6 +70,7 @@ ROOMS = {
     "pooch": ("neurozoo.data.fetch",),
     "requests": ("neurozoo.data.fetch",),
     "lightning_fabric": ("neurozoo.training.engine",),
+    "nir": ("neurozoo.nir.branches", "neurozoo.nir.reading", "neurozoo.nir.writing"),
     "matplotlib": ("neurozoo.report.figures",),
     "optuna": ("neurozoo.tuning",),
     "torch.utils.tensorboard": ("neurozoo.training.tensorboard",),
@@ -68,7 +82,7 @@ ROOMS = {
     "shelve": ("",),
 }
 # Libraries that plugins run neurons with.
-SPIKING = ("brian2", "lava", "norse", "nir", "nirtorch", "numba", "sinabs", "snntorch", "spikingjelly", "triton")
+SPIKING = ("brian2", "lava", "norse", "nirtorch", "numba", "sinabs", "snntorch", "spikingjelly", "triton")
 PUBLIC_TO_PLUGINS = ("data", "errors", "functional", "fused", "hookspecs", "interfaces", "testing")
 
 

@@ -23,6 +23,8 @@ def test_a_spec_says_what_it_cannot_be() -> None:
         LIFSpec(surrogate="relu")  # type: ignore[arg-type]
     with pytest.raises(SpikingError, match="tau is nan"):
         LIFSpec(tau=float("nan"))
+    with pytest.raises(SpikingError, match="tau is inf, and an input divided by it vanishes; set decay_input=False"):
+        LIFSpec(tau=float("inf"))
 
 
 def test_a_soft_reset_rests_at_0() -> None:

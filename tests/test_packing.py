@@ -22,11 +22,13 @@ from neurozoo.cli import main
 from neurozoo.compare import Plan, compare_run
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import CheckpointError, RunError, UserError
+from neurozoo.operations.profiling import keep, kept_profile, profile_run
 from neurozoo.packed import LEFT_ALONE, Packed, read_packed
 from neurozoo.packing import pack
 from neurozoo.recipe import Recipe, load_recipe
 from neurozoo.training import fit
 from neurozoo.training.run import Run
+from neurozoo.training.trained import open_trained
 
 SHAPES = {"timbre": 64, "rhythm": 8}
 FILES = {"README.md", "model.safetensors", "neurozoo.json", "recipe.yaml"}
@@ -178,6 +180,31 @@ def test_the_card_tells_what_was_measured(packed: Path) -> None:
     ):
         assert text in card
     assert "SYNTHETIC" not in card
+
+
+def test_the_card_says_what_the_model_computes(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = profile_run(run)
+    folder = pack(run, tmp_path / "counted")
+    assert kept_profile(open_trained(folder)) == counted
+    card = (folder / "README.md").read_text()
+    for words in (
+        "## Operations and energy",
+        f"means over {counted.of} samples of valid",
+        "branches.timbre.linear2",
+        "## Products of attention",
+        "## Energy, an estimate",
+        "An estimate, and nothing measured",
+    ):
+        assert words in card
+    # What the run keeps goes first.
+    keep(open_trained(run), profile_run(run, samples=2))
+    kept = kept_profile(open_trained(pack(run, tmp_path / "kept")))
+    assert kept is not None
+    assert kept.network.samples == 2
+    # Without the data, or on other data, nothing is said.
+    (run / "operations.json").unlink()
+    monkeypatch.setenv("NEUROZOO_DATA", str(tmp_path / "nowhere"))
+    assert "Not counted; where the data is installed" in (pack(run, tmp_path / "without") / "README.md").read_text()
 
 
 def test_what_the_card_says_to_type_works(

@@ -13,6 +13,7 @@ from neurozoo.cli import (
     compare,
     data,
     doctor,
+    nir,
     pack,
     plugins,
     predict,
@@ -47,6 +48,7 @@ app.command("results")(ablate.results)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(nir.app, name="nir")
 app.add_typer(plugins.app, name="plugins")
 
 

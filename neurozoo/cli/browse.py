@@ -35,6 +35,7 @@ KINDS_LISTED: Mapping[str, Kind] = {
     "datasets": "dataset",
     "importers": "importer",
     "loggers": "logger",
+    "nir-readers": "nir-reader",
 }
 LISTED = (*KINDS_LISTED, "recipes", "zoo", "plugins")
 

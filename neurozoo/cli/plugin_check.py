@@ -129,7 +129,16 @@ def _checked(
         said = f"{kind} {name}: {outcome}: {problem or _SAID[outcome]}"
         return told | {"outcome": outcome, "problem": problem}, said
 
-    for key, problem in component_problems(kind, name, params, registry):
+    def wrong() -> Iterator[tuple[str, str]]:
+        if kind != "importer":  # a function, which is given its parameters when it is called
+            yield from component_problems(kind, name, params, registry)
+            return
+        try:
+            registry.resolve(kind, name)
+        except PluginError as error:
+            yield "", str(error)
+
+    for key, problem in wrong():
         return without_report("unusable" if registry.missing(kind, name) else "failed", f"{key} {problem}".strip())
     if registry.get(kind, name).native:
         return without_report("another model")

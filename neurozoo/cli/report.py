@@ -34,8 +34,9 @@ def report(
 ) -> None:
     """Write runs as one page with pictures, which loads nothing from anywhere.
 
-    Training curves, curves and calibration of each label, thresholds, firing rates, lesions, spikes of a few samples,
-    what the labels look at, recipes and environment; several runs side by side, each in its colour.
+    Training curves, curves and calibration of each label, thresholds, firing rates, lesions, operations and energy,
+    spikes of a few samples, what the labels look at, recipes and environment; several runs side by side, each in its
+    colour.
     """
     if out is None and len(runs) > 1:
         raise UserError(f"{len(runs)} runs make a page of no single one; say where it goes with --out FILE.html")
@@ -59,3 +60,5 @@ def report(
     print(f"wrote {page}, {len(made.page.encode()) / 1000:.0f} kB, {len(runs)} run{'s' if len(runs) > 1 else ''}")
     for name, reason in made.facts["not_looked_at"].items():
         print(f"  without the spikes of samples and what labels look at, for {name}: {reason}")
+    for name, reason in made.facts["not_counted"].items():
+        print(f"  without operations and energy, for {name}: {reason}")

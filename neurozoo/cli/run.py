@@ -45,6 +45,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that did not come to its end.")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Begin with the weights of a trained model.")
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Train with so many seeds, into OUT/SEED and OUT/seeds.json.")
     ] = None,
@@ -57,6 +60,8 @@ def train(
 
     A run that is resumed ends as if it had never stopped: the same weights and the same metrics.jsonl.
 
+    With --from RUN it begins with that model's weights and statistics, and not with new ones.
+
     With --seeds N it is trained with the recipe's seed and the N - 1 after it, one thread each, and the spread of
     every number is shown. The same command once more goes on where it was interrupted.
 
@@ -68,7 +73,7 @@ def train(
     from neurozoo.registry import default_registry
 
     if resume is not None:
-        if any(given not in (None, False) for given in (recipe, backend, out, dry_run, seeds, jobs)):
+        if any(given not in (None, False) for given in (recipe, backend, out, dry_run, start, seeds, jobs)):
             raise UserError(f"--resume {resume} goes on as the run began; leave out the recipe and all other options")
         from neurozoo.training import fit
 
@@ -80,8 +85,8 @@ def train(
             "no recipe is named; `neurozoo list recipes` has those there are; --resume RUN goes on with a run"
         )
     if seeds is not None:
-        if dry_run:
-            raise UserError("--dry-run is one step of one training; leave out --seeds")
+        if dry_run or start is not None:
+            raise UserError(f"{'--dry-run' if dry_run else '--from'} is for one training; leave out --seeds")
         _train_seeds(recipe, overrides or (), backend, seeds, jobs, out, json)
         return
     if jobs is not None:
@@ -89,9 +94,11 @@ def train(
     checked = load_recipe(recipe, overrides or (), backend=backend, registry=default_registry())
 
     from neurozoo.training import fit
+    from neurozoo.training.trained import open_trained
 
+    begun = None if start is None else open_trained(start)
     with JsonReporter() if json else RichReporter() as reporter:
-        summary = fit.dry_run(checked) if dry_run else fit.train(checked, out, reporter=reporter)
+        summary = fit.dry_run(checked) if dry_run else fit.train(checked, out, reporter=reporter, start=begun)
     if json or not dry_run:
         _tell(summary, json)
     else:

@@ -24,6 +24,8 @@ from neurozoo.nn.library_calls import library_calls
 from neurozoo.nn.neurons import spiking_layers
 from neurozoo.nn.probe import LayerCall, record_calls
 from neurozoo.nn.traits import traits
+from neurozoo.operations.counting import OperationCounter
+from neurozoo.training.health import frozen_statistics
 from neurozoo.training.metrics import multilabel_metrics
 
 __all__ = ["PROBABILITY_TOLERANCE", "SILENT", "Told", "compare"]
@@ -82,6 +84,9 @@ def compare(
         for subject in subjects:
             seen = expected if subject is reference else _observe(subject.model, batch)
             subject.add(number, seen, expected, reference.model)
+    tell("counting operations", len(batches), len(batches))
+    for subject in subjects:
+        subject.count(batches)
     tell("measuring time and memory", len(batches), len(batches))
     _measure(subjects, batches[0], repeats)
     silent = tuple(name for name, tally in reference.layers.items() if tally.active < SILENT)
@@ -128,6 +133,8 @@ class _Subject:
     gradient: GradientDifference = field(default_factory=GradientDifference)
     judged_gradient: GradientDifference = field(default_factory=GradientDifference)
     milliseconds: list[float] = field(default_factory=list)
+    macs: float = 0.0
+    acs: float = 0.0
     peak: int | None = None
 
     def add(self, number: int, seen: _Observed, expected: _Observed, reference: nn.Module) -> None:
@@ -147,6 +154,16 @@ class _Subject:
         if self.strict or not flips:
             self.judged_probability = float(np.maximum(self.judged_probability, off))
             self.judged_gradient = self.judged_gradient.or_worse(gradient)
+
+    def count(self, batches: Sequence[Batch]) -> None:
+        """Count the operations of all batches."""
+        counter = OperationCounter(self.model)
+        with torch.no_grad(), frozen_statistics(self.model):
+            for batch in batches:
+                with counter:
+                    self.model(batch)
+        counts = counter.counts(sum(map(len, batches)))
+        self.macs, self.acs = counts.a_sample(counts.macs), counts.a_sample(counts.acs)
 
     def problems(self, layers: Sequence[LayerResult]) -> tuple[str, ...]:
         """What makes the backend another one than the reference."""
@@ -199,6 +216,8 @@ def _result(
         metrics=multilabel_metrics(labels, torch.cat(subject.probabilities).numpy(), np.asarray(decision)),
         milliseconds=milliseconds,
         time_ratio=milliseconds / statistics.median(reference.milliseconds),
+        macs=subject.macs,
+        acs=subject.acs,
         peak_bytes=own,
         memory_ratio=own / base if own is not None and base else None,
         problems=problems,

@@ -94,6 +94,8 @@ class BackendResult:
         metrics: Over the compared samples, see ``neurozoo.training.metrics.DEFINITIONS``.
         milliseconds: Median time of a forward and backward pass over one batch.
         time_ratio: That time, in units of the reference's.
+        macs: Effective multiplications of layers with weights, a sample of the compared batches; rows of padding too.
+        acs: The same where the input is spikes alone: accumulations.
         peak_bytes: Most memory that such a pass holds at a time, above what stood before; None
             where the device does not tell.
         memory_ratio: That memory, in units of the reference's.
@@ -117,6 +119,8 @@ class BackendResult:
     metrics: Mapping[str, float]
     milliseconds: float
     time_ratio: float
+    macs: float
+    acs: float
     peak_bytes: int | None
     memory_ratio: float | None
     problems: tuple[str, ...]

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from neurozoo.content import leaves
 from neurozoo.errors import DataError, RunError, UserError
+from neurozoo.operations.profiling import kept_profile
+from neurozoo.operations.result import OperationsProfile
 from neurozoo.training.trained import Trained, open_trained
 
 __all__ = ["OnData", "RunResult", "RunsComparison", "Spread", "check_same_data", "compare_runs", "differences", "notes"]
@@ -59,6 +61,7 @@ class RunResult:
         versions: Of the libraries.
         definitions: What each metric is.
         splits: How many samples each split has.
+        operations: What `neurozoo profile` counted; None where it did not.
     """
 
     run: str
@@ -80,6 +83,7 @@ class RunResult:
     versions: Mapping[str, str]
     definitions: Mapping[str, str]
     splits: Mapping[str, int]
+    operations: OperationsProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,7 @@ def _result(run: Trained, content: Mapping[str, Any]) -> RunResult:
         versions=summary["environment"]["versions"],
         definitions=summary["metric_definitions"],
         splits=summary["data"]["splits"],
+        operations=kept_profile(run),
     )
 
 

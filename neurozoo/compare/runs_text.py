@@ -7,6 +7,8 @@ from typing import Any
 
 from neurozoo.compare.runs import RunResult, RunsComparison, Spread
 from neurozoo.content import leaf_text
+from neurozoo.operations.energy import energy_of
+from neurozoo.operations.text import BRIEF, brief
 from neurozoo.report.tables import Table, plain_text
 
 __all__ = ["as_text"]
@@ -18,7 +20,8 @@ SYNTHETIC = "SYNTHETIC data: nothing here compares with the paper"
 def as_text(found: RunsComparison) -> str:
     """For the screen."""
     notice = [Table(SYNTHETIC)] if any(run.synthetic for run in found.runs) else []
-    tables = [_overview(found.runs), *_scores(found.runs), *_spreads(found.spreads), _recipes(found), _versions(found)]
+    tables = [_overview(found.runs), *_scores(found.runs), *_spreads(found.spreads)]
+    tables += [*_operations(found.runs), _recipes(found), _versions(found)]
     notes = [Table("mind", notes=found.notes)] if found.notes else []
     return plain_text([*notice, *tables, *notes])
 
@@ -58,6 +61,24 @@ def _spreads(spreads: Sequence[Spread]) -> Iterator[Table]:
             rows += [[split, name, f"{means[name]:.4f} ± {spread.deviation[split][name]:.4f}"] for name in names]
         title = f"mean ± deviation of {len(spread.runs)} runs that differ by their seed alone: {', '.join(spread.runs)}"
         yield Table(title, ["split", "metric", "mean ± deviation"], rows)
+
+
+def _operations(runs: Sequence[RunResult]) -> Iterator[Table]:
+    """What each takes for a sample, where that was counted."""
+    if not any(run.operations for run in runs):
+        return
+    rows = []
+    for run in runs:
+        profile = run.operations
+        if profile is None:
+            rows.append([run.run, *["-"] * (len(BRIEF) + 3)])
+            continue
+        network, control = profile.network, profile.control
+        own, other = energy_of(network).operations, 0.0 if control is None else energy_of(control).operations
+        beside = ["-", "-"] if control is None else [brief(control)[-1], f"{own / other:.2f}" if other else "-"]
+        rows.append([run.run, f"{network.samples} of {profile.of}", *brief(network), *beside])
+    notes = ["on valid; nJ and control: an estimate of energy for operations; - is for `neurozoo profile RUN` to count"]
+    yield Table("operations a sample", ["run", "samples", *BRIEF, "control, nJ", "ratio"], rows, notes)
 
 
 def _recipes(found: RunsComparison) -> Table:

@@ -38,6 +38,7 @@ def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool 
             "the layers driven by a current: share that fires, and how many spikes differ", backends, _driven
         )
         tables.append(table)
+    tables.append(_operations(backends))
     if comparison.training is not None:
         tables.append(_training(comparison.training))
     tables += [_metrics(comparison)]
@@ -121,6 +122,16 @@ def _layers(title: str, backends: Sequence[BackendResult], cell: Callable[[Layer
         for place, layer in enumerate(backends[0].layers)
     ]
     return Table(title, ["layer", *(backend.name for backend in backends)], rows)
+
+
+def _operations(backends: Sequence[BackendResult]) -> Table:
+    """Other spikes are other accumulations."""
+    rows = [[backend.name, f"{backend.macs:,.0f}", f"{backend.acs:,.0f}"] for backend in backends]
+    notes = [
+        "of layers with weights, without zeros; ACs: of those whose input is spikes alone, MACs: of the others; rows "
+        "of padding too, which `neurozoo profile` leaves out"
+    ]
+    return Table("operations a sample", ["backend", "MACs", "ACs"], rows, notes)
 
 
 def _whole(layer: LayerResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from neurozoo.data.braille import BRAILLE_ARRAYS
+from neurozoo.data.foreign.npz import read_npz
 from neurozoo.data.manifest import MANIFEST
 from neurozoo.data.pickled import Place, content_of
 from neurozoo.errors import DataError
@@ -54,6 +57,8 @@ def guess(source: Path) -> Guess:
         raise DataError(f"there is no {source}; give a file or folder")
     if source.suffix == ".csv":
         return _table(source)
+    if source.suffix == ".npz" and not _OF_A_SPLIT.search(source.stem):
+        return _arrays(source)
     if source.suffix in (".npz", ".h5", ".hdf5"):
         return Guess("mfn", f"{source.name} is one of a split; the importer takes the folder it is in", (), (), True)
     if source.suffix == ".csd":
@@ -61,6 +66,7 @@ def guess(source: Path) -> Guess:
     return _pickled(content_of(source), source)
 
 
+_OF_A_SPLIT = re.compile("_(train|valid|test)(_emb)?$")
 _CSD = ("--labels", "LABELS.csd", "--folds", "FOLDS.json")
 _SENTIMENT = ("--labels", "LABELS.csd")
 _VECTORS = ("--vectors", "VECTORS.txt")
@@ -92,6 +98,14 @@ def _table(source: Path) -> Guess:
     if not {"video_id", "segment_id", "split", "text"} <= set(columns):
         raise DataError(f"{source}: of no format that is known; its columns are {', '.join(columns)[:200]}")
     return Guess("mosei-text", "a table of transcripts", (", ".join(columns),), _VECTORS)
+
+
+def _arrays(source: Path) -> Guess:
+    arrays = read_npz(source)
+    saw = tuple(f"{name} {_form(array)}" for name, array in arrays.items())
+    if set(BRAILLE_ARRAYS) <= set(arrays):
+        return Guess("braille", "an npz with x, y and letters", saw)
+    raise DataError(f"{source}: of no format that is known; it holds {', '.join(saw)[:200] or 'nothing'}")
 
 
 def _ending(names: list[str], *endings: str) -> tuple[str, ...]:

@@ -11,13 +11,18 @@ from torch import Tensor, nn
 
 from neurozoo.interfaces import Tokens
 from neurozoo.nn.dropout import Dropout
-from neurozoo.nn.narrow_attention import narrow_attention, narrow_is_faster
+from neurozoo.nn.narrow_attention import features_first, features_last, narrow_attention, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 
-__all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention", "record_attention"]
+__all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention", "listened_to", "record_attention"]
 
 LAYER_NORM_EPS = 1e-12
 """Of every layer norm in SMILE, dimensionless (as published)."""
+
+
+def listened_to(module: nn.Module) -> bool:
+    """Whether a part of it has a forward hook, which must see that part called."""
+    return any(each._forward_hooks or each._forward_pre_hooks for each in module.modules())
 
 
 class MultiHeadAttention(nn.Module):
@@ -55,13 +60,51 @@ class MultiHeadAttention(nn.Module):
         Returns:
             ``[B, Q, D]``; 0 for a sample without any valid key.
         """
-        attended: Tensor = self.out(self.attend(self.query(query), self.key(key), self.value(value), mask))
+        attended: Tensor
+        if key is value and self._few(query, key):
+            attended = self.out(self._attend_by_few(query, key, mask))
+        elif self.narrow(query):
+            pairs = (query, self.query), (key, self.key), (value, self.value)
+            q, k, v = (features_first(x, linear.weight, linear.bias) for x, linear in pairs)
+            attended = features_last(self.weighted(q, k, v, mask, True), self.out.weight, self.out.bias)
+        else:
+            attended = self.out(self.weighted(self.query(query), self.key(key), self.value(value), mask, False))
         return attended if mask is None else attended * mask.any(1)[:, None, None]
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """The same without the four linears; what it gives for a sample without any valid key is of no use."""
-        # Who listens to the dropout wants to see the weights.
-        if not (self.plain or self.dropout._forward_pre_hooks) and narrow_is_faster(query, self.heads):
+    def narrow(self, query: Tensor) -> bool:
+        """Whether :mod:`neurozoo.nn.narrow_attention` does it, where nobody may listen to a part."""
+        return not (self.plain or listened_to(self)) and narrow_is_faster(query, self.heads)
+
+    def _few(self, query: Tensor, source: Tensor) -> bool:
+        """Whether the queries of all heads are no more than the features, and fewer than what is asked."""
+        asking, asked = query.shape[1], source.shape[1]
+        return not (self.plain or listened_to(self)) and self.heads * asking <= query.shape[2] and asking < asked
+
+    def _attend_by_few(self, query: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
+        """As :meth:`weighted`, without a linear on the long sequence.
+
+        A score is ``q . (W x + b) = (W^T q) . x + q . b``: the keys' linear can be the queries'. Likewise a sum
+        of values is the values' linear of the sum.
+        """
+        of_key, of_value = (each.weight.view(self.heads, -1, source.shape[2]) for each in (self.key, self.value))
+        q = self._split(self.query(query)) / math.sqrt(query.shape[2] // self.heads)  # [B, H, Q, D/H]
+        offset = q @ self.key.bias.view(self.heads, -1, 1)
+        scores = torch.baddbmm(offset.flatten(1, 2), (q @ of_key).flatten(1, 2), source.transpose(1, 2))  # [B, H Q, S]
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, :], torch.finfo(scores.dtype).min)
+        weights = self.dropout(torch.softmax(scores, -1))
+        by_head = len(query), self.heads, query.shape[1], -1
+        found = torch.bmm(weights, source).view(by_head) @ of_value.transpose(1, 2)  # [B, H, Q, D/H]
+        total = weights.sum(-1).view(by_head)  # 1 but for the dropout
+        attended: Tensor = (found + total * self.value.bias.view(self.heads, 1, -1)).transpose(1, 2).flatten(2)
+        return attended
+
+    def weighted(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, narrow: bool) -> Tensor:
+        """The same without the four linears; what it gives for a sample without any valid key is of no use.
+
+        Where ``narrow``, features come first, ``[B, D, L]`` and not ``[B, L, D]``, in arguments and result.
+        """
+        if narrow:
             return narrow_attention(query, key, value, mask, self.heads, self.dropout.p if self.training else 0.0)
         q, k, v = self._split(query), self._split(key), self._split(value)
         scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # [B, H, Q, S]
@@ -138,7 +181,9 @@ class EncoderBlock(nn.Module):
         q = self.dropout(embedded)
         attended = self.attention(q, self.dropout(asked), self.dropout(asked), source.mask)
         x = self.attention_norm(self.dropout(attended) + q)
-        fed = self.outer(torch.relu(self.inner(x)))
+        inner = self.inner(x)
+        # In place where nothing is to be differentiated: new memory is what a wide one costs.
+        fed = self.outer(torch.relu(inner) if torch.is_grad_enabled() else torch.relu_(inner))
         return query.with_x(self.output_norm(self.dropout(fed) + x))
 
     def _embed(self, sequence: Tokens) -> Tensor:

@@ -40,6 +40,9 @@ class Constant(ThresholdPolicy):
     def forward(self, projected: Mapping[str, Tokens]) -> Tensor:
         return self.value
 
+    def base(self) -> float:
+        return float(self.value)
+
 
 class CrossEntropyRatio(ThresholdPolicy):
     """``xi_u = CE_u / CE_{u-1}``, one scalar for the batch: SMILE's threshold as published.
@@ -134,6 +137,10 @@ class Disagreement(ThresholdPolicy):
 
     def report(self) -> Mapping[str, Tensor]:
         return {"kappa": self._limited_kappa().detach(), "divergence": self.mean_divergence.value}
+
+    def base(self) -> float:
+        """``xi_0``, which ``kappa = 0`` gives to every sample."""
+        return self.xi_0
 
     def _limited_kappa(self) -> Tensor:
         # The gradient passes the limit, so that a step beyond it is not for ever.

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurozoo.interfaces import Tokens
-from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock
+from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, listened_to
+from neurozoo.nn.narrow_attention import features_first, features_last
 from neurozoo.nn.sequence import sinusoidal_code
 
 __all__ = ["blocks_of", "encode_together"]
@@ -55,11 +56,7 @@ def encode_together(
 def _alike(place: int, block: EncoderBlock, query: Tokens, source: Tokens) -> Any:
     """Blocks with the same key can be stacked; one that is large, listened to, or to be plain, has its own."""
     attention = block.attention
-    if (
-        attention.plain
-        or query.x.numel() > LARGEST
-        or any(module._forward_hooks or module._forward_pre_hooks for module in block.modules())
-    ):
+    if attention.plain or query.x.numel() > LARGEST or listened_to(block):
         return place
     masked = source.mask is None, query.position.shape[0], source.position.shape[0]
     probabilities = block.dropout.p, attention.dropout.p, block.training
@@ -74,16 +71,10 @@ def _encoded(blocks: list[EncoderBlock], queries: list[Tokens], sources: list[To
     first, weights = blocks[0], _Stacked(blocks)
     asked = weights.embedded(sources)
     embedded = asked if sources[0] is queries[0] else weights.embedded(queries)
-    if first.training and first.dropout.p > 0:
-        q = first.dropout(embedded)
-        query, key, value = weights.apart(q, first.dropout(asked), first.dropout(asked))
-    else:
-        q = embedded
-        query, key, value = weights.at_once(embedded, asked)
+    q = first.dropout(embedded)
     masks = [each.mask for each in sources if each.mask is not None]
     mask = torch.cat(masks) if masks else None
-    heads = first.attention.attend(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), mask)
-    attended = weights.out(heads.view_as(q))
+    attended = weights.attended(first.attention, (q, first.dropout(asked), first.dropout(asked)), mask)
     if mask is not None:
         attended = attended * mask.any(1).view(*q.shape[:2], 1, 1)
     x = weights.normed(first.dropout(attended) + q, 1)
@@ -100,9 +91,9 @@ class _Stacked:
         self._norms = torch.stack([x for norm in norms for x in (norm.weight, norm.bias)])
         self._norms = self._norms.view(3, groups, 2, 1, 1, hidden)
         attentions = [block.attention for block in blocks]
-        square = [linear for name in ("query", "key", "value", "out") for linear in _of(attentions, name)]
-        self._square = torch.stack([x.weight for x in square]).view(4, groups, hidden, hidden).transpose(2, 3)
-        self._square_bias = torch.stack([x.bias for x in square]).view(4, groups, 1, hidden)
+        square = [linear for each in attentions for linear in (each.query, each.key, each.value, each.out)]
+        self._square = torch.cat([x.weight for x in square]).view(groups, 4 * hidden, hidden)
+        self._square_bias = torch.cat([x.bias for x in square]).view(groups, 4 * hidden)
         self._inner, self._outer = _linear(_of(blocks, "inner")), _linear(_of(blocks, "outer"))
 
     def embedded(self, sequences: list[Tokens]) -> Tensor:
@@ -116,25 +107,30 @@ class _Stacked:
         weight, bias = self._norms[which].unbind(1)
         return torch.addcmul(bias, F.layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS), weight)
 
-    def apart(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-        """Query, key and value, each of an input of its own."""
-        pairs = zip(self._square.unbind(), self._square_bias.unbind(), (query, key, value), strict=False)
-        return tuple(_apply(weight, bias, x) for weight, bias, x in pairs)
+    def attended(self, attention: MultiHeadAttention, inputs: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+        """Of query, key and value, all four linears included; neighbours that are the same are multiplied at once."""
+        narrow, (groups, batch, _, hidden) = attention.narrow(inputs[0]), inputs[0].shape
+        made: list[Tensor] = []
+        while len(made) < 3:
+            first = len(made)
+            same = [x is inputs[first] for x in (*inputs[first:], None)].index(False)
+            weight, bias = self._square_from(first, first + same)
+            if narrow:
+                x = inputs[first].flatten(0, 1)
+                made += features_first(x, _each(weight, batch), _each(bias, batch)).chunk(same, 1)
+            else:
+                made += _apply(weight.transpose(1, 2), bias[:, None], inputs[first]).flatten(0, 1).chunk(same, 2)
+        query, key, value = made
+        heads = attention.weighted(query, key, value, mask, narrow)
+        weight, bias = self._square_from(3, 4)
+        if narrow:
+            return features_last(heads, _each(weight, batch), _each(bias, batch)).view(groups, batch, -1, hidden)
+        return _apply(weight.transpose(1, 2), bias[:, None], heads.view(groups, batch, -1, hidden))
 
-    def at_once(self, query: Tensor, source: Tensor) -> tuple[Tensor, ...]:
-        """Query, key and value where key and value have the same input, and the query perhaps as well."""
-        if query is source:
-            return self._side_by_side(source, 0)
-        return (_apply(self._square[0], self._square_bias[0], query), *self._side_by_side(source, 1))
-
-    def _side_by_side(self, x: Tensor, first: int) -> tuple[Tensor, ...]:
-        weight = torch.cat(self._square[first:3].unbind(), 2)
-        bias = torch.cat(self._square_bias[first:3].unbind(), 2)
-        return _apply(weight, bias, x).chunk(3 - first, -1)
-
-    def out(self, x: Tensor) -> Tensor:
-        """The attention's last linear."""
-        return _apply(self._square[3], self._square_bias[3], x)
+    def _square_from(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        hidden = self._square.shape[2]
+        rows = slice(first * hidden, last * hidden)
+        return self._square[:, rows], self._square_bias[:, rows]
 
     def fed(self, x: Tensor) -> Tensor:
         """The feed-forward of two linears."""
@@ -148,6 +144,11 @@ def _of(modules: Sequence[nn.Module], name: str) -> list[Any]:
 def _linear(linears: Sequence[nn.Linear]) -> tuple[Tensor, Tensor]:
     """Weights ``[G, D, D']`` and biases ``[G, 1, D']``."""
     return torch.stack([x.weight for x in linears]).transpose(1, 2), torch.stack([x.bias for x in linears])[:, None]
+
+
+def _each(of_group: Tensor, batch: int) -> Tensor:
+    """What a group has, for each of its samples: ``[G, ...]`` as ``[G B, ...]``."""
+    return of_group if batch == 1 else of_group.repeat_interleave(batch, 0)
 
 
 def _apply(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:

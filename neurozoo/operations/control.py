@@ -23,6 +23,10 @@ class ReLULayer(nn.Module):
         """What it gives for currents ``[T, B, ...]``."""
         return torch.relu(currents / threshold)
 
+    def run(self, currents: Tensor, threshold: Tensor | float, state: object) -> tuple[Tensor, None]:
+        """As a call; no step knows of another, so that there is nothing to carry."""
+        return self(currents, threshold), None
+
 
 def relu_control(model: ZooModel, recipe: Recipe, registry: Registry | None = None) -> tuple[ZooModel | None, str]:
     """A model's control with its own weights, in evaluation mode on its device; and what it is, or why there is none.

@@ -47,7 +47,8 @@ class OperationCounter:
     """Counts what a model computes over any number of forwards in evaluation mode.
 
     Everything that goes through a layer is counted, rows of padding too, so give it none
-    (``neurozoo.operations.samples``). It slows a forward down, leaves no hook behind, and may be entered again.
+    (``neurozoo.operations.samples``). It leaves no hook behind, and may be entered again. What no rule covers is looked
+    for when it is entered first, and then only where something was found: torch's own counter makes a forward slow.
 
     Args:
         model: A model of the zoo; of any other module, spiking branches are not known as such.
@@ -63,7 +64,7 @@ class OperationCounter:
         self._model = model
         self._tallies: dict[str, _Tally] = {}
         self._called: set[str] = set()
-        self._products = FlopCounterMode(display=False)
+        self._products: FlopCounterMode | None = FlopCounterMode(display=False)
         self._seen: dict[str, int] = {}
         inside = {
             id(lif): name
@@ -85,13 +86,17 @@ class OperationCounter:
             self._open.callback(_HOOKS[tally.kind](tally).remove)
         for name, module in self._model.named_modules():
             self._open.callback(module.register_forward_pre_hook(self._note(name)).remove)
-        self._open.enter_context(self._products)
+        if self._products is not None:
+            self._open.enter_context(self._products)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
-        for name, by_operation in self._products.get_flop_counts().items():
-            self._seen[name] = self._seen.get(name, 0) + sum(by_operation.values())
+        if self._products is not None:
+            for name, by_operation in self._products.get_flop_counts().items():
+                self._seen[name] = self._seen.get(name, 0) + sum(by_operation.values())
+            if next(self._uncounted(), None) is None:
+                self._products = None
 
     def counts(self, samples: int) -> Counts:
         """What was counted, of so many samples."""

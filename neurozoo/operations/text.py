@@ -10,10 +10,14 @@ from neurozoo.operations.energy import Energy, assumptions, dense_energy, energy
 from neurozoo.operations.result import Counts, LayerOperations, OperationsProfile, by_part
 from neurozoo.report.tables import Table
 
-__all__ = ["as_facts", "brief", "energy_table", "heading", "operations_tables", "tables", "verdict"]
+__all__ = ["BRIEF", "as_facts", "brief", "energy_table", "heading", "operations_tables", "tables", "verdict"]
 
 SYNTHETIC = "SYNTHETIC data: how sparse it makes the model says nothing of real data"
 _HEAD = ["a sample", "dense", "MACs", "ACs", "zeros", "updates", "parameters", "bytes"]
+
+
+BRIEF = ["MACs", "ACs", "attention", "updates", "nJ"]
+"""What :func:`brief` says."""
 
 
 def tables(profile: OperationsProfile, *, layers: bool = False) -> list[Table]:
@@ -92,7 +96,7 @@ def verdict(profile: OperationsProfile) -> list[str]:
 
 
 def brief(counts: Counts) -> list[str]:
-    """A network in a few words: MACs, ACs, products of attention, membrane updates and energy of a sample."""
+    """A network in a few words, see :data:`BRIEF`: means over its samples, and the estimate of energy."""
     energy = energy_of(counts).operations
     return [*(_mean(counts, n) for n in (counts.macs, counts.acs, counts.attention, counts.updates)), _nano(energy)]
 

@@ -11,7 +11,7 @@ from neurozoo.report.tables import Table
 from neurozoo.run_report.key import key
 from neurozoo.run_report.reading import ReportedRun
 
-__all__ = ["health", "lesions", "thresholds", "training_curves"]
+__all__ = ["health", "lesions", "sparsity", "thresholds", "training_curves"]
 
 _METRICS = ("map", "micro_f1", "macro_f1", "accuracy", "precision", "recall", "hamming_loss")
 _NO_EPOCH = "No epoch is logged yet."
@@ -80,6 +80,32 @@ def health(runs: Sequence[ReportedRun]) -> list[Content]:
     if len(names) > _LAYERS:
         caption += f" The first {_LAYERS} of {len(names)} layers."
     return [Gallery("Spiking health", pictures, caption, key(runs)), *_at_the_end(runs)]
+
+
+def sparsity(runs: Sequence[ReportedRun]) -> list[Content]:
+    """The share of steps in which a neuron is silent."""
+    if not any(_sparsities(record) for run in runs for record in run.records):
+        return []
+    drawn = _by_run(runs, _sparsity(_mean), band=(_sparsity(min), _sparsity(max)))
+    picture = Picture("", _epochs(drawn, "share of zeros", "activation sparsity of the spiking layers"))
+    caption = (
+        "By epoch, on valid: the share of zeros in what the spiking layers put out, the mean over layers. The area "
+        "reaches from the layer with the fewest zeros to the one with the most."
+    )
+    return [Gallery("Activation sparsity", [picture], caption, key(runs))]
+
+
+def _sparsities(record: Mapping[str, Any]) -> list[float]:
+    rates = [layer.get("rate") for layer in record.get("health", {}).values()]
+    return [1.0 - rate for rate in rates if rate is not None]
+
+
+def _sparsity(of: Callable[[list[float]], float]) -> Value:
+    return lambda record: of(found) if (found := _sparsities(record)) else None
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _at_the_end(runs: Sequence[ReportedRun]) -> list[Content]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from neurozoo.compare.runs import check_same_data
 from neurozoo.errors import NeurozooError, UserError
+from neurozoo.operations.result import OperationsProfile
 from neurozoo.report.page import Content, html_page
-from neurozoo.run_report import about, curves, labels, samples
+from neurozoo.run_report import about, curves, labels, operations, samples
 from neurozoo.run_report.looking import Looked, Told, look
 from neurozoo.run_report.reading import ReportedRun, read_runs
 
@@ -69,6 +70,7 @@ def report_runs(
         check_same_data([run for run in runs if run.checksum])
     predicted = split or ("test" if any("test" in run.predictions for run in runs) else "valid")
     looked, why = _look(runs, wanted, data_root, told)
+    profiles, uncounted = _profiles(runs, data_root, told)
     scores = labels.label_scores(runs, predicted)
     sections: list[Callable[[], Sequence[Content]]] = [
         lambda: about.overview(runs),
@@ -80,6 +82,8 @@ def report_runs(
         lambda: curves.thresholds(runs),
         lambda: curves.health(runs),
         lambda: curves.lesions(runs),
+        lambda: operations.operations(runs, profiles, uncounted),
+        lambda: curves.sparsity(runs),
         lambda: samples.rasters(runs, looked, why),
         lambda: samples.attention(runs, looked, why),
         lambda: about.recipes(runs),
@@ -95,7 +99,8 @@ def report_runs(
         warning = f"{SYNTHETIC} ({', '.join(synthetic)})"
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     page = html_page(title, content, lead=_lead(runs), warning=warning)
-    return RunReport(page, _facts(runs, predicted, scores, looked, why))
+    facts = _facts(runs, predicted, scores, looked, why)
+    return RunReport(page, {**facts, "operations": operations.facts(profiles), "not_counted": uncounted})
 
 
 def _look(
@@ -113,6 +118,20 @@ def _look(
                 raise
             why[run.name] = str(error).rstrip(".").replace("\n", "; ")
     return looked, why
+
+
+def _profiles(
+    runs: Sequence[ReportedRun], data_root: str | None, told: Told
+) -> tuple[dict[str, OperationsProfile], dict[str, str]]:
+    """What the models compute, by run; and why one was not counted."""
+    found: dict[str, OperationsProfile] = {}
+    why: dict[str, str] = {}
+    for run in runs:
+        try:
+            found[run.name] = operations.profiled(run, data_root=data_root, told=told)
+        except NeurozooError as error:
+            why[run.name] = str(error).rstrip(".").replace("\n", "; ")
+    return found, why
 
 
 def _lead(runs: Sequence[ReportedRun]) -> str:

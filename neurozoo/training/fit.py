@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from neurozoo.assemble import assemble, inputs_of, open_data, parameters_by_component, shapes_of
 from neurozoo.data.synthetic import made_up
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, RunError, UserError
+from neurozoo.interfaces import ZooModel
 from neurozoo.nn.processes import lost_partners_told, processes
 from neurozoo.recipe import Recipe
+from neurozoo.training.checkpoint import load_checkpoint, load_tensors, write_tensors
 from neurozoo.training.engine import Engine, started_processes
 from neurozoo.training.evaluate import evaluate_model
-from neurozoo.training.fitting import Fitting, make_optimizer
+from neurozoo.training.fitting import Fitting, checkpoint_metadata, make_optimizer
 from neurozoo.training.health import health_warnings
 from neurozoo.training.loggers import Loggers
 from neurozoo.training.metrics import DEFINITIONS
@@ -27,14 +31,20 @@ from neurozoo.training.prepare import prepare
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run, environment
 from neurozoo.training.step import Stepper
+from neurozoo.training.trained import Trained
 
-__all__ = ["dry_run", "own_random_numbers", "resume", "train"]
+__all__ = ["adopt", "dry_run", "own_random_numbers", "resume", "train"]
 
 SYNTHETIC_NOTICE = "SYNTHETIC data: these numbers say nothing about real data and compare with no paper"
 
 
 def train(
-    recipe: Recipe, out: Path | None = None, *, reporter: Reporter | None = None, closed: Collection[str] = ()
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    reporter: Reporter | None = None,
+    closed: Collection[str] = (),
+    start: Trained | None = None,
 ) -> dict[str, Any]:
     """Train a recipe's model and measure it.
 
@@ -43,6 +53,7 @@ def train(
         out: The run folder to make; by default a new one under ``runs/``.
         reporter: Hears of the progress.
         closed: Splits that neither this run nor anything on it may open, such as ``test`` while something is tuned.
+        start: A trained model of the same shape, whose weights and statistics it begins with.
 
     Returns:
         What the run's ``summary.json`` holds.
@@ -65,7 +76,7 @@ def train(
     try:
         told = loggers.beside(reporter or Reporter(), run) if engine.first else nullcontext(Reporter())
         with _held(run, engine), own_random_numbers(recipe), told as heard, lost_partners_told():
-            return _train(recipe, view, run, engine, heard)
+            return _train(recipe, view, run, engine, heard, start)
     except Exception:
         if engine.first and not run.last.is_file() and not run.state.is_file():
             run.discard()  # it holds nothing yet, and would be in the way of the next try
@@ -151,30 +162,20 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / f"{recipe.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def _train(recipe: Recipe, view: DataView, run: Run, engine: Engine, reporter: Reporter) -> dict[str, Any]:
+def _train(
+    recipe: Recipe, view: DataView, run: Run, engine: Engine, reporter: Reporter, start: Trained | None = None
+) -> dict[str, Any]:
     started, device = time.monotonic(), engine.device
-    data, here = _data_record(view), {**environment(device), "processes": processes()}
+    here = {**environment(device), "processes": processes()}
     if engine.first:
-        run.write_json("data.json", data)
+        run.write_json("data.json", _data_record(view))
         run.write_json("environment.json", here)
 
     model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels))).to(device)
-    parameters = parameters_by_component(model)
-    header = {
-        "run": str(run.folder),
-        "recipe": recipe.name,
-        "model": recipe.model.name,
-        "backend": recipe.backend,
-        "seed": recipe.seed,
-        "synthetic": view.description.synthetic,
-        "parameters": sum(parameters.values()),
-        "parameters_by_component": parameters,
-        "data": data,
-    }
+    header = _header(run, recipe, model, view)
     reporter.started({**header, "epochs": recipe.training.epochs, "device": str(device)})
-    notices = [SYNTHETIC_NOTICE] if view.description.synthetic else []
-    for notice in notices:
-        reporter.warning(notice)
+    if view.description.synthetic:
+        reporter.warning(SYNTHETIC_NOTICE)
 
     if run.state.is_file():
         fitting = Fitting(model, view, recipe, run, engine)
@@ -183,21 +184,123 @@ def _train(recipe: Recipe, view: DataView, run: Run, engine: Engine, reporter: R
     else:
         if engine.first:
             run.keep_records(0)
-        prepare(model, view, recipe)
+        if start is None:
+            prepare(model, view, recipe)
+        else:
+            load_checkpoint(start.checkpoint, model)
         fitting = Fitting(model, view, recipe, run, engine)
         engine.part_random_numbers(recipe.seed)
     fitted = fitting.run(reporter)
-    evaluation = evaluate_model(run.best, model, view, recipe, device=device)
-    if engine.first:
-        evaluation.write_predictions(run.folder / "predictions")
-    warnings = health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
+    told = []
     if fitted.best is None:
-        warnings.append(
+        told.append(
             f"training.best={recipe.training.best} is not defined on valid, so the first epoch's weights "
             "were kept; use loss"
         )
+    begun = {}
+    if start is not None:
+        begun = {
+            "started_from": {"recipe": start.recipe.name, "sha256": sha256(start.checkpoint.read_bytes()).hexdigest()}
+        }
+    summary = _measured(
+        {**header, "epochs": fitted.epoch - 1, "best_epoch": fitted.best_epoch, **begun},
+        run, recipe, model, view, engine, reporter, told, here, started,
+    )  # fmt: skip
+    if engine.first:
+        run.state.unlink(missing_ok=True)  # nothing goes on from here, and it is the largest file
+    reporter.finished(summary)
+    return summary
+
+
+def adopt(
+    recipe: Recipe,
+    tensors: Mapping[str, Tensor],
+    out: Path,
+    *,
+    origin: Mapping[str, Any],
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Make a run of weights that were trained elsewhere, measured as a training's are.
+
+    Args:
+        recipe: A checked recipe of the model that they are of.
+        tensors: By name; statistics that are not among them stay as a new model's.
+        out: The run folder to make.
+        origin: Where they are from, for ``summary.json``.
+        reporter: Hears of warnings and of the summary.
+
+    Returns:
+        What the run's ``summary.json`` holds; ``epochs`` is 0.
+
+    Raises:
+        UserError: The data or the run folder cannot be used.
+        CheckpointError: The weights are of another model.
+    """
+    reporter, started, engine = reporter or Reporter(), time.monotonic(), Engine.of(recipe.training)
+    Run.check_free(out)
+    view = open_data(recipe)
+    _check_splits(view, recipe)
+    with own_random_numbers(recipe):
+        model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels)))
+        if recipe.data.standardise:
+            prepare(model, view, recipe)
+        load_tensors(out, {**model.state_dict(), **tensors}, model)
+        model.to(engine.device)
+        run = Run.create(out, recipe)
+        try:
+            here = {**environment(engine.device), "processes": processes()}
+            run.write_json("data.json", _data_record(view))
+            run.write_json("environment.json", here)
+            header = _header(run, recipe, model, view)
+            metadata = checkpoint_metadata(recipe, view)
+            for path in (run.best, run.last):
+                write_tensors(path, model.state_dict(), {**metadata, "epoch": 0})
+            header |= {"epochs": 0, "best_epoch": 0, "imported": dict(origin)}
+            if view.description.synthetic:
+                reporter.warning(SYNTHETIC_NOTICE)
+            summary = _measured(header, run, recipe, model, view, engine, reporter, [], here, started)
+        except BaseException:
+            run.discard()
+            raise
+    reporter.finished(summary)
+    return summary
+
+
+def _header(run: Run, recipe: Recipe, model: ZooModel, view: DataView) -> dict[str, Any]:
+    parameters = parameters_by_component(model)
+    return {
+        "run": str(run.folder),
+        "recipe": recipe.name,
+        "model": recipe.model.name,
+        "backend": recipe.backend,
+        "seed": recipe.seed,
+        "synthetic": view.description.synthetic,
+        "parameters": sum(parameters.values()),
+        "parameters_by_component": parameters,
+        "data": _data_record(view),
+    }
+
+
+def _measured(
+    header: Mapping[str, Any],
+    run: Run,
+    recipe: Recipe,
+    model: ZooModel,
+    view: DataView,
+    engine: Engine,
+    reporter: Reporter,
+    told: Sequence[str],
+    here: Mapping[str, Any],
+    started: float,
+) -> dict[str, Any]:
+    """The best weights measured, and the run's ``summary.json`` written and returned."""
+    evaluation = evaluate_model(run.best, model, view, recipe, device=engine.device)
+    if engine.first:
+        evaluation.write_predictions(run.folder / "predictions")
+    warnings = [*health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion), *told]
     for warning in warnings:
         reporter.warning(warning)
+    notices = [SYNTHETIC_NOTICE] if view.description.synthetic else []
     summary = {
         "schema": 1,
         "status": "finished",
@@ -205,16 +308,12 @@ def _train(recipe: Recipe, view: DataView, run: Run, engine: Engine, reporter: R
         **evaluation.to_dict(),
         "metric_definitions": DEFINITIONS,
         "warnings": [*notices, *warnings, *reporter.problems],
-        "epochs": fitted.epoch - 1,
-        "best_epoch": fitted.best_epoch,
         "recipe_digest": recipe.digest,
         "environment": here,
         "duration_seconds": time.monotonic() - started,
     }
     if engine.first:
         run.write_json("summary.json", summary)
-        run.state.unlink(missing_ok=True)  # nothing goes on from here, and it is the largest file
-    reporter.finished(summary)
     return summary
 
 

@@ -26,7 +26,7 @@ from neurozoo.training.run import Run
 from neurozoo.training.state import Position, TrainingState
 from neurozoo.training.step import Stepper
 
-__all__ = ["Fitting", "make_optimizer"]
+__all__ = ["Fitting", "checkpoint_metadata", "make_optimizer"]
 
 
 class Fitting:
@@ -49,15 +49,7 @@ class Fitting:
         self._order = torch.Generator().manual_seed(recipe.seed)
         self._state = TrainingState(model, self._optimizer, self._scheduler, self._order, engine)
         self._position = Position(order=self._order.get_state())
-        self._metadata = {
-            "model": recipe.model.name,
-            "recipe": recipe.name,
-            "recipe_digest": recipe.digest,
-            "labels": list(view.labels),
-            "dims": view.dims,
-            "data_checksum": view.description.checksum,
-            "synthetic": view.description.synthetic,
-        }
+        self._metadata = checkpoint_metadata(recipe, view)
 
     def restore(self) -> None:
         """Go back to the run's last state: all that training changes, and its metrics.jsonl.
@@ -140,6 +132,19 @@ class Fitting:
 
     def _save(self) -> None:
         self._state.write(self._run.state, self._position, self._metadata)
+
+
+def checkpoint_metadata(recipe: Recipe, view: DataView) -> dict[str, Any]:
+    """What a checkpoint says of itself besides its epoch."""
+    return {
+        "model": recipe.model.name,
+        "recipe": recipe.name,
+        "recipe_digest": recipe.digest,
+        "labels": list(view.labels),
+        "dims": view.dims,
+        "data_checksum": view.description.checksum,
+        "synthetic": view.description.synthetic,
+    }
 
 
 def make_optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:

@@ -240,8 +240,11 @@ def lesion_effects(
         seed: Of the permutation.
 
     Returns:
-        ``permuted`` is NaN where there are not two samples.
+        ``permuted`` is NaN where there are not two samples. Nothing where the model has no branches: where the
+        spikes are all there is, nothing is left without them.
     """
+    if not model.branches_by_name():
+        return {}
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
     # Each takes the trains of the next one in a random circle: nobody keeps their own.
     donor = torch.empty_like(order)

@@ -158,6 +158,19 @@ def test_kinds_without_a_kit_are_held_to_their_interface_and_it_says_so(capsys: 
     assert "it can be imported and has the interface of its kind; there is no kit" in out
 
 
+def test_a_function_lacks_no_parameters_before_it_is_called(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = NEURON.format(more="") + '    yield Component("importer", "songs", "mine_part:import_songs", "not there")\n'
+    install("mine-part", PART.format(change=""), entry_points="")
+    install("neurozoo-x", code)
+    status, out, _ = ran(capsys, "plugins", "check", "csd", "--kind", "importer")
+    assert (status, "importer csd: interface: it can be imported" in out) == (0, True)
+    status, out, _ = ran(capsys, "plugins", "check", "songs")
+    assert status == 3
+    assert "importer songs: failed: importer 'songs' of neurozoo-x 0.3 could not be imported" in out
+
+
 def test_check_of_a_native_backend_says_that_it_is_another_model(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -299,7 +299,12 @@ def test_progress_is_told(batch: Batch) -> None:
         repeats=1,
         told=lambda *what: heard.append(what),
     )
-    assert heard == [("comparing", 0, 2), ("comparing", 1, 2), ("measuring time and memory", 2, 2)]
+    assert heard == [
+        ("comparing", 0, 2),
+        ("comparing", 1, 2),
+        ("counting operations", 2, 2),
+        ("measuring time and memory", 2, 2),
+    ]
 
 
 @pytest.mark.parametrize("name", ["smile_mosei", "smile_mosei_sound"])
@@ -314,3 +319,14 @@ def test_a_recipes_model_on_two_backends(name: str) -> None:
     assert len(comparison.backends[1].layers) == 4
     assert math.isfinite(comparison.backends[1].time_ratio)
     assert comparison.setting.synthetic
+
+
+def test_operations_are_those_of_the_backends_own_spikes(batch: Batch) -> None:
+    backends = [Backend("torch"), Backend("late", native=True)]
+    found = compare(lambda name: Model({"torch": TorchNeuron, "late": Late}[name]), [batch, batch], backends, repeats=1)
+    torch_, late = found.backends
+    # The first linear and the last one multiply; what the second takes hangs on what the first neurons fired.
+    rate = next(layer.rate for layer in torch_.layers if layer.name == "lif1")
+    assert torch_.acs == pytest.approx(rate * 4 * 7 * 16 * 8, rel=1e-6)
+    assert 0 < late.acs < torch_.acs
+    assert "operations a sample" in str(found)

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from neurozoo.cli.output import plain
 from neurozoo.compare.runs import compare_runs
 from neurozoo.errors import DataError, RunError, UserError
+from neurozoo.operations.profiling import keep, profile_run
 from neurozoo.recipe import Recipe
 from neurozoo.training.fit import train
+from neurozoo.training.trained import open_trained
 
 
 @pytest.fixture
@@ -59,6 +62,21 @@ def test_what_a_run_is(run: Path) -> None:
     assert f"{summary['metrics']['test']['map']:.4f}" in text
     assert "what of the recipes differs\n  nothing" in text
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_operations_stand_beside_the_scores_where_they_were_counted(run: Path) -> None:
+    other = copied(run, "other")
+    assert "operations a sample" not in str(compare_runs([run, other]))
+    profile = profile_run(run)
+    keep(open_trained(run), profile)
+    found = compare_runs([run, other])
+    assert found.runs[0].operations == profile
+    assert found.runs[1].operations is None
+    table = str(found).partition("operations a sample")[2]
+    assert f"{profile.network.acs / 10:,.0f}" in table
+    assert "10 of 10" in table
+    assert "`neurozoo profile RUN`" in table
+    json.dumps(plain(found.to_dict()))
 
 
 def test_seeds_have_a_mean_and_a_deviation(run: Path) -> None:

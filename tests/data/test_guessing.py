@@ -84,6 +84,19 @@ def test_a_file_of_a_folder_names_the_folder(tmp_path: Path, capsys: pytest.Capt
         assert f"neurozoo data import {format} {tmp_path} DEST" in out
 
 
+def test_an_npz_by_itself_is_known_by_its_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "taxels.npz"
+    np.savez(path, x=X, y=np.zeros(2, int), letters=np.array(["A"]))
+    status, out, _ = told(capsys, "data", "guess", str(path))
+    assert status == 0
+    assert out.startswith("braille: ")
+    assert "x [2, 3, 4]" in out
+    assert f"neurozoo data import braille {path} DEST\n" in out
+    np.savez(path, vectors=X)
+    status, _, error = told(capsys, "data", "guess", str(path))
+    assert (status, "of no format that is known; it holds vectors [2, 3, 4]" in error) == (2, True)
+
+
 def test_a_table_of_transcripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "my words.csv"
     table.write_text("video_id,segment_id,start,end,split,happy,text\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention
 from neurozoo.nn.sequence import tokens
@@ -22,6 +24,45 @@ def test_attention_as_torch_has_it() -> None:
     torch.testing.assert_close(ours(q, k, v, mask), expected, rtol=1e-5, atol=1e-6)
     expected, _ = theirs(q, k, v)
     torch.testing.assert_close(ours(q, k, v, None), expected, rtol=1e-5, atol=1e-6)
+
+
+@given(
+    batch=st.integers(1, 3),
+    heads=st.integers(1, 3),
+    width=st.integers(2, 5),
+    asking=st.integers(1, 4),
+    asked=st.integers(2, 12),
+    masked=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60)
+def test_few_queries_or_many_say_the_same(
+    batch: int, heads: int, width: int, asking: int, asked: int, masked: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    layer = MultiHeadAttention(heads * width, heads, 0.0).double()
+    query = torch.randn(batch, asking, heads * width, dtype=torch.float64, requires_grad=True)
+    source = torch.randn(batch, asked, heads * width, dtype=torch.float64, requires_grad=True)
+    mask = torch.rand(batch, asked) < 0.6 if masked else None
+    outcomes = []
+    for plain in (False, True):
+        layer.plain = plain
+        y = layer(query, source, source, mask)
+        gradients = torch.autograd.grad(y.square().sum(), [query, source, *layer.parameters()])
+        outcomes.append([y, *gradients])
+    for found, expected in zip(*outcomes, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_mean_over_many_dropouts_of_few_queries_is_that_of_none() -> None:
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(12, 3, 0.3)
+    torch.nn.init.normal_(layer.value.bias)  # the weights that are left do not add up to 1
+    query, source = torch.randn(1, 2, 12), torch.randn(1, 9, 12)
+    with torch.no_grad():
+        many = source.expand(20_000, -1, -1)
+        found = layer(query.expand(20_000, -1, -1), many, many, None).mean(0)
+        torch.testing.assert_close(found, layer.eval()(query, source, source, None)[0], rtol=0, atol=0.02)
 
 
 def test_no_valid_key_gives_zero_and_finite_gradients() -> None:

@@ -119,7 +119,7 @@ def test_a_published_model_is_counted_in_the_batches_of_evaluation(
 
 
 def test_some_samples(run: Path) -> None:
-    found = profile_run(run, samples=3, split="test")
+    found = neurozoo.profile(run, samples=3, split="test")
     assert (found.network.samples, found.of, found.split) == (3, 11, "test")
 
 

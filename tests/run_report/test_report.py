@@ -17,6 +17,7 @@ import torch
 from neurozoo.cli import main
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, UserError
+from neurozoo.operations import energy_of, profile_run
 from neurozoo.recipe import Recipe
 from neurozoo.run_report import LARGEST, report_runs
 from neurozoo.training.checkpoint import read_tensors, write_tensors
@@ -72,6 +73,10 @@ def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "Firing threshold",
         "Spiking health",
         "Lesion effects",
+        "Operations and energy",
+        "Operations by part",
+        "Energy by part, an estimate",
+        "Activation sparsity",
         "Spikes",
         "What the labels look at",
         "Recipe, resolved",
@@ -104,6 +109,16 @@ def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert sum(found["rows"].values()) == pytest.approx(1)
     assert told["not_looked_at"] == {}
 
+    counted, profile = told["operations"]["first"], profile_run(run)
+    assert (counted["samples"], counted["split"], told["not_counted"]) == (10, "valid", {})
+    assert counted["acs"] == profile.network.acs / 10 > 0
+    assert counted["energy_estimate_pj"] == energy_of(profile.network).operations
+    for picture in ("operations by part", "energy by part", "activation sparsity of the spiking layers, by epoch"):
+        assert picture in page.pictures
+    assert "branches.audio.linear2" in page.sections["Operations and energy"]
+    assert "An estimate, and nothing measured" in page.sections["Energy by part, an estimate"]
+    assert not (run / "operations.json").exists()
+
 
 def test_runs_side_by_side(run: Path, copied: Copied, stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = copied("other", decision_threshold=[0.2, 0.3, 0.4])
@@ -127,6 +142,8 @@ def test_runs_side_by_side(run: Path, copied: Copied, stopped: Path, capsys: pyt
     assert "1 of 2" in page.sections["Runs"]
     assert "not finished" in page.sections["Runs"]
     assert "first, valid" in page.sections["Metrics"]
+    counted = page.sections["Operations and energy"]
+    assert all(f"{name}: operations of small on torch: means over 10 samples" in counted for name in ("first", "other"))
     assert sum("labels together on test" in picture for picture in page.pictures) == 3  # true, and two runs'
     assert sum("attention of the labels" in picture for picture in page.pictures) == 3
     assert sum(f"for the sample {sample}, " in picture for picture in page.pictures) == 12  # four layers each

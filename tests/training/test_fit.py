@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from neurozoo.training.loading import load
 from neurozoo.training.metrics import DEFINITIONS
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run
+from neurozoo.training.trained import open_trained
 
 BACKENDS = [name for name, each in default_registry().components("backend").items() if not each.native]
 
@@ -269,3 +271,22 @@ def test_early_stopping(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
     summary = train(recipe(*options), tmp_path / "run")
     assert summary["epochs"] < 9
     assert summary["best_epoch"] <= summary["epochs"] - 2
+
+
+def test_training_begins_with_a_models_weights(tmp_path: Path, trained: Path, recipe: Callable[..., Recipe]) -> None:
+    # With a step of next to nothing, what it ends with is what it began with.
+    still = recipe("training.epochs=1", "training.optimizer.lr=1e-30")
+    summary = train(still, tmp_path / "on", start=open_trained(trained))
+    before, _ = read_tensors(Run(trained).best)
+    after, _ = read_tensors(Run(tmp_path / "on").best)
+    for name, _ in load(trained).module.named_parameters():
+        assert torch.equal(before[name], after[name]), name
+    assert summary["started_from"]["sha256"] == sha256(Run(trained).best.read_bytes()).hexdigest()
+
+
+def test_weights_of_another_model_are_refused_and_nothing_is_left_behind(
+    tmp_path: Path, trained: Path, recipe: Callable[..., Recipe]
+) -> None:
+    with pytest.raises(CheckpointError, match="a checkpoint of another model"):
+        train(recipe("model.params.spiking_inner=9"), tmp_path / "on", start=open_trained(trained))
+    assert not (tmp_path / "on").exists()

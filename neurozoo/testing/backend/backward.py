@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -48,6 +49,18 @@ def every_time_constant(subject: Subject) -> None:
         subject.check_gradients(spec, made_up_currents(12, B, N), 0.4)
 
 
+def gradients_without_a_leak(subject: Subject) -> None:
+    """tau = inf, with every reset, detached or not, and every form of threshold."""
+    specs = (
+        LIFSpec(math.inf, decay_input=False, v_reset=v_reset, detach_reset=detach)
+        for v_reset, detach in itertools.product(RESETS, DETACHED)
+    )
+    for spec in subject.accepted(specs):
+        for dtype in (torch.float32, torch.float64):
+            for threshold in threshold_forms(dtype):
+                subject.check_gradients(spec, made_up_currents(T, B, N, dtype=dtype), threshold)
+
+
 def learnable_thresholds(subject: Subject) -> None:
     """A tensor threshold of every form gets its gradient; one library gives none, silently."""
     specs = (LIFSpec(v_reset=v_reset, detach_reset=detach) for v_reset, detach in itertools.product(RESETS, DETACHED))
@@ -79,6 +92,7 @@ BACKWARD_CASES: tuple[Callable[[Subject], None], ...] = (
     every_surrogate,
     every_reset,
     every_time_constant,
+    gradients_without_a_leak,
     learnable_thresholds,
     through_a_given_state,
     bfloat16_gradients,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -74,6 +75,16 @@ def an_integer_time_constant(subject: Subject) -> None:
         subject.check_spikes(spec, made_up_currents(T, B, N), 0.5)
 
 
+def an_infinite_time_constant(subject: Subject) -> None:
+    """tau = inf is no leak: integrate-and-fire, with every reset, dtype and form of threshold."""
+    for spec in subject.accepted(LIFSpec(math.inf, decay_input=False, v_reset=v_reset) for v_reset in RESETS):
+        for dtype in (torch.float32, torch.float64, torch.bfloat16):
+            currents = made_up_currents(T, B, 64, dtype=dtype)
+            for threshold in threshold_forms(dtype, 64):
+                subject.check_spikes(spec, currents, threshold)
+        subject.check_spikes(spec, made_up_currents(100, B, N) / 10, 0.7)
+
+
 def every_threshold_form(subject: Subject) -> None:
     """Float, 0-d, per sample, per step, per neuron, and one for each neuron and step."""
     currents = made_up_currents(T, B, N)
@@ -114,6 +125,7 @@ FORWARD_CASES: tuple[Callable[[Subject], None], ...] = (
     ties_fire,
     time_constants,
     an_integer_time_constant,
+    an_infinite_time_constant,
     every_threshold_form,
     starts_from_rest,
     continues_from_a_state,

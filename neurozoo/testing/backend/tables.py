@@ -1,11 +1,12 @@
-"""Membranes computed by hand, tau = 2: what the equations say, in no one's code.
+"""Membranes computed by hand, of tau = 2 or without a leak: what the equations say, in no one's code.
 
-With tau = 2 and inputs that are sums of powers of two every number is exact in floating point, so
+With such a tau and inputs that are sums of powers of two every number is exact in floating point, so
 that a membrane said to equal the threshold does.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from neurozoo.interfaces import LIFSpec
@@ -19,7 +20,7 @@ class Table:
 
     Attributes:
         name: What it shows.
-        spec: The neuron; tau is 2.
+        spec: The neuron; tau is 2 or infinite.
         currents: Input of each step, dimensionless.
         thresholds: Threshold of each step.
         spikes: Whether it fires, 0 or 1.
@@ -82,6 +83,30 @@ TABLES: tuple[Table, ...] = (
         thresholds=(1.0,) * 5,
         spikes=(0, 0, 1, 1, 0),
         membranes=(0.7, 0.95, 0.2, 0.2, -0.2),
+    ),
+    Table(
+        "no leak, hard reset",  # h = .5, .75, 1 (a tie), .5, 2, -.25
+        LIFSpec(tau=math.inf, decay_input=False),
+        currents=(0.5, 0.25, 0.25, 0.5, 1.5, -0.25),
+        thresholds=(1.0,) * 6,
+        spikes=(0, 0, 1, 0, 1, 0),
+        membranes=(0.5, 0.75, 0.0, 0.5, 0.0, -0.25),
+    ),
+    Table(
+        "no leak, soft reset",  # h = .5, .75, 1 (a tie), .5, 2, .75
+        LIFSpec(tau=math.inf, decay_input=False, v_reset=None),
+        currents=(0.5, 0.25, 0.25, 0.5, 1.5, -0.25),
+        thresholds=(1.0,) * 6,
+        spikes=(0, 0, 1, 0, 1, 0),
+        membranes=(0.5, 0.75, 0.0, 0.5, 1.0, 0.75),
+    ),
+    Table(
+        "no leak, hard reset to 0.2",  # h = .7, .95, 1.2, .7, 2.2, -.05
+        LIFSpec(tau=math.inf, decay_input=False, v_reset=0.2),
+        currents=(0.5, 0.25, 0.25, 0.5, 1.5, -0.25),
+        thresholds=(1.0,) * 6,
+        spikes=(0, 0, 1, 0, 1, 0),
+        membranes=(0.7, 0.95, 0.2, 0.7, 0.2, -0.05),
     ),
     Table(
         "a threshold for each step, hard reset",  # h = 1 (a tie), 1, 1.5, 1 (a tie), 1

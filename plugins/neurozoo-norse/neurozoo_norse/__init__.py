@@ -8,12 +8,12 @@ from neurozoo.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.0"
+neurozoo_api = "1.3"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``norse`` backend, and ``norse-native``, which is what the library gives by itself."""
+    """The ``norse`` backend, ``norse-native``, which is the library by itself, and its reader of NIR."""
     yield Component(
         "backend",
         "norse",
@@ -32,5 +32,14 @@ def neurozoo_components() -> Iterable[Component]:
         install="pip install neurozoo-norse",
         exact=False,
         native=True,
+        tested=("norse >=1.1,<1.2",),
+    )
+    yield Component(
+        "nir-reader",
+        "norse",
+        "neurozoo_norse.nir_reader:NorseReader",
+        "NIR graphs as Norse reads them",
+        requires=("norse", "nir"),
+        install="pip install neurozoo-norse",
         tested=("norse >=1.1,<1.2",),
     )

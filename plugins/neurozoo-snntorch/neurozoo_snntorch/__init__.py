@@ -8,12 +8,12 @@ from neurozoo.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.0"
+neurozoo_api = "1.3"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``snntorch`` backend, and ``snntorch-native``, which is what the library gives by itself."""
+    """The ``snntorch`` backend, ``snntorch-native``, which is the library by itself, and its reader of NIR."""
     yield Component(
         "backend",
         "snntorch",
@@ -33,5 +33,14 @@ def neurozoo_components() -> Iterable[Component]:
         install="pip install neurozoo-snntorch",
         exact=False,
         native=True,
+        tested=("snntorch >=1.0,<1.1",),
+    )
+    yield Component(
+        "nir-reader",
+        "snntorch",
+        "neurozoo_snntorch.nir_reader:SnnTorchReader",
+        "NIR graphs as snnTorch reads them",
+        requires=("snntorch", "nir", "nirtorch"),
+        install="pip install 'neurozoo-snntorch[nir]'",
         tested=("snntorch >=1.0,<1.1",),
     )

@@ -8,12 +8,12 @@ from neurozoo.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.0"
+neurozoo_api = "1.3"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``spikingjelly`` backend."""
+    """The ``spikingjelly`` backend, and the library's reader of NIR."""
     yield Component(
         "backend",
         "spikingjelly",
@@ -21,5 +21,14 @@ def neurozoo_components() -> Iterable[Component]:
         "LIFNode of SpikingJelly",
         requires=("spikingjelly",),
         install="pip install neurozoo-spikingjelly",
+        tested=("spikingjelly ==2.0.*",),
+    )
+    yield Component(
+        "nir-reader",
+        "spikingjelly",
+        "neurozoo_spikingjelly.nir_reader:SpikingJellyReader",
+        "NIR graphs as SpikingJelly reads them",
+        requires=("spikingjelly", "nir", "nirtorch"),
+        install="pip install 'neurozoo-spikingjelly[nir]'",
         tested=("spikingjelly ==2.0.*",),
     )

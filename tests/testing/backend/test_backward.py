@@ -50,6 +50,16 @@ class TruncatedInTime(TorchNeuron):
         return super().step(current, state.detach() + (state - state.detach()) * 0.5, threshold)
 
 
+class DividedTwice(TorchNeuron):
+    """Scales its gradient by ``tau / tau``, which is no number where tau is infinite."""
+
+    def step(self, current, state, threshold):
+        spikes, v = super().step(current, state, threshold)
+        if spikes.requires_grad:
+            spikes.register_hook(lambda gradient: gradient * self.spec.tau / self.spec.tau)
+        return spikes, v
+
+
 class NoThresholdGradient(TorchNeuron):
     """A learnable threshold does not learn, silently."""
 
@@ -78,6 +88,8 @@ CAUGHT = [
     ("every_surrogate", OverflowingSigmoid, "off by nan of its largest.*surrogate='sigmoid'"),
     ("every_reset", AlwaysDetached, "gradient of the currents"),
     ("every_time_constant", TruncatedInTime, "LIFSpec.*tau=1.01"),
+    ("gradients_without_a_leak", TruncatedInTime, "gradient of the currents: LIFSpec.*tau=inf"),
+    ("gradients_without_a_leak", DividedTwice, "off by nan of its largest.*tau=inf"),
     ("learnable_thresholds", NoThresholdGradient, "no gradient of the threshold"),
     ("through_a_given_state", StateDetached, "no gradient of the state"),
     ("bfloat16_gradients", DetachedInHalf, "off by .* of its largest, more than 0.25: .*bfloat16"),

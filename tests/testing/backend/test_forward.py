@@ -61,6 +61,26 @@ class WholeSteps(TorchNeuron):
         return super().step(current, state, threshold)
 
 
+class MultipliedByTau(TorchNeuron):
+    """Writes the leak as ``v (tau - 1) / tau``, which is no number where tau is infinite."""
+
+    def step(self, current, state, threshold):
+        spec = self.spec
+        h = ((state - spec.rest) * (spec.tau - 1) + (current if spec.decay_input else current * spec.tau)) / spec.tau
+        s = spike(h + spec.rest - threshold, spec.surrogate, spec.alpha)
+        return s, lif_reset(h + spec.rest, s.detach() if spec.detach_reset else s, threshold, spec.v_reset)
+
+
+class LeaksALittle(TorchNeuron):
+    """Takes an infinite time constant for a long one."""
+
+    def step(self, current, state, threshold):
+        spec = self.spec
+        h = lif_charge(state, current, min(spec.tau, 100.0), spec.decay_input, spec.rest)
+        s = spike(h - threshold, spec.surrogate, spec.alpha)
+        return s, lif_reset(h, s.detach() if spec.detach_reset else s, threshold, spec.v_reset)
+
+
 class ScalarThreshold(TorchNeuron):
     """Uses the mean of a threshold tensor."""
 
@@ -113,6 +133,8 @@ CAUGHT = [
     ("ties_fire", Strict, "spikes on a grid of eighths"),
     ("time_constants", UnscaledInput, r"spikes differ from the oracle's.*first in step 0: LIFSpec\(tau=1.01\)"),
     ("an_integer_time_constant", WholeSteps, r"LIFSpec\(tau=2, v_reset=0\), currents"),
+    ("an_infinite_time_constant", MultipliedByTau, r"LIFSpec\(tau=inf, decay_input=False\), currents"),
+    ("an_infinite_time_constant", LeaksALittle, r"LIFSpec\(tau=inf, decay_input=False\), currents"),
     ("every_threshold_form", ScalarThreshold, r"threshold of shape \[1, 4, 1\]"),
     ("starts_from_rest", StartsAtZero, r"state at rest of LIFSpec\(v_reset=0.25\)"),
     ("continues_from_a_state", AlwaysFromRest, "another spike train"),

@@ -1,0 +1,125 @@
+"""Importer of the tactile Braille readings: a robot's fingertip slides over letters.
+
+Source: Müller-Cleve et al., Braille letter reading: a benchmark for spatio-temporal pattern recognition on neuromorphic
+hardware, Frontiers in Neuroscience 16, 2022; the recordings are Zenodo's record 6556273.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from neurozoo.data.foreign.npz import read_npz
+from neurozoo.data.store import Store, StoreWriter
+from neurozoo.errors import DataError, nearest
+
+__all__ = ["BRAILLE_ARRAYS", "import_braille"]
+
+BRAILLE_ARRAYS = ("x", "y", "letters")
+"""The arrays of the file."""
+MODALITY = "taxels"
+_SHARE = 0.15
+"""Of a letter's readings, in each of valid and test."""
+_LEAST = 3
+"""Readings of a letter, so that each split has one."""
+
+
+def import_braille(
+    source: Path, dest: Path, *, letters: Sequence[str] = (), seed: Annotated[int, Field(ge=0)] = 0
+) -> Store:
+    """Make a store of Braille readings; its one modality is ``taxels``, its labels are letters, one a reading.
+
+    The file has no splits. They are drawn here, of each letter by itself: 15 % to valid, as many to test, the rest to
+    train. A letter's draw is the same whichever others are chosen. A reading's id is its row in the file.
+
+    Args:
+        source: An npz file with the readings ``x`` ``[N, L, D]`` (76 positions, 12 taxels), the names ``letters``
+            ``[K]``, and for each reading the place of its letter among them, ``y`` ``[N]``. Values stay as they are.
+        dest: The store's folder; new or empty.
+        letters: Which to take, in the order of the labels; by default all, as in the file.
+        seed: Of the splits.
+
+    Raises:
+        DataError: The file is not of that form, has no such letter, or fewer than three readings of one.
+    """
+    arrays = read_npz(source)
+    _check(source, arrays)
+    x, y = arrays["x"], arrays["y"]
+    known = [str(letter) for letter in arrays["letters"]]
+    chosen = _chosen(letters, known, source)
+    origin = {
+        "format": "braille",
+        "source": source.name,
+        "licence": "CC BY 4.0",
+        "citation": "Müller-Cleve et al.: Braille letter reading: a benchmark for spatio-temporal pattern recognition "
+        "on neuromorphic hardware, Frontiers in Neuroscience 16, 2022; doi:10.5281/zenodo.6556273",
+        "options": {"letters": list(letters), "seed": seed},
+        "splits": f"drawn by neurozoo with the seed {seed}, of each letter by itself: {_SHARE:g} of its readings to "
+        "valid, as many to test; the file has none",
+    }
+    drawn = [_drawn(np.flatnonzero(y == known.index(name)), known.index(name), seed, name, source) for name in chosen]
+    with StoreWriter(dest, labels=chosen, origin=origin) as writer:
+        for split in ("train", "valid", "test"):
+            places = [place for place, found in enumerate(drawn) for _ in found[split]]
+            rows = np.concatenate([found[split] for found in drawn])
+            writer.add(
+                split,
+                {MODALITY: x[rows]},
+                np.eye(len(chosen), dtype=np.uint8)[places],
+                ids=[str(row) for row in rows],
+                # A reading has no padding: rows of zeros would be values.
+                masks={MODALITY: np.ones((len(rows), x.shape[1]), np.uint8)},
+            )
+    return Store(dest)
+
+
+def _check(source: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    there = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
+    if missing := [name for name in BRAILLE_ARRAYS if name not in arrays]:
+        raise DataError(f"{source}: the array {missing[0]!r} is missing; there are: {there}")
+    x, y, letters = (arrays[name] for name in BRAILLE_ARRAYS)
+    if x.ndim != 3 or x.dtype.kind not in "fiu" or 0 in x.shape:
+        raise DataError(f"{source}: x is {x.dtype} of shape {list(x.shape)}; give numbers [N, L, D]")
+    if letters.ndim != 1 or letters.dtype.kind != "U" or not len(letters):
+        raise DataError(f"{source}: letters is {letters.dtype} of shape {list(letters.shape)}; give names, text [K]")
+    names, counts = np.unique(letters, return_counts=True)
+    if counts.max() > 1:
+        raise DataError(f"{source}: letters has {str(names[counts.argmax()])!r} {counts.max()} times; each once")
+    if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
+        raise DataError(
+            f"{source}: y is {y.dtype} of shape {list(y.shape)}; give whole numbers [{len(x)}], one for each reading"
+        )
+    wrong = np.flatnonzero((y < 0) | (y >= len(letters)))
+    if len(wrong):
+        raise DataError(
+            f"{source}: y of reading {wrong[0]} is {y[wrong[0]]}; there are {len(letters)} letters, 0 to "
+            f"{len(letters) - 1}"
+        )
+
+
+def _chosen(letters: Sequence[str], known: Sequence[str], source: Path) -> list[str]:
+    for name in letters:
+        if name not in known:
+            otherwise = {letter.lower(): letter for letter in known}
+            guess = otherwise.get(name.lower()) or nearest(name, known)
+            raise DataError(
+                f"{source} has no letter {name!r}; there are: {', '.join(known)}"
+                + (f"; did you mean {guess!r}?" if guess else "")
+            )
+    return list(letters) or list(known)
+
+
+def _drawn(rows: NDArray[np.intp], place: int, seed: int, name: str, source: Path) -> dict[str, NDArray[np.intp]]:
+    """A letter's rows by split, in the file's order."""
+    if len(rows) < _LEAST:
+        raise DataError(
+            f"{source} has {len(rows)} readings of {name!r}, and each split needs one; choose others with letters="
+        )
+    share = max(1, round(_SHARE * len(rows)))
+    valid, test, train = np.split(np.random.default_rng((seed, place)).permutation(rows), (share, 2 * share))
+    return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}

@@ -1,0 +1,358 @@
+"""A NIR graph as a recipe says it: nodes and edges, without the weights that are learned.
+
+Nothing here knows torch or the library ``nir``. The kinds are NIR 1.0.8's (``nir/ir``; Pedersen et al. 2024,
+https://doi.org/10.1038/s41467-024-52259-9).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["ARRAYS", "DYNAMIC", "KINDS", "NEURONS", "Edge", "Graph", "Kind", "Node", "Shape"]
+
+Kind = Literal[
+    "Input", "Output", "Affine", "Linear", "Scale", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten",
+    "Delay", "Threshold", "I", "LI", "IF", "LIF", "CubaLI", "CubaLIF",
+]  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
+NEURONS = ("IF", "LIF", "CubaLIF")
+"""Kinds that fire and are reset."""
+DYNAMIC = ("I", "LI", "CubaLI", *NEURONS)
+"""Kinds with a state that follows a differential equation."""
+
+Shape = tuple[int, ...]
+Size = Annotated[int, Field(ge=1, le=2**24)]
+Pair = tuple[Annotated[int, Field(ge=0)], ...]
+# One number for all of a node's elements, or one for each, in the order of memory.
+Values = float | tuple[float, ...]
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")]
+Edge = tuple[Name, Name]
+
+ARRAYS: Mapping[str, tuple[str, ...]] = {
+    "Delay": ("delay",),
+    "Threshold": ("threshold",),
+    "I": ("r",),
+    "LI": ("tau", "r", "v_leak"),
+    "IF": ("r", "v_threshold", "v_reset"),
+    "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
+    "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
+    "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
+}
+"""What each kind has besides its shape, one number an element: seconds for tau and delay, else dimensionless."""
+
+
+class Node(BaseModel):
+    """A node of a graph.
+
+    Attributes:
+        name: Unique in the graph; a node of a graph within the graph is ``outer.inner``.
+        kind: What NIR calls it.
+        shape: Of Affine, Linear and Conv their weight's, of the others what they are elements of: what goes in and
+            comes out. Pooling and Flatten have none.
+        values: By parameter of NIR: one number for all elements, or one for each. Seconds or dimensionless.
+        stride: Of Conv and pooling, an axis each.
+        padding: Likewise, or ``same`` or ``valid``.
+        dilation: Of Conv.
+        groups: Of Conv.
+        kernel_size: Of pooling.
+        start_dim: Of Flatten: first axis, without the batch.
+        end_dim: Of Flatten: last axis.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Name
+    kind: Kind
+    shape: tuple[Size, ...] | None = None
+    values: Mapping[str, Values] = Field(default_factory=dict)
+    stride: Pair | None = None
+    padding: Pair | Literal["same", "valid"] | None = None
+    dilation: Pair | None = None
+    groups: Size | None = None
+    kernel_size: Pair | None = None
+    start_dim: int | None = None
+    end_dim: int | None = None
+
+    def to_recipe(self) -> dict[str, Any]:
+        """What a recipe says of it: nothing that is not set."""
+        plain: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        return plain if plain["values"] else {key: value for key, value in plain.items() if key != "values"}
+
+    def each(self, parameter: str) -> tuple[float, ...]:
+        """One number an element."""
+        given = self.values[parameter]
+        return given if isinstance(given, tuple) else (given,) * math.prod(self.shape or ())
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with it by itself."""
+        needed = set(ARRAYS.get(self.kind, ()))
+        if missing := sorted(needed - set(self.values)):
+            yield f"{self.kind} {self.name!r} lacks {', '.join(missing)}"
+        if unknown := sorted(set(self.values) - needed):
+            known = ", ".join(sorted(needed)) or "none"
+            yield f"{self.kind} {self.name!r} has no {', '.join(unknown)}; it has: {known}"
+        if self.shape is None and self.kind not in ("SumPool2d", "AvgPool2d", "Flatten"):
+            yield f"{self.kind} {self.name!r} lacks its shape"
+            return
+        size = math.prod(self.shape or ())
+        for name, given in self.values.items():
+            if isinstance(given, tuple) and len(given) != size:
+                yield f"{name} of {self.name!r} has {len(given)} numbers, and its shape has {size} elements"
+            numbers = given if isinstance(given, tuple) else (given,)
+            if name.startswith("tau") and min(numbers, default=1.0) <= 0:
+                yield f"{name} of {self.name!r} is {min(numbers)}; a time constant is longer than 0"
+            if name == "delay" and min(numbers, default=0.0) < 0:
+                yield f"delay of {self.name!r} is {min(numbers)}; nothing arrives before it is sent"
+        wanted = {"Affine": 2, "Linear": 2, "Conv1d": 3, "Conv2d": 4}.get(self.kind)
+        if wanted is not None and len(self.shape or ()) != wanted:
+            yield f"the weight of {self.name!r} has the shape {list(self.shape or ())}; {self.kind} takes {wanted} axes"
+        axes = {"Conv1d": 1, "Conv2d": 2, "SumPool2d": 2, "AvgPool2d": 2}.get(self.kind, 0)
+        own = (
+            ("stride", "padding", "dilation") if self.kind.startswith("Conv") else ("stride", "padding", "kernel_size")
+        )
+        for name in own if axes else ():
+            given = getattr(self, name)
+            if not isinstance(given, str) and (given is None or len(given) != axes):
+                yield f"{name} of {self.name!r} is {given}; {self.kind} takes {axes} of it"
+            elif name != "padding" and min(given) < 1:
+                yield f"{name} of {self.name!r} is {list(given)}; give numbers from 1"
+
+    @property
+    def flattened(self) -> tuple[int, int]:
+        """First and last axis of Flatten, counted without the batch."""
+        return self.start_dim or 0, -1 if self.end_dim is None else self.end_dim
+
+    def out(self, given: Shape) -> Shape:
+        """The shape that comes out where ``given`` goes in.
+
+        Raises:
+            ValueError: It does not fit; the text says why.
+        """
+        if self.kind in ("Affine", "Linear"):
+            rows, columns = self._sizes
+            if given[-1:] != (columns,):
+                raise ValueError(f"takes {columns} features, and gets {list(given)}")
+            return (*given[:-1], rows)
+        if self.kind in ("Conv1d", "Conv2d"):
+            return self._convolved(given)
+        if self.kind in ("SumPool2d", "AvgPool2d"):
+            if len(given) != 3:
+                raise ValueError(f"takes [channels, height, width], and gets {list(given)}")
+            return (given[0], *self._windows(given[1:], self.kernel_size or (), (1, 1)))
+        if self.kind == "Flatten":
+            return self._flattened(given)
+        if given != self._sizes:
+            raise ValueError(f"is of shape {list(self._sizes)}, and gets {list(given)}")
+        return given
+
+    @property
+    def _sizes(self) -> Shape:
+        return self.shape or ()
+
+    def _convolved(self, given: Shape) -> Shape:
+        axes = len(self._sizes) - 2
+        channels = self._sizes[1] * (self.groups or 1)
+        if len(given) != axes + 1 or given[0] != channels:
+            raise ValueError(f"takes {channels} channels and {axes} axes besides, and gets {list(given)}")
+        return (self._sizes[0], *self._windows(given[1:], self._sizes[2:], self.dilation or ()))
+
+    def _windows(self, given: Shape, kernel: Shape, dilation: Shape) -> Shape:
+        if self.padding == "same":
+            return given
+        padding: Shape = self.padding if isinstance(self.padding, tuple) else (0,) * len(given)
+        found = tuple(
+            (size + 2 * around - reach * (width - 1) - 1) // step + 1
+            for size, around, reach, width, step in zip(
+                given, padding, dilation, kernel, self.stride or (), strict=True
+            )
+        )
+        if min(found) < 1:
+            raise ValueError(f"has a window larger than {list(given)}, which it gets")
+        return found
+
+    def _flattened(self, given: Shape) -> Shape:
+        first, last = (
+            place + len(given) if place < 0 else place
+            for place in (self.start_dim or 0, -1 if self.end_dim is None else self.end_dim)
+        )
+        if not 0 <= first <= last < len(given):
+            raise ValueError(f"flattens axes {self.start_dim} to {self.end_dim}, and gets {list(given)}")
+        return (*given[:first], math.prod(given[first : last + 1]), *given[last + 1 :])
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes, and from which to which each passes on what it makes; a node adds up what it gets.
+
+    Attributes:
+        nodes: In no order that matters.
+        edges: Pairs of names.
+    """
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node | Mapping[str, Any]], edges: Sequence[Sequence[str]]) -> Graph:
+        """The graph of a recipe's ``nodes`` and ``edges``."""
+        made = tuple(each if isinstance(each, Node) else Node.model_validate(each) for each in nodes)
+        return cls(made, tuple((first, second) for first, second in edges))
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by their names."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        """What each node gets its input from, sorted, so that sums round alike however the edges are ordered."""
+        found: dict[str, list[str]] = {node.name: [] for node in self.nodes}
+        for first, second in self.edges:
+            found[second].append(first)
+        return {name: tuple(sorted(each)) for name, each in found.items()}
+
+    @property
+    def input(self) -> Node:
+        """The one node of kind Input."""
+        return next(node for node in self.nodes if node.kind == "Input")
+
+    @property
+    def output(self) -> Node:
+        """The one node of kind Output."""
+        return next(node for node in self.nodes if node.kind == "Output")
+
+    @staticmethod
+    def size(node: Node) -> int:
+        """The elements of a node's shape."""
+        return math.prod(node.shape or ())
+
+    @cached_property
+    def components(self) -> tuple[tuple[str, ...], ...]:
+        """The nodes in an order in which they can be computed: one by itself, or a loop of several together.
+
+        A loop is a strongly connected component; its nodes come in the order of one time step, in which what a neuron
+        sends back into its loop is what it made before.
+        """
+        loops = self._loops()
+        home = {name: place for place, loop in enumerate(loops) for name in loop}
+        outer = {
+            place: {home[source] for name in loop for source in self.sources[name]} - {place}
+            for place, loop in enumerate(loops)
+        }
+        return tuple(self._within(loops[place]) for place in TopologicalSorter(outer).static_order())
+
+    def is_loop(self, component: Sequence[str]) -> bool:
+        """Whether what a component's nodes make comes back to them."""
+        return len(component) > 1 or component[0] in self.sources[component[0]]
+
+    def shapes(self) -> dict[str, Shape]:
+        """What comes out of each node.
+
+        Raises:
+            ValueError: A node does not fit what it gets.
+        """
+        found: dict[str, Shape] = {
+            node.name: node.shape or () for node in self.nodes if node.kind in ("Input", *DYNAMIC)
+        }
+        for name in (name for component in self.components for name in component):
+            node, given = self.by_name[name], {found[source]: source for source in self.sources[name]}
+            if len(given) > 1:
+                ways = ", ".join(f"{list(shape)} from {source!r}" for shape, source in given.items())
+                raise ValueError(f"{name!r} gets {ways}; what a node adds up must have one shape")
+            if node.kind == "Input":
+                continue
+            try:
+                found[name] = node.out(next(iter(given)))
+            except ValueError as error:
+                raise ValueError(f"{node.kind} {name!r} {error}") from error
+        return found
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with it, as (``nodes`` or ``edges``, problem)."""
+        yield from (("nodes", problem) for node in self.nodes for problem in node.problems())
+        names = [node.name for node in self.nodes]
+        yield from (
+            ("nodes", f"{name!r} is there {names.count(name)} times") for name in {*names} if names.count(name) > 1
+        )
+        for kind in ("Input", "Output"):
+            found = [node.name for node in self.nodes if node.kind == kind]
+            if len(found) != 1:
+                yield "nodes", f"a graph here has one {kind}, and this one {len(found)}: {', '.join(found) or 'none'}"
+                return
+        for edge in self.edges:
+            for name in edge:
+                if name not in self.by_name:
+                    yield (
+                        "edges",
+                        f"{edge[0]!r} -> {edge[1]!r}: there is no node {name!r}; there are: {', '.join(names)}",
+                    )
+                    return
+        if twice := sorted({edge for edge in self.edges if self.edges.count(edge) > 1}):
+            yield "edges", f"{twice[0][0]!r} -> {twice[0][1]!r} is there twice"
+        for node in self.nodes:
+            if node.kind == "Input" and self.sources[node.name]:
+                yield "edges", f"the Input {node.name!r} gets something from {', '.join(self.sources[node.name])}"
+            if node.kind != "Input" and not self.sources[node.name]:
+                yield "edges", f"{node.kind} {node.name!r} gets nothing; connect it, or leave it out"
+                return
+        if any(first == self.output.name for first, _ in self.edges):
+            yield "edges", f"the Output {self.output.name!r} passes something on"
+        try:
+            self.shapes()
+        except CycleError as error:
+            loop = " -> ".join(error.args[1])
+            yield (
+                "edges",
+                f"{loop} is a loop without a neuron in it; only a neuron (or I, LI, CubaLI) keeps a step apart",
+            )
+        except ValueError as error:
+            yield "nodes", str(error)
+
+    def _within(self, loop: Sequence[str]) -> tuple[str, ...]:
+        """A component's nodes in the order of one step."""
+        if not self.is_loop(loop):
+            return tuple(loop)
+        inner = {
+            name: [s for s in self.sources[name] if s in loop and self.by_name[s].kind not in DYNAMIC]
+            for name in sorted(loop)
+        }
+        return tuple(TopologicalSorter(inner).static_order())
+
+    def _loops(self) -> list[list[str]]:
+        """Strongly connected components: nodes that reach one another."""
+        reach = {name: self._reached(name) for name in self.by_name}
+        found: list[list[str]] = []
+        placed: set[str] = set()
+        for name in self.by_name:
+            if name not in placed:
+                loop = [
+                    name,
+                    *(
+                        other
+                        for other in self.by_name
+                        if other != name and other in reach[name] and name in reach[other]
+                    ),
+                ]
+                placed.update(loop)
+                found.append(loop)
+        return found
+
+    def _reached(self, start: str) -> set[str]:
+        after: dict[str, list[str]] = {}
+        for first, second in self.edges:
+            after.setdefault(first, []).append(second)
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for name in after.get(waiting.pop(), ()):
+                if name not in seen:
+                    seen.add(name)
+                    waiting.append(name)
+        return seen

@@ -1,0 +1,138 @@
+"""A branch as a NIR graph: its numbers by hand, and the format's own equations give our spikes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nir
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurozoo.errors import UserError
+from neurozoo.interfaces import LIFSpec
+from neurozoo.nir.branches import Stage, branch_graph, described, neurons_in_order, read_graph, up_to, write_graph
+from neurozoo.nn.neurons import TorchNeuron
+
+BELOW_1 = 1 - 2**-24
+
+
+def stages(**spec: object) -> list[Stage]:
+    first = Stage(torch.tensor([[1.0, -2.0], [0.5, 4.0], [3.0, 0.0]]), torch.tensor([0.0, 1.0, -1.0]), LIFSpec(**spec))  # type: ignore[arg-type]
+    return [first, Stage(torch.tensor([[2.0, 1.0, 8.0]]), None, LIFSpec(**spec))]  # type: ignore[arg-type]
+
+
+def graph_of(*, dt: float = 1e-3, threshold: float = 1.0, fold: bool = False, **spec: object) -> nir.NIRGraph:
+    return branch_graph(stages(**spec), dt=dt, threshold=threshold, fold=fold, metadata={"dt": dt})
+
+
+def values(node: nir.LIF) -> dict[str, float]:
+    names = ("tau", "r", "v_leak", "v_threshold", "v_reset")
+    assert all(len(np.unique(getattr(node, name))) == 1 for name in names)
+    return {name: float(getattr(node, name)[0]) for name in names}
+
+
+def test_it_is_a_chain_of_affine_maps_and_neurons() -> None:
+    graph = graph_of()
+    assert graph.edges == [
+        ("input", "affine_1"),
+        ("affine_1", "lif_1"),
+        ("lif_1", "affine_2"),
+        ("affine_2", "lif_2"),
+        ("lif_2", "output"),
+    ]
+    assert described(graph) == ("Input 2", "Affine 2 -> 3", "LIF 3", "Affine 3 -> 1", "LIF 1", "Output 1")
+    assert neurons_in_order(graph) == ["lif_1", "lif_2"]
+    assert graph.nodes["affine_2"].weight.tolist() == [[2.0, 1.0, 8.0]]
+    assert graph.nodes["affine_2"].bias.tolist() == [0.0]
+    assert {graph.nodes[name].weight.dtype for name in ("affine_1", "affine_2")} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "weight", "expected"),
+    [
+        ({}, 4.0, {"tau": 3e-3, "r": 1, "v_leak": 0, "v_threshold": BELOW_1, "v_reset": 0}),
+        ({"decay_input": False}, 4.0, {"tau": 3e-3, "r": 3, "v_leak": 0, "v_threshold": BELOW_1, "v_reset": 0}),
+        ({"v_reset": -1.0}, 4.0, {"tau": 3e-3, "r": 1, "v_leak": -1, "v_threshold": BELOW_1, "v_reset": -1}),
+        ({"v_reset": None}, 4.0, {"tau": 3e-3, "r": 1, "v_leak": 0, "v_threshold": BELOW_1, "v_reset": 0}),
+        ({"threshold": 2.0}, 4.0, {"tau": 3e-3, "r": 1, "v_leak": 0, "v_threshold": 2 * BELOW_1, "v_reset": 0}),
+        (
+            {"threshold": 2.0, "fold": True, "v_reset": -1.0},
+            2.0,
+            {"tau": 3e-3, "r": 1, "v_leak": -0.5, "v_threshold": BELOW_1, "v_reset": -0.5},
+        ),
+        (
+            {"threshold": 2.0, "fold": True, "decay_input": False},
+            6.0,
+            {"tau": 3e-3, "r": 1, "v_leak": 0, "v_threshold": BELOW_1, "v_reset": 0},
+        ),
+        ({"dt": 0.5}, 4.0, {"tau": 1.5, "r": 1, "v_leak": 0, "v_threshold": BELOW_1, "v_reset": 0}),
+    ],
+)
+def test_its_numbers_by_hand(settings: dict[str, float], weight: float, expected: dict[str, float]) -> None:
+    graph = graph_of(**{"tau": 3.0, **settings})  # type: ignore[arg-type]
+    assert graph.nodes["affine_1"].weight[1, 1] == weight
+    assert graph.nodes["affine_1"].bias[1] == weight / 4
+    for name in neurons_in_order(graph):
+        assert values(graph.nodes[name]) == pytest.approx(expected, rel=0, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", ["dt", "threshold"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_number_that_is_not_positive_is_refused(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"{name} is {value}; give a positive number"):
+        graph_of(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_file_of_it_says_the_same(tmp_path: Path) -> None:
+    graph = graph_of(threshold=0.8, v_reset=-0.3)
+    write_graph(tmp_path / "a.nir", graph)
+    write_graph(tmp_path / "b.nir", graph)
+    again = read_graph(tmp_path / "a.nir")
+    assert again.edges == graph.edges
+    assert again.metadata == {"dt": 1e-3}
+    for name, node in graph.nodes.items():
+        other = again.nodes[name].to_dict()
+        for key, value in node.to_dict().items():
+            assert np.array_equal(other[key], value), (name, key)
+    assert (tmp_path / "a.nir").read_bytes() == (tmp_path / "b.nir").read_bytes()
+
+
+def test_a_part_of_it_is_a_graph_of_its_own() -> None:
+    graph = graph_of()
+    part = up_to(graph, "lif_1")
+    assert described(part) == ("Input 2", "Affine 2 -> 3", "LIF 3", "Output 3")
+    part.nodes["lif_1"].tau[:] = 9.0
+    assert graph.nodes["lif_1"].tau[0] == 2e-3
+
+
+@given(
+    currents=st.lists(st.integers(-8, 16), min_size=1, max_size=12),
+    threshold=st.sampled_from([0.5, 1.0, 2.0]),
+    decay_input=st.booleans(),
+    v_reset=st.sampled_from([0.0, -0.5, None]),
+    fold=st.booleans(),
+)
+def test_the_formats_own_equations_give_our_spikes_ties_too(
+    currents: list[int], threshold: float, decay_input: bool, v_reset: float | None, fold: bool
+) -> None:
+    # On a grid of quarters with tau = 2 membranes meet the threshold exactly, again and again.
+    spec = LIFSpec(tau=2.0, decay_input=decay_input, v_reset=v_reset)
+    graph = branch_graph(
+        [Stage(torch.tensor([[0.25]]), None, spec)], dt=0.5, threshold=threshold, fold=fold, metadata={}
+    )
+    affine, lif = graph.nodes["affine_1"], values(graph.nodes["lif_1"])
+    v, found = np.float32(lif["v_leak"]), []
+    for current in currents:
+        x = np.float32(affine.weight[0, 0] * current)
+        v = np.float32(v + np.float32(0.5 / lif["tau"]) * np.float32(lif["v_leak"] - v + np.float32(lif["r"]) * x))
+        fires = v > np.float32(lif["v_threshold"])
+        found.append(float(fires))
+        if fires:
+            # By the threshold itself, which the metadata has: what is subtracted is no comparison.
+            v = np.float32(v - (1.0 if fold else threshold)) if v_reset is None else np.float32(lif["v_reset"])
+    x = 0.25 * torch.tensor(currents, dtype=torch.float32)[:, None]
+    ours, _ = TorchNeuron(spec).scan(x, None, threshold)
+    assert ours[:, 0].tolist() == found
