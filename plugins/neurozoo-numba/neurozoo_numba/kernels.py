@@ -296,7 +296,6 @@ def _backward(  # type: ignore[no-untyped-def]
             grad_v0[start : start + count] = grad
 
 
-@cache
 def compiled(name: str, number: Any) -> Any:
     """A kernel for a dtype, compiled when first asked for; in later processes it comes from numba's cache.
 
@@ -314,6 +313,7 @@ def compiled(name: str, number: Any) -> Any:
     return kernel.get_overload(signature)
 
 
+@cache
 def _signature(name: str, number: Any) -> tuple[Any, tuple[Any, ...]]:
     read, write = types.Array(number, 1, "C", readonly=True), types.Array(number, 1, "C")
     common = (*[types.int64] * 5, read, types.int64, read, read, types.boolean, types.int64, types.int64)
