@@ -30,7 +30,12 @@ NEUROBENCH := $(shell grep "^neurobench==" constraints.txt)
 # One thread a process: pytest runs two of them, and torch would otherwise start a thread a core in each.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
-.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow wheels test-wheels docs clean
+# Left out of the set-up, as triton's wheel has 200 MB; its tests run in an environment of their own (test-triton).
+APART := plugins/neurozoo-triton
+TRITON := $(shell grep "^triton==" constraints.txt)
+TRITON_VENV := .venv-triton
+
+.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow test-triton wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +49,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) | $(VENV)/bin/python
 	$(PIP) install --quiet -c constraints.txt $(TORCH_ARGS) $(TORCH)
-	$(PIP) install --quiet -c constraints.txt -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(plugin))
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]' $(foreach plugin,$(filter-out $(APART),$(PLUGINS)),-e $(plugin))
 	$(PIP) install --quiet --no-deps $(NEUROBENCH)
 	touch $@
 
@@ -74,6 +79,17 @@ unit: setup ## the tests of core and plugins that are quick
 
 test-slow: setup ## the tests that take longer
 	$(TEST) -m slow
+
+test-triton: $(TRITON_VENV)/.installed ## the tests of neurozoo-triton and what it shares, in Triton's interpreter; installs triton (200 MB)
+	TRITON_INTERPRET=1 $(subst $(BIN),$(TRITON_VENV)/bin,$(TEST)) plugins/neurozoo-triton tests/fused
+
+# Beside the packages of .venv, linked, so that torch need not be installed once more.
+$(TRITON_VENV)/.installed: $(VENV)/.installed
+	rm -rf $(TRITON_VENV)
+	$(BIN)/python .ci/fresh_venv.py $(TRITON_VENV)
+	$(TRITON_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps $(TRITON)
+	$(TRITON_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e . $(foreach plugin,$(PLUGINS),-e $(plugin))
+	touch $@
 
 guard: setup ## whether the fused backend and SMILE's step are still ahead of their plain forms
 	$(BIN)/python tests/benchmarks/guard.py
@@ -112,6 +128,6 @@ $(VENV)/.docs: $(VENV)/.installed
 	touch $@
 
 clean: ## remove everything the targets made, runs excepted
-	rm -rf $(VENV) dist site build *.egg-info plugins/*/build plugins/*/*.egg-info
+	rm -rf $(VENV) $(TRITON_VENV) dist site build *.egg-info plugins/*/build plugins/*/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

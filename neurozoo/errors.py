@@ -13,6 +13,7 @@ __all__ = [
     "ChangedError",
     "CheckpointError",
     "DataError",
+    "DeviceError",
     "FetchError",
     "NeurozooError",
     "NotInstalledError",
@@ -108,6 +109,10 @@ class PluginError(NeurozooError):
 
 class SpikingError(NeurozooError, ValueError):
     """A spiking layer was called with something it cannot simulate, such as a NaN threshold."""
+
+
+class DeviceError(SpikingError):
+    """A backend was given tensors on a device where it does not run."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("interfaces",),
     ("functional",),
+    ("fused",),
     ("nn",),
     ("nir",),
     ("discovery", "plugin", "registry"),
@@ -81,8 +82,8 @@ ROOMS = {
     "shelve": ("",),
 }
 # Libraries that plugins run neurons with.
-SPIKING = ("brian2", "lava", "norse", "nirtorch", "numba", "sinabs", "snntorch", "spikingjelly")
-PUBLIC_TO_PLUGINS = ("data", "errors", "functional", "hookspecs", "interfaces", "testing")
+SPIKING = ("brian2", "lava", "norse", "nirtorch", "numba", "sinabs", "snntorch", "spikingjelly", "triton")
+PUBLIC_TO_PLUGINS = ("data", "errors", "functional", "fused", "hookspecs", "interfaces", "testing")
 
 
 def module_name(path: Path, root: Path) -> str:

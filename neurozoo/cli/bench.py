@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neurozoo.cli.options import Json, Overrides
 from neurozoo.cli.output import emit, write
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["app"]
 
@@ -26,7 +29,7 @@ Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often each is 
 @app.command("neurons")
 def neurons(
     backends: Annotated[
-        str | None, typer.Option("--backends", metavar="A,B", help="By default all that are installed.")
+        str | None, typer.Option("--backends", metavar="A,B", help="By default all that are installed and run there.")
     ] = None,
     steps: Annotated[str, typer.Option("--steps", metavar="T,T", help="Numbers of time steps.")] = "5,50",
     shape: Annotated[str, typer.Option("--shape", metavar="B,L,N", help="Neurons at a time.")] = "256,60,128",
@@ -40,13 +43,12 @@ def neurons(
     """Backends' neurons side by side: time of forward and backward, and memory, beside a copy of the same bytes."""
     from neurozoo.bench.neurons import measure_neurons
     from neurozoo.bench.text import neurons_page, neurons_tables
-    from neurozoo.registry import default_registry
     from neurozoo.report.tables import plain_text
     from neurozoo.training.device import choose_device
 
-    names = backends.split(",") if backends is not None else default_registry().usable_backends()
     sizes, numbers = _whole_numbers("--shape", shape), _whole_numbers("--steps", steps)
     place = choose_device(device)
+    names = backends.split(",") if backends is not None else _backends(place)
     _use(threads)
     found = []
     for number in numbers:
@@ -123,7 +125,7 @@ def page(
     from neurozoo.registry import default_registry
 
     _use(threads)
-    names = default_registry().usable_backends()
+    names = _backends("cpu")
     settings = [(number, repeated) for repeated in (False, True) for number in STEPS]
     costs = [measure_neurons(names, number, rounds=rounds, repeated=repeated) for number, repeated in settings]
     training = []
@@ -135,6 +137,17 @@ def page(
     chosen = f" --threads {threads}" if threads is not None else ""
     write(out, as_page(costs, training, f"neurozoo bench page docs/performance.md --rounds {rounds}{chosen}"))
     print(f"written: {out}")
+
+
+def _backends(device: torch.device | str) -> list[str]:
+    """Those installed that run there."""
+    from neurozoo.interfaces import LIFSpec
+    from neurozoo.nn.devices import refuses_device
+    from neurozoo.registry import default_registry
+
+    registry = default_registry()
+    names = registry.usable_backends()
+    return [name for name in names if not refuses_device(registry.resolve("backend", name)(LIFSpec()), device)]
 
 
 def _use(threads: int | None) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from neurozoo_numba.neuron import NumbaNeuron
 from torch import Tensor
 
 from neurozoo.interfaces import SURROGATES, LIFSpec, Neuron
 from neurozoo.nn.neurons import TorchNeuron
 
+Make = Callable[[LIFSpec], Neuron]
 LAYOUTS = ("dense", "transposed", "strided", "repeated over T", "repeated over B")
 
 
@@ -64,7 +65,7 @@ class Call:
 def calls(draw: st.DrawFn) -> Call:
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
     spec = LIFSpec(
-        tau=draw(st.one_of(st.sampled_from([2.0, 1.01, 100.0]), st.floats(1.01, 100.0))),
+        tau=draw(st.one_of(st.sampled_from([2.0, 1.01, 100.0, float("inf")]), st.floats(1.01, 100.0))),
         decay_input=draw(st.booleans()),
         v_reset=draw(st.sampled_from([0.0, None, 0.2, -0.5])),
         detach_reset=draw(st.booleans()),
@@ -93,9 +94,9 @@ def calls(draw: st.DrawFn) -> Call:
 
 
 @settings(max_examples=300, derandomize=True, deadline=None)
-@given(calls())
-def test_any_call_is_the_oracles_to_the_bit(call: Call) -> None:
-    results, got = call.run(NumbaNeuron(call.spec))
+@given(call=calls())
+def test_any_call_is_the_oracles_to_the_bit(make: Make, call: Call) -> None:
+    results, got = call.run(make(call.spec))
     expected, want = call.run(TorchNeuron(call.spec))
     for one, other in zip(results, expected, strict=True):
         assert torch.equal(one, other)
@@ -112,11 +113,11 @@ def test_any_call_is_the_oracles_to_the_bit(call: Call) -> None:
             assert torch.equal(found, gradient), name
 
 
-def test_what_is_not_finite_goes_where_the_oracle_lets_it() -> None:
+def test_what_is_not_finite_goes_where_the_oracle_lets_it(make: Make) -> None:
     x = torch.tensor([0.5, float("inf"), float("-inf"), float("nan"), 1e30]).repeat(3, 4, 1)
     for spec in (LIFSpec(), LIFSpec(v_reset=None), LIFSpec(decay_input=False, detach_reset=True)):
         found = []
-        for neuron in (TorchNeuron(spec), NumbaNeuron(spec)):
+        for neuron in (TorchNeuron(spec), make(spec)):
             leaf = x.clone().requires_grad_()
             spikes, v = neuron.scan(leaf, None, 0.7)
             found.append((spikes, v, *torch.autograd.grad(spikes.sum(), leaf)))
@@ -125,13 +126,13 @@ def test_what_is_not_finite_goes_where_the_oracle_lets_it() -> None:
             assert torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
-def test_of_transposed_currents_the_sigmoid_s_gradients_agree_to_rounding() -> None:
+def test_of_transposed_currents_the_sigmoid_s_gradients_agree_to_rounding(make: Make) -> None:
     """The bits of torch's own sigmoid depend on where in memory a number lies."""
     spec = LIFSpec(surrogate="sigmoid")
     for seed in range(10):
         x = torch.randn(6, 5, 7, 19, generator=torch.Generator().manual_seed(seed))
         call = Call(spec, x, "transposed", 0.6, None, "both")
-        results, got = call.run(NumbaNeuron(spec))
+        results, got = call.run(make(spec))
         expected, want = call.run(TorchNeuron(spec))
         for one, other in zip(results, expected, strict=True):
             assert torch.equal(one, other)

@@ -1,0 +1,32 @@
+"""The dynamic-threshold LIF, its loop over time a Triton kernel."""
+
+from __future__ import annotations
+
+import torch
+
+from neurozoo.errors import DeviceError
+from neurozoo.fused.neuron import FusedNeuron
+from neurozoo_triton.kernels import INTERPRETED
+from neurozoo_triton.operator import lif
+
+__all__ = ["TritonNeuron"]
+
+
+class TritonNeuron(FusedNeuron):
+    """LIF with forward and backward over all steps in one kernel each, on CUDA devices.
+
+    Where ``TRITON_INTERPRET=1`` was set before it was imported, Triton's interpreter runs the
+    kernels on the CPU: slowly, to check them.
+    """
+
+    runs = "triton: JITFunction.run, which launches neurozoo_triton.kernels"
+    lif = lif
+
+    def takes(self, device: torch.device) -> bool:
+        if device.type == "cpu" and not INTERPRETED:
+            raise DeviceError(
+                "the backend 'triton' needs a CUDA device, and the currents are on the CPU; choose such a device, or "
+                "`backend: numba`, which is the same for CPUs. To check the kernels without a GPU, slowly, set "
+                "TRITON_INTERPRET=1 before neurozoo starts"
+            )
+        return device.type in ("cpu", "cuda")

@@ -1,0 +1,112 @@
+"""The kernels as operators of torch, see :mod:`neurozoo.fused.operators`."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+from torch import Tensor
+
+from neurozoo.fused.memory import Call, each, flat
+from neurozoo.fused.operators import Numbers, register
+from neurozoo_triton import kernels
+
+__all__ = ["lif", "lif_backward"]
+
+BLOCK = 512
+"""Neurons a program: with Triton's 4 warps 16 bytes a thread in float32, which is what one access to memory takes."""
+WIDEST = 2**16
+"""The same in the interpreter, where a program costs much and a wide one little more."""
+
+
+class _Launched:
+    """What :func:`neurozoo.fused.operators.register` asks for."""
+
+    def empty(self, like: Tensor, *shape: int) -> Tensor:
+        return like.new_empty(shape)
+
+    def forward(self, call: Call, neuron: Numbers, spikes: Tensor, v: Tensor) -> None:
+        _forward(call, neuron, kernels.SPIKES, 1.0, spikes, v)
+
+    def backward(
+        self,
+        call: Call,
+        neuron: Numbers,
+        grad_spikes: Tensor | None,
+        grad_v: Tensor | None,
+        grad_currents: Tensor,
+        grad_state: Tensor,
+        learn: bool,
+        sum_steps: bool,
+    ) -> Tensor:
+        like, kind, alpha = call.currents.memory, neuron.surrogate, neuron.alpha
+        blocks = -(-call.size // _block(call))
+        # What Python multiplies is rounded once, as torch rounds it.
+        scale, factor = (math.pi / 2 * alpha, alpha / 2) if kind == "atan" else (1.0, alpha)
+        (spikes, step), own = ((None, 0), True) if grad_spikes is None else each(grad_spikes)
+        to_threshold = like.new_empty(call.threshold_places(blocks) if learn else 0)
+        to_currents = _wanted(grad_currents)
+        whole = to_currents is not None and not sum_steps
+        membranes = to_currents if whole else like.new_empty(call.steps * call.size)
+        _launch(
+            kernels.backward, call, neuron, membranes, _sigmoid(call, neuron) if kind == "sigmoid" else None,
+            spikes, step, None if grad_v is None else flat(grad_v),
+            to_currents, _wanted(grad_state), _wanted(to_threshold),
+            DETACH=neuron.detach_reset, KIND=kind, SCALE=scale, ALPHA=factor, OWN_GRAD=own,
+            SUMMED=sum_steps and to_currents is not None, BY_STEP=call.by_step, ONE_LEVEL=call.period == 1,
+        )  # fmt: skip
+        return call.threshold_gradient(to_threshold, blocks) if learn else to_threshold
+
+
+lif, lif_backward = register("neurozoo_triton", _Launched())
+
+
+def _forward(call: Call, neuron: Numbers, what: str, scale: float, out: Tensor, v: Tensor) -> None:
+    """Write ``out`` ``[T, B, ...]``, what it is see the kernel, and the last membranes."""
+    _launch(kernels.forward, call, neuron, out, v, WHAT=what, SCALE=scale)
+
+
+def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
+    """``sigmoid(alpha u)`` of every step, by torch itself: its exponential has bits of its own."""
+    like = call.currents.memory
+    u, v = like.new_empty(call.steps, call.size), like.new_empty(call.size)
+    _forward(call, neuron, kernels.HEIGHTS, neuron.alpha, u, v)
+    if u.is_cuda:
+        return u.sigmoid_()
+    for row in u.unbind(0):  # on the CPU the bits depend on where in memory a number lies
+        row.sigmoid_()
+    return u
+
+
+def _launch(kernel: Any, call: Call, neuron: Numbers, *arguments: Tensor | int | None, **constants: Any) -> None:
+    currents, step = call.currents
+    block, by_product = _block(call), currents.is_cuda
+    with ExitStack() as around:
+        if currents.is_cuda:
+            around.enter_context(torch.cuda.device(currents.device))
+        if kernels.INTERPRETED:  # by numpy, which warns of what is not finite
+            around.enter_context(np.errstate(all="ignore"))
+        kernel[(-(-call.size // block),)](
+            call.steps, call.size, currents, step, call.state,
+            call.threshold, call.period if call.by_step else 0, call.inner, call.period, *arguments,
+            TAU=_reciprocal(neuron.tau, currents.dtype) if by_product else neuron.tau, PRODUCT=by_product,
+            REST=neuron.rest, V_RESET=neuron.rest, DECAY_INPUT=neuron.decay_input, HARD=neuron.v_reset is not None,
+            BLOCK=block, enable_fp_fusion=False, **constants,
+        )  # fmt: skip
+
+
+def _block(call: Call) -> int:
+    return min(WIDEST, triton.next_power_of_2(call.size)) if kernels.INTERPRETED else BLOCK
+
+
+def _reciprocal(tau: float, dtype: torch.dtype) -> float:
+    """``1 / tau``, number and result rounded to the dtype, which torch multiplies by on CUDA instead of dividing."""
+    return float(torch.tensor(tau, dtype=dtype).reciprocal())
+
+
+def _wanted(gradient: Tensor) -> Tensor | None:
+    return gradient if gradient.numel() else None

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurozoo.errors import DeviceError
+from neurozoo.interfaces import LIFSpec
+from neurozoo.nn.devices import refuses_device
+from neurozoo.nn.neurons import TorchNeuron
+
+
+class Elsewhere(TorchNeuron):
+    def scan(
+        self, currents: Tensor, state: Tensor | None = None, threshold: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        if currents.device.type == "cpu":
+            raise DeviceError("not on a CPU")
+        return super().scan(currents, state, threshold)
+
+
+class Broken(TorchNeuron):
+    def scan(self, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        raise RuntimeError("no luck")
+
+
+def test_it_is_what_the_neuron_says_of_the_device() -> None:
+    assert refuses_device(Elsewhere(LIFSpec()), "cpu") == "not on a CPU"
+    assert refuses_device(Elsewhere(LIFSpec()), torch.device("meta")) == ""
+    assert refuses_device(TorchNeuron(LIFSpec()), "cpu") == ""
+
+
+def test_another_fault_is_none_of_the_device() -> None:
+    assert refuses_device(Broken(LIFSpec()), "cpu") == ""
