@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,9 +65,10 @@ class Call:
 @st.composite
 def calls(draw: st.DrawFn) -> Call:
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
+    tau = draw(st.one_of(st.sampled_from([2.0, 1.01, 100.0, math.inf]), st.floats(1.01, 100.0)))
     spec = LIFSpec(
-        tau=draw(st.one_of(st.sampled_from([2.0, 1.01, 100.0, float("inf")]), st.floats(1.01, 100.0))),
-        decay_input=draw(st.booleans()),
+        tau=tau,
+        decay_input=draw(st.booleans()) and math.isfinite(tau),
         v_reset=draw(st.sampled_from([0.0, None, 0.2, -0.5])),
         detach_reset=draw(st.booleans()),
         surrogate=draw(st.sampled_from(SURROGATES)),
