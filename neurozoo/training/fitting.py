@@ -155,7 +155,7 @@ def make_optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
     """
     if not any(True for _ in model.parameters()):
         raise UserError(
-            f"the model {recipe.model.name!r} has no weights, so there is nothing to train; it can be evaluated as it is"
+            f"the model {recipe.model.name!r} has no weights, so there is nothing to train; evaluate it as it is"
         )
     chosen = recipe.training.optimizer
     kinds: Mapping[str, type[torch.optim.Optimizer]] = {
