@@ -167,7 +167,7 @@ def _node(name: str, node: nir.NIRNode) -> tuple[Node, dict[str, Array]]:
         given["start_dim"], given["end_dim"] = int(node.start_dim), int(node.end_dim)
     for parameter, array in learned.items():
         if not np.isfinite(array).all():
-            raise ValueError(f"its {parameter} has numbers that are not finite")
+            raise ValueError(f"its {parameter} has numbers that are not finite in float32")
     return Node.model_validate(given), learned
 
 
@@ -182,8 +182,8 @@ def _has(node: nir.NIRNode, parameter: str) -> bool:
 
 
 def _values(parameter: str, array: NDArray[Any], shape: tuple[int, ...]) -> float | tuple[float, ...]:
-    if not np.isfinite(array).all():
-        raise ValueError(f"its {parameter} has numbers that are not finite")
+    if not np.isfinite(_float32(array)).all():
+        raise ValueError(f"its {parameter} has numbers that are not finite in float32")
     numbers = tuple(float(each) for each in np.broadcast_to(array, shape).reshape(-1))
     return numbers[0] if len(set(numbers)) == 1 else numbers
 

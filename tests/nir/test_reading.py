@@ -83,6 +83,10 @@ def test_a_reset_that_is_not_said_is_nirs(tmp_path: Path) -> None:
             "LIF 'n': its tau has numbers that are not",
         ),
         (lambda: ends({"n": nir.Linear(np.full((2, 2), np.inf))}, [("in", "n"), ("n", "out")]), "not finite"),
+        (
+            lambda: ends({"n": lif(v_threshold=1e300)}, [("in", "n"), ("n", "out")]),
+            "its v_threshold has numbers that are not finite in float32",
+        ),
         (lambda: ends({"n": nir.Linear(np.full((2, 2), 1e300))}, [("in", "n"), ("n", "out")]), "not finite"),
         (lambda: lif(), "cannot be read as NIR"),
     ],
