@@ -85,8 +85,10 @@ def train(
             "no recipe is named; `neurozoo list recipes` has those there are; --resume RUN goes on with a run"
         )
     if seeds is not None:
-        if dry_run or start is not None:
-            raise UserError(f"{'--dry-run' if dry_run else '--from'} is for one training; leave out --seeds")
+        if dry_run:
+            raise UserError("--dry-run is one step of one training; leave out --seeds")
+        if start is not None:
+            raise UserError("--from is where one training begins; leave out --seeds")
         _train_seeds(recipe, overrides or (), backend, seeds, jobs, out, json)
         return
     if jobs is not None:

@@ -251,7 +251,9 @@ def _observe(model: nn.Module, batch: Batch) -> _Observed:
 def _forward_backward(model: nn.Module, batch: Batch) -> Tensor:
     logits: Tensor = model(batch)
     assert batch.labels is not None
-    binary_cross_entropy_with_logits(logits, batch.labels.to(logits)).backward()  # type: ignore[no-untyped-call]
+    loss = binary_cross_entropy_with_logits(logits, batch.labels.to(logits))
+    if loss.requires_grad:  # in a model without a weight, such as a NIR graph of neurons alone, nothing has a gradient
+        loss.backward()  # type: ignore[no-untyped-call]
     return logits
 
 

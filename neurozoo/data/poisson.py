@@ -9,6 +9,7 @@ import torch
 from neurozoo.data.manifest import Modality
 from neurozoo.data.places import data_home
 from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.synthetic import made_once
 from neurozoo.errors import DataError
 
 __all__ = ["LENGTH", "RATE", "SIZE", "PoissonSynthetic"]
@@ -71,14 +72,7 @@ class PoissonSynthetic:
         Raises:
             DataError: The folder cannot be written, or what is in it is not whole.
         """
-        if not self.path.exists():
-            try:
-                self._generate()
-            except DataError:
-                # Another process may have been faster; then its store is this one.
-                if not self.path.exists():
-                    raise
-        return Store(self.path)
+        return made_once(self.path, self._generate)
 
     def _generate(self) -> None:
         origin = {

@@ -5,7 +5,7 @@ The stand-in's generator is described in :mod:`neurozoo.data.emotion_events`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 from neurozoo.interfaces import Batch
 
-__all__ = ["MoseiSynthetic", "made_up"]
+__all__ = ["MoseiSynthetic", "made_once", "made_up"]
 
 VERSION = 1
 # Samples of CMU-MOSEI's aligned splits; the stand-in keeps their proportion.
@@ -60,17 +60,7 @@ class MoseiSynthetic:
         Raises:
             DataError: The folder cannot be written, or what is in it is not whole.
         """
-        if not self.path.exists():
-            try:
-                self._generate()
-            except DataError:
-                # Another process may have been faster; then its store is this one.
-                if not self.path.exists():
-                    raise
-        try:
-            return Store(self.path)
-        except DataError as error:
-            raise DataError(f"{error}; this one is SYNTHETIC: remove {self.path}, and it is made anew") from error
+        return made_once(self.path, self._generate)
 
     def _generate(self) -> None:
         figures = statistics()
@@ -97,6 +87,29 @@ class MoseiSynthetic:
                         ids=[f"synthetic-{split}-{i:05d}" for i in range(first, first + n)],
                         masks=dict.fromkeys(block.features, block.mask[:n]),
                     )
+
+
+def made_once(path: Path, generate: Callable[[], None]) -> Store:
+    """A store that is made up on first use, and kept.
+
+    Args:
+        path: Where it is, or will be.
+        generate: Writes it there, whole or not at all.
+
+    Raises:
+        DataError: The folder cannot be written, or what is in it is not whole.
+    """
+    if not path.exists():
+        try:
+            generate()
+        except DataError:
+            # Another process may have been faster; then its store is this one.
+            if not path.exists():
+                raise
+    try:
+        return Store(path)
+    except DataError as error:
+        raise DataError(f"{error}; this one is SYNTHETIC: remove {path}, and it is made anew") from error
 
 
 def made_up(modalities: Mapping[str, Modality], labels: Sequence[str], samples: int, seed: int) -> Batch:

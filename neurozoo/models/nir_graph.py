@@ -212,10 +212,14 @@ class NIRGraphModel(ZooModel):
         return f"{self.dynamics}, readout={self.readout}"
 
 
+_TAKEN = nn.ModuleDict()
+"""What it has, such as ``training``, can be no module's name."""
+
+
 def module_name(node: str) -> str:
     """A node's name as a module's, which holds no dot and is no attribute; ``/`` is in no name of NIR."""
     name = node.replace(".", "/")
-    return f"/{name}" if hasattr(nn.ModuleDict, name) else name
+    return f"/{name}" if hasattr(_TAKEN, name) else name
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:

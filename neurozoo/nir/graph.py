@@ -123,6 +123,22 @@ class Node(BaseModel):
                 yield f"{name} of {self.name!r} is {given}; {self.kind} takes {axes} of it"
             elif name != "padding" and min(given) < 1:
                 yield f"{name} of {self.name!r} is {list(given)}; give numbers from 1"
+        yield from self._window_problems()
+
+    def _window_problems(self) -> Iterator[str]:
+        """What torch does not run of a convolution or a pooling."""
+        if self.padding == "same" and any(step != 1 for step in self.stride or ()):
+            yield f"{self.name!r} has the padding 'same' and stride {list(self.stride or ())}; 'same' takes stride 1"
+        if self.kind.startswith("Conv") and self.shape and self.shape[0] % (self.groups or 1):
+            yield f"{self.name!r} makes {self.shape[0]} channels, which {self.groups} groups do not divide"
+        if self.kind.endswith("Pool2d") and isinstance(self.padding, tuple) and self.kernel_size:
+            for around, width in zip(self.padding, self.kernel_size, strict=False):
+                if 2 * around > width:
+                    yield (
+                        f"padding of {self.name!r} is {list(self.padding)}, more than half of its kernel_size "
+                        f"{list(self.kernel_size)}"
+                    )
+                    break
 
     @property
     def flattened(self) -> tuple[int, int]:

@@ -76,7 +76,7 @@ def read_nir(path: Path) -> NIRFile:
         nodes.append(made)
         if learned:
             weights[name] = learned
-    found = Graph(tuple(nodes), tuple(sorted(set(_flat_edges(graph)))))
+    found = Graph(tuple(nodes), tuple(sorted(_flat_edges(graph))))
     wrong = list(found.problems())
     if wrong:
         raise DataError(f"{path}: {'; '.join(problem for _, problem in wrong)}")
@@ -93,37 +93,43 @@ def _flat_nodes(graph: nir.NIRGraph, prefix: str = "") -> Iterator[tuple[str, ni
             yield prefix + name, node
 
 
-def _flat_edges(graph: nir.NIRGraph, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every edge between the nodes of :func:`_flat_nodes`."""
+def _flat_edges(graph: nir.NIRGraph) -> list[tuple[str, str]]:
+    """Every edge between the nodes of :func:`_flat_nodes`: what inner graphs' Input and Output pass on, past them."""
+    edges = list(_all_edges(graph, ""))
+    for border in _borders(graph, ""):
+        into = [first for first, second in edges if second == border]
+        out = [second for first, second in edges if first == border]
+        edges = [edge for edge in edges if border not in edge] + [(first, second) for first in into for second in out]
+    return edges
+
+
+def _all_edges(graph: nir.NIRGraph, prefix: str) -> Iterator[tuple[str, str]]:
+    """Every edge, those to and from an inner graph at its Input and Output."""
     for first, second in graph.edges:
-        # An edge from an inner graph begins where that graph's own begin to leave it.
         yield from (
-            (begin, end) for begin in _ends(graph, first, prefix, "out") for end in _ends(graph, second, prefix, "in")
+            (begin, end)
+            for begin in _ends(graph, first, prefix, nir.Output)
+            for end in _ends(graph, second, prefix, nir.Input)
         )
     for name, node in graph.nodes.items():
         if isinstance(node, nir.NIRGraph):
-            yield from _flat_edges_inside(node, f"{prefix}{name}.")
+            yield from _all_edges(node, f"{prefix}{name}.")
 
 
-def _flat_edges_inside(graph: nir.NIRGraph, prefix: str) -> Iterator[tuple[str, str]]:
-    borders = {name for name, node in graph.nodes.items() if isinstance(node, nir.Input | nir.Output)}
-    kept = nir.NIRGraph.__new__(nir.NIRGraph)
-    kept.nodes, kept.edges = graph.nodes, [edge for edge in graph.edges if not borders & {*edge}]
-    yield from _flat_edges(kept, prefix)
-
-
-def _ends(graph: nir.NIRGraph, name: str, prefix: str, way: str) -> list[str]:
-    """The nodes at which an edge to (``in``) or from (``out``) a node ends or begins."""
+def _ends(graph: nir.NIRGraph, name: str, prefix: str, kind: type) -> list[str]:
     node = graph.nodes.get(name)
     if not isinstance(node, nir.NIRGraph):
         return [prefix + name]
-    kind = nir.Input if way == "in" else nir.Output
-    found: list[str] = []
-    for first, second in node.edges:
-        border, inner = (first, second) if way == "in" else (second, first)
-        if isinstance(node.nodes.get(border), kind):
-            found += _ends(node, inner, f"{prefix}{name}.", way)
-    return found
+    return [f"{prefix}{name}.{inner}" for inner, each in node.nodes.items() if isinstance(each, kind)]
+
+
+def _borders(graph: nir.NIRGraph, prefix: str) -> Iterator[str]:
+    """The Inputs and Outputs of inner graphs."""
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.NIRGraph):
+            yield from _borders(node, f"{prefix}{name}.")
+        elif prefix and isinstance(node, nir.Input | nir.Output):
+            yield prefix + name
 
 
 def _node(name: str, node: nir.NIRNode) -> tuple[Node, dict[str, Array]]:
@@ -134,12 +140,12 @@ def _node(name: str, node: nir.NIRNode) -> tuple[Node, dict[str, Array]]:
         shape = (node.input_type if kind == "Input" else node.output_type)["input" if kind == "Input" else "output"]
         given["shape"] = _whole(shape)
     elif kind in ("Affine", "Linear", "Conv1d", "Conv2d"):
-        weight = np.asarray(node.weight, np.float32)
+        weight = _float32(node.weight)
         given["shape"], learned["weight"] = weight.shape, weight
         if kind != "Linear":
-            learned["bias"] = np.broadcast_to(np.asarray(node.bias, np.float32), weight.shape[:1])
+            learned["bias"] = np.broadcast_to(_float32(node.bias), weight.shape[:1])
     elif kind == "Scale":
-        learned["scale"] = np.asarray(node.scale, np.float32)
+        learned["scale"] = _float32(node.scale)
         given["shape"] = learned["scale"].shape
     elif kind in ARRAYS:
         arrays = {
@@ -161,8 +167,14 @@ def _node(name: str, node: nir.NIRNode) -> tuple[Node, dict[str, Array]]:
         given["start_dim"], given["end_dim"] = int(node.start_dim), int(node.end_dim)
     for parameter, array in learned.items():
         if not np.isfinite(array).all():
-            raise ValueError(f"its {parameter} has numbers that are not finite")
+            raise ValueError(f"its {parameter} has numbers that are not finite in float32")
     return Node.model_validate(given), learned
+
+
+def _float32(numbers: Any) -> Array:
+    """What is too large becomes infinite, and is refused as that."""
+    with np.errstate(over="ignore"):
+        return np.asarray(numbers, np.float32)
 
 
 def _has(node: nir.NIRNode, parameter: str) -> bool:
@@ -170,8 +182,8 @@ def _has(node: nir.NIRNode, parameter: str) -> bool:
 
 
 def _values(parameter: str, array: NDArray[Any], shape: tuple[int, ...]) -> float | tuple[float, ...]:
-    if not np.isfinite(array).all():
-        raise ValueError(f"its {parameter} has numbers that are not finite")
+    if not np.isfinite(_float32(array)).all():
+        raise ValueError(f"its {parameter} has numbers that are not finite in float32")
     numbers = tuple(float(each) for each in np.broadcast_to(array, shape).reshape(-1))
     return numbers[0] if len(set(numbers)) == 1 else numbers
 

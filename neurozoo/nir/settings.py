@@ -31,6 +31,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 """What each setting can be, beside ``dt`` in seconds."""
 
+LONGEST_DELAY = 2**16
+"""Steps that a Delay may take: so many inputs are held."""
+
 PLATFORMS: Mapping[str, Mapping[str, Any]] = json.loads(
     files("neurozoo.nir").joinpath("platforms.json").read_text("utf-8")
 )
@@ -88,6 +91,13 @@ class Dynamics:
                         "dt",
                         f"the delay of {node.name!r}, {delay:g}, is {delay / self.dt:.6g} steps of dt = {self.dt:g}; "
                         f"give a dt of which it is a whole number, such as {delay / math.ceil(delay / self.dt):g}",
+                    )
+                    break
+                if delay / self.dt > LONGEST_DELAY:
+                    yield (
+                        "dt",
+                        f"the delay of {node.name!r}, {delay:g}, is {delay / self.dt:.6g} steps of dt = {self.dt:g}, "
+                        f"and at most {LONGEST_DELAY:,} can be held; give a larger dt",
                     )
                     break
 

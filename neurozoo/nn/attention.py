@@ -22,7 +22,10 @@ LAYER_NORM_EPS = 1e-12
 
 def listened_to(module: nn.Module) -> bool:
     """Whether a part of it has a forward hook, which must see that part called."""
-    return any(each._forward_hooks or each._forward_pre_hooks for each in module.modules())
+    # Not by module.modules(), which takes longer than a small block.
+    return bool(module._forward_hooks or module._forward_pre_hooks) or any(
+        listened_to(each) for each in module._modules.values() if each is not None
+    )
 
 
 class MultiHeadAttention(nn.Module):

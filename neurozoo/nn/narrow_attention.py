@@ -25,6 +25,8 @@ PIECE = 2**18
 """Scores at a time: a megabyte in float32."""
 WIDEST = 16
 """Features of a head up to which it is the faster."""
+FEW = 2**16
+"""Scores up to which it is not asked whether all are small."""
 SMALL = 40.0
 """Scores up to which their exponentials can be added up as they are, far from the ends of float32."""
 
@@ -86,7 +88,8 @@ class _NarrowAttention(torch.autograd.Function):
             counted = mask.repeat_interleave(heads, 0)[:, None].to(v.dtype)
             v = v * counted
         bits = draw((rows, asked, asking), q.device) if dropout else None
-        ctx.small = _all_small(q, k)
+        # To look takes longer than to take away what a few have.
+        ctx.small = rows * asking * asked > FEW and _all_small(q, k)
         attended, total = torch.empty_like(q), q.new_empty(rows, 1, asking)
         for piece in _pieces(rows, asking * asked):
             scores = _exponentials(q, k, counted, piece, ctx.small)  # [rows, S, Q]

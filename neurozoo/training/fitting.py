@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from neurozoo.data.view import DataView
-from neurozoo.errors import CheckpointError
+from neurozoo.errors import CheckpointError, UserError
 from neurozoo.interfaces import ZooModel
 from neurozoo.nn.processes import own_share
 from neurozoo.recipe import Recipe
@@ -148,7 +148,15 @@ def checkpoint_metadata(recipe: Recipe, view: DataView) -> dict[str, Any]:
 
 
 def make_optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
-    """The recipe's optimiser, over all of the model's parameters."""
+    """The recipe's optimiser, over all of the model's parameters.
+
+    Raises:
+        UserError: It has none.
+    """
+    if not any(True for _ in model.parameters()):
+        raise UserError(
+            f"the model {recipe.model.name!r} has no weights, so there is nothing to train; evaluate it as it is"
+        )
     chosen = recipe.training.optimizer
     kinds: Mapping[str, type[torch.optim.Optimizer]] = {
         "adam": torch.optim.Adam,

@@ -207,7 +207,7 @@ SUMMARY: dict[str, Any] = {
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
 
-    def train(recipe: Any, out: Path | None, *, reporter: Any) -> dict[str, Any]:
+    def train(recipe: Any, out: Path | None, *, reporter: Any, start: Any) -> dict[str, Any]:
         calls.append((recipe, out))
         reporter.started({"epochs": 2, "synthetic": True, "recipe": recipe.name, "run": "runs/x"})
         reporter.step(1, 1, 4, {"loss": 0.7, "rate": 0.1, "threshold": 1.0})

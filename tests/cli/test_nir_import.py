@@ -170,3 +170,19 @@ def test_nets_trained_elsewhere_give_equal_spikes(
     found = said(capsys, "compare", "--run", tmp_path / "run", "--backends", "torch,norse,snntorch,spikingjelly,numba")
     assert found["verdict"] == "equivalent"
     assert not any(layer["mismatches"] for backend in found["backends"] for layer in backend["layers"])
+
+
+def test_a_graph_without_weights_is_compared_and_not_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lif = nir.LIF(**full(3, tau=0.01, r=20.0, v_leak=0.0, v_threshold=0.5, v_reset=0.0))
+    nodes = {"in": nir.Input({"input": np.array([3])}), "n": lif, "out": nir.Output({"output": np.array([3])})}
+    nir.write(tmp_path / "bare.nir", nir.NIRGraph(nodes, [("in", "n"), ("n", "out")]))
+    run = tmp_path / "run"
+    said(capsys, "nir", "import", tmp_path / "bare.nir", *SAID, "--out", run)
+    found = said(capsys, "compare", "--run", run, "--backends", "torch,norse")
+    assert found["verdict"] == "equivalent"
+    assert found["backends"][1]["layers"][0]["rate"] > 0.01
+    error = refused(capsys, ["train", run / "recipe.yaml", "--from", run, "--out", tmp_path / "on"])
+    assert "the model 'nir-graph' has no weights, so there is nothing to train" in error
+    assert not (tmp_path / "on").exists()

@@ -68,7 +68,7 @@ def calls(draw: st.DrawFn) -> Call:
     tau = draw(st.one_of(st.sampled_from([2.0, 1.01, 100.0, math.inf]), st.floats(1.01, 100.0)))
     spec = LIFSpec(
         tau=tau,
-        decay_input=math.isfinite(tau) and draw(st.booleans()),
+        decay_input=draw(st.booleans()) and math.isfinite(tau),
         v_reset=draw(st.sampled_from([0.0, None, 0.2, -0.5])),
         detach_reset=draw(st.booleans()),
         surrogate=draw(st.sampled_from(SURROGATES)),

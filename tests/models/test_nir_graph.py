@@ -200,6 +200,17 @@ def test_a_spiking_cnn() -> None:
     assert "nodes./type.of.weight" in model.state_dict()
 
 
+@pytest.mark.parametrize("name", ["training", "keys", "_modules", "forward", "a.b", "é ü", "0", "None"])
+def test_a_node_may_be_called_anything(name: str) -> None:
+    nodes = [end("Input", 2), linear(name, 2, 2), lif("n", 2), end("Output", 2)]
+    pairs = [("input", name), (name, "n"), ("n", "output")]
+    model = NIRGraphModel(
+        Inputs({"x": 2}, ("x",), None, 2), None, TorchNeuron, False, nodes=nodes, edges=pairs, **SETTINGS
+    )  # type: ignore[arg-type]
+    assert f"nodes.{module_name(name)}.of.weight" in model.state_dict()
+    assert model(batch_of(torch.ones(1, 3, 2))).shape == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [

@@ -19,6 +19,15 @@ def graph(*nodes: dict[str, Any], edges: str) -> Graph:
     return Graph.of([*ENDS, *nodes], [tuple(edge.split()) for edge in edges.split(", ")])
 
 
+def conv(name: str, **changes: Any) -> dict[str, Any]:
+    one = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
+    return {"name": name, "kind": "Conv2d", "shape": [2, 2, 3, 3], **one, **changes}
+
+
+def pool(name: str, **changes: Any) -> dict[str, Any]:
+    return {"name": name, "kind": "SumPool2d", "kernel_size": [2, 2], "stride": [2, 2], "padding": [0, 0], **changes}
+
+
 def problems(*nodes: dict[str, Any], edges: str) -> str:
     return "; ".join(problem for _, problem in graph(*nodes, edges=edges).problems())
 
@@ -67,6 +76,13 @@ def test_a_neuron_that_feeds_itself_is_a_loop() -> None:
         ([lif("n", r=(1.0, 2.0, 3.0))], "in n, n out", "r of 'n' has 3 numbers, and its shape has 2 elements"),
         ([lif("n", w_in=1.0)], "in n, n out", "LIF 'n' has no w_in"),
         ([{"name": "c", "kind": "Conv1d", "shape": [1, 1, 3]}], "in c, c out", "stride of 'c' is None"),
+        ([conv("c", stride=[2, 1], padding="same")], "in c, c out", "the padding 'same' and stride [2, 1]"),
+        (
+            [conv("c", shape=[3, 1, 3, 3], groups=2)],
+            "in c, c out",
+            "'c' makes 3 channels, which 2 groups do not divide",
+        ),
+        ([pool("p", padding=[0, 2])], "in p, p out", "[0, 2], more than half of its kernel_size [2, 2]"),
         ([{**ENDS[0], "name": "in2"}], "in out, in2 out", "one Input, and this one 2: in, in2"),
     ],
 )
@@ -111,4 +127,7 @@ def test_a_delay_is_a_whole_number_of_steps() -> None:
     ((_, problem),) = EULER.problems(delayed)
     assert "2.5 steps of dt = 0.001; give a dt of which it is a whole number, such as 0.000833333" in problem
     assert whole_steps(0.3, 0.1) == 3
+    endless = graph({"name": "d", "kind": "Delay", "shape": [1], "values": {"delay": 1e6}}, edges="in d, d out")
+    ((_, problem),) = EULER.problems(endless)
+    assert "1e+09 steps of dt = 0.001, and at most 65,536 can be held; give a larger dt" in problem
     assert whole_steps(0.35, 0.1) is None

@@ -53,6 +53,21 @@ def test_a_graph_within_the_graph_is_flat(tmp_path: Path) -> None:
     assert set(file.weights) == {"rnn.back.w"}
 
 
+def test_an_inner_graph_passes_on_what_it_gets(tmp_path: Path) -> None:
+    beside = ends({"lif": lif()}, [("in", "lif"), ("lif", "out"), ("in", "out")])
+    deep = ends({"through": ends({}, [("in", "out")])}, [("in", "through"), ("through", "out")])
+    outer = ends({"a": deep, "b": beside}, [("in", "a"), ("a", "b"), ("b", "out")])
+    file = read_nir(written(tmp_path, outer))
+    assert set(file.graph.edges) == {("in", "b.lif"), ("b.lif", "out"), ("in", "out")}
+
+
+def test_what_arrives_twice_past_inner_graphs_is_refused_and_not_halved(tmp_path: Path) -> None:
+    twice = {"a": ends({}, [("in", "out")]), "b": ends({}, [("in", "out")]), "n": lif()}
+    outer = ends(twice, [("in", "a"), ("in", "b"), ("a", "n"), ("b", "n"), ("n", "out")])
+    with pytest.raises(DataError, match="'in' -> 'n' is there twice"):
+        read_nir(written(tmp_path, outer))
+
+
 def test_a_reset_that_is_not_said_is_nirs(tmp_path: Path) -> None:
     node = nir.IF(r=np.ones(2), v_threshold=np.ones(2))
     file = read_nir(written(tmp_path, ends({"n": node}, [("in", "n"), ("n", "out")])))
@@ -68,6 +83,11 @@ def test_a_reset_that_is_not_said_is_nirs(tmp_path: Path) -> None:
             "LIF 'n': its tau has numbers that are not",
         ),
         (lambda: ends({"n": nir.Linear(np.full((2, 2), np.inf))}, [("in", "n"), ("n", "out")]), "not finite"),
+        (
+            lambda: ends({"n": lif(v_threshold=1e300)}, [("in", "n"), ("n", "out")]),
+            "its v_threshold has numbers that are not finite in float32",
+        ),
+        (lambda: ends({"n": nir.Linear(np.full((2, 2), 1e300))}, [("in", "n"), ("n", "out")]), "not finite"),
         (lambda: lif(), "cannot be read as NIR"),
     ],
 )

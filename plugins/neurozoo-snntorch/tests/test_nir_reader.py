@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from neurozoo_snntorch.nir_reader import SnnTorchReader
-from snntorch import SpikingNeuron
+from snntorch import RSynaptic, SpikingNeuron
 from snntorch.import_nir import import_from_nir
 
 from neurozoo.registry import default_registry
@@ -83,3 +83,38 @@ def test_it_takes_v_reset_for_zero() -> None:
 def test_it_refuses_another_leak() -> None:
     with pytest.raises(AssertionError, match="v_leak not supported"):
         SnnTorchReader().read(lif(v_leak=-1.0), dt=DT, reset="value")
+
+
+def recurrent(*order: str) -> nir.NIRGraph:
+    """One neuron that feeds itself with a weight of 3; a file has its nodes in the order of the alphabet."""
+    given = {"tau_syn": 2 * DT, "tau_mem": 2 * DT, "r": 2.0, "v_leak": 0.0, "v_threshold": 1.0, "w_in": 2.0}
+    nodes = {
+        "fc": nir.Linear(np.ones((1, 1))),
+        "input": nir.Input({"input": np.array([1])}),
+        "output": nir.Output({"output": np.array([1])}),
+        "rec.n": nir.CubaLIF(**{name: np.array([value]) for name, value in given.items()}),
+        "rec.w": nir.Linear(np.full((1, 1), 3.0)),
+    }
+    edges = ["input fc", "fc rec.n", "rec.n rec.w", "rec.w rec.n", "rec.n output"]
+    return nir.NIRGraph({name: nodes[name] for name in order}, [tuple(edge.split()) for edge in edges])
+
+
+def test_a_recurrent_net_is_refused_or_read_as_another() -> None:
+    with pytest.raises(AttributeError, match="'GraphModule' object has no attribute 'items'"):
+        import_from_nir(recurrent("fc", "input", "output", "rec.n", "rec.w"))
+    module = import_from_nir(recurrent("input", "fc", "output", "rec.n", "rec.w"))
+    with torch.no_grad():
+        spikes, _ = module(torch.tensor([[0.6]]))
+    assert float(spikes) == 1.0  # what comes in takes the loop's weight, and 0.6 is below the threshold
+
+
+@torch.no_grad()
+def test_a_recurrent_cell_forgets_to_reset_at_once() -> None:
+    # It is told to, as its reader of NIR does; its membrane is still 2 after the spike, and the next step's input is
+    # lost to the late reset. `neurozoo nir import` has no setting for that.
+    cell = RSynaptic(0.0, 0.5, V=0.0, all_to_all=False, reset_mechanism="zero", reset_delay=False)
+    nothing = torch.zeros(1, 1)
+    fired, synapse, membrane = cell(torch.tensor([[2.0]]), nothing, nothing, nothing)
+    assert (float(fired), float(membrane)) == (1.0, 2.0)  # and not 0
+    fired, _, membrane = cell(torch.tensor([[2.0]]), fired, synapse, membrane)
+    assert (float(fired), float(membrane)) == (0.0, 0.0)  # and not a spike of 2
