@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,8 +145,10 @@ def settled(graph: Graph, settings: Mapping[str, Any], platform: str | None = No
         if name in known and "..." not in choices and str(known[name]) not in choices:
             raise UserError(f"{name} is {known[name]!r}; give {' or '.join(choices)}")
     dynamics = Dynamics(**{"dt": 1.0, **NEUTRAL, **known})
-    if not dynamics.dt > 0 or dynamics.recurrent_delay < 1:
-        raise UserError(f"dt is {dynamics.dt} and recurrent_delay {dynamics.recurrent_delay}; both are larger than 0")
+    if not 0 < dynamics.dt < math.inf or dynamics.recurrent_delay < 1:
+        raise UserError(
+            f"dt is {dynamics.dt} and recurrent_delay {dynamics.recurrent_delay}; both are finite and larger than 0"
+        )
     problems = [problem for _, problem in dynamics.problems(graph)]
     if problems:
         raise UserError("; ".join(problems))
