@@ -205,7 +205,8 @@ class NIRGraphModel(ZooModel):
             return torch.where(steps > 0, highest, 0.0)
         total = (made * counts[..., None]).sum(0)
         if self.readout == "rate":
-            return ((total + 0.5) / (steps - total + 0.5)).log()
+            most = steps * len(self.graph.sources[self.graph.output.name])  # spikes of several nodes add up
+            return ((total + 0.5) / (most - total + 0.5)).log()
         return total / steps.clamp(min=1) if self.readout == "mean" else total
 
     def extra_repr(self) -> str:

@@ -225,3 +225,9 @@ def test_data_that_does_not_fit_is_refused(inputs: Inputs, said: str) -> None:
         NIRGraphModel(
             inputs, None, TorchNeuron, False, nodes=nodes, edges=[("input", "a"), ("a", "output")], **SETTINGS
         )  # type: ignore[arg-type]
+
+
+def test_the_rate_of_several_nodes_is_finite() -> None:
+    nodes = [end("Input", 2), lif("a", 2), lif("b", 2), end("Output", 2)]
+    model = model_of(nodes, "input a, input b, a output, b output", takes=2, makes=2, readout="rate")
+    assert model(batch_of(torch.full((1, 9, 2), 50.0))).flatten().tolist() == pytest.approx([np.log(18.5 / 0.5)] * 2)
