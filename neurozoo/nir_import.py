@@ -18,7 +18,7 @@ from neurozoo.data.poisson import LENGTH, RATE, SIZE
 from neurozoo.data.store import Store
 from neurozoo.errors import UserError, nearest
 from neurozoo.models.nir_graph import Readout, module_name
-from neurozoo.nir.graph import NEURONS, Graph
+from neurozoo.nir.graph import Graph
 from neurozoo.nir.settings import CHOICES, PLATFORMS, Dynamics, needed
 from neurozoo.recipe import Recipe, check_names
 from neurozoo.registry import Registry, default_registry
@@ -101,7 +101,7 @@ def import_nir(
 
     file = read_nir(path)
     dynamics = settled(file.graph, settings, platform)
-    chosen = readout or ("rate" if _spikes(file.graph) else "last")
+    chosen = readout or ("rate" if file.graph.gives_spikes else "last")
     recipe = nir_recipe(file, dynamics, chosen, data=data, backend=backend, seed=seed)
     recipe = check_names(recipe, registry or default_registry())
     given = needed(file.graph)
@@ -210,9 +210,3 @@ def weights_of(file: NIRFile) -> dict[str, Tensor]:
             inside = "scale" if parameter == "scale" else f"of.{parameter}"
             found[f"nodes.{module_name(node)}.{inside}"] = torch.tensor(array)
     return found
-
-
-def _spikes(graph: Graph) -> bool:
-    """Whether all that the Output gets are spikes."""
-    kinds = {graph.by_name[source].kind for source in graph.sources[graph.output.name]}
-    return kinds <= {*NEURONS, "Threshold"}
