@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from neurozoo.data.poisson import LENGTH, RATE, SIZE
 from neurozoo.data.store import Store
 from neurozoo.errors import UserError, nearest
 from neurozoo.models.nir_graph import Readout, module_name
-from neurozoo.nir.graph import NEURONS, Graph
+from neurozoo.nir.graph import Graph
 from neurozoo.nir.settings import CHOICES, PLATFORMS, Dynamics, needed
 from neurozoo.recipe import Recipe, check_names
 from neurozoo.registry import Registry, default_registry
@@ -100,7 +101,7 @@ def import_nir(
 
     file = read_nir(path)
     dynamics = settled(file.graph, settings, platform)
-    chosen = readout or ("rate" if _spikes(file.graph) else "last")
+    chosen = readout or ("rate" if file.graph.gives_spikes else "last")
     recipe = nir_recipe(file, dynamics, chosen, data=data, backend=backend, seed=seed)
     recipe = check_names(recipe, registry or default_registry())
     given = needed(file.graph)
@@ -144,8 +145,10 @@ def settled(graph: Graph, settings: Mapping[str, Any], platform: str | None = No
         if name in known and "..." not in choices and str(known[name]) not in choices:
             raise UserError(f"{name} is {known[name]!r}; give {' or '.join(choices)}")
     dynamics = Dynamics(**{"dt": 1.0, **NEUTRAL, **known})
-    if not dynamics.dt > 0 or dynamics.recurrent_delay < 1:
-        raise UserError(f"dt is {dynamics.dt} and recurrent_delay {dynamics.recurrent_delay}; both are larger than 0")
+    if not 0 < dynamics.dt < math.inf or dynamics.recurrent_delay < 1:
+        raise UserError(
+            f"dt is {dynamics.dt} and recurrent_delay {dynamics.recurrent_delay}; both are finite and larger than 0"
+        )
     problems = [problem for _, problem in dynamics.problems(graph)]
     if problems:
         raise UserError("; ".join(problems))
@@ -207,9 +210,3 @@ def weights_of(file: NIRFile) -> dict[str, Tensor]:
             inside = "scale" if parameter == "scale" else f"of.{parameter}"
             found[f"nodes.{module_name(node)}.{inside}"] = torch.tensor(array)
     return found
-
-
-def _spikes(graph: Graph) -> bool:
-    """Whether all that the Output gets are spikes."""
-    kinds = {graph.by_name[source].kind for source in graph.sources[graph.output.name]}
-    return kinds <= {*NEURONS, "Threshold"}

@@ -93,11 +93,15 @@ class NIRGraphModel(ZooModel):
         )
 
     @staticmethod
-    def check_params(*, nodes: Any = (), edges: Any = (), **settings: Any) -> Iterable[tuple[str, str]]:
+    def check_params(
+        *, nodes: Any = (), edges: Any = (), readout: str = "", **settings: Any
+    ) -> Iterable[tuple[str, str]]:
         """What is wrong with the graph, as (parameter, problem)."""
         graph = Graph.of(nodes, edges)
         wrong = list(graph.problems())
         yield from wrong
+        if not wrong and readout == "rate" and not graph.gives_spikes:
+            yield "readout", "rate is of spikes, and the Output gets other numbers; give sum, mean, max or last"
         names = Dynamics.__dataclass_fields__
         if not wrong and all(name in settings for name in names):
             yield from Dynamics(**{name: settings[name] for name in names}).problems(graph)
@@ -205,7 +209,8 @@ class NIRGraphModel(ZooModel):
             return torch.where(steps > 0, highest, 0.0)
         total = (made * counts[..., None]).sum(0)
         if self.readout == "rate":
-            return ((total + 0.5) / (steps - total + 0.5)).log()
+            most = steps * len(self.graph.sources[self.graph.output.name])  # spikes of several nodes add up
+            return ((total + 0.5) / (most - total + 0.5)).log()
         return total / steps.clamp(min=1) if self.readout == "mean" else total
 
     def extra_repr(self) -> str:

@@ -244,6 +244,11 @@ class Graph:
         """The one node of kind Output."""
         return next(node for node in self.nodes if node.kind == "Output")
 
+    @property
+    def gives_spikes(self) -> bool:
+        """Whether all that the Output gets are spikes."""
+        return {self.by_name[source].kind for source in self.sources[self.output.name]} <= {*NEURONS, "Threshold"}
+
     @staticmethod
     def size(node: Node) -> int:
         """The elements of a node's shape."""

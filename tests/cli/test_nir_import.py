@@ -117,6 +117,9 @@ def test_what_is_not_said_is_asked_for_and_nothing_is_left_behind(
     assert "did you mean 'norse'?" in error
     error = refused(capsys, ["nir", "import", net, *SAID, *LOOP, "--dt", "0.02", "--out", run])
     assert "no longer than dt = 0.02" in error
+    for step in ("inf", "nan", "0"):
+        error = refused(capsys, ["nir", "import", net, *SAID, *LOOP, "--dt", step, "--out", run])
+        assert "both are finite and larger than 0" in error
     error = refused(capsys, ["nir", "import", tmp_path / "no.nir", *SAID, *LOOP, "--out", run])
     assert "there is no such file" in error
     assert not run.exists()

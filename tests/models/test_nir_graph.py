@@ -225,3 +225,17 @@ def test_data_that_does_not_fit_is_refused(inputs: Inputs, said: str) -> None:
         NIRGraphModel(
             inputs, None, TorchNeuron, False, nodes=nodes, edges=[("input", "a"), ("a", "output")], **SETTINGS
         )  # type: ignore[arg-type]
+
+
+def test_the_rate_of_several_nodes_is_finite() -> None:
+    nodes = [end("Input", 2), lif("a", 2), lif("b", 2), end("Output", 2)]
+    model = model_of(nodes, "input a, input b, a output, b output", takes=2, makes=2, readout="rate")
+    assert model(batch_of(torch.full((1, 9, 2), 50.0))).flatten().tolist() == pytest.approx([np.log(18.5 / 0.5)] * 2)
+
+
+def test_a_rate_of_what_are_no_spikes_is_refused() -> None:
+    nodes = [end("Input", 3), linear("a", 2, 3), end("Output", 2)]
+    given = SETTINGS | {"readout": "rate"}
+    ((parameter, problem),) = NIRGraphModel.check_params(nodes=nodes, edges=[("input", "a"), ("a", "output")], **given)
+    assert parameter == "readout"
+    assert "rate is of spikes" in problem
