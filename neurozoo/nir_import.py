@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from neurozoo.data.poisson import LENGTH, RATE, SIZE
 from neurozoo.data.store import Store
 from neurozoo.errors import UserError, nearest
 from neurozoo.models.nir_graph import Readout, module_name
+from neurozoo.nir import check_installed
 from neurozoo.nir.graph import Graph
 from neurozoo.nir.settings import CHOICES, PLATFORMS, Dynamics, needed
 from neurozoo.recipe import Recipe, check_names
@@ -95,8 +95,7 @@ def import_nir(
         UserError: The library ``nir`` is missing, a setting is missing or does not go with the graph, or the file, the
             data or the run folder cannot be used.
     """
-    if importlib.util.find_spec("nir") is None:
-        raise UserError("NIR graphs need the library nir, which is not installed; `pip install 'neurozoo[nir]'`")
+    check_installed()
     from neurozoo.nir.reading import read_nir
 
     file = read_nir(path)
@@ -163,7 +162,7 @@ def nir_recipe(
     Raises:
         UserError: The data has more than one modality, or cannot be opened.
     """
-    takes, makes = file.graph.size(file.graph.input), file.graph.size(file.graph.output)
+    takes, makes = file.graph.input.size, file.graph.output.size
     if data is None:
         made_up = {"features": takes, "labels": makes, "size": SIZE, "length": LENGTH, "rate": RATE, "seed": seed}
         section: dict[str, Any] = {

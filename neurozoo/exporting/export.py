@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,8 @@ from torch import nn
 from neurozoo.errors import RunError, UserError
 from neurozoo.interfaces import Activation, LIFSpec, ThresholdPolicy, ZooModel
 from neurozoo.models.nir_graph import NIRGraphModel, module_name
+from neurozoo.nir import check_installed
+from neurozoo.nir.settings import Reset
 from neurozoo.nn.sequence_branch import SequenceBranch
 from neurozoo.nn.spiking import LIFActivation, SpikingBranch
 from neurozoo.partial import PartialFolder
@@ -32,8 +33,6 @@ __all__ = ["SUMMARY", "Branch", "Export", "export_run", "neuron_at"]
 
 SUMMARY = "export.json"
 """What lies beside the graphs: an :class:`Export` as JSON."""
-
-Reset = Literal["value", "subtract"]
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,7 @@ def export_run(
         RunError: The run cannot be opened, or ``out`` is not empty or cannot be written.
         CheckpointError: Its weights are missing or damaged.
     """
-    if importlib.util.find_spec("nir") is None:
-        raise UserError("NIR graphs need the library nir, which is not installed; `pip install 'neurozoo[nir]'`")
+    check_installed()
     Run.check_free(out)
     trained = load(run, backend="torch")
     _check_backend(trained, registry or default_registry())

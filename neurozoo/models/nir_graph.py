@@ -79,6 +79,7 @@ class NIRGraphModel(ZooModel):
         super().__init__()
         self.inputs = inputs
         self.graph = Graph.of(nodes, edges)
+        self.shapes = self.graph.shapes()
         self.readout = readout
         self.dynamics = Dynamics(dt, reset, integration, fires, forward_delay, recurrent_delay, synapse_delay)
         self._check(inputs)
@@ -136,7 +137,7 @@ class NIRGraphModel(ZooModel):
         return {}
 
     def _check(self, inputs: Inputs) -> None:
-        takes, makes = self.graph.size(self.graph.input), self.graph.size(self.graph.output)
+        takes, makes = self.graph.input.size, self.graph.output.size
         if len(inputs.spiking) != 1 or inputs.context is not None:
             raise DataError("a NIR graph takes one spiking modality and no context; set data.spiking and data.context")
         found = inputs.dims[inputs.spiking[0]]
@@ -164,7 +165,7 @@ class NIRGraphModel(ZooModel):
 
     def _loop(self, component: Sequence[str], made: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A loop, one step after the other: what its neurons send back into it was made ``recurrent_delay`` ago."""
-        shapes, late = self.graph.shapes(), self.dynamics.recurrent_delay
+        late = self.dynamics.recurrent_delay
         outside: dict[str, Sequence[Tensor]] = {}
         for name in component:
             sources = [made[source] for source in self.graph.sources[name] if source not in component]
@@ -185,7 +186,7 @@ class NIRGraphModel(ZooModel):
                     elif t >= late:
                         arriving.append(steps[source][t - late])
                     else:
-                        arriving.append(like.new_zeros(like.shape[1], *shapes[source]))
+                        arriving.append(like.new_zeros(like.shape[1], *self.shapes[source]))
                 given[name].append(_sum(arriving))
                 y, states[name] = self._node(name).run(given[name][t][None], states[name])
                 steps[name].append(y[0])

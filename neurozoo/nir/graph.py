@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ARRAYS", "DYNAMIC", "KINDS", "NEURONS", "Edge", "Graph", "Kind", "Node", "Shape"]
+__all__ = ["ARRAYS", "DYNAMIC", "KINDS", "NEURONS", "WINDOWS", "Edge", "Graph", "Kind", "Node", "Shape"]
 
 Kind = Literal[
     "Input", "Output", "Affine", "Linear", "Scale", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten",
@@ -46,6 +46,15 @@ ARRAYS: Mapping[str, tuple[str, ...]] = {
     "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
 }
 """What each kind has besides its shape, one number an element: seconds for tau and delay, else dimensionless."""
+
+
+WINDOWS: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    "Conv1d": (1, ("stride", "padding", "dilation")),
+    "Conv2d": (2, ("stride", "padding", "dilation")),
+    "SumPool2d": (2, ("stride", "padding", "kernel_size")),
+    "AvgPool2d": (2, ("stride", "padding", "kernel_size")),
+}
+"""Of each kind that moves a window: along how many axes, and what says how, a number an axis."""
 
 
 class Node(BaseModel):
@@ -85,10 +94,15 @@ class Node(BaseModel):
         plain: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
         return plain if plain["values"] else {key: value for key, value in plain.items() if key != "values"}
 
+    @property
+    def size(self) -> int:
+        """The elements of its shape."""
+        return math.prod(self._sizes)
+
     def each(self, parameter: str) -> tuple[float, ...]:
         """One number an element."""
         given = self.values[parameter]
-        return given if isinstance(given, tuple) else (given,) * math.prod(self.shape or ())
+        return given if isinstance(given, tuple) else (given,) * self.size
 
     def problems(self) -> Iterator[str]:
         """What is wrong with it by itself."""
@@ -101,7 +115,7 @@ class Node(BaseModel):
         if self.shape is None and self.kind not in ("SumPool2d", "AvgPool2d", "Flatten"):
             yield f"{self.kind} {self.name!r} lacks its shape"
             return
-        size = math.prod(self.shape or ())
+        size = self.size
         for name, given in self.values.items():
             if isinstance(given, tuple) and len(given) != size:
                 yield f"{name} of {self.name!r} has {len(given)} numbers, and its shape has {size} elements"
@@ -113,11 +127,8 @@ class Node(BaseModel):
         wanted = {"Affine": 2, "Linear": 2, "Conv1d": 3, "Conv2d": 4}.get(self.kind)
         if wanted is not None and len(self.shape or ()) != wanted:
             yield f"the weight of {self.name!r} has the shape {list(self.shape or ())}; {self.kind} takes {wanted} axes"
-        axes = {"Conv1d": 1, "Conv2d": 2, "SumPool2d": 2, "AvgPool2d": 2}.get(self.kind, 0)
-        own = (
-            ("stride", "padding", "dilation") if self.kind.startswith("Conv") else ("stride", "padding", "kernel_size")
-        )
-        for name in own if axes else ():
+        axes, own = WINDOWS.get(self.kind, (0, ()))
+        for name in own:
             given = getattr(self, name)
             if not isinstance(given, str) and (given is None or len(given) != axes):
                 yield f"{name} of {self.name!r} is {given}; {self.kind} takes {axes} of it"
@@ -194,10 +205,7 @@ class Node(BaseModel):
         return found
 
     def _flattened(self, given: Shape) -> Shape:
-        first, last = (
-            place + len(given) if place < 0 else place
-            for place in (self.start_dim or 0, -1 if self.end_dim is None else self.end_dim)
-        )
+        first, last = (place + len(given) if place < 0 else place for place in self.flattened)
         if not 0 <= first <= last < len(given):
             raise ValueError(f"flattens axes {self.start_dim} to {self.end_dim}, and gets {list(given)}")
         return (*given[:first], math.prod(given[first : last + 1]), *given[last + 1 :])
@@ -248,11 +256,6 @@ class Graph:
     def gives_spikes(self) -> bool:
         """Whether all that the Output gets are spikes."""
         return {self.by_name[source].kind for source in self.sources[self.output.name]} <= {*NEURONS, "Threshold"}
-
-    @staticmethod
-    def size(node: Node) -> int:
-        """The elements of a node's shape."""
-        return math.prod(node.shape or ())
 
     @cached_property
     def components(self) -> tuple[tuple[str, ...], ...]:

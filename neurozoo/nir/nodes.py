@@ -140,6 +140,27 @@ class Leak(NIRNode):
         return torch.stack(made), (y,)
 
 
+class Synapse(Leak):
+    """The current that a membrane sees: of this step, or a step later.
+
+    Args:
+        node: CubaLI or CubaLIF.
+        dynamics: How its equation becomes a step, and when it is seen.
+    """
+
+    def __init__(self, node: Node, dynamics: Dynamics) -> None:
+        constants = node.each("tau_syn")
+        gains = [dynamics.gain(each) * w for each, w in zip(constants, node.each("w_in"), strict=True)]
+        nothing = [0.0] * len(constants)
+        super().__init__([dynamics.leak(each) for each in constants], gains, nothing, node.shape or ())
+        self.late = dynamics.synapse_delay
+
+    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        before = state or (cast(Tensor, self.rest).to(x.dtype).expand(x.shape[1:]),)
+        current, after = super().run(x, before)
+        return (torch.cat((before[0][None], current[:-1])) if self.late else current), after
+
+
 class Neurons(NIRNode):
     """IF, LIF and CubaLIF: a backend's neurons, in groups of one time constant and one reset.
 
@@ -188,15 +209,12 @@ class Neurons(NIRNode):
             self.register_buffer(f"members_{number}", torch.tensor(members), persistent=False)
         grouped = torch.tensor([member for members in places.values() for member in members])
         self.register_buffer("places", grouped.argsort(), persistent=False)
-        self.late = dynamics.synapse_delay if node.kind == "CubaLIF" else 0
-        self.synapse = _synapse(node, dynamics) if node.kind == "CubaLIF" else None
+        self.synapse = Synapse(node, dynamics) if node.kind == "CubaLIF" else None
 
     def currents(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """What the backend's neurons get, ``[T, B, ...]``, and what the synapse carries on."""
         if self.synapse is not None:
-            before = state or (cast(Tensor, self.synapse.rest).to(x.dtype).expand(x.shape[1:]),)
-            synaptic, state = self.synapse.run(x, before)
-            x = torch.cat((before[0][None], synaptic[:-1])) if self.late else synaptic
+            x, state = self.synapse.run(x, state)
         if self.scaled:
             x = x * cast(Tensor, self.gain).to(x.dtype)
         return x + cast(Tensor, self.offset).to(x.dtype) if self.shifted else x, state
@@ -270,16 +288,12 @@ class CubaLI(NIRNode):
 
     def __init__(self, node: Node, dynamics: Dynamics) -> None:
         super().__init__()
-        self.late = dynamics.synapse_delay
-        self.synapse, self.membrane = _synapse(node, dynamics), _leaky(node, dynamics, "tau_mem")
+        self.synapse, self.membrane = Synapse(node, dynamics), _leaky(node, dynamics, "tau_mem")
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        before = state[:1] or (cast(Tensor, self.synapse.rest).to(x.dtype).expand(x.shape[1:]),)
-        synaptic, after = self.synapse.run(x, before)
-        v, membrane = self.membrane.run(
-            torch.cat((before[0][None], synaptic[:-1])) if self.late else synaptic, state[1:]
-        )
-        return v, (*after, *membrane)
+        current, synapse = self.synapse.run(x, state[:1])
+        v, membrane = self.membrane.run(current, state[1:])
+        return v, (*synapse, *membrane)
 
 
 def make_node(node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Surrogate, alpha: float) -> NIRNode:
@@ -310,9 +324,3 @@ def _leaky(node: Node, dynamics: Dynamics, tau: str) -> Leak:
     constants = node.each(tau)
     gains = [dynamics.gain(each) * r for each, r in zip(constants, node.each("r"), strict=True)]
     return Leak([dynamics.leak(each) for each in constants], gains, list(node.each("v_leak")), node.shape or ())
-
-
-def _synapse(node: Node, dynamics: Dynamics) -> Leak:
-    constants = node.each("tau_syn")
-    gains = [dynamics.gain(each) * w for each, w in zip(constants, node.each("w_in"), strict=True)]
-    return Leak([dynamics.leak(each) for each in constants], gains, [0.0] * len(constants), node.shape or ())

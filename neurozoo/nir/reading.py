@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from neurozoo.errors import DataError
-from neurozoo.nir.graph import ARRAYS, KINDS, Graph, Node
+from neurozoo.nir.graph import ARRAYS, KINDS, WINDOWS, Graph, Node
 from neurozoo.wording import explain
 
 __all__ = ["NIRFile", "read_nir"]
@@ -155,12 +155,10 @@ def _node(name: str, node: nir.NIRNode) -> tuple[Node, dict[str, Array]]:
             arrays["v_reset"] = np.zeros_like(arrays["v_threshold"])
         given["shape"] = np.broadcast_shapes(*(array.shape for array in arrays.values()))
         given["values"] = {parameter: _values(parameter, array, given["shape"]) for parameter, array in arrays.items()}
-    axes = {"Conv1d": 1, "Conv2d": 2, "SumPool2d": 2, "AvgPool2d": 2}.get(kind, 0)
-    if axes:
-        own = ("stride", "padding", "dilation") if kind.startswith("Conv") else ("stride", "padding", "kernel_size")
-        for option in own:
-            value = _plain(getattr(node, option))
-            given[option] = value if isinstance(value, str) else _whole(np.broadcast_to(value, (axes,)))
+    axes, own = WINDOWS.get(kind, (0, ()))
+    for option in own:
+        value = _plain(getattr(node, option))
+        given[option] = value if isinstance(value, str) else _whole(np.broadcast_to(value, (axes,)))
     if kind.startswith("Conv"):
         given["groups"] = int(node.groups)
     if kind == "Flatten":
