@@ -53,7 +53,7 @@ def spikes_in(steps: int, size: int) -> Tensor:
 
 def ours(path: Path, x: Tensor, reset: str) -> Tensor:
     file = read_nir(path)
-    takes, makes = file.graph.size(file.graph.input), file.graph.size(file.graph.output)
+    takes, makes = file.graph.input.size, file.graph.output.size
     model = NIRGraphModel(
         Inputs({"x": takes}, ("x",), None, makes), None, TorchNeuron, False,
         nodes=file.graph.nodes, edges=file.graph.edges, dt=DT, reset=reset, integration="euler", fires="above",
