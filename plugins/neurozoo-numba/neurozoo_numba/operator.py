@@ -12,8 +12,8 @@ from torch import Tensor
 
 from neurozoo.fused.memory import Call, each, flat
 from neurozoo.fused.operators import Numbers, register
-from neurozoo_numba.kernels import ATAN, HEIGHTS, SIGMOID, SPIKES, SUPERSPIKE, compiled
-from neurozoo_numba.pages import empty
+from neurozoo_numba.kernels import ATAN, HEIGHTS, SIGMOID, SPIKES, SUPERSPIKE, WIDEST, compiled
+from neurozoo_numba.pages import LARGE, empty
 from neurozoo_numba.threads import in_threads
 
 __all__ = ["lif", "lif_backward"]
@@ -22,8 +22,6 @@ NUMBERS = {torch.float32: float32, torch.float64: float64}
 """The dtypes that the kernels are compiled for."""
 
 KINDS = {"atan": ATAN, "sigmoid": SIGMOID, "superspike": SUPERSPIKE}
-WIDEST = 8192
-"""Neurons a block at most: long rows of memory, that fit a cache."""
 KEPT = 2**20
 """Membranes that a block of the backward may keep, all steps together."""
 WORTH = 2**16
@@ -63,11 +61,11 @@ class _Compiled:
         (spikes, step), own = ((nothing, 0), True) if grad_spikes is None else each(grad_spikes)
         to_threshold = empty(nothing, call.threshold_places(blocks)) if learn else nothing
         arguments = (
-            *_arguments(call, neuron), neuron.detach_reset, kind, scale, factor, _array(sigmoid),
+            *_arguments(call, neuron, grad_currents), neuron.detach_reset, kind, scale, factor, _array(sigmoid),
             _array(spikes), step, own, _array(nothing if grad_v is None else grad_v),
             _array(grad_currents), sum_steps, _array(grad_state), _array(to_threshold),
         )  # fmt: skip
-        _run("backward", call, width, arguments)
+        _run("backward", call, neuron, width, arguments)
         return call.threshold_gradient(to_threshold, blocks) if learn else to_threshold
 
 
@@ -76,7 +74,7 @@ lif, lif_backward = register("neurozoo_numba", _Compiled())
 
 def _forward(call: Call, neuron: Numbers, what: int, scale: float, out: Tensor, v: Tensor) -> None:
     """Write ``out`` ``[T, B, ...]``, what it is see the kernel, and the last membranes."""
-    _run("forward", call, WIDEST, (*_arguments(call, neuron), what, scale, _array(out), _array(v)))
+    _run("forward", call, neuron, WIDEST, (*_arguments(call, neuron, out), what, scale, _array(out), _array(v)))
 
 
 def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
@@ -89,18 +87,23 @@ def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
     return u
 
 
-def _arguments(call: Call, neuron: Numbers) -> tuple[Any, ...]:
+def _arguments(call: Call, neuron: Numbers, large: Tensor) -> tuple[Any, ...]:
+    """What forward and backward share; ``large`` is the largest thing to write."""
     currents, step = call.currents
     state = currents.new_empty(0) if call.state is None else call.state
     return (
         call.steps, call.size, _array(currents), step, _array(state),
         _array(call.threshold), call.by_step, call.inner, call.period,
-        neuron.tau, neuron.rest, neuron.rest, neuron.decay_input, neuron.v_reset is not None,
+        neuron.tau, neuron.rest, neuron.rest, neuron.decay_input,
+        large.numel() * large.element_size() >= LARGE,
     )  # fmt: skip
 
 
-def _run(name: str, call: Call, width: int, arguments: tuple[Any, ...]) -> None:
-    kernel = compiled(name, NUMBERS[call.currents.memory.dtype])
+def _run(name: str, call: Call, neuron: Numbers, width: int, arguments: tuple[Any, ...]) -> None:
+    # Of a power of two the reciprocal is exact, and a product with it is rounded as the division is.
+    mantissa, exponent = math.frexp(neuron.tau)
+    by_product, hard = mantissa == 0.5 and abs(exponent) < 100, neuron.v_reset is not None
+    kernel = compiled(name, by_product, hard, NUMBERS[call.currents.memory.dtype])
 
     def blocks(first: int, last: int) -> None:
         kernel(first, last, width, *arguments)

@@ -12,9 +12,12 @@ import torch
 
 __all__ = ["in_threads"]
 
+RUNS = 4
+"""Runs of blocks a thread: a thread that is late, or has a slower processor, does fewer."""
+
 
 def in_threads(work: Callable[[int, int], object], blocks: int, most: int) -> None:
-    """Do ``work(first, last)`` for all blocks, each thread a run of them; the calling thread takes part.
+    """Do ``work(first, last)`` for all blocks, each thread a few runs of them; the calling thread takes part.
 
     Threads are torch's in number, as ``torch.get_num_threads()`` has it at the call, and not in kind: numba's own
     layers may be called from one thread at a time, or end a process that has forked. The work must let go of
@@ -26,11 +29,17 @@ def in_threads(work: Callable[[int, int], object], blocks: int, most: int) -> No
         most: How many threads the work is worth.
     """
     count = max(1, min(torch.get_num_threads(), blocks, most))
-    cuts = [blocks * part // count for part in range(count + 1)]
-    mine, *others = pairwise(cuts)
-    under_way = [_workers().submit(work, *part) for part in others]
+    parts = min(blocks, count * RUNS if count > 1 else 1)
+    cuts = pairwise([blocks * part // parts for part in range(parts + 1)])
+    untaken = iter(list(cuts))  # that of a list may be asked by several threads
+
+    def some() -> None:
+        for run in untaken:
+            work(*run)
+
+    under_way = [_workers().submit(some) for _ in range(count - 1)]
     try:
-        work(*mine)
+        some()
     finally:
         for other in under_way:
             other.result()
