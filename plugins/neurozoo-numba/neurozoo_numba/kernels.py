@@ -116,7 +116,7 @@ def _step(v, x, level, neuron, decay_input, by_product, hard, what, scale, out):
 def _one_step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type: ignore[no-untyped-def]
     """:func:`_step_back` with ``kind`` and ``cut`` known to the compiler, which makes a loop of each."""
     h, level, grad_spikes, sigmoid = given
-    decay_input, by_product, hard, scale, alpha = form
+    decay_input, by_product, hard, learn, scale, alpha = form
     v_reset = neuron[3]
     zero, one = h.dtype.type(0), h.dtype.type(1)
     for i in range(grad_x.shape[0]):
@@ -136,7 +136,8 @@ def _one_step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type
             to_u = slope * ((grad_spikes[i] + grad[i] * v_reset) - grad[i] * h[i])
         else:
             to_u = slope * (grad_spikes[i] - grad[i] * level[i])
-        total[i] = (total[i] if hard else total[i] - grad[i] * s) - to_u
+        if learn:
+            total[i] = (total[i] if hard else total[i] - grad[i] * s) - to_u
         to_h = (grad[i] * (one - s) if hard else grad[i]) + to_u
         part = _by_tau(to_h, neuron, by_product)
         grad_x[i] = part if decay_input else to_h
@@ -156,8 +157,8 @@ def _step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type: ig
         cut: Whether nothing comes back through the reset.
         given: Membranes, thresholds, gradients of spikes and, for the surrogate of that name, sigmoids.
         neuron: ``tau``, ``1 / tau``, its rest and reset.
-        form: Whether the input is divided by tau, and that by a product; whether the reset is hard; ``scale`` and
-            ``alpha`` of the surrogate.
+        form: Whether the input is divided by tau, and that by a product; whether the reset is hard; whether ``total`` is
+            wanted; ``scale`` and ``alpha`` of the surrogate.
         grad: See above.
         grad_x: Of the current, written.
         total: Of the thresholds, added to.
@@ -283,6 +284,7 @@ def _backward(by_product: bool, hard: bool) -> Any:
         """
         rows, neuron = np.empty((ROWS + steps, width + GAP), x.dtype), (tau, x.dtype.type(1) / tau, rest, v_reset)
         blocks, learn = (size + width - 1) // width, grad_threshold.shape[0] > 0
+        form = decay_input, by_product, hard, learn, scale, alpha
         flat = np.zeros(width, x.dtype)
         for block in range(first, last):
             start = block * width
@@ -326,7 +328,7 @@ def _backward(by_product: bool, hard: bool) -> Any:
                     copy(sigmoid[here : here + count], sigmoids)
                 # Membranes of which nobody uses the last send nothing back, not even 0 times an infinity.
                 cut = detach or (t == steps - 1 and grad_v.shape[0] == 0)
-                given, form = (h, level, from_spikes, sigmoids), (decay_input, by_product, hard, scale, alpha)
+                given = h, level, from_spikes, sigmoids
                 _step_back(kind, cut, given, neuron, form, grad, to_x, total)
                 if summed:
                     _add(to_x, sums)

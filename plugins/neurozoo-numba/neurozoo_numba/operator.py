@@ -12,8 +12,8 @@ from torch import Tensor
 
 from neurozoo.fused.memory import Call, each, flat
 from neurozoo.fused.operators import Numbers, register
+from neurozoo.fused.pages import LARGE, empty
 from neurozoo_numba.kernels import ATAN, HEIGHTS, SIGMOID, SPIKES, SUPERSPIKE, WIDEST, compiled
-from neurozoo_numba.pages import LARGE, empty
 from neurozoo_numba.threads import in_threads
 
 __all__ = ["lif", "lif_backward"]

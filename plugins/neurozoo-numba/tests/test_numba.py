@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from neurozoo_numba.neuron import NumbaNeuron
-from neurozoo_numba.pages import LARGE, empty
 from torch import Tensor
 
 from neurozoo.compare.memory import peak_bytes
+from neurozoo.fused import pages
 from neurozoo.interfaces import LIFSpec
 from neurozoo.nn.library_calls import library_calls
+from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.registry import default_registry
 
 CPU = torch.device("cpu")
@@ -89,7 +90,22 @@ def test_memory_is_that_of_spikes_and_gradient() -> None:
         torch.autograd.grad(spikes.sum(), x)
 
     run()  # compiles
+    pages.release()
     assert peak_bytes(run, CPU) < 2.5 * one  # the last membranes are a fifth
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("tau", [2.0, 1.7])
+def test_results_that_go_past_the_cache_have_the_same_bits(dtype: torch.dtype, tau: float) -> None:
+    # No row but the first begins where a vector may.
+    x = currents(T, 1, pages.LARGE // dtype.itemsize // T + 1111, dtype=dtype).requires_grad_()
+    weights = currents(*x.shape, dtype=dtype, seed=1)
+    found = []
+    for make in (NumbaNeuron, TorchNeuron):
+        spikes, v = make(LIFSpec(tau=tau)).scan(x, None, 0.7)
+        found.append((spikes, v, *torch.autograd.grad(spikes, x, weights)))
+    for ours, oracle in zip(*found, strict=True):
+        assert torch.equal(ours, oracle)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -146,11 +162,3 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
-
-
-def test_large_memory_is_memory_like_any_other() -> None:
-    like = torch.zeros(1, dtype=torch.float64)
-    for count in (0, 1, LARGE // 8, LARGE + 1):
-        tensor = empty(like, count)
-        assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((count,), torch.float64, True)
-        assert float(tensor.fill_(1).sum()) == count
