@@ -1,8 +1,8 @@
 """Memory for large results on a CPU, in large pages, that is used again.
 
-Memory of this size is new each time, and the system clears it at the first touch of each page, which can take as long as
-the neurons do. Linux gives larger pages to those who ask (``madvise``), which saves a part of that; blocks that have
-become free and are used again save all of it.
+Memory of this size is new each time, and the system clears it at the first touch of each page, which can take as long
+as the neurons do. Linux gives larger pages to those who ask (``madvise``), which saves a part of that; blocks that
+have become free and are used again save all of it.
 """
 
 from __future__ import annotations

@@ -157,8 +157,8 @@ def _step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type: ig
         cut: Whether nothing comes back through the reset.
         given: Membranes, thresholds, gradients of spikes and, for the surrogate of that name, sigmoids.
         neuron: ``tau``, ``1 / tau``, its rest and reset.
-        form: Whether the input is divided by tau, and that by a product; whether the reset is hard; whether ``total`` is
-            wanted; ``scale`` and ``alpha`` of the surrogate.
+        form: Whether the input is divided by tau, and that by a product; whether the reset is hard; whether ``total``
+            is wanted; ``scale`` and ``alpha`` of the surrogate.
         grad: See above.
         grad_x: Of the current, written.
         total: Of the thresholds, added to.
