@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 import mmap
+import os
 import sys
 import threading
 import weakref
@@ -37,9 +38,12 @@ class _Blocks:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.renew_lock()
         self._free: dict[int, list[Tensor]] = {}
         self._in_use = self._kept = self._most = 0
+
+    def renew_lock(self) -> None:
+        self._lock = threading.RLock()
 
     @property
     def total(self) -> int:
@@ -79,6 +83,9 @@ class _Blocks:
 
 
 _blocks = _Blocks()
+if hasattr(os, "register_at_fork"):
+    # Another thread, which a child does not have, may hold the lock as it forks.
+    os.register_at_fork(after_in_child=_blocks.renew_lock)
 
 
 def empty(like: Tensor, *shape: int) -> Tensor:
