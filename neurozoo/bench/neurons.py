@@ -11,7 +11,6 @@ import torch
 
 from neurozoo.bench.turns import in_turns
 from neurozoo.compare.memory import peak_bytes
-from neurozoo.fused import pages
 from neurozoo.interfaces import LIFSpec, Neuron
 from neurozoo.registry import default_registry
 
@@ -116,7 +115,6 @@ def measure_neurons(
         if told is not None:
             told(name)
         both(neuron)  # what is made once
-        pages.release()  # what is kept counts as what is new
         peaks[name] = peak_bytes(partial(both, neuron), device)
     runs: dict[str, Callable[[], object]] = {COPIES: copies}
     for name, neuron in neurons.items():

@@ -32,9 +32,14 @@ def test_it_is_memory_like_any_other(dtype: torch.dtype) -> None:
 def test_what_became_free_is_used_again() -> None:
     place = empty(LIKE, KEPT).data_ptr()
     assert empty(LIKE, 2, KEPT // 2).data_ptr() == place
-    assert peak_bytes(lambda: empty(LIKE, KEPT), CPU) == 0
+    assert pages._blocks.total == 4 * KEPT
     release()
-    assert peak_bytes(lambda: empty(LIKE, KEPT), CPU) == 4 * KEPT
+    assert pages._blocks.total == 0
+
+
+def test_what_is_kept_counts_in_a_measure_of_memory() -> None:
+    for _ in range(2):
+        assert peak_bytes(lambda: empty(LIKE, KEPT), CPU) == 4 * KEPT
 
 
 def test_what_is_small_is_not_kept() -> None:
@@ -63,16 +68,14 @@ def test_nobody_gets_what_another_uses_and_little_is_kept(takes: list[tuple[int,
         patch.setattr(pages, "KEPT", 8)
         patch.setattr(pages, "_blocks", pages._Blocks())
         used: list[tuple[int, Tensor]] = []
-        held = most = 0
+        most = 0
 
         def run() -> None:
-            nonlocal held, most
+            nonlocal most
             for number, (size, ended) in enumerate(takes):
                 used.append((number, empty(LIKE, 2 * size).fill_(number)))
-                held = sum(each.nbytes for _, each in used)
-                most = max(most, held)
-                if used:
-                    used.pop(ended % len(used))
+                most = max(most, sum(each.nbytes for _, each in used))
+                used.pop(ended % len(used))
                 assert all((each == mine).all() for mine, each in used)
 
         run()

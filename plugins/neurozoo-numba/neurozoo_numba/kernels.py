@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from neurozoo_numba.streaming import LINE, copy, put, read_ahead
+from neurozoo_numba.streaming import LINE, OPTIONS, copy, loop, put, read_ahead
 
 __all__ = ["ATAN", "SIGMOID", "SUPERSPIKE", "WIDEST", "compiled"]
 
@@ -39,25 +39,22 @@ LEVEL, V, OUT, SUM, TOTAL, SIGMOIDS = range(ROWS)
 """Rows of a block's own numbers: thresholds; membranes, and then their gradient; what a step puts out, and its sum over
 the steps; the thresholds' gradient; the surrogate's sigmoids. A backward has T more, of membranes before the reset."""
 
-# No fastmath: it would let the compiler reorder sums and fuse products into them.
-_loop: Any = njit(nogil=True, error_model="numpy", forceinline=True)
-
 
 def _kernel(function: Any) -> Any:
-    """As a loop, and kept on disk where some folder can be written."""
+    """Compiled, and kept on disk where some folder can be written."""
     try:
-        return njit(nogil=True, error_model="numpy", cache=True)(function)
+        return njit(**OPTIONS, cache=True)(function)
     except RuntimeError:  # there is none
-        return njit(nogil=True, error_model="numpy")(function)
+        return njit(**OPTIONS)(function)
 
 
-@_loop
+@loop
 def _fill(x, number):  # type: ignore[no-untyped-def]
     for i in range(x.shape[0]):
         x[i] = number
 
 
-@_loop
+@loop
 def _levels(threshold, step, inner, period, start, out):  # type: ignore[no-untyped-def]
     """The thresholds of neurons ``start`` and on: neuron m has number ``m // inner % period`` of its step's."""
     base, place, end = step * period, start, start + out.shape[0]
@@ -72,7 +69,7 @@ def _levels(threshold, step, inner, period, start, out):  # type: ignore[no-unty
         place = until
 
 
-@_loop
+@loop
 def _start(v0, rest, start, v):  # type: ignore[no-untyped-def]
     """The membranes to start from; where ``v0`` is empty they are at rest."""
     if v0.shape[0]:
@@ -81,13 +78,13 @@ def _start(v0, rest, start, v):  # type: ignore[no-untyped-def]
         _fill(v, rest)
 
 
-@_loop
+@loop
 def _by_tau(x, neuron, by_product):  # type: ignore[no-untyped-def]
     tau, inverse, _, _ = neuron
     return x * inverse if by_product else x / tau
 
 
-@_loop
+@loop
 def _step(v, x, level, neuron, decay_input, by_product, hard, what, scale, out):  # type: ignore[no-untyped-def]
     """One step: ``functional.lif_charge``, ``spike`` and ``lif_reset``; ``v`` goes on."""
     _, _, rest, v_reset = neuron
@@ -112,7 +109,7 @@ def _step(v, x, level, neuron, decay_input, by_product, hard, what, scale, out):
             v[i] = h - s * level[i]
 
 
-@_loop
+@loop
 def _one_step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type: ignore[no-untyped-def]
     """:func:`_step_back` with ``kind`` and ``cut`` known to the compiler, which makes a loop of each."""
     h, level, grad_spikes, sigmoid = given
@@ -144,7 +141,7 @@ def _one_step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type
         grad[i] = to_h - part
 
 
-@_loop
+@loop
 def _step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type: ignore[no-untyped-def]
     """One step back: ``grad`` goes from the membrane after this step's reset to that after the last one's.
 
@@ -177,13 +174,13 @@ def _step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type: ig
         _one_step_back(SIGMOID, False, given, neuron, form, grad, grad_x, total)
 
 
-@_loop
+@loop
 def _add(x, total):  # type: ignore[no-untyped-def]
     for i in range(total.shape[0]):
         total[i] = total[i] + x[i]
 
 
-@_loop
+@loop
 def _sum(x):  # type: ignore[no-untyped-def]
     """The sum of ``x`` by halves, which it spends: as vectors, and of small error."""
     size = x.shape[0]

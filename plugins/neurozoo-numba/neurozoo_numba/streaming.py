@@ -13,14 +13,17 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["copy", "put", "read_ahead"]
+__all__ = ["LINE", "OPTIONS", "copy", "loop", "put", "read_ahead"]
 
 LINE = 16
 """Numbers in a line of the processor's cache, in float32; two lines, which come together, in float64."""
 VECTOR = 32
 """Bytes written at a time."""
 
-_loop: Any = njit(nogil=True, error_model="numpy", forceinline=True)
+# No fastmath: it would let the compiler reorder sums and fuse products into them.
+OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
+loop: Any = njit(**OPTIONS, forceinline=True)
+"""A piece of a kernel, whose constant arguments the compiler knows."""
 _intrinsic: Any = intrinsic
 
 
@@ -75,21 +78,21 @@ def _address(context: Any, builder: Any, signature: Any, arguments: Any, which: 
     return builder.gep(array.data, [arguments[which + 1]])
 
 
-@_loop
+@loop
 def read_ahead(array, start, count):  # type: ignore[no-untyped-def]
     """Begin to read ``array[start : start + count]``, as far as there is such, and do not wait for it."""
     for place in range(start, min(start + count, array.shape[0]), LINE):
         _fetch(array, place)
 
 
-@_loop
+@loop
 def copy(numbers, to):  # type: ignore[no-untyped-def]
     """``to[:] = numbers``, of which numba makes a hundred times the code."""
     for place in range(to.shape[0]):
         to[place] = numbers[place]
 
 
-@_loop
+@loop
 def put(numbers, to, past_cache):  # type: ignore[no-untyped-def]
     """``to[:] = numbers``; past the cache for what is too large to be found there by whoever reads it next."""
     size = to.shape[0]
