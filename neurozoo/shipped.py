@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 
-from neurozoo.packed import MANIFEST
-
 __all__ = ["shipped_model", "shipped_models", "shipped_path", "shipped_recipes"]
 
 _HERE = Path(__file__).resolve().parent
@@ -26,19 +24,22 @@ def shipped_recipes() -> dict[str, str]:
 
 def shipped_model(name: str) -> Path | None:
     """The folder of a shipped model, by its name; None where there is none."""
-    return _models().get(name)
+    manifest = _manifests().get(name)
+    return None if manifest is None else manifest.parent
 
 
 def shipped_models() -> dict[str, str]:
     """What each shipped model is, by name: its recipe's ``description``."""
     return {
-        name: str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["description"])
-        for name, folder in _models().items()
+        name: str(json.loads(manifest.read_text(encoding="utf-8"))["description"])
+        for name, manifest in _manifests().items()
     }
 
 
-def _models() -> dict[str, Path]:
-    return {path.parent.name: path.parent for path in sorted(_HERE.glob(f"zoo/*/{MANIFEST}"))}
+def _manifests() -> dict[str, Path]:
+    from neurozoo.packed import MANIFEST  # which brings pydantic, and --help has no use for either
+
+    return {path.parent.name: path for path in sorted(_HERE.glob(f"zoo/*/{MANIFEST}"))}
 
 
 def _files() -> dict[str, Path]:

@@ -15,7 +15,6 @@ from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.content import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.hookspecs import KINDS, Kind
-from neurozoo.packed import CARD, read_packed
 from neurozoo.registry import Registry, default_registry
 from neurozoo.shipped import shipped_model, shipped_models, shipped_recipes
 
@@ -78,6 +77,8 @@ def show(
     if not Path(name).exists() and (model := shipped_model(name)) is not None:
         if overrides or backend is not None:
             raise UserError(f"{name!r} is a trained model; overrides and --backend are for recipes")
+        from neurozoo.packed import CARD, read_packed
+
         packed = read_packed(model)
         if json:
             emit(packed)
