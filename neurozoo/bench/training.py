@@ -111,7 +111,8 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
 
         def evaluate(module: nn.Module, given: Batch) -> Callable[[], object]:
             def run() -> None:
-                module.eval()
+                if module.training:
+                    module.eval()
                 with torch.no_grad():
                     module(given)
 

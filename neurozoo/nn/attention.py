@@ -23,9 +23,14 @@ LAYER_NORM_EPS = 1e-12
 def listened_to(module: nn.Module) -> bool:
     """Whether a part of it has a forward hook, which must see that part called."""
     # Not by module.modules(), which takes longer than a small block.
-    return bool(module._forward_hooks or module._forward_pre_hooks) or any(
-        listened_to(each) for each in module._modules.values() if each is not None
-    )
+    waiting: list[nn.Module | None] = [module]
+    while waiting:
+        each = waiting.pop()
+        if each is not None:
+            if each._forward_hooks or each._forward_pre_hooks:
+                return True
+            waiting += each._modules.values()
+    return False
 
 
 class MultiHeadAttention(nn.Module):
@@ -91,8 +96,12 @@ class MultiHeadAttention(nn.Module):
         """
         of_key, of_value = (each.weight.view(self.heads, -1, source.shape[2]) for each in (self.key, self.value))
         q = self._split(self.query(query)) / math.sqrt(query.shape[2] // self.heads)  # [B, H, Q, D/H]
-        offset = q @ self.key.bias.view(self.heads, -1, 1)
-        scores = torch.baddbmm(offset.flatten(1, 2), (q @ of_key).flatten(1, 2), source.transpose(1, 2))  # [B, H Q, S]
+        asking, asked = (q @ of_key).flatten(1, 2), source.transpose(1, 2)
+        if torch.is_grad_enabled():
+            offset = q @ self.key.bias.view(self.heads, -1, 1)
+            scores = torch.baddbmm(offset.flatten(1, 2), asking, asked)  # [B, H Q, S]
+        else:  # what is the same for all of a query's scores changes no weight
+            scores = torch.bmm(asking, asked)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, :], torch.finfo(scores.dtype).min)
         weights = self.dropout(torch.softmax(scores, -1))
@@ -192,5 +201,5 @@ class EncoderBlock(nn.Module):
     def _embed(self, sequence: Tokens) -> Tensor:
         x = sequence.x
         code = sinusoidal_code(sequence.position, x.shape[1], x.shape[2], x.dtype)
-        embedded: Tensor = self.embedding_norm(2 * x + code)
+        embedded: Tensor = self.embedding_norm(torch.add(code, x, alpha=2))
         return embedded

@@ -86,25 +86,30 @@ class _Stacked:
     """The weights of G blocks, and their operations on ``[G, B, L, D]``."""
 
     def __init__(self, blocks: Sequence[EncoderBlock]) -> None:
-        groups, hidden = len(blocks), blocks[0].inner.in_features
-        norms = [norm for name in ("embedding_norm", "attention_norm", "output_norm") for norm in _of(blocks, name)]
-        self._norms = torch.stack([x for norm in norms for x in (norm.weight, norm.bias)])
-        self._norms = self._norms.view(3, groups, 2, 1, 1, hidden)
-        attentions = [block.attention for block in blocks]
-        square = [linear for each in attentions for linear in (each.query, each.key, each.value, each.out)]
-        self._square = torch.cat([x.weight for x in square]).view(groups, 4 * hidden, hidden)
-        self._square_bias = torch.cat([x.bias for x in square]).view(groups, 4 * hidden)
-        self._inner, self._outer = _linear(_of(blocks, "inner")), _linear(_of(blocks, "outer"))
+        self._hidden = hidden = blocks[0].inner.in_features
+        # In as few tensors as can be: to be called, stacking takes longer than to copy.
+        rows: list[Tensor] = []
+        numbers: list[Tensor] = []
+        for block in blocks:
+            attention = block.attention
+            linears = (attention.query, attention.key, attention.value, attention.out, block.inner)
+            norms = (block.embedding_norm, block.attention_norm, block.output_norm)
+            rows += [linear.weight for linear in linears]
+            numbers += [x for norm in norms for x in (norm.weight, norm.bias)]
+            numbers += [linear.bias for linear in (*linears, block.outer)]
+        self._rows = torch.cat(rows).view(len(blocks), -1, hidden)  # [G, 8 D, D]
+        self._numbers = torch.cat(numbers).view(len(blocks), 1, -1)  # [G, 1, 15 D]
+        self._outer = torch.stack([block.outer.weight for block in blocks])
 
     def embedded(self, sequences: list[Tokens]) -> Tensor:
         """``LayerNorm(2 x + PE)`` of each."""
         x = torch.stack([each.x for each in sequences])
         position = torch.stack([each.position for each in sequences])
-        return self.normed(2 * x + sinusoidal_code(position, x.shape[2], x.shape[3], x.dtype), 0)
+        return self.normed(torch.add(sinusoidal_code(position, x.shape[2], x.shape[3], x.dtype), x, alpha=2), 0)
 
     def normed(self, x: Tensor, which: int) -> Tensor:
         """The layer norm of the embedding, the attention or the output."""
-        weight, bias = self._norms[which].unbind(1)
+        weight, bias = (self._number(2 * which + place, 1)[:, None] for place in (0, 1))
         return torch.addcmul(bias, F.layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS), weight)
 
     def attended(self, attention: MultiHeadAttention, inputs: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
@@ -114,36 +119,29 @@ class _Stacked:
         while len(made) < 3:
             first = len(made)
             same = [x is inputs[first] for x in (*inputs[first:], None)].index(False)
-            weight, bias = self._square_from(first, first + same)
+            weight, bias = self._linear(first, same)
             if narrow:
                 x = inputs[first].flatten(0, 1)
-                made += features_first(x, _each(weight, batch), _each(bias, batch)).chunk(same, 1)
+                made += features_first(x, _each(weight, batch), _each(bias[:, 0], batch)).chunk(same, 1)
             else:
-                made += _apply(weight.transpose(1, 2), bias[:, None], inputs[first]).flatten(0, 1).chunk(same, 2)
+                made += _apply(weight, bias, inputs[first]).flatten(0, 1).chunk(same, 2)
         query, key, value = made
         heads = attention.weighted(query, key, value, mask, narrow)
-        weight, bias = self._square_from(3, 4)
+        weight, bias = self._linear(3, 1)
         if narrow:
-            return features_last(heads, _each(weight, batch), _each(bias, batch)).view(groups, batch, -1, hidden)
-        return _apply(weight.transpose(1, 2), bias[:, None], heads.view(groups, batch, -1, hidden))
-
-    def _square_from(self, first: int, last: int) -> tuple[Tensor, Tensor]:
-        hidden = self._square.shape[2]
-        rows = slice(first * hidden, last * hidden)
-        return self._square[:, rows], self._square_bias[:, rows]
+            return features_last(heads, _each(weight, batch), _each(bias[:, 0], batch)).view(groups, batch, -1, hidden)
+        return _apply(weight, bias, heads.view(groups, batch, -1, hidden))
 
     def fed(self, x: Tensor) -> Tensor:
         """The feed-forward of two linears."""
-        return _apply(*self._outer, torch.relu(_apply(*self._inner, x)))
+        return _apply(self._outer, self._number(14, 1), torch.relu(_apply(*self._linear(4, 4), x)))
 
+    def _linear(self, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of so many parts as wide as D: query, key, value, output, and four of the inner one."""
+        return self._rows[:, first * self._hidden : (first + count) * self._hidden], self._number(6 + first, count)
 
-def _of(modules: Sequence[nn.Module], name: str) -> list[Any]:
-    return [getattr(module, name) for module in modules]
-
-
-def _linear(linears: Sequence[nn.Linear]) -> tuple[Tensor, Tensor]:
-    """Weights ``[G, D, D']`` and biases ``[G, 1, D']``."""
-    return torch.stack([x.weight for x in linears]).transpose(1, 2), torch.stack([x.bias for x in linears])[:, None]
+    def _number(self, first: int, count: int) -> Tensor:
+        return self._numbers[..., first * self._hidden : (first + count) * self._hidden]
 
 
 def _each(of_group: Tensor, batch: int) -> Tensor:
@@ -152,4 +150,5 @@ def _each(of_group: Tensor, batch: int) -> Tensor:
 
 
 def _apply(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
-    return torch.baddbmm(bias, x.flatten(1, 2), weight).view(*x.shape[:3], weight.shape[2])
+    """A linear of ``[G, B, L, D]``, by weights ``[G, D', D]`` and biases ``[G, 1, D']``."""
+    return torch.baddbmm(bias, x.flatten(1, 2), weight.transpose(1, 2)).view(*x.shape[:3], weight.shape[1])

@@ -34,7 +34,7 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
-    [(["--help"], HEAVY), (["train", "--help"], HEAVY), (["list"], NEVER), (["list", "backends", "--json"], NEVER)],
+    [(["--help"], HEAVY), (["train", "--help"], NEVER), (["list"], NEVER), (["list", "backends", "--json"], NEVER)],
 )
 def test_help_and_list_import_nothing_heavy(arguments: list[str], heavy: tuple[str, ...]) -> None:
     code = (

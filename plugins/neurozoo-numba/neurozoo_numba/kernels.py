@@ -345,26 +345,30 @@ def _backward(by_product: bool, hard: bool) -> Any:
     return run
 
 
-def compiled(name: str, by_product: bool, hard: bool, number: Any) -> Any:
+def compiled(name: str, by_product: bool, hard: bool, bits: int) -> Any:
     """A kernel for a reset and a dtype, compiled when first asked for; in later processes it comes from numba's cache.
 
     Args:
         name: ``forward`` or ``backward``.
         by_product: Whether to multiply with ``1 / tau`` where it says to divide by tau.
         hard: Whether the reset is.
-        number: numba's float32 or float64.
+        bits: Of a number, 32 or 64.
     """
-    kernel, signature = _signature(name, by_product, hard, number)
-    if signature not in kernel.overloads:
-        try:
-            kernel.compile(signature)
-        except OSError:  # it is compiled before it is written to the cache, which a full disk hinders
-            if signature not in kernel.overloads:
-                raise
+    kernel, signature = _ready(name, by_product, hard, bits)
     return kernel.get_overload(signature)
 
 
 @cache
+def _ready(name: str, by_product: bool, hard: bool, bits: int) -> tuple[Any, tuple[Any, ...]]:
+    kernel, signature = _signature(name, by_product, hard, types.float32 if bits == 32 else types.float64)
+    try:
+        kernel.compile(signature)
+    except OSError:  # it is compiled before it is written to the cache, which a full disk hinders
+        if signature not in kernel.overloads:
+            raise
+    return kernel, signature
+
+
 def _signature(name: str, by_product: bool, hard: bool, number: Any) -> tuple[Any, tuple[Any, ...]]:
     read, write = types.Array(number, 1, "C", readonly=True), types.Array(number, 1, "C")
     common = (*[types.int64] * 5, read, types.int64, read, read, types.boolean, types.int64, types.int64)

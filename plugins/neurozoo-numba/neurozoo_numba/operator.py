@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-from numba import float32, float64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,9 +15,6 @@ from neurozoo_numba.kernels import ATAN, HEIGHTS, SIGMOID, SPIKES, SUPERSPIKE, W
 from neurozoo_numba.threads import in_threads
 
 __all__ = ["lif", "lif_backward"]
-
-NUMBERS = {torch.float32: float32, torch.float64: float64}
-"""The dtypes that the kernels are compiled for."""
 
 KINDS = {"atan": ATAN, "sigmoid": SIGMOID, "superspike": SUPERSPIKE}
 KEPT = 2**20
@@ -103,7 +98,7 @@ def _run(name: str, call: Call, neuron: Numbers, width: int, arguments: tuple[An
     # Of a power of two the reciprocal is exact, and a product with it is rounded as the division is.
     mantissa, exponent = math.frexp(neuron.tau)
     by_product, hard = mantissa == 0.5 and abs(exponent) < 100, neuron.v_reset is not None
-    kernel = compiled(name, by_product, hard, NUMBERS[call.currents.memory.dtype])
+    kernel = compiled(name, by_product, hard, 8 * call.currents.memory.element_size())
 
     def blocks(first: int, last: int) -> None:
         kernel(first, last, width, *arguments)
