@@ -98,6 +98,7 @@ class _Stacked:
             numbers += [x for norm in norms for x in (norm.weight, norm.bias)]
             numbers += [linear.bias for linear in (*linears, block.outer)]
         self._rows = torch.cat(rows).view(len(blocks), -1, hidden)  # [G, 8 D, D]
+        # Weight and bias of three norms, then the linears' biases: D of each, and 4 D of the inner one's.
         self._numbers = torch.cat(numbers).view(len(blocks), 1, -1)  # [G, 1, 15 D]
         self._outer = torch.stack([block.outer.weight for block in blocks])
 
