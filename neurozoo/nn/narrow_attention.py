@@ -129,13 +129,12 @@ class _NarrowAttention(torch.autograd.Function):
         g = gradients[0].reshape(attended.shape) / total
         # Of a power: what its value is worth, less what all of its query's are.
         less = (attended * g).sum(1, keepdim=True).neg_()
-        worth = torch.cat((g, less), 1)
         by_query, by_key, by_value = torch.empty_like(q), torch.empty_like(k), torch.empty_like(k)
         for piece in _pieces(q.shape[0], q.shape[2] * k.shape[2]):
             scores = _powers(ctx, q, k, v, piece)
             if bits is None:
                 dropped = scores
-                by_score = torch.bmm(v[piece].transpose(1, 2), worth[piece])
+                by_score = torch.bmm(v[piece].transpose(1, 2), torch.cat((g[piece], less[piece]), 1))
             else:
                 factors = factors_of(bits[piece], ctx.dropout, scores.dtype)
                 dropped = scores * factors
@@ -145,10 +144,11 @@ class _NarrowAttention(torch.autograd.Function):
             by_score.mul_(scores)
             torch.bmm(k[piece], by_score, out=by_query[piece])
             torch.bmm(q[piece], by_score.transpose(1, 2), out=by_key[piece])
-        by_value.mul_(v[:, width:])
+        if ctx.masked:
+            by_value.mul_(v[:, width:])
         asking, asked = ctx.shapes
-        by_query, by_key = by_query.mul_(ctx.scale), by_key.mul_(LN_2)
-        return by_query.view(asking), by_key.view(asked), by_value.view(asked), None, None, None
+        by_query, by_key = by_query.mul_(ctx.scale).view(asking), by_key.mul_(LN_2).view(asked)
+        return by_query, by_key, by_value.view(asked), None, None, None
 
 
 def _pieces(rows: int, each: int) -> Iterator[slice]:
