@@ -35,7 +35,9 @@ def assemble(
     model_class: type[Any] = registry.resolve("model", recipe.model.name)
 
     def parts(slot: str, layout: Layout) -> Any:
-        part = recipe.model.parts[slot]
+        part = recipe.model.parts.get(slot)
+        if part is None:  # an optional one: the recipe's check has seen to the others
+            return None
         return registry.resolve(model_class.slots[slot], part.name)(layout, **part.params)
 
     model: ZooModel = model_class(inputs, parts, neuron, recipe.data.standardise, **recipe.model.params)

@@ -20,7 +20,7 @@ Example:
 
         from neurozoo.hookspecs import Component, hookimpl
 
-        neurozoo_api = "1.3"
+        neurozoo_api = "1.4"
 
         @hookimpl
         def neurozoo_components():
@@ -38,10 +38,10 @@ import pluggy
 
 __all__ = ["API_VERSION", "KINDS", "Component", "Kind", "hookimpl", "hookspec", "neurozoo_components"]
 
-API_VERSION = "1.3"
+API_VERSION = "1.4"
 """The version of this page; a plugin declares the one it was written for as ``neurozoo_api``.
 
-1.1 adds the kind ``logger``, 1.2 ``Component.fused``, 1.3 the kind ``nir-reader``.
+1.1 adds the kind ``logger``, 1.2 ``Component.fused``, 1.3 the kind ``nir-reader``, 1.4 the kind ``encoder``.
 """
 
 Kind = Literal[
@@ -52,6 +52,7 @@ Kind = Literal[
     "threshold",
     "scaling",
     "activation",
+    "encoder",
     "dataset",
     "importer",
     "logger",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, get_args
@@ -23,6 +23,7 @@ __all__ = [
     "SURROGATES",
     "Activation",
     "Batch",
+    "Encoder",
     "Features",
     "Fusion",
     "Inputs",
@@ -267,7 +268,7 @@ class Parts(Protocol):
     """Builds the parts a recipe names, for a model to put together."""
 
     def __call__(self, slot: str, layout: Layout) -> Any:
-        """The part of that slot, a new one at each call."""
+        """The part of that slot, a new one at each call; None where the recipe leaves an optional one out."""
 
 
 @dataclass(frozen=True)
@@ -282,6 +283,7 @@ class Layout:
         context: Name of the one modality without, or None.
         labels: Number of labels K.
         neuron: Makes the chosen backend's neuron.
+        encoder: Computes encoder blocks; None for the core's own way.
     """
 
     hidden: int
@@ -291,6 +293,31 @@ class Layout:
     context: str | None
     labels: int
     neuron: Callable[[LIFSpec], Neuron]
+    encoder: Encoder | None = None
+
+
+class Encoder(ABC):
+    """Computes SMILE's encoder blocks (``neurozoo.nn.attention.EncoderBlock``), up to rounding as they do themselves.
+
+    A plain object without parameters and without state: the blocks' parameters stay where they are.
+
+    Args:
+        layout: What the model's parts have in common; as for every part, keyword-only parameters follow.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    @abstractmethod
+    def encode(self, blocks: Sequence[Any], queries: Sequence[Tokens], sources: Sequence[Tokens]) -> list[Tokens]:
+        """What each block makes of its query and source.
+
+        Args:
+            blocks: None that needs another one's result; in training or evaluation, with or without a gradient. One
+                to whose parts someone listens, by a forward hook, has them called.
+            queries: One a block, ``[B, Q, D]``.
+            sources: One a block, ``[B, S, D]``; where a block attends to its own query, that very object.
+        """
 
 
 class Fusion(nn.Module, ABC):
@@ -402,7 +429,9 @@ class ZooModel(nn.Module, ABC):
     """
 
     slots: ClassVar[Mapping[str, str]]
-    """The parts it needs: for each slot the kind of component that fits."""
+    """The parts it is made of: for each slot the kind of component that fits."""
+    optional: ClassVar[Collection[str]] = ()
+    """Slots that a recipe may leave out; ``parts`` gives None for them."""
     inputs: Inputs
     """What it was built for."""
 

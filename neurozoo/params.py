@@ -12,7 +12,7 @@ import builtins
 import inspect
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,7 +170,7 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
             ("model", "parts", slot),
             f"model {model['name']!r} has no slot {slot!r}; there are: {', '.join(slots) or 'none'}{hint}",
         )
-    for slot in [slot for slot in slots if slot not in parts]:
+    for slot in [slot for slot in slots if slot not in parts and slot not in _optional(model["name"], registry)]:
         choices = ", ".join(registry.components(slots[slot]))
         yield ("model", "parts"), f"nothing is named for the slot {slot!r}; give one of: {choices}"
 
@@ -203,6 +203,11 @@ def _slots(model: str, registry: Registry) -> Mapping[str, Kind] | None:
         slots: Mapping[str, Kind] = getattr(registry.resolve("model", model), "slots", {})
     except NeurozooError:
         return None
+    return slots
+
+
+def _optional(model: str, registry: Registry) -> Collection[str]:
+    slots: Collection[str] = getattr(registry.resolve("model", model), "optional", ())
     return slots
 
 

@@ -172,6 +172,7 @@ _INTERFACES = {
     "threshold": "ThresholdPolicy",
     "scaling": "Scaling",
     "activation": "Activation",
+    "encoder": "Encoder",
     "logger": "Logger",
     "nir-reader": "NIRReader",
 }

@@ -31,6 +31,7 @@ KINDS_LISTED: Mapping[str, Kind] = {
     "thresholds": "threshold",
     "scalings": "scaling",
     "activations": "activation",
+    "encoders": "encoder",
     "datasets": "dataset",
     "importers": "importer",
     "loggers": "logger",
@@ -175,6 +176,7 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
         return told | {"error": str(error)}
     told["doc"] = inspect.getdoc(target) or ""
     told["slots"] = dict(getattr(target, "slots", {}))
+    told["optional"] = list(getattr(target, "optional", ()))
     told["params"] = {
         param.name: {"type": param.type, "required": True}
         if param.default is REQUIRED
@@ -193,7 +195,10 @@ def _component_text(told: Mapping[str, Any]) -> str:
     if told["error"]:
         lines.append(f"cannot be used: {told['error']}")
     for title, rows in (
-        ("slots", [[slot, kind] for slot, kind in told.get("slots", {}).items()]),
+        (
+            "slots",
+            [[slot, kind, "optional" * (slot in told["optional"])] for slot, kind in told.get("slots", {}).items()],
+        ),
         (
             "params",
             [

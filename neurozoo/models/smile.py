@@ -6,6 +6,7 @@ Composition only: the parts are in ``neurozoo.nn``, the choices in the recipe.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -31,7 +32,7 @@ from neurozoo.nn.neurons import DynamicThresholdLIF
 from neurozoo.nn.sequence import tokens, zero_padding
 from neurozoo.nn.spiking import SpikingBranch
 from neurozoo.nn.standardise import Standardise
-from neurozoo.nn.together import blocks_of, encode_together
+from neurozoo.nn.together import TorchEncoder, blocks_of
 
 __all__ = ["SMILE"]
 
@@ -71,7 +72,9 @@ class SMILE(ZooModel):
         "scaling": "scaling",
         "fusion": "fusion",
         "head": "label-head",
+        "encoder": "encoder",
     }
+    optional = ("encoder",)
 
     def __init__(
         self,
@@ -93,6 +96,8 @@ class SMILE(ZooModel):
         self.inputs = inputs
         self.masked = padding == "masked"
         layout = Layout(hidden, heads, dropout, inputs.spiking, inputs.context, inputs.labels, neuron)
+        self.encoder = parts("encoder", layout) or TorchEncoder(layout)
+        layout = replace(layout, encoder=self.encoder)
 
         scaled = inputs.modalities if standardise else ()
         self.standardise = nn.ModuleDict({m: Standardise(inputs.dims[m]) for m in scaled})
@@ -136,7 +141,7 @@ class SMILE(ZooModel):
         projected = {m: self.projected(m, batch) for m in self.inputs.modalities}
         threshold = self.threshold({m: projected[m] for m in self.inputs.spiking})
         names, p = list(projected), list(projected.values())
-        encoded = dict(zip(names, encode_together(blocks_of(self.refine, names), p, p), strict=True))
+        encoded = dict(zip(names, self.encoder.encode(blocks_of(self.refine, names), p, p), strict=True))
         enhanced = encoded | self._enhanced(projected, encoded, threshold)
         refined = {
             name: Features(each, encoded[name], enhanced[name], name in self.inputs.spiking)
@@ -177,7 +182,7 @@ class SMILE(ZooModel):
             p = projected[name]
             rates = zero_padding(self.branches[name](p.x, threshold), p.mask)
             scaled.append(h.with_x(self.scaling[name](h, rates)))
-        found = encode_together(blocks_of(self.enhance, names), before, scaled)
+        found = self.encoder.encode(blocks_of(self.enhance, names), before, scaled)
         return {name: h.with_x(h.x + e.x) for name, h, e in zip(names, before, found, strict=True)}
 
     def extra_repr(self) -> str:

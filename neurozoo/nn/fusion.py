@@ -9,7 +9,7 @@ from torch import nn
 from neurozoo.interfaces import Features, Fusion, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.sequence import concatenate
-from neurozoo.nn.together import blocks_of, encode_together
+from neurozoo.nn.together import TorchEncoder, blocks_of
 
 __all__ = ["ConcatFusion", "InteractiveFusion"]
 
@@ -29,6 +29,7 @@ class InteractiveFusion(Fusion):
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.context = layout.context
+        self.encoder = layout.encoder or TorchEncoder(layout)
 
         def blocks(attention_dropout: float) -> nn.ModuleDict:
             sizes = layout.hidden, layout.heads, layout.dropout, attention_dropout
@@ -46,14 +47,14 @@ class InteractiveFusion(Fusion):
             concatenate([other.enhanced for key, other in spiking.items() if key != name] or [spiking[name].enhanced])
             for name in names
         ]
-        mixed = encode_together(blocks_of(self.mutual, names), enhanced, others)
+        mixed = self.encoder.encode(blocks_of(self.mutual, names), enhanced, others)
         own = [each.encoded for each in spiking.values()]
         if self.context_asks is None or self.asks_context is None or self.context is None:
             return concatenate([*mixed, *own])
         context = features[self.context]
         asked = [context.projected] * len(names)
         blocks = blocks_of(self.context_asks, names) + blocks_of(self.asks_context, names)
-        both_ways = encode_together(blocks, [*asked, *mixed], [*mixed, *asked])
+        both_ways = self.encoder.encode(blocks, [*asked, *mixed], [*mixed, *asked])
         return concatenate([*both_ways, context.encoded, *own])
 
 

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from neurozoo.interfaces import Tokens
 
-__all__ = ["at_relative_times", "concatenate", "left_aligned", "sinusoidal_code", "tokens", "zero_padding"]
+__all__ = [
+    "at_relative_times",
+    "code_table",
+    "concatenate",
+    "left_aligned",
+    "sinusoidal_code",
+    "tokens",
+    "zero_padding",
+]
 
 _LOG_BASE = torch.tensor(10000.0).log().item()
 """In float32, in which the published model has it."""
@@ -70,12 +78,13 @@ def sinusoidal_code(position: Tensor, length: int, width: int, dtype: torch.dtyp
         ``[*position.shape, D]``, sine on even and cosine on odd features.
     """
     # torch.compile would look through the cache, and warn.
-    table = _code_table.__wrapped__ if torch.compiler.is_compiling() else _code_table
+    table = code_table.__wrapped__ if torch.compiler.is_compiling() else code_table
     return table(length, width, dtype, position.device)[position]
 
 
 @lru_cache(maxsize=32)
-def _code_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def code_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The code of positions 0 and on, ``[length, width]``; the same tensor each time, not to be changed."""
     with torch.inference_mode(False), torch.no_grad():
         rate = torch.exp(torch.arange(0, width, 2, device=device) * (-_LOG_BASE / width))
         angle = torch.arange(length, device=device)[:, None] * rate

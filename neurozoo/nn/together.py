@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurozoo.interfaces import Tokens
+from neurozoo.interfaces import Encoder, Tokens
 from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, listened_to
 from neurozoo.nn.narrow_attention import features_first, features_last
 from neurozoo.nn.sequence import sinusoidal_code
 
-__all__ = ["blocks_of", "encode_together"]
+__all__ = ["TorchEncoder", "blocks_of", "encode_together"]
 
 LARGEST = 2**16
 """Elements of a block's query above which it is not stacked: copying then costs more than calling."""
@@ -51,6 +51,19 @@ def encode_together(
         asking, asked = [queries[place] for place in places], [sources[place] for place in places]
         found.update(zip(places, _encoded(chosen, asking, asked), strict=True))
     return [found[place] for place in range(len(blocks))]
+
+
+class TorchEncoder(Encoder):
+    """By :func:`encode_together`: on every device, forward and backward.
+
+    Args:
+        layout: The model's layout, not used.
+    """
+
+    def encode(
+        self, blocks: Sequence[EncoderBlock], queries: Sequence[Tokens], sources: Sequence[Tokens]
+    ) -> list[Tokens]:
+        return encode_together(blocks, queries, sources)
 
 
 def _alike(place: int, block: EncoderBlock, query: Tokens, source: Tokens) -> Any:

@@ -8,12 +8,12 @@ from neurozoo.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.2"
+neurozoo_api = "1.4"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``numba`` backend."""
+    """The ``numba`` backend, and the encoder of that name."""
     yield Component(
         "backend",
         "numba",
@@ -22,5 +22,14 @@ def neurozoo_components() -> Iterable[Component]:
         requires=("numba",),
         install="pip install neurozoo-numba",
         fused=("cpu",),
+        tested=("numba >=0.68,<0.69",),
+    )
+    yield Component(
+        "encoder",
+        "numba",
+        "neurozoo_numba.encoder:NumbaEncoder",
+        "encoder blocks in evaluation on the CPU, compiled by numba",
+        requires=("numba",),
+        install="pip install neurozoo-numba",
         tested=("numba >=0.68,<0.69",),
     )

@@ -19,8 +19,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from neurozoo_numba.compiling import for_arguments, kept_on_disk
 from neurozoo_numba.streaming import LINE, OPTIONS, copy, loop, put, read_ahead
 
 __all__ = ["ATAN", "SIGMOID", "SUPERSPIKE", "WIDEST", "compiled"]
@@ -41,11 +42,7 @@ the steps; the thresholds' gradient; the surrogate's sigmoids. A backward has T 
 
 
 def _kernel(function: Any) -> Any:
-    """Compiled, and kept on disk where some folder can be written."""
-    try:
-        return njit(**OPTIONS, cache=True)(function)
-    except RuntimeError:  # there is none
-        return njit(**OPTIONS)(function)
+    return kept_on_disk(function, OPTIONS)
 
 
 @loop
@@ -361,12 +358,7 @@ def compiled(name: str, by_product: bool, hard: bool, bits: int) -> Any:
 @cache
 def _ready(name: str, by_product: bool, hard: bool, bits: int) -> tuple[Any, tuple[Any, ...]]:
     kernel, signature = _signature(name, by_product, hard, types.float32 if bits == 32 else types.float64)
-    try:
-        kernel.compile(signature)
-    except OSError:  # it is compiled before it is written to the cache, which a full disk hinders
-        if signature not in kernel.overloads:
-            raise
-    return kernel, signature
+    return for_arguments(kernel, signature), signature
 
 
 def _signature(name: str, by_product: bool, hard: bool, number: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -1,0 +1,27 @@
+"""Functions compiled once, and kept on disk for later processes where that can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+__all__ = ["for_arguments", "kept_on_disk"]
+
+
+def kept_on_disk(function: Any, options: Any) -> Any:
+    """A function that numba is to compile, with its cache on disk where some folder can be written."""
+    try:
+        return njit(**options, cache=True)(function)
+    except RuntimeError:  # there is none
+        return njit(**options)(function)
+
+
+def for_arguments(kernel: Any, signature: tuple[Any, ...]) -> Any:
+    """A kernel, compiled for arguments of these types; in later processes it comes from numba's cache."""
+    try:
+        kernel.compile(signature)
+    except OSError:  # it is compiled before it is written to the cache, which a full disk hinders
+        if signature not in kernel.overloads:
+            raise
+    return kernel
