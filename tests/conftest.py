@@ -122,6 +122,8 @@ def smile() -> Callable[..., SMILE]:
         names, given = SOUND | dict(parts or {}), dict(part_params or {})
 
         def build(slot: str, layout: Layout) -> Any:
+            if slot not in names:
+                return None
             return registry.resolve(SMILE.slots[slot], names[slot])(layout, **given.get(slot, {}))
 
         torch.manual_seed(seed)

@@ -206,7 +206,7 @@ def test_a_plugin_for_another_major_is_refused_by_name(install: Install) -> None
     install("neurozoo-x", GOOD.format(name="mine").replace('"1.0"', '"2.1"'))
     registry = Registry()
     assert errors(registry) == {
-        "x": "neurozoo-x 0.3 was written for plugin API 2.x, and this neurozoo offers 1.3; "
+        "x": f"neurozoo-x 0.3 was written for plugin API 2.x, and this neurozoo offers {API_VERSION}; "
         "install a neurozoo that offers 2.x, or a version of the plugin for 1.x"
     }
     assert "mine" not in registry.components("scaling")
@@ -214,7 +214,8 @@ def test_a_plugin_for_another_major_is_refused_by_name(install: Install) -> None
 
 def test_a_plugin_for_another_major_that_cannot_even_be_imported_is_refused_by_its_api(install: Install) -> None:
     install("neurozoo-x", 'neurozoo_api = "2.0"\nfrom neurozoo.hookspecs import SomethingOfTwo\n')
-    assert "neurozoo-x 0.3 was written for plugin API 2.x, and this neurozoo offers 1.3" in errors(Registry())["x"]
+    told = f"neurozoo-x 0.3 was written for plugin API 2.x, and this neurozoo offers {API_VERSION}"
+    assert told in errors(Registry())["x"]
 
 
 def test_a_newer_minor_is_loaded_with_a_note(install: Install) -> None:
@@ -222,14 +223,14 @@ def test_a_newer_minor_is_loaded_with_a_note(install: Install) -> None:
     registry = Registry()
     assert "mine" in registry.components("scaling")
     note = loaded(registry, "x").note
-    assert note.startswith("it was written for plugin API 1.7, and this neurozoo offers 1.3")
+    assert note.startswith(f"it was written for plugin API 1.7, and this neurozoo offers {API_VERSION}")
 
 
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        ("", 'does not say which plugin API it was written for; add neurozoo_api = "1.3" beside its hook'),
-        ("neurozoo_api = 1.0", 'neurozoo_api = 1.0, which is no MAJOR.MINOR; write neurozoo_api = "1.3"'),
+        ("", 'does not say which plugin API it was written for; add neurozoo_api = "1.4" beside its hook'),
+        ("neurozoo_api = 1.0", 'neurozoo_api = 1.0, which is no MAJOR.MINOR; write neurozoo_api = "1.4"'),
         ('neurozoo_api = "one"', "neurozoo_api = 'one', which is no MAJOR.MINOR"),
     ],
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from neurozoo.functional import lif_step
-from neurozoo.fused.operators import Numbers
+from neurozoo.fused.operators import Numbers, Operators, unseen
 from neurozoo.interfaces import Neuron, steps_of
 
 __all__ = ["FusedNeuron"]
@@ -22,8 +22,8 @@ class FusedNeuron(Neuron):
     broadcast and single calls of :meth:`step` run the core's equations one operator after the other.
     """
 
-    lif: ClassVar[Any]
-    """The operator, see :func:`neurozoo.fused.operators.register`."""
+    operators: ClassVar[Operators]
+    """See :func:`neurozoo.fused.operators.register`."""
 
     @abstractmethod
     def takes(self, device: torch.device) -> bool:
@@ -45,8 +45,9 @@ class FusedNeuron(Neuron):
             return super().scan(currents, state, threshold)
         # A graph of torch.compile adds the gradient up itself.
         sum_steps = not torch.compiler.is_compiling() and currents.shape[0] > 1 and currents.stride(0) == 0
-        operator = type(self).lif
-        spikes, v = operator(currents, state, level.to(currents.dtype), *Numbers.of(self.spec), sum_steps)
+        plain = type(currents) is type(level) is Tensor and (state is None or type(state) is Tensor)
+        run = self.operators.unseen_lif if plain and unseen() else self.operators.lif
+        spikes, v = run(currents, state, level.to(currents.dtype), *Numbers.of(self.spec), sum_steps)
         return spikes, v
 
 

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from neurozoo.fused.memory import Call
 from neurozoo.fused.repeated import repeated_gradient
 from neurozoo.interfaces import LIFSpec
 
-__all__ = ["Kernels", "Numbers", "Operators", "register"]
+__all__ = ["Kernels", "Numbers", "Operators", "register", "unseen"]
 
 
 class Numbers(NamedTuple):
@@ -64,10 +65,25 @@ class Kernels(Protocol):
 
 
 class Operators(NamedTuple):
-    """What :func:`register` made: forward and backward."""
+    """What :func:`register` made: forward and backward, and the forward as a function, which torch does not see."""
 
     lif: Any
     lif_backward: Any
+    unseen_lif: Any
+
+
+def unseen() -> bool:
+    """Whether torch need not see what is done to plain tensors now: a call of an operator takes longer than a function.
+
+    It has to where a gradient may be wanted, and where somebody compiles, traces, profiles or intercepts its calls.
+    """
+    return not (
+        torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or is_in_torch_dispatch_mode()
+        or torch.autograd.profiler._is_profiler_enabled
+    )
 
 
 def register(namespace: str, kernels: Kernels) -> Operators:
@@ -161,7 +177,7 @@ def register(namespace: str, kernels: Kernels) -> Operators:
     forward_op.register_fake(_fake)
     backward_op.register_fake(_fake_backward)
     forward_op.register_autograd(_gradients_by(backward_op), setup_context=_remember)
-    return Operators(forward_op, backward_op)
+    return Operators(forward_op, backward_op, lif)
 
 
 def _fake(currents: Tensor, *_: object) -> tuple[Tensor, Tensor]:

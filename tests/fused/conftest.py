@@ -33,4 +33,4 @@ def make(request: pytest.FixtureRequest) -> Callable[[LIFSpec], Neuron]:
 @pytest.fixture(scope="session")
 def operator(make: Any) -> Any:
     """Its forward, as torch knows it."""
-    return make.lif
+    return make.operators.lif

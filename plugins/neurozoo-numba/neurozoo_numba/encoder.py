@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neurozoo.fused.operators import unseen
 from neurozoo.interfaces import Encoder, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention, listened_to
 from neurozoo.nn.sequence import code_table
@@ -82,7 +83,7 @@ def _read(
     blocks: Sequence[EncoderBlock], queries: Sequence[Tokens], sources: Sequence[Tokens]
 ) -> tuple[_Sizes, list[list[Tensor]]] | None:
     """The blocks' sizes and parameters in the kernel's order; None where it would not give what the blocks do."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    if torch.is_autocast_enabled("cpu") or not unseen():
         return None
     sizes, parameters = None, []
     for block, query, source in zip(blocks, queries, sources, strict=True):

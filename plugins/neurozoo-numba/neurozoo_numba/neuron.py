@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from neurozoo.fused.neuron import FusedNeuron
-from neurozoo_numba.operator import lif
+from neurozoo_numba.operator import operators
 
 __all__ = ["NumbaNeuron"]
 
@@ -14,7 +14,7 @@ class NumbaNeuron(FusedNeuron):
     """LIF with forward and backward over all steps in one pass each, on the CPU."""
 
     runs = "numba: Dispatcher.get_overload, which gives neurozoo_numba.kernels compiled"
-    lif = lif
+    operators = operators
 
     def takes(self, device: torch.device) -> bool:
         return device.type == "cpu"

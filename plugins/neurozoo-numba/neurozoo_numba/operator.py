@@ -14,7 +14,7 @@ from neurozoo.fused.pages import LARGE, empty
 from neurozoo_numba.kernels import ATAN, HEIGHTS, SIGMOID, SPIKES, SUPERSPIKE, WIDEST, compiled
 from neurozoo_numba.threads import in_threads
 
-__all__ = ["lif", "lif_backward"]
+__all__ = ["operators"]
 
 KINDS = {"atan": ATAN, "sigmoid": SIGMOID, "superspike": SUPERSPIKE}
 KEPT = 2**20
@@ -64,7 +64,7 @@ class _Compiled:
         return call.threshold_gradient(to_threshold, blocks) if learn else to_threshold
 
 
-lif, lif_backward = register("neurozoo_numba", _Compiled())
+operators = register("neurozoo_numba", _Compiled())
 
 
 def _forward(call: Call, neuron: Numbers, what: int, scale: float, out: Tensor, v: Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 from neurozoo.errors import DeviceError
 from neurozoo.fused.neuron import FusedNeuron
 from neurozoo_triton.kernels import INTERPRETED
-from neurozoo_triton.operator import lif
+from neurozoo_triton.operator import operators
 
 __all__ = ["TritonNeuron"]
 
@@ -20,7 +20,7 @@ class TritonNeuron(FusedNeuron):
     """
 
     runs = "triton: JITFunction.run, which launches neurozoo_triton.kernels"
-    lif = lif
+    operators = operators
 
     def takes(self, device: torch.device) -> bool:
         if device.type == "cpu" and not INTERPRETED:

@@ -15,7 +15,7 @@ from neurozoo.fused.memory import Call, each, flat
 from neurozoo.fused.operators import Numbers, register
 from neurozoo_triton import kernels
 
-__all__ = ["lif", "lif_backward"]
+__all__ = ["operators"]
 
 BLOCK = 512
 """Neurons a program: with Triton's 4 warps 16 bytes a thread in float32, which is what one access to memory takes."""
@@ -62,7 +62,7 @@ class _Launched:
         return call.threshold_gradient(to_threshold, blocks) if learn else to_threshold
 
 
-lif, lif_backward = register("neurozoo_triton", _Launched())
+operators = register("neurozoo_triton", _Launched())
 
 
 def _forward(call: Call, neuron: Numbers, what: str, scale: float, out: Tensor, v: Tensor) -> None:
