@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neurozoo.functional import lif_step
-from neurozoo.fused.operators import Numbers, Operators, unseen
+from neurozoo.fused.operators import Numbers, Operators, untraced
 from neurozoo.interfaces import Neuron, steps_of
 
 __all__ = ["FusedNeuron"]
@@ -45,8 +45,10 @@ class FusedNeuron(Neuron):
             return super().scan(currents, state, threshold)
         # A graph of torch.compile adds the gradient up itself.
         sum_steps = not torch.compiler.is_compiling() and currents.shape[0] > 1 and currents.stride(0) == 0
+        # To call an operator takes longer than a few neurons do.
         plain = type(currents) is type(level) is Tensor and (state is None or type(state) is Tensor)
-        run = self.operators.unseen_lif if plain and unseen() else self.operators.lif
+        unseen = plain and not torch.is_grad_enabled() and untraced()
+        run = self.operators.unseen_lif if unseen else self.operators.lif
         spikes, v = run(currents, state, level.to(currents.dtype), *Numbers.of(self.spec), sum_steps)
         return spikes, v
 

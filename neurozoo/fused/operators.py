@@ -16,7 +16,7 @@ from neurozoo.fused.memory import Call
 from neurozoo.fused.repeated import repeated_gradient
 from neurozoo.interfaces import LIFSpec
 
-__all__ = ["Kernels", "Numbers", "Operators", "register", "unseen"]
+__all__ = ["Kernels", "Numbers", "Operators", "register", "untraced"]
 
 
 class Numbers(NamedTuple):
@@ -72,14 +72,10 @@ class Operators(NamedTuple):
     unseen_lif: Any
 
 
-def unseen() -> bool:
-    """Whether torch need not see what is done to plain tensors now: a call of an operator takes longer than a function.
-
-    It has to where a gradient may be wanted, and where somebody compiles, traces, profiles or intercepts its calls.
-    """
+def untraced() -> bool:
+    """Whether nobody compiles, traces, profiles or intercepts torch's calls, and has to see what is done by none."""
     return not (
-        torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
+        torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or is_in_torch_dispatch_mode()
         or torch.autograd.profiler._is_profiler_enabled

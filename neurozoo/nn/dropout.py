@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "draw", "factors_of"]
+__all__ = ["Dropout", "draw", "factors_of", "lost_of"]
 
 _LEVELS = 2**16
 
@@ -53,6 +53,11 @@ def _(count: int, device: torch.device) -> Tensor:
     return torch.empty(count, dtype=torch.int16, device=device)
 
 
+def lost_of(p: float) -> int:
+    """Of 2^16 levels that random bits have, how many mean that an element is lost."""
+    return min(round(p * _LEVELS), _LEVELS - 1)
+
+
 def factors_of(bits: Tensor, p: float, dtype: torch.dtype) -> Tensor:
     """What dropout multiplies with: 0 where an element is lost, elsewhere what keeps the mean.
 
@@ -64,7 +69,7 @@ def factors_of(bits: Tensor, p: float, dtype: torch.dtype) -> Tensor:
         p: Probability, dimensionless, below 1.
         dtype: Of the result.
     """
-    lost = min(round(p * _LEVELS), _LEVELS - 1)
+    lost = lost_of(p)
     if torch.compiler.is_compiling():
         return (bits >= lost - _LEVELS // 2).to(dtype) * (_LEVELS / (_LEVELS - lost))
     # Compared into numbers: a mask of bools is several times as slow to multiply with.

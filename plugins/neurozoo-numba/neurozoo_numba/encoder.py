@@ -1,20 +1,24 @@
-"""Encoder blocks in evaluation by one compiled loop over blocks and samples."""
+"""Encoder blocks by one compiled loop over blocks and samples, forward and backward."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from neurozoo.fused.operators import unseen
+from neurozoo.fused.operators import untraced
 from neurozoo.interfaces import Encoder, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention, listened_to
+from neurozoo.nn.dropout import draw, lost_of
 from neurozoo.nn.sequence import code_table
 from neurozoo.nn.together import TorchEncoder
-from neurozoo_numba.encoder_kernel import COLUMNS, INNER, compiled
+from neurozoo_numba.encoder_kernel import COLUMNS, INNER, PIECE, compiled, parameter_counts
 from neurozoo_numba.threads import in_threads
 
 __all__ = ["NumbaEncoder"]
@@ -24,9 +28,11 @@ WORTH = 2**22
 
 
 class NumbaEncoder(Encoder):
-    """Encoder blocks without a gradient, in float32 on a CPU; whatever else is asked for is done by torch.
+    """Encoder blocks in float32 on a CPU; whatever else is asked for is done by torch.
 
-    What a sample gets is the same to the bit in every batch, and within rounding of what torch gives.
+    Without dropout what a sample gets is the same to the bit in every batch, and within rounding of what torch gives.
+    Dropout falls on other elements than torch's would. For its backward nothing is kept but the sequences and, where
+    there is dropout, its random bits.
 
     Args:
         layout: The model's layout.
@@ -42,38 +48,149 @@ class NumbaEncoder(Encoder):
         read = _read(blocks, queries, sources)
         if read is None:
             return self._otherwise.encode(blocks, queries, sources)
-        sizes, parameters = read
-        samples, table = len(queries[0].x), np.empty((len(blocks), COLUMNS), np.int64)
-        alive: list[Tensor] = []  # until the kernel has read what is at their addresses
-        found, longest, work = [], 1, 0
-        for row, query, source, numbers in zip(table, queries, sources, parameters, strict=True):
+        (samples, width, inner, heads), parameters = read
+        places, work = [], 0
+        for block, query, source in zip(blocks, queries, sources, strict=True):
             asking, asked = query.x.shape[1], source.x.shape[1]
-            out = torch.empty(query.x.shape)
-            given = [each.contiguous() for each in (query.x, query.position, source.x, source.position)]
-            if source.mask is not None:
-                given.append(source.mask.contiguous())
-            alive += given
-            x, position, keys, key_position, *mask = (each.data_ptr() for each in given)
-            row[:] = (
-                x, position, len(query.position) == 1, asking, keys, key_position, len(source.position) == 1, asked,
-                mask[0] if mask else 0, out.data_ptr(), *[each.data_ptr() for each in numbers],
-            )  # fmt: skip
-            longest = max(longest, asking, asked)
-            work += samples * (asking + asked) * (2 * sizes.width * (sizes.width + asking) + sizes.width * sizes.inner)
-            found.append(query.with_x(out))
-        code, kernel = code_table(longest, sizes.width, torch.float32, torch.device("cpu")), compiled()
+            mask = None if source.mask is None else source.mask.contiguous()
+            place = _Place(asking, asked, query.position.contiguous(), source.position.contiguous(), mask)
+            if block.training:
+                place.drop(samples, width, heads, block.dropout.p, block.attention.dropout.p)
+            places.append(place)
+            work += samples * (asking + asked) * (2 * width * (width + asking) + width * inner)
+        call = _Call(samples, width, inner, heads, tuple(places), work // WORTH)
+        xs = [each.x for each in (*queries, *sources)]
+        numbers = [x for each in parameters for x in each]
+        if torch.is_grad_enabled() and any(x.requires_grad for x in (*xs, *numbers)):
+            found = _Encoded.apply(call, *xs, *numbers)  # type: ignore[no-untyped-call]
+        else:
+            found = call.forward(xs, numbers)
+        return [query.with_x(x) for query, x in zip(queries, found, strict=True)]
+
+
+@dataclass
+class _Place:
+    """Where a block's sequences have what, and its dropout.
+
+    Attributes:
+        asking: Q.
+        asked: S.
+        query_position: ``[B or 1, Q]``.
+        source_position: ``[B or 1, S]``.
+        mask: ``[B, S]`` or None.
+        lost: Of 2^16, in dropout.
+        lost_weights: Likewise, of attention's weights.
+        bits: For both, see the kernel; None where neither is.
+    """
+
+    asking: int
+    asked: int
+    query_position: Tensor
+    source_position: Tensor
+    mask: Tensor | None
+    lost: int = 0
+    lost_weights: int = 0
+    bits: Tensor | None = None
+
+    def drop(self, samples: int, width: int, heads: int, p: float, p_weights: float) -> None:
+        """Draw dropout's random bits."""
+        self.lost, self.lost_weights = lost_of(p), lost_of(p_weights)
+        count = width * (3 * self.asking + 2 * self.asked)
+        count += heads * self.asked * self.asking if self.lost_weights else 0
+        if self.lost or self.lost_weights:
+            self.bits = draw((samples, count), torch.device("cpu"))
+
+
+@dataclass
+class _Call:
+    """A call of the kernel but for its sequences and parameters."""
+
+    samples: int
+    width: int
+    inner: int
+    heads: int
+    places: tuple[_Place, ...]
+    threads: int
+
+    def forward(self, xs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+        """What the blocks give, ``xs`` being all queries and then all sources."""
+        xs = [x.contiguous() for x in xs]
+        found = [torch.empty(x.shape) for x in xs[: len(self.places)]]
+        code, kernel = self._code(), compiled("forward")
+        arguments = *self._sizes(), code.data_ptr(), self._table(xs, parameters, found, [0] * len(xs))
 
         def run(first: int, last: int) -> None:
-            if not kernel(first, last, samples, *sizes, code.data_ptr(), table):
+            if not kernel(first, last, *arguments):
                 raise IndexError("a sequence has a position that is negative, or not below its number of rows")
 
-        in_threads(run, len(blocks) * samples, work // WORTH)
+        in_threads(run, len(self.places) * self.samples, self.threads)
         return found
+
+    def backward(
+        self, xs: Sequence[Tensor], parameters: Sequence[Tensor], grads: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The gradients of ``xs`` and of the parameters, ``grads`` being those of what the blocks gave."""
+        xs, grads = [x.contiguous() for x in xs], [grad.contiguous() for grad in grads]
+        to_xs = [torch.empty(x.shape) for x in xs]
+        counts, pieces = parameter_counts(self.width, self.inner), -(-self.samples // PIECE)
+        buffers = torch.zeros(len(self.places) * pieces, sum(counts))
+        table = self._table(xs, parameters, grads, [x.data_ptr() for x in to_xs])
+        code, kernel = self._code(), compiled("backward")
+        arguments = *self._sizes(), code.data_ptr(), table, np.array(counts), buffers.numpy()
+
+        def run(first: int, last: int) -> None:
+            kernel(first, last, *arguments)
+
+        in_threads(run, len(buffers), 4 * self.threads)
+        by_block = buffers.view(len(self.places), pieces, -1).sum(1)
+        shapes = iter(parameters)
+        return to_xs, [part.view(next(shapes).shape) for row in by_block for part in row.split(counts)]
+
+    def _code(self) -> Tensor:
+        longest = max(max(each.asking, each.asked) for each in self.places)
+        return code_table(longest, self.width, torch.float32, torch.device("cpu"))
+
+    def _sizes(self) -> tuple[int, int, int, int]:
+        return self.samples, self.width, self.inner, self.heads
+
+    def _table(
+        self, xs: Sequence[Tensor], parameters: Sequence[Tensor], out: Sequence[Tensor], to_xs: Sequence[int]
+    ) -> NDArray[np.int64]:
+        """The kernel's table. It holds addresses: the tensors have to be kept until it is done."""
+        count, addresses = len(self.places), [x.data_ptr() for x in parameters]
+        each, table = len(addresses) // count, np.empty((count, COLUMNS), np.int64)
+        for g, place in enumerate(self.places):
+            table[g] = (
+                xs[g].data_ptr(), place.query_position.data_ptr(), len(place.query_position) == 1, place.asking,
+                xs[count + g].data_ptr(), place.source_position.data_ptr(), len(place.source_position) == 1,
+                place.asked, 0 if place.mask is None else place.mask.data_ptr(), out[g].data_ptr(),
+                0 if place.bits is None else place.bits.data_ptr(), place.lost, place.lost_weights,
+                to_xs[g], to_xs[count + g], *addresses[g * each : (g + 1) * each],
+            )  # fmt: skip
+        return table
+
+
+class _Encoded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.call = call
+        ctx.save_for_backward(*tensors)
+        sequences = 2 * len(call.places)
+        return tuple(call.forward(tensors[:sequences], tensors[sequences:]))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        sequences = 2 * len(ctx.call.places)
+        tensors = ctx.saved_tensors
+        to_xs, to_parameters = ctx.call.backward(tensors[:sequences], tensors[sequences:], grads)
+        return None, *to_xs, *to_parameters
 
 
 class _Sizes(NamedTuple):
-    """Of an encoder block: D, the width of its feed-forward, and H."""
+    """B, and of an encoder block D, the width of its feed-forward, and H."""
 
+    samples: int
     width: int
     inner: int
     heads: int
@@ -82,18 +199,20 @@ class _Sizes(NamedTuple):
 def _read(
     blocks: Sequence[EncoderBlock], queries: Sequence[Tokens], sources: Sequence[Tokens]
 ) -> tuple[_Sizes, list[list[Tensor]]] | None:
-    """The blocks' sizes and parameters in the kernel's order; None where it would not give what the blocks do."""
-    if torch.is_autocast_enabled("cpu") or not unseen():
+    """The sizes that all have, and the blocks' parameters in the kernel's order; None where it would not give what the
+    blocks do."""
+    if torch.is_autocast_enabled("cpu") or not untraced():
         return None
-    sizes, parameters = None, []
+    sizes: _Sizes | None = None
+    counts, parameters = [], []
     for block, query, source in zip(blocks, queries, sources, strict=True):
         numbers = _parameters(block)
         if numbers is None or not _match(query, source):
             return None
-        own = _Sizes(query.x.shape[2], numbers[INNER].shape[0], block.attention.heads)
+        own = _Sizes(len(query.x), query.x.shape[2], numbers[INNER].shape[0], block.attention.heads)
         if sizes is None:
-            sizes, samples, counts = own, len(query.x), _counts(own)
-        if own != sizes or len(query.x) != samples or [x.numel() for x in numbers] != counts:
+            sizes, counts = own, parameter_counts(own.width, own.inner)
+        if own != sizes or [x.numel() for x in numbers] != counts:
             return None
         parameters.append(numbers)
     return None if sizes is None else (sizes, parameters)
@@ -106,7 +225,7 @@ def _parameters(block: EncoderBlock) -> list[Tensor] | None:
     attention = parts["attention"]
     if type(block) is not EncoderBlock or type(attention) is not MultiHeadAttention:
         return None
-    if block.training or attention.plain or listened_to(block):
+    if attention.plain or listened_to(block):
         return None
     inside = attention._modules
     norms = [parts["embedding_norm"], parts["attention_norm"], parts["output_norm"]]
@@ -120,12 +239,6 @@ def _parameters(block: EncoderBlock) -> list[Tensor] | None:
                 return None
             found.append(x)
     return found
-
-
-def _counts(sizes: _Sizes) -> list[int]:
-    """How many numbers each parameter has."""
-    width, square, wide = sizes.width, sizes.width**2, sizes.width * sizes.inner
-    return [*[width] * 6, *[square, width] * 4, wide, sizes.inner, wide, width]
 
 
 def _match(query: Tokens, source: Tokens) -> bool:

@@ -1,278 +1,361 @@
-"""Encoder blocks, compiled: a sample at a time, and all of a block while that sample is in the processor's cache.
+"""Encoder blocks, compiled, forward and backward: a sample at a time, and all of a block while it is in the cache.
 
 Features come before positions, ``[D, L]``, so that every loop runs over neighbouring positions, whatever is added up.
 Queries are taken :data:`CHUNK` at a time. Keys and values are made for a whole source, without the rows that its mask
-leaves out. All products are of small matrices, by :func:`_product`, whose sums stay in registers.
+leaves out. The backward computes everything anew from the sequences that came in: nothing else is kept.
 
-A number's operations and their order depend on its own sample alone: it is the same in every batch, and with any
-number of threads.
+A number's operations and their order depend on its own sample alone, so that it is the same in every batch; and a
+weight's gradient is added up over :data:`PIECE` samples, and then over the pieces. Neither depends on the threads.
 """
 
 from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, njit, types  # type: ignore[attr-defined]
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import types
 
 from neurozoo_numba.compiling import for_arguments, kept_on_disk
+from neurozoo_numba.products import OPTIONS, STRIP, add_sums, part, product
+from neurozoo_numba.steps import (
+    add,
+    affine,
+    bytes_at,
+    clear,
+    copy,
+    drop,
+    embed,
+    linear,
+    numbers_at,
+    relu,
+    relu_back,
+    scale_by,
+    softmax,
+    softmax_back,
+    standardise,
+    through_linear,
+    through_norm,
+    whole_at,
+)
 
-__all__ = ["COLUMNS", "INNER", "compiled"]
+__all__ = ["COLUMNS", "INNER", "PIECE", "compiled", "parameter_counts"]
 
 CHUNK = 64
-"""Queries at a time."""
-VECTOR = 8
-"""Numbers that one instruction works on, where the processor has such ones; elsewhere it takes several."""
-STRIP = 2 * VECTOR
-"""Columns of a product that are made at once; rows of memory are a multiple as long."""
-ROWS = 6
-"""Rows of a product that are made at once: with :data:`STRIP`, as many sums as there are registers for."""
+"""Queries at a time: the numbers from row to row of all that is theirs."""
+PIECE = 16
+"""Samples whose gradients of a block's weights are added up at once."""
+LOG2_E, LN_2 = math.log2(math.e), np.float32(math.log(2))
 
-# Products may be fused with the sum that takes them, and nothing else is rearranged.
-OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-_part: Any = njit(**OPTIONS)
-_intrinsic: Any = intrinsic
-_local: Any = cgutils.alloca_once
-
-
-ASKING_X, ASKING_POSITION, ASKING_SHARED, ASKING = range(4)
-ASKED_X, ASKED_POSITION, ASKED_SHARED, ASKED = range(4, 8)
-MASK, OUT, FIRST_PARAMETER = 8, 9, 10
-"""Columns of the table that says where a block finds everything, as addresses, see :func:`_run`."""
+QUERY_X, QUERY_POSITION, QUERY_SHARED, ASKING = range(4)
+SOURCE_X, SOURCE_POSITION, SOURCE_SHARED, ASKED = range(4, 8)
+MASK, OUT, BITS, LOST, LOST_WEIGHTS, GRAD_QUERY, GRAD_SOURCE, FIRST_PARAMETER = range(8, 16)
+"""Columns of the table that says where a block finds everything, see :func:`_forward`."""
 PARAMETERS = 18
 """Weight and bias each of three norms (embedding, attention, output) and six linears (query, key, value, out, inner,
 outer)."""
 COLUMNS = FIRST_PARAMETER + PARAMETERS
-QUERY, KEY, VALUE, ATTENDED, INNER, OUTER = range(6, PARAMETERS, 2)
-EPS, LOG2_E = np.float32(1e-12), math.log2(math.e)
-LOWEST = np.float32(-126.0)
-"""The least power of 2 that float32 has in full."""
-TO_WHOLE = np.float32(1.5 * 2**23)
-"""Added and taken away again, it rounds to whole numbers; and a sum's last bits are that number's."""
-TAYLOR_0, TAYLOR_1, TAYLOR_2, TAYLOR_3, TAYLOR_4, TAYLOR_5, TAYLOR_6 = (
-    np.float32(math.log(2) ** n / math.factorial(n)) for n in range(7)
-)
-"""Of ``2 ** x``; for ``|x| <= 1/2`` what is left out is below 1.2e-7 of it."""
+NORM_0, NORM_1, NORM_2, QUERY, KEY, VALUE, ATTENDED, INNER, OUTER = range(0, PARAMETERS, 2)
 
 
-def _pointer(to: Any, what: Any) -> Any:
-    """Makes an address a pointer to what numba calls ``to`` and LLVM ``what``."""
-    kind: Any = types.CPointer
+class Sample(NamedTuple):
+    """Addresses and sizes of a sample in a block.
 
-    @_intrinsic
-    def pointer(context, address):  # type: ignore[no-untyped-def]
-        def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], what.as_pointer())
-
-        return kind(to)(types.int64), code
-
-    return pointer
-
-
-_numbers, _whole, _bytes = (
-    _pointer(*each)
-    for each in ((types.float32, ir.FloatType()), (types.int64, ir.IntType(64)), (types.uint8, ir.IntType(8)))
-)
-
-
-@_intrinsic
-def _times_power(context, mantissa, sum):  # type: ignore[no-untyped-def]
-    """``mantissa * 2 ** n``, n the whole number that :data:`TO_WHOLE` was added to."""
-
-    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        number = ir.IntType(32)
-        bits, exponent = (builder.bitcast(x, number) for x in arguments)
-        return builder.bitcast(builder.add(bits, builder.shl(exponent, number(23))), ir.FloatType())
-
-    return types.float32(types.float32, types.float32), code
-
-
-@_part
-def _power_of_2(x):  # type: ignore[no-untyped-def]
-    """``2 ** x`` for ``x <= 0``, within 2e-7 of it, and next to nothing below :data:`LOWEST`."""
-    x = LOWEST if x < LOWEST else x  # in this order: what is no number stays none
-    sum = x + TO_WHOLE
-    rest = x - (sum - TO_WHOLE)
-    height = TAYLOR_6 * rest + TAYLOR_5
-    height = height * rest + TAYLOR_4
-    height = height * rest + TAYLOR_3
-    height = height * rest + TAYLOR_2
-    height = height * rest + TAYLOR_1
-    return _times_power(height * rest + TAYLOR_0, sum)
-
-
-def _tile(rows: int) -> Any:
-    """Makes ``rows`` rows and :data:`STRIP` columns of a product, see :func:`_product`."""
-
-    @_intrinsic
-    def tile(context, left, down, along, count, right, right_row, bias, out, out_row):  # type: ignore[no-untyped-def]
-        def code(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            size, lane, number = ir.IntType(64), ir.IntType(32), ir.FloatType()
-            vector = ir.VectorType(number, VECTOR)
-            nothing, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(lane, VECTOR), None)
-            strips = range(STRIP // VECTOR)
-            left, down, along, count, right, right_row, bias, out, out_row = arguments
-
-            def place(address: Any, row: Any, of: Any) -> Any:
-                """The number that is ``row * of`` numbers behind an address."""
-                start = builder.inttoptr(address, number.as_pointer())
-                return builder.gep(start, [builder.mul(row, of)])
-
-            def strip(row: Any, which: int) -> Any:
-                return builder.bitcast(builder.gep(row, [size(which * VECTOR)]), vector.as_pointer())
-
-            def repeated(x: Any) -> Any:
-                return builder.shuffle_vector(builder.insert_element(nothing, x, lane(0)), nothing, first)
-
-            name = f"llvm.fmuladd.v{VECTOR}f32"  # fused where the processor does that
-            kind = ir.FunctionType(vector, [vector] * 3)
-            multiply_add = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-            sums = [[_local(builder, vector) for _ in strips] for _ in range(rows)]
-            with builder.if_else(builder.icmp_signed("==", bias, size(0))) as (without, with_bias):
-                with without:
-                    for each in (each for row in sums for each in row):
-                        builder.store(ir.Constant(vector, None), each)
-                with with_bias:
-                    for row in range(rows):
-                        start = repeated(builder.load(place(bias, size(row), size(1))))
-                        for each in sums[row]:
-                            builder.store(start, each)
-            with cgutils.for_range(builder, count) as loop:
-                from_right = place(right, loop.index, right_row)
-                x = [builder.load(strip(from_right, which), align=4) for which in strips]
-                from_left = place(left, loop.index, along)
-                for row in range(rows):
-                    factor = repeated(builder.load(builder.gep(from_left, [builder.mul(size(row), down)])))
-                    for which in strips:
-                        sum_so_far = builder.load(sums[row][which])
-                        builder.store(builder.call(multiply_add, [factor, x[which], sum_so_far]), sums[row][which])
-            for row in range(rows):
-                to = place(out, size(row), out_row)
-                for which in strips:
-                    builder.store(builder.load(sums[row][which]), strip(to, which), align=4)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 9), code
-
-    return tile
-
-
-_many_rows, _one_row = _tile(ROWS), _tile(1)
-
-
-@_part
-def _product(left, down, along, right, right_row, bias, out, out_row, shape):  # type: ignore[no-untyped-def]
-    """``out[o, i] = bias[o] + sum_k left[o, k] right[k, i]``.
-
-    Args:
-        left: Address of float32 numbers, as all of them are.
-        down: Numbers from a row of it to the next one.
-        along: Numbers from a column of it to the next one.
-        right: Address.
-        right_row: Numbers from a row to the next one.
-        bias: Address; 0 for none.
-        out: Address.
-        out_row: As ``right_row``.
-        shape: How many o, k and i there are, the last a multiple of :data:`STRIP`.
+    Attributes:
+        width: D.
+        inner: Width of the feed-forward.
+        heads: H.
+        asking: Q.
+        asked: S.
+        query: ``[Q, D]``.
+        source: ``[S, D]``.
+        query_position: ``[Q]``.
+        source_position: ``[S]``.
+        mask: ``[S]``, or 0.
+        out: ``[Q, D]``: the result, or its gradient.
+        to_query: The query's gradient.
+        to_source: The source's.
+        bits: Of its dropouts: of what asks, of attention, of the feed-forward ``[D, Q]``, of what keys are made of, of
+            what values are made of ``[D, S]``, of weights ``[H S, Q]``.
+        lost: Of 2^16, in dropout.
+        lost_weights: Likewise, of attention's weights.
+        code: The position code.
     """
-    rows, count, columns = shape
-    row = 0
-    while row < rows:
-        many = row + ROWS <= rows
-        of_left, of_bias = left + 4 * row * down, bias + 4 * row if bias else bias
-        for column in range(0, columns, STRIP):
-            of_right, to = right + 4 * column, out + 4 * (row * out_row + column)
-            if many:
-                _many_rows(of_left, down, along, count, of_right, right_row, of_bias, to, out_row)
-            else:
-                _one_row(of_left, down, along, count, of_right, right_row, of_bias, to, out_row)
-        row += ROWS if many else 1
+
+    width: int
+    inner: int
+    heads: int
+    asking: int
+    asked: int
+    query: int
+    source: int
+    query_position: int
+    source_position: int
+    mask: int
+    out: int
+    to_query: int
+    to_source: int
+    bits: int
+    lost: int
+    lost_weights: int
+    code: int
 
 
-@_part
-def _normed(x, weight, bias, columns, mean, scale):  # type: ignore[no-untyped-def]
-    """The layer norm of each column of ``x`` ``[D, columns]``, in place."""
-    width = x.shape[0]
-    one, share = np.float32(1.0), np.float32(1.0) / np.float32(width)
-    for i in range(columns):
-        mean[i] = 0
-        scale[i] = 0
-    for d in range(width):
-        row = x[d]
-        for i in range(columns):
-            mean[i] += row[i]
-    for i in range(columns):
-        mean[i] *= share
-    for d in range(width):
-        row = x[d]
-        for i in range(columns):
-            row[i] -= mean[i]
-            scale[i] += row[i] * row[i]
-    for i in range(columns):
-        scale[i] = one / math.sqrt(scale[i] * share + EPS)
-    for d in range(width):
-        row, factor, offset = x[d], weight[d], bias[d]
-        for i in range(columns):
-            row[i] = row[i] * scale[i] * factor + offset
+class Source(NamedTuple):
+    """Addresses of what is asked, ``[D, S]`` without what the mask leaves out.
+
+    Attributes:
+        row: Numbers from row to row.
+        hat: Embedded and standardised.
+        scale: By which that was scaled, ``[S]``.
+        to_key: What keys are made of, after dropout; ``to_value`` likewise.
+        keys: The keys.
+        values: The values.
+        lines: What is left of the source, as it came, ``[S, D]``.
+        position: The positions of that.
+        place: Which rows these are.
+        mean: Room for a row.
+        by_keys: Gradients of the keys; ``by_values`` of the values; both with room for the backward alone.
+        by_source: Of the source; ``other`` is more room for it.
+    """
+
+    row: int
+    hat: int
+    scale: int
+    to_key: int
+    to_value: int
+    keys: int
+    values: int
+    lines: int
+    position: int
+    place: int
+    mean: int
+    by_keys: int
+    by_values: int
+    by_source: int
+    other: int
 
 
-@_part
-def _embedded(x, position, code, weight, bias, out, columns, mean, scale):  # type: ignore[no-untyped-def]
-    """``LayerNorm(2 x + code)`` of rows ``[L, D]``, as columns of ``out`` ``[D, columns]``; False for a position that
-    the code does not have."""
-    length, width = x.shape
-    for i in range(length):
-        if not 0 <= position[i] < code.shape[0]:
-            return False
-        row, place = x[i], code[position[i]]
-        for d in range(width):
-            out[d, i] = np.float32(2) * row[d] + place[d]
-    for d in range(width):
-        for i in range(length, columns):
-            out[d, i] = 0
-    _normed(out, weight, bias, columns, mean, scale)
+class Chunk(NamedTuple):
+    """Addresses of what becomes of some queries, ``[D, CHUNK]``.
+
+    Attributes:
+        row: CHUNK. Constants make numba compile what they are given to once more.
+        by_head: Bytes from a head's weights to the next one's; 0 where each takes the place of the one before.
+        hat_0: Embedded and standardised; ``hat_1`` and ``hat_2`` likewise after attention and at the end.
+        scale_0: By which that was scaled, ``[CHUNK]``.
+        asking: What attention is given, after dropout.
+        query: Its queries, in whose products with keys weights are powers of 2.
+        heads: What the heads give.
+        attended: What attention gives.
+        middle: What the feed-forward is given.
+        fed: Inside of it, after the ReLU, ``[inner, CHUNK]``.
+        weights: Of attention, ``[S, CHUNK]``.
+        dropped: Those of a head after dropout, and room for more.
+        most: Room for a row; ``total`` likewise.
+        by_x: The gradient, from norm to norm; ``by_asking``, ``by_heads`` and ``by_fed`` are those of these.
+    """
+
+    row: int
+    by_head: int
+    hat_0: int
+    hat_1: int
+    hat_2: int
+    scale_0: int
+    scale_1: int
+    scale_2: int
+    asking: int
+    query: int
+    heads: int
+    attended: int
+    middle: int
+    fed: int
+    weights: int
+    dropped: int
+    most: int
+    total: int
+    by_x: int
+    by_asking: int
+    by_heads: int
+    by_fed: int
+
+
+@part
+def _up(count):  # type: ignore[no-untyped-def]
+    """The next multiple of :data:`STRIP`."""
+    return (count + STRIP - 1) // STRIP * STRIP
+
+
+@part
+def _sample(row, b, width, inner, heads, code):  # type: ignore[no-untyped-def]
+    asking, asked = row[ASKING], row[ASKED]
+    bits = width * (3 * asking + 2 * asked) + (heads * asked * asking if row[LOST_WEIGHTS] else 0)
+    of_query, of_source = 4 * b * asking * width, 4 * b * asked * width
+    return Sample(
+        width, inner, heads, asking, asked, row[QUERY_X] + of_query, row[SOURCE_X] + of_source,
+        row[QUERY_POSITION] + (0 if row[QUERY_SHARED] else 8 * b * asking),
+        row[SOURCE_POSITION] + (0 if row[SOURCE_SHARED] else 8 * b * asked), row[MASK] + b * asked if row[MASK] else 0,
+        row[OUT] + of_query, row[GRAD_QUERY] + of_query, row[GRAD_SOURCE] + of_source, row[BITS] + 2 * b * bits,
+        row[LOST], row[LOST_WEIGHTS], code,
+    )  # fmt: skip
+
+
+@part
+def _room_of_source(width, longest):  # type: ignore[no-untyped-def]
+    """How many numbers :func:`_source` needs."""
+    return (10 * width + 2) * _up(longest) + longest * (width + 4)
+
+
+@part
+def _source(room, width, longest):  # type: ignore[no-untyped-def]
+    row = _up(longest)
+    each, rest = 4 * width * row, room + 4 * (9 * width + 2) * row
+    return Source(
+        row, room, rest - 4 * row, room + each, room + 2 * each, room + 3 * each, room + 4 * each,
+        rest + 16 * longest, rest, rest + 8 * longest, rest - 8 * row,
+        room + 5 * each, room + 6 * each, room + 7 * each, room + 8 * each,
+    )  # fmt: skip
+
+
+@part
+def _room_of_chunk(width, inner, longest, kept):  # type: ignore[no-untyped-def]
+    """How many numbers :func:`_chunk` needs."""
+    return (11 * width + 2 * inner + (kept + 1) * longest + 5) * CHUNK
+
+
+@part
+def _chunk(room, width, inner, longest, kept):  # type: ignore[no-untyped-def]
+    """With room for the weights of so many heads."""
+    row: Any = np.int64(CHUNK)
+    line = 4 * row
+    each, fed = width * line, room + 11 * width * line
+    weights = fed + 2 * inner * line
+    dropped = weights + kept * longest * line
+    rest = dropped + longest * line
+    return Chunk(
+        row, longest * line if kept > 1 else 0, room, room + each, room + 2 * each, rest, rest + line, rest + 2 * line,
+        room + 3 * each, room + 4 * each, room + 5 * each, room + 6 * each, room + 7 * each, fed, weights, dropped,
+        rest + 3 * line, rest + 4 * line, room + 8 * each, room + 9 * each, room + 10 * each, fed + inner * line,
+    )  # fmt: skip
+
+
+@part
+def _read_source(it, parameters, to):  # type: ignore[no-untyped-def]
+    """Make keys and values of a sample's source; returns how many rows it has, or -1 for a position without a code."""
+    width, heard = it.width, np.int64(0)
+    given, lines = numbers_at(it.source, it.asked * width), numbers_at(to.lines, it.asked * width)
+    positions, kept = whole_at(it.source_position, it.asked), whole_at(to.position, it.asked)
+    places, mask = whole_at(to.place, it.asked), bytes_at(it.mask, it.asked)
+    for s in range(it.asked):
+        if it.mask == 0 or mask[s]:
+            for d in range(width):
+                lines[heard * width + d] = given[s * width + d]
+            kept[heard] = positions[s]
+            places[heard] = s
+            heard += 1
+    columns, row = _up(heard), to.row
+    if not embed(to.lines, to.position, heard, width, it.code, it.asked, to.hat, row, columns):
+        return -1
+    standardise(to.hat, row, width, columns, to.mean, to.scale)
+    affine(to.hat, row, width, columns, parameters[NORM_0], parameters[NORM_0 + 1], to.to_key)
+    copy(to.to_key, row, width, columns, to.to_value)
+    if it.lost:
+        bits = it.bits + 6 * width * it.asking
+        drop(to.to_key, row, width, heard, bits, it.asked, it.lost)
+        drop(to.to_value, row, width, heard, bits + 2 * width * it.asked, it.asked, it.lost)
+    linear(parameters[KEY], parameters[KEY + 1], to.to_key, row, to.keys, width, width, columns)
+    linear(parameters[VALUE], parameters[VALUE + 1], to.to_value, row, to.values, width, width, columns)
+    return heard
+
+
+@part
+def _bits_of_weights(it, h, start):  # type: ignore[no-untyped-def]
+    return it.bits + 2 * (it.width * (3 * it.asking + 2 * it.asked) + h * it.asked * it.asking + start)
+
+
+@part
+def _attend(it, of, heard, chunk, start, count, columns):  # type: ignore[no-untyped-def]
+    """What the heads give, into ``chunk.heads``."""
+    head = it.width // it.heads
+    for h in range(it.heads):
+        behind, own = 4 * h * head * of.row, 4 * h * head * chunk.row
+        weights = chunk.weights + h * chunk.by_head
+        product(
+            of.keys + behind,
+            np.int64(1),
+            of.row,
+            chunk.query + own,
+            chunk.row,
+            weights,
+            chunk.row,
+            heard,
+            head,
+            columns,
+        )
+        softmax(weights, chunk.row, heard, columns, chunk.most, chunk.total)
+        if it.lost_weights:
+            copy(weights, chunk.row, heard, columns, chunk.dropped)
+            weights = chunk.dropped
+            drop(weights, chunk.row, heard, count, _bits_of_weights(it, h, start), it.asking, it.lost_weights)
+        product(
+            of.values + behind,
+            of.row,
+            np.int64(1),
+            weights,
+            chunk.row,
+            chunk.heads + own,
+            chunk.row,
+            head,
+            heard,
+            columns,
+        )
+
+
+@part
+def _ask(it, parameters, of, heard, chunk, start, columns):  # type: ignore[no-untyped-def]
+    """All of a block for the queries from ``start`` on, up to its last layer norm's ``chunk.hat_2``; False for a
+    position without a code."""
+    width, inner, lost, count = it.width, it.inner, it.lost, min(CHUNK, it.asking - start)
+    bits = it.bits + 2 * start
+    x, position = it.query + 4 * start * width, it.query_position + 8 * start
+    if not embed(x, position, count, width, it.code, it.asking, chunk.hat_0, chunk.row, columns):
+        return False
+    standardise(chunk.hat_0, chunk.row, width, columns, chunk.most, chunk.scale_0)
+    affine(chunk.hat_0, chunk.row, width, columns, parameters[NORM_0], parameters[NORM_0 + 1], chunk.asking)
+    if lost:
+        drop(chunk.asking, chunk.row, width, count, bits, it.asking, lost)
+    copy(chunk.asking, chunk.row, width, columns, chunk.hat_1)
+    if heard:
+        linear(parameters[QUERY], parameters[QUERY + 1], chunk.asking, chunk.row, chunk.query, width, width, columns)
+        scale_by(np.float32(LOG2_E / math.sqrt(width // it.heads)), chunk.query, chunk.row, width, columns)
+        _attend(it, of, heard, chunk, start, count, columns)
+        weight, bias = parameters[ATTENDED], parameters[ATTENDED + 1]
+        linear(weight, bias, chunk.heads, chunk.row, chunk.attended, width, width, columns)
+        if lost:
+            drop(chunk.attended, chunk.row, width, count, bits + 2 * width * it.asking, it.asking, lost)
+        add(chunk.attended, chunk.row, width, columns, chunk.hat_1)
+    standardise(chunk.hat_1, chunk.row, width, columns, chunk.most, chunk.scale_1)
+    affine(chunk.hat_1, chunk.row, width, columns, parameters[NORM_1], parameters[NORM_1 + 1], chunk.middle)
+    linear(parameters[INNER], parameters[INNER + 1], chunk.middle, chunk.row, chunk.fed, inner, width, columns)
+    relu(chunk.fed, chunk.row, inner, columns)
+    linear(parameters[OUTER], parameters[OUTER + 1], chunk.fed, chunk.row, chunk.hat_2, width, inner, columns)
+    if lost:
+        drop(chunk.hat_2, chunk.row, width, count, bits + 4 * width * it.asking, it.asking, lost)
+    add(chunk.middle, chunk.row, width, columns, chunk.hat_2)
+    standardise(chunk.hat_2, chunk.row, width, columns, chunk.most, chunk.scale_2)
     return True
 
 
-@_part
-def _add(x, to, columns):  # type: ignore[no-untyped-def]
-    for d in range(to.shape[0]):
-        row, other = to[d], x[d]
-        for i in range(columns):
-            row[i] += other[i]
+@part
+def _longest(table):  # type: ignore[no-untyped-def]
+    longest = 0
+    for g in range(table.shape[0]):
+        longest = max(longest, table[g, ASKED])
+    return longest
 
 
-@_part
-def _larger(a, b):  # type: ignore[no-untyped-def]
-    return a if a > b else b
-
-
-@_part
-def _powers(scores, columns, most, total):  # type: ignore[no-untyped-def]
-    """2 to the scores less each column's largest, in place, with the columns' sums."""
-    for i in range(columns):
-        most[i] = scores[0, i]
-        total[i] = 0
-    s, rows = 1, scores.shape[0]
-    while s < rows:
-        a, b, c, d = scores[s], scores[min(s + 1, rows - 1)], scores[min(s + 2, rows - 1)], scores[min(s + 3, rows - 1)]
-        for i in range(columns):
-            one, other = _larger(a[i], b[i]), _larger(c[i], d[i])
-            most[i] = _larger(_larger(one, other), most[i])
-        s += 4
-    for s in range(scores.shape[0]):
-        row = scores[s]
-        for i in range(columns):
-            row[i] = _power_of_2(row[i] - most[i])
-            total[i] += row[i]
-
-
-def _run(first, last, samples, width, inner, heads, code, table):  # type: ignore[no-untyped-def]
+def _forward(first, last, samples, width, inner, heads, code, table):  # type: ignore[no-untyped-def]
     """Blocks and samples ``first`` to ``last``: number ``n`` is sample ``n % samples`` of block ``n // samples``.
 
     Args:
@@ -283,122 +366,235 @@ def _run(first, last, samples, width, inner, heads, code, table):  # type: ignor
         inner: Width of the feed-forward.
         heads: H, divides D.
         code: Address of the position code ``[longest sequence, D]``.
-        table: ``[G, COLUMNS]``, a row a block: of what asks (the query) and what is asked (the source) the addresses
-            of ``[B, L, D]`` and of positions ``[B, L]``, whether these are ``[1, L]`` for all, and L; the address
-            of the source's mask ``[B, S]`` or 0, and of the result; and those of its :data:`PARAMETERS`.
+        table: ``[G, COLUMNS]``, a row a block: of query and source the addresses of ``[B, L, D]`` and of positions
+            ``[B, L]``, whether these are ``[1, L]`` for all, and L; the address of the source's mask ``[B, S]``, or 0;
+            of the result, or in the backward its gradient; of random bits, and how many of 2^16 are lost in dropout and
+            in that of attention's weights; of the gradients of query and source; and those of its :data:`PARAMETERS`.
 
     Returns:
         False where it stopped at a position that is not in its sequence.
     """
-    longest = 0
-    for g in range(first // samples, (last - 1) // samples + 1):
-        longest = max(longest, table[g, ASKED])
-    keys_row = (longest + STRIP - 1) // STRIP * STRIP
-    of_source = np.empty((3 * width + 2, keys_row), np.float32)
-    source, mean_s, scale_s = of_source[:width], of_source[3 * width], of_source[3 * width + 1]
-    keys, values = of_source[width:].ctypes.data, of_source[2 * width :].ctypes.data
-    kept = np.empty((longest, width), np.float32)
-    kept_position = np.empty(longest, np.int64)
-    of_query = np.empty((3 * width + inner + longest + 4, CHUNK), np.float32)
-    embedded, query, attended = of_query[:width], of_query[width : 2 * width], of_query[2 * width : 3 * width]
-    fed, scores = of_query[3 * width : 3 * width + inner], of_query[3 * width + inner :]
-    mean, scale, most, total = of_query[-4], of_query[-3], of_query[-2], of_query[-1]
-    head = width // heads
-    sharpness = np.float32(LOG2_E / math.sqrt(head))  # the scores are in powers of 2
-
+    longest = _longest(table)
+    room = np.empty(_room_of_source(width, longest) + _room_of_chunk(width, inner, longest, 1), np.float32)
+    address = np.int64(room.ctypes.data)
+    of = _source(address, width, longest)
+    chunk = _chunk(address + 4 * _room_of_source(width, longest), width, inner, longest, np.int64(1))
     for n in range(first, last):
-        b, row = n % samples, table[n // samples]
-        parameters = row[FIRST_PARAMETER:]
-        asking, asked = row[ASKING], row[ASKED]
-        x = carray(_numbers(row[ASKED_X] + 4 * b * asked * width), (asked, width))
-        shift = 0 if row[ASKED_SHARED] else 8 * b * asked
-        position = carray(_whole(row[ASKED_POSITION] + shift), (asked,))
-        heard = asked
-        if row[MASK]:
-            mask = carray(_bytes(row[MASK] + b * asked), (asked,))
-            heard = 0
-            for s in range(asked):
-                if mask[s]:
-                    kept[heard] = x[s]
-                    kept_position[heard] = position[s]
-                    heard += 1
-            x, position = kept[:heard], kept_position[:heard]
-        norm = carray(_numbers(parameters[0]), (width,)), carray(_numbers(parameters[1]), (width,))
-        columns = (heard + STRIP - 1) // STRIP * STRIP
-        codes = carray(_numbers(code), (asked, width))
-        if not _embedded(x, position, codes, norm[0], norm[1], source, columns, mean_s, scale_s):
+        row = table[n // samples]
+        parameters, it = row[FIRST_PARAMETER:], _sample(row, n % samples, width, inner, heads, code)
+        heard = _read_source(it, parameters, of)
+        if heard < 0:
             return False
-        for which, to in ((KEY, keys), (VALUE, values)):
-            _product(
-                parameters[which], width, 1, source.ctypes.data, keys_row, parameters[which + 1], to, keys_row,
-                (width, width, columns),
-            )  # fmt: skip
-
-        shift = 0 if row[ASKING_SHARED] else 8 * b * asking
-        x = carray(_numbers(row[ASKING_X] + 4 * b * asking * width), (asking, width))
-        position = carray(_whole(row[ASKING_POSITION] + shift), (asking,))
-        out = carray(_numbers(row[OUT] + 4 * b * asking * width), (asking, width))
-        codes = carray(_numbers(code), (asking, width))
-        for start in range(0, asking, CHUNK):
-            count = min(CHUNK, asking - start)
-            columns = (count + STRIP - 1) // STRIP * STRIP
-            if not _embedded(
-                x[start : start + count], position[start : start + count], codes, norm[0], norm[1], embedded, columns,
-                mean, scale,
-            ):  # fmt: skip
+        for start in range(0, it.asking, CHUNK):
+            count = min(CHUNK, it.asking - start)
+            columns = _up(count)
+            if not _ask(it, parameters, of, heard, chunk, start, columns):
                 return False
-            if heard:
-                _product(
-                    parameters[QUERY], width, 1, embedded.ctypes.data, CHUNK, parameters[QUERY + 1],
-                    query.ctypes.data, CHUNK, (width, width, columns),
-                )  # fmt: skip
-                for d in range(width):
-                    for i in range(columns):
-                        query[d, i] *= sharpness
-                for h in range(heads):
-                    behind = 4 * h * head
-                    _product(
-                        keys + behind * keys_row, 1, keys_row, query.ctypes.data + behind * CHUNK, CHUNK, 0,
-                        scores.ctypes.data, CHUNK, (heard, head, columns),
-                    )  # fmt: skip
-                    _powers(scores[:heard], columns, most, total)
-                    _product(
-                        values + behind * keys_row, keys_row, 1, scores.ctypes.data, CHUNK, 0,
-                        attended.ctypes.data + behind * CHUNK, CHUNK, (head, heard, columns),
-                    )  # fmt: skip
-                    for d in range(h * head, (h + 1) * head):
-                        for i in range(columns):
-                            attended[d, i] /= total[i]
-                _product(
-                    parameters[ATTENDED], width, 1, attended.ctypes.data, CHUNK, parameters[ATTENDED + 1],
-                    query.ctypes.data, CHUNK, (width, width, columns),
-                )  # fmt: skip
-                _add(query, embedded, columns)
-            norm_1 = carray(_numbers(parameters[2]), (width,)), carray(_numbers(parameters[3]), (width,))
-            _normed(embedded, norm_1[0], norm_1[1], columns, mean, scale)
-            _product(
-                parameters[INNER], width, 1, embedded.ctypes.data, CHUNK, parameters[INNER + 1], fed.ctypes.data,
-                CHUNK, (inner, width, columns),
-            )  # fmt: skip
-            for d in range(inner):
-                line = fed[d]
-                for i in range(columns):
-                    line[i] = np.float32(0) if line[i] < 0 else line[i]
-            _product(
-                parameters[OUTER], inner, 1, fed.ctypes.data, CHUNK, parameters[OUTER + 1], query.ctypes.data, CHUNK,
-                (width, inner, columns),
-            )  # fmt: skip
-            _add(embedded, query, columns)
-            norm_2 = carray(_numbers(parameters[4]), (width,)), carray(_numbers(parameters[5]), (width,))
-            _normed(query, norm_2[0], norm_2[1], columns, mean, scale)
+            affine(chunk.hat_2, chunk.row, width, columns, parameters[NORM_2], parameters[NORM_2 + 1], chunk.attended)
+            out, made = (
+                numbers_at(it.out + 4 * start * width, count * width),
+                numbers_at(chunk.attended, width * chunk.row),
+            )
             for i in range(count):
                 for d in range(width):
-                    out[start + i, d] = query[d, i]
+                    out[i * width + d] = made[d * chunk.row + i]
+    room[0] = 0  # numba gives memory back after the last word of it
     return True
 
 
+@part
+def _through_attention(it, of, heard, chunk, start, count, columns):  # type: ignore[no-untyped-def]
+    """From the gradient of what the heads give to that of the queries, in its place, and of keys and values, added."""
+    head, back = it.width // it.heads, chunk.dropped
+    for h in range(it.heads):
+        behind, own = 4 * h * head * of.row, 4 * h * head * chunk.row
+        weights, grad, bits = (
+            chunk.weights + h * chunk.by_head,
+            chunk.by_heads + own,
+            _bits_of_weights(it, h, start),
+        )
+        used = weights
+        if it.lost_weights:
+            copy(weights, chunk.row, heard, columns, back)
+            drop(back, chunk.row, heard, count, bits, it.asking, it.lost_weights)
+            used = back
+        add_sums(grad, chunk.row, used, chunk.row, of.by_values + behind, of.row, head, heard, columns)
+        product(of.values + behind, np.int64(1), of.row, grad, chunk.row, back, chunk.row, heard, head, columns)
+        if it.lost_weights:
+            drop(back, chunk.row, heard, count, bits, it.asking, it.lost_weights)
+        softmax_back(weights, chunk.row, heard, columns, back, chunk.total)
+        product(of.keys + behind, of.row, np.int64(1), back, chunk.row, grad, chunk.row, head, heard, columns)
+        add_sums(chunk.query + own, chunk.row, back, chunk.row, of.by_keys + behind, of.row, head, heard, columns)
+
+
+@part
+def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # type: ignore[no-untyped-def]
+    """From the gradient of a chunk's result, in ``chunk.by_x``, to that of its queries, in the same place; adds those
+    of keys, values and parameters."""
+    width, inner, lost, count, x = it.width, it.inner, it.lost, min(CHUNK, it.asking - start), chunk.by_x
+    row, bits, most, total = chunk.row, it.bits + 2 * start, chunk.most, chunk.total
+    through_norm(
+        x,
+        row,
+        width,
+        columns,
+        chunk.hat_2,
+        chunk.scale_2,
+        parameters[NORM_2],
+        to[NORM_2],
+        to[NORM_2 + 1],
+        most,
+        total,
+    )
+    copy(x, row, width, columns, chunk.by_asking)
+    if lost:
+        drop(chunk.by_asking, row, width, count, bits + 4 * width * it.asking, it.asking, lost)
+    through_linear(
+        parameters[OUTER], chunk.fed, row, chunk.by_asking, chunk.by_fed, to[OUTER], to[OUTER + 1], width, inner,
+        columns,
+    )  # fmt: skip
+    relu_back(chunk.fed, row, inner, columns, chunk.by_fed)
+    through_linear(
+        parameters[INNER], chunk.middle, row, chunk.by_fed, chunk.by_asking, to[INNER], to[INNER + 1], inner, width,
+        columns,
+    )  # fmt: skip
+    add(chunk.by_asking, row, width, columns, x)
+    through_norm(
+        x,
+        row,
+        width,
+        columns,
+        chunk.hat_1,
+        chunk.scale_1,
+        parameters[NORM_1],
+        to[NORM_1],
+        to[NORM_1 + 1],
+        most,
+        total,
+    )
+    if heard:
+        copy(x, row, width, columns, chunk.by_asking)
+        if lost:
+            drop(chunk.by_asking, row, width, count, bits + 2 * width * it.asking, it.asking, lost)
+        through_linear(
+            parameters[ATTENDED], chunk.heads, row, chunk.by_asking, chunk.by_heads, to[ATTENDED], to[ATTENDED + 1],
+            width, width, columns,
+        )  # fmt: skip
+        _through_attention(it, of, heard, chunk, start, count, columns)
+        scale_by(np.float32(1 / math.sqrt(width // it.heads)), chunk.by_heads, row, width, columns)
+        through_linear(
+            parameters[QUERY], chunk.asking, row, chunk.by_heads, chunk.by_asking, to[QUERY], to[QUERY + 1], width,
+            width, columns,
+        )  # fmt: skip
+        add(chunk.by_asking, row, width, columns, x)
+    if lost:
+        drop(x, row, width, count, bits, it.asking, lost)
+    through_norm(
+        x,
+        row,
+        width,
+        columns,
+        chunk.hat_0,
+        chunk.scale_0,
+        parameters[NORM_0],
+        to[NORM_0],
+        to[NORM_0 + 1],
+        most,
+        total,
+    )
+
+
+@part
+def _through_source(it, parameters, of, heard, to):  # type: ignore[no-untyped-def]
+    """From the gradients of keys and values to that of the source; adds those of parameters."""
+    width, row, columns = it.width, of.row, _up(heard)
+    scale_by(LN_2, of.by_keys, row, width, columns)  # what queries were scaled by for powers of 2 is in these
+    through_linear(
+        parameters[KEY], of.to_key, row, of.by_keys, of.by_source, to[KEY], to[KEY + 1], width, width, columns
+    )
+    through_linear(
+        parameters[VALUE], of.to_value, row, of.by_values, of.other, to[VALUE], to[VALUE + 1], width, width, columns
+    )
+    if it.lost:
+        bits = it.bits + 6 * width * it.asking
+        drop(of.by_source, row, width, heard, bits, it.asked, it.lost)
+        drop(of.other, row, width, heard, bits + 2 * width * it.asked, it.asked, it.lost)
+    add(of.other, row, width, columns, of.by_source)
+    through_norm(
+        of.by_source, row, width, columns, of.hat, of.scale, parameters[NORM_0], to[NORM_0], to[NORM_0 + 1], of.mean,
+        of.other,
+    )  # fmt: skip
+
+
+def _backward(first, last, samples, width, inner, heads, code, table, counts, buffers):  # type: ignore[no-untyped-def]
+    """Gradients of pieces ``first`` to ``last``: as many a block as it has :data:`PIECE` samples.
+
+    Args:
+        first: See :func:`_forward`, as for all up to ``table``.
+        last: As said.
+        samples: As said.
+        width: As said.
+        inner: As said.
+        heads: As said.
+        code: As said.
+        table: As said.
+        counts: How many numbers each parameter has.
+        buffers: ``[pieces, numbers of all parameters]``, zeros; a piece's gradients of its block's are added up.
+    """
+    longest = _longest(table)
+    room = np.empty(_room_of_source(width, longest) + _room_of_chunk(width, inner, longest, heads), np.float32)
+    address = np.int64(room.ctypes.data)
+    of = _source(address, width, longest)
+    chunk = _chunk(address + 4 * _room_of_source(width, longest), width, inner, longest, heads)
+    each, to = (samples + PIECE - 1) // PIECE, np.empty(PARAMETERS, np.int64)
+    for piece in range(first, last):
+        row, place = table[piece // each], buffers[piece].ctypes.data
+        parameters = row[FIRST_PARAMETER:]
+        for which in range(PARAMETERS):
+            to[which] = place
+            place += 4 * counts[which]
+        for b in range(piece % each * PIECE, min(samples, (piece % each + 1) * PIECE)):
+            it = _sample(row, b, width, inner, heads, code)
+            heard = _read_source(it, parameters, of)
+            clear(of.by_keys, of.row, 2 * width, of.row)  # and of values, which are behind them
+            for start in range(0, it.asking, CHUNK):
+                count = min(CHUNK, it.asking - start)
+                columns = _up(count)
+                _ask(it, parameters, of, heard, chunk, start, columns)
+                clear(chunk.by_x, chunk.row, width, columns)
+                grad, made = (
+                    numbers_at(it.out + 4 * start * width, count * width),
+                    numbers_at(chunk.by_x, width * chunk.row),
+                )
+                for d in range(width):
+                    for i in range(count):
+                        made[d * chunk.row + i] = grad[i * width + d]
+                _through_queries(it, parameters, of, heard, chunk, start, columns, to)
+                to_query = numbers_at(it.to_query + 4 * start * width, count * width)
+                for i in range(count):
+                    for d in range(width):
+                        to_query[i * width + d] = np.float32(2) * made[d * chunk.row + i]
+            clear(it.to_source, width, it.asked, width)
+            if heard:
+                _through_source(it, parameters, of, heard, to)
+                to_source, made = numbers_at(it.to_source, it.asked * width), numbers_at(of.by_source, width * of.row)
+                places = whole_at(of.place, heard)
+                for i in range(heard):
+                    for d in range(width):
+                        to_source[places[i] * width + d] = np.float32(2) * made[d * of.row + i]
+    room[0] = 0  # as said
+
+
+def parameter_counts(width: int, inner: int) -> list[int]:
+    """How many numbers each of a block's parameters has."""
+    return [*[width] * 6, *[width * width, width] * 4, width * inner, inner, width * inner, width]
+
+
 @cache
-def compiled() -> Any:
-    """The kernel, compiled when first asked for; in later processes it comes from numba's cache."""
-    table = types.Array(types.int64, 2, "C", readonly=True)
-    return for_arguments(kept_on_disk(_run, OPTIONS), (*[types.int64] * 7, table))
+def compiled(name: str) -> Any:
+    """The kernel ``forward`` or ``backward``, compiled when first asked for; later it comes from numba's cache."""
+    table, numbers = types.Array(types.int64, 2, "C", readonly=True), types.Array(types.float32, 2, "C")
+    common = (*[types.int64] * 7, table)
+    if name == "forward":
+        return for_arguments(kept_on_disk(_forward, OPTIONS), common)
+    return for_arguments(kept_on_disk(_backward, OPTIONS), (*common, types.Array(types.int64, 1, "C"), numbers))
