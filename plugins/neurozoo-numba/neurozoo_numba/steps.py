@@ -237,19 +237,22 @@ def linear(weight, bias, x, row, out, rows, count, columns):  # type: ignore[no-
 @part
 def relu(x, row, rows, columns):  # type: ignore[no-untyped-def]
     """In place; what is no number stays none."""
+    # A choice between a number and what is there already would become a branch, which has no vector instruction.
+    half = np.float32(0.5)
     for d in range(rows):
         line = numbers_at(x + 4 * d * row, columns)
         for i in range(columns):
-            line[i] = np.float32(0) if line[i] < 0 else line[i]
+            line[i] = half * (line[i] + abs(line[i]))
 
 
 @part
 def relu_back(result, row, rows, columns, grad):  # type: ignore[no-untyped-def]
     """From the gradient of a ReLU's result to that of what it was given, in place."""
+    zero = np.float32(0)
     for d in range(rows):
         line, to = numbers_at(result + 4 * d * row, columns), numbers_at(grad + 4 * d * row, columns)
         for i in range(columns):
-            to[i] = to[i] if line[i] > 0 else np.float32(0)
+            to[i] = to[i] if line[i] > zero else zero
 
 
 @part

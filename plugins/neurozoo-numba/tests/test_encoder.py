@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from neurozoo.assemble import assemble, inputs_of, open_data
 from neurozoo.interfaces import Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock
+from neurozoo.nn.dropout import factors_of
 from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.nn.sequence import tokens
 from neurozoo.recipe import load_recipe
@@ -50,18 +52,20 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
+def doubled(blocks: list[EncoderBlock]) -> list[EncoderBlock]:
+    return [copy.deepcopy(block).double() for block in blocks]
+
+
+def double(x: Tokens) -> Tokens:
+    return x.with_x(x.x.detach().double().requires_grad_())
+
+
 def exactly(blocks: list[EncoderBlock], queries: list[Tokens], sources: list[Tokens]) -> list[Tensor]:
     """By the blocks themselves, in float64."""
-
-    def double(x: Tokens) -> Tokens:
-        return x.with_x(x.x.double())
-
     found = []
-    for block, query, source in zip(blocks, queries, sources, strict=True):
-        own = EncoderBlock(query.x.shape[2], block.attention.heads, 0.2, 0.0).eval().double()
-        own.load_state_dict(block.state_dict())
+    for block, query, source in zip(doubled(blocks), queries, sources, strict=True):
         asking = double(query)
-        found.append(own(asking, asking if source is query else double(source)).x)
+        found.append(block(asking, asking if source is query else double(source)).x)
     return found
 
 
@@ -192,10 +196,6 @@ def _halved(block: EncoderBlock) -> EncoderBlock:
     return block.double()
 
 
-def _training(block: EncoderBlock) -> EncoderBlock:
-    return block.train()
-
-
 def _plain(block: EncoderBlock) -> EncoderBlock:
     block.attention.plain = True
     return block
@@ -222,7 +222,7 @@ def _weight_norm(block: EncoderBlock) -> EncoderBlock:
 
 
 @pytest.mark.parametrize(
-    "change", [_halved, _training, _plain, _heard, _without_bias, _another_norm, _weight_norm], ids=lambda f: f.__name__
+    "change", [_halved, _plain, _heard, _without_bias, _another_norm, _weight_norm], ids=lambda f: f.__name__
 )
 def test_a_block_that_it_does_not_know_is_left_to_torch(
     change: Callable[[EncoderBlock], EncoderBlock], runs: list[int]
@@ -248,8 +248,8 @@ class _Interception(torch.utils._python_dispatch.TorchDispatchMode):
 
 @pytest.mark.parametrize(
     "context",
-    [torch.enable_grad, lambda: torch.autocast("cpu"), _Interception, lambda: torch.profiler.profile(), nullcontext],
-    ids=["gradient", "autocast", "intercepted", "profiled", "none"],
+    [lambda: torch.autocast("cpu"), _Interception, lambda: torch.profiler.profile(), nullcontext],
+    ids=["autocast", "intercepted", "profiled", "none"],
 )
 def test_what_torch_has_to_see_is_left_to_it(
     context: Callable[[], AbstractContextManager[object]], runs: list[int]
@@ -258,12 +258,6 @@ def test_what_torch_has_to_see_is_left_to_it(
     with torch.no_grad(), context():
         ENCODER.encode(blocks, [query], [query])
     assert bool(runs) == (context is nullcontext)
-
-
-def test_a_gradient_is_torchs() -> None:
-    blocks, query = blocks_of(1), sequence(5)
-    ENCODER.encode(blocks, [query], [query])[0].x.square().sum().backward()
-    assert blocks[0].inner.weight.grad is not None
 
 
 def test_layouts_of_memory_do_not_matter() -> None:
@@ -277,3 +271,201 @@ def test_layouts_of_memory_do_not_matter() -> None:
     with torch.no_grad():
         found = [ENCODER.encode(blocks, [query], [each])[0].x for each in (source, strange)]
     assert torch.equal(*found)
+
+
+# Gradients.
+
+
+def gradients(
+    encode: Callable[..., Sequence[Tokens]], blocks: list[EncoderBlock], queries: list[Tokens], sources: list[Tokens]
+) -> dict[str, Tensor]:
+    """Of sequences and parameters, with the results, by name; each block's result counts by numbers of its own."""
+    found = encode(blocks, queries, sources)
+    generator = torch.Generator().manual_seed(0)
+    shares = [torch.randn(each.x.shape, generator=generator).to(each.x.dtype) for each in found]
+    loss = torch.stack([(each.x * share).sum() for each, share in zip(found, shares, strict=True)]).sum()
+    given = {f"query {place}": each.x for place, each in enumerate(queries)}
+    given |= {f"source {place}": each.x for place, each in enumerate(sources)}
+    given |= {f"{place} {name}": x for place, block in enumerate(blocks) for name, x in block.named_parameters()}
+    made = torch.autograd.grad(loss, list(given.values()))
+    return dict(zip(given, made, strict=True)) | {
+        f"result {place}": each.x.detach() for place, each in enumerate(found)
+    }
+
+
+def one_by_one(blocks: list[EncoderBlock], queries: list[Tokens], sources: list[Tokens]) -> list[Tokens]:
+    return [block(*each) for block, *each in zip(blocks, queries, sources, strict=True)]
+
+
+def assert_gradients_are_near(found: dict[str, Tensor], want: dict[str, Tensor], tolerance: float) -> None:
+    largest = max(float(x.abs().max()) for x in want.values())
+    for name, x in found.items():
+        # A key's bias changes no weight: its gradient is nothing but rounding.
+        scale = largest if "key.bias" in name else max(float(want[name].abs().max()), 1e-3 * largest)
+        assert float((x - want[name]).abs().max()) < tolerance * scale, name
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 150), st.integers(1, 150)), min_size=1, max_size=3),
+    form=st.sampled_from([(12, 3), (30, 5), (6, 1), (5, 5), (32, 2)]),
+    batch=st.sampled_from([1, 2, 16, 19]),
+    to_itself=st.booleans(),
+    masked=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60, deadline=None)
+def test_gradients_are_within_rounding(
+    lengths: list[tuple[int, int]], form: tuple[int, int], batch: int, to_itself: bool, masked: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    width, heads = form
+    blocks = blocks_of(len(lengths), width, heads)
+    with torch.no_grad():  # no ReLU is near 0, where rounding would decide on a gradient
+        for block in blocks:
+            block.inner.weight.mul_(0.05)
+            block.inner.bias.sign_()
+    queries = [sequence(asking, batch, width, masked) for asking, _ in lengths]
+    sources = queries if to_itself else [sequence(asked, batch, width, masked) for _, asked in lengths]
+    for each in (*queries, *sources):
+        each.x.requires_grad_()
+    found = gradients(ENCODER.encode, blocks, queries, sources)
+    exact = [double(each) for each in queries]
+    exact_sources = exact if to_itself else [double(each) for each in sources]
+    want = gradients(one_by_one, doubled(blocks), exact, exact_sources)
+    assert_gradients_are_near(found, want, 2e-4)
+
+
+def _with_given_dropout(block: EncoderBlock, bits: Tensor, query: Tokens, source: Tokens) -> Tensor:
+    """A block's arithmetic with the dropout that the kernel makes of random bits, where no row is masked."""
+    p, p_weights, heads = block.dropout.p, block.attention.dropout.p, block.attention.heads
+    batch, asking, width = query.x.shape
+    asked = source.x.shape[1]
+    sizes = [width * asking] * 3 + [width * asked] * 2 + [heads * asked * asking] * (p_weights > 0)
+    parts = [factors_of(part, p_weights if n == 5 else p, query.x.dtype) for n, part in enumerate(bits.split(sizes, 1))]
+    of_query = [part.view(batch, width, asking).transpose(1, 2) for part in parts[:3]]
+    of_source = [part.view(batch, width, asked).transpose(1, 2) for part in parts[3:5]]
+    attention = block.attention
+    q = block._embed(query) * of_query[0]
+    embedded = block._embed(source)
+    split = attention._split
+    queries, keys, values = (
+        split(linear(x))
+        for linear, x in (
+            (attention.query, q),
+            (attention.key, embedded * of_source[0]),
+            (attention.value, embedded * of_source[1]),
+        )
+    )
+    weights = torch.softmax(queries @ keys.transpose(-1, -2) / (width // heads) ** 0.5, -1)
+    if p_weights:
+        weights = weights * parts[5].view(batch, heads, asked, asking).transpose(2, 3)
+    attended = attention.out((weights @ values).transpose(1, 2).flatten(2))
+    x = block.attention_norm(attended * of_query[1] + q)
+    result: Tensor = block.output_norm(block.outer(torch.relu(block.inner(x))) * of_query[2] + x)
+    return result
+
+
+@pytest.mark.parametrize("p_weights", [0.0, 0.3])
+def test_dropout_falls_where_its_bits_say(p_weights: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    drawn: list[Tensor] = []
+
+    def draw(shape: Sequence[int], device: torch.device) -> Tensor:
+        drawn.append(original(shape, device))
+        return drawn[-1]
+
+    original = module.draw
+    monkeypatch.setattr(module, "draw", draw)
+    blocks = [each.train() for each in blocks_of(2)]
+    for block in blocks:
+        block.attention.dropout.p = p_weights
+    queries, sources = [sequence(70), sequence(5)], [sequence(9), sequence(66)]
+    for each in (*queries, *sources):
+        each.x.requires_grad_()
+    found = gradients(ENCODER.encode, blocks, queries, sources)
+
+    def by_bits(blocks: list[EncoderBlock], queries: list[Tokens], sources: list[Tokens]) -> list[Tokens]:
+        made = map(_with_given_dropout, blocks, drawn, queries, sources)
+        return [query.with_x(x) for query, x in zip(queries, made, strict=True)]
+
+    want = gradients(by_bits, doubled(blocks), [double(x) for x in queries], [double(x) for x in sources])
+    assert len(drawn) == 2
+    assert_gradients_are_near(found, want, 2e-4)
+
+
+def test_what_dropout_draws_follows_the_seed() -> None:
+    blocks, query = [each.train() for each in blocks_of(1)], sequence(8)
+
+    def drawn(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return ENCODER.encode(blocks, [query], [query])[0].x
+
+    assert torch.equal(drawn(1), drawn(1))
+    assert not torch.equal(drawn(1), drawn(2))
+
+
+def test_gradients_do_not_depend_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WORTH", 1)
+    torch.manual_seed(0)
+    blocks, query, source = blocks_of(2), sequence(20, 40), sequence(30, 40, masked=True)
+    query.x.requires_grad_()
+    source.x.requires_grad_()
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(gradients(ENCODER.encode, blocks, [query, source], [source, query]))
+    assert all(torch.equal(found[0][name], each[name]) for each in found for name in each)
+
+
+def test_nothing_is_kept_for_the_backward_but_what_came_in() -> None:
+    blocks, query = blocks_of(1), sequence(8)
+    query.x.requires_grad_()
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        ENCODER.encode(blocks, [query], [query])
+    there = {x.data_ptr() for x in (query.x, *blocks[0].parameters())}
+    assert {x.data_ptr() for x in kept} == there
+
+
+def test_a_sequence_changed_before_the_backward_is_an_error() -> None:
+    blocks, x = blocks_of(1), sequence(8)
+    x.x.requires_grad_()
+    inside = x.with_x(x.x * 1)
+    loss = ENCODER.encode(blocks, [inside], [inside])[0].x.sum()
+    with torch.no_grad():
+        inside.x.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_second_derivative_is_an_error() -> None:
+    blocks, x = blocks_of(1), sequence(8)
+    x.x.requires_grad_()
+    (grad,) = torch.autograd.grad(ENCODER.encode(blocks, [x], [x])[0].x.square().sum(), x.x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_a_result_that_is_not_used_has_no_part_in_the_gradients() -> None:
+    torch.manual_seed(0)
+    blocks, first, second = blocks_of(2), sequence(8), sequence(9)
+    ENCODER.encode(blocks, [first, second], [first, second])[0].x.square().sum().backward()
+    assert all(not (x.grad if x.grad is not None else torch.zeros(())).any() for x in blocks[1].parameters())
+    assert all(x.grad is not None for x in blocks[0].parameters())
+
+
+def test_smile_learns_the_same_with_it() -> None:
+    overrides = ["data.instead.params.size=64", "model.params.dropout=0", "model.params.context_dropout=0"]
+    overrides += ["model.parts.head.params.dropout=0", "model.parts.head.params.classifier_dropout=0"]
+    recipe = load_recipe("smile_mosei_sound", overrides)
+    view = open_data(recipe)
+    batch = next(iter(view.batches("train", 32)))
+    inputs, found = inputs_of(recipe, view.dims, len(view.labels)), []
+    for override in ([], ["model.parts.encoder=numba"]):
+        torch.manual_seed(0)
+        model = assemble(load_recipe("smile_mosei_sound", overrides + override), inputs).train()
+        assert batch.labels is not None
+        nn.functional.binary_cross_entropy_with_logits(model(batch), batch.labels).backward()
+        found.append({name: x.grad for name, x in model.named_parameters() if x.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    assert_gradients_are_near(found[1], found[0], 1e-3)
