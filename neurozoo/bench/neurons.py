@@ -33,12 +33,14 @@ class NeuronCost:
         both_ms: Median time of forward and backward, to the currents.
         peak_mib: The most that tensors take at a time in forward and backward, beyond what was there; None where the
             device does not tell. What a backend computes in beside torch is not in it.
+        kept_mib: What autograd keeps between forward and backward, beyond the currents that came in.
     """
 
     backend: str
     forward_ms: float
     both_ms: float
     peak_mib: float | None
+    kept_mib: float
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,20 @@ def measure_neurons(
         for goal in copied:
             goal.copy_(weights)
 
+    def kept(neuron: Neuron) -> int:
+        saved: dict[int, int] = {}
+
+        def save(tensor: torch.Tensor) -> torch.Tensor:
+            memory = tensor.untyped_storage()
+            saved[memory.data_ptr()] = memory.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+            spikes = neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)[0]
+        saved.pop(leaf.untyped_storage().data_ptr(), None)
+        del spikes
+        return sum(saved.values())
+
     peaks: dict[str, int | None] = {}
     for name, neuron in neurons.items():
         if told is not None:
@@ -121,7 +137,13 @@ def measure_neurons(
         runs |= {f"{name} forward": partial(forward, neuron), f"{name} both": partial(both, neuron)}
     times = {name: median(each) for name, each in in_turns(runs, rounds, device).items()}
     found = tuple(
-        NeuronCost(name, times[f"{name} forward"], times[f"{name} both"], None if peak is None else peak / 2**20)
+        NeuronCost(
+            name,
+            times[f"{name} forward"],
+            times[f"{name} both"],
+            None if peak is None else peak / 2**20,
+            kept(neurons[name]) / 2**20,
+        )
         for name, peak in peaks.items()
     )
     return NeuronCosts(

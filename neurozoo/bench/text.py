@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from neurozoo.bench.data import DataCost
 from neurozoo.bench.neurons import NeuronCosts
-from neurozoo.bench.training import TrainingCost
+from neurozoo.bench.training import FirstStep, TrainingCost
 from neurozoo.report.figures import bars
 from neurozoo.report.page import Picture, html_page
 from neurozoo.report.tables import Table, markdown
@@ -61,12 +61,14 @@ def _neurons(costs: NeuronCosts) -> Table:
                 f"{each.both_ms / costs.copies_ms:.2f}",
                 f"{each.both_ms / fastest:.2f}",
                 *memory,
+                f"{each.kept_mib:.0f} MiB",
             ]
         )
-    head = ["backend", "forward", "of copies", "and backward", "of copies", "of fastest", "peak", "of leanest"]
+    head = ["backend", "forward", "of copies", "and backward", "of copies", "of fastest", "peak", "of leanest", "kept"]
     shape = " x ".join(map(str, costs.shape))
     notes = [
         plainly(costs),
+        "Kept is what autograd keeps between forward and backward, beyond the currents that came in.",
         f"{costs.threads} threads, {costs.device}, medians of {costs.rounds}; copying two tensors of the currents' "
         f"size takes {costs.copies_ms:.1f} ms.",
     ]
@@ -114,7 +116,7 @@ def neurons_page(costs: Sequence[NeuronCosts]) -> str:
     return html_page("What neurons cost", content)
 
 
-def training_table(cost: TrainingCost, first_step: float | None = None) -> Table:
+def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> Table:
     """What a recipe's training takes."""
     rows = [
         ["feeding a batch", f"{cost.feeding_ms:.2f} ms", f"{cost.feeding_share:.1%} of step and feeding", ""],
@@ -129,10 +131,10 @@ def training_table(cost: TrainingCost, first_step: float | None = None) -> Table
         ["metrics and log, by step", f"{cost.around_ms:.2f} ms", f"{cost.around_share:.1%} of a step", ""],
     ]
     if first_step is not None:
-        rows.append(["from command to first step", f"{first_step:.1f} s", "", ""])
-    notes = [
-        f"backend {cost.backend}, {cost.threads} threads, {cost.device}, medians of {cost.rounds}.",
-    ]
+        share = f"{first_step.importing / first_step.seconds:.0%} importing torch and what its optimisers import"
+        rows.append(["from command to first step", f"{first_step.seconds:.1f} s", share, ""])
+    parts = f"backend {cost.backend}, encoder {cost.encoder}"
+    notes = [f"{parts}, {cost.threads} threads, {cost.device}, medians of {cost.rounds}."]
     if cost.plain_step_ms is not None:
         notes.append("The plain form is SMILE's arithmetic one operation after another, with the core's neurons.")
     return Table(f"Training {cost.recipe}", ["what", "time", "share", "plain form takes"], rows, notes)
@@ -150,7 +152,7 @@ def data_table(cost: DataCost) -> Table:
     )
 
 
-def as_page(neurons: Sequence[NeuronCosts], training: Sequence[tuple[TrainingCost, float]], command: str) -> str:
+def as_page(neurons: Sequence[NeuronCosts], training: Sequence[tuple[TrainingCost, FirstStep]], command: str) -> str:
     """``docs/performance.md``."""
     tables = [*neurons_tables(neurons), *(training_table(cost, first) for cost, first in training)]
     machine = f"{platform.system()} {platform.machine()}, {neurons[0].threads} threads"

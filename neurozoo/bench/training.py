@@ -18,7 +18,7 @@ from neurozoo.assemble import assemble, inputs_of, open_data
 from neurozoo.bench.plain_smile import PlainSMILE
 from neurozoo.bench.turns import in_turns
 from neurozoo.errors import NeurozooError, UserError
-from neurozoo.interfaces import Batch, Inputs
+from neurozoo.interfaces import Batch, Inputs, ZooModel
 from neurozoo.models.smile import SMILE
 from neurozoo.recipe import Recipe
 from neurozoo.training.device import choose_device
@@ -29,7 +29,7 @@ from neurozoo.training.objective import classification_loss
 from neurozoo.training.run import Run
 from neurozoo.training.step import Stepper
 
-__all__ = ["TrainingCost", "measure_training", "seconds_to_first_step"]
+__all__ = ["FirstStep", "TrainingCost", "measure_first_step", "measure_training"]
 
 SHORT = 20
 """Rounds of what takes milliseconds for each of what takes a second, and by itself: its caches would be another's."""
@@ -46,6 +46,11 @@ step.Stepper.step = stepped
 main(sys.argv[1:])
 os._exit(1)
 """
+_IMPORTS = """
+import os, torch
+torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+os._exit(0)
+"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class TrainingCost:
     Attributes:
         recipe: Its name.
         backend: What runs its neurons.
+        encoder: What computes its encoder blocks; "none" where it has none.
         threads: Threads of torch.
         device: Where.
         batch_size: Samples a step.
@@ -71,6 +77,7 @@ class TrainingCost:
 
     recipe: str
     backend: str
+    encoder: str
     threads: int
     device: str
     batch_size: int
@@ -149,10 +156,17 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         steps = -(-len(view.split("train")) // size)
         around = _around(view.split("valid").labels, recipe, rounds) / steps
     return TrainingCost(
-        recipe.name, recipe.backend, torch.get_num_threads(), str(device), size, rounds,
+        recipe.name, recipe.backend, _encoder(recipe, model), torch.get_num_threads(), str(device), size, rounds,
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
         times.get("plain step"), times.get("plain evaluation"), times.get("plain one"),
     )  # fmt: skip
+
+
+def _encoder(recipe: Recipe, model: ZooModel) -> str:
+    named = recipe.model.parts.get("encoder")
+    if named is not None:
+        return named.name
+    return "torch" if "encoder" in model.slots else "none"
 
 
 def _plain_form(model: nn.Module, recipe: Recipe, inputs: Inputs, device: torch.device) -> PlainSMILE | None:
@@ -196,21 +210,38 @@ def _around(labels: torch.Tensor, recipe: Recipe, rounds: int) -> float:
         return median(in_turns({"around": once}, rounds)["around"])
 
 
-def seconds_to_first_step(recipe: str, overrides: Sequence[str] = (), *, times: int = 3) -> float:
-    """Median seconds from the command ``neurozoo train`` to the end of its first step, in processes of their own.
+@dataclass(frozen=True)
+class FirstStep:
+    """From a command to its first step, in processes of their own.
+
+    Attributes:
+        seconds: Median.
+        importing: Median of what Python takes to start and to import torch, with what torch's own optimisers import
+            when the first is made: no training can begin before that.
+    """
+
+    seconds: float
+    importing: float
+
+
+def measure_first_step(recipe: str, overrides: Sequence[str] = (), *, times: int = 3) -> FirstStep:
+    """From the command ``neurozoo train`` to the end of its first step, in turns with the imports alone.
 
     Raises:
         NeurozooError: It does not come to a step.
     """
     import time
 
-    found = []
+    def seconds(*command: str) -> float:
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", *command], capture_output=True, text=True)
+        if done.returncode:
+            raise NeurozooError(f"`neurozoo train {recipe}` does not come to a step: {done.stderr[-500:]}")
+        return time.perf_counter() - started
+
+    steps, imports = [], []
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
-            command = ["train", recipe, *overrides, "--out", str(Path(folder) / "run")]
-            started = time.perf_counter()
-            done = subprocess.run([sys.executable, "-c", _FIRST_STEP, *command], capture_output=True, text=True)
-            found.append(time.perf_counter() - started)
-        if done.returncode:
-            raise NeurozooError(f"`neurozoo {' '.join(command[:2])}` does not come to a step: {done.stderr[-500:]}")
-    return median(found)
+            steps.append(seconds(_FIRST_STEP, "train", recipe, *overrides, "--out", str(Path(folder) / "run")))
+        imports.append(seconds(_IMPORTS))
+    return FirstStep(median(steps), median(imports))

@@ -75,7 +75,7 @@ def train(
 ) -> None:
     """What a recipe's training takes: feeding, steps, evaluation, metrics; SMILE beside its plain form."""
     from neurozoo.bench.text import training_table
-    from neurozoo.bench.training import measure_training, seconds_to_first_step
+    from neurozoo.bench.training import measure_first_step, measure_training
     from neurozoo.recipe import load_recipe
     from neurozoo.registry import default_registry
     from neurozoo.report.tables import plain_text
@@ -83,9 +83,9 @@ def train(
     checked = load_recipe(recipe, overrides or (), registry=default_registry())
     _use(threads)
     found = measure_training(checked, rounds=rounds)
-    first = seconds_to_first_step(recipe, overrides or ()) if start else None
+    first = measure_first_step(recipe, overrides or ()) if start else None
     if json:
-        emit({"training": found, "seconds_to_first_step": first})
+        emit({"training": found, "first_step": first})
         return
     print(plain_text([training_table(found, first)]))
 
@@ -120,7 +120,7 @@ def page(
     """Write docs/performance.md: neurons at T = 5 and 50, and the steps of SMILE's recipes."""
     from neurozoo.bench.neurons import STEPS, measure_neurons
     from neurozoo.bench.text import as_page
-    from neurozoo.bench.training import measure_training, seconds_to_first_step
+    from neurozoo.bench.training import measure_first_step, measure_training
     from neurozoo.recipe import load_recipe
     from neurozoo.registry import default_registry
 
@@ -130,13 +130,21 @@ def page(
     costs = [measure_neurons(names, number, rounds=rounds, repeated=repeated) for number, repeated in settings]
     training = []
     for name in ("smile_mosei", "smile_mosei_sound"):
-        for backend in ("torch", "fastest"):
-            overrides = [f"backend={backend}"]
+        for overrides in (["backend=torch"], ["backend=fastest"], *_encoders()):
             recipe = load_recipe(name, overrides, registry=default_registry())
-            training.append((measure_training(recipe, rounds=rounds), seconds_to_first_step(name, overrides)))
+            training.append((measure_training(recipe, rounds=rounds), measure_first_step(name, overrides)))
     chosen = f" --threads {threads}" if threads is not None else ""
     write(out, as_page(costs, training, f"neurozoo bench page docs/performance.md --rounds {rounds}{chosen}"))
     print(f"written: {out}")
+
+
+def _encoders() -> list[list[str]]:
+    """Those installed beside the core's, with the fastest neurons, as a recipe's overrides."""
+    from neurozoo.registry import default_registry
+
+    registry = default_registry()
+    names = [name for name in registry.components("encoder") if not registry.missing("encoder", name)]
+    return [["backend=fastest", f"model.parts.encoder={name}"] for name in names if name != "torch"]
 
 
 def _backends(device: torch.device | str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from neurozoo.bench.neurons import measure_neurons
 from neurozoo.bench.text import as_page, plainly
-from neurozoo.bench.training import TrainingCost, measure_training, seconds_to_first_step
+from neurozoo.bench.training import FirstStep, TrainingCost, measure_first_step, measure_training
 from neurozoo.cli import main
 from neurozoo.recipe import Recipe
 
@@ -66,7 +66,9 @@ def test_a_model_without_a_plain_form(recipe: Callable[..., Recipe]) -> None:
 
 def test_from_the_command_to_the_first_step(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe()
-    assert 0 < seconds_to_first_step(str(tmp_path / "small.yaml"), times=1) < 300
+    found = measure_first_step(str(tmp_path / "small.yaml"), times=1)
+    assert 0 < found.importing < 300
+    assert 0 < found.seconds < 300
 
 
 def test_data(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,11 +82,20 @@ def test_data(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_page_names_its_command_and_the_fastest() -> None:
     costs = measure_neurons(["torch"], 2, shape=(2, 3), rounds=1)
-    training = TrainingCost("a", "torch", 2, "cpu", 8, 3, 1.0, 99.0, 40.0, 2.0, 1.0, 198.0, 80.0, 6.0)
-    page = as_page([costs], [(training, 4.2)], "neurozoo bench page docs/performance.md")
+    training = TrainingCost("a", "torch", "numba", 2, "cpu", 8, 3, 1.0, 99.0, 40.0, 2.0, 1.0, 198.0, 80.0, 6.0)
+    page = as_page([costs], [(training, FirstStep(4.2, 2.1))], "neurozoo bench page docs/performance.md")
     assert "neurozoo bench page docs/performance.md" in page
     assert plainly(costs) == "At T = 2, the fastest is torch."
     assert "| 2.00 times as long |" in page
     assert "| 3.00 times as long |" in page
     assert "1.0% of step and feeding" in page
-    assert "4.2 s" in page
+    assert "| 4.2 s | 50% importing torch" in page
+    assert "backend torch, encoder numba, 2 threads" in page
+
+
+def test_what_is_kept_for_the_backward_is_counted() -> None:
+    costs = measure_neurons(["torch", "numba"], 8, shape=(64, 1024), rounds=1)
+    plain, fused = costs.backends
+    currents = 8 * 64 * 1024 * 4 / 2**20
+    assert plain.kept_mib >= 2 * currents
+    assert fused.kept_mib < 0.001
