@@ -63,7 +63,8 @@ class SMILE(ZooModel):
         arithmetic: ``fast`` computes alike encoder blocks together (``neurozoo.nn.together``), and on a CPU attention
             in pieces (``neurozoo.nn.narrow_attention``) and dropout masks four at a time (``neurozoo.nn.dropout``);
             ``plain`` does one operation after another, with torch's own masks. Both are equal but for rounding, and
-            for where dropout falls.
+            for where dropout falls. The slot ``encoder`` may name what else computes encoder blocks where they are
+            not to be plain.
     """
 
     slots: ClassVar[Mapping[str, str]] = {

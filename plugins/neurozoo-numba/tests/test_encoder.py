@@ -469,3 +469,16 @@ def test_smile_learns_the_same_with_it() -> None:
         found.append({name: x.grad for name, x in model.named_parameters() if x.grad is not None})
     assert found[0].keys() == found[1].keys()
     assert_gradients_are_near(found[1], found[0], 1e-3)
+
+
+def test_compiled_by_torch_it_is_torchs(runs: list[int]) -> None:
+    blocks, query = blocks_of(2), [sequence(5), sequence(6)]
+
+    def encode(x: Tensor, y: Tensor) -> list[Tensor]:
+        given = [query[0].with_x(x), query[1].with_x(y)]
+        return [each.x for each in ENCODER.encode(blocks, given, given)]
+
+    compiled = torch.compile(encode, backend="eager", fullgraph=True)
+    for one, other in zip(compiled(query[0].x, query[1].x), one_by_one(blocks, query, query), strict=True):
+        torch.testing.assert_close(one, other.x, rtol=1e-5, atol=1e-5)
+    assert not runs
