@@ -212,7 +212,7 @@ def _read(
         own = _Sizes(len(query.x), query.x.shape[2], numbers[INNER].shape[0], block.attention.heads)
         if sizes is None:
             sizes, counts = own, parameter_counts(own.width, own.inner)
-        if own != sizes or [x.numel() for x in numbers] != counts:
+        if own != sizes or own.width % own.heads or [x.numel() for x in numbers] != counts:
             return None
         parameters.append(numbers)
     return None if sizes is None else (sizes, parameters)
