@@ -65,7 +65,9 @@ def neurozoo_components() -> Iterable[Component]:
     yield Component("scaling", "none", "neurozoo.nn.scaling:NoScaling", "spikes are not used: the ablation")
     yield Component("activation", "lif", "neurozoo.nn.spiking:LIFActivation", "leaky integrate-and-fire over T steps")
     yield Component("activation", "relu", "neurozoo.nn.spiking:ReLUActivation", "no spikes: the control")
-    yield Component("encoder", "torch", "neurozoo.nn.together:TorchEncoder", "encoder blocks by torch's operations")
+    yield Component(
+        "encoder", "torch-blocks", "neurozoo.nn.together:TorchEncoder", "encoder blocks by torch's operations"
+    )
     yield Component(
         "dataset",
         "mosei-synthetic",

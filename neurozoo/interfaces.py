@@ -305,8 +305,8 @@ class Encoder(ABC):
         layout: What the model's parts have in common; as for every part, keyword-only parameters follow.
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    def __init__(self, layout: Layout) -> None:  # noqa: B027 - there to be called
+        pass
 
     @abstractmethod
     def encode(self, blocks: Sequence[Any], queries: Sequence[Tokens], sources: Sequence[Tokens]) -> list[Tokens]:

@@ -166,7 +166,7 @@ def _encoder(recipe: Recipe, model: ZooModel) -> str:
     named = recipe.model.parts.get("encoder")
     if named is not None:
         return named.name
-    return "torch" if "encoder" in model.slots else "none"
+    return "torch-blocks" if "encoder" in model.slots else "none"
 
 
 def _plain_form(model: nn.Module, recipe: Recipe, inputs: Inputs, device: torch.device) -> PlainSMILE | None:

@@ -144,7 +144,7 @@ def _encoders() -> list[list[str]]:
 
     registry = default_registry()
     names = [name for name in registry.components("encoder") if not registry.missing("encoder", name)]
-    return [["backend=fastest", f"model.parts.encoder={name}"] for name in names if name != "torch"]
+    return [["backend=fastest", f"model.parts.encoder={name}"] for name in names if name != "torch-blocks"]
 
 
 def _backends(device: torch.device | str) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neurozoo.functional import lif_step
-from neurozoo.fused.operators import Numbers, Operators, untraced
+from neurozoo.fused.operators import Numbers, Operators, plain, untraced
 from neurozoo.interfaces import Neuron, steps_of
 
 __all__ = ["FusedNeuron"]
@@ -46,8 +46,8 @@ class FusedNeuron(Neuron):
         # A graph of torch.compile adds the gradient up itself.
         sum_steps = not torch.compiler.is_compiling() and currents.shape[0] > 1 and currents.stride(0) == 0
         # To call an operator takes longer than a few neurons do.
-        plain = type(currents) is type(level) is Tensor and (state is None or type(state) is Tensor)
-        unseen = plain and not torch.is_grad_enabled() and untraced()
+        unseen = not torch.is_grad_enabled() and untraced() and all(map(plain, (currents, level)))
+        unseen = unseen and (state is None or plain(state))
         run = self.operators.unseen_lif if unseen else self.operators.lif
         spikes, v = run(currents, state, level.to(currents.dtype), *Numbers.of(self.spec), sum_steps)
         return spikes, v

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from neurozoo.fused.memory import Call
 from neurozoo.fused.repeated import repeated_gradient
 from neurozoo.interfaces import LIFSpec
 
-__all__ = ["Kernels", "Numbers", "Operators", "register", "untraced"]
+__all__ = ["Kernels", "Numbers", "Operators", "plain", "register", "untraced"]
 
 
 class Numbers(NamedTuple):
@@ -73,13 +74,22 @@ class Operators(NamedTuple):
 
 
 def untraced() -> bool:
-    """Whether nobody compiles, traces, profiles or intercepts torch's calls, and has to see what is done by none."""
+    """Whether nobody compiles, traces, transforms, profiles or intercepts torch's calls, and has to see what is done by
+    none of them."""
     return not (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or is_in_torch_dispatch_mode()
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
         or torch.autograd.profiler._is_profiler_enabled
     )
+
+
+def plain(x: object) -> bool:
+    """Whether it is a tensor of torch's own whose numbers are in its memory, as they are."""
+    return type(x) in (Tensor, torch.nn.Parameter) and not (x.is_neg() or x._is_zerotensor())  # type: ignore[attr-defined]
 
 
 def register(namespace: str, kernels: Kernels) -> Operators:

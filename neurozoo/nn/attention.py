@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as modules
 
 from neurozoo.interfaces import Tokens
 from neurozoo.nn.dropout import Dropout
@@ -20,14 +21,25 @@ LAYER_NORM_EPS = 1e-12
 """Of every layer norm in SMILE, dimensionless (as published)."""
 
 
+_EVERYWHERE = (
+    modules._global_forward_hooks,
+    modules._global_forward_pre_hooks,
+    modules._global_backward_hooks,
+    modules._global_backward_pre_hooks,
+)
+"""Hooks of all modules, as torch keeps them."""
+
+
 def listened_to(module: nn.Module) -> bool:
-    """Whether a part of it has a forward hook, which must see that part called."""
+    """Whether a part of it has a hook, or every module has, which must see that part called."""
+    if any(_EVERYWHERE):
+        return True
     # Not by module.modules(), which takes longer than a small block.
     waiting: list[nn.Module | None] = [module]
     while waiting:
         each = waiting.pop()
         if each is not None:
-            if each._forward_hooks or each._forward_pre_hooks:
+            if each._forward_hooks or each._forward_pre_hooks or each._backward_hooks or each._backward_pre_hooks:
                 return True
             waiting += each._modules.values()
     return False

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from neurozoo.interfaces import Tokens
 
@@ -77,8 +78,9 @@ def sinusoidal_code(position: Tensor, length: int, width: int, dtype: torch.dtyp
     Returns:
         ``[*position.shape, D]``, sine on even and cosine on odd features.
     """
-    # torch.compile would look through the cache, and warn.
-    table = code_table.__wrapped__ if torch.compiler.is_compiling() else code_table
+    # torch.compile would look through the cache, and warn; and a mode may make tensors without numbers.
+    passing = torch.compiler.is_compiling() or is_in_torch_dispatch_mode()
+    table = code_table.__wrapped__ if passing else code_table
     return table(length, width, dtype, position.device)[position]
 
 

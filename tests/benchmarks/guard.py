@@ -51,9 +51,9 @@ def one(encoder: str) -> float:
 GUARDED: dict[str, tuple[Callable[[], float], float]] = {
     "numba's neurons against torch's, T = 5": (lambda: fused(False), 6.0),
     "the same, one current repeated": (lambda: fused(True), 8.0),
-    "smile_mosei's step against its plain form": (lambda: step("torch"), 1.5),
-    "the same, numba's encoder": (lambda: step("numba"), 2.2),
-    "evaluating one sample, numba's encoder": (lambda: one("numba"), 2.6),
+    "smile_mosei's step against its plain form": (lambda: step("torch-blocks"), 1.5),
+    "the same, numba's encoder": (lambda: step("numba-blocks"), 2.2),
+    "evaluating one sample, numba's encoder": (lambda: one("numba-blocks"), 2.6),
 }
 """What is measured, and how many times ahead it was."""
 

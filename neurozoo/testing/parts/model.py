@@ -31,7 +31,7 @@ PREFERRED: Mapping[str, str] = {
     "scaling": "rate-gain",
     "fusion": "interactive",
     "label-head": "label-decoder",
-    "encoder": "torch",
+    "encoder": "torch-blocks",
 }
 """What fills a slot of each kind: parts of the core that spike, and look at one sample at a time."""
 WITHOUT_VALUES: Mapping[str, str] = {"threshold": "constant"}

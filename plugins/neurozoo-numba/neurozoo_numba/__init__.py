@@ -13,7 +13,7 @@ neurozoo_api = "1.4"
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``numba`` backend, and the encoder of that name."""
+    """The ``numba`` backend, and the encoder ``numba-blocks``."""
     yield Component(
         "backend",
         "numba",
@@ -26,7 +26,7 @@ def neurozoo_components() -> Iterable[Component]:
     )
     yield Component(
         "encoder",
-        "numba",
+        "numba-blocks",
         "neurozoo_numba.encoder:NumbaEncoder",
         "encoder blocks in evaluation on the CPU, compiled by numba",
         requires=("numba",),

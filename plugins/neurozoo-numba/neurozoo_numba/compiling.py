@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -10,7 +13,12 @@ __all__ = ["for_arguments", "kept_on_disk"]
 
 
 def kept_on_disk(function: Any, options: Any) -> Any:
-    """A function that numba is to compile, with its cache on disk where some folder can be written."""
+    """A function that numba is to compile, with its cache on disk where some folder can be written.
+
+    The cache is found by the function's name and looks at the function's own file alone. So the name says what is in
+    all files of this package: what is compiled into a function is in others too.
+    """
+    function.__qualname__ = f"{function.__qualname__}_{_sources()}"
     try:
         return njit(**options, cache=True)(function)
     except RuntimeError:  # there is none
@@ -25,3 +33,12 @@ def for_arguments(kernel: Any, signature: tuple[Any, ...]) -> Any:
         if signature not in kernel.overloads:
             raise
     return kernel
+
+
+@cache
+def _sources() -> str:
+    """A digest of this package's code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

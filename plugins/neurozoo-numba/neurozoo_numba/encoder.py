@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from neurozoo.fused.operators import untraced
+from neurozoo.fused.operators import plain, untraced
 from neurozoo.interfaces import Encoder, Layout, Tokens
-from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention, listened_to
-from neurozoo.nn.dropout import draw, lost_of
+from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, listened_to
+from neurozoo.nn.dropout import Dropout, draw, lost_of
 from neurozoo.nn.sequence import code_table
 from neurozoo.nn.together import TorchEncoder
-from neurozoo_numba.encoder_kernel import COLUMNS, INNER, PIECE, compiled, parameter_counts
+from neurozoo_numba.encoder_kernel import COLUMNS, INNER, PARAMETERS, PIECE, compiled, parameter_counts
 from neurozoo_numba.threads import in_threads
 
 __all__ = ["NumbaEncoder"]
@@ -92,6 +92,10 @@ class _Place:
     lost_weights: int = 0
     bits: Tensor | None = None
 
+    def tensors(self) -> list[Tensor]:
+        """What came in."""
+        return [x for x in (self.query_position, self.source_position, self.mask) if x is not None]
+
     def drop(self, samples: int, width: int, heads: int, p: float, p_weights: float) -> None:
         """Draw dropout's random bits."""
         self.lost, self.lost_weights = lost_of(p), lost_of(p_weights)
@@ -115,43 +119,39 @@ class _Call:
     def forward(self, xs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
         """What the blocks give, ``xs`` being all queries and then all sources."""
         xs = [x.contiguous() for x in xs]
-        found = [torch.empty(x.shape) for x in xs[: len(self.places)]]
-        code, kernel = self._code(), compiled("forward")
-        arguments = *self._sizes(), code.data_ptr(), self._table(xs, parameters, found, [0] * len(xs))
-
-        def run(first: int, last: int) -> None:
-            if not kernel(first, last, *arguments):
-                raise IndexError("a sequence has a position that is negative, or not below its number of rows")
-
-        in_threads(run, len(self.places) * self.samples, self.threads)
+        found = [_new(x.shape) for x in xs[: len(self.places)]]
+        table = self._table(xs, parameters, found, [0] * len(xs))
+        self._run("forward", len(self.places) * self.samples, self.threads, table)
         return found
 
     def backward(
         self, xs: Sequence[Tensor], parameters: Sequence[Tensor], grads: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The gradients of ``xs`` and of the parameters, ``grads`` being those of what the blocks gave."""
-        xs, grads = [x.contiguous() for x in xs], [grad.contiguous() for grad in grads]
-        to_xs = [torch.empty(x.shape) for x in xs]
+        xs, parameters = [x.contiguous() for x in xs], [x.contiguous() for x in parameters]
+        grads = [_new(x.shape).copy_(x) if not plain(x) else x.contiguous() for x in grads]
+        if not all(_plain(x) for x in (*xs, *parameters, *grads)):
+            raise RuntimeError("what was saved for the backward has come back with another dtype, or on another device")
+        to_xs = [_new(x.shape) for x in xs]
         counts, pieces = parameter_counts(self.width, self.inner), -(-self.samples // PIECE)
-        buffers = torch.zeros(len(self.places) * pieces, sum(counts))
+        buffers = _new((len(self.places) * pieces, sum(counts))).zero_()
         table = self._table(xs, parameters, grads, [x.data_ptr() for x in to_xs])
-        code, kernel = self._code(), compiled("backward")
-        arguments = *self._sizes(), code.data_ptr(), table, np.array(counts), buffers.numpy()
-
-        def run(first: int, last: int) -> None:
-            kernel(first, last, *arguments)
-
-        in_threads(run, len(buffers), 4 * self.threads)
+        self._run("backward", len(buffers), 4 * self.threads, table, np.array(counts), buffers.numpy())
         by_block = buffers.view(len(self.places), pieces, -1).sum(1)
         shapes = iter(parameters)
         return to_xs, [part.view(next(shapes).shape) for row in by_block for part in row.split(counts)]
 
-    def _code(self) -> Tensor:
-        longest = max(max(each.asking, each.asked) for each in self.places)
-        return code_table(longest, self.width, torch.float32, torch.device("cpu"))
+    def _run(self, name: str, pieces: int, threads: int, *arrays: NDArray[Any]) -> None:
+        """Call a kernel for all pieces; its tensors are in use until this returns."""
+        kernel, longest = compiled(name), max(max(each.asking, each.asked) for each in self.places)
+        code = code_table(longest, self.width, torch.float32, torch.device("cpu"))
+        arguments = self.samples, self.width, self.inner, self.heads, code.data_ptr(), *arrays
 
-    def _sizes(self) -> tuple[int, int, int, int]:
-        return self.samples, self.width, self.inner, self.heads
+        def run(first: int, last: int) -> None:
+            if not kernel(first, last, *arguments):
+                raise IndexError("a sequence has a position that is negative, or not below its number of rows")
+
+        in_threads(run, pieces, threads)
 
     def _table(
         self, xs: Sequence[Tensor], parameters: Sequence[Tensor], out: Sequence[Tensor], to_xs: Sequence[int]
@@ -174,16 +174,20 @@ class _Encoded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.call = call
-        ctx.save_for_backward(*tensors)
+        # With what the call knows already, so that torch sees to it that it is not changed.
+        ctx.save_for_backward(*tensors, *(x for place in call.places for x in place.tensors()))
         sequences = 2 * len(call.places)
         return tuple(call.forward(tensors[:sequences], tensors[sequences:]))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        sequences = 2 * len(ctx.call.places)
+        count = len(ctx.call.places)
+        sequences, parameters = 2 * count, PARAMETERS * count
         tensors = ctx.saved_tensors
-        to_xs, to_parameters = ctx.call.backward(tensors[:sequences], tensors[sequences:], grads)
+        to_xs, to_parameters = ctx.call.backward(
+            tensors[:sequences], tensors[sequences : sequences + parameters], grads
+        )
         return None, *to_xs, *to_parameters
 
 
@@ -203,6 +207,8 @@ def _read(
     blocks do."""
     if torch.is_autocast_enabled("cpu") or not untraced():
         return None
+    if torch.is_grad_enabled() and any(each.x.is_inference() for each in (*queries, *sources)):
+        return None  # torch does not save such ones
     sizes: _Sizes | None = None
     counts, parameters = [], []
     for block, query, source in zip(blocks, queries, sources, strict=True):
@@ -221,16 +227,25 @@ def _read(
 def _parameters(block: EncoderBlock) -> list[Tensor] | None:
     """Weights and biases in the kernel's order; None where a part is another one than it was, or is listened to."""
     # By what a module has in its dicts: asking for attributes takes longer than the kernel.
+    if type(block) is not EncoderBlock or listened_to(block):
+        return None
     parts = block._modules
     attention = parts["attention"]
-    if type(block) is not EncoderBlock or type(attention) is not MultiHeadAttention:
-        return None
-    if attention.plain or listened_to(block):
+    if type(attention) is not MultiHeadAttention or attention.plain:
         return None
     inside = attention._modules
+    dropouts = [parts["dropout"], inside["dropout"]]
+    if not all(type(each) is Dropout for each in dropouts):
+        return None
+    if len({block.training, attention.training, *(each.training for each in dropouts)}) > 1:  # type: ignore[union-attr]
+        return None
     norms = [parts["embedding_norm"], parts["attention_norm"], parts["output_norm"]]
     linears = [inside["query"], inside["key"], inside["value"], inside["out"], parts["inner"], parts["outer"]]
-    if not all(type(each) is nn.LayerNorm for each in norms) or not all(type(each) is nn.Linear for each in linears):
+    if not all(type(each) is nn.LayerNorm and each.eps == LAYER_NORM_EPS for each in norms):
+        return None
+    if not all(type(each) is nn.Linear for each in linears):
+        return None
+    if any("forward" in each.__dict__ for each in (block, attention, *dropouts, *norms, *linears)):
         return None
     found: list[Tensor] = []
     for each in (*norms, *linears):
@@ -257,5 +272,9 @@ def _plain_sequence(sequence: Tokens) -> bool:
 
 
 def _plain(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether its numbers are in this computer's memory: it is of no other class than torch's two."""
-    return type(x) in (Tensor, nn.Parameter) and x.is_cpu and x.dtype is dtype
+    return plain(x) and x.is_cpu and x.dtype is dtype
+
+
+def _new(shape: Sequence[int]) -> Tensor:
+    """Whatever new tensors are by default."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")

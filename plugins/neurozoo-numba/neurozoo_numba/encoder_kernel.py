@@ -28,8 +28,8 @@ from neurozoo_numba.steps import (
     drop,
     embed,
     linear,
+    linear_relu,
     numbers_at,
-    relu,
     relu_back,
     scale_by,
     softmax,
@@ -40,7 +40,7 @@ from neurozoo_numba.steps import (
     whole_at,
 )
 
-__all__ = ["COLUMNS", "INNER", "PIECE", "compiled", "parameter_counts"]
+__all__ = ["COLUMNS", "INNER", "PARAMETERS", "PIECE", "compiled", "parameter_counts"]
 
 CHUNK = 64
 """Queries at a time: the numbers from row to row of all that is theirs."""
@@ -192,30 +192,59 @@ def _sample(row, b, width, inner, heads, code):  # type: ignore[no-untyped-def]
     asking, asked = row[ASKING], row[ASKED]
     bits = width * (3 * asking + 2 * asked) + (heads * asked * asking if row[LOST_WEIGHTS] else 0)
     of_query, of_source = 4 * b * asking * width, 4 * b * asked * width
+    # Choices are made before: numba does not read them among many named arguments.
+    query_position = row[QUERY_POSITION] + (0 if row[QUERY_SHARED] else 8 * b * asking)
+    source_position = row[SOURCE_POSITION] + (0 if row[SOURCE_SHARED] else 8 * b * asked)
+    mask = row[MASK] + b * asked if row[MASK] else 0
     return Sample(
-        width, inner, heads, asking, asked, row[QUERY_X] + of_query, row[SOURCE_X] + of_source,
-        row[QUERY_POSITION] + (0 if row[QUERY_SHARED] else 8 * b * asking),
-        row[SOURCE_POSITION] + (0 if row[SOURCE_SHARED] else 8 * b * asked), row[MASK] + b * asked if row[MASK] else 0,
-        row[OUT] + of_query, row[GRAD_QUERY] + of_query, row[GRAD_SOURCE] + of_source, row[BITS] + 2 * b * bits,
-        row[LOST], row[LOST_WEIGHTS], code,
-    )  # fmt: skip
+        width=width,
+        inner=inner,
+        heads=heads,
+        asking=asking,
+        asked=asked,
+        query=row[QUERY_X] + of_query,
+        source=row[SOURCE_X] + of_source,
+        query_position=query_position,
+        source_position=source_position,
+        mask=mask,
+        out=row[OUT] + of_query,
+        to_query=row[GRAD_QUERY] + of_query,
+        to_source=row[GRAD_SOURCE] + of_source,
+        bits=row[BITS] + 2 * b * bits,
+        lost=row[LOST],
+        lost_weights=row[LOST_WEIGHTS],
+        code=code,
+    )
 
 
 @part
 def _room_of_source(width, longest):  # type: ignore[no-untyped-def]
     """How many numbers :func:`_source` needs."""
-    return (10 * width + 2) * _up(longest) + longest * (width + 4)
+    return (9 * width + 2) * _up(longest) + longest * (width + 4)
 
 
 @part
 def _source(room, width, longest):  # type: ignore[no-untyped-def]
     row = _up(longest)
-    each, rest = 4 * width * row, room + 4 * (9 * width + 2) * row
+    each, line = 4 * width * row, 4 * row
+    rest = room + 9 * each
     return Source(
-        row, room, rest - 4 * row, room + each, room + 2 * each, room + 3 * each, room + 4 * each,
-        rest + 16 * longest, rest, rest + 8 * longest, rest - 8 * row,
-        room + 5 * each, room + 6 * each, room + 7 * each, room + 8 * each,
-    )  # fmt: skip
+        row=row,
+        hat=room,
+        to_key=room + each,
+        to_value=room + 2 * each,
+        keys=room + 3 * each,
+        values=room + 4 * each,
+        by_keys=room + 5 * each,
+        by_values=room + 6 * each,
+        by_source=room + 7 * each,
+        other=room + 8 * each,
+        scale=rest,
+        mean=rest + line,
+        position=rest + 2 * line,
+        place=rest + 2 * line + 8 * longest,
+        lines=rest + 2 * line + 16 * longest,
+    )
 
 
 @part
@@ -233,11 +262,31 @@ def _chunk(room, width, inner, longest, kept):  # type: ignore[no-untyped-def]
     weights = fed + 2 * inner * line
     dropped = weights + kept * longest * line
     rest = dropped + longest * line
+    by_head = longest * line if kept > 1 else 0
     return Chunk(
-        row, longest * line if kept > 1 else 0, room, room + each, room + 2 * each, rest, rest + line, rest + 2 * line,
-        room + 3 * each, room + 4 * each, room + 5 * each, room + 6 * each, room + 7 * each, fed, weights, dropped,
-        rest + 3 * line, rest + 4 * line, room + 8 * each, room + 9 * each, room + 10 * each, fed + inner * line,
-    )  # fmt: skip
+        row=row,
+        by_head=by_head,
+        hat_0=room,
+        hat_1=room + each,
+        hat_2=room + 2 * each,
+        asking=room + 3 * each,
+        query=room + 4 * each,
+        heads=room + 5 * each,
+        attended=room + 6 * each,
+        middle=room + 7 * each,
+        by_x=room + 8 * each,
+        by_asking=room + 9 * each,
+        by_heads=room + 10 * each,
+        fed=fed,
+        by_fed=fed + inner * line,
+        weights=weights,
+        dropped=dropped,
+        scale_0=rest,
+        scale_1=rest + line,
+        scale_2=rest + 2 * line,
+        most=rest + 3 * line,
+        total=rest + 4 * line,
+    )
 
 
 @part
@@ -337,8 +386,7 @@ def _ask(it, parameters, of, heard, chunk, start, columns):  # type: ignore[no-u
         add(chunk.attended, chunk.row, width, columns, chunk.hat_1)
     standardise(chunk.hat_1, chunk.row, width, columns, chunk.most, chunk.scale_1)
     affine(chunk.hat_1, chunk.row, width, columns, parameters[NORM_1], parameters[NORM_1 + 1], chunk.middle)
-    linear(parameters[INNER], parameters[INNER + 1], chunk.middle, chunk.row, chunk.fed, inner, width, columns)
-    relu(chunk.fed, chunk.row, inner, columns)
+    linear_relu(parameters[INNER], parameters[INNER + 1], chunk.middle, chunk.row, chunk.fed, inner, width, columns)
     linear(parameters[OUTER], parameters[OUTER + 1], chunk.fed, chunk.row, chunk.hat_2, width, inner, columns)
     if lost:
         drop(chunk.hat_2, chunk.row, width, count, bits + 4 * width * it.asking, it.asking, lost)
@@ -540,6 +588,9 @@ def _backward(first, last, samples, width, inner, heads, code, table, counts, bu
         table: As said.
         counts: How many numbers each parameter has.
         buffers: ``[pieces, numbers of all parameters]``, zeros; a piece's gradients of its block's are added up.
+
+    Returns:
+        As there.
     """
     longest = _longest(table)
     room = np.empty(_room_of_source(width, longest) + _room_of_chunk(width, inner, longest, heads), np.float32)
@@ -556,11 +607,14 @@ def _backward(first, last, samples, width, inner, heads, code, table, counts, bu
         for b in range(piece % each * PIECE, min(samples, (piece % each + 1) * PIECE)):
             it = _sample(row, b, width, inner, heads, code)
             heard = _read_source(it, parameters, of)
+            if heard < 0:
+                return False
             clear(of.by_keys, of.row, 2 * width, of.row)  # and of values, which are behind them
             for start in range(0, it.asking, CHUNK):
                 count = min(CHUNK, it.asking - start)
                 columns = _up(count)
-                _ask(it, parameters, of, heard, chunk, start, columns)
+                if not _ask(it, parameters, of, heard, chunk, start, columns):
+                    return False
                 clear(chunk.by_x, chunk.row, width, columns)
                 grad, made = (
                     numbers_at(it.out + 4 * start * width, count * width),
@@ -583,6 +637,7 @@ def _backward(first, last, samples, width, inner, heads, code, table, counts, bu
                     for d in range(width):
                         to_source[places[i] * width + d] = np.float32(2) * made[d * of.row + i]
     room[0] = 0  # as said
+    return True
 
 
 def parameter_counts(width: int, inner: int) -> list[int]:

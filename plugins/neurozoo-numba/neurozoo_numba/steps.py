@@ -25,8 +25,8 @@ __all__ = [
     "drop",
     "embed",
     "linear",
+    "linear_relu",
     "numbers_at",
-    "relu",
     "relu_back",
     "scale_by",
     "softmax",
@@ -119,7 +119,8 @@ def _power_of_2(x):  # type: ignore[no-untyped-def]
     height = height * rest + TAYLOR_3
     height = height * rest + TAYLOR_2
     height = height * rest + TAYLOR_1
-    return _times_power(height * rest + TAYLOR_0, sum)
+    power = _times_power(height * rest + TAYLOR_0, sum)
+    return power if x == x else x
 
 
 @part
@@ -235,14 +236,17 @@ def linear(weight, bias, x, row, out, rows, count, columns):  # type: ignore[no-
 
 
 @part
-def relu(x, row, rows, columns):  # type: ignore[no-untyped-def]
-    """In place; what is no number stays none."""
-    # A choice between a number and what is there already would become a branch, which has no vector instruction.
-    half = np.float32(0.5)
+def linear_relu(weight, bias, x, row, out, rows, count, columns):  # type: ignore[no-untyped-def]
+    """A ReLU after :func:`linear`; what is no number stays none."""
+    product(weight, count, np.int64(1), x, row, out, row, rows, count, columns)
+    offsets, zero = numbers_at(bias, rows), np.float32(0)
     for d in range(rows):
-        line = numbers_at(x + 4 * d * row, columns)
+        line, offset = numbers_at(out + 4 * d * row, columns), offsets[d]
+        # Not by itself: a choice between a number and what is there already would become a branch, and no vector
+        # instruction.
         for i in range(columns):
-            line[i] = half * (line[i] + abs(line[i]))
+            number = line[i] + offset
+            line[i] = zero if number < zero else number
 
 
 @part

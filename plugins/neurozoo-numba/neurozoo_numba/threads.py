@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 
@@ -37,12 +37,18 @@ def in_threads(work: Callable[[int, int], object], blocks: int, most: int) -> No
         for run in untaken:
             work(*run)
 
-    under_way = [_workers().submit(some) for _ in range(count - 1)]
+    under_way: list[Future[None]] = []
     try:
+        for _ in range(count - 1):
+            under_way.append(_workers().submit(some))
         some()
     finally:
-        for other in under_way:
-            other.result()
+        # Whatever went wrong: nothing more is begun, and the caller's memory is in use until all are done.
+        for _ in untaken:
+            pass
+        wait(under_way)
+    for other in under_way:
+        other.result()
 
 
 @cache

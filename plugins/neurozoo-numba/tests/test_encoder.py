@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 import torch
@@ -95,7 +95,7 @@ def test_what_it_gives_is_within_rounding(
 
 
 def test_smile_with_it_is_the_plain_form_within_a_millionth() -> None:
-    recipe = load_recipe("smile_mosei", ["data.instead.params.size=64", "model.parts.encoder=numba"])
+    recipe = load_recipe("smile_mosei", ["data.instead.params.size=64", "model.parts.encoder=numba-blocks"])
     view = open_data(recipe)
     batch = next(iter(view.batches("train", 32)))
     inputs = inputs_of(recipe, view.dims, len(view.labels))
@@ -221,8 +221,35 @@ def _weight_norm(block: EncoderBlock) -> EncoderBlock:
     return block
 
 
+def _with_part_in_training(block: EncoderBlock) -> EncoderBlock:
+    block.dropout.train()
+    return block
+
+
+def _with_another_eps(block: EncoderBlock) -> EncoderBlock:
+    block.output_norm.eps = 0.1
+    return block
+
+
+def _heard_backwards(block: EncoderBlock) -> EncoderBlock:
+    block.inner.register_full_backward_hook(lambda *_: None)
+    return block
+
+
+def _overridden(block: EncoderBlock) -> EncoderBlock:
+    block.inner.forward = lambda x: nn.functional.linear(x, 2 * block.inner.weight, block.inner.bias)  # type: ignore[method-assign]
+    return block
+
+
+def _called_by_another(block: EncoderBlock) -> EncoderBlock:
+    return torch.compile(block, backend="eager")  # type: ignore[return-value]
+
+
+MEDDLED = [_with_part_in_training, _with_another_eps, _heard_backwards, _overridden, _called_by_another]
+
+
 @pytest.mark.parametrize(
-    "change", [_halved, _plain, _heard, _without_bias, _another_norm, _weight_norm], ids=lambda f: f.__name__
+    "change", [*MEDDLED, _halved, _plain, _heard, _without_bias, _another_norm, _weight_norm], ids=lambda f: f.__name__
 )
 def test_a_block_that_it_does_not_know_is_left_to_torch(
     change: Callable[[EncoderBlock], EncoderBlock], runs: list[int]
@@ -231,10 +258,11 @@ def test_a_block_that_it_does_not_know_is_left_to_torch(
     query = sequence(5)
     query = query.with_x(query.x.double()) if change is _halved else query
     with torch.no_grad():
+        changed = change(second)
         torch.manual_seed(0)
-        found = ENCODER.encode([change(second)], [query], [query])[0].x
+        found = ENCODER.encode([changed], [query], [query])[0].x
         torch.manual_seed(0)
-        assert torch.equal(found, second(query, query).x)
+        assert torch.equal(found, changed(query, query).x)
         assert not runs
         plain = sequence(5)
         ENCODER.encode([first], [plain], [plain])
@@ -246,10 +274,28 @@ class _Interception(torch.utils._python_dispatch.TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class _FunctionInterception(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _Everywhere() -> Iterator[None]:
+    with nn.modules.module.register_module_forward_hook(lambda *_: None):
+        yield
+
+
 @pytest.mark.parametrize(
     "context",
-    [lambda: torch.autocast("cpu"), _Interception, lambda: torch.profiler.profile(), nullcontext],
-    ids=["autocast", "intercepted", "profiled", "none"],
+    [
+        lambda: torch.autocast("cpu"),
+        _Interception,
+        _FunctionInterception,
+        _Everywhere,
+        torch.profiler.profile,
+        nullcontext,
+    ],
+    ids=["autocast", "intercepted", "functions", "hooks of all", "profiled", "none"],
 )
 def test_what_torch_has_to_see_is_left_to_it(
     context: Callable[[], AbstractContextManager[object]], runs: list[int]
@@ -423,7 +469,7 @@ def test_nothing_is_kept_for_the_backward_but_what_came_in() -> None:
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
         ENCODER.encode(blocks, [query], [query])
-    there = {x.data_ptr() for x in (query.x, *blocks[0].parameters())}
+    there = {x.data_ptr() for x in (query.x, query.position, *blocks[0].parameters())}
     assert {x.data_ptr() for x in kept} == there
 
 
@@ -461,7 +507,7 @@ def test_smile_learns_the_same_with_it() -> None:
     view = open_data(recipe)
     batch = next(iter(view.batches("train", 32)))
     inputs, found = inputs_of(recipe, view.dims, len(view.labels)), []
-    for override in ([], ["model.parts.encoder=numba"]):
+    for override in ([], ["model.parts.encoder=numba-blocks"]):
         torch.manual_seed(0)
         model = assemble(load_recipe("smile_mosei_sound", overrides + override), inputs).train()
         assert batch.labels is not None
@@ -482,3 +528,95 @@ def test_compiled_by_torch_it_is_torchs(runs: list[int]) -> None:
     for one, other in zip(compiled(query[0].x, query[1].x), one_by_one(blocks, query, query), strict=True):
         torch.testing.assert_close(one, other.x, rtol=1e-5, atol=1e-5)
     assert not runs
+
+
+# What a stranger to the kernel can do to its memory.
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_is_not_its_own(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    blocks, query = blocks_of(1), sequence(8)
+    query.x.requires_grad_()
+    want = gradients(ENCODER.encode, blocks, [query], [query])
+    torch.set_default_dtype(dtype)
+    try:
+        found = ENCODER.encode(blocks, [query], [query])[0].x
+        (grad,) = torch.autograd.grad(found.sum(), query.x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype is grad.dtype is torch.float32
+    assert torch.equal(found, want["result 0"])
+
+
+@pytest.mark.parametrize("view", [torch._neg_view, torch._efficientzerotensor], ids=["negative", "zero"])
+def test_numbers_that_are_not_in_memory(view: Callable[..., Tensor]) -> None:
+    blocks, query = blocks_of(1), sequence(8)
+    x = view(query.x) if view is torch._neg_view else view(query.x.shape)
+    with torch.no_grad():
+        found = ENCODER.encode(blocks, [query.with_x(x)], [query])[0].x
+        torch.testing.assert_close(found, blocks[0](query.with_x(x), query).x, rtol=1e-5, atol=1e-5)
+    query.x.requires_grad_()
+    result = ENCODER.encode(blocks, [query], [query])[0].x
+    weight = torch.ones_like(result)
+    share = view(weight) if view is torch._neg_view else view(weight.shape)
+    (grad,) = torch.autograd.grad(result, query.x, share, retain_graph=True)
+    (want,) = torch.autograd.grad(result, query.x, share.clone() * 1.0)
+    assert torch.equal(grad, want)
+
+
+@pytest.mark.parametrize("what", ["mask", "position"])
+def test_a_mask_or_position_changed_before_the_backward_is_an_error(what: str) -> None:
+    blocks, query = blocks_of(1), sequence(8, masked=True)
+    query.x.requires_grad_()
+    loss = ENCODER.encode(blocks, [query], [query])[0].x.sum()
+    changed = query.mask if what == "mask" else query.position
+    assert changed is not None
+    changed.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_what_was_saved_may_come_back_in_another_layout_and_in_no_other_dtype() -> None:
+    blocks, query = blocks_of(1), sequence(8)
+
+    def loss(unpack: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: x, unpack):
+            return ENCODER.encode(blocks, [query], [query])[0].x.square().sum()
+
+    (want,) = torch.autograd.grad(loss(lambda x: x), blocks[0].inner.weight)
+    transposed = loss(lambda x: x.t().contiguous().t() if x.dim() == 2 else x)
+    assert torch.equal(torch.autograd.grad(transposed, blocks[0].inner.weight)[0], want)
+    with pytest.raises(RuntimeError, match="another dtype"):
+        torch.autograd.grad(loss(lambda x: x.bfloat16()), blocks[0].inner.weight)
+
+
+def test_sequences_made_for_inference_are_torchs_to_train_on(runs: list[int]) -> None:
+    with torch.inference_mode():
+        query = sequence(8)
+    blocks = blocks_of(1)
+    ENCODER.encode(blocks, [query], [query])[0].x.sum().backward()
+    assert blocks[0].inner.weight.grad is not None
+    assert not runs
+
+
+@pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.functionalize])
+def test_transforms_of_functions_are_torchs(transform: Callable[..., Callable[[Tensor], Tensor]]) -> None:
+    blocks, query = blocks_of(1), sequence(8)
+
+    def encoded(x: Tensor) -> Tensor:
+        given = query.with_x(x)
+        return ENCODER.encode(blocks, [given], [given])[0].x
+
+    with torch.no_grad():
+        xs = query.x[None] if transform is torch.func.vmap else query.x
+        torch.testing.assert_close(transform(encoded)(xs).view_as(query.x), encoded(query.x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_unit_that_is_switched_off_by_infinity() -> None:
+    blocks, query = blocks_of(1), sequence(8)
+    with torch.no_grad():
+        blocks[0].inner.bias[3] = -torch.inf
+        torch.testing.assert_close(
+            ENCODER.encode(blocks, [query], [query])[0].x, blocks[0](query, query).x, rtol=1e-5, atol=1e-5
+        )

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import neurozoo_numba
 import pytest
 import torch
 from neurozoo_numba.neuron import NumbaNeuron
+from neurozoo_numba.threads import in_threads
 from torch import Tensor
 
 from neurozoo.compare.memory import peak_bytes
@@ -161,3 +165,44 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+def test_no_thread_is_at_work_when_another_ones_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    at_work: list[int] = []
+
+    def work(first: int, last: int) -> None:
+        at_work.append(first)
+        time.sleep(0.05)
+        at_work.remove(first)
+        raise IndexError(first)
+
+    with pytest.raises(IndexError):
+        in_threads(work, 12, 3)
+    assert not at_work
+
+
+def test_a_kernel_is_compiled_anew_when_another_file_of_the_package_changes(tmp_path: Path) -> None:
+    package = tmp_path / "neurozoo_numba"
+    shutil.copytree(Path(neurozoo_numba.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "from neurozoo_numba import compiling\n"
+        "def double(x):\n    return 2 * x\n"
+        "print(compiling.__file__)\n"
+        "print(compiling.kept_on_disk(double, {}).py_func.__qualname__)"
+    )
+
+    def name() -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        )  # fmt: skip
+        file, name = done.stdout.split()
+        assert Path(file).parent == package
+        return name
+
+    before = name()
+    assert name() == before
+    with (package / "steps.py").open("a") as file:
+        file.write("# changed\n")
+    assert name() != before
