@@ -121,7 +121,7 @@ class _Call:
         xs = [x.contiguous() for x in xs]
         found = [_new(x.shape) for x in xs[: len(self.places)]]
         table = self._table(xs, parameters, found, [0] * len(xs))
-        self._run("forward", len(self.places) * self.samples, self.threads, table)
+        self._run("forward", len(self.places) * self.samples, self.threads, (xs, parameters, found), table)
         return found
 
     def backward(
@@ -136,18 +136,19 @@ class _Call:
         counts, pieces = parameter_counts(self.width, self.inner), -(-self.samples // PIECE)
         buffers = _new((len(self.places) * pieces, sum(counts))).zero_()
         table = self._table(xs, parameters, grads, [x.data_ptr() for x in to_xs])
-        self._run("backward", len(buffers), 4 * self.threads, table, np.array(counts), buffers.numpy())
+        in_use = xs, parameters, grads, to_xs, buffers
+        self._run("backward", len(buffers), 4 * self.threads, in_use, table, np.array(counts), buffers.numpy())
         by_block = buffers.view(len(self.places), pieces, -1).sum(1)
         shapes = iter(parameters)
         return to_xs, [part.view(next(shapes).shape) for row in by_block for part in row.split(counts)]
 
-    def _run(self, name: str, pieces: int, threads: int, *arrays: NDArray[Any]) -> None:
-        """Call a kernel for all pieces; its tensors are in use until this returns."""
+    def _run(self, name: str, pieces: int, threads: int, in_use: object, *arrays: NDArray[Any]) -> None:
+        """Call a kernel for all pieces; what is in use lives as long as a thread is at work."""
         kernel, longest = compiled(name), max(max(each.asking, each.asked) for each in self.places)
         code = code_table(longest, self.width, torch.float32, torch.device("cpu"))
         arguments = self.samples, self.width, self.inner, self.heads, code.data_ptr(), *arrays
 
-        def run(first: int, last: int) -> None:
+        def run(first: int, last: int, _in_use: object = (self, in_use, code)) -> None:
             if not kernel(first, last, *arguments):
                 raise IndexError("a sequence has a position that is negative, or not below its number of rows")
 
