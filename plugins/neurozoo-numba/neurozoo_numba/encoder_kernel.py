@@ -76,8 +76,9 @@ class Sample(NamedTuple):
         out: ``[Q, D]``: the result, or its gradient.
         to_query: The query's gradient.
         to_source: The source's.
-        bits: Of its dropouts: of what asks, of attention, of the feed-forward ``[D, Q]``, of what keys are made of, of
-            what values are made of ``[D, S]``, of weights ``[H S, Q]``.
+        bits_asking: Random bits for the dropout of what asks, ``[D, Q]``, two bytes each; likewise ``bits_attended``
+            of what attention gives, ``bits_fed`` of the feed-forward's, ``bits_to_key`` and ``bits_to_value`` of what
+            these are made of, ``[D, S]``, and ``bits_weights`` of attention's weights, ``[H S, Q]``.
         lost: Of 2^16, in dropout.
         lost_weights: Likewise, of attention's weights.
         code: The position code.
@@ -96,7 +97,12 @@ class Sample(NamedTuple):
     out: int
     to_query: int
     to_source: int
-    bits: int
+    bits_asking: int
+    bits_attended: int
+    bits_fed: int
+    bits_to_key: int
+    bits_to_value: int
+    bits_weights: int
     lost: int
     lost_weights: int
     code: int
@@ -190,7 +196,9 @@ def _up(count):  # type: ignore[no-untyped-def]
 @part
 def _sample(row, b, width, inner, heads, code):  # type: ignore[no-untyped-def]
     asking, asked = row[ASKING], row[ASKED]
-    bits = width * (3 * asking + 2 * asked) + (heads * asked * asking if row[LOST_WEIGHTS] else 0)
+    queries, sources = 2 * width * asking, 2 * width * asked
+    weights = 2 * heads * asked * asking if row[LOST_WEIGHTS] else 0
+    bits = row[BITS] + b * (3 * queries + 2 * sources + weights)
     of_query, of_source = 4 * b * asking * width, 4 * b * asked * width
     # Choices are made before: numba does not read them among many named arguments.
     query_position = row[QUERY_POSITION] + (0 if row[QUERY_SHARED] else 8 * b * asking)
@@ -210,7 +218,12 @@ def _sample(row, b, width, inner, heads, code):  # type: ignore[no-untyped-def]
         out=row[OUT] + of_query,
         to_query=row[GRAD_QUERY] + of_query,
         to_source=row[GRAD_SOURCE] + of_source,
-        bits=row[BITS] + 2 * b * bits,
+        bits_asking=bits,
+        bits_attended=bits + queries,
+        bits_fed=bits + 2 * queries,
+        bits_to_key=bits + 3 * queries,
+        bits_to_value=bits + 3 * queries + sources,
+        bits_weights=bits + 3 * queries + 2 * sources,
         lost=row[LOST],
         lost_weights=row[LOST_WEIGHTS],
         code=code,
@@ -290,6 +303,15 @@ def _chunk(room, width, inner, longest, kept):  # type: ignore[no-untyped-def]
 
 
 @part
+def _room(width, inner, longest, kept):  # type: ignore[no-untyped-def]
+    """A source and a chunk, and the memory that both are in: it has to outlive their use."""
+    of_source = _room_of_source(width, longest)
+    room = np.empty(of_source + _room_of_chunk(width, inner, longest, kept), np.float32)
+    address = np.int64(room.ctypes.data)
+    return room, _source(address, width, longest), _chunk(address + 4 * of_source, width, inner, longest, kept)
+
+
+@part
 def _read_source(it, parameters, to):  # type: ignore[no-untyped-def]
     """Make keys and values of a sample's source; returns how many rows it has, or -1 for a position without a code."""
     width, heard = it.width, np.int64(0)
@@ -310,9 +332,8 @@ def _read_source(it, parameters, to):  # type: ignore[no-untyped-def]
     affine(to.hat, row, width, columns, parameters[NORM_0], parameters[NORM_0 + 1], to.to_key)
     copy(to.to_key, row, width, columns, to.to_value)
     if it.lost:
-        bits = it.bits + 6 * width * it.asking
-        drop(to.to_key, row, width, heard, bits, it.asked, it.lost)
-        drop(to.to_value, row, width, heard, bits + 2 * width * it.asked, it.asked, it.lost)
+        drop(to.to_key, row, width, heard, it.bits_to_key, it.asked, it.lost)
+        drop(to.to_value, row, width, heard, it.bits_to_value, it.asked, it.lost)
     linear(parameters[KEY], parameters[KEY + 1], to.to_key, row, to.keys, width, width, columns)
     linear(parameters[VALUE], parameters[VALUE + 1], to.to_value, row, to.values, width, width, columns)
     return heard
@@ -320,7 +341,7 @@ def _read_source(it, parameters, to):  # type: ignore[no-untyped-def]
 
 @part
 def _bits_of_weights(it, h, start):  # type: ignore[no-untyped-def]
-    return it.bits + 2 * (it.width * (3 * it.asking + 2 * it.asked) + h * it.asked * it.asking + start)
+    return it.bits_weights + 2 * (h * it.asked * it.asking + start)
 
 
 @part
@@ -366,14 +387,13 @@ def _ask(it, parameters, of, heard, chunk, start, columns):  # type: ignore[no-u
     """All of a block for the queries from ``start`` on, up to its last layer norm's ``chunk.hat_2``; False for a
     position without a code."""
     width, inner, lost, count = it.width, it.inner, it.lost, min(CHUNK, it.asking - start)
-    bits = it.bits + 2 * start
     x, position = it.query + 4 * start * width, it.query_position + 8 * start
     if not embed(x, position, count, width, it.code, it.asking, chunk.hat_0, chunk.row, columns):
         return False
     standardise(chunk.hat_0, chunk.row, width, columns, chunk.most, chunk.scale_0)
     affine(chunk.hat_0, chunk.row, width, columns, parameters[NORM_0], parameters[NORM_0 + 1], chunk.asking)
     if lost:
-        drop(chunk.asking, chunk.row, width, count, bits, it.asking, lost)
+        drop(chunk.asking, chunk.row, width, count, it.bits_asking + 2 * start, it.asking, lost)
     copy(chunk.asking, chunk.row, width, columns, chunk.hat_1)
     if heard:
         linear(parameters[QUERY], parameters[QUERY + 1], chunk.asking, chunk.row, chunk.query, width, width, columns)
@@ -382,14 +402,14 @@ def _ask(it, parameters, of, heard, chunk, start, columns):  # type: ignore[no-u
         weight, bias = parameters[ATTENDED], parameters[ATTENDED + 1]
         linear(weight, bias, chunk.heads, chunk.row, chunk.attended, width, width, columns)
         if lost:
-            drop(chunk.attended, chunk.row, width, count, bits + 2 * width * it.asking, it.asking, lost)
+            drop(chunk.attended, chunk.row, width, count, it.bits_attended + 2 * start, it.asking, lost)
         add(chunk.attended, chunk.row, width, columns, chunk.hat_1)
     standardise(chunk.hat_1, chunk.row, width, columns, chunk.most, chunk.scale_1)
     affine(chunk.hat_1, chunk.row, width, columns, parameters[NORM_1], parameters[NORM_1 + 1], chunk.middle)
     linear_relu(parameters[INNER], parameters[INNER + 1], chunk.middle, chunk.row, chunk.fed, inner, width, columns)
     linear(parameters[OUTER], parameters[OUTER + 1], chunk.fed, chunk.row, chunk.hat_2, width, inner, columns)
     if lost:
-        drop(chunk.hat_2, chunk.row, width, count, bits + 4 * width * it.asking, it.asking, lost)
+        drop(chunk.hat_2, chunk.row, width, count, it.bits_fed + 2 * start, it.asking, lost)
     add(chunk.middle, chunk.row, width, columns, chunk.hat_2)
     standardise(chunk.hat_2, chunk.row, width, columns, chunk.most, chunk.scale_2)
     return True
@@ -423,10 +443,7 @@ def _forward(first, last, samples, width, inner, heads, code, table):  # type: i
         False where it stopped at a position that is not in its sequence.
     """
     longest = _longest(table)
-    room = np.empty(_room_of_source(width, longest) + _room_of_chunk(width, inner, longest, 1), np.float32)
-    address = np.int64(room.ctypes.data)
-    of = _source(address, width, longest)
-    chunk = _chunk(address + 4 * _room_of_source(width, longest), width, inner, longest, np.int64(1))
+    room, of, chunk = _room(width, inner, longest, np.int64(1))
     for n in range(first, last):
         row = table[n // samples]
         parameters, it = row[FIRST_PARAMETER:], _sample(row, n % samples, width, inner, heads, code)
@@ -480,7 +497,7 @@ def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # t
     """From the gradient of a chunk's result, in ``chunk.by_x``, to that of its queries, in the same place; adds those
     of keys, values and parameters."""
     width, inner, lost, count, x = it.width, it.inner, it.lost, min(CHUNK, it.asking - start), chunk.by_x
-    row, bits, most, total = chunk.row, it.bits + 2 * start, chunk.most, chunk.total
+    row, most, total = chunk.row, chunk.most, chunk.total
     through_norm(
         x,
         row,
@@ -496,7 +513,7 @@ def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # t
     )
     copy(x, row, width, columns, chunk.by_asking)
     if lost:
-        drop(chunk.by_asking, row, width, count, bits + 4 * width * it.asking, it.asking, lost)
+        drop(chunk.by_asking, row, width, count, it.bits_fed + 2 * start, it.asking, lost)
     through_linear(
         parameters[OUTER], chunk.fed, row, chunk.by_asking, chunk.by_fed, to[OUTER], to[OUTER + 1], width, inner,
         columns,
@@ -523,7 +540,7 @@ def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # t
     if heard:
         copy(x, row, width, columns, chunk.by_asking)
         if lost:
-            drop(chunk.by_asking, row, width, count, bits + 2 * width * it.asking, it.asking, lost)
+            drop(chunk.by_asking, row, width, count, it.bits_attended + 2 * start, it.asking, lost)
         through_linear(
             parameters[ATTENDED], chunk.heads, row, chunk.by_asking, chunk.by_heads, to[ATTENDED], to[ATTENDED + 1],
             width, width, columns,
@@ -536,7 +553,7 @@ def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # t
         )  # fmt: skip
         add(chunk.by_asking, row, width, columns, x)
     if lost:
-        drop(x, row, width, count, bits, it.asking, lost)
+        drop(x, row, width, count, it.bits_asking + 2 * start, it.asking, lost)
     through_norm(
         x,
         row,
@@ -564,9 +581,8 @@ def _through_source(it, parameters, of, heard, to):  # type: ignore[no-untyped-d
         parameters[VALUE], of.to_value, row, of.by_values, of.other, to[VALUE], to[VALUE + 1], width, width, columns
     )
     if it.lost:
-        bits = it.bits + 6 * width * it.asking
-        drop(of.by_source, row, width, heard, bits, it.asked, it.lost)
-        drop(of.other, row, width, heard, bits + 2 * width * it.asked, it.asked, it.lost)
+        drop(of.by_source, row, width, heard, it.bits_to_key, it.asked, it.lost)
+        drop(of.other, row, width, heard, it.bits_to_value, it.asked, it.lost)
     add(of.other, row, width, columns, of.by_source)
     through_norm(
         of.by_source, row, width, columns, of.hat, of.scale, parameters[NORM_0], to[NORM_0], to[NORM_0 + 1], of.mean,
@@ -593,10 +609,7 @@ def _backward(first, last, samples, width, inner, heads, code, table, counts, bu
         As there.
     """
     longest = _longest(table)
-    room = np.empty(_room_of_source(width, longest) + _room_of_chunk(width, inner, longest, heads), np.float32)
-    address = np.int64(room.ctypes.data)
-    of = _source(address, width, longest)
-    chunk = _chunk(address + 4 * _room_of_source(width, longest), width, inner, longest, heads)
+    room, of, chunk = _room(width, inner, longest, heads)
     each, to = (samples + PIECE - 1) // PIECE, np.empty(PARAMETERS, np.int64)
     for piece in range(first, last):
         row, place = table[piece // each], buffers[piece].ctypes.data

@@ -1,7 +1,7 @@
 """What an encoder block is made of besides products: layer norms, softmax, dropout, forward and backward.
 
-All work on matrices ``[rows, positions]`` of float32 numbers, given as the address of the first one and :data:`ROW`
-numbers from a row to the next, or another such number where it is an argument.
+All work on matrices ``[rows, positions]`` of float32 numbers, given as the address of the first one and, as ``row``,
+how many numbers there are from a row to the next one.
 """
 
 from __future__ import annotations
