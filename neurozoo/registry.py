@@ -97,10 +97,14 @@ class Registry:
         tops = dict.fromkeys(library.partition(".")[0] for library in self.get(kind, name).requires)
         return [library for library in tops if not _is_there(library)]
 
+    def usable(self, kind: Kind) -> list[str]:
+        """The components of a kind whose libraries are installed, by name."""
+        return [name for name in self.components(kind) if not self.missing(kind, name)]
+
     def usable_backends(self) -> list[str]:
         """The installed backends that are not their library's own neuron, which is another model."""
         known = self.components("backend")
-        return [name for name, each in known.items() if not each.native and not self.missing("backend", name)]
+        return [name for name in self.usable("backend") if not known[name].native]
 
     def fastest_backend(self, device: str) -> str:
         """The name that a recipe's ``backend: fastest`` stands for: a fused, exact backend, else the core's own.

@@ -121,9 +121,8 @@ def measure_neurons(
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-            spikes = neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)[0]
+            neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)
         saved.pop(leaf.untyped_storage().data_ptr(), None)
-        del spikes
         return sum(saved.values())
 
     peaks: dict[str, int | None] = {}

@@ -142,8 +142,7 @@ def _encoders() -> list[list[str]]:
     """Those installed beside the core's, with the fastest neurons, as a recipe's overrides."""
     from neurozoo.registry import default_registry
 
-    registry = default_registry()
-    names = [name for name in registry.components("encoder") if not registry.missing("encoder", name)]
+    names = default_registry().usable("encoder")
     return [["backend=fastest", f"model.parts.encoder={name}"] for name in names if name != "torch-blocks"]
 
 

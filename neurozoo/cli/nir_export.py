@@ -73,7 +73,7 @@ def export(
 def _readers(given: str | None, registry: Registry) -> list[str]:
     known = registry.components("nir-reader")
     if given is None:
-        return [name for name in known if not registry.missing("nir-reader", name)]
+        return registry.usable("nir-reader")
     names = list(dict.fromkeys(filter(None, (name.strip() for name in given.split(",")))))
     for name in names:
         if name not in known:

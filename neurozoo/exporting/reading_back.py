@@ -24,7 +24,7 @@ from neurozoo.registry import Registry
 from neurozoo.training.evaluate import check_data
 from neurozoo.training.loading import TrainedModel, load
 
-__all__ = ["ReadBack", "Row", "read_back", "readers"]
+__all__ = ["ReadBack", "Row", "read_back"]
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,6 @@ class ReadBack:
     def same(self) -> bool:
         """Whether every library has the model's spikes, but for rounding."""
         return all(row.mismatches == 0 for row in self.rows)
-
-
-def readers(registry: Registry) -> list[str]:
-    """The readers whose libraries are installed."""
-    return [name for name in registry.components("nir-reader") if not registry.missing("nir-reader", name)]
 
 
 @torch.no_grad()
