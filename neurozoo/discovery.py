@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neurozoo.errors import PluginError
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 __all__ = ["GROUP", "Found", "canonical", "find_plugins"]
 
@@ -49,6 +52,8 @@ def find_plugins() -> Iterator[Found]:
 
     Not ``importlib.metadata.entry_points``, in which one distribution with malformed metadata stops all others.
     """
+    import importlib.metadata
+
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         name = ""

@@ -6,7 +6,6 @@ other; only Ctrl-C goes through.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import io
 import re
@@ -15,13 +14,16 @@ from collections.abc import Container, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from neurozoo.discovery import Found
 from neurozoo.errors import PluginError, nearest
 from neurozoo.hookspecs import API_VERSION, KINDS, Component
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 __all__ = ["Place", "Plugin", "load_plugin", "place"]
 

@@ -7,13 +7,12 @@ Nothing here imports torch or a spiking library: a component is a name and a tar
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -22,6 +21,9 @@ from neurozoo.discovery import Found, find_plugins
 from neurozoo.errors import PluginError, UnknownNameError
 from neurozoo.hookspecs import Component, Kind
 from neurozoo.plugin import Plugin, load_plugin, place
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 __all__ = ["CORE", "Plugin", "Registry", "default_registry"]
 

@@ -131,7 +131,7 @@ def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> T
         ["metrics and log, by step", f"{cost.around_ms:.2f} ms", f"{cost.around_share:.1%} of a step", ""],
     ]
     if first_step is not None:
-        share = f"{first_step.importing / first_step.seconds:.0%} importing torch and what its optimisers import"
+        share = f"{first_step.importing / first_step.seconds:.0%} importing torch"
         rows.append(["from command to first step", f"{first_step.seconds:.1f} s", share, ""])
     parts = f"backend {cost.backend}, encoder {cost.encoder}"
     notes = [f"{parts}, {cost.threads} threads, {cost.device}, medians of {cost.rounds}."]

@@ -23,9 +23,9 @@ from neurozoo.models.smile import SMILE
 from neurozoo.recipe import Recipe
 from neurozoo.training.device import choose_device
 from neurozoo.training.fit import own_random_numbers
-from neurozoo.training.fitting import make_optimizer
 from neurozoo.training.metrics import multilabel_metrics
 from neurozoo.training.objective import classification_loss
+from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.run import Run
 from neurozoo.training.step import Stepper
 
@@ -48,7 +48,6 @@ os._exit(1)
 """
 _IMPORTS = """
 import os, torch
-torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 os._exit(0)
 """
 
@@ -216,8 +215,7 @@ class FirstStep:
 
     Attributes:
         seconds: Median.
-        importing: Median of what Python takes to start and to import torch, with what torch's own optimisers import
-            when the first is made: no training can begin before that.
+        importing: Median of what Python takes to start and to import torch: no training can begin before that.
     """
 
     seconds: float

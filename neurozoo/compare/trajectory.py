@@ -17,9 +17,9 @@ from neurozoo.compare.sources import Source
 from neurozoo.errors import NeurozooError
 from neurozoo.interfaces import ZooModel
 from neurozoo.nn.neurons import record_spikes
-from neurozoo.training.fitting import make_optimizer
 from neurozoo.training.loop import predict_split
 from neurozoo.training.metrics import multilabel_metrics
+from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.step import train_step
 
 __all__ = ["LOSS_TOLERANCE", "train_side_by_side"]

@@ -6,7 +6,7 @@ The backward operator computes the membranes anew from the currents. Nothing is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -90,6 +90,9 @@ def untraced() -> bool:
 def plain(x: object) -> bool:
     """Whether it is a tensor of torch's own whose numbers are in its memory, as they are."""
     return type(x) in (Tensor, torch.nn.Parameter) and not (x.is_neg() or x._is_zerotensor())  # type: ignore[attr-defined]
+
+
+_LIBRARIES: list[object] = []  # torch forgets the operators of one that is gone
 
 
 def register(namespace: str, kernels: Kernels) -> Operators:
@@ -178,12 +181,20 @@ def register(namespace: str, kernels: Kernels) -> Operators:
         )
         return grad_currents, grad_state, grad_threshold
 
-    forward_op: Any = torch.library.custom_op(f"{namespace}::lif", lif, mutates_args=())
-    backward_op: Any = torch.library.custom_op(f"{namespace}::lif_backward", lif_backward, mutates_args=())
-    forward_op.register_fake(_fake)
-    backward_op.register_fake(_fake_backward)
-    forward_op.register_autograd(_gradients_by(backward_op), setup_context=_remember)
-    return Operators(forward_op, backward_op, lif)
+    # Not by torch.library.custom_op, whose operators import torch.compile when they are first called.
+    library: Any = torch.library.Library(namespace, "FRAGMENT")  # type: ignore[no-untyped-call]
+    for function, fake in ((lif, _fake), (lif_backward, _fake_backward)):
+        name = function.__name__
+        schema = torch.library.infer_schema(function, mutates_args=())
+        library.define(f"{name}{schema}", tags=torch.Tag.pt2_compliant_tag)
+        library.impl(name, function, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+    made = getattr(torch.ops, namespace)
+    backward = made.lif_backward.default
+    torch.library.register_autograd(f"{namespace}::lif", _gradients_by(backward), setup_context=_remember, lib=library)
+    torch.library.register_autograd(f"{namespace}::lif_backward", _no_second_derivative, lib=library)
+    _LIBRARIES.append(library)
+    return Operators(made.lif.default, backward, lif)
 
 
 def _fake(currents: Tensor, *_: object) -> tuple[Tensor, Tensor]:
@@ -211,6 +222,10 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
     currents, state, threshold, *ctx.neuron, ctx.sum_steps = inputs
     ctx.save_for_backward(currents, state, threshold)
     ctx.set_materialize_grads(False)
+
+
+def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
+    raise RuntimeError("a fused neuron's gradients have no gradients of their own; take the backend torch for those")
 
 
 def _gradients_by(backward: Any) -> Callable[..., tuple[Tensor | None, ...]]:

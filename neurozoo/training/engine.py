@@ -43,17 +43,25 @@ class Engine:
     def of(cls, training: TrainingSection) -> Engine:
         """As a recipe says, together with the other processes that torchrun started.
 
+        One process in float32 asks nothing of lightning-fabric, which takes as long to import as torch does.
+
         Raises:
             UserError: The device is not there, or processes and device do not go together.
         """
+        device, count = choose_device(training.device), started_processes()
+        _check(training, device, count)
+        if count == 1 and training.precision == "32-true":
+            if device.type == "cuda":
+                device = torch.device("cuda", device.index or 0)
+                torch.cuda.set_device(device)
+            return cls(device, compiled=training.compile)
+
         from lightning_fabric import Fabric
         from lightning_fabric.plugins import MixedPrecision
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
         from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
         from lightning_fabric.strategies.ddp import DDPStrategy
 
-        device, count = choose_device(training.device), started_processes()
-        _check(training, device, count)
         scaler: Any = None
         plugins: list[Any] = [TorchElasticEnvironment() if count > 1 else LightningEnvironment()]
         if training.precision == "16-mixed":
@@ -110,9 +118,9 @@ class Engine:
         """
         if processes() > 1:
             _check_parts(module)
-        if self._fabric is None:
-            return module, optimizer
         forward = torch.compile(module) if self._compiled else module
+        if self._fabric is None:
+            return forward, optimizer
         return (
             self._fabric.setup_module(forward, move_to_device=False),
             self._fabric.setup_optimizers(optimizer),

@@ -23,10 +23,11 @@ from neurozoo.recipe import Recipe
 from neurozoo.training.checkpoint import load_checkpoint, load_tensors, write_tensors
 from neurozoo.training.engine import Engine, started_processes
 from neurozoo.training.evaluate import evaluate_model
-from neurozoo.training.fitting import Fitting, checkpoint_metadata, make_optimizer
+from neurozoo.training.fitting import Fitting, checkpoint_metadata
 from neurozoo.training.health import health_warnings
 from neurozoo.training.loggers import Loggers
 from neurozoo.training.metrics import DEFINITIONS
+from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.prepare import prepare
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run, environment

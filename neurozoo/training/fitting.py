@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from neurozoo.data.view import DataView
-from neurozoo.errors import CheckpointError, UserError
+from neurozoo.errors import CheckpointError
 from neurozoo.interfaces import ZooModel
 from neurozoo.nn.processes import own_share
 from neurozoo.recipe import Recipe
@@ -21,12 +20,13 @@ from neurozoo.training.engine import Engine
 from neurozoo.training.loop import predict_split, train_epoch
 from neurozoo.training.metrics import multilabel_metrics
 from neurozoo.training.objective import Objective
+from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.run import Run
 from neurozoo.training.state import Position, TrainingState
 from neurozoo.training.step import Stepper
 
-__all__ = ["Fitting", "checkpoint_metadata", "make_optimizer"]
+__all__ = ["Fitting", "checkpoint_metadata"]
 
 
 class Fitting:
@@ -145,30 +145,6 @@ def checkpoint_metadata(recipe: Recipe, view: DataView) -> dict[str, Any]:
         "data_checksum": view.description.checksum,
         "synthetic": view.description.synthetic,
     }
-
-
-def make_optimizer(recipe: Recipe, model: ZooModel) -> torch.optim.Optimizer:
-    """The recipe's optimiser, over all of the model's parameters.
-
-    Raises:
-        UserError: It has none.
-    """
-    if not any(True for _ in model.parameters()):
-        raise UserError(
-            f"the model {recipe.model.name!r} has no weights, so there is nothing to train; evaluate it as it is"
-        )
-    chosen = recipe.training.optimizer
-    kinds: Mapping[str, type[torch.optim.Optimizer]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "nadam": torch.optim.NAdam,
-        "radam": torch.optim.RAdam,
-        "rmsprop": torch.optim.RMSprop,
-        "sgd": torch.optim.SGD,
-    }
-    options: dict[str, Any] = {"lr": chosen.lr, "weight_decay": chosen.weight_decay}
-    options |= {"momentum": chosen.momentum} if chosen.momentum else {}
-    return kinds[chosen.name](model.parameters(), **options)
 
 
 class _Schedule:

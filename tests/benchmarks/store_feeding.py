@@ -54,7 +54,7 @@ def measure(store: Path) -> dict[str, float]:
 
     from neurozoo.assemble import assemble, inputs_of, open_data
     from neurozoo.recipe import load_recipe
-    from neurozoo.training.fitting import make_optimizer
+    from neurozoo.training.optimizer import make_optimizer
     from neurozoo.training.step import train_step
 
     recipe = load_recipe(RECIPE, [f"data.root={store}", "data.instead=null"])

@@ -18,7 +18,7 @@ from contextlib import closing
 from neurozoo.assemble import assemble, inputs_of, open_data
 from neurozoo.recipe import load_recipe
 from neurozoo.registry import default_registry
-from neurozoo.training.fitting import make_optimizer
+from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.step import Stepper
 
 def resident():

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,9 @@ from typing import Any
 from numba import njit
 
 __all__ = ["for_arguments", "kept_on_disk"]
+
+PATIENCE = 3.0
+"""Seconds after which people are told what they wait for; from the cache it takes less."""
 
 
 def kept_on_disk(function: Any, options: Any) -> Any:
@@ -28,11 +35,31 @@ def kept_on_disk(function: Any, options: Any) -> Any:
 def for_arguments(kernel: Any, signature: tuple[Any, ...]) -> Any:
     """A kernel, compiled for arguments of these types; in later processes it comes from numba's cache."""
     try:
-        kernel.compile(signature)
+        with _told_if_long():
+            kernel.compile(signature)
     except OSError:  # it is compiled before it is written to the cache, which a full disk hinders
         if signature not in kernel.overloads:
             raise
     return kernel
+
+
+@contextmanager
+def _told_if_long() -> Iterator[None]:
+    timer = threading.Timer(PATIENCE, _tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@cache
+def _tell() -> None:
+    """Once in a process."""
+    logging.getLogger(__package__).warning(
+        "numba is compiling for this processor, which can take a minute; later processes take it from numba's cache"
+    )
 
 
 @cache

@@ -11,6 +11,7 @@ from pathlib import Path
 import neurozoo_numba
 import pytest
 import torch
+from neurozoo_numba import compiling
 from neurozoo_numba.neuron import NumbaNeuron
 from neurozoo_numba.threads import in_threads
 from torch import Tensor
@@ -61,6 +62,26 @@ def test_importing_it_compiles_nothing() -> None:
 def test_every_scan_goes_through_numbas_dispatcher() -> None:
     calls = library_calls(lambda: NumbaNeuron(LIFSpec()).scan(torch.ones(T, 2, 3)), ["numba"])
     assert any(name.endswith("get_overload") for name in calls)
+
+
+def test_who_waits_for_the_compiler_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Kernel:
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def compile(self, _signature: object) -> None:
+            time.sleep(self.seconds)
+
+    compiling._tell.cache_clear()
+    compiling.for_arguments(Kernel(0.0), ())
+    assert not caplog.messages
+    monkeypatch.setattr(compiling, "PATIENCE", 0.01)
+    for _ in range(2):
+        compiling.for_arguments(Kernel(0.5), ())
+    (message,) = caplog.messages
+    assert "numba is compiling" in message
 
 
 @pytest.mark.parametrize(
