@@ -15,7 +15,14 @@ from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.narrow_attention import features_first, features_last, narrow_attention, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 
-__all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention", "listened_to", "record_attention"]
+__all__ = [
+    "LAYER_NORM_EPS",
+    "EncoderBlock",
+    "MultiHeadAttention",
+    "listened_to",
+    "own_parameters",
+    "record_attention",
+]
 
 LAYER_NORM_EPS = 1e-12
 """Of every layer norm in SMILE, dimensionless (as published)."""
@@ -215,3 +222,34 @@ class EncoderBlock(nn.Module):
         code = sinusoidal_code(sequence.position, x.shape[1], x.shape[2], x.dtype)
         embedded: Tensor = self.embedding_norm(torch.add(code, x, alpha=2))
         return embedded
+
+
+def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
+    """An encoder block's weights and biases, for who computes in its stead.
+
+    Returns:
+        Weight and bias of each: the norms of embedding, attention and output; query, key, value and output of the
+        attention; inner and outer. None where the block would do more or else with them: a part is of another type or
+        has a ``forward`` of its own, a norm another epsilon, some are in training alone, or someone listens.
+    """
+    # By what a module has in its dicts: asking for attributes takes longer than a small block.
+    if type(block) is not EncoderBlock or listened_to(block):
+        return None
+    parts = block._modules
+    attention = parts["attention"]
+    if type(attention) is not MultiHeadAttention:
+        return None
+    inside = attention._modules
+    dropouts = [parts["dropout"], inside["dropout"]]
+    norms = [parts["embedding_norm"], parts["attention_norm"], parts["output_norm"]]
+    linears = [inside["query"], inside["key"], inside["value"], inside["out"], parts["inner"], parts["outer"]]
+    if not all(type(each) is Dropout for each in dropouts) or not all(type(each) is nn.Linear for each in linears):
+        return None
+    if not all(type(each) is nn.LayerNorm and each.eps == LAYER_NORM_EPS for each in norms):
+        return None
+    if len({block.training, attention.training, *(each.training for each in dropouts)}) > 1:  # type: ignore[union-attr]
+        return None
+    if any("forward" in each.__dict__ for each in (block, attention, *dropouts, *norms, *linears)):
+        return None
+    found = [each._parameters.get(name) for each in (*norms, *linears) for name in ("weight", "bias")]  # type: ignore[union-attr]
+    return None if any(x is None for x in found) else found  # type: ignore[return-value]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurozoo.interfaces import Encoder, Tokens
-from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, listened_to
+from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, own_parameters
 from neurozoo.nn.narrow_attention import features_first, features_last
 from neurozoo.nn.sequence import sinusoidal_code
 
@@ -67,9 +67,10 @@ class TorchEncoder(Encoder):
 
 
 def _alike(place: int, block: EncoderBlock, query: Tokens, source: Tokens) -> Any:
-    """Blocks with the same key can be stacked; one that is large, listened to, or to be plain, has its own."""
+    """Blocks with the same key can be stacked; one that is large, to be plain, or more than its parameters, has its
+    own."""
     attention = block.attention
-    if attention.plain or query.x.numel() > LARGEST or listened_to(block):
+    if query.x.numel() > LARGEST or own_parameters(block) is None or attention.plain:
         return place
     masked = source.mask is None, query.position.shape[0], source.position.shape[0]
     probabilities = block.dropout.p, attention.dropout.p, block.training

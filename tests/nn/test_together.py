@@ -60,8 +60,7 @@ def test_values_and_gradients_are_the_same(
 def test_what_is_alike_is_called_once(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = [block.eval() for block in blocks_of(3)]
     calls = []
-    for block in blocks:
-        monkeypatch.setattr(block, "forward", lambda *_: calls.append(1))
+    monkeypatch.setattr(EncoderBlock, "forward", lambda *_: calls.append(1))
     sequences = [sequence(4, False) for _ in blocks]
     encode_together(blocks, sequences, sequences)
     assert not calls
@@ -80,6 +79,15 @@ def test_large_ones_and_those_listened_to_are_called_by_themselves(monkeypatch: 
     monkeypatch.setattr(together, "LARGEST", 3)
     found = encode_together(blocks, sequences, sequences)
     assert torch.equal(found[1].x, blocks[1](sequences[1], sequences[1]).x)
+
+
+def test_a_block_that_is_more_than_its_parameters_is_called_by_itself() -> None:
+    blocks = [block.eval() for block in blocks_of(3)]
+    blocks[1].output_norm.eps = 0.1
+    sequences = [sequence(4, False) for _ in blocks]
+    found = encode_together(blocks, sequences, sequences)
+    for block, own, each in zip(blocks, sequences, found, strict=True):
+        torch.testing.assert_close(each.x, block(own, own).x, rtol=1e-9, atol=1e-10)
 
 
 def test_dropout_is_as_likely_in_each_block() -> None:

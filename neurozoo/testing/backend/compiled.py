@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from itertools import product
 
@@ -14,6 +13,7 @@ from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.testing.backend.gradients import tolerance_of
 from neurozoo.testing.backend.made_up import describe, made_up_currents, same
 from neurozoo.testing.backend.subject import Subject
+from neurozoo.testing.compiling import BACKEND, compiler, reason
 from neurozoo.testing.findings import ConformanceError, NotRun
 
 __all__ = ["COMPILED_CASES"]
@@ -34,7 +34,7 @@ def can_be_compiled(subject: Subject) -> None:
             got = _compiled(neuron, currents, threshold, fullgraph=not neuron.graph_breaks)
         except Exception as error:  # dynamo's own errors, and whatever its graph raises
             _needs_a_compiler()
-            raise ConformanceError(f"{_failed(neuron)} ({_reason(error)}): {where}") from error
+            raise ConformanceError(f"{_failed(neuron)} ({reason(error)}): {where}") from error
         same(got[0], want[0], f"spikes when compiled: {where}")
         subject.compared += want[0].numel()
         for name, a, b in zip(("membrane", "gradient of the currents"), got[1:], want[1:], strict=True):
@@ -55,18 +55,12 @@ def _results(
 
 
 def _compiled(neuron: Neuron, currents: Tensor, threshold: Tensor | float, fullgraph: bool) -> Results:
-    # aot_eager traces forward and backward and needs no C++ compiler. A function of our own: the
-    # compiler's cache goes by the code that it is given.
+    # A function of our own: the compiler's cache goes by the code that it is given.
     def scan(currents: Tensor, state: None, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
         return neuron.scan(currents, state, threshold)
 
-    torch.compiler.reset()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's own making
-            return _results(torch.compile(scan, fullgraph=fullgraph, backend="aot_eager"), currents, threshold)
-    finally:
-        torch.compiler.reset()
+    with compiler():
+        return _results(torch.compile(scan, fullgraph=fullgraph, backend=BACKEND), currents, threshold)
 
 
 def _needs_a_compiler() -> None:
@@ -74,16 +68,10 @@ def _needs_a_compiler() -> None:
     try:
         _compiled(TorchNeuron(LIFSpec()), made_up_currents(2, 2, 2), 0.7, fullgraph=True)
     except Exception as error:
-        raise NotRun(f"torch.compile does not work here: {_reason(error)}") from error
+        raise NotRun(f"torch.compile does not work here: {reason(error)}") from error
 
 
 def _failed(neuron: Neuron) -> str:
     if neuron.graph_breaks:
         return "it declares graph_breaks, and fails when compiled all the same"
     return "torch.compile cannot trace it as one graph; where that is the library's doing, declare graph_breaks = True"
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error of dynamo's, which tells much more."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {line}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from neurozoo.testing.findings import ConformanceError, NotRun
 from neurozoo.testing.parts.contents import Content
 
-__all__ = ["run_on_meta"]
+__all__ = ["one_device", "run_on_meta"]
 
 _MAY_MIX = ("aten.copy_", "aten._to_copy", "aten.index.", "aten.index_put")
 """What a GPU does with an operand on the CPU, too."""
@@ -32,17 +34,24 @@ class _OneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def run_on_meta(part: nn.Module, content: Content) -> Any:
-    """Call a part on the meta device, whose tensors have shapes and no values.
+@contextmanager
+def one_device() -> Iterator[None]:
+    """Around what is done on the meta device, whose tensors have shapes and no values.
 
     Raises:
         ConformanceError: A tensor on the CPU takes part.
-        NotRun: The part reads values, which are not there.
+        NotRun: Values are read, which are not there.
     """
     try:
         with torch.random.fork_rng(devices=[]), _OneDevice():  # type: ignore[no-untyped-call]
-            return part.to("meta")(content)
+            yield
     except (NotImplementedError, RuntimeError) as error:
         if "meta" not in str(error):
             raise
         raise NotRun(f"it reads values, and the meta device has none ({str(error).splitlines()[0][:80]})") from error
+
+
+def run_on_meta(part: nn.Module, content: Content) -> Any:
+    """Call a part in :func:`one_device`."""
+    with one_device():
+        return part.to("meta")(content)

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from neurozoo.fused.operators import plain, untraced
 from neurozoo.interfaces import Encoder, Layout, Tokens
-from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, listened_to
-from neurozoo.nn.dropout import Dropout, draw, lost_of
+from neurozoo.nn.attention import EncoderBlock, own_parameters
+from neurozoo.nn.dropout import draw, lost_of
 from neurozoo.nn.sequence import code_table
 from neurozoo.nn.together import TorchEncoder
 from neurozoo_numba.encoder_kernel import COLUMNS, INNER, PARAMETERS, PIECE, compiled, parameter_counts
@@ -226,34 +226,10 @@ def _read(
 
 
 def _parameters(block: EncoderBlock) -> list[Tensor] | None:
-    """Weights and biases in the kernel's order; None where a part is another one than it was, or is listened to."""
-    # By what a module has in its dicts: asking for attributes takes longer than the kernel.
-    if type(block) is not EncoderBlock or listened_to(block):
+    """Weights and biases in the kernel's order, which is theirs; None where the kernel does not take them."""
+    found = own_parameters(block)
+    if found is None or block.attention.plain or not all(_plain(x) and x.is_contiguous() for x in found):
         return None
-    parts = block._modules
-    attention = parts["attention"]
-    if type(attention) is not MultiHeadAttention or attention.plain:
-        return None
-    inside = attention._modules
-    dropouts = [parts["dropout"], inside["dropout"]]
-    if not all(type(each) is Dropout for each in dropouts):
-        return None
-    if len({block.training, attention.training, *(each.training for each in dropouts)}) > 1:  # type: ignore[union-attr]
-        return None
-    norms = [parts["embedding_norm"], parts["attention_norm"], parts["output_norm"]]
-    linears = [inside["query"], inside["key"], inside["value"], inside["out"], parts["inner"], parts["outer"]]
-    if not all(type(each) is nn.LayerNorm and each.eps == LAYER_NORM_EPS for each in norms):
-        return None
-    if not all(type(each) is nn.Linear for each in linears):
-        return None
-    if any("forward" in each.__dict__ for each in (block, attention, *dropouts, *norms, *linears)):
-        return None
-    found: list[Tensor] = []
-    for each in (*norms, *linears):
-        for x in map(each._parameters.get, ("weight", "bias")):  # type: ignore[union-attr]
-            if x is None or not _plain(x) or not x.is_contiguous():
-                return None
-            found.append(x)
     return found
 
 
