@@ -11,12 +11,6 @@ from torch import nn
 from neurozoo.errors import SpikingError
 from neurozoo.interfaces import LIFSpec
 from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron, record_spikes, spiking_layers
-from neurozoo.testing import BackendConformance
-
-
-class TestTorch(BackendConformance):
-    name = "torch"
-
 
 specs = st.builds(
     LIFSpec,
