@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from neurozoo.errors import NeurozooError
 from neurozoo.hookspecs import Kind
 from neurozoo.registry import Registry, default_registry
 
 __all__ = ["Candidate", "ConformanceError", "Findings", "NotRun", "Worst", "registered"]
+
+
+Form = TypeVar("Form")
+Part = TypeVar("Part")
 
 
 class ConformanceError(AssertionError):
@@ -103,6 +108,26 @@ class Findings:
         """Keep what the candidate refused to be, and why: ``WHAT: REASON``."""
         if what not in self.refused:
             self.refused.append(what)
+
+    def built(
+        self, forms: Iterable[Form], build: Callable[[Form], Part], describe: Callable[[Form], str]
+    ) -> Iterator[tuple[Form, Part]]:
+        """Each form that the candidate does not refuse, with what it builds for it.
+
+        Raises:
+            ConformanceError: It refuses all.
+        """
+        refuses_all = True
+        for form in forms:
+            try:
+                part = build(form)
+            except NeurozooError as error:
+                self.refuse(f"{describe(form)}: {error}")
+                continue
+            refuses_all = False
+            yield form, part
+        if refuses_all:
+            raise ConformanceError(f"it refuses every layout, such as {self.refused[-1]}")
 
     def allow(self, difference: float, tolerance: float, where: str) -> None:
         """Hold a difference against its tolerance, and keep it if it is the worst.

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from neurozoo.interfaces import Tokens
 from neurozoo.testing.findings import ConformanceError, NotRun
 from neurozoo.testing.parts.contents import Content
 
-__all__ = ["one_device", "run_on_meta"]
+__all__ = ["one_device", "run_on_meta", "to_meta"]
 
 _MAY_MIX = ("aten.copy_", "aten._to_copy", "aten.index.", "aten.index_put")
 """What a GPU does with an operand on the CPU, too."""
@@ -55,3 +56,9 @@ def run_on_meta(part: nn.Module, content: Content) -> Any:
     """Call a part in :func:`one_device`."""
     with one_device():
         return part.to("meta")(content)
+
+
+def to_meta(sequence: Tokens) -> Tokens:
+    """The same sequence without values."""
+    mask = None if sequence.mask is None else sequence.mask.to("meta")
+    return Tokens(sequence.x.to("meta"), mask, sequence.position.to("meta"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -17,8 +18,9 @@ from neurozoo.testing.compiling import BACKEND, compiler, reason
 from neurozoo.testing.findings import ConformanceError, NotRun
 from neurozoo.testing.parts.contents import other_padding, take
 from neurozoo.testing.parts.declared import check_declared
-from neurozoo.testing.parts.devices import one_device
+from neurozoo.testing.parts.devices import one_device, to_meta
 from neurozoo.testing.parts.encoder_subject import TOLERANCES, EncoderSubject, Round, by_blocks, gradients, loss_of
+from neurozoo.testing.parts.handling import copy_of
 from neurozoo.testing.parts.subject import hold
 from neurozoo.testing.report import Kit
 
@@ -39,11 +41,8 @@ def computes_what_the_blocks_do(subject: EncoderSubject) -> None:
         with torch.no_grad():
             want = by_blocks(given)
             subject.hold_results(subject.encode(given), want, given.where, tolerance)
-            other = Round(
-                given.layout, given.blocks, [_strided(each) for each in given.queries],
-                [_strided(each) for each in given.sources], f"in other layouts of memory, {given.where}",
-            )  # fmt: skip
-            subject.hold_results(subject.encode(other), want, other.where, tolerance)
+            got = subject.encode(given.changed(_strided))
+            subject.hold_results(got, want, f"in other layouts of memory, {given.where}", tolerance)
         with torch.inference_mode():
             subject.hold_results(subject.encode(given), want, f"in inference mode, {given.where}", tolerance)
         subject.hold_results(subject.encode(given.copied()), want, f"with a gradient, {given.where}", tolerance)
@@ -81,7 +80,7 @@ def padding_does_not_matter(subject: EncoderSubject) -> None:
         with torch.no_grad():
             want = subject.encode(given)
             sources = [other_padding(each) for each in given.sources]
-            got = subject.encode(Round(given.layout, given.blocks, given.queries, sources, given.where))
+            got = subject.encode(replace(given, sources=sources))
         subject.hold_results(got, want, f"with other padding, {given.where}", TOLERANCES[want[0].x.dtype])
 
 
@@ -91,12 +90,9 @@ def samples_are_by_themselves(subject: EncoderSubject) -> None:
         with torch.no_grad():
             want = subject.encode(given)
             for sample in range(len(given.queries[0].x)):
-                queries = [take(each, [sample]) for each in given.queries]
-                same = given.sources is given.queries
-                sources = queries if same else [take(each, [sample]) for each in given.sources]
-                got = subject.encode(Round(given.layout, given.blocks, queries, sources, given.where))
-                where = f"sample {sample} alone, {given.where}"
-                subject.hold_results(got, [take(each, [sample]) for each in want], where, TOLERANCES[want[0].x.dtype])
+                alone = partial(take, samples=[sample])
+                got, where = subject.encode(given.changed(alone)), f"sample {sample} alone, {given.where}"
+                subject.hold_results(got, list(map(alone, want)), where, TOLERANCES[want[0].x.dtype])
 
 
 def gradients_are_the_blocks(subject: EncoderSubject) -> None:
@@ -228,7 +224,7 @@ def dropout_is_in_the_gradients(subject: EncoderSubject) -> None:
                 for each, x in zip(own.queries, along, strict=True)
             ]
             sources = queries if given.sources is given.queries else own.sources
-            moved = Round(given.layout, own.blocks, queries, sources, given.where)
+            moved = replace(own, queries=queries, sources=sources)
             # With a gradient, since without one others may be dropped.
             losses.append(loss_of(moved, _seeded(subject, moved)).detach())
         slope = (losses[0] - losses[1]) / (2 * step)
@@ -251,11 +247,9 @@ def autocast_is_the_blocks(subject: EncoderSubject) -> None:
 def stays_on_the_device(subject: EncoderSubject) -> None:
     """Seen on the meta device, whose tensors have shapes and no values."""
     given = subject.one_round()
-    queries, sources = ([_to_meta(each) for each in some] for some in (given.queries, given.sources))
+    there = replace(given.changed(to_meta), blocks=[each.to("meta") for each in given.blocks])
     with one_device(), torch.no_grad():
-        found = subject.encode(
-            Round(given.layout, [each.to("meta") for each in given.blocks], queries, sources, given.where)
-        )
+        found = subject.encode(there)
     if not all(each.x.is_meta for each in found):
         raise ConformanceError(f"a result is on {found[0].x.device} while the input is not: {given.where}")
     subject.compared += len(found)
@@ -269,11 +263,7 @@ def can_be_copied_after_a_call(subject: EncoderSubject) -> None:
         raise ConformanceError("it has parameters of its own, which checkpoints of other encoders would not have")
     own = given.copied()
     want = encoder.encode(own.blocks, own.queries, own.sources)
-    try:
-        twin = copy.deepcopy(encoder)
-    except (RuntimeError, TypeError) as error:
-        raise ConformanceError(f"deepcopy after a call: {str(error).splitlines()[0]}") from error
-    got = twin.encode(own.blocks, own.queries, own.sources)
+    got = copy_of(encoder).encode(own.blocks, own.queries, own.sources)
     subject.hold_results(got, want, f"a copy, {given.where}", TOLERANCES[torch.float32])
 
 
@@ -344,11 +334,6 @@ def _strided(sequence: Tokens) -> Tokens:
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:
     return one is other or (one is not None and other is not None and torch.equal(one, other))
-
-
-def _to_meta(sequence: Tokens) -> Tokens:
-    mask = None if sequence.mask is None else sequence.mask.to("meta")
-    return Tokens(sequence.x.to("meta"), mask, sequence.position.to("meta"))
 
 
 def _in_place(block: EncoderBlock) -> None:

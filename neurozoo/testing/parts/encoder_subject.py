@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from neurozoo.errors import NeurozooError
 from neurozoo.interfaces import Encoder, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.testing.findings import ConformanceError, Findings
@@ -46,36 +46,36 @@ class Round:
     sources: list[Tokens]
     where: str
 
+    def changed(self, change: Callable[[Tokens], Tokens]) -> Round:
+        """The same with other sequences; what attended to itself does so still."""
+        queries = [change(each) for each in self.queries]
+        sources = queries if self.sources is self.queries else [change(each) for each in self.sources]
+        return replace(self, queries=queries, sources=sources)
+
     def copied(self) -> Round:
         """The same with blocks of its own, and sequences that are leaves of a graph."""
-        queries = [_leaf(each) for each in self.queries]
-        same = self.sources is self.queries
-        sources = queries if same else [_leaf(each) for each in self.sources]
-        return Round(self.layout, copy.deepcopy(self.blocks), queries, sources, self.where)
+        return replace(self.changed(_leaf), blocks=copy.deepcopy(self.blocks))
 
 
 class EncoderSubject(Findings):
     """An encoder under test."""
 
-    def rounds(self, dtypes: Sequence[torch.dtype] = tuple(TOLERANCES), *, dropout: float = 0.0) -> Iterator[Round]:
+    def rounds(self, *, dropout: float = 0.0) -> Iterator[Round]:
         """Blocks of several widths, which attend to their own query or to another sequence, with and without masks.
 
         Args:
-            dtypes: Of sequences and blocks.
             dropout: Of the blocks; it takes part in training alone.
 
         Raises:
             ConformanceError: The encoder refuses every layout.
         """
         for layout in self._layouts():
-            for dtype in dtypes:
-                for masks in ("mixed", "none", "empty"):
-                    for own in (True, False):
-                        yield _made_up(layout, dtype, masks, own, dropout)
+            for dtype, masks, own in product(TOLERANCES, ("mixed", "none", "empty"), (True, False)):
+                yield _made_up(layout, dtype, masks, own, dropout)
 
-    def one_round(self, dtype: torch.dtype = torch.float32, *, dropout: float = 0.0) -> Round:
+    def one_round(self, dtype: torch.dtype = torch.float32) -> Round:
         """The first of them: with masks, and blocks that attend to another sequence."""
-        return _made_up(next(self._layouts()), dtype, "mixed", False, dropout)
+        return _made_up(next(self._layouts()), dtype, "mixed", False, 0.0)
 
     def encoder(self, layout: Layout) -> Encoder:
         """A new one."""
@@ -108,18 +108,9 @@ class EncoderSubject(Findings):
             hold(self, _valid(one.x, other), _valid(other.x, other), f"block {place}, {where}", tolerance)
 
     def _layouts(self) -> Iterator[Layout]:
-        built = 0
-        for hidden, heads in _FORMS:
-            layout = layout_of(("audio", "vision"), "text", hidden=hidden, heads=heads)
-            try:
-                self.encoder(layout)
-            except NeurozooError as error:
-                self.refuse(f"{describe(layout)}: {error}")
-                continue
-            built += 1
+        forms = [layout_of(("audio", "vision"), "text", hidden=hidden, heads=heads) for hidden, heads in _FORMS]
+        for layout, _ in self.built(forms, self.encoder, describe):
             yield layout
-        if not built:
-            raise ConformanceError(f"it refuses every layout, such as {self.refused[-1]}")
 
 
 def by_blocks(given: Round) -> list[Tokens]:

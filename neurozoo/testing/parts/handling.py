@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,14 @@ from neurozoo.interfaces import LIFSpec, Neuron, Tokens
 from neurozoo.testing.findings import ConformanceError, NotRun
 from neurozoo.testing.parts.contents import Masks, changed
 from neurozoo.testing.parts.declared import check_declared
-from neurozoo.testing.parts.devices import run_on_meta
+from neurozoo.testing.parts.devices import run_on_meta, to_meta
 from neurozoo.testing.parts.layouts import other_backends
 from neurozoo.testing.parts.subject import PartSubject, same_state
 from neurozoo.training.checkpoint import load_checkpoint, write_tensors
 
-__all__ = ["HANDLING_CASES"]
+__all__ = ["HANDLING_CASES", "copy_of"]
+
+T = TypeVar("T")
 
 _MASKS: tuple[Masks, ...] = ("mixed", "none")
 
@@ -41,7 +44,7 @@ def stays_on_the_device(subject: PartSubject) -> None:
     """No tensor is made on the CPU when the input is elsewhere: the forward runs on the meta device."""
     for setting in subject.settings(values=False):
         for masks in _MASKS:
-            content = changed(subject.made_up(setting.form, masks), _to_meta)
+            content = changed(subject.made_up(setting.form, masks), to_meta)
             output = run_on_meta(setting.part, content)
             for tensor in (output.x, output.mask, output.position) if isinstance(output, Tokens) else (output,):
                 if tensor is not None and not tensor.is_meta:
@@ -98,7 +101,7 @@ def any_backend_does(subject: PartSubject) -> None:
         raise NotRun("it uses no neuron")
 
 
-def copy_of(part: nn.Module) -> nn.Module:
+def copy_of(part: T) -> T:
     """A deep copy.
 
     Raises:
@@ -106,7 +109,7 @@ def copy_of(part: nn.Module) -> nn.Module:
     """
     try:
         return copy.deepcopy(part)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ConformanceError(f"deepcopy after a forward: {str(error).splitlines()[0]}") from error
 
 
@@ -130,11 +133,6 @@ def through_a_file(part: nn.Module, other: nn.Module) -> nn.Module:
 
 def _to_dtype(sequence: Tokens, dtype: torch.dtype) -> Tokens:
     return sequence.with_x(sequence.x.to(dtype))
-
-
-def _to_meta(sequence: Tokens) -> Tokens:
-    mask = None if sequence.mask is None else sequence.mask.to("meta")
-    return Tokens(sequence.x.to("meta"), mask, sequence.position.to("meta"))
 
 
 HANDLING_CASES: tuple[Callable[[PartSubject], None], ...] = (

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from neurozoo.errors import NeurozooError
 from neurozoo.interfaces import Layout, LIFSpec, Neuron
 from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.testing.findings import ConformanceError, Findings
@@ -69,21 +68,8 @@ class PartSubject(Findings):
         Raises:
             ConformanceError: It refuses all.
         """
-        built = 0
-        for form in self.forms:
-            try:
-                part = self.build(form, values=values)
-            except NeurozooError as error:
-                self._note_refusal(f"{describe(form)}: {error}")
-                continue
-            built += 1
+        for form, part in self.built(self.forms, lambda form: self.build(form, values=values), describe):
             yield Setting(form, describe(form), self.wake(part, form, values=values))
-        if not built:
-            raise ConformanceError(f"it refuses every layout, such as {self.refused[-1]}")
-
-    def _note_refusal(self, what: str) -> None:
-        if what not in self.refused:  # a case may go through the forms twice
-            self.refused.append(what)
 
     def make(self, form: Any, *, seed: int = 0, neuron: Callable[[LIFSpec], Neuron] = TorchNeuron) -> nn.Module:
         """The part in float64 and evaluation mode, its weights fixed by the seed and none of them 0."""

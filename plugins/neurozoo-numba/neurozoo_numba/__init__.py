@@ -28,7 +28,7 @@ def neurozoo_components() -> Iterable[Component]:
         "encoder",
         "numba-blocks",
         "neurozoo_numba.encoder:NumbaEncoder",
-        "encoder blocks in evaluation on the CPU, compiled by numba",
+        "encoder blocks on the CPU, compiled by numba",
         requires=("numba",),
         install="pip install neurozoo-numba",
         tested=("numba >=0.68,<0.69",),
