@@ -40,6 +40,7 @@ __all__ = [
     "ThresholdPolicy",
     "Tokens",
     "ZooModel",
+    "check_threshold",
     "steps_of",
 ]
 
@@ -152,11 +153,25 @@ def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | f
     Raises:
         SpikingError: There is no time step, or the threshold's shape is not allowed.
     """
-    steps = currents.shape[0] if currents.dim() else 0
-    if currents.dim() < 2 or steps == 0:
-        raise SpikingError(f"currents have the shape {list(currents.shape)}; give [T, B, ...] with T >= 1")
+    check_threshold(threshold, currents)
+    steps = currents.shape[0]
     if not isinstance(threshold, Tensor) or threshold.dim() == 0:
         return [threshold] * steps
+    # In the currents' dtype: a float32 threshold would otherwise promote bfloat16 currents.
+    slices = threshold.to(currents.dtype).unbind(0)
+    return slices if len(slices) == steps else [slices[0]] * steps
+
+
+def check_threshold(threshold: Tensor | float, currents: Tensor) -> None:
+    """Refuse what a neuron cannot run on; :func:`steps_of` does so as well.
+
+    Raises:
+        SpikingError: There is no time step, or the threshold's shape is not allowed.
+    """
+    if currents.dim() < 2 or currents.shape[0] == 0:
+        raise SpikingError(f"currents have the shape {list(currents.shape)}; give [T, B, ...] with T >= 1")
+    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
+        return
     fits = threshold.dim() == currents.dim() and all(
         size in (1, full) for size, full in zip(threshold.shape, currents.shape, strict=True)
     )
@@ -165,9 +180,6 @@ def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | f
             f"a threshold of shape {list(threshold.shape)} does not fit currents of shape {list(currents.shape)}; "
             "give a float, a 0-d tensor, or a tensor with as many axes, each of the same size or 1"
         )
-    # In the currents' dtype: a float32 threshold would otherwise promote bfloat16 currents.
-    slices = threshold.to(currents.dtype).unbind(0)
-    return slices if len(slices) == steps else [slices[0]] * steps
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ def _rows(x: Tensor) -> Rows:
     x = x.detach()
     if x.shape[0] > 1 and x.stride(0) == 0:
         return Rows(flat(x[0]), 0)
-    size = x[0].numel()
-    if not x[0].is_contiguous() or size == 0:
+    size = math.prod(x.shape[1:])
+    if x.is_contiguous() or size == 0 or not x[0].is_contiguous():
         return Rows(flat(x), size)
     step = x.stride(0)
     return Rows(x.as_strided(((x.shape[0] - 1) * step + size,), (1,)), step)
@@ -95,12 +95,12 @@ def _periodic(threshold: Tensor, shape: torch.Size) -> tuple[Tensor, int, int]:
     """A threshold without what only repeats: neuron m of a step has number ``m // inner % period`` of its row.
 
     Returns:
-        The threshold, ``[T or 1, period]``; inner; period.
+        The threshold, with T or 1 times ``period`` numbers; inner; period.
     """
     sizes = threshold.shape[1:]
     own = [axis for axis, size in enumerate(sizes) if size > 1]
     if not own:
-        return threshold.reshape(-1, 1), max(1, math.prod(shape[1:])), 1
+        return threshold, max(1, math.prod(shape[1:])), 1
     first, last = own[0], own[-1]
     # What repeats between axes of its own is written out.
     middle = [full if first <= axis <= last else 1 for axis, full in enumerate(shape[1:])]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurozoo.functional import lif_step
 from neurozoo.fused.operators import Numbers, Operators, plain, untraced
-from neurozoo.interfaces import Neuron, steps_of
+from neurozoo.interfaces import Neuron, check_threshold
 
 __all__ = ["FusedNeuron"]
 
@@ -39,15 +39,15 @@ class FusedNeuron(Neuron):
     def scan(
         self, currents: Tensor, state: Tensor | None = None, threshold: Tensor | float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        steps_of(threshold, currents)  # refuses what does not fit
+        check_threshold(threshold, currents)
         level = threshold if isinstance(threshold, Tensor) else currents.new_full((), threshold)
         if not self.takes(currents.device) or not _fits(currents, state, level):
             return super().scan(currents, state, threshold)
         # A graph of torch.compile adds the gradient up itself.
         sum_steps = not torch.compiler.is_compiling() and currents.shape[0] > 1 and currents.stride(0) == 0
         # To call an operator takes longer than a few neurons do.
-        unseen = not torch.is_grad_enabled() and untraced() and all(map(plain, (currents, level)))
-        unseen = unseen and (state is None or plain(state))
+        given = (currents, level) if state is None else (currents, level, state)
+        unseen = not torch.is_grad_enabled() and untraced() and plain(*given)
         run = self.operators.unseen_lif if unseen else self.operators.lif
         spikes, v = run(currents, state, level.to(currents.dtype), *Numbers.of(self.spec), sum_steps)
         return spikes, v

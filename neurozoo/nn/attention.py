@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
 
 from neurozoo.interfaces import Tokens
 from neurozoo.nn.dropout import Dropout
-from neurozoo.nn.narrow_attention import features_first, features_last, narrow_attention, narrow_is_faster
+from neurozoo.nn.narrow_attention import FEW, features_first, features_last, narrow_attention, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 
 __all__ = [
@@ -46,10 +48,15 @@ def listened_to(module: nn.Module) -> bool:
     while waiting:
         each = waiting.pop()
         if each is not None:
-            if each._forward_hooks or each._forward_pre_hooks or each._backward_hooks or each._backward_pre_hooks:
+            if _has_hooks(each.__dict__):
                 return True
             waiting += each._modules.values()
     return False
+
+
+def _has_hooks(own: Mapping[str, Any]) -> Any:
+    """Whether a module has hooks of its own, by its ``__dict__``: something true, or something empty."""
+    return own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
 
 
 class MultiHeadAttention(nn.Module):
@@ -88,9 +95,12 @@ class MultiHeadAttention(nn.Module):
             ``[B, Q, D]``; 0 for a sample without any valid key.
         """
         attended: Tensor
-        if key is value and self._few(query, key):
+        free = not (self.plain or listened_to(self))  # to compute it otherwise
+        if free and key is value and self._few(query, key):
             attended = self.out(self._attend_by_few(query, key, mask))
-        elif self.narrow(query):
+        elif free and query is key is value and mask is None and self._small(query):
+            attended = self.out(self._attend_to_itself(query))
+        elif free and narrow_is_faster(query, self.heads):
             pairs = (query, self.query), (key, self.key), (value, self.value)
             q, k, v = (features_first(x, linear.weight, linear.bias) for x, linear in pairs)
             attended = features_last(self.weighted(q, k, v, mask, True), self.out.weight, self.out.bias)
@@ -104,8 +114,21 @@ class MultiHeadAttention(nn.Module):
 
     def _few(self, query: Tensor, source: Tensor) -> bool:
         """Whether the queries of all heads are no more than the features, and fewer than what is asked."""
-        asking, asked = query.shape[1], source.shape[1]
-        return not (self.plain or listened_to(self)) and self.heads * asking <= query.shape[2] and asking < asked
+        asking = query.shape[1]
+        return self.heads * asking <= query.shape[2] and asking < source.shape[1]
+
+    def _small(self, x: Tensor) -> bool:
+        """Whether calling operations is what takes the time, and nothing is dropped or differentiated."""
+        if self.training or torch.is_grad_enabled() or x.shape[0] * self.heads * x.shape[1] ** 2 > FEW:
+            return False
+        return torch._C._functorch.peek_interpreter_stack() is None  # vmap has no rule for what torch has built in
+
+    def _attend_to_itself(self, x: Tensor) -> Tensor:
+        """As :meth:`weighted`, of a sequence as query, key and value, by one linear for the three."""
+        linears = self.query, self.key, self.value
+        weight, bias = torch.cat([each.weight for each in linears]), torch.cat([each.bias for each in linears])
+        q, k, v = (self._split(each) for each in F.linear(x, weight, bias).chunk(3, -1))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
     def _attend_by_few(self, query: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
         """As :meth:`weighted`, without a linear on the long sequence.
@@ -123,11 +146,14 @@ class MultiHeadAttention(nn.Module):
             scores = torch.bmm(asking, asked)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, :], torch.finfo(scores.dtype).min)
-        weights = self.dropout(torch.softmax(scores, -1))
-        by_head = len(query), self.heads, query.shape[1], -1
-        found = torch.bmm(weights, source).view(by_head) @ of_value.transpose(1, 2)  # [B, H, Q, D/H]
-        total = weights.sum(-1).view(by_head)  # 1 but for the dropout
-        attended: Tensor = (found + total * self.value.bias.view(self.heads, 1, -1)).transpose(1, 2).flatten(2)
+        weights = torch.softmax(scores, -1)
+        dropped = self.dropout(weights)
+        by_head = query.shape[0], self.heads, query.shape[1], -1
+        found = torch.bmm(dropped, source).view(by_head) @ of_value.transpose(1, 2)  # [B, H, Q, D/H]
+        bias = self.value.bias.view(self.heads, 1, -1)
+        if dropped is not weights:  # they do not add up to 1 any more
+            bias = dropped.sum(-1).view(by_head) * bias
+        attended: Tensor = (found + bias).transpose(1, 2).flatten(2)
         return attended
 
     def weighted(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, narrow: bool) -> Tensor:
@@ -232,24 +258,36 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
         attention; inner and outer. None where the block would do more or else with them: a part is of another type or
         has a ``forward`` of its own, a norm another epsilon, some are in training alone, or someone listens.
     """
-    # By what a module has in its dicts: asking for attributes takes longer than a small block.
-    if type(block) is not EncoderBlock or listened_to(block):
+    # In plain loops, by what a module has in its dicts: whatever else takes longer than a small block.
+    if type(block) is not EncoderBlock or any(_EVERYWHERE):
         return None
     parts = block._modules
     attention = parts["attention"]
     if type(attention) is not MultiHeadAttention:
         return None
     inside = attention._modules
-    dropouts = [parts["dropout"], inside["dropout"]]
-    norms = [parts["embedding_norm"], parts["attention_norm"], parts["output_norm"]]
-    linears = [inside["query"], inside["key"], inside["value"], inside["out"], parts["inner"], parts["outer"]]
-    if not all(type(each) is Dropout for each in dropouts) or not all(type(each) is nn.Linear for each in linears):
-        return None
-    if not all(type(each) is nn.LayerNorm and each.eps == LAYER_NORM_EPS for each in norms):
-        return None
-    if len({block.training, attention.training, *(each.training for each in dropouts)}) > 1:  # type: ignore[union-attr]
-        return None
-    if any("forward" in each.__dict__ for each in (block, attention, *dropouts, *norms, *linears)):
-        return None
-    found = [each._parameters.get(name) for each in (*norms, *linears) for name in ("weight", "bias")]  # type: ignore[union-attr]
-    return None if any(x is None for x in found) else found  # type: ignore[return-value]
+    dropouts = parts["dropout"], inside["dropout"]
+    norms = parts["embedding_norm"], parts["attention_norm"], parts["output_norm"]
+    linears = inside["query"], inside["key"], inside["value"], inside["out"], parts["inner"], parts["outer"]
+    for kind, group in ((Dropout, dropouts), (nn.LayerNorm, norms), (nn.Linear, linears)):
+        for part in group:
+            if type(part) is not kind:
+                return None
+    for module in (block, attention, *dropouts, *norms, *linears):
+        own = module.__dict__
+        if "forward" in own or _has_hooks(own):
+            return None
+    for module in (attention, *dropouts):
+        if module.__dict__["training"] is not block.training:
+            return None
+    for norm in norms:
+        if norm.__dict__["eps"] != LAYER_NORM_EPS:
+            return None
+    found: list[Tensor] = []
+    for module in (*norms, *linears):
+        own = module.__dict__["_parameters"]
+        weight, bias = own.get("weight"), own.get("bias")
+        if weight is None or bias is None:
+            return None
+        found += weight, bias
+    return found

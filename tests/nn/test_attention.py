@@ -54,6 +54,31 @@ def test_few_queries_or_many_say_the_same(
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@given(
+    batch=st.integers(1, 3),
+    heads=st.integers(1, 3),
+    width=st.integers(1, 5),
+    length=st.integers(1, 9),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60)
+def test_a_small_sequence_attends_to_itself_alike_with_gradients_and_without(
+    batch: int, heads: int, width: int, length: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    layer = MultiHeadAttention(heads * width, heads, 0.5).double().eval()
+    x = torch.randn(batch, length, heads * width, dtype=torch.float64)
+    expected = layer(x, x, x, None)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x, x, x, None), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_small_sequence_drops_weights_in_training_without_gradients() -> None:
+    layer, x = MultiHeadAttention(4, 2, 0.5), torch.randn(1, 3, 4)
+    with torch.no_grad():
+        assert not torch.equal(layer(x, x, x, None), layer(x, x, x, None))
+
+
 def test_the_mean_over_many_dropouts_of_few_queries_is_that_of_none() -> None:
     torch.manual_seed(0)
     layer = MultiHeadAttention(12, 3, 0.3)

@@ -119,7 +119,7 @@ class _Call:
     def forward(self, xs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
         """What the blocks give, ``xs`` being all queries and then all sources."""
         xs = [x.contiguous() for x in xs]
-        found = [_new(x.shape) for x in xs[: len(self.places)]]
+        found = [x.new_empty(x.shape) for x in xs[: len(self.places)]]
         table = self._table(xs, parameters, found, [0] * len(xs))
         self._run("forward", len(self.places) * self.samples, self.threads, (xs, parameters, found), table)
         return found
@@ -130,9 +130,10 @@ class _Call:
         """The gradients of ``xs`` and of the parameters, ``grads`` being those of what the blocks gave."""
         xs, parameters = [x.contiguous() for x in xs], [x.contiguous() for x in parameters]
         grads = [_new(x.shape).copy_(x) if not plain(x) else x.contiguous() for x in grads]
-        if not all(_plain(x) for x in (*xs, *parameters, *grads)):
+        given = *xs, *parameters, *grads
+        if not plain(*given) or not all(x.is_cpu and x.dtype is torch.float32 for x in given):
             raise RuntimeError("what was saved for the backward has come back with another dtype, or on another device")
-        to_xs = [_new(x.shape) for x in xs]
+        to_xs = [x.new_empty(x.shape) for x in xs]
         counts, pieces = parameter_counts(self.width, self.inner), -(-self.samples // PIECE)
         buffers = _new((len(self.places) * pieces, sum(counts))).zero_()
         table = self._table(xs, parameters, grads, [x.data_ptr() for x in to_xs])
@@ -162,8 +163,8 @@ class _Call:
         each, table = len(addresses) // count, np.empty((count, COLUMNS), np.int64)
         for g, place in enumerate(self.places):
             table[g] = (
-                xs[g].data_ptr(), place.query_position.data_ptr(), len(place.query_position) == 1, place.asking,
-                xs[count + g].data_ptr(), place.source_position.data_ptr(), len(place.source_position) == 1,
+                xs[g].data_ptr(), place.query_position.data_ptr(), place.query_position.shape[0] == 1, place.asking,
+                xs[count + g].data_ptr(), place.source_position.data_ptr(), place.source_position.shape[0] == 1,
                 place.asked, 0 if place.mask is None else place.mask.data_ptr(), out[g].data_ptr(),
                 0 if place.bits is None else place.bits.data_ptr(), place.lost, place.lost_weights,
                 to_xs[g], to_xs[count + g], *addresses[g * each : (g + 1) * each],
@@ -211,45 +212,39 @@ def _read(
     if torch.is_grad_enabled() and any(each.x.is_inference() for each in (*queries, *sources)):
         return None  # torch does not save such ones
     sizes: _Sizes | None = None
-    counts, parameters = [], []
+    counts: list[int] = []
+    parameters = []
     for block, query, source in zip(blocks, queries, sources, strict=True):
-        numbers = _parameters(block)
-        if numbers is None or not _match(query, source):
+        numbers = own_parameters(block)
+        if numbers is None or block.attention.plain or not _match(query, source):
             return None
-        own = _Sizes(len(query.x), query.x.shape[2], numbers[INNER].shape[0], block.attention.heads)
+        own = _Sizes(query.x.shape[0], query.x.shape[2], numbers[INNER].shape[0], block.attention.heads)
         if sizes is None:
             sizes, counts = own, parameter_counts(own.width, own.inner)
-        if own != sizes or own.width % own.heads or [x.numel() for x in numbers] != counts:
+        if own != sizes or own.width % own.heads or not plain(*numbers):
             return None
+        for x, count in zip(numbers, counts, strict=True):
+            if not (x.is_cpu and x.dtype is torch.float32 and x.is_contiguous() and x.numel() == count):
+                return None
         parameters.append(numbers)
     return None if sizes is None else (sizes, parameters)
 
 
-def _parameters(block: EncoderBlock) -> list[Tensor] | None:
-    """Weights and biases in the kernel's order, which is theirs; None where the kernel does not take them."""
-    found = own_parameters(block)
-    if found is None or block.attention.plain or not all(_plain(x) and x.is_contiguous() for x in found):
-        return None
-    return found
-
-
 def _match(query: Tokens, source: Tokens) -> bool:
-    return _plain_sequence(query) and _plain_sequence(source) and query.x.shape[::2] == source.x.shape[::2]
+    both = _plain_sequence(query) and (source is query or _plain_sequence(source))
+    return both and query.x.shape[::2] == source.x.shape[::2]
 
 
 def _plain_sequence(sequence: Tokens) -> bool:
     x, position, mask = sequence.x, sequence.position, sequence.mask
-    return (
-        _plain(x)
-        and x.numel() > 0
-        and _plain(position, torch.int64)
-        and position.shape in (x.shape[:2], (1, x.shape[1]))
-        and (mask is None or (_plain(mask, torch.bool) and mask.shape == x.shape[:2]))
-    )
-
-
-def _plain(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
-    return plain(x) and x.is_cpu and x.dtype is dtype
+    if not plain(x, position) or x.dtype is not torch.float32 or position.dtype is not torch.int64 or x.dim() != 3:
+        return False
+    batch, length, _ = x.shape
+    if not (x.is_cpu and position.is_cpu) or position.shape not in ((batch, length), (1, length)) or x.numel() == 0:
+        return False
+    if mask is None:
+        return True
+    return plain(mask) and mask.dtype is torch.bool and mask.is_cpu and mask.shape == (batch, length)
 
 
 def _new(shape: Sequence[int]) -> Tensor:

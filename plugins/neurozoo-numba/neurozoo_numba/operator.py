@@ -84,11 +84,11 @@ def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
 
 def _arguments(call: Call, neuron: Numbers, large: Tensor) -> tuple[Any, ...]:
     """What forward and backward share; ``large`` is the largest thing to write."""
-    currents, step = call.currents
-    state = currents.new_empty(0) if call.state is None else call.state
+    currents, step = call.currents.memory.numpy(), call.currents.step
+    state = currents[:0] if call.state is None else call.state.numpy()
     return (
-        call.steps, call.size, _array(currents), step, _array(state),
-        _array(call.threshold), call.by_step, call.inner, call.period,
+        call.steps, call.size, currents, step, state,
+        call.threshold.numpy(), call.by_step, call.inner, call.period,
         neuron.tau, neuron.rest, neuron.rest, neuron.decay_input,
         large.numel() * large.element_size() >= LARGE,
     )  # fmt: skip

@@ -29,7 +29,10 @@ def in_threads(work: Callable[[int, int], object], blocks: int, most: int) -> No
         most: How many threads the work is worth.
     """
     count = max(1, min(torch.get_num_threads(), blocks, most))
-    parts = min(blocks, count * RUNS if count > 1 else 1)
+    if count == 1:
+        work(0, blocks)
+        return
+    parts = min(blocks, count * RUNS)
     cuts = pairwise([blocks * part // parts for part in range(parts + 1)])
     untaken = iter(list(cuts))  # that of a list may be asked by several threads
 
