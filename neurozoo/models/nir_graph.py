@@ -17,7 +17,7 @@ from neurozoo.interfaces import Activation, Batch, Inputs, LIFSpec, Neuron, Part
 from neurozoo.nir.graph import DYNAMIC, NEURONS, Edge, Graph, Node
 from neurozoo.nir.nodes import Neurons, NIRNode, State, make_node
 from neurozoo.nir.settings import Dynamics, Fires, Integration, Reset
-from neurozoo.nn.attention import listened_to
+from neurozoo.nn.hooks import listened_to
 from neurozoo.nn.neurons import DynamicThresholdLIF
 from neurozoo.nn.sequence import left_aligned
 from neurozoo.nn.standardise import Standardise

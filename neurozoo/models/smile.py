@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.neurons import DynamicThresholdLIF
 from neurozoo.nn.sequence import tokens, zero_padding
-from neurozoo.nn.spiking import SpikingBranch
+from neurozoo.nn.spiking import SpikingBranch, fire
 from neurozoo.nn.standardise import Standardise
 from neurozoo.nn.together import TorchEncoder, blocks_of
 
@@ -60,11 +60,11 @@ class SMILE(ZooModel):
         context_dropout: Probability, on the context's input features.
         padding: ``masked`` leaves padding out everywhere; ``visible`` lets it take part, as
             published.
-        arithmetic: ``fast`` computes alike encoder blocks together (``neurozoo.nn.together``), and on a CPU attention
-            in pieces (``neurozoo.nn.narrow_attention``) and dropout masks four at a time (``neurozoo.nn.dropout``);
-            ``plain`` does one operation after another, with torch's own masks. Both are equal but for rounding, and
-            for where dropout falls. The slot ``encoder`` may name what else computes encoder blocks where they are
-            not to be plain.
+        arithmetic: ``fast`` computes alike encoder blocks together (``neurozoo.nn.together``), small branches' neurons
+            as one layer (``neurozoo.nn.spiking``), and on a CPU attention in pieces (``neurozoo.nn.narrow_attention``)
+            and dropout masks four at a time (``neurozoo.nn.dropout``); ``plain`` does one operation after another, with
+            torch's own masks. Both are equal but for rounding, and for where dropout falls. The slot ``encoder`` may
+            name what else computes encoder blocks where they are not to be plain.
     """
 
     slots: ClassVar[Mapping[str, str]] = {
@@ -124,7 +124,7 @@ class SMILE(ZooModel):
         self.fusion: Fusion = parts("fusion", layout)
         self.head: LabelHead = parts("head", layout)
         for module in self.modules():
-            if isinstance(module, Dropout | MultiHeadAttention):
+            if isinstance(module, Dropout | MultiHeadAttention | SpikingBranch):
                 module.plain = arithmetic == "plain"
 
     @staticmethod
@@ -178,11 +178,11 @@ class SMILE(ZooModel):
     ) -> dict[str, Tokens]:
         """Of each spiking modality, what it becomes by attending to itself as its firing rates scale it."""
         names = self.inputs.spiking
+        branches = [cast(SpikingBranch, self.branches[name]) for name in names]
+        fired = fire(branches, [projected[name].x for name in names], threshold)
         before, scaled = [encoded[name] for name in names], []
-        for name, h in zip(names, before, strict=True):
-            p = projected[name]
-            rates = zero_padding(self.branches[name](p.x, threshold), p.mask)
-            scaled.append(h.with_x(self.scaling[name](h, rates)))
+        for name, h, rates in zip(names, before, fired, strict=True):
+            scaled.append(h.with_x(self.scaling[name](h, zero_padding(rates, projected[name].mask))))
         found = self.encoder.encode(blocks_of(self.enhance, names), before, scaled)
         return {name: h.with_x(h.x + e.x) for name, h, e in zip(names, before, found, strict=True)}
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules import module as modules
 
 from neurozoo.interfaces import Tokens
 from neurozoo.nn.dropout import Dropout
+from neurozoo.nn.hooks import has_hooks, listened_to, of_all_modules
 from neurozoo.nn.narrow_attention import FEW, features_first, features_last, narrow_attention, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 
@@ -21,42 +20,12 @@ __all__ = [
     "LAYER_NORM_EPS",
     "EncoderBlock",
     "MultiHeadAttention",
-    "listened_to",
     "own_parameters",
     "record_attention",
 ]
 
 LAYER_NORM_EPS = 1e-12
 """Of every layer norm in SMILE, dimensionless (as published)."""
-
-
-_EVERYWHERE = (
-    modules._global_forward_hooks,
-    modules._global_forward_pre_hooks,
-    modules._global_backward_hooks,
-    modules._global_backward_pre_hooks,
-)
-"""Hooks of all modules, as torch keeps them."""
-
-
-def listened_to(module: nn.Module) -> bool:
-    """Whether a part of it has a hook, or every module has, which must see that part called."""
-    if any(_EVERYWHERE):
-        return True
-    # Not by module.modules(), which takes longer than a small block.
-    waiting: list[nn.Module | None] = [module]
-    while waiting:
-        each = waiting.pop()
-        if each is not None:
-            if _has_hooks(each.__dict__):
-                return True
-            waiting += each._modules.values()
-    return False
-
-
-def _has_hooks(own: Mapping[str, Any]) -> Any:
-    """Whether a module has hooks of its own, by its ``__dict__``: something true, or something empty."""
-    return own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
 
 
 class MultiHeadAttention(nn.Module):
@@ -121,7 +90,8 @@ class MultiHeadAttention(nn.Module):
         """Whether calling operations is what takes the time, and nothing is dropped or differentiated."""
         if self.training or torch.is_grad_enabled() or x.shape[0] * self.heads * x.shape[1] ** 2 > FEW:
             return False
-        return torch._C._functorch.peek_interpreter_stack() is None  # vmap has no rule for what torch has built in
+        # torch.vmap has no rule for torch's own attention.
+        return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
 
     def _attend_to_itself(self, x: Tensor) -> Tensor:
         """As :meth:`weighted`, of a sequence as query, key and value, by one linear for the three."""
@@ -259,7 +229,7 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
         has a ``forward`` of its own, a norm another epsilon, some are in training alone, or someone listens.
     """
     # In plain loops, by what a module has in its dicts: whatever else takes longer than a small block.
-    if type(block) is not EncoderBlock or any(_EVERYWHERE):
+    if type(block) is not EncoderBlock or of_all_modules():
         return None
     parts = block._modules
     attention = parts["attention"]
@@ -275,7 +245,7 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
                 return None
     for module in (block, attention, *dropouts, *norms, *linears):
         own = module.__dict__
-        if "forward" in own or _has_hooks(own):
+        if "forward" in own or has_hooks(own):
             return None
     for module in (attention, *dropouts):
         if module.__dict__["training"] is not block.training:

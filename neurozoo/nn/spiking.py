@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.interfaces import Activation, Layout, LIFSpec, Surrogate
+from neurozoo.nn.hooks import listened_to
 from neurozoo.nn.neurons import DynamicThresholdLIF
 
-__all__ = ["LIFActivation", "ReLUActivation", "SpikingBranch"]
+__all__ = ["LIFActivation", "ReLUActivation", "SpikingBranch", "fire"]
+
+FEW = 2**16
+"""Currents of a branch's wider layer, all steps together, up to which its neurons run as one layer with another's:
+calling an operation then takes longer than it does."""
 
 
 class LIFActivation(Activation):
@@ -90,7 +96,12 @@ class SpikingBranch(nn.Module):
         time_steps: T.
         first: Activation after the first linear.
         second: Activation after the second one.
+
+    Attributes:
+        plain: Whether its neurons never run with another branch's, see :func:`fire`.
     """
+
+    plain = False
 
     def __init__(self, hidden: int, inner: int, time_steps: int, first: Activation, second: Activation) -> None:
         super().__init__()
@@ -116,3 +127,41 @@ class SpikingBranch(nn.Module):
         spikes = self.activation2(self.linear2(self.activation1(current, threshold)), threshold)
         rates: Tensor = spikes.mean(0)
         return rates
+
+
+def fire(branches: Sequence[SpikingBranch], xs: Sequence[Tensor], threshold: Tensor) -> list[Tensor]:
+    """The firing rates ``[B, L, D]`` of each branch, to the bit as a call gives them.
+
+    Where branches are alike and small, and nothing is to be differentiated, their neurons run as one layer, the
+    positions of one sequence after another's.
+
+    Args:
+        branches: Those that share a threshold.
+        xs: Each one's input, ``[B, L, D]``.
+        threshold: 0-d or ``[B]``, dimensionless.
+    """
+    pairs = list(zip(branches, xs, strict=True))
+    first, lengths = branches[0], [x.shape[1] for x in xs]
+    alone = torch.is_grad_enabled() or torch.compiler.is_compiling() or len(pairs) == 1
+    if alone or len({_kind(*pair) for pair in pairs}) > 1:
+        return [branch(x, threshold) for branch, x in pairs]
+    current = torch.cat([branch.linear1(x) for branch, x in pairs], 1).expand(first.time_steps, -1, -1, -1)
+    spikes = first.activation1(current, threshold).split(lengths, 2)
+    # In a row, as in a call: a linear of numbers that are not is rounded otherwise.
+    currents = torch.cat([branch.linear2(each.contiguous()) for branch, each in zip(branches, spikes, strict=True)], 2)
+    return list(first.activation2(currents, threshold).mean(0).split(lengths, 1))
+
+
+def _kind(branch: SpikingBranch, x: Tensor) -> Any:
+    """What branches have in common whose neurons can be one layer; the branch itself where they had better not."""
+    inner, (batch, length, hidden) = branch.linear1.out_features, x.shape
+    if type(branch) is not SpikingBranch or branch.plain or branch.time_steps * batch * length * inner > FEW:
+        return branch
+    neurons: list[Any] = []
+    for activation in (branch.activation1, branch.activation2):
+        if type(activation) is not LIFActivation or type(activation.lif) is not DynamicThresholdLIF:
+            return branch
+        neurons += activation.gain, activation.lif.spec, type(activation.lif.neuron)
+    if listened_to(branch):
+        return branch
+    return branch.time_steps, batch, hidden, inner, x.dtype, x.device, *neurons

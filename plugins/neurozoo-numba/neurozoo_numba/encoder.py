@@ -48,7 +48,7 @@ class NumbaEncoder(Encoder):
         read = _read(blocks, queries, sources)
         if read is None:
             return self._otherwise.encode(blocks, queries, sources)
-        (samples, width, inner, heads), parameters = read
+        (samples, width, inner, heads), numbers = read
         places, work = [], 0
         for block, query, source in zip(blocks, queries, sources, strict=True):
             asking, asked = query.x.shape[1], source.x.shape[1]
@@ -60,7 +60,6 @@ class NumbaEncoder(Encoder):
             work += samples * (asking + asked) * (2 * width * (width + asking) + width * inner)
         call = _Call(samples, width, inner, heads, tuple(places), work // WORTH)
         xs = [each.x for each in (*queries, *sources)]
-        numbers = [x for each in parameters for x in each]
         if torch.is_grad_enabled() and any(x.requires_grad for x in (*xs, *numbers)):
             found = _Encoded.apply(call, *xs, *numbers)  # type: ignore[no-untyped-call]
         else:
@@ -204,16 +203,16 @@ class _Sizes(NamedTuple):
 
 def _read(
     blocks: Sequence[EncoderBlock], queries: Sequence[Tokens], sources: Sequence[Tokens]
-) -> tuple[_Sizes, list[list[Tensor]]] | None:
-    """The sizes that all have, and the blocks' parameters in the kernel's order; None where it would not give what the
-    blocks do."""
+) -> tuple[_Sizes, list[Tensor]] | None:
+    """The sizes that all have, and the parameters of one block after another in the kernel's order; None where it would
+    not give what the blocks do."""
     if torch.is_autocast_enabled("cpu") or not untraced():
         return None
     if torch.is_grad_enabled() and any(each.x.is_inference() for each in (*queries, *sources)):
         return None  # torch does not save such ones
     sizes: _Sizes | None = None
     counts: list[int] = []
-    parameters = []
+    parameters: list[Tensor] = []
     for block, query, source in zip(blocks, queries, sources, strict=True):
         numbers = own_parameters(block)
         if numbers is None or block.attention.plain or not _match(query, source):
@@ -226,7 +225,7 @@ def _read(
         for x, count in zip(numbers, counts, strict=True):
             if not (x.is_cpu and x.dtype is torch.float32 and x.is_contiguous() and x.numel() == count):
                 return None
-        parameters.append(numbers)
+        parameters += numbers
     return None if sizes is None else (sizes, parameters)
 
 
