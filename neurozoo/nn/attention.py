@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neurozoo.interfaces import Tokens
 from neurozoo.nn.dropout import Dropout
-from neurozoo.nn.hooks import has_hooks, listened_to, of_all_modules
+from neurozoo.nn.hooks import are_heard, listened_to
 from neurozoo.nn.narrow_attention import FEW, features_first, features_last, narrow_attention, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 
@@ -229,7 +229,7 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
         has a ``forward`` of its own, a norm another epsilon, some are in training alone, or someone listens.
     """
     # In plain loops, by what a module has in its dicts: whatever else takes longer than a small block.
-    if type(block) is not EncoderBlock or of_all_modules():
+    if type(block) is not EncoderBlock:
         return None
     parts = block._modules
     attention = parts["attention"]
@@ -243,10 +243,8 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
         for part in group:
             if type(part) is not kind:
                 return None
-    for module in (block, attention, *dropouts, *norms, *linears):
-        own = module.__dict__
-        if "forward" in own or has_hooks(own):
-            return None
+    if are_heard((block, attention, *dropouts, *norms, *linears)):  # type: ignore[arg-type]
+        return None
     for module in (attention, *dropouts):
         if module.__dict__["training"] is not block.training:
             return None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from torch import nn
 from torch.nn.modules import module as modules
 
-__all__ = ["has_hooks", "listened_to", "of_all_modules"]
+__all__ = ["are_heard", "listened_to"]
 
 _EVERYWHERE = (
     modules._global_forward_hooks,
@@ -19,25 +18,22 @@ _EVERYWHERE = (
 
 
 def listened_to(module: nn.Module) -> bool:
-    """Whether a part of it has a hook, or every module has, which must see that part called."""
-    if of_all_modules():
+    """Whether it or a part of it has a hook or a ``forward`` of its own, or every module has a hook."""
+    parts = [module]
+    for part in parts:  # not by module.modules(), which takes longer than a small block
+        if part._modules:
+            parts += [each for each in part._modules.values() if each is not None]
+    return are_heard(parts)
+
+
+def are_heard(parts: Iterable[nn.Module]) -> bool:
+    """As :func:`listened_to`, of these modules without their parts."""
+    if any(_EVERYWHERE):
         return True
-    # Not by module.modules(), which takes longer than a small block.
-    waiting: list[nn.Module | None] = [module]
-    while waiting:
-        each = waiting.pop()
-        if each is not None:
-            if has_hooks(each.__dict__):
-                return True
-            waiting += each._modules.values()
+    for part in parts:
+        own = part.__dict__
+        if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
+            return True
+        if "forward" in own:
+            return True
     return False
-
-
-def has_hooks(own: Mapping[str, Any]) -> Any:
-    """Whether a module has hooks of its own, by its ``__dict__``: something true, or something empty."""
-    return own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
-
-
-def of_all_modules() -> bool:
-    """Whether there are hooks of every module."""
-    return any(_EVERYWHERE)

@@ -41,12 +41,12 @@ def concatenate(parts: Sequence[Tokens]) -> Tokens:
     """Sequences one after another along L, each keeping its own positions and segments."""
     if len(parts) == 1:
         return parts[0]
-    batch = parts[0].x.shape[0]
     masks = [part.mask for part in parts if part.mask is not None]
+    rows = max(part.position.shape[0] for part in parts)
     return Tokens(
         torch.cat([part.x for part in parts], dim=1),
         torch.cat(masks, dim=1) if len(masks) == len(parts) else None,
-        torch.cat([part.position.expand(batch, -1) for part in parts], dim=1),
+        torch.cat([part.position.expand(rows, -1) for part in parts], dim=1),
         sum((part.segments for part in parts), ()) if all(part.segments for part in parts) else (),
     )
 

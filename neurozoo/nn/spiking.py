@@ -146,10 +146,10 @@ def fire(branches: Sequence[SpikingBranch], xs: Sequence[Tensor], threshold: Ten
     if alone or len({_kind(*pair) for pair in pairs}) > 1:
         return [branch(x, threshold) for branch, x in pairs]
     current = torch.cat([branch.linear1(x) for branch, x in pairs], 1).expand(first.time_steps, -1, -1, -1)
-    spikes = first.activation1(current, threshold).split(lengths, 2)
+    spikes = first.activation1(current, threshold).split_with_sizes(lengths, 2)
     # In a row, as in a call: a linear of numbers that are not is rounded otherwise.
     currents = torch.cat([branch.linear2(each.contiguous()) for branch, each in zip(branches, spikes, strict=True)], 2)
-    return list(first.activation2(currents, threshold).mean(0).split(lengths, 1))
+    return list(first.activation2(currents, threshold).mean(0).split_with_sizes(lengths, 1))
 
 
 def _kind(branch: SpikingBranch, x: Tensor) -> Any:

@@ -213,6 +213,7 @@ def _read(
     sizes: _Sizes | None = None
     counts: list[int] = []
     parameters: list[Tensor] = []
+    parameter, float32 = torch.nn.Parameter, torch.float32
     for block, query, source in zip(blocks, queries, sources, strict=True):
         numbers = own_parameters(block)
         if numbers is None or block.attention.plain or not _match(query, source):
@@ -220,10 +221,13 @@ def _read(
         own = _Sizes(query.x.shape[0], query.x.shape[2], numbers[INNER].shape[0], block.attention.heads)
         if sizes is None:
             sizes, counts = own, parameter_counts(own.width, own.inner)
-        if own != sizes or own.width % own.heads or not plain(*numbers):
+        if own != sizes or own.width % own.heads or own.width == 1:
             return None
         for x, count in zip(numbers, counts, strict=True):
-            if not (x.is_cpu and x.dtype is torch.float32 and x.is_contiguous() and x.numel() == count):
+            # A parameter of several numbers in a row has them in memory as they are: torch makes no other.
+            if not ((type(x) is parameter or plain(x)) and x.dtype is float32 and x.is_cpu):
+                return None
+            if not x.is_contiguous() or x.numel() != count:
                 return None
         parameters += numbers
     return None if sizes is None else (sizes, parameters)
