@@ -127,6 +127,13 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
 
             return run
 
+        steps: dict[str, Callable[[], object]] = {}
+        evaluations: dict[str, Callable[[], object]] = {"evaluation": evaluate(model, batch)}
+        short: dict[str, Callable[[], object]] = {"one": evaluate(model, alone)}
+        if plain is not None:
+            steps["plain step"] = _plain_step(plain, batch, recipe)
+            evaluations["plain evaluation"] = evaluate(plain, batch)
+            short["plain one"] = evaluate(plain, alone)
         with closing(Stepper(model, optimizer, recipe)) as stepper:
 
             def step() -> None:
@@ -135,25 +142,16 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
                 stepper.add(batch)
                 stepper.step()
 
-            runs: dict[str, Callable[[], object]] = {
-                "step": step,
-                "evaluation": evaluate(model, batch),
-            }
-            short: dict[str, Callable[[], object]] = {"one": evaluate(model, alone)}
-            if plain is not None:
-                runs |= {
-                    "plain step": _plain_step(plain, batch, recipe),
-                    "plain evaluation": evaluate(plain, batch),
-                }
-                short["plain one"] = evaluate(plain, alone)
-            found = in_turns(runs, rounds, device) | in_turns(short, SHORT * rounds, device)
-            times = {name: median(each) for name, each in found.items()}
+            found = in_turns({"step": step} | steps, rounds, device)
+        # Evaluated without the stepper, which listens to the spiking layers while it is there.
+        found |= in_turns(evaluations, rounds, device) | in_turns(short, SHORT * rounds, device)
+        times = {name: median(each) for name, each in found.items()}
         feeding = view.batches("train", size, torch.Generator().manual_seed(0))
         fed = in_turns(
             {"feeding": lambda: next(feeding, None)}, min(rounds, max(1, len(view.split("train")) // size // 2))
         )
-        steps = -(-len(view.split("train")) // size)
-        around = _around(view.split("valid").labels, recipe, rounds) / steps
+        in_an_epoch = -(-len(view.split("train")) // size)
+        around = _around(view.split("valid").labels, recipe, rounds) / in_an_epoch
     return TrainingCost(
         recipe.name, recipe.backend, _encoder(recipe, model), torch.get_num_threads(), str(device), size, rounds,
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
