@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from neurozoo.assemble import assemble
+from neurozoo.bench import training
 from neurozoo.bench.neurons import measure_neurons
 from neurozoo.bench.text import as_page, plainly
 from neurozoo.bench.training import FirstStep, TrainingCost, measure_first_step, measure_training
 from neurozoo.cli import main
+from neurozoo.interfaces import ZooModel
+from neurozoo.nn.hooks import listened_to
 from neurozoo.recipe import Recipe
 
 
@@ -62,6 +67,28 @@ def test_training(recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.
 def test_a_model_without_a_plain_form(recipe: Callable[..., Recipe]) -> None:
     cost = measure_training(recipe("model.parts.fusion=concat"), rounds=1)
     assert cost.plain_step_ms is cost.plain_one_ms is None
+
+
+def test_evaluations_are_timed_without_who_listens_to_a_training(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models: list[ZooModel] = []
+    heard: dict[str, bool] = {}
+
+    def kept(*arguments: Any, **named: Any) -> ZooModel:
+        models.append(assemble(*arguments, **named))
+        return models[-1]
+
+    def looked_at(runs: Mapping[str, object], *_: object) -> dict[str, list[float]]:
+        heard.update(dict.fromkeys(runs, listened_to(models[0])))
+        return {name: [1.0] for name in runs}
+
+    monkeypatch.setattr(training, "assemble", kept)
+    monkeypatch.setattr(training, "in_turns", looked_at)
+    measure_training(recipe(), rounds=1)
+    assert heard["step"]
+    assert not heard["evaluation"]
+    assert not heard["one"]
 
 
 def test_from_the_command_to_the_first_step(recipe: Callable[..., Recipe], tmp_path: Path) -> None:

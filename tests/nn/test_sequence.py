@@ -28,6 +28,12 @@ def test_joined_sequences_keep_their_positions() -> None:
     assert joined.x[0, :, 0].tolist() == [0, 0, 1, 1, 1]
 
 
+def test_joined_positions_are_written_out_where_one_has_its_own() -> None:
+    shared, own = tokens(torch.zeros(2, 2, 3), None), tokens(torch.zeros(2, 2, 3), mask([[1, 1], [0, 1]]))
+    assert concatenate([shared, shared]).position.tolist() == [[0, 1, 0, 1]]
+    assert concatenate([shared, own]).position.tolist() == [[0, 1, 0, 1], [0, 1, 0, 0]]
+
+
 def test_the_position_code_by_hand() -> None:
     code = sinusoidal_code(torch.tensor([0, 2]), 3, 4, torch.float64)
     expected = [[0, 1, 0, 1], [math.sin(2), math.cos(2), math.sin(0.02), math.cos(0.02)]]
