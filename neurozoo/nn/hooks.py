@@ -19,10 +19,12 @@ _EVERYWHERE = (
 
 def listened_to(module: nn.Module) -> bool:
     """Whether it or a part of it has a hook or a ``forward`` of its own, or every module has a hook."""
-    parts = [module]
-    for part in parts:  # not by module.modules(), which takes longer than a small block
+    parts, waiting = [], [module]
+    while waiting:  # not by module.modules(), which takes longer than a small block
+        part = waiting.pop()
+        parts.append(part)
         if part._modules:
-            parts += [each for each in part._modules.values() if each is not None]
+            waiting += [each for each in part._modules.values() if each is not None]
     return are_heard(parts)
 
 

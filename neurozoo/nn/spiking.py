@@ -16,8 +16,8 @@ from neurozoo.nn.neurons import DynamicThresholdLIF
 __all__ = ["LIFActivation", "ReLUActivation", "SpikingBranch", "fire"]
 
 FEW = 2**16
-"""Currents of a branch's wider layer, all steps together, up to which its neurons run as one layer with another's:
-calling an operation then takes longer than it does."""
+"""Currents of a branch's layer, all steps together, up to which its neurons run as one layer with another's: calling an
+operation then takes longer than it does."""
 
 
 class LIFActivation(Activation):
@@ -143,7 +143,8 @@ def fire(branches: Sequence[SpikingBranch], xs: Sequence[Tensor], threshold: Ten
     pairs = list(zip(branches, xs, strict=True))
     first, lengths = branches[0], [x.shape[1] for x in xs]
     alone = torch.is_grad_enabled() or torch.compiler.is_compiling() or len(pairs) == 1
-    if alone or len({_kind(*pair) for pair in pairs}) > 1:
+    kinds = {None} if alone else {_kind(*pair) for pair in pairs}
+    if None in kinds or len(kinds) > 1:
         return [branch(x, threshold) for branch, x in pairs]
     current = torch.cat([branch.linear1(x) for branch, x in pairs], 1).expand(first.time_steps, -1, -1, -1)
     spikes = first.activation1(current, threshold).split_with_sizes(lengths, 2)
@@ -152,16 +153,16 @@ def fire(branches: Sequence[SpikingBranch], xs: Sequence[Tensor], threshold: Ten
     return list(first.activation2(currents, threshold).mean(0).split_with_sizes(lengths, 1))
 
 
-def _kind(branch: SpikingBranch, x: Tensor) -> Any:
-    """What branches have in common whose neurons can be one layer; the branch itself where they had better not."""
-    inner, (batch, length, hidden) = branch.linear1.out_features, x.shape
-    if type(branch) is not SpikingBranch or branch.plain or branch.time_steps * batch * length * inner > FEW:
-        return branch
-    neurons: list[Any] = []
-    for activation in (branch.activation1, branch.activation2):
+def _kind(branch: SpikingBranch, x: Tensor) -> tuple[Any, ...] | None:
+    """What branches have in common whose neurons can be one layer; None where they had better not."""
+    if type(branch) is not SpikingBranch or branch.plain or listened_to(branch):
+        return None
+    steps, (batch, length, hidden) = branch.time_steps, x.shape
+    found: list[Any] = [steps, batch, hidden, x.dtype, x.device]
+    for linear, activation in branch.stages():
+        if type(linear) is not nn.Linear or steps * batch * length * linear.out_features > FEW:
+            return None
         if type(activation) is not LIFActivation or type(activation.lif) is not DynamicThresholdLIF:
-            return branch
-        neurons += activation.gain, activation.lif.spec, type(activation.lif.neuron)
-    if listened_to(branch):
-        return branch
-    return branch.time_steps, batch, hidden, inner, x.dtype, x.device, *neurons
+            return None
+        found += linear.out_features, activation.gain, activation.lif.spec, type(activation.lif.neuron)
+    return tuple(found)

@@ -110,6 +110,14 @@ def test_a_gradient_a_hook_plain_arithmetic_or_much_to_do_keeps_them_apart(monke
         assert runs_of(branches) == 4
 
 
+def test_one_branch_for_two_modalities() -> None:
+    branch = branch_of(layout_of())
+    with torch.no_grad():
+        assert runs_of([branch, branch]) == 2
+        branch.plain = True
+        assert runs_of([branch, branch]) == 4
+
+
 def test_branches_of_other_dtypes_run_by_themselves() -> None:
     branches = [branch_of(layout_of()), branch_of(layout_of()).double()]
     with torch.no_grad():
