@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -17,6 +18,7 @@ from torch import nn
 from neurozoo.assemble import assemble, inputs_of, open_data
 from neurozoo.bench.plain_smile import PlainSMILE
 from neurozoo.bench.turns import in_turns
+from neurozoo.data.view import DataView
 from neurozoo.errors import NeurozooError, UserError
 from neurozoo.interfaces import Batch, Inputs, ZooModel
 from neurozoo.models.smile import SMILE
@@ -146,10 +148,8 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         # Evaluated without the stepper, which listens to the spiking layers while it is there.
         found |= in_turns(evaluations, rounds, device) | in_turns(short, SHORT * rounds, device)
         times = {name: median(each) for name, each in found.items()}
-        feeding = view.batches("train", size, torch.Generator().manual_seed(0))
-        fed = in_turns(
-            {"feeding": lambda: next(feeding, None)}, min(rounds, max(1, len(view.split("train")) // size // 2))
-        )
+        feeding = _whole_batches(view, size)
+        fed = in_turns({"feeding": lambda: next(feeding)}, rounds)
         in_an_epoch = -(-len(view.split("train")) // size)
         around = _around(view.split("valid").labels, recipe, rounds) / in_an_epoch
     return TrainingCost(
@@ -157,6 +157,13 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
         times.get("plain step"), times.get("plain evaluation"), times.get("plain one"),
     )  # fmt: skip
+
+
+def _whole_batches(view: DataView, size: int) -> Iterator[Batch]:
+    """The training batches of one epoch after another, without each one's rest."""
+    shuffled, whole = torch.Generator().manual_seed(0), max(1, len(view.split("train")) // size)
+    while True:
+        yield from islice(view.batches("train", size, shuffled), whole)
 
 
 def _encoder(recipe: Recipe, model: ZooModel) -> str:
