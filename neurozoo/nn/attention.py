@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from neurozoo.interfaces import Tokens
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.hooks import are_heard, listened_to
-from neurozoo.nn.narrow_attention import FEW, features_first, features_last, narrow_attention, narrow_is_faster
+from neurozoo.nn.narrow_attention import features_first, features_last, few_scores, narrow_attention, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 
 __all__ = [
@@ -77,10 +78,6 @@ class MultiHeadAttention(nn.Module):
             attended = self.out(self.weighted(self.query(query), self.key(key), self.value(value), mask, False))
         return attended if mask is None else attended * mask.any(1)[:, None, None]
 
-    def narrow(self, query: Tensor) -> bool:
-        """Whether :mod:`neurozoo.nn.narrow_attention` does it, where nobody may listen to a part."""
-        return not (self.plain or listened_to(self)) and narrow_is_faster(query, self.heads)
-
     def _few(self, query: Tensor, source: Tensor) -> bool:
         """Whether the queries of all heads are no more than the features, and fewer than what is asked."""
         asking = query.shape[1]
@@ -88,7 +85,7 @@ class MultiHeadAttention(nn.Module):
 
     def _small(self, x: Tensor) -> bool:
         """Whether calling operations is what takes the time, and nothing is dropped or differentiated."""
-        if self.training or torch.is_grad_enabled() or x.shape[0] * self.heads * x.shape[1] ** 2 > FEW:
+        if self.training or torch.is_grad_enabled() or not few_scores(x.shape[0], self.heads, x.shape[1], x.shape[1]):
             return False
         # torch.vmap has no rule for torch's own attention.
         return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
@@ -231,11 +228,11 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
     # In plain loops, by what a module has in its dicts: whatever else takes longer than a small block.
     if type(block) is not EncoderBlock:
         return None
-    parts = block._modules
+    parts: Mapping[str, Any] = block._modules
     attention = parts["attention"]
     if type(attention) is not MultiHeadAttention:
         return None
-    inside = attention._modules
+    inside: Mapping[str, Any] = attention._modules
     dropouts = parts["dropout"], inside["dropout"]
     norms = parts["embedding_norm"], parts["attention_norm"], parts["output_norm"]
     linears = inside["query"], inside["key"], inside["value"], inside["out"], parts["inner"], parts["outer"]
@@ -243,18 +240,17 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
         for part in group:
             if type(part) is not kind:
                 return None
-    if are_heard((block, attention, *dropouts, *norms, *linears)):  # type: ignore[arg-type]
+    if are_heard((block, attention, *dropouts, *norms, *linears)):
         return None
     for module in (attention, *dropouts):
-        if module.__dict__["training"] is not block.training:
+        if module.training is not block.training:
             return None
     for norm in norms:
-        if norm.__dict__["eps"] != LAYER_NORM_EPS:
+        if norm.eps != LAYER_NORM_EPS:
             return None
     found: list[Tensor] = []
     for module in (*norms, *linears):
-        own = module.__dict__["_parameters"]
-        weight, bias = own.get("weight"), own.get("bias")
+        weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
         if weight is None or bias is None:
             return None
         found += weight, bias

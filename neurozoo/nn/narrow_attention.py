@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from neurozoo.nn.dropout import draw, factors_of
 
-__all__ = ["features_first", "features_last", "narrow_attention", "narrow_is_faster"]
+__all__ = ["features_first", "features_last", "few_scores", "narrow_attention", "narrow_is_faster"]
 
 PIECE = 2**18
 """Scores at a time: a megabyte in float32."""
@@ -36,6 +36,11 @@ def narrow_is_faster(query: Tensor, heads: int) -> bool:
     """Whether :func:`narrow_attention` suits: narrow heads on a CPU, not while compiling or under autocast."""
     eager = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
     return query.device.type == "cpu" and eager and query.shape[-1] <= WIDEST * heads
+
+
+def few_scores(samples: int, heads: int, asking: int, asked: int) -> bool:
+    """Whether calling operations takes longer than making all scores of so many queries and keys."""
+    return samples * heads * asking * asked <= FEW
 
 
 def features_first(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -70,7 +75,7 @@ def narrow_attention(
     Returns:
         ``[B, D, Q]``; of no use for a sample without any valid key.
     """
-    few = len(query) * heads * query.shape[2] * key.shape[2] <= FEW
+    few = few_scores(len(query), heads, query.shape[2], key.shape[2])
     attend = _at_once if few else _NarrowAttention.apply
     attended: Tensor = attend(query, key, value, mask, heads, dropout)
     return attended

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from neurozoo.interfaces import Encoder, Tokens
 from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, own_parameters
-from neurozoo.nn.narrow_attention import features_first, features_last
+from neurozoo.nn.narrow_attention import features_first, features_last, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 
 __all__ = ["TorchEncoder", "blocks_of", "encode_together"]
@@ -129,7 +129,7 @@ class _Stacked:
 
     def attended(self, attention: MultiHeadAttention, inputs: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Of query, key and value, all four linears included; neighbours that are the same are multiplied at once."""
-        narrow, (groups, batch, _, hidden) = attention.narrow(inputs[0]), inputs[0].shape
+        narrow, (groups, batch, _, hidden) = narrow_is_faster(inputs[0], attention.heads), inputs[0].shape
         made: list[Tensor] = []
         while len(made) < 3:
             first = len(made)

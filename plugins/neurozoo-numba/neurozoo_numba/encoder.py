@@ -128,13 +128,13 @@ class _Call:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The gradients of ``xs`` and of the parameters, ``grads`` being those of what the blocks gave."""
         xs, parameters = [x.contiguous() for x in xs], [x.contiguous() for x in parameters]
-        grads = [_new(x.shape).copy_(x) if not plain(x) else x.contiguous() for x in grads]
+        grads = [x.contiguous() if plain(x) else xs[0].new_empty(x.shape).copy_(x) for x in grads]
         given = *xs, *parameters, *grads
         if not plain(*given) or not all(x.is_cpu and x.dtype is torch.float32 for x in given):
             raise RuntimeError("what was saved for the backward has come back with another dtype, or on another device")
         to_xs = [x.new_empty(x.shape) for x in xs]
         counts, pieces = parameter_counts(self.width, self.inner), -(-self.samples // PIECE)
-        buffers = _new((len(self.places) * pieces, sum(counts))).zero_()
+        buffers = xs[0].new_zeros(len(self.places) * pieces, sum(counts))
         table = self._table(xs, parameters, grads, [x.data_ptr() for x in to_xs])
         in_use = xs, parameters, grads, to_xs, buffers
         self._run("backward", len(buffers), 4 * self.threads, in_use, table, np.array(counts), buffers.numpy())
@@ -248,8 +248,3 @@ def _plain_sequence(sequence: Tokens) -> bool:
     if mask is None:
         return True
     return plain(mask) and mask.dtype is torch.bool and mask.is_cpu and mask.shape == (batch, length)
-
-
-def _new(shape: Sequence[int]) -> Tensor:
-    """Whatever new tensors are by default."""
-    return torch.empty(shape, dtype=torch.float32, device="cpu")
