@@ -81,7 +81,7 @@ test-slow: setup ## the tests that take longer
 	$(TEST) -m slow
 
 test-triton: $(TRITON_VENV)/.installed ## the tests of neurozoo-triton and what it shares, in Triton's interpreter; installs triton (200 MB)
-	TRITON_INTERPRET=1 $(subst $(BIN),$(TRITON_VENV)/bin,$(TEST)) plugins/neurozoo-triton tests/fused
+	TRITON_INTERPRET=1 $(subst $(BIN),$(TRITON_VENV)/bin,$(TEST)) plugins/neurozoo-triton tests/backends/fused
 
 # Beside the packages of .venv, linked, so that torch need not be installed once more.
 $(TRITON_VENV)/.installed: $(VENV)/.installed

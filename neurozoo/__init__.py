@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurozoo.compare import Comparison
+    from neurozoo.evaluation.prediction import Prediction, Sample
     from neurozoo.operations import OperationsProfile
-    from neurozoo.prediction import Prediction, Sample
-    from neurozoo.recipe import Recipe, load_recipe
-    from neurozoo.seeds import SeedsResult
-    from neurozoo.training.loading import TrainedModel
+    from neurozoo.recipe.recipe import Recipe, load_recipe
+    from neurozoo.runs.loading import TrainedModel
+    from neurozoo.studies.seeds import SeedsResult
+    from neurozoo.studies.tuning import TuningResult
     from neurozoo.training.reporter import Reporter
-    from neurozoo.tuning import TuningResult
 
     __version__: str
 
@@ -94,7 +94,7 @@ def train_seeds(
         UserError: The recipe, the data or a run folder cannot be used.
         NeurozooError: A training failed.
     """
-    from neurozoo.seeds import train_seeds as run
+    from neurozoo.studies.seeds import train_seeds as run
 
     folder = None if out is None else Path(out)
     return run(recipe, overrides, seeds=seeds, out=folder, jobs=jobs, backend=backend)
@@ -126,7 +126,7 @@ def tune(
         UserError: optuna is not installed, or the recipe, the data or the storage cannot be used.
         NeurozooError: No trial came to its end.
     """
-    from neurozoo.tuning import tune as run
+    from neurozoo.studies.tuning import tune as run
 
     folder = None if out is None else Path(out)
     return run(recipe, overrides, trials=trials, storage=storage, study=study, jobs=jobs, out=folder, backend=backend)
@@ -150,7 +150,7 @@ def evaluate(
     Raises:
         UserError: The run, its data or its checkpoint cannot be used.
     """
-    from neurozoo.training.evaluate import evaluate_run
+    from neurozoo.evaluation.evaluate import evaluate_run
 
     root = None if data_root is None else str(data_root)
     return evaluate_run(Path(run), split=split, backend=backend, data_root=root)
@@ -167,7 +167,7 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
     Raises:
         UserError: It is none of these, or its checkpoint cannot be used.
     """
-    from neurozoo.training import loading
+    from neurozoo.runs import loading
 
     return loading.load(run, backend=backend)
 
@@ -187,7 +187,7 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
     Raises:
         UserError: The run is not finished, the folder cannot be used, or the licence is none.
     """
-    from neurozoo import packing
+    from neurozoo.hub import packing
 
     return packing.pack(Path(run), None if out is None else Path(out), licence=licence, notes=notes)
 
@@ -199,14 +199,15 @@ def predict(
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
-        source: A store, ``.npz`` or file of JSON lines, see :meth:`neurozoo.prediction.Predictor.samples`; or samples.
+        source: A store, ``.npz`` or file of JSON lines, see
+            :meth:`neurozoo.evaluation.prediction.Predictor.samples`; or samples.
         split: Of a store, the one to take; by default all.
         backend: Another backend than the run's own.
 
     Raises:
         UserError: The run cannot be used, or a sample is not of the form that its model takes.
     """
-    from neurozoo.prediction import Predictor
+    from neurozoo.evaluation.prediction import Predictor
 
     predictor = Predictor(Path(run), backend=backend)
     return predictor.predict(predictor.samples(Path(source), split) if isinstance(source, str | Path) else source)
@@ -272,8 +273,8 @@ def compare_backends(
 
 
 def _checked(recipe: str | Path | Recipe, overrides: Sequence[str], backend: str | None) -> Recipe:
-    from neurozoo.recipe import Recipe, load_recipe
-    from neurozoo.registry import default_registry
+    from neurozoo.recipe.recipe import Recipe, load_recipe
+    from neurozoo.registry.registry import default_registry
 
     if isinstance(recipe, Recipe):
         return recipe.with_overrides(overrides, backend=backend, registry=default_registry())
@@ -286,7 +287,7 @@ def __getattr__(name: str) -> Any:
 
         return version("neurozoo")
     if name in ("Recipe", "load_recipe"):
-        from neurozoo import recipe
+        from neurozoo.recipe import recipe
 
         return getattr(recipe, name)
     raise AttributeError(f"module 'neurozoo' has no attribute {name!r}")

@@ -7,7 +7,7 @@ from statistics import median
 
 import torch
 
-from neurozoo.bench.turns import in_turns
+from neurozoo.bench.interleaved import in_turns
 from neurozoo.data.store import Store
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError

@@ -9,10 +9,10 @@ from statistics import median
 
 import torch
 
-from neurozoo.bench.turns import in_turns
+from neurozoo.bench.interleaved import in_turns
 from neurozoo.compare.memory import peak_bytes
-from neurozoo.interfaces import LIFSpec, Neuron
-from neurozoo.registry import default_registry
+from neurozoo.core.interfaces import LIFSpec, Neuron
+from neurozoo.registry.registry import default_registry
 
 __all__ = ["SHAPE", "STEPS", "NeuronCost", "NeuronCosts", "measure_neurons"]
 

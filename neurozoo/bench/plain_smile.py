@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurozoo.core.interfaces import Batch, Tokens
 from neurozoo.errors import UserError
-from neurozoo.interfaces import Batch, Tokens
-from neurozoo.models.smile import SMILE
+from neurozoo.fusions.interactive import InteractiveFusion
+from neurozoo.models.smile.model import SMILE
 from neurozoo.nn.attention import MultiHeadAttention
-from neurozoo.nn.fusion import InteractiveFusion
 from neurozoo.nn.sequence import concatenate, sinusoidal_code, zero_padding
 
 __all__ = ["PlainSMILE"]

@@ -15,20 +15,20 @@ from statistics import median
 import torch
 from torch import nn
 
-from neurozoo.assemble import assemble, inputs_of, open_data
+from neurozoo.bench.interleaved import in_turns
 from neurozoo.bench.plain_smile import PlainSMILE
-from neurozoo.bench.turns import in_turns
+from neurozoo.core.interfaces import Batch, Inputs, ZooModel
 from neurozoo.data.view import DataView
 from neurozoo.errors import NeurozooError, UserError
-from neurozoo.interfaces import Batch, Inputs, ZooModel
-from neurozoo.models.smile import SMILE
-from neurozoo.recipe import Recipe
-from neurozoo.training.device import choose_device
+from neurozoo.models.build import assemble, inputs_of, open_data
+from neurozoo.models.smile.model import SMILE
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.device import choose_device
+from neurozoo.runs.run import Run
 from neurozoo.training.fit import own_random_numbers
 from neurozoo.training.metrics import multilabel_metrics
 from neurozoo.training.objective import classification_loss
 from neurozoo.training.optimizer import make_optimizer
-from neurozoo.training.run import Run
 from neurozoo.training.step import Stepper
 
 __all__ = ["FirstStep", "TrainingCost", "measure_first_step", "measure_training"]

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _whose_bug(error: Exception) -> str:
-    from neurozoo.registry import default_registry
+    from neurozoo.registry.registry import default_registry
 
     try:
         culprit = default_registry().culprit(error)

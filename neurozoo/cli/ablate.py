@@ -26,9 +26,9 @@ def ablate(
     json: Json = False,
 ) -> None:
     """Train a recipe and its ablations over several seeds, and compare them in pairs."""
-    from neurozoo.ablation import COLUMNS, SCORES
-    from neurozoo.ablation import ablate as run
     from neurozoo.cli.progress import counted
+    from neurozoo.studies.ablation import COLUMNS, SCORES
+    from neurozoo.studies.ablation import ablate as run
 
     folder = out or Path("runs") / f"ablate-{Path(recipe).stem}"
     with counted("training", as_json=json) as told:
@@ -58,7 +58,7 @@ def results(
     json: Json = False,
 ) -> None:
     """Write finished ablations as one Markdown page."""
-    from neurozoo.results import read_ablation, results_page
+    from neurozoo.reporting.results_page import read_ablation, results_page
 
     if json:
         emit([read_ablation(folder) for folder in folders])

@@ -42,9 +42,9 @@ def neurons(
 ) -> None:
     """Backends' neurons side by side: time of forward and backward, and memory, beside a copy of the same bytes."""
     from neurozoo.bench.neurons import measure_neurons
-    from neurozoo.bench.text import neurons_page, neurons_tables
-    from neurozoo.report.tables import plain_text
-    from neurozoo.training.device import choose_device
+    from neurozoo.reporting.bench import neurons_page, neurons_tables
+    from neurozoo.reporting.tables import plain_text
+    from neurozoo.runs.device import choose_device
 
     sizes, numbers = _whole_numbers("--shape", shape), _whole_numbers("--steps", steps)
     place = choose_device(device)
@@ -74,11 +74,11 @@ def train(
     json: Json = False,
 ) -> None:
     """What a recipe's training takes: feeding, steps, evaluation, metrics; SMILE beside its plain form."""
-    from neurozoo.bench.text import training_table
     from neurozoo.bench.training import measure_first_step, measure_training
-    from neurozoo.recipe import load_recipe
-    from neurozoo.registry import default_registry
-    from neurozoo.report.tables import plain_text
+    from neurozoo.recipe.recipe import load_recipe
+    from neurozoo.registry.registry import default_registry
+    from neurozoo.reporting.bench import training_table
+    from neurozoo.reporting.tables import plain_text
 
     checked = load_recipe(recipe, overrides or (), registry=default_registry())
     _use(threads)
@@ -100,9 +100,9 @@ def data(
 ) -> None:
     """What reading batches of a store takes, beside a copy of as many bytes."""
     from neurozoo.bench.data import measure_data
-    from neurozoo.bench.text import data_table
     from neurozoo.data.store import Store
-    from neurozoo.report.tables import plain_text
+    from neurozoo.reporting.bench import data_table
+    from neurozoo.reporting.tables import plain_text
 
     found = measure_data(Store(store), split=split, batch_size=batch_size, rounds=rounds)
     if json:
@@ -119,10 +119,10 @@ def page(
 ) -> None:
     """Write docs/performance.md: neurons at T = 5 and 50, and the steps of SMILE's recipes."""
     from neurozoo.bench.neurons import STEPS, measure_neurons
-    from neurozoo.bench.text import as_page
     from neurozoo.bench.training import measure_first_step, measure_training
-    from neurozoo.recipe import load_recipe
-    from neurozoo.registry import default_registry
+    from neurozoo.recipe.recipe import load_recipe
+    from neurozoo.registry.registry import default_registry
+    from neurozoo.reporting.bench import as_page
 
     _use(threads)
     names = _backends("cpu")
@@ -140,7 +140,7 @@ def page(
 
 def _encoders() -> list[list[str]]:
     """Those installed beside the core's, with the fastest neurons, as a recipe's overrides."""
-    from neurozoo.registry import default_registry
+    from neurozoo.registry.registry import default_registry
 
     names = default_registry().usable("encoder")
     return [["backend=fastest", f"model.parts.encoder={name}"] for name in names if name != "torch-blocks"]
@@ -148,9 +148,9 @@ def _encoders() -> list[list[str]]:
 
 def _backends(device: torch.device | str) -> list[str]:
     """Those installed that run there."""
-    from neurozoo.interfaces import LIFSpec
+    from neurozoo.core.interfaces import LIFSpec
     from neurozoo.nn.devices import refuses_device
-    from neurozoo.registry import default_registry
+    from neurozoo.registry.registry import default_registry
 
     registry = default_registry()
     names = registry.usable_backends()

@@ -12,14 +12,14 @@ import typer
 from neurozoo.cli.options import Backend, Json, Overrides
 from neurozoo.cli.output import columns, emit
 from neurozoo.cli.plugins import plugin_rows, plugin_text
-from neurozoo.content import leaf_text, leaves
+from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
-from neurozoo.hookspecs import KINDS, Kind
-from neurozoo.registry import Registry, default_registry
-from neurozoo.shipped import shipped_model, shipped_models, shipped_recipes
+from neurozoo.recipe.shipped import shipped_model, shipped_models, shipped_recipes
+from neurozoo.registry.hookspecs import KINDS, Kind
+from neurozoo.registry.registry import Registry, default_registry
 
 if TYPE_CHECKING:
-    from neurozoo.recipe import Recipe
+    from neurozoo.recipe.recipe import Recipe
 
 __all__ = ["list_", "show"]
 
@@ -78,7 +78,7 @@ def show(
     if not Path(name).exists() and (model := shipped_model(name)) is not None:
         if overrides or backend is not None:
             raise UserError(f"{name!r} is a trained model; overrides and --backend are for recipes")
-        from neurozoo.packed import CARD, read_packed
+        from neurozoo.runs.packed import CARD, read_packed
 
         packed = read_packed(model)
         if json:
@@ -90,7 +90,7 @@ def show(
         known = {each for kind in KINDS for each in registry.components(kind)}
         raise UnknownNameError("component, recipe or model", name, {*known, *shipped_recipes(), *shipped_models()})
 
-    from neurozoo.recipe import load_recipe
+    from neurozoo.recipe.recipe import load_recipe
 
     content = _recipe(load_recipe(name, overrides or (), backend=backend, registry=registry))
     if json:
@@ -126,7 +126,7 @@ def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
         for name, each in registry.components(kind).items()
     ]
     if kind == "dataset":
-        from neurozoo.data.places import installed
+        from neurozoo.data.locations import installed
 
         found += [
             {"name": name, "summary": f"installed in {path}", "owner": "", "missing": []}
@@ -154,7 +154,7 @@ def _notes(row: Mapping[str, Any]) -> str:
 
 
 def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
-    from neurozoo.params import REQUIRED, component_params
+    from neurozoo.recipe.params import REQUIRED, component_params
 
     component = registry.get(kind, name)
     told: dict[str, Any] = {
@@ -214,7 +214,7 @@ def _component_text(told: Mapping[str, Any]) -> str:
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:
     """A resolved recipe, where each value comes from, and its parameters by component."""
-    from neurozoo.assemble import describe
+    from neurozoo.models.build import describe
 
     told: dict[str, Any] = {
         "name": recipe.name,

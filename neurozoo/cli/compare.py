@@ -16,7 +16,7 @@ from neurozoo.cli.output import emit, write
 from neurozoo.cli.progress_bar import progress_bar
 from neurozoo.cli.run import Split
 from neurozoo.errors import UserError
-from neurozoo.registry import Registry, default_registry
+from neurozoo.registry.registry import Registry, default_registry
 
 if TYPE_CHECKING:
     from neurozoo.compare import Comparison, Plan
@@ -82,7 +82,7 @@ def compare(
     asked = _Asked(given, names, run, plan)
     comparison = asked.compared(default_registry())
     if out is not None:
-        from neurozoo.compare.page import as_page
+        from neurozoo.reporting.differences_page import as_page
 
         write(out, as_page(comparison, asked.command(out)))
     if json:
@@ -116,7 +116,7 @@ class _Asked:
             with progress_bar() as told:
                 return compare_run(self.run, self.names, self.plan, registry=registry, told=told)
 
-        from neurozoo.recipe import load_recipe
+        from neurozoo.recipe.recipe import load_recipe
 
         first, *rest = self.words or [DEFAULT_RECIPE]
         if (Path(first) / "recipe.yaml").is_file():

@@ -13,7 +13,7 @@ from neurozoo.cli.fetch import fetch
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import columns, emit, plain, write
 from neurozoo.cli.values import parsed
-from neurozoo.content import leaves
+from neurozoo.core.leaves import leaves
 from neurozoo.errors import DataError
 
 __all__ = ["app"]
@@ -43,10 +43,10 @@ def import_(
     The importer's own options come last, as --NAME VALUE, or anywhere as --option NAME=VALUE;
     `neurozoo show FORMAT` has them. The format guess takes the one that the files seem to be in.
     """
-    from neurozoo.data.importing import import_data
+    from neurozoo.data.importers.run_importer import import_data
 
     if format == GUESS:
-        from neurozoo.data.guessing import guess as look
+        from neurozoo.data.importers.detect_format import guess as look
 
         found = look(source)
         if not found.format:
@@ -69,10 +69,10 @@ def info(
 
     Every value of it is checked against its checksums first.
     """
-    from neurozoo.data.overview import overview_page, overview_tables
     from neurozoo.data.store import Store
     from neurozoo.data.summary import summarise
-    from neurozoo.report.tables import plain_text
+    from neurozoo.reporting.data_overview import overview_page, overview_tables
+    from neurozoo.reporting.tables import plain_text
 
     opened = Store(store)
     opened.verify()
@@ -111,7 +111,7 @@ def guess(
     json: Json = False,
 ) -> None:
     """Say what format a file or folder is in, what is in it, and the command that imports it."""
-    from neurozoo.data.guessing import guess as look
+    from neurozoo.data.importers.detect_format import guess as look
 
     found = look(source)
     if json:
@@ -168,8 +168,8 @@ def _options(format: str, given: list[str]) -> dict[str, Any]:
     Raises:
         DataError: One is not ``key=value``, or its value is of the wrong type.
     """
-    from neurozoo.params import component_params
-    from neurozoo.registry import default_registry
+    from neurozoo.recipe.params import component_params
+    from neurozoo.registry.registry import default_registry
 
     known = component_params(default_registry().resolve("importer", format))
     options: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from neurozoo.cli.options import Json
 from neurozoo.cli.output import columns, emit
 
 if TYPE_CHECKING:
-    from neurozoo.doctor import Finding
+    from neurozoo.testing.doctor import Finding
 
 __all__ = ["doctor"]
 
@@ -21,7 +21,7 @@ FAILED = 1
 
 def doctor(json: Json = False) -> None:
     """Examine the installation: versions, devices, plugins, data, recipes and backends. Exit status 1 on failure."""
-    from neurozoo.doctor import examine
+    from neurozoo.testing.doctor import examine
 
     findings: list[Finding] = []
     for section, group in groupby(examine(), key=lambda each: each.section):

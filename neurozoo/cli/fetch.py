@@ -57,7 +57,7 @@ def fetch(
         return
 
     from neurozoo.data.fetch.fetching import Fetch
-    from neurozoo.data.places import data_home
+    from neurozoo.data.locations import data_home
 
     data = find(name)
     folder = to if to is not None else data_home() / "fetched" / name

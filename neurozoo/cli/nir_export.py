@@ -10,10 +10,10 @@ import typer
 from neurozoo.cli.options import TRAINED, Json
 from neurozoo.cli.output import SYNTHETIC, columns, emit
 from neurozoo.errors import UnknownNameError, UserError
-from neurozoo.registry import Registry, default_registry
+from neurozoo.registry.registry import Registry, default_registry
 
 if TYPE_CHECKING:
-    from neurozoo.exporting import Export, ReadBack
+    from neurozoo.nir.export import Export, ReadBack
 
 __all__ = ["export"]
 
@@ -57,7 +57,7 @@ def export(
     registry = default_registry()
     names = [] if no_check else _readers(check, registry)
 
-    from neurozoo.exporting import export_run, read_back
+    from neurozoo.nir.export import export_run, read_back
 
     exported = export_run(run, out, dt=dt, threshold=threshold, fold=fold, registry=registry)
     of_branches = exported.threshold is not None  # else a graph that was imported

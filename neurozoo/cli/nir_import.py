@@ -87,7 +87,7 @@ def import_(
     graph must be said here, and is recorded in the run's recipe.
     """
     from neurozoo.cli.progress import JsonReporter, RichReporter
-    from neurozoo.nir_import import import_nir
+    from neurozoo.nir.import_graph import import_nir
 
     settings = {
         "dt": dt,

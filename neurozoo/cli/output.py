@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurozoo.errors import UserError
-from neurozoo.files import write_whole
+from neurozoo.files.writing import write_whole
 
 if TYPE_CHECKING:
-    from neurozoo.intervals import Spread
-    from neurozoo.seeds import SeedsResult
+    from neurozoo.studies.intervals import Spread
+    from neurozoo.studies.seeds import SeedsResult
 
 __all__ = ["columns", "emit", "plain", "seeds_lines", "summary_lines", "write"]
 

@@ -32,8 +32,8 @@ def pack(
 
     The packed folder loads as a run does, on any backend, and is refused where a file of it changed.
     """
-    from neurozoo.packed import MANIFEST, read_packed
-    from neurozoo.packing import pack as pack_run
+    from neurozoo.hub.packing import pack as pack_run
+    from neurozoo.runs.packed import MANIFEST, read_packed
 
     folder = pack_run(run, out, licence=licence, notes="" if notes is None else _text(notes))
     packed = read_packed(folder)

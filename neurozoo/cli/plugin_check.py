@@ -11,10 +11,10 @@ import typer
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import emit
 from neurozoo.cli.values import parsed
-from neurozoo.discovery import canonical
 from neurozoo.errors import PluginError, UnknownNameError, UserError
-from neurozoo.hookspecs import KINDS, Kind
-from neurozoo.registry import Registry, default_registry
+from neurozoo.registry.discovery import canonical
+from neurozoo.registry.hookspecs import KINDS, Kind
+from neurozoo.registry.registry import Registry, default_registry
 
 __all__ = ["check"]
 
@@ -101,7 +101,7 @@ def _params(chosen: Sequence[tuple[Kind, str]], given: Sequence[str], registry: 
     if len(chosen) > 1:
         names = ", ".join(f"{kind} {name}" for kind, name in chosen)
         raise UserError(f"KEY=VALUE is for one component, and these are {len(chosen)}: {names}; name one of them")
-    from neurozoo.params import component_params, component_problems
+    from neurozoo.recipe.params import component_params, component_problems
 
     ((kind, name),) = chosen
     known = component_params(registry.resolve(kind, name))
@@ -120,7 +120,7 @@ def _checked(
     kind: Kind, name: str, params: Mapping[str, Any], cases: Sequence[str] | None, registry: Registry
 ) -> tuple[dict[str, Any], str]:
     """What came of one component, for programs and for people."""
-    from neurozoo.params import component_problems
+    from neurozoo.recipe.params import component_problems
     from neurozoo.testing import KITS, Report
 
     told: dict[str, Any] = {"kind": kind, "name": name, "owner": registry.owner(kind, name), "report": None}

@@ -11,7 +11,7 @@ import typer
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import columns, emit
 from neurozoo.cli.plugin_check import check
-from neurozoo.registry import Registry, default_registry
+from neurozoo.registry.registry import Registry, default_registry
 
 __all__ = ["app", "plugin_rows", "plugin_text"]
 
@@ -37,7 +37,7 @@ def new(
     json: Json = False,
 ) -> None:
     """Write a new plugin that works: a distribution with one part, its conformance test and a README."""
-    from neurozoo.scaffold import write_plugin
+    from neurozoo.registry.scaffold import write_plugin
 
     written = write_plugin(name, kind, out)
     if json:

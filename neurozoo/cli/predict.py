@@ -44,7 +44,7 @@ def predict(
 
     A line of JSON holds {"id": ..., "features": {MODALITY: [[...], ...]}}, a row of numbers a position.
     """
-    from neurozoo.prediction import Predictor
+    from neurozoo.evaluation.prediction import Predictor
 
     predictor = Predictor(run, backend=backend)
     if predictor.synthetic:

@@ -41,9 +41,9 @@ def profile(
     `report`, `compare` and `pack`.
     """
     from neurozoo.operations.profiling import keep, profile_run
-    from neurozoo.operations.text import as_facts, tables
-    from neurozoo.report.tables import plain_text
-    from neurozoo.training.trained import open_trained
+    from neurozoo.reporting.operations import as_facts, tables
+    from neurozoo.reporting.tables import plain_text
+    from neurozoo.runs.trained_folder import open_trained
 
     with progress_bar() as told:
         found = profile_run(
@@ -56,7 +56,7 @@ def profile(
             told=told,
         )
     if html is not None:
-        from neurozoo.operations.pictures import as_page
+        from neurozoo.reporting.operations_figures import as_page
 
         write(html, as_page(found))
     source = open_trained(run)

@@ -42,7 +42,7 @@ def report(
         raise UserError(f"{len(runs)} runs make a page of no single one; say where it goes with --out FILE.html")
     page = out if out is not None else runs[0] / "report.html"
 
-    from neurozoo.run_report import report_runs
+    from neurozoo.reporting.runs import report_runs
 
     with progress_bar() as told:
         made = report_runs(

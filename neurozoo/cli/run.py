@@ -69,8 +69,8 @@ def train(
     output, one JSON object a line.
     """
     from neurozoo.cli.progress import JsonReporter, RichReporter
-    from neurozoo.recipe import load_recipe
-    from neurozoo.registry import default_registry
+    from neurozoo.recipe.recipe import load_recipe
+    from neurozoo.registry.registry import default_registry
 
     if resume is not None:
         if any(given not in (None, False) for given in (recipe, backend, out, dry_run, start, seeds, jobs)):
@@ -95,8 +95,8 @@ def train(
         raise UserError(f"--jobs {jobs} is for several trainings; give --seeds N, or set training.threads for one")
     checked = load_recipe(recipe, overrides or (), backend=backend, registry=default_registry())
 
+    from neurozoo.runs.trained_folder import open_trained
     from neurozoo.training import fit
-    from neurozoo.training.trained import open_trained
 
     begun = None if start is None else open_trained(start)
     with JsonReporter() if json else RichReporter() as reporter:
@@ -118,7 +118,7 @@ def _train_seeds(
     json: bool,
 ) -> None:
     from neurozoo.cli.progress import counted
-    from neurozoo.seeds import FILE, folder_of, train_seeds
+    from neurozoo.studies.seeds import FILE, folder_of, train_seeds
 
     with counted("training", as_json=json) as told:
         found = train_seeds(recipe, overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, told=told)
@@ -129,7 +129,7 @@ def _train_seeds(
 
 
 def _tell(summary: Mapping[str, Any], json: bool) -> None:
-    from neurozoo.nn.processes import rank
+    from neurozoo.core.processes import rank
 
     if rank() > 0:
         return  # the first of several processes speaks for all
@@ -150,7 +150,7 @@ def evaluate(
 
     Each measurement is noted in the run's evaluations.jsonl.
     """
-    from neurozoo.training.evaluate import evaluate_run
+    from neurozoo.evaluation.evaluate import evaluate_run
 
     result = evaluate_run(run, split=split.value, backend=backend, data_root=data_root)
     if json:
@@ -172,7 +172,7 @@ def verify(
 
     The exit status is 3 where one does not come back, or the data is another.
     """
-    from neurozoo.training.verify import TOLERANCE, verify_run
+    from neurozoo.evaluation.verify import TOLERANCE, verify_run
 
     found = verify_run(
         run, backend=backend, data_root=data_root, tolerance=TOLERANCE if tolerance is None else tolerance

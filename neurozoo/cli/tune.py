@@ -11,7 +11,7 @@ from neurozoo.cli.options import Backend, Json, Overrides
 from neurozoo.cli.output import SYNTHETIC, columns, emit
 
 if TYPE_CHECKING:
-    from neurozoo.tuning import TuningResult
+    from neurozoo.studies.tuning import TuningResult
 
 __all__ = ["tune"]
 
@@ -50,8 +50,8 @@ def tune(
     part. Trials that fail are noted, and the search goes on.
     """
     from neurozoo.cli.progress import counted
-    from neurozoo.tuning import tune as run
-    from neurozoo.tuning.search import BEST, folder_of
+    from neurozoo.studies.tuning import tune as run
+    from neurozoo.studies.tuning.search import BEST, folder_of
 
     with counted("trial", as_json=json) as told:
         found = run(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from neurozoo.errors import UserError
-from neurozoo.registry import Registry, default_registry
+from neurozoo.registry.registry import Registry, default_registry
 
 __all__ = ["Backend", "check_names", "declared"]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from neurozoo.backends.agreement import MARGIN_ULPS
+from neurozoo.backends.probe import LayerCall, LayerProbe, active_share, driving_currents, probe
 from neurozoo.compare.gradients import GRADIENT_TOLERANCE
 from neurozoo.compare.result import LayerResult, Mismatch
-from neurozoo.interfaces import Neuron
-from neurozoo.nn.agreement import MARGIN_ULPS
-from neurozoo.nn.probe import LayerCall, LayerProbe, active_share, driving_currents, probe
+from neurozoo.core.interfaces import Neuron
 
 __all__ = ["DRIVEN", "LayerTally", "driven", "layer_problems"]
 

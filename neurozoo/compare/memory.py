@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from neurozoo.fused import pages
+from neurozoo.backends.fused import pages
 
 __all__ = ["peak_bytes"]
 

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from neurozoo.backends.experiments import traits
+from neurozoo.backends.library_calls import library_calls
+from neurozoo.backends.probe import LayerCall, record_calls
 from neurozoo.compare.backends import Backend, check_names
 from neurozoo.compare.gradients import GRADIENT_TOLERANCE, GradientDifference, gradient_difference
 from neurozoo.compare.layers import LayerTally, driven, layer_problems
 from neurozoo.compare.memory import peak_bytes
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Verdict
+from neurozoo.core.interfaces import Batch
+from neurozoo.core.layer import spiking_layers
 from neurozoo.errors import NeurozooError, UserError
-from neurozoo.interfaces import Batch
-from neurozoo.nn.library_calls import library_calls
-from neurozoo.nn.neurons import spiking_layers
-from neurozoo.nn.probe import LayerCall, record_calls
-from neurozoo.nn.traits import traits
+from neurozoo.evaluation.health import frozen_statistics
 from neurozoo.operations.counting import OperationCounter
-from neurozoo.training.health import frozen_statistics
 from neurozoo.training.metrics import multilabel_metrics
 
 __all__ = ["PROBABILITY_TOLERANCE", "SILENT", "Told", "compare"]

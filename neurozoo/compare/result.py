@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from neurozoo.nn.probe import LayerProbe
-from neurozoo.nn.traits import Trait
+from neurozoo.backends.experiments import Trait
+from neurozoo.backends.probe import LayerProbe
 
 __all__ = [
     "SCHEMA",
@@ -285,6 +285,6 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        from neurozoo.compare.text import as_text
+        from neurozoo.reporting.backend_comparison import as_text
 
         return as_text(self)

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from neurozoo.content import leaves
+from neurozoo.core.leaves import leaves
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.operations.profiling import kept_profile
 from neurozoo.operations.result import OperationsProfile
-from neurozoo.training.trained import Trained, open_trained
+from neurozoo.runs.trained_folder import Trained, open_trained
 
 __all__ = ["OnData", "RunResult", "RunsComparison", "Spread", "check_same_data", "compare_runs", "differences", "notes"]
 
@@ -122,7 +122,7 @@ class RunsComparison:
         return {"schema": SCHEMA, **asdict(self)}
 
     def __str__(self) -> str:
-        from neurozoo.compare.runs_text import as_text
+        from neurozoo.reporting.run_comparison import as_text
 
         return as_text(self)
 

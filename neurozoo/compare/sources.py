@@ -10,18 +10,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from neurozoo.assemble import assemble, inputs_of, open_data, shapes_of
 from neurozoo.compare.result import Setting
+from neurozoo.core.interfaces import Batch, Inputs, ZooModel
 from neurozoo.data.manifest import Modality
-from neurozoo.data.synthetic import made_up
+from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, NotInstalledError, UserError
-from neurozoo.interfaces import Batch, Inputs, ZooModel
-from neurozoo.recipe import Recipe
-from neurozoo.registry import Registry
-from neurozoo.training.device import choose_device
-from neurozoo.training.evaluate import check_data
-from neurozoo.training.loading import load
+from neurozoo.evaluation.evaluate import check_data
+from neurozoo.models.build import assemble, inputs_of, open_data, shapes_of
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import Registry
+from neurozoo.runs.device import choose_device
+from neurozoo.runs.loading import load
 from neurozoo.training.prepare import prepare
 
 __all__ = ["Source", "recipe_source", "run_source"]

@@ -14,9 +14,9 @@ from neurozoo.compare.backends import Backend
 from neurozoo.compare.models import Told
 from neurozoo.compare.result import Mismatch, Training, Trajectory
 from neurozoo.compare.sources import Source
+from neurozoo.core.interfaces import ZooModel
+from neurozoo.core.layer import record_spikes
 from neurozoo.errors import NeurozooError
-from neurozoo.interfaces import ZooModel
-from neurozoo.nn.neurons import record_spikes
 from neurozoo.training.loop import predict_split
 from neurozoo.training.metrics import multilabel_metrics
 from neurozoo.training.optimizer import make_optimizer

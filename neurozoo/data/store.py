@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from neurozoo.core.interfaces import Batch
 from neurozoo.data.manifest import Description, Manifest, Modality, SplitEntry
 from neurozoo.data.shards import Shard, check_shard
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, nearest
-from neurozoo.interfaces import Batch
 
 __all__ = ["Description", "Modality", "Split", "Store", "StoreWriter"]
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neurozoo.core.interfaces import Batch
 from neurozoo.data.manifest import Modality, shapes
 from neurozoo.data.store import Split, Store
 from neurozoo.errors import DataError, nearest
-from neurozoo.interfaces import Batch
 
 __all__ = ["DataView", "ModalityStatistics", "SplitView", "training_statistics"]
 

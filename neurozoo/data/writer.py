@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from neurozoo.data.manifest import MANIFEST, SCHEMA, Manifest, Modality, ShardEntry, SplitEntry, check_name, shapes
 from neurozoo.data.shards import write_shard
 from neurozoo.errors import DataError
-from neurozoo.partial import PartialFolder
+from neurozoo.files.partial_folder import PartialFolder
 
 __all__ = ["StoreWriter", "valid_rows"]
 

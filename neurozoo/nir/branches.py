@@ -5,8 +5,8 @@ https://doi.org/10.1038/s41467-024-52259-9, and ``nir/ir/neuron.py``). Euler's s
 
     h = v + (dt / tau) ((v_leak - v) + R I)
 
-which is the membrane of :func:`neurozoo.functional.lif_charge` where ``tau`` is its own times dt, ``v_leak`` its rest,
-and R is 1, or its tau where the input is not decayed.
+which is the membrane of :func:`neurozoo.core.equations.lif_charge` where ``tau`` is its own times dt, ``v_leak`` its
+rest, and R is 1, or its tau where the input is not decayed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neurozoo.core.interfaces import LIFSpec
 from neurozoo.errors import UserError
-from neurozoo.interfaces import LIFSpec
 
 __all__ = ["Stage", "branch_graph", "described", "neurons_in_order", "read_graph", "up_to", "write_graph"]
 

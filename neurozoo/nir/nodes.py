@@ -14,10 +14,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from neurozoo.interfaces import LIFSpec, Neuron, Surrogate
+from neurozoo.core.interfaces import LIFSpec, Neuron, Surrogate
+from neurozoo.core.layer import DynamicThresholdLIF
 from neurozoo.nir.graph import Node
 from neurozoo.nir.settings import Dynamics, whole_steps
-from neurozoo.nn.neurons import DynamicThresholdLIF
 
 __all__ = ["NIRNode", "State", "make_node"]
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from neurozoo.errors import DataError
 from neurozoo.nir.graph import ARRAYS, KINDS, WINDOWS, Graph, Node
-from neurozoo.wording import explain
+from neurozoo.recipe.messages import explain
 
 __all__ = ["NIRFile", "read_nir"]
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurozoo.interfaces import Tokens
+from neurozoo.core.interfaces import Tokens
 from neurozoo.nn.dropout import Dropout
-from neurozoo.nn.hooks import are_heard, listened_to
+from neurozoo.nn.hook_checks import are_heard, listened_to
 from neurozoo.nn.narrow_attention import features_first, features_last, few_scores, narrow_attention, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from neurozoo.core.interfaces import Neuron
 from neurozoo.errors import DeviceError
-from neurozoo.interfaces import Neuron
 
 __all__ = ["refuses_device"]
 

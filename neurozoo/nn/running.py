@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurozoo.nn.processes import processes
-from neurozoo.nn.processes import total as over_processes
+from neurozoo.core.processes import processes
+from neurozoo.core.processes import total as over_processes
 
 __all__ = ["RunningMean"]
 

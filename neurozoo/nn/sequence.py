@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from neurozoo.interfaces import Tokens
+from neurozoo.core.interfaces import Tokens
 
 __all__ = [
     "at_relative_times",

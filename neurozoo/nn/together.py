@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurozoo.interfaces import Encoder, Tokens
+from neurozoo.core.interfaces import Encoder, Tokens
 from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, own_parameters
 from neurozoo.nn.narrow_attention import features_first, features_last, narrow_is_faster
 from neurozoo.nn.sequence import sinusoidal_code

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from neurozoo.assemble import assemble
-from neurozoo.interfaces import ZooModel
-from neurozoo.nn.neurons import spiking_layers
-from neurozoo.recipe import Recipe
-from neurozoo.registry import Registry, default_registry
+from neurozoo.core.interfaces import ZooModel
+from neurozoo.core.layer import spiking_layers
+from neurozoo.models.build import assemble
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import Registry, default_registry
 
 __all__ = ["ReLULayer", "relu_control"]
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from neurozoo.interfaces import Activation, ZooModel
+from neurozoo.core.interfaces import Activation, ZooModel
+from neurozoo.core.layer import DynamicThresholdLIF
 from neurozoo.nn.attention import MultiHeadAttention
-from neurozoo.nn.neurons import DynamicThresholdLIF
 from neurozoo.operations.result import Counts, Elsewhere, LayerOperations, Uncounted
 from neurozoo.operations.synapses import SYNAPTIC, Convolution, are_spikes, dense_operations, effective_operations
 

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import torch
 
-from neurozoo.assemble import open_data
+from neurozoo.core.interfaces import Batch, ZooModel
+from neurozoo.core.layer import spiking_layers
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, RunError, UserError
-from neurozoo.interfaces import Batch, ZooModel
-from neurozoo.nn.neurons import spiking_layers
+from neurozoo.evaluation.evaluate import check_data
+from neurozoo.evaluation.health import frozen_statistics
+from neurozoo.models.build import open_data
 from neurozoo.operations.control import relu_control
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.result import Counts, OperationsProfile
 from neurozoo.operations.samples import by_length, chosen, needs_its_batch, padding_takes_part
-from neurozoo.training.device import choose_device
-from neurozoo.training.evaluate import check_data
-from neurozoo.training.health import frozen_statistics
-from neurozoo.training.loading import TrainedModel, load
-from neurozoo.training.trained import Trained
+from neurozoo.runs.device import choose_device
+from neurozoo.runs.loading import TrainedModel, load
+from neurozoo.runs.trained_folder import Trained
 
 __all__ = ["FILE", "Told", "keep", "kept_profile", "profile_run"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from neurozoo.core.interfaces import Batch, ZooModel
 from neurozoo.data.view import SplitView
-from neurozoo.interfaces import Batch, ZooModel
 
 __all__ = ["by_length", "chosen", "needs_its_batch", "padding_takes_part", "without_padding"]
 

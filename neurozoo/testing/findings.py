@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from neurozoo.errors import NeurozooError
-from neurozoo.hookspecs import Kind
-from neurozoo.registry import Registry, default_registry
+from neurozoo.registry.hookspecs import Kind
+from neurozoo.registry.registry import Registry, default_registry
 
 __all__ = ["Candidate", "ConformanceError", "Findings", "NotRun", "Worst", "registered"]
 

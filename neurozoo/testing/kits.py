@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from neurozoo.hookspecs import Kind
+from neurozoo.registry.hookspecs import Kind
 from neurozoo.testing.backend import BACKEND
 from neurozoo.testing.findings import Candidate
 from neurozoo.testing.parts import DATASET, ENCODER, FUSION, LABEL_HEAD, MODEL

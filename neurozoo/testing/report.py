@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from textwrap import indent
 from typing import Any, Literal
 
-from neurozoo.hookspecs import Kind
+from neurozoo.registry.hookspecs import Kind
 from neurozoo.testing.findings import Candidate, ConformanceError, Findings, NotRun, Worst
 
 __all__ = ["Case", "CaseResult", "Kit", "Outcome", "Report", "run_case", "run_cases"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from neurozoo.hookspecs import Kind
+from neurozoo.registry.hookspecs import Kind
 from neurozoo.testing.findings import Candidate, ConformanceError, registered
 from neurozoo.testing.kits import KITS
 from neurozoo.testing.report import Kit, run_case

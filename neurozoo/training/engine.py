@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from neurozoo.core.processes import from_each, processes, rank
 from neurozoo.errors import NeurozooError, UserError
-from neurozoo.nn.processes import from_each, processes, rank
-from neurozoo.schema import TrainingSection
-from neurozoo.training.device import choose_device
+from neurozoo.recipe.schema import TrainingSection
+from neurozoo.runs.device import choose_device
 
 __all__ = ["Engine", "started_processes"]
 

@@ -13,26 +13,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurozoo.assemble import assemble, inputs_of, open_data, parameters_by_component, shapes_of
-from neurozoo.data.synthetic import made_up
+from neurozoo.core.interfaces import ZooModel
+from neurozoo.core.processes import lost_partners_told, processes
+from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, RunError, UserError
-from neurozoo.interfaces import ZooModel
-from neurozoo.nn.processes import lost_partners_told, processes
-from neurozoo.recipe import Recipe
-from neurozoo.training.checkpoint import load_checkpoint, load_tensors, write_tensors
+from neurozoo.evaluation.evaluate import evaluate_model
+from neurozoo.evaluation.health import health_warnings
+from neurozoo.models.build import assemble, inputs_of, open_data, parameters_by_component, shapes_of
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import load_checkpoint, load_tensors, write_tensors
+from neurozoo.runs.run import Run, environment
+from neurozoo.runs.trained_folder import Trained
 from neurozoo.training.engine import Engine, started_processes
-from neurozoo.training.evaluate import evaluate_model
 from neurozoo.training.fitting import Fitting, checkpoint_metadata
-from neurozoo.training.health import health_warnings
 from neurozoo.training.loggers import Loggers
 from neurozoo.training.metrics import DEFINITIONS
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.prepare import prepare
 from neurozoo.training.reporter import Reporter
-from neurozoo.training.run import Run, environment
 from neurozoo.training.step import Stepper
-from neurozoo.training.trained import Trained
 
 __all__ = ["adopt", "dry_run", "own_random_numbers", "resume", "train"]
 

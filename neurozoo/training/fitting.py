@@ -10,19 +10,19 @@ from typing import Any
 
 import torch
 
+from neurozoo.core.interfaces import ZooModel
+from neurozoo.core.processes import own_share
 from neurozoo.data.view import DataView
 from neurozoo.errors import CheckpointError
-from neurozoo.interfaces import ZooModel
-from neurozoo.nn.processes import own_share
-from neurozoo.recipe import Recipe
-from neurozoo.training.checkpoint import write_tensors
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import write_tensors
+from neurozoo.runs.run import Run
 from neurozoo.training.engine import Engine
 from neurozoo.training.loop import predict_split, train_epoch
 from neurozoo.training.metrics import multilabel_metrics
 from neurozoo.training.objective import Objective
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.reporter import Reporter
-from neurozoo.training.run import Run
 from neurozoo.training.state import Position, TrainingState
 from neurozoo.training.step import Stepper
 

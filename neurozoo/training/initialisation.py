@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from neurozoo.core.interfaces import Activation, Batch, ZooModel
+from neurozoo.core.layer import spiking_layers
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import Activation, Batch, ZooModel
-from neurozoo.nn.neurons import spiking_layers
-from neurozoo.training.health import frozen_statistics
+from neurozoo.evaluation.health import frozen_statistics
 
 __all__ = ["initialise_fluctuation_driven"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from neurozoo.core.interfaces import Logger
 from neurozoo.errors import NeurozooError, UserError
-from neurozoo.interfaces import Logger
-from neurozoo.recipe import Recipe
-from neurozoo.registry import Registry, default_registry
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.runs.run import Run
 from neurozoo.training.reporter import Reporter
-from neurozoo.training.run import Run
 
 __all__ = ["Loggers"]
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neurozoo.core.interfaces import Batch, ZooModel
+from neurozoo.core.processes import at_their_places, own_share, processes
 from neurozoo.data.view import DataView
 from neurozoo.errors import NeurozooError
-from neurozoo.interfaces import Batch, ZooModel
-from neurozoo.nn.processes import at_their_places, own_share, processes
-from neurozoo.recipe import Recipe
-from neurozoo.training.health import HealthMonitor, LayerHealth
+from neurozoo.evaluation.health import HealthMonitor, LayerHealth
+from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.objective import classification_loss
 from neurozoo.training.reporter import Reporter
 from neurozoo.training.state import Position

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurozoo.schema import TrainingSection
+from neurozoo.recipe.schema import TrainingSection
 
 __all__ = ["Objective", "classification_loss", "rate_penalty"]
 
@@ -25,7 +25,7 @@ def classification_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Ten
 
 
 class Objective:
-    """What training minimises for the labels, as the recipe says; see ``neurozoo.schema.Loss``.
+    """What training minimises for the labels, as the recipe says; see ``neurozoo.recipe.schema.Loss``.
 
     Args:
         training: The recipe's section.

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from neurozoo.core.interfaces import ZooModel
 from neurozoo.errors import UserError
-from neurozoo.interfaces import ZooModel
-from neurozoo.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe
 
 __all__ = ["make_optimizer"]
 

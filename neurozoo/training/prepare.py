@@ -6,10 +6,10 @@ from itertools import islice
 
 import torch
 
+from neurozoo.core.interfaces import ZooModel
 from neurozoo.data.view import DataView, training_statistics
-from neurozoo.interfaces import ZooModel
 from neurozoo.nn.standardise import Standardise
-from neurozoo.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 __all__ = ["prepare"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.errors import CheckpointError
-from neurozoo.training.checkpoint import load_tensors, read_tensors, write_tensors
+from neurozoo.runs.checkpoint import load_tensors, read_tensors, write_tensors
 from neurozoo.training.engine import Engine
 
 __all__ = ["Position", "TrainingState"]

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neurozoo.core.interfaces import Batch, ZooModel
+from neurozoo.core.layer import record_spikes
+from neurozoo.core.processes import idle, total
 from neurozoo.errors import NeurozooError
-from neurozoo.interfaces import Batch, ZooModel
-from neurozoo.nn.neurons import record_spikes
-from neurozoo.nn.processes import idle, total
-from neurozoo.recipe import Recipe
+from neurozoo.evaluation.health import neuron_rates, record_thresholds
+from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.engine import Engine
-from neurozoo.training.health import neuron_rates, record_thresholds
 from neurozoo.training.objective import Objective, rate_penalty
 
 __all__ = ["Stepper", "train_step"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from neurozoo.interfaces import Logger
+from neurozoo.core.interfaces import Logger
 
 __all__ = ["TensorBoardLogger"]
 

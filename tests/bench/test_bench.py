@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from neurozoo.assemble import assemble
 from neurozoo.bench import training
 from neurozoo.bench.neurons import measure_neurons
-from neurozoo.bench.text import as_page, plainly
 from neurozoo.bench.training import FirstStep, TrainingCost, measure_first_step, measure_training
 from neurozoo.cli import main
-from neurozoo.interfaces import ZooModel
-from neurozoo.nn.hooks import listened_to
-from neurozoo.recipe import Recipe
+from neurozoo.core.interfaces import ZooModel
+from neurozoo.models.build import assemble
+from neurozoo.nn.hook_checks import listened_to
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.reporting.bench import as_page, plainly
 
 
 def test_neurons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

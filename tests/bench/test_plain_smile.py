@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from neurozoo.bench.plain_smile import PlainSMILE
+from neurozoo.core.interfaces import Batch
 from neurozoo.errors import UserError
-from neurozoo.interfaces import Batch
-from neurozoo.models.smile import SMILE
+from neurozoo.models.smile.model import SMILE
 
 PUBLISHED = {
     "activation": "lif",

@@ -23,7 +23,7 @@ import numpy as np
 VIDEO, SEGMENT = 90.0, 7.5
 RATES = {"COVAREP": (100.0, 74), "VisualFacet42": (30.0, 35), "TimestampedGloveVectors": (2.5, 300)}
 IMPORT = (
-    "import sys; from pathlib import Path; from neurozoo.data.csd.importer import import_csd; "
+    "import sys; from pathlib import Path; from neurozoo.data.importers.csd.importer import import_csd; "
     "folder = Path(sys.argv[1]); "
     "import_csd(folder, folder / 'store', labels=str(folder / 'labels.csd'), folds=str(folder / 'folds.json'))"
 )

@@ -16,8 +16,8 @@ import torch
 
 from neurozoo.bench.neurons import measure_neurons
 from neurozoo.bench.training import TrainingCost, measure_training
-from neurozoo.recipe import load_recipe
-from neurozoo.registry import default_registry
+from neurozoo.recipe.recipe import load_recipe
+from neurozoo.registry.registry import default_registry
 
 TRIES = 3
 

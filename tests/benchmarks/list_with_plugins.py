@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 PLUGIN = """
-from neurozoo.hookspecs import Component, hookimpl
+from neurozoo.registry.hookspecs import Component, hookimpl
 neurozoo_api = "1.0"
 @hookimpl
 def neurozoo_components():

@@ -52,8 +52,8 @@ def measure(store: Path) -> dict[str, float]:
     """In a process of its own: peak memory over what there was, seconds a batch, seconds a step."""
     import torch
 
-    from neurozoo.assemble import assemble, inputs_of, open_data
-    from neurozoo.recipe import load_recipe
+    from neurozoo.models.build import assemble, inputs_of, open_data
+    from neurozoo.recipe.recipe import load_recipe
     from neurozoo.training.optimizer import make_optimizer
     from neurozoo.training.step import train_step
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from neurozoo.cli import main
-from neurozoo.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.fit import train
 
 EQUAL, DIFFERENT, WRONG = 0, 3, 2

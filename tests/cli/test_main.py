@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import neurozoo.shipped
+import neurozoo.recipe.shipped
 from neurozoo.cli import main
 from neurozoo.errors import NeurozooError, RunError
 
@@ -135,7 +135,7 @@ def test_list_has_every_kind_and_the_recipes(capsys: pytest.CaptureFixture[str])
     for word in ("torch", "smile_mosei_sound", "label-decoder", "mosei-synthetic", "mulan", "builtin", "rate-gain"):
         assert word in out
     status, out, _ = ran(capsys, "list", "recipes", "--json")
-    assert [each["name"] for each in json.loads(out)["recipes"]] == sorted(neurozoo.shipped.shipped_recipes())
+    assert [each["name"] for each in json.loads(out)["recipes"]] == sorted(neurozoo.recipe.shipped.shipped_recipes())
 
 
 def test_list_takes_the_singular_and_refuses_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,10 +151,10 @@ def test_a_broken_plugin_is_listed_with_the_reason(
 ) -> None:
     from importlib.metadata import EntryPoint
 
-    from neurozoo.registry import Registry
+    from neurozoo.registry.registry import Registry
 
     entries = [
-        EntryPoint("builtin", "neurozoo.builtin", "neurozoo"),
+        EntryPoint("builtin", "neurozoo.registry.builtin", "neurozoo"),
         EntryPoint("broken", "neurozoo_that_is_not_there", "neurozoo"),
     ]
     monkeypatch.setattr("neurozoo.cli.browse.default_registry", lambda: Registry(entries))
@@ -281,7 +281,7 @@ def test_evaluate_hands_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         calls.append((run, options))
         return {"run": str(run), "synthetic": False, "metrics": {"valid": {"map": 0.5}}}
 
-    monkeypatch.setattr("neurozoo.training.evaluate.evaluate_run", evaluate_run)
+    monkeypatch.setattr("neurozoo.evaluation.evaluate.evaluate_run", evaluate_run)
     status, out, _ = ran(capsys, "evaluate", "r", "--split", "valid", "--backend", "norse", "--data-root", "d")
     assert status == 0
     assert calls == [(Path("r"), {"split": "valid", "backend": "norse", "data_root": "d"})]
@@ -334,7 +334,7 @@ def test_data_import_parts_lists_at_commas(monkeypatch: pytest.MonkeyPatch) -> N
         calls.append(options)
         raise RunError("enough")
 
-    monkeypatch.setattr("neurozoo.data.importing.import_data", import_data)
+    monkeypatch.setattr("neurozoo.data.importers.run_importer.import_data", import_data)
     assert main(["data", "import", "mulan", "a", "b", "--option", "modalities=timbre=64, rhythm=8"]) == 2
     assert calls == [{"modalities": ["timbre=64", "rhythm=8"]}]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from neurozoo.cli import main
-from neurozoo.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.fit import train
 
 Said = tuple[int, str, str]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from neurozoo.cli import main
-from neurozoo.recipe import load_recipe
+from neurozoo.recipe.recipe import load_recipe
 
 SAID = ["--dt", "0.001", "--reset", "value", "--integration", "euler", "--fires", "above", "--forward-delay", "0"]
 LOOP = ["--recurrent-delay", "1", "--synapse-delay", "0"]

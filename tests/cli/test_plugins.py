@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from neurozoo.cli import main
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 Install = Callable[..., Path]
 
 NEURON = """
-from neurozoo.hookspecs import Component, hookimpl
+from neurozoo.registry.hookspecs import Component, hookimpl
 neurozoo_api = "1.0"
 
 @hookimpl
@@ -25,7 +25,7 @@ def neurozoo_components():
     yield Component("backend", "mine", "mine_part:Mine", "a neuron"{more})
 """
 PART = """
-from neurozoo.nn.neurons import TorchNeuron
+from neurozoo.core.layer import TorchNeuron
 
 class Mine(TorchNeuron):
     def step(self, current, state, threshold):
@@ -200,7 +200,8 @@ def test_what_is_not_there_has_status_2(
 
 def test_a_name_of_two_kinds_asks_which(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     code = (
-        NEURON.format(more="") + '    yield Component("scaling", "torch", "neurozoo.nn.scaling:NoScaling", "a part")\n'
+        NEURON.format(more="")
+        + '    yield Component("scaling", "torch", "neurozoo.models.smile.scaling:NoScaling", "a part")\n'
     )
     install("neurozoo-x", code)
     status, _, err = ran(capsys, "plugins", "check", "torch")
@@ -275,8 +276,8 @@ def test_an_exception_in_a_plugin_names_the_plugin(install: Install, capsys: pyt
 def test_doctor_in_text_and_json(
     install: Install, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from neurozoo import doctor
-    from neurozoo.doctor import SECTIONS
+    from neurozoo.testing import doctor
+    from neurozoo.testing.doctor import SECTIONS
 
     monkeypatch.setattr(doctor, "SECTIONS", {name: SECTIONS[name] for name in ("plugins", "data")})
     install_neuron(install, more=', tested=("torch ==1.0.*",)')

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.compare import Backend, Comparison, Plan, compare, compare_recipe, declared
+from neurozoo.core.interfaces import Batch, LIFSpec, Neuron
+from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
-from neurozoo.interfaces import Batch, LIFSpec, Neuron
-from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron
-from neurozoo.recipe import load_recipe
-from neurozoo.registry import default_registry
+from neurozoo.recipe.recipe import load_recipe
+from neurozoo.registry.registry import default_registry
 
 BACKENDS = ("torch", "spikingjelly", "norse", "snntorch")
 

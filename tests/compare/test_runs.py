@@ -15,9 +15,9 @@ from neurozoo.cli.output import plain
 from neurozoo.compare.runs import compare_runs
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.operations.profiling import keep, profile_run
-from neurozoo.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.trained_folder import open_trained
 from neurozoo.training.fit import train
-from neurozoo.training.trained import open_trained
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import torch
 
 from neurozoo.compare.sources import recipe_source, run_source
 from neurozoo.errors import DataError, UserError
-from neurozoo.recipe import Recipe, load_recipe
-from neurozoo.registry import default_registry
-from neurozoo.training.checkpoint import read_tensors
+from neurozoo.recipe.recipe import Recipe, load_recipe
+from neurozoo.registry.registry import default_registry
+from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.runs.run import Run
 from neurozoo.training.fit import train
-from neurozoo.training.run import Run
 
 
 def test_every_backend_gets_the_same_weights(recipe: Callable[..., Recipe]) -> None:

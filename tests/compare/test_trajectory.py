@@ -10,11 +10,11 @@ import torch
 from neurozoo.compare import Backend, Training
 from neurozoo.compare.sources import recipe_source
 from neurozoo.compare.trajectory import train_side_by_side
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import NeurozooError
-from neurozoo.interfaces import LIFSpec
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.recipe import Recipe
-from neurozoo.registry import Registry, default_registry
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.training.fit import own_random_numbers, train
 from neurozoo.training.reporter import Reporter
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.nir.graph import Node
 from neurozoo.nir.nodes import NIRNode, make_node
 from neurozoo.nir.settings import Dynamics
-from neurozoo.nn.neurons import TorchNeuron
 
 EULER = Dynamics(
     dt=0.5, reset="value", integration="euler", fires="at", forward_delay=0, recurrent_delay=1, synapse_delay=0

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from neurozoo.nir.import_graph import NEUTRAL
 from neurozoo.nir.nodes import make_node
 from neurozoo.nir.reading import read_nir
 from neurozoo.nir.settings import PLATFORMS, Dynamics
-from neurozoo.nir_import import NEUTRAL
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 DT = 1e-4
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import DeviceError
-from neurozoo.interfaces import LIFSpec
 from neurozoo.nn.devices import refuses_device
-from neurozoo.nn.neurons import TorchNeuron
 
 
 class Elsewhere(TorchNeuron):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurozoo.interfaces import Tokens
+from neurozoo.core.interfaces import Tokens
 from neurozoo.nn import together
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.sequence import tokens

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from neurozoo.interfaces import Batch, LIFSpec
-from neurozoo.models.smile import SMILE
-from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron
-from neurozoo.nn.spiking import ReLUActivation
+from neurozoo.core.interfaces import Batch, LIFSpec
+from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
+from neurozoo.models.smile.branch import ReLUActivation
+from neurozoo.models.smile.model import SMILE
 from neurozoo.operations import Counts, LayerOperations, OperationCounter
 
 DIMS = {"text": 5, "audio": 4, "vision": 3}

@@ -12,12 +12,12 @@ from neurobench.metrics.workload import SynapticOperations
 from neurobench.models import TorchModel
 from torch import Tensor, nn
 
-from neurozoo.interfaces import Batch, Inputs, Layout, LIFSpec
-from neurozoo.models.smile import SMILE
-from neurozoo.models.spiking_sequence import SpikingSequence
-from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron
+from neurozoo.core.interfaces import Batch, Inputs, Layout, LIFSpec
+from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
+from neurozoo.models.smile.model import SMILE
+from neurozoo.models.smile.sequence_model import SpikingSequence
 from neurozoo.operations import Counts, OperationCounter
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 DIMS = {"text": 5, "audio": 4, "vision": 3}

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 import neurozoo
-from neurozoo.assemble import open_data
 from neurozoo.cli import main
 from neurozoo.errors import DataError, RunError, UserError
+from neurozoo.models.build import open_data
 from neurozoo.operations import Counts, OperationCounter, kept_profile, profile_run
 from neurozoo.operations.profiling import FILE
-from neurozoo.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.trained_folder import open_trained
 from neurozoo.training.fit import train
-from neurozoo.training.trained import open_trained
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from neurozoo.interfaces import Batch
-from neurozoo.models.smile import SMILE
+from neurozoo.core.interfaces import Batch
+from neurozoo.models.smile.model import SMILE
 from neurozoo.operations.samples import chosen, needs_its_batch, padding_takes_part, without_padding
 
 SHAPES = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from neurozoo.hookspecs import Kind
+from neurozoo.registry.hookspecs import Kind
 from neurozoo.testing import KITS, Candidate, check
 
 PAGES = Path(__file__).parents[2] / "docs" / "plugins"

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import distributed
 
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
 from neurozoo.errors import RecipeError, UserError
-from neurozoo.interfaces import LIFSpec
-from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron
-from neurozoo.recipe import Recipe
-from neurozoo.training.checkpoint import read_tensors
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.runs.run import Run
 from neurozoo.training.fit import dry_run, resume, train
-from neurozoo.training.run import Run
 
 Recipes = Callable[..., Recipe]
 

@@ -14,16 +14,16 @@ import torch
 
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import CheckpointError, DataError, NeurozooError, RunError, SpikingError, UserError
-from neurozoo.recipe import Recipe
-from neurozoo.registry import default_registry
-from neurozoo.training.checkpoint import read_tensors
-from neurozoo.training.evaluate import evaluate_run
+from neurozoo.evaluation.evaluate import evaluate_run
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import default_registry
+from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.runs.loading import load
+from neurozoo.runs.run import Run
+from neurozoo.runs.trained_folder import open_trained
 from neurozoo.training.fit import dry_run, train
-from neurozoo.training.loading import load
 from neurozoo.training.metrics import DEFINITIONS
 from neurozoo.training.reporter import Reporter
-from neurozoo.training.run import Run
-from neurozoo.training.trained import open_trained
 
 BACKENDS = [name for name, each in default_registry().components("backend").items() if not each.native]
 

@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 STEPS = """
 import gc, json, sys
 from pathlib import Path
 import torch
 from contextlib import closing
-from neurozoo.assemble import assemble, inputs_of, open_data
-from neurozoo.recipe import load_recipe
-from neurozoo.registry import default_registry
+from neurozoo.models.build import assemble, inputs_of, open_data
+from neurozoo.recipe.recipe import load_recipe
+from neurozoo.registry.registry import default_registry
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.step import Stepper
 

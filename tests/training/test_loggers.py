@@ -16,20 +16,20 @@ import pytest
 import torch
 
 from neurozoo.cli import main
+from neurozoo.core.interfaces import Logger
 from neurozoo.errors import UserError
-from neurozoo.interfaces import Logger
-from neurozoo.recipe import Recipe
-from neurozoo.registry import default_registry
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import default_registry
+from neurozoo.runs.run import Run
 from neurozoo.training import fitting
 from neurozoo.training.fit import resume, train
 from neurozoo.training.reporter import Reporter
-from neurozoo.training.run import Run
 
 Recipes = Callable[..., Recipe]
 PAGE = Path(__file__).parents[2] / "docs" / "plugins" / "logger.md"
 
 PLUGIN = """
-from neurozoo.hookspecs import Component, hookimpl
+from neurozoo.registry.hookspecs import Component, hookimpl
 neurozoo_api = "1.1"
 
 @hookimpl
@@ -195,7 +195,7 @@ def test_names_and_params_are_checked_before_anything_is_done(
 def test_a_missing_library_is_told_before_anything_is_done(
     recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neurozoo.registry._is_there", lambda library: library != "tensorboard")
+    monkeypatch.setattr("neurozoo.registry.registry._is_there", lambda library: library != "tensorboard")
     with pytest.raises(UserError) as caught:
         train(recipe("training.loggers=[tensorboard]"), tmp_path / "run")
     assert str(caught.value) == (
@@ -208,7 +208,7 @@ def test_a_missing_library_is_told_before_anything_is_done(
 def test_what_is_no_logger_is_refused(install: Callable[..., Path], recipe: Recipes, tmp_path: Path) -> None:
     install("neurozoo-y", PLUGIN.format(target="json:dumps", more="").replace('"mine"', '"other"'))
     default_registry.cache_clear()
-    with pytest.raises(UserError, match=r"'json:dumps' is not a subclass of neurozoo\.interfaces\.Logger"):
+    with pytest.raises(UserError, match=r"'json:dumps' is not a subclass of neurozoo\.core\.interfaces\.Logger"):
         train(recipe("training.loggers=[other]"), tmp_path / "run")
 
 

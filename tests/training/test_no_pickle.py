@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from neurozoo.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe
 
 WATCHED = """
 import sys

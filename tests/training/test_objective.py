@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from neurozoo.errors import RecipeError
-from neurozoo.recipe import Recipe
-from neurozoo.schema import Loss, TrainingSection
-from neurozoo.training.checkpoint import read_tensors
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.recipe.schema import Loss, TrainingSection
+from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.runs.run import Run
 from neurozoo.training.fit import resume, train
 from neurozoo.training.objective import Objective
-from neurozoo.training.run import Run
 
 Recipes = Callable[..., Recipe]
 LOGITS = torch.tensor([[0.0, math.log(3.0)], [-math.log(3.0), math.log(3.0)]])

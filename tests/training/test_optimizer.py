@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurozoo.assemble import assemble, inputs_of
-from neurozoo.recipe import Recipe
-from neurozoo.registry import default_registry
+from neurozoo.models.build import assemble, inputs_of
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import default_registry
 from neurozoo.training.optimizer import make_optimizer
 
 KINDS = {

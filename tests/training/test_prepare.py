@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 
-from neurozoo.assemble import assemble, inputs_of, open_data
 from neurozoo.data.view import training_statistics
-from neurozoo.recipe import Recipe
+from neurozoo.models.build import assemble, inputs_of, open_data
+from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.prepare import prepare
 
 

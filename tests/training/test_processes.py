@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
-from neurozoo.nn.neurons import record_spikes
-from neurozoo.recipe import Recipe
+from neurozoo.core.layer import record_spikes
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import read_tensors, write_tensors
+from neurozoo.runs.run import Run
 from neurozoo.training import step
-from neurozoo.training.checkpoint import read_tensors, write_tensors
 from neurozoo.training.fit import resume, train
 from neurozoo.training.reporter import Reporter
-from neurozoo.training.run import Run
 
 pytestmark = pytest.mark.skipif(not distributed.is_gloo_available(), reason="this torch has no gloo")
 
@@ -40,7 +40,7 @@ import os, sys
 from pathlib import Path
 import test_processes as here
 from neurozoo.errors import UserError
-from neurozoo.recipe import load_recipe
+from neurozoo.recipe.recipe import load_recipe
 from neurozoo.training.fit import resume, train
 
 folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])

@@ -17,12 +17,12 @@ import pytest
 
 from neurozoo.cli import main
 from neurozoo.errors import CheckpointError, DataError, RunError
-from neurozoo.locking import lock_folder, unlock_folder
-from neurozoo.recipe import Recipe
+from neurozoo.files.locks import lock_folder, unlock_folder
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.runs.run import Run
 from neurozoo.training import fitting, state
-from neurozoo.training.checkpoint import read_tensors
 from neurozoo.training.fit import resume, train
-from neurozoo.training.run import Run
 from neurozoo.training.step import Stepper
 
 Recipes = Callable[..., Recipe]
@@ -101,8 +101,8 @@ def test_killed_between_the_files_of_an_epoch(undisturbed: Path, kill: Callable[
 KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path
-from neurozoo import files
-from neurozoo.recipe import load_recipe
+from neurozoo.files import writing as files
+from neurozoo.recipe.recipe import load_recipe
 from neurozoo.training import fit
 from neurozoo.training.step import Stepper
 folder, recipe, seed = Path(sys.argv[1]), load_recipe(sys.argv[2]), int(sys.argv[3])

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from neurozoo.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.run import Run
 from neurozoo.training import fitting
 from neurozoo.training.fit import resume, train
-from neurozoo.training.run import Run
 
 pytest.importorskip("tensorboard")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from neurozoo.data.mosei import CMU_MOSEI
+from neurozoo.data.importers.mosei import CMU_MOSEI
 from neurozoo.errors import UserError, nearest
 
 __all__ = ["CATALOGUE", "PublicData", "PublicFile", "find"]

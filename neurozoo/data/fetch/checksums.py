@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from neurozoo.errors import DataError
-from neurozoo.files import write_whole
+from neurozoo.files.writing import write_whole
 
 __all__ = ["CHECKSUMS", "Entry", "Record", "digest"]
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pooch
 
-from neurozoo.data.csd.segments import read_folds
 from neurozoo.data.fetch.catalogue import PublicData, PublicFile
 from neurozoo.data.fetch.checksums import CHECKSUMS, Entry, Record, digest
 from neurozoo.data.fetch.transfer import Transfer, remote_size
 from neurozoo.data.foreign.hdf5 import open_hdf5
+from neurozoo.data.importers.csd.segments import read_folds
 from neurozoo.errors import ChangedError, FetchError, NeurozooError
-from neurozoo.locking import lock_folder, unlock_folder
+from neurozoo.files.locks import lock_folder, unlock_folder
 
 __all__ = ["Fetch", "Fetched", "Needs"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from neurozoo.errors import FetchError
-from neurozoo.files import write_whole
+from neurozoo.files.writing import write_whole
 
 __all__ = ["Remote", "Transfer", "remote_size"]
 

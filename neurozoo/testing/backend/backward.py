@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import SURROGATES, LIFSpec
-from neurozoo.testing.backend.made_up import B, N, T, made_up_currents, threshold_forms
+from neurozoo.core.interfaces import SURROGATES, LIFSpec
+from neurozoo.testing.backend.inputs import B, N, T, made_up_currents, threshold_forms
 from neurozoo.testing.backend.subject import Subject
 
 __all__ = ["BACKWARD_CASES"]

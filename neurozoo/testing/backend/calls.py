@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from neurozoo.core.interfaces import LIFSpec
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import LIFSpec
-from neurozoo.testing.backend.made_up import (
+from neurozoo.testing.backend.inputs import (
     B,
     N,
     T,
@@ -239,4 +239,4 @@ def _refused(subject: Subject, currents: Tensor, threshold: Tensor | float, what
         subject.neuron().scan(currents, None, threshold)
     except SpikingError:
         return
-    raise ConformanceError(f"{what} was accepted; raise SpikingError (neurozoo.interfaces.steps_of does)")
+    raise ConformanceError(f"{what} was accepted; raise SpikingError (neurozoo.core.interfaces.steps_of does)")

@@ -8,10 +8,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import LIFSpec, Neuron
-from neurozoo.nn.neurons import TorchNeuron
+from neurozoo.core.interfaces import LIFSpec, Neuron
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.testing.backend.gradients import tolerance_of
-from neurozoo.testing.backend.made_up import describe, made_up_currents, same
+from neurozoo.testing.backend.inputs import describe, made_up_currents, same
 from neurozoo.testing.backend.subject import Subject
 from neurozoo.testing.compiling import BACKEND, compiler, reason
 from neurozoo.testing.findings import ConformanceError, NotRun

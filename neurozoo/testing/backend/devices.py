@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neurozoo.testing.backend.made_up import B, N, T
+from neurozoo.testing.backend.inputs import B, N, T
 from neurozoo.testing.backend.subject import Subject
 from neurozoo.testing.findings import ConformanceError, NotRun
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import LIFSpec
-from neurozoo.testing.backend.made_up import B, N, T, made_up_currents, same, spec_text, threshold_forms
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.testing.backend.inputs import B, N, T, made_up_currents, same, spec_text, threshold_forms
 from neurozoo.testing.backend.subject import Subject
 from neurozoo.testing.backend.tables import TABLES
 from neurozoo.testing.findings import ConformanceError

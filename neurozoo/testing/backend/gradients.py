@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import Neuron
-from neurozoo.testing.backend.made_up import made_up_currents
+from neurozoo.core.interfaces import Neuron
+from neurozoo.testing.backend.inputs import made_up_currents
 
 __all__ = ["gradients_of", "tolerance_of", "trains_alike"]
 
@@ -39,7 +39,7 @@ def gradients_of(
     Args:
         neuron: What to run.
         currents: ``[T, B, ...]``, dimensionless.
-        threshold: As for :meth:`~neurozoo.interfaces.Neuron.scan`; differentiated if a tensor.
+        threshold: As for :meth:`~neurozoo.core.interfaces.Neuron.scan`; differentiated if a tensor.
         state: Membrane to start from, ``[B, ...]``; at rest if None. Differentiated.
         counted: The neurons in the sum, bool ``[B, ...]``.
     """

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurozoo.interfaces import Neuron
-from neurozoo.nn.library_calls import library_calls
-from neurozoo.testing.backend.made_up import T, made_up_currents
+from neurozoo.backends.library_calls import library_calls
+from neurozoo.core.interfaces import Neuron
+from neurozoo.testing.backend.inputs import T, made_up_currents
 from neurozoo.testing.backend.subject import USUAL, Refused, Subject
 from neurozoo.testing.findings import ConformanceError, NotRun
 
@@ -33,7 +33,7 @@ def is_a_plain_object(subject: Subject) -> None:
     """No module, no parameter, no tensor with a gradient, before a call or after one with a learnable threshold."""
     neuron = subject.neuron()
     if not isinstance(neuron, Neuron):
-        raise ConformanceError(f"{type(neuron).__name__} is no neurozoo.interfaces.Neuron; subclass it")
+        raise ConformanceError(f"{type(neuron).__name__} is no neurozoo.core.interfaces.Neuron; subclass it")
     if isinstance(neuron, nn.Module):
         raise ConformanceError(
             "it is an nn.Module, and what it registers would be in checkpoints; keep library modules as attributes"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurozoo.functional import lif_charge
-from neurozoo.interfaces import Neuron, steps_of
+from neurozoo.core.equations import lif_charge
+from neurozoo.core.interfaces import Neuron, steps_of
 
 __all__ = ["first_mismatch"]
 
@@ -26,7 +26,7 @@ def first_mismatch(
         neuron: The one that is judged.
         oracle: The one to judge by; both have the same spec.
         currents: ``[T, B, ...]``, dimensionless.
-        threshold: As for :meth:`~neurozoo.interfaces.Neuron.scan`.
+        threshold: As for :meth:`~neurozoo.core.interfaces.Neuron.scan`.
         state: Membrane to start from; at rest if None.
         step: The step, from 0.
     """

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from neurozoo.interfaces import LIFSpec, Neuron
-from neurozoo.nn.neurons import DynamicThresholdLIF
-from neurozoo.testing.backend.made_up import made_up_currents
+from neurozoo.core.interfaces import LIFSpec, Neuron
+from neurozoo.core.layer import DynamicThresholdLIF
+from neurozoo.testing.backend.inputs import made_up_currents
 
 __all__ = ["INPUTS", "OUTPUTS", "SmallModel"]
 

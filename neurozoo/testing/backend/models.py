@@ -9,13 +9,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import RunError
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.testing.backend.made_up import B, T, made_up_currents, same
+from neurozoo.runs.checkpoint import read_tensors, write_tensors
+from neurozoo.testing.backend.inputs import B, T, made_up_currents, same
 from neurozoo.testing.backend.model import INPUTS, SmallModel
 from neurozoo.testing.backend.subject import Subject
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.training.checkpoint import read_tensors, write_tensors
 
 __all__ = ["MODEL_CASES"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import SURROGATES, LIFSpec
-from neurozoo.testing.backend.made_up import cut_threshold, describe, same
+from neurozoo.core.interfaces import SURROGATES, LIFSpec
+from neurozoo.testing.backend.inputs import cut_threshold, describe, same
 from neurozoo.testing.backend.subject import Subject
 from neurozoo.testing.findings import NotRun
 

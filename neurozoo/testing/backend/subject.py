@@ -8,12 +8,12 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from neurozoo.backends.agreement import MARGIN_ULPS, Agreement, agreement
+from neurozoo.core.interfaces import SURROGATES, LIFSpec, Neuron
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import SURROGATES, LIFSpec, Neuron
-from neurozoo.nn.agreement import MARGIN_ULPS, Agreement, agreement
-from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.testing.backend.gradients import gradients_of, tolerance_of, trains_alike
-from neurozoo.testing.backend.made_up import describe, same, spec_text
+from neurozoo.testing.backend.inputs import describe, same, spec_text
 from neurozoo.testing.backend.mismatch import first_mismatch
 from neurozoo.testing.findings import ConformanceError, Findings, NotRun
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from neurozoo.interfaces import LIFSpec
+from neurozoo.core.interfaces import LIFSpec
 
 __all__ = ["TABLES", "Table"]
 

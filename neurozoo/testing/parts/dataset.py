@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
+from neurozoo.core.interfaces import Batch
 from neurozoo.data.store import Store
 from neurozoo.data.view import DataView
-from neurozoo.interfaces import Batch
 from neurozoo.testing.findings import ConformanceError, Findings
-from neurozoo.testing.parts.declared import check_declared
+from neurozoo.testing.parts.parameters import check_declared
 from neurozoo.testing.report import Kit
 
 __all__ = ["DATASET", "DatasetSubject"]
@@ -65,7 +65,8 @@ def gives_a_store(subject: DatasetSubject) -> None:
         home = Path(os.environ[_HOME]).resolve()
         if not store.path.resolve().is_relative_to(home):
             raise ConformanceError(
-                f"the store is {store.path}, outside of the data home; make it neurozoo.data.places.data_home() / NAME"
+                f"the store is {store.path}, outside of the data home; "
+                "make it neurozoo.data.locations.data_home() / NAME"
             )
         store.verify()
         written = {path: path.stat().st_mtime_ns for path in sorted(store.path.iterdir())}

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from neurozoo.interfaces import Tokens
+from neurozoo.core.interfaces import Tokens
 from neurozoo.testing.findings import ConformanceError, NotRun
-from neurozoo.testing.parts.contents import Content
+from neurozoo.testing.parts.inputs import Content
 
 __all__ = ["one_device", "run_on_meta", "to_meta"]
 

@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurozoo.interfaces import Tokens
+from neurozoo.core.interfaces import Tokens
 from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock
 from neurozoo.nn.sequence import tokens
 from neurozoo.testing.compiling import BACKEND, compiler, reason
 from neurozoo.testing.findings import ConformanceError, NotRun
-from neurozoo.testing.parts.contents import other_padding, take
-from neurozoo.testing.parts.declared import check_declared
 from neurozoo.testing.parts.devices import one_device, to_meta
 from neurozoo.testing.parts.encoder_subject import TOLERANCES, EncoderSubject, Round, by_blocks, gradients, loss_of
-from neurozoo.testing.parts.handling import copy_of
+from neurozoo.testing.parts.inputs import other_padding, take
+from neurozoo.testing.parts.parameters import check_declared
+from neurozoo.testing.parts.portability import copy_of
 from neurozoo.testing.parts.subject import hold
 from neurozoo.testing.report import Kit
 

@@ -10,10 +10,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import Encoder, Layout, Tokens
+from neurozoo.core.interfaces import Encoder, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.testing.findings import ConformanceError, Findings
-from neurozoo.testing.parts.contents import SAMPLES, made_up_mask, made_up_sequence
+from neurozoo.testing.parts.inputs import SAMPLES, made_up_mask, made_up_sequence
 from neurozoo.testing.parts.layouts import describe, layout_of
 from neurozoo.testing.parts.subject import hold
 

@@ -8,13 +8,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import Layout, Tokens
+from neurozoo.core.interfaces import Layout, Tokens
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.testing.parts.contents import SAMPLES, Content, Masks, made_up_features, take
-from neurozoo.testing.parts.handling import HANDLING_CASES
+from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, made_up_features, take
 from neurozoo.testing.parts.layouts import layout_of
 from neurozoo.testing.parts.learning import LEARNING_CASES
 from neurozoo.testing.parts.padding import PADDING_CASES
+from neurozoo.testing.parts.portability import HANDLING_CASES
 from neurozoo.testing.parts.subject import LayoutSubject, Rows
 from neurozoo.testing.report import Kit
 
@@ -83,7 +83,7 @@ def _only_one(layout: Layout, masks: Masks) -> bool:
 def _form(output: Any) -> tuple[Tensor, Tensor | None, Tensor]:
     """The three tensors of a sequence, their types checked."""
     if not isinstance(output, Tokens):
-        raise ConformanceError(f"it gives {type(output).__name__}, not neurozoo.interfaces.Tokens")
+        raise ConformanceError(f"it gives {type(output).__name__}, not neurozoo.core.interfaces.Tokens")
     if output.x.dim() != 3:
         raise ConformanceError(f"x has the shape {list(output.x.shape)}, not [B, L', D]")
     if output.mask is not None and output.mask.dtype != torch.bool:

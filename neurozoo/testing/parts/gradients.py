@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import Tokens
+from neurozoo.core.interfaces import Tokens
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.testing.parts.contents import Content, changed, each_sequence
+from neurozoo.testing.parts.inputs import Content, changed, each_sequence
 
 __all__ = ["backward", "leaves"]
 

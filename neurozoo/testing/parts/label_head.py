@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from neurozoo.interfaces import Layout
+from neurozoo.core.interfaces import Layout
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.testing.parts.contents import SAMPLES, Content, Masks, made_up_mask, made_up_sequence
-from neurozoo.testing.parts.handling import HANDLING_CASES
+from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, made_up_mask, made_up_sequence
 from neurozoo.testing.parts.layouts import layout_of
 from neurozoo.testing.parts.learning import LEARNING_CASES
 from neurozoo.testing.parts.padding import PADDING_CASES
+from neurozoo.testing.parts.portability import HANDLING_CASES
 from neurozoo.testing.parts.subject import LayoutSubject, LogitsSubject
 from neurozoo.testing.report import Kit
 

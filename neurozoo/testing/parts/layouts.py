@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
+from neurozoo.core.interfaces import Inputs, Layout, LIFSpec, Neuron
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import PluginError
-from neurozoo.interfaces import Inputs, Layout, LIFSpec, Neuron
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 __all__ = ["OtherNeuron", "describe", "layout_of", "other_backends"]
 

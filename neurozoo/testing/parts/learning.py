@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.testing.parts.contents import Content, changed, each_sequence, other_padding, padded
 from neurozoo.testing.parts.gradients import backward, leaves
+from neurozoo.testing.parts.inputs import Content, changed, each_sequence, other_padding, padded
 from neurozoo.testing.parts.subject import PartSubject, hold, same_state
 
 __all__ = ["LEARNING_CASES"]

@@ -8,17 +8,17 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from neurozoo.hookspecs import Kind
-from neurozoo.interfaces import Activation, Batch, Inputs, Layout, LIFSpec, Neuron, ZooModel
-from neurozoo.nn.neurons import DynamicThresholdLIF, TorchNeuron, record_spikes, spiking_layers
+from neurozoo.core.interfaces import Activation, Batch, Inputs, Layout, LIFSpec, Neuron, ZooModel
+from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron, record_spikes, spiking_layers
 from neurozoo.nn.standardise import Standardise
-from neurozoo.params import REQUIRED, component_params
-from neurozoo.registry import default_registry
+from neurozoo.recipe.params import REQUIRED, component_params
+from neurozoo.registry.hookspecs import Kind
+from neurozoo.registry.registry import default_registry
 from neurozoo.testing.findings import ConformanceError, NotRun
-from neurozoo.testing.parts.contents import LENGTHS, SAMPLES, Content, Masks, made_up_mask, made_up_sequence
-from neurozoo.testing.parts.handling import HANDLING_CASES
+from neurozoo.testing.parts.inputs import LENGTHS, SAMPLES, Content, Masks, made_up_mask, made_up_sequence
 from neurozoo.testing.parts.learning import LEARNING_CASES
 from neurozoo.testing.parts.padding import PADDING_CASES, no_mask_is_a_full_mask
+from neurozoo.testing.parts.portability import HANDLING_CASES
 from neurozoo.testing.parts.subject import LogitsSubject
 from neurozoo.testing.report import Kit
 from neurozoo.training.initialisation import initialise_fluctuation_driven

@@ -8,9 +8,10 @@ from functools import partial
 import torch
 from torch import nn
 
-from neurozoo.interfaces import Tokens
+from neurozoo.core.interfaces import Tokens
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.testing.parts.contents import (
+from neurozoo.testing.parts.gradients import backward, leaves
+from neurozoo.testing.parts.inputs import (
     SAMPLES,
     Masks,
     changed,
@@ -20,7 +21,6 @@ from neurozoo.testing.parts.contents import (
     take,
     with_mask,
 )
-from neurozoo.testing.parts.gradients import backward, leaves
 from neurozoo.testing.parts.subject import PartSubject
 
 __all__ = ["PADDING_CASES"]

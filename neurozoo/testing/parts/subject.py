@@ -10,10 +10,10 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from neurozoo.interfaces import Layout, LIFSpec, Neuron
-from neurozoo.nn.neurons import TorchNeuron
+from neurozoo.core.interfaces import Layout, LIFSpec, Neuron
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.testing.findings import ConformanceError, Findings
-from neurozoo.testing.parts.contents import Content, Masks
+from neurozoo.testing.parts.inputs import Content, Masks
 from neurozoo.testing.parts.layouts import describe
 
 __all__ = ["TOLERANCE", "LayoutSubject", "LogitsSubject", "PartSubject", "Rows", "Setting", "hold", "same_state"]

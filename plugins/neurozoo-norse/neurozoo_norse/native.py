@@ -7,8 +7,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from neurozoo.core.interfaces import LIFSpec, Neuron
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import LIFSpec, Neuron
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.
@@ -21,7 +21,7 @@ __all__ = ["NorseNativeNeuron"]
 
 
 class NorseNativeNeuron(Neuron):
-    """What a user of Norse gets for a :class:`~neurozoo.interfaces.LIFSpec`: another model.
+    """What a user of Norse gets for a :class:`~neurozoo.core.interfaces.LIFSpec`: another model.
 
     ``LIFBoxCell`` with ``dt = 1`` and ``tau_mem_inv = 1/tau``, and its default surrogate ``super``
     whatever the spec asks for, because Norse has neither ATan nor the sigmoid. It is silent where

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from neurozoo.functional import lif_charge, spike
-from neurozoo.interfaces import LIFSpec, Neuron
+from neurozoo.core.equations import lif_charge, spike
+from neurozoo.core.interfaces import LIFSpec, Neuron
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.

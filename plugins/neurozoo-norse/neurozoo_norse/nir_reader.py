@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from neurozoo.interfaces import NIRReader, ReadGraph
+from neurozoo.core.interfaces import NIRReader, ReadGraph
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.

@@ -13,11 +13,11 @@ from norse.torch.functional.reset import reset_subtract, reset_value
 from norse.torch.utils.import_nir import from_nir
 from torch import Tensor
 
-from neurozoo.interfaces import Inputs
-from neurozoo.models.nir_graph import NIRGraphModel
+from neurozoo.core.interfaces import Inputs
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.nir.import_graph import weights_of
+from neurozoo.nir.model import NIRGraphModel
 from neurozoo.nir.reading import read_nir
-from neurozoo.nir_import import weights_of
-from neurozoo.nn.neurons import TorchNeuron
 
 DT = 1e-4
 pytestmark = pytest.mark.filterwarnings("ignore:.*nirtorch:DeprecationWarning")

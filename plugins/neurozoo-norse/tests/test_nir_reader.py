@@ -15,7 +15,7 @@ from neurozoo_norse.nir_reader import NorseReader
 from norse.torch.functional.reset import reset_subtract
 from norse.torch.utils.import_nir import from_nir
 
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 DT = 1e-3
 

@@ -7,9 +7,9 @@ import torch
 from neurozoo_norse.neuron import NorseNeuron
 from norse.torch.module.snn import SNNCell
 
-from neurozoo.interfaces import LIFSpec
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.registry import default_registry
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_and_says_what_it_is() -> None:

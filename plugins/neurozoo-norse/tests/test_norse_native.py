@@ -8,10 +8,10 @@ from neurozoo_norse.native import NorseNativeNeuron
 from norse.torch.functional.lif_box import LIFBoxFeedForwardState, LIFBoxParameters, lif_box_feed_forward_step
 from norse.torch.functional.reset import reset_subtract, reset_value
 
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import LIFSpec
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_as_another_model() -> None:

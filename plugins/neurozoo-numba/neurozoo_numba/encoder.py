@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neurozoo.fused.operators import plain, untraced
-from neurozoo.interfaces import Encoder, Layout, Tokens
+from neurozoo.backends.fused.operators import plain, untraced
+from neurozoo.core.interfaces import Encoder, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock, own_parameters
 from neurozoo.nn.dropout import draw, lost_of
 from neurozoo.nn.sequence import code_table

@@ -7,7 +7,7 @@ compiler sees what overlaps, and choices that are the same for all neurons are m
 when it is compiled. The next row of memory is asked for before a step is computed, and large results
 go past the cache (``neurozoo_numba.streaming``).
 
-Every operation stands where ``neurozoo.functional`` and torch's derivatives of it have theirs: nothing
+Every operation stands where ``neurozoo.core.equations`` and torch's derivatives of it have theirs: nothing
 is fused or reordered, and constants are rounded to the dtype first. A division is a division, but for
 that by a power of two: the product with the reciprocal, which is exact, is the same to the bit and
 takes less time. That is what makes spikes and gradients equal to the last bit.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from neurozoo.fused.neuron import FusedNeuron
+from neurozoo.backends.fused.neuron import FusedNeuron
 from neurozoo_numba.operator import operators
 
 __all__ = ["NumbaNeuron"]

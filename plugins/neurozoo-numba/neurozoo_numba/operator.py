@@ -1,4 +1,4 @@
-"""The compiled loop as operators of torch, see :mod:`neurozoo.fused.operators`."""
+"""The compiled loop as operators of torch, see :mod:`neurozoo.backends.fused.operators`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurozoo.fused.memory import Call, each, flat
-from neurozoo.fused.operators import Numbers, register
-from neurozoo.fused.pages import LARGE, empty
+from neurozoo.backends.fused.memory import Call, each, flat
+from neurozoo.backends.fused.operators import Numbers, register
+from neurozoo.backends.fused.pages import LARGE, empty
 from neurozoo_numba.kernels import ATAN, HEIGHTS, SIGMOID, SPIKES, SUPERSPIKE, WIDEST, compiled
 from neurozoo_numba.threads import in_threads
 
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 
 class _Compiled:
-    """What :func:`neurozoo.fused.operators.register` asks for."""
+    """What :func:`neurozoo.backends.fused.operators.register` asks for."""
 
     def empty(self, like: Tensor, *shape: int) -> Tensor:
         return empty(like, *shape)

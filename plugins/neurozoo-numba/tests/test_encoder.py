@@ -14,13 +14,13 @@ from neurozoo_numba import encoder as module
 from neurozoo_numba.encoder import NumbaEncoder
 from torch import Tensor, nn
 
-from neurozoo.assemble import assemble, inputs_of, open_data
-from neurozoo.interfaces import Layout, Tokens
+from neurozoo.core.interfaces import Layout, Tokens
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.models.build import assemble, inputs_of, open_data
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.dropout import factors_of
-from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.nn.sequence import tokens
-from neurozoo.recipe import load_recipe
+from neurozoo.recipe.recipe import load_recipe
 
 LAYOUT = Layout(12, 3, 0.1, ("audio",), None, 2, TorchNeuron)
 ENCODER = NumbaEncoder(LAYOUT)

@@ -16,12 +16,12 @@ from neurozoo_numba.neuron import NumbaNeuron
 from neurozoo_numba.threads import in_threads
 from torch import Tensor
 
+from neurozoo.backends.fused import pages
+from neurozoo.backends.library_calls import library_calls
 from neurozoo.compare.memory import peak_bytes
-from neurozoo.fused import pages
-from neurozoo.interfaces import LIFSpec
-from neurozoo.nn.library_calls import library_calls
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.registry import default_registry
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.registry.registry import default_registry
 
 CPU = torch.device("cpu")
 T = 5
@@ -96,7 +96,7 @@ def test_it_runs_where_the_cache_cannot_be_written(trouble: str, tmp_path: Path)
 import torch
 from numba.core import caching
 {trouble}
-from neurozoo.interfaces import LIFSpec
+from neurozoo.core.interfaces import LIFSpec
 from neurozoo_numba.neuron import NumbaNeuron
 assert NumbaNeuron(LIFSpec()).scan(torch.full((1, 2, 3), 2.0))[0].sum() == 6
 """
@@ -175,7 +175,7 @@ def test_two_threads_may_call_it_at_once() -> None:
 def test_a_process_that_forked_can_use_it_again() -> None:
     code = """
 import os, torch
-from neurozoo.interfaces import LIFSpec
+from neurozoo.core.interfaces import LIFSpec
 from neurozoo_numba.neuron import NumbaNeuron
 torch.set_num_threads(2)
 x = torch.randn(5, 32, 48, 64)

@@ -8,8 +8,8 @@ from typing import Any
 from snntorch import Leaky, SpikingNeuron, surrogate
 from torch import Tensor
 
+from neurozoo.core.interfaces import LIFSpec, Neuron
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import LIFSpec, Neuron
 
 __all__ = ["SnnTorchNativeNeuron"]
 
@@ -22,7 +22,7 @@ _SURROGATES: Mapping[str, Callable[[float], Any]] = {
 
 
 class SnnTorchNativeNeuron(Neuron):
-    """What a user of snnTorch gets for a :class:`~neurozoo.interfaces.LIFSpec`: another model.
+    """What a user of snnTorch gets for a :class:`~neurozoo.core.interfaces.LIFSpec`: another model.
 
     ``Leaky(beta=1 - 1/tau)`` with the reset mechanism ``zero`` or ``subtract``. Its reset comes a
     step late, detached, and by the threshold of that step; the input is added as it is, whatever

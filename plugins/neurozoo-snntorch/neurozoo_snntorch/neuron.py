@@ -8,9 +8,9 @@ import torch
 from snntorch import Leaky, SpikingNeuron
 from torch import Tensor
 
+from neurozoo.core.equations import lif_reset, spike
+from neurozoo.core.interfaces import Neuron, steps_of
 from neurozoo.errors import SpikingError
-from neurozoo.functional import lif_reset, spike
-from neurozoo.interfaces import Neuron, steps_of
 
 __all__ = ["SnnTorchNeuron"]
 

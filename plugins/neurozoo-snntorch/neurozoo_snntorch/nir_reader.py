@@ -12,7 +12,7 @@ from snntorch import SpikingNeuron
 from snntorch.import_nir import import_from_nir
 from torch import Tensor
 
-from neurozoo.interfaces import NIRReader, ReadGraph
+from neurozoo.core.interfaces import NIRReader, ReadGraph
 
 __all__ = ["SnnTorchReader"]
 

@@ -15,7 +15,7 @@ from neurozoo_snntorch.nir_reader import SnnTorchReader
 from snntorch import RSynaptic, SpikingNeuron
 from snntorch.import_nir import import_from_nir
 
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 DT = 1e-4
 

@@ -10,10 +10,10 @@ import torch
 from neurozoo_snntorch.neuron import SnnTorchNeuron
 from snntorch import Leaky, SpikingNeuron
 
-from neurozoo.interfaces import LIFSpec
-from neurozoo.nn.agreement import agreement
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.registry import default_registry
+from neurozoo.backends.agreement import agreement
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_and_says_that_it_rounds() -> None:

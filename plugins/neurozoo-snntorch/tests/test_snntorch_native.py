@@ -7,10 +7,10 @@ import torch
 from neurozoo_snntorch.native import SnnTorchNativeNeuron
 from snntorch import Leaky, SpikingNeuron, surrogate
 
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import LIFSpec
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_as_another_model() -> None:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from neurozoo.core.equations import spike
+from neurozoo.core.interfaces import LIFSpec, Neuron, steps_of
 from neurozoo.errors import SpikingError
-from neurozoo.functional import spike
-from neurozoo.interfaces import LIFSpec, Neuron, steps_of
 
 
 @contextmanager

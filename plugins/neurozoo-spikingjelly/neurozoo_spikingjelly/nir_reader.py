@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based.nir_exchange import import_from_nir
 from torch import Tensor
 
-from neurozoo.interfaces import NIRReader, ReadGraph
+from neurozoo.core.interfaces import NIRReader, ReadGraph
 
 __all__ = ["SpikingJellyReader"]
 

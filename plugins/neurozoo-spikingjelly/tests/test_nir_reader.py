@@ -10,7 +10,7 @@ import pytest
 import torch
 from neurozoo_spikingjelly.nir_reader import SpikingJellyReader
 
-from neurozoo.registry import default_registry
+from neurozoo.registry.registry import default_registry
 
 DT = 1e-3
 

@@ -13,7 +13,7 @@ again from a few kept ones, chunk by chunk, would save the two journeys through 
 either a chunk's membranes in registers, by code written out for each step of it, or each step
 computed several times; whether that is faster has to be measured on a GPU first.
 
-Every operation stands where ``neurozoo.functional`` and torch's derivatives of it have theirs:
+Every operation stands where ``neurozoo.core.equations`` and torch's derivatives of it have theirs:
 nothing is reordered, and constants are rounded to the dtype first. Two things are up to whoever
 launches them. Products and sums must not be fused (``enable_fp_fusion=False``). And torch divides
 by a number on the CPU, while on CUDA it multiplies by the number's reciprocal: ``PRODUCT`` says
@@ -93,7 +93,7 @@ def forward(
         x: Currents, those of step t from ``t * x_step`` on.
         x_step: From a step's currents to the next one's; 0 where all have the same.
         v0: Membranes to start from, ``[M]``, or None.
-        threshold: Those of step t from ``t * level_step`` on, see ``neurozoo.fused.memory.Call``.
+        threshold: Those of step t from ``t * level_step`` on, see ``neurozoo.backends.fused.memory.Call``.
         level_step: ``period``, or 0 where all steps have the same.
         inner: See there.
         period: See there.

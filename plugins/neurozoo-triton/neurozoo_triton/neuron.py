@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from neurozoo.backends.fused.neuron import FusedNeuron
 from neurozoo.errors import DeviceError
-from neurozoo.fused.neuron import FusedNeuron
 from neurozoo_triton.kernels import INTERPRETED
 from neurozoo_triton.operator import operators
 

@@ -1,4 +1,4 @@
-"""The kernels as operators of torch, see :mod:`neurozoo.fused.operators`."""
+"""The kernels as operators of torch, see :mod:`neurozoo.backends.fused.operators`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 import triton
 from torch import Tensor
 
-from neurozoo.fused.memory import Call, each, flat
-from neurozoo.fused.operators import Numbers, register
+from neurozoo.backends.fused.memory import Call, each, flat
+from neurozoo.backends.fused.operators import Numbers, register
 from neurozoo_triton import kernels
 
 __all__ = ["operators"]
@@ -24,7 +24,7 @@ WIDEST = 2**16
 
 
 class _Launched:
-    """What :func:`neurozoo.fused.operators.register` asks for."""
+    """What :func:`neurozoo.backends.fused.operators.register` asks for."""
 
     def empty(self, like: Tensor, *shape: int) -> Tensor:
         return like.new_empty(shape)

@@ -17,9 +17,9 @@ if not pytest.importorskip("neurozoo_triton.kernels").INTERPRETED:
 from neurozoo_triton import kernels, operator
 from neurozoo_triton.neuron import TritonNeuron
 
-from neurozoo.interfaces import LIFSpec
-from neurozoo.nn.neurons import TorchNeuron
-from neurozoo.registry import default_registry
+from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.registry.registry import default_registry
 
 T = 5
 
@@ -59,7 +59,7 @@ def test_it_is_the_fastest_on_cuda_and_nowhere_else() -> None:
 def test_on_a_cpu_it_says_what_to_do() -> None:
     said = without_interpreter(
         "import torch\n"
-        "from neurozoo.interfaces import LIFSpec\n"
+        "from neurozoo.core.interfaces import LIFSpec\n"
         "from neurozoo.nn.devices import refuses_device\n"
         "from neurozoo_triton.neuron import TritonNeuron\n"
         "print(refuses_device(TritonNeuron(LIFSpec()), 'cpu'))\n"
@@ -74,8 +74,8 @@ def test_on_a_cpu_it_says_what_to_do() -> None:
 def test_the_doctor_finds_nothing_wrong_with_that() -> None:
     said = without_interpreter(
         "import json\n"
-        "from neurozoo.doctor import SECTIONS\n"
-        "from neurozoo.registry import default_registry\n"
+        "from neurozoo.testing.doctor import SECTIONS\n"
+        "from neurozoo.registry.registry import default_registry\n"
         "found = SECTIONS['conformance'](default_registry())\n"
         "print(json.dumps([(each.status, each.said) for each in found if each.name == 'triton']))\n"
     )

@@ -14,7 +14,7 @@ import pytest
 from neurozoo.data.fetch.catalogue import PublicData
 from neurozoo.data.fetch.fetching import Fetch
 from neurozoo.errors import ChangedError, FetchError, NeurozooError
-from neurozoo.locking import lock_folder, unlock_folder
+from neurozoo.files.locks import lock_folder, unlock_folder
 
 Server = Any
 """The one of conftest.py."""

@@ -169,7 +169,7 @@ ROUTES = {
     "torch.jit": ("torch.jit", "load"),
     "joblib.load": ("joblib", "load"),
     "a dotted name": ("collections", "OrderedDict.__class__"),
-    "a name of this project": ("neurozoo.training.run", "Run"),
+    "a name of this project": ("neurozoo.runs.run", "Run"),
 }
 
 CORPUS: dict[str, Callable[[Path], bytes]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from neurozoo.interfaces import Neuron
+from neurozoo.core.interfaces import Neuron
 from neurozoo.testing import KITS, Candidate, CaseResult
 from neurozoo.testing.report import run_case
 

@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.testing.backend.calls import CALL_CASES
 
 

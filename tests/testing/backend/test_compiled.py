@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from neurozoo.nn.neurons import TorchNeuron
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.testing.backend.compiled import COMPILED_CASES
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 
-from neurozoo.functional import lif_charge, lif_reset, spike
-from neurozoo.nn.neurons import TorchNeuron
+from neurozoo.core.equations import lif_charge, lif_reset, spike
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.testing.backend.forward import FORWARD_CASES
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.testing.backend.interface import INTERFACE_CASES
 
 
@@ -91,7 +91,7 @@ class RunsItForFloats(TorchNeuron):
 CAUGHT = [
     ("accepts_a_neuron", RefusesAll, "refuses all of .* ordinary neurons.* mylib has no such neuron"),
     ("accepts_a_neuron", LosesItsSpec, "does not keep the spec"),
-    ("is_a_plain_object", NoNeuron, "is no neurozoo.interfaces.Neuron"),
+    ("is_a_plain_object", NoNeuron, "is no neurozoo.core.interfaces.Neuron"),
     ("is_a_plain_object", IsAModule, "is an nn.Module"),
     ("is_a_plain_object", HoldsAParameter, r"self.cells\[0\]\['decay'\] is a Parameter when made"),
     ("is_a_plain_object", KeepsTheThreshold, "self.cell.level requires a gradient after a call"),

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 
 import pytest
 
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.nn.neurons import TorchNeuron
 from neurozoo.testing import KITS, Candidate, ConformanceError, Report, check
 from neurozoo.testing.backend.backward import BACKWARD_CASES
 from neurozoo.testing.backend.calls import CALL_CASES
 from neurozoo.testing.backend.compiled import COMPILED_CASES
+from neurozoo.testing.backend.data_parallel import PAIR_CASES
 from neurozoo.testing.backend.devices import DEVICE_CASES
 from neurozoo.testing.backend.forward import FORWARD_CASES
 from neurozoo.testing.backend.interface import INTERFACE_CASES
-from neurozoo.testing.backend.long import LONG_CASES
+from neurozoo.testing.backend.long_scans import LONG_CASES
 from neurozoo.testing.backend.models import MODEL_CASES
-from neurozoo.testing.backend.pair import PAIR_CASES
 from neurozoo.testing.backend.properties import PROPERTY_CASES
 from neurozoo.testing.backend.tables import TABLES
 

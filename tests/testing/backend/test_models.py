@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurozoo.nn.neurons import TorchNeuron
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.testing.backend.devices import DEVICE_CASES
 from neurozoo.testing.backend.models import MODEL_CASES
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from neurozoo.hookspecs import Kind
-from neurozoo.registry import default_registry
+from neurozoo.registry.hookspecs import Kind
+from neurozoo.registry.registry import default_registry
 from neurozoo.testing import (
     DatasetConformance,
     EncoderConformance,

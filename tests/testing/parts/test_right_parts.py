@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurozoo.hookspecs import Kind
-from neurozoo.interfaces import Fusion, LabelHead, LIFSpec, Tokens
-from neurozoo.nn.neurons import DynamicThresholdLIF
+from neurozoo.core.interfaces import Fusion, LabelHead, LIFSpec, Tokens
+from neurozoo.core.layer import DynamicThresholdLIF
 from neurozoo.nn.sequence import concatenate
+from neurozoo.registry.hookspecs import Kind
 from neurozoo.testing import Candidate, check
 
 

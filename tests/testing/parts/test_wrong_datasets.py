@@ -11,8 +11,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from neurozoo.data.locations import data_home
 from neurozoo.data.manifest import Description
-from neurozoo.data.places import data_home
 from neurozoo.data.store import Store
 from neurozoo.data.writer import StoreWriter
 from neurozoo.testing import KITS, Candidate, check

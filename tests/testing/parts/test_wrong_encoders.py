@@ -8,8 +8,8 @@ import threading
 import pytest
 import torch
 
+from neurozoo.core.interfaces import Encoder, Tokens
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import Encoder, Tokens
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.dropout import Dropout
 from neurozoo.testing import KITS, Candidate, ConformanceError, check

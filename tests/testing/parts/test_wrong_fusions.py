@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from neurozoo.core.interfaces import Features, Fusion, Layout, LIFSpec, Tokens
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import Features, Fusion, Layout, LIFSpec, Tokens
 from neurozoo.nn.sequence import concatenate
 from neurozoo.testing import KITS, Candidate, ConformanceError, check
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurozoo.interfaces import LabelHead, Layout, LIFSpec, Tokens
+from neurozoo.core.interfaces import LabelHead, Layout, LIFSpec, Tokens
 from neurozoo.testing import KITS, Candidate, check
 
 CASES = KITS["label-head"].cases

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from neurozoo.core.interfaces import Batch, LIFSpec
+from neurozoo.core.layer import DynamicThresholdLIF
 from neurozoo.errors import SpikingError
-from neurozoo.interfaces import Batch, LIFSpec
-from neurozoo.models.smile import SMILE
-from neurozoo.nn.neurons import DynamicThresholdLIF
+from neurozoo.models.smile.model import SMILE
 from neurozoo.nn.sequence import tokens
 from neurozoo.testing import KITS, Candidate, check
 

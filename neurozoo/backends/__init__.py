@@ -1,0 +1,1 @@
+"""Who runs a neuron, and when two that run one agree."""

@@ -1,0 +1,106 @@
+"""Comparing backends on a recipe or on a trained run: the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from neurozoo.compare.backends import check_names, declared
+from neurozoo.compare.models import Told, compare
+from neurozoo.compare.result import Comparison
+from neurozoo.compare.sources import Source, recipe_source, run_source
+from neurozoo.compare.trajectory import train_side_by_side
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.runs.trained_folder import open_trained
+from neurozoo.training.fit import own_random_numbers
+
+__all__ = ["Plan", "compare_recipe", "compare_run"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is compared.
+
+    Attributes:
+        batches: How many, at most.
+        batch_size: Samples of each.
+        split: Where they are from: ``valid``, ``train`` or ``test``.
+        repeats: How often each backend is timed.
+        train_steps: For how many steps each backend is trained as well; 0 for none.
+        device: Where the models run; None for where the recipe says.
+    """
+
+    batches: int = 4
+    batch_size: int = 16
+    split: str = "valid"
+    repeats: int = 3
+    train_steps: int = 0
+    device: str | None = None
+
+
+def compare_recipe(
+    recipe: Recipe,
+    backends: Sequence[str],
+    plan: Plan | None = None,
+    *,
+    registry: Registry | None = None,
+    told: Told | None = None,
+) -> Comparison:
+    """Compare backends on a recipe's model and samples of its data.
+
+    The model is as training would begin with it: features scaled and spiking branches
+    initialised, on the reference, as the recipe says. Where the data is not there and the recipe
+    says what to expect, samples are made up and the model has its default weights.
+
+    Args:
+        recipe: A checked recipe.
+        backends: Two or more; the first is the reference.
+        plan: How much is compared.
+        registry: Where backends are looked up; by default what is installed.
+        told: Hears of the progress.
+
+    Raises:
+        UserError: A backend is not known, or there is neither data nor its shapes.
+    """
+    registry, plan = registry or default_registry(), plan or Plan()
+    check_names(backends)
+    with own_random_numbers(recipe):
+        source = recipe_source(recipe, backends[0], registry=registry, device=plan.device)
+        return _compared(source, backends, plan, told)
+
+
+def compare_run(
+    run: Path,
+    backends: Sequence[str],
+    plan: Plan | None = None,
+    *,
+    registry: Registry | None = None,
+    told: Told | None = None,
+) -> Comparison:
+    """Compare backends on a run's best weights, its data and its decision threshold.
+
+    Args:
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
+        backends: Two or more; the first is the reference.
+        plan: How much is compared; training goes on from the run's weights.
+        registry: Where backends are looked up; by default what is installed.
+        told: Hears of the progress.
+
+    Raises:
+        UserError: The run, its data or a backend cannot be used.
+    """
+    registry, plan = registry or default_registry(), plan or Plan()
+    check_names(backends)
+    with own_random_numbers(open_trained(run).recipe):
+        return _compared(run_source(run, registry=registry, device=plan.device), backends, plan, told)
+
+
+def _compared(source: Source, names: Sequence[str], plan: Plan, told: Told | None) -> Comparison:
+    backends = [declared(name, source.registry) for name in names]
+    samples = source.batches(plan.split, plan.batches, plan.batch_size)
+    found = compare(source.build, samples, backends, repeats=plan.repeats, decision=source.decision, told=told)
+    training = train_side_by_side(source, backends, steps=plan.train_steps, told=told) if plan.train_steps else None
+    data = source.setting.data + ("" if source.view is None else f", split {plan.split}")
+    return replace(found, setting=replace(source.setting, data=data), training=training)

@@ -1,0 +1,1 @@
+"""The words of the zoo: neurons, layers, batches, models; and the equations, once."""

@@ -1,0 +1,1 @@
+"""From a distributed file format to a store: one file a format."""

@@ -1,0 +1,116 @@
+"""Importer of the file that TAILOR's and SMILE's authors give away for CMU-MOSEI.
+
+Source: the loaders of TAILOR (Zhang et al., Tailor versatile multi-modal learning for multi-label
+emotion recognition, AAAI 2022), which SMILE's authors use as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurozoo.data.importers.mosei import CMU_MOSEI
+from neurozoo.data.pickled import Place, content_of
+from neurozoo.data.store import Store, StoreWriter
+from neurozoo.errors import DataError
+
+__all__ = ["FIRST_WORD", "SPLITS", "TARGETS", "import_tailor", "tailor_labels"]
+
+SPLITS = ("train", "valid", "test")
+MODALITIES = {"text": "src-text", "audio": "src-audio", "vision": "src-visual"}
+TARGETS = "tgt"
+_BEGIN, _END, FIRST_WORD = 2, 3, 4
+"""Ids of a list's first and last entry, and the first of an emotion, or of a word; 0 is padding, 1 unknown."""
+
+
+def import_tailor(source: Path, dest: Path, *, features: str = "", label_order: Sequence[str] = ()) -> Store:
+    """Make a store of ``train_valid_test.pt``.
+
+    Args:
+        source: The file.
+        dest: The store's folder; new or empty.
+        features: MulT's ``mosei_senti_data_noalign.pkl``, to take the unaligned features from; its
+            samples are in the same order.
+        label_order: Names of the emotions with the ids 4, 5, ...; only where the file does not say.
+
+    Raises:
+        DataError: The file is not of that form, or does not name its labels and ``label_order`` is
+            not given.
+    """
+    content = content_of(source)
+    names, labels = tailor_labels(content, label_order)
+    other = content_of(features) if features else content
+    keys = {name: name for name in MODALITIES} if features else MODALITIES
+    origin = {
+        "format": "tailor",
+        "source": source.name + (f", features of {Path(features).name}" if features else ""),
+        **CMU_MOSEI,
+        "options": {"features": Path(features).name, "label_order": list(label_order)},
+    }
+    with StoreWriter(dest, labels=names, origin=origin) as writer:
+        for split, truth in labels.items():
+            places = {name: other[split][key] for name, key in keys.items()}
+            arrays = {name: place.numbers(3) for name, place in places.items()}
+            for place in places.values():
+                place.count(len(truth), f"{content.where}: {split!r}: {TARGETS!r}")
+            writer.add(split, arrays, truth, ids=[f"{split}-{i:05d}" for i in range(len(truth))])
+    return Store(dest)
+
+
+def tailor_labels(
+    content: Place, label_order: Sequence[str] = ()
+) -> tuple[tuple[str, ...], Mapping[str, NDArray[np.uint8]]]:
+    """Names of the K labels, and ``[N, K]`` of each split.
+
+    Args:
+        content: The file.
+        label_order: Names of the ids from 4 on, where the file does not say.
+
+    Raises:
+        DataError: The file does not say what its labels are, or holds others.
+    """
+    names = _names(content, label_order)
+    column = {identity: place for place, identity in enumerate(names)}
+    labels = {}
+    for split in SPLITS:
+        targets = content[split][TARGETS]
+        truth = np.zeros((len(targets.items()), len(names)), np.uint8)
+        for sample, target in enumerate(targets.items()):
+            truth[sample, _columns(target, column, f"{targets.where}, sample {sample}")] = 1
+        labels[split] = truth
+    return tuple(names.values()), labels
+
+
+def _names(content: Place, given: Sequence[str]) -> dict[int, str]:
+    """The names by id; never guessed, for two projects that share the file's form order them differently."""
+    if "dict" in content and TARGETS in content["dict"]:
+        told = content["dict"][TARGETS]
+        pairs = told.value.items() if isinstance(told.value, Mapping) else ()
+        found = {
+            int(identity): str(name) for name, identity in pairs if isinstance(identity, int) and identity >= FIRST_WORD
+        }
+        if not found or len(set(found.values())) < len(found):
+            raise DataError(f"{told.where} is no mapping of labels to ids from {FIRST_WORD} on")
+        if given and list(given) != [found[key] for key in sorted(found)]:
+            there = ", ".join(found[key] for key in sorted(found))
+            raise DataError(f"{told.where} says the labels are {there}; leave out label_order")
+        return {key: found[key] for key in sorted(found)}
+    if not given:
+        raise DataError(
+            f"{content.where} does not say what its labels are (it has no 'dict' with {TARGETS!r}); give "
+            "label_order=NAME,NAME,... in the order of the ids from 4 on"
+        )
+    return dict(enumerate(given, start=FIRST_WORD))
+
+
+def _columns(target: object, column: Mapping[int, int], where: str) -> list[int]:
+    ids = list(target) if isinstance(target, list | tuple | np.ndarray) else []
+    if len(ids) < 2 or ids[0] != _BEGIN or ids[-1] != _END:
+        raise DataError(f"{where} is {str(target)[:40]}; a list of label ids from {_BEGIN} to {_END} is needed")
+    unknown = [identity for identity in ids[1:-1] if identity not in column]
+    if unknown or len(set(ids[1:-1])) < len(ids) - 2:
+        raise DataError(f"{where} has the ids {str(ids)[:60]}; labels are {', '.join(map(str, column))}, each once")
+    return [column[identity] for identity in ids[1:-1]]

@@ -1,0 +1,182 @@
+"""Measuring a trained model: metrics, health and lesion effects of each split."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurozoo.core.interfaces import ZooModel
+from neurozoo.core.processes import own_share
+from neurozoo.data.view import DataView
+from neurozoo.errors import DataError, UserError
+from neurozoo.evaluation.health import LayerHealth, frozen_statistics, lesion_effects
+from neurozoo.models.build import open_data
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
+from neurozoo.runs.device import choose_device
+from neurozoo.runs.loading import TrainedModel, load
+from neurozoo.training.decision import choose_threshold
+from neurozoo.training.loop import Predictions, predict_split
+from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
+
+__all__ = ["Evaluation", "check_data", "evaluate_model", "evaluate_run"]
+
+
+@dataclass
+class Evaluation:
+    """What was measured, by split.
+
+    Attributes:
+        decision_threshold: The probability above which a label is predicted, or one a label.
+        metrics: See ``neurozoo.training.metrics.DEFINITIONS``, and the loss in nats.
+        health: Each spiking layer.
+        lesion: By kind (``permuted``, ``silent``), then by split.
+        threshold: The firing threshold on valid.
+        predictions: What the model said.
+        ids: The samples' names.
+    """
+
+    decision_threshold: float | list[float]
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    health: dict[str, dict[str, LayerHealth]] = field(default_factory=dict)
+    lesion: dict[str, dict[str, float]] = field(default_factory=dict)
+    threshold: dict[str, float] = field(default_factory=dict)
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was measured, as summary.json holds it."""
+        return {
+            "metrics": self.metrics,
+            "decision_threshold": self.decision_threshold,
+            "health": {
+                split: {name: asdict(layer) for name, layer in layers.items()} for split, layers in self.health.items()
+            },
+            "threshold": self.threshold,
+            "lesion": self.lesion,
+        }
+
+    def write_predictions(self, folder: Path) -> None:
+        """Write ``SPLIT.safetensors`` with probabilities and labels ``[N, K]``, and the ids."""
+        for split, made in self.predictions.items():
+            tensors = {"probabilities": made.probabilities, "labels": made.labels}
+            write_tensors(folder / f"{split}.safetensors", tensors, {"split": split, "ids": self.ids[split]})
+
+
+def evaluate_model(
+    checkpoint: Path,
+    model: ZooModel,
+    view: DataView,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    splits: tuple[str, ...] = ("valid", "test"),
+    decided: float | list[float] | None = None,
+) -> Evaluation:
+    """Load a checkpoint's weights and measure them.
+
+    The decision threshold is ``decided`` where that is given, else chosen on ``valid`` alone, else
+    the recipe's. Each split starts from the statistics
+    of the checkpoint, so that a measurement can be repeated.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged or of another model.
+    """
+    load_checkpoint(checkpoint, model)
+    model.to(device).eval()
+    decision, size = recipe.evaluation.decision, recipe.evaluation.batch_size
+    result = Evaluation(decision_threshold=decision.threshold if decided is None else decided)
+    for split in dict.fromkeys(("valid", *splits)):
+        if not view.description.splits.get(split):
+            continue
+        with frozen_statistics(model):
+            made = predict_split(
+                model,
+                view.batches(split, size, share=own_share),
+                device=device,
+                smoothing=recipe.training.label_smoothing,
+            )
+        labels, probabilities = made.labels.numpy(), made.probabilities.numpy()
+        if split == "valid":
+            if decided is None:
+                result.decision_threshold = choose_threshold(decision.rule, decision.threshold, labels, probabilities)
+            result.threshold = made.threshold
+        if split not in splits:
+            continue
+        cut = np.asarray(result.decision_threshold)
+        result.metrics[split] = {"loss": made.loss, **multilabel_metrics(labels, probabilities, cut)}
+        result.health[split] = made.layers
+        for kind, effect in lesion_effects(model, view.split(split), size, device).items():
+            result.lesion.setdefault(kind, {})[split] = effect
+        result.predictions[split], result.ids[split] = made, view.split(split).ids
+    return result
+
+
+def evaluate_run(
+    run: Path, *, split: str = "test", backend: str | None = None, data_root: str | None = None
+) -> dict[str, Any]:
+    """Measure a trained model again, on any backend; a run's ``evaluations.jsonl`` notes it.
+
+    Args:
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
+        split: Which samples; ``test`` or ``valid`` (``train`` too).
+        backend: Another backend than the run's own.
+        data_root: A store, where it is not where the recipe says.
+
+    Raises:
+        UserError: The run, its data or its checkpoint cannot be used.
+    """
+    loaded = load(run, backend=backend)
+    recipe = loaded.recipe
+    if data_root is not None:
+        data = recipe.data.model_copy(update={"root": data_root})
+        recipe = recipe.model_copy(update={"data": data})
+    source = loaded.source
+    view = open_data(recipe, closed=source.closed)
+    view.check_open(split)
+    check_data(view, loaded)
+    if not view.description.splits.get(split):
+        has = ", ".join(view.description.splits)
+        raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
+    if source.run is not None:
+        source.run.check_writable()  # before the split is looked at, which is to be noted
+    trained_on = source.data.get("checksum")
+    # What was decided stands; an interrupted run has decided nothing yet.
+    decided = source.decision_threshold
+    try:
+        device = choose_device(recipe.training.device)
+    except UserError:
+        device = choose_device("auto")  # trained on another machine
+    measured = evaluate_model(
+        source.checkpoint, loaded.module, view, recipe, device=device, splits=(split,), decided=decided
+    )
+    setting = {
+        "split": split,
+        "backend": recipe.backend,
+        "synthetic": view.description.synthetic,
+        "same_data_as_trained": view.description.checksum == trained_on and not view.changed(split),
+    }
+    if source.run is not None:  # a packed folder stays as it was packed
+        source.run.note_evaluation({**setting, "metrics": measured.metrics[split]})
+    return {"run": str(run), **setting, **measured.to_dict(), "metric_definitions": DEFINITIONS}
+
+
+def check_data(view: DataView, trained: TrainedModel) -> None:
+    """Refuse data that the model was not made for.
+
+    Raises:
+        DataError: It has other features or labels.
+    """
+    for name, dim in trained.module.inputs.dims.items():
+        found = view.modalities[name].dim
+        if found != dim:
+            raise DataError(f"the data's {name} has {found} features and the model takes {dim}; give the data it knows")
+    if view.labels != trained.labels:
+        raise DataError(
+            f"the data's labels are {', '.join(view.labels)} and the model's {', '.join(trained.labels)}; "
+            "give data with the same labels in the same order"
+        )

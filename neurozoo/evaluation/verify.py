@@ -1,0 +1,112 @@
+"""Whether a trained model's published numbers come back when it is measured again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurozoo.errors import RunError
+from neurozoo.evaluation.evaluate import evaluate_run
+from neurozoo.runs.packed import MANIFEST
+from neurozoo.runs.trained_folder import open_trained
+
+__all__ = ["TOLERANCE", "Number", "Verification", "verify_run"]
+
+TOLERANCE = 1e-6
+"""How far a number may be off, dimensionless; metrics lie between 0 and 1, losses are in nats."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A published number and what it is today; None stands for one that is not defined."""
+
+    split: str
+    name: str
+    published: float | None
+    now: float | None
+
+    def comes_back(self, tolerance: float) -> bool:
+        """Whether they are the same."""
+        if self.published is None or self.now is None:
+            return self.published is self.now
+        return abs(self.published - self.now) <= tolerance
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was measured again.
+
+    Attributes:
+        run: The folder, as it was named.
+        backend: The backend it was measured on.
+        same_data: Whether the data has the checksum it was trained on, and is whole.
+        tolerance: See :data:`TOLERANCE`.
+        numbers: All metrics and lesion effects that were published, and those that are missing among them.
+    """
+
+    run: str
+    backend: str
+    same_data: bool
+    tolerance: float
+    numbers: tuple[Number, ...]
+
+    @property
+    def differing(self) -> tuple[Number, ...]:
+        """Those that do not come back."""
+        return tuple(number for number in self.numbers if not number.comes_back(self.tolerance))
+
+    @property
+    def verified(self) -> bool:
+        """Whether all come back, on the same data."""
+        return self.same_data and not self.differing
+
+
+def verify_run(
+    run: Path, *, backend: str | None = None, data_root: str | None = None, tolerance: float = TOLERANCE
+) -> Verification:
+    """Measure a finished run's splits again, and compare with its ``summary.json``; or a packed model's.
+
+    Args:
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
+        backend: Another backend than the run's own.
+        data_root: A store, where it is not where the recipe says.
+        tolerance: See :data:`TOLERANCE`.
+
+    Raises:
+        UserError: The run is not finished, or it, its data or its checkpoint cannot be used.
+    """
+    trained = open_trained(run)
+    if not trained.finished:
+        raise RunError(f"{run}: published nothing yet; `neurozoo train --resume {run}` brings it to its end")
+    summary = trained.summary
+    published: Mapping[str, Mapping[str, Any]] = summary["metrics"]
+    if not published:
+        raise RunError(
+            f"{run / ('summary.json' if trained.run else MANIFEST)}: holds no metrics; it cannot be verified"
+        )
+    has = [split for split in ("valid", "test") if trained.data["splits"].get(split)]
+    splits = dict.fromkeys((*published, *(split for split in has if split not in trained.closed)))
+    found = {split: evaluate_run(run, split=split, backend=backend, data_root=data_root) for split in splits}
+    numbers: list[Number] = []
+    for split, now in found.items():
+        numbers += _numbers(split, published.get(split, {}), now["metrics"][split])
+        numbers += _numbers(split, _lesion(summary, split), _lesion(now, split))
+    same_data = all(each["same_data_as_trained"] for each in found.values())
+    return Verification(str(run), next(iter(found.values()))["backend"], same_data, tolerance, tuple(numbers))
+
+
+def _numbers(split: str, published: Mapping[str, Any], now: Mapping[str, Any]) -> list[Number]:
+    """Every number that was published, or should have been."""
+    names = dict.fromkeys((*published, *now))
+    return [Number(split, name, _finite(published.get(name)), _finite(now.get(name))) for name in names]
+
+
+def _lesion(measured: Mapping[str, Any], split: str) -> dict[str, Any]:
+    return {f"lesion effect, {kind}": by_split.get(split) for kind, by_split in measured["lesion"].items()}
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

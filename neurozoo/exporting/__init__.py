@@ -1,6 +1,0 @@
-"""A trained model for other programs: NIR graphs of its spiking branches, and whether others read the same in them."""
-
-from neurozoo.exporting.export import Branch, Export, export_run
-from neurozoo.exporting.reading_back import ReadBack, read_back
-
-__all__ = ["Branch", "Export", "ReadBack", "export_run", "read_back"]

@@ -1,0 +1,1 @@
+"""Fusions: the refined modalities become one sequence."""

@@ -1,0 +1,58 @@
+"""Modality-interactive exploration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from neurozoo.core.interfaces import Features, Fusion, Layout, Tokens
+from neurozoo.nn.attention import EncoderBlock
+from neurozoo.nn.sequence import concatenate
+from neurozoo.nn.together import TorchEncoder, blocks_of
+
+__all__ = ["InteractiveFusion"]
+
+
+class InteractiveFusion(Fusion):
+    """Modality-interactive exploration (SMILE, section "modality-interactive exploration").
+
+    Each spiking modality attends to the others, ``X_s = Enc(E_s, [E of the others])``; with a
+    context c, it and each X_s attend to one another. The sequence is
+    ``[Enc(p_c, X_s) for s; Enc(X_s, p_c) for s; h_c; h_s for s]``, without a context
+    ``[X_s for s; h_s for s]``. For audio, vision and text this is the published model.
+
+    Args:
+        layout: The model's layout.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.context = layout.context
+        self.encoder = layout.encoder or TorchEncoder(layout)
+
+        def blocks(attention_dropout: float) -> nn.ModuleDict:
+            sizes = layout.hidden, layout.heads, layout.dropout, attention_dropout
+            return nn.ModuleDict({name: EncoderBlock(*sizes) for name in layout.spiking})
+
+        self.mutual = blocks(0.0)
+        # The published code drops attention weights only where text asks or is asked.
+        self.context_asks = blocks(layout.dropout) if layout.context is not None else None
+        self.asks_context = blocks(layout.dropout) if layout.context is not None else None
+
+    def forward(self, features: Mapping[str, Features]) -> Tokens:
+        spiking = {name: each for name, each in features.items() if each.spiking}
+        names, enhanced = list(spiking), [each.enhanced for each in spiking.values()]
+        others = [
+            concatenate([other.enhanced for key, other in spiking.items() if key != name] or [spiking[name].enhanced])
+            for name in names
+        ]
+        mixed = self.encoder.encode(blocks_of(self.mutual, names), enhanced, others)
+        own = [each.encoded for each in spiking.values()]
+        if self.context_asks is None or self.asks_context is None or self.context is None:
+            return concatenate([*mixed, *own])
+        context = features[self.context]
+        asked = [context.projected] * len(names)
+        blocks = blocks_of(self.context_asks, names) + blocks_of(self.asks_context, names)
+        both_ways = self.encoder.encode(blocks, [*asked, *mixed], [*mixed, *asked])
+        return concatenate([*both_ways, context.encoded, *own])

@@ -1,0 +1,1 @@
+"""Label heads: one logit a label, from the fused sequence."""

@@ -1,0 +1,141 @@
+"""Label-modality matching: label queries attend to the sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurozoo.core.interfaces import LabelHead, Layout, Tokens
+from neurozoo.nn.attention import LAYER_NORM_EPS, MultiHeadAttention, record_attention
+from neurozoo.nn.dropout import Dropout
+
+__all__ = ["LabelAttention", "LabelDecoderHead", "record_label_attention"]
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class LabelDecoderHead(LabelHead):
+    """Label-modality matching: one learned query a label, one decoder layer, one shared linear.
+
+    Self-attention over the labels, cross-attention to the sequence, feed-forward with exact
+    GELU, post-norm (SMILE, section "label-modality matching").
+
+    Args:
+        layout: The model's layout.
+        dropout: Probability, throughout the decoder.
+        inner: Width of the feed-forward.
+        classifier_dropout: Probability, at the last linear.
+        dropout_at: Where that last dropout falls: on the ``features`` before the linear, or, as
+            published, on the ``logits`` after it.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        dropout: Probability = 0.3,
+        inner: Annotated[int, Field(ge=1, le=65_536)] = 256,
+        classifier_dropout: Probability = 0.1,
+        dropout_at: Literal["features", "logits"] = "features",
+    ) -> None:
+        super().__init__()
+        hidden = layout.hidden
+        self.labels = nn.Parameter(torch.randn(layout.labels, hidden))
+        self.label_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.self_attention = MultiHeadAttention(hidden, layout.heads, dropout)
+        self.self_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.cross_attention = MultiHeadAttention(hidden, layout.heads, dropout)
+        self.cross_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.inner = nn.Linear(hidden, inner)
+        self.outer = nn.Linear(inner, hidden)
+        self.output_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.classifier = nn.Linear(hidden, 1)
+        self.dropout = Dropout(dropout)
+        self.classifier_dropout = Dropout(classifier_dropout)
+        self.on_logits = dropout_at == "logits"
+
+    def forward(self, sequence: Tokens) -> Tensor:
+        x = self.decode(sequence)
+        if self.on_logits:
+            logits: Tensor = self.classifier_dropout(self.classifier(x).squeeze(-1))
+        else:
+            logits = self.classifier(self.classifier_dropout(x)).squeeze(-1)
+        return logits
+
+    def decode(self, sequence: Tokens) -> Tensor:
+        """One vector a label, ``[B, K, D]``."""
+        x = self.dropout(self.label_norm(self.labels)).expand(sequence.x.shape[0], -1, -1)  # [B, K, D]
+        x = self.self_norm(self.dropout(self.self_attention(x, x, x, None)) + x)
+        attended = self.cross_attention(x, sequence.x, sequence.x, sequence.mask)
+        x = self.cross_norm(self.dropout(attended) + x)
+        decoded: Tensor = self.output_norm(self.dropout(self.outer(F.gelu(self.inner(x)))) + x)
+        return decoded
+
+
+@dataclass(frozen=True)
+class LabelAttention:
+    """What each label of a batch looked at.
+
+    Attributes:
+        weights: ``[B, K, L]``, the mean over heads; each label's add up to 1.
+        valid: ``[B, L]`` bool, the rows that could be looked at.
+        segments: Whose rows they are, see :class:`~neurozoo.core.interfaces.Tokens`.
+    """
+
+    weights: Tensor
+    valid: Tensor
+    segments: tuple[tuple[str, int], ...]
+
+    def by_modality(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The weights ``[B, K]`` that went to each modality's rows, and its share ``[B]`` of the valid rows.
+
+        Both add up to 1 over the modalities, where a sample has a valid row; the shares are what labels that
+        look nowhere in particular would give. Empty where the segments are not those of the sequence.
+        """
+        lengths = [length for _, length in self.segments]
+        if sum(lengths) != self.valid.shape[1]:
+            return {}, {}
+        weights: dict[str, Tensor] = {}
+        shares: dict[str, Tensor] = {}
+        total = self.valid.sum(1).clamp(min=1)
+        pieces = zip(
+            self.segments, torch.split(self.weights, lengths, 2), torch.split(self.valid, lengths, 1), strict=True
+        )
+        for (name, _), some, valid in pieces:
+            weights[name] = some.sum(2) + weights.get(name, 0)
+            shares[name] = valid.sum(1) / total + shares.get(name, 0)
+        return weights, shares
+
+
+@contextmanager
+def record_label_attention(model: nn.Module) -> Iterator[list[LabelAttention]]:
+    """Collect what the labels of every :class:`LabelDecoderHead` look at, once a forward inside the block."""
+    seen: list[LabelAttention] = []
+    heads = [module for module in model.modules() if isinstance(module, LabelDecoderHead)]
+    with ExitStack() as recordings:
+        for head in heads:
+            weights = recordings.enter_context(record_attention(head.cross_attention))
+            hook = head.register_forward_hook(partial(_keep_label_attention, seen, weights))
+            recordings.callback(hook.remove)
+        yield seen
+
+
+def _keep_label_attention(
+    seen: list[LabelAttention],
+    weights: dict[str, Tensor],
+    _head: nn.Module,
+    inputs: tuple[Tokens],
+    _logits: Tensor,
+) -> None:
+    (sequence,) = inputs
+    (found,) = weights.values()
+    valid = torch.ones_like(found[:, 0, 0], dtype=torch.bool) if sequence.mask is None else sequence.mask
+    seen.append(LabelAttention(found.mean(1), valid, sequence.segments))

@@ -1,0 +1,38 @@
+"""A linear on the mean over valid positions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurozoo.core.interfaces import LabelHead, Layout, Tokens
+from neurozoo.nn.dropout import Dropout
+
+__all__ = ["PooledHead"]
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class PooledHead(LabelHead):
+    """A linear on the mean over valid positions: the plain alternative.
+
+    Args:
+        layout: The model's layout.
+        dropout: Probability, on the pooled features.
+    """
+
+    def __init__(self, layout: Layout, *, dropout: Probability = 0.1) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(layout.hidden, layout.labels)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, sequence: Tokens) -> Tensor:
+        if sequence.mask is None:
+            pooled = sequence.x.mean(1)
+        else:
+            mask = sequence.mask[..., None]
+            pooled = (sequence.x * mask).sum(1) / mask.sum(1).clamp(min=1)
+        logits: Tensor = self.classifier(self.dropout(pooled))
+        return logits

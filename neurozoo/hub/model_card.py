@@ -1,0 +1,345 @@
+"""The model card: what a packed model is, how to use it, and what was measured, as the Hugging Face hub reads it.
+
+Form: https://huggingface.co/docs/hub/model-cards
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from neurozoo.evaluation.health import DEAD, SATURATED, WEAK_LESION
+from neurozoo.hub.licences import hub_licence
+from neurozoo.operations.result import OperationsProfile
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.reporting.front_matter import front_matter
+from neurozoo.reporting.operations import energy_table, operations_tables
+from neurozoo.reporting.tables import Table, escaped, markdown
+from neurozoo.runs.packed import MANIFEST, Packed
+
+__all__ = ["model_card"]
+
+_HUB_METRICS = {
+    "accuracy": ("jaccard", "accuracy (mean Jaccard index)"),
+    "micro_f1": ("f1", "micro F1"),
+    "macro_f1": ("f1", "macro F1"),
+    "precision": ("precision", "micro precision"),
+    "recall": ("recall", "micro recall"),
+    "hamming_loss": ("hamming_loss", "Hamming loss"),
+    "map": ("mean_average_precision", "mean average precision"),
+}
+"""Type and name of each metric on the hub. The hub's own ``accuracy`` is another measure, so ours is not called so."""
+
+_SYNTHETIC = "**SYNTHETIC: trained and measured on made-up data. The numbers say nothing of real data.**"
+
+
+def model_card(packed: Packed, recipe: Recipe, notes: str = "") -> str:
+    """The text of ``README.md``.
+
+    Args:
+        packed: The manifest; its hashes are not needed.
+        recipe: The recipe that the folder holds.
+        notes: Markdown by the model's author, shown as it is.
+    """
+    sections = [
+        _introduction(packed),
+        *([f"## Notes\n\n{notes.strip()}"] if notes.strip() else []),
+        _use(packed, recipe),
+        _data(packed, recipe),
+        _metrics(packed, recipe),
+        _seeds(packed, recipe),
+        _decision(packed, recipe),
+        _health(packed),
+        _spikes(packed),
+        _operations(packed),
+        _listed("Warnings", packed.summary.get("warnings") or ["None."]),
+        _environment(packed),
+    ]
+    return front_matter(_front(packed, recipe)) + "\n" + "\n\n".join(sections) + "\n"
+
+
+def _front(packed: Packed, recipe: Recipe) -> dict[str, object]:
+    """What the hub reads: test scores, and none on made-up data, as such must not get onto a leaderboard."""
+    tags = ["neurozoo", "spiking-neural-network", "multi-label-classification", recipe.model.name]
+    front: dict[str, object] = {**hub_licence(packed.licence), "library_name": "neurozoo"}
+    if packed.synthetic:
+        return front | {"tags": [*tags, "synthetic-data"]}
+    dataset = recipe.data.name or "unknown"
+    results = [
+        {
+            "task": {"type": "multi-label-classification", "name": "multi-label classification"},
+            "dataset": {"type": dataset, "name": str(_origin(packed).get("source", dataset)), "split": split},
+            "metrics": [
+                {"type": kind, "name": name, "value": round(metrics[key], 4)}
+                for key, (kind, name) in _HUB_METRICS.items()
+                if metrics.get(key) is not None
+            ],
+        }
+        for split, metrics in packed.summary["metrics"].items()
+        if split == "test"
+    ]
+    kinds = dict.fromkeys(kind for kind, _ in _HUB_METRICS.values())
+    return front | {
+        "tags": tags,
+        "datasets": [dataset],
+        "metrics": list(kinds),
+        **({"model-index": [{"name": packed.name, "results": results}]} if results else {}),
+    }
+
+
+def _introduction(packed: Packed) -> str:
+    summary = packed.summary
+    inputs = ", ".join(f"`{name}` ({dim} features a position)" for name, dim in packed.dims.items())
+    lines = [f"# {_text(packed.name)}{' (SYNTHETIC data)' if packed.synthetic else ''}", ""]
+    lines += [_SYNTHETIC, ""] if packed.synthetic else []
+    lines += [
+        f"{_text(packed.description or packed.name)}.",
+        "",
+        f"A spiking model with {summary['parameters']:,} learnable parameters: neurozoo's `{summary['model']}`, "
+        f"trained on the backend `{summary['backend']}`. From {inputs} it says how probable each of "
+        f"{len(packed.labels)} labels is, each by itself: {', '.join(map(_text, packed.labels))}.",
+        "",
+        f"Licence of the weights: {packed.licence or 'none was named; ask the authors before you use them'}.",
+    ]
+    return "\n".join(lines)
+
+
+def _use(packed: Packed, recipe: Recipe) -> str:
+    version = packed.summary["environment"]["versions"].get("neurozoo", "")
+    shapes = {name: (_length(packed, recipe, name), dim) for name, dim in packed.dims.items()}
+    features = ", ".join(f'"{name}": torch.randn(1, {length}, {dim})' for name, (length, dim) in shapes.items())
+    where = f"`{recipe.data.name}`"
+    return f"""\
+## Use
+
+With neurozoo {version} or newer, in this folder:
+
+```python
+import torch
+
+import neurozoo
+
+model = neurozoo.load(".")  # backend="norse" and others: the same weights on another spiking library
+# Made up here; [B, L, D] each, in the data's own units.
+features = {{{features}}}
+probabilities = model.predict(features)  # [B, {len(packed.labels)}]
+present = probabilities > torch.tensor(model.decision_threshold)
+print(dict(zip(model.labels, probabilities[0].tolist())))
+```
+
+The data is not here. Where it is installed under the name {where} (`neurozoo data import`), these commands measure the
+model again, compare with the numbers below, and train it anew:
+
+```
+neurozoo evaluate .
+neurozoo verify .
+neurozoo train recipe.yaml --out ../trained-again
+```
+
+For a store elsewhere, the first two take `--data-root STORE`, the last `data.root=STORE`. `neurozoo predict . INPUT`
+takes samples without labels.
+
+Before anything is read, each file is compared with its SHA-256 in `{MANIFEST}`. A changed, missing or additional file
+is refused, so write nothing into this folder."""
+
+
+def _length(packed: Packed, recipe: Recipe, modality: str) -> int:
+    """Positions L of a modality in the data, of a joined one all together."""
+    parts = recipe.data.join.get(modality, (modality,))
+    known = packed.data["modalities"]
+    return sum(int(known[part]["length"]) for part in parts if part in known) or 1
+
+
+def _data(packed: Packed, recipe: Recipe) -> str:
+    data, origin = packed.data, _origin(packed)
+    splits = ", ".join(f"{size:,} {name}" for name, size in data["splits"].items())
+    shapes = ", ".join(f"{name} [{each['length']}, {each['dim']}]" for name, each in data["modalities"].items())
+    valid = recipe.data.valid
+    notes = [
+        f"Name in the recipe: {recipe.data.name}",
+        f"Origin: {origin.get('source', 'unknown')}" + (f" ({origin['format']})" if "format" in origin else ""),
+        f"Licence: {origin.get('licence', 'unknown')}",
+        f"Citation: {origin.get('citation', 'unknown')}",
+        f"Samples: {splits}"
+        + (f"; valid is {valid.fraction:.0%} of train, drawn with seed {valid.seed}" if valid is not None else ""),
+        f"Modalities [positions, features]: {shapes}",
+        f"SHA-256 of the store: {data['checksum']}",
+    ]
+    if recipe.data.standardise:
+        notes.append("Beside what was learnt, the weights hold mean and deviation of each feature over train.")
+    return _listed("Data" + _made_up(packed), notes)
+
+
+def _metrics(packed: Packed, recipe: Recipe) -> str:
+    summary = packed.summary
+    metrics, definitions = summary["metrics"], summary["metric_definitions"]
+    names = list(dict.fromkeys(name for by_name in metrics.values() for name in by_name))
+    meanings = {"loss": "mean binary cross-entropy as the recipe smooths it, in nats"} | definitions
+    rows = [[name, *(_number(by.get(name)) for by in metrics.values()), meanings.get(name, "")] for name in names]
+    notes = [
+        f"Of the weights in this folder, which are those of epoch {summary['best_epoch']} of {summary['epochs']}.",
+        f"The epoch was chosen on valid, by {recipe.training.best}; nothing was chosen on test.",
+    ]
+    return markdown([Table("Metrics" + _made_up(packed), ["metric", *metrics, "definition"], rows, notes)]).strip()
+
+
+def _seeds(packed: Packed, recipe: Recipe) -> str:
+    seed, seeds = packed.summary["seed"], packed.seeds
+    title = "Seeds" + _made_up(packed)
+    if seeds is None:
+        return _listed(
+            title, [f"One seed was trained, {seed}, so there is no interval: another one gives other numbers."]
+        )
+    splits = {name: each for name, each in seeds["metrics"].items() if each}
+    head = ["", *(f"{split}: {what}" for split in splits for what in ("mean", "deviation", "95 % interval"))]
+    rows = [
+        [name, *(cell for each in splits.values() for cell in _spread(each.get(name)))]
+        for name in dict.fromkeys(name for each in splits.values() for name in each)
+    ]
+    rows += [
+        [f"lesion effect, {kind}", *(cell for split in splits for cell in _spread(by_split.get(split)))]
+        for kind, by_split in (seeds.get("lesion") or {}).items()
+    ]
+    notes = [
+        f"Over the seeds {', '.join(map(str, seeds['seeds']))}: mean, the sample's deviation, Student's t interval.",
+        "The intervals are over seeds alone: another test split would give other numbers.",
+        f"The weights in this folder are of seed {seed}{_choice(packed, recipe)}.",
+    ]
+    return markdown([Table(title, head, rows, notes)]).strip()
+
+
+def _choice(packed: Packed, recipe: Recipe) -> str:
+    """Whether the packed seed is the best one on valid, as far as the numbers tell."""
+    seeds, best = packed.seeds or {}, recipe.training.best
+    values = seeds.get("metrics", {}).get("valid", {}).get(best, {}).get("values", [])
+    known = [value for value in values if value is not None]
+    if not known or len(values) != len(seeds["seeds"]):
+        return ""
+    own = values[seeds["seeds"].index(packed.summary["seed"])]
+    if own == (min(known) if best == "loss" else max(known)):
+        return f", the best of them on valid by {best}; that choice makes its scores on valid look better than they are"
+    return f", which is not the best of them on valid by {best}"
+
+
+def _decision(packed: Packed, recipe: Recipe) -> str:
+    decided, rule = packed.summary["decision_threshold"], recipe.evaluation.decision.rule
+    by_label = decided if isinstance(decided, list) else [decided] * len(packed.labels)
+    rows = [[label, f"{value:g}"] for label, value in zip(packed.labels, by_label, strict=True)]
+    how = {
+        "fixed": "As the recipe says; it was not chosen for these weights.",
+        "valid": "Chosen on valid, for the largest micro F1.",
+        "valid-per-label": "Chosen on valid, each label's for its largest F1.",
+    }[rule]
+    head = ["label", "predicted where its probability is above"]
+    return markdown([Table("Decision thresholds", head, rows, [how])]).strip()
+
+
+def _health(packed: Packed) -> str:
+    summary = packed.summary
+    rows = [
+        [name, split, *(f"{layer[key]:.1%}" for key in ("rate", "dead", "saturated"))]
+        for split, layers in summary["health"].items()
+        for name, layer in layers.items()
+    ]
+    notes = [
+        "The rate is in spikes a step, as a share; dead are neurons that fire in fewer than "
+        f"{DEAD:.1%} of the steps, saturated in more than {SATURATED:.0%}.",
+    ]
+    if threshold := summary.get("threshold"):
+        said = ", ".join(f"{name} {value:.4g}" for name, value in threshold.items() if value is not None)
+        notes.append(f"Firing threshold on valid: {said}.")
+    head = ["spiking layer", "split", "rate", "dead", "saturated"]
+    return markdown([Table("Spiking health" + _made_up(packed), head, rows, notes)]).strip()
+
+
+def _spikes(packed: Packed) -> str:
+    """What the lesions say, in words."""
+    lesion: Mapping[str, Mapping[str, float | None]] = packed.summary.get("lesion", {})
+    meanings = {"permuted": "each sample gets the spikes of another", "silent": "no spike at all"}
+    splits = list(dict.fromkeys(split for by_split in lesion.values() for split in by_split))
+    rows = [
+        [f"{kind} ({meanings.get(kind, kind)})", *(_number(by_split.get(split)) for split in splits)]
+        for kind, by_split in lesion.items()
+    ]
+    known = [effect for by_split in lesion.values() for effect in by_split.values() if effect is not None]
+    if not known:
+        said = "Whether the spikes matter was not measured."
+    elif max(known) < WEAK_LESION:
+        said = f"All effects are below {WEAK_LESION}: the spikes hardly matter to the predictions."
+    elif min(known) < WEAK_LESION:
+        said = f"Some effects are below {WEAK_LESION}: the predictions use little of the spikes."
+    else:
+        said = (
+            f"The predictions use the spikes: they move by {min(known):.1%} to {max(known):.1%} of their standard "
+            "deviation when the spikes are exchanged or silenced."
+        )
+    notes = [
+        "Mean absolute change of the probabilities in units of their standard deviation.",
+        said,
+        "That predictions move does not say that scores gain by the spikes; neurozoo ablate compares with models "
+        "that have none.",
+    ]
+    return markdown([Table("What the spikes do" + _made_up(packed), ["lesion", *splits], rows, notes)]).strip()
+
+
+def _operations(packed: Packed) -> str:
+    """What the model computes for a sample, and an estimate of the energy beside a network without spikes."""
+    content = packed.summary.get("operations")
+    title = f"Operations and energy{_made_up(packed)}"
+    if content is None:
+        return _listed(title, ["Not counted; where the data is installed, neurozoo profile . counts them."])
+    profile = OperationsProfile.from_dict(content, f"{packed.name}, its operations")
+    counted, *others = operations_tables(profile)
+    energy = energy_table(profile)
+    shown = [
+        Table(title, counted.head, counted.rows, [counted.title, *counted.notes]),
+        *(Table(f"Products of attention{_made_up(packed)}", each.head, each.rows, each.notes) for each in others),
+        Table(f"Energy, an estimate{_made_up(packed)}", energy.head, energy.rows, energy.notes),
+    ]
+    return markdown(shown).strip()
+
+
+def _environment(packed: Packed) -> str:
+    environment, seconds = packed.summary["environment"], packed.summary["duration_seconds"]
+    rows = [["python", environment["python"]], *([name, str(v)] for name, v in environment["versions"].items())]
+    notes = [
+        f"Trained on {environment['platform']}, device {environment['device']}, {environment['threads']} "
+        f"thread{'' if environment['threads'] == 1 else 's'}, in {seconds:.0f} seconds.",
+    ]
+    return markdown([Table("Environment", ["", "version"], rows, notes)]).strip()
+
+
+def _origin(packed: Packed) -> Mapping[str, Any]:
+    origin: Mapping[str, Any] = packed.data.get("origin", {})
+    return origin
+
+
+def _made_up(packed: Packed) -> str:
+    """Beside every heading of numbers, so that none can be quoted without."""
+    return " (SYNTHETIC data)" if packed.synthetic else ""
+
+
+def _listed(title: str, notes: Sequence[object]) -> str:
+    return markdown([Table(title, notes=[_line(note) for note in notes])]).strip()
+
+
+def _spread(estimate: Mapping[str, Any] | None) -> Iterator[str]:
+    """Mean, deviation and interval of one metric over seeds."""
+    found = estimate or {}
+    yield _number(found.get("mean"))
+    yield _number(found.get("deviation"))
+    low, high = found.get("low"), found.get("high")
+    yield "-" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _line(text: object) -> str:
+    """On one line, as a break would end a table or a list."""
+    return " ".join(str(text).split())
+
+
+def _text(text: object) -> str:
+    return escaped(_line(text))

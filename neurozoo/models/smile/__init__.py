@@ -1,0 +1,1 @@
+"""SMILE, its parts, and the model whose steps are the sequence."""

@@ -1,0 +1,73 @@
+"""How a spiking branch's firing rates scale the sequence that is attended to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurozoo.core.interfaces import Layout, Scaling, Tokens
+from neurozoo.nn.running import RunningMean
+
+__all__ = ["BatchSoftmax", "NoScaling", "RateGain"]
+
+
+class BatchSoftmax(Scaling):
+    """``u = h + h softmax(r)``, the softmax over the batch axis: SMILE's scaling as published.
+
+    A sample's prediction then depends on its batch, and the weights shrink as 1/B.
+
+    Args:
+        layout: The model's layout, not used.
+    """
+
+    whole_batch = True
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+
+    def forward(self, encoded: Tokens, rates: Tensor) -> Tensor:
+        return encoded.x + encoded.x * torch.softmax(rates, dim=0)
+
+
+class RateGain(Scaling):
+    """``u = h * 2 sigmoid(beta_d (r - rho_d))``: each feature's rate against its running mean.
+
+    ``rho`` runs over valid positions of training batches alone and is part of the checkpoint;
+    ``beta`` is learned, one a feature.
+
+    Args:
+        layout: The model's layout; gives the number of features D.
+        beta: Where ``beta`` starts, dimensionless.
+        momentum: Weight of the newest batch in the running mean.
+    """
+
+    def __init__(
+        self, layout: Layout, *, beta: float = 4.0, momentum: Annotated[float, Field(gt=0, le=1)] = 0.05
+    ) -> None:
+        super().__init__()
+        self.beta = nn.Parameter(torch.full((layout.hidden,), float(beta)))
+        self.mean_rate = RunningMean((layout.hidden,), momentum)
+
+    def forward(self, encoded: Tokens, rates: Tensor) -> Tensor:
+        if self.training:
+            with torch.no_grad():
+                valid = torch.ones_like(rates[..., :1]) if encoded.mask is None else encoded.mask[..., None]
+                self.mean_rate.update((rates * valid).sum((0, 1)), valid.sum())
+        return encoded.x * 2 * torch.sigmoid(self.beta * (rates - self.mean_rate.value))
+
+
+class NoScaling(Scaling):
+    """``u = h``: what the branch fires is not used.
+
+    Args:
+        layout: The model's layout, not used.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+
+    def forward(self, encoded: Tokens, rates: Tensor) -> Tensor:
+        return encoded.x

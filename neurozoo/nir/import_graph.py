@@ -1,0 +1,211 @@
+"""A NIR graph becomes a run: every setting said and recorded, its weights measured on data."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from neurozoo.data.locations import installed
+from neurozoo.data.store import Store
+from neurozoo.data.synthetic.poisson import LENGTH, RATE, SIZE
+from neurozoo.errors import UserError, nearest
+from neurozoo.nir import check_installed
+from neurozoo.nir.graph import Graph
+from neurozoo.nir.model import Readout, module_name
+from neurozoo.nir.settings import CHOICES, PLATFORMS, Dynamics, needed
+from neurozoo.recipe.recipe import Recipe, check_names
+from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.training.fit import adopt
+from neurozoo.training.reporter import Reporter
+
+if TYPE_CHECKING:
+    from neurozoo.nir.reading import NIRFile
+
+__all__ = ["Imported", "import_nir", "nir_recipe", "settled", "weights_of"]
+
+NEUTRAL: Mapping[str, str | int] = {
+    "reset": "value", "integration": "euler", "fires": "above",
+    "forward_delay": 0, "recurrent_delay": 1, "synapse_delay": 0,
+}  # fmt: skip
+"""What stands in the recipe for a setting that the graph has no use for: no number depends on it."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A graph that became a run.
+
+    Attributes:
+        file: The .nir file.
+        sha256: Of the file, hexadecimal.
+        dynamics: Every setting.
+        given: The settings that matter to this graph.
+        platform: Whose settings were taken where none was given; None for nobody's.
+        readout: What of the outputs is a logit.
+        nodes: Numbers of nodes by kind.
+        summary: What the run's ``summary.json`` holds.
+    """
+
+    file: str
+    sha256: str
+    dynamics: Dynamics
+    given: tuple[str, ...]
+    platform: str | None
+    readout: Readout
+    nodes: Mapping[str, int]
+    summary: Mapping[str, Any]
+
+
+def import_nir(
+    path: Path,
+    out: Path,
+    *,
+    settings: Mapping[str, Any],
+    platform: str | None = None,
+    readout: Readout | None = None,
+    data: str | None = None,
+    backend: str = "torch",
+    seed: int = 1,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+) -> Imported:
+    """Make a run of a NIR graph.
+
+    Args:
+        path: A .nir file.
+        out: The run folder; new or empty.
+        settings: See :class:`~neurozoo.nir.settings.Dynamics`; those that matter to the graph and are not in
+            ``platform`` must be there.
+        platform: One of :data:`~neurozoo.nir.settings.PLATFORMS`, for the settings that are not given.
+        readout: See :class:`~neurozoo.nir.model.NIRGraphModel`; by default ``rate`` where the Output gets
+            spikes, else ``last``.
+        data: A store's folder, or the name of an installed data set; by default spike trains that are made up.
+        backend: Whose neurons the run is of.
+        seed: Of made-up data, and of training later on.
+        reporter: Hears of warnings.
+        registry: Where names are looked up.
+
+    Raises:
+        UserError: The library ``nir`` is missing, a setting is missing or does not go with the graph, or the file, the
+            data or the run folder cannot be used.
+    """
+    check_installed()
+    from neurozoo.nir.reading import read_nir
+
+    file = read_nir(path)
+    dynamics = settled(file.graph, settings, platform)
+    chosen = readout or ("rate" if file.graph.gives_spikes else "last")
+    recipe = nir_recipe(file, dynamics, chosen, data=data, backend=backend, seed=seed)
+    recipe = check_names(recipe, registry or default_registry())
+    given = needed(file.graph)
+    origin = {
+        "format": "nir",
+        "file": path.name,
+        "sha256": file.sha256,
+        "metadata": dict(file.metadata),
+        "settings": {name: getattr(dynamics, name) for name in given},
+        "platform": platform,
+    }
+    summary = adopt(recipe, weights_of(file), out, origin=origin, reporter=reporter)
+    kinds = [node.kind for node in file.graph.nodes]
+    counts: dict[str, int] = {kind: kinds.count(kind) for kind in kinds}
+    return Imported(path.name, file.sha256, dynamics, given, platform, chosen, counts, summary)
+
+
+def settled(graph: Graph, settings: Mapping[str, Any], platform: str | None = None) -> Dynamics:
+    """Every setting of a graph, none of them a silent default.
+
+    Raises:
+        UserError: One that matters is missing or wrong, or the platform is not known.
+    """
+    if platform is not None and platform not in PLATFORMS:
+        guess = nearest(platform, PLATFORMS)
+        raise UserError(
+            f"no settings are known of a platform {platform!r}; there are: {', '.join(PLATFORMS)}"
+            + (f"; did you mean {guess!r}?" if guess else "")
+        )
+    known = {**(PLATFORMS[platform] if platform else {}), **{k: v for k, v in settings.items() if v is not None}}
+    missing = [name for name in needed(graph) if name not in known]
+    if missing:
+        options = [
+            f"--{name.replace('_', '-')} {'SECONDS' if name == 'dt' else '|'.join(CHOICES[name])}" for name in missing
+        ]
+        raise UserError(
+            f"NIR leaves to the reader what this graph needs to run; say {', '.join(options)}; --as PLATFORM says "
+            f"some of it as {', '.join(PLATFORMS)} have it"
+        )
+    for name, choices in CHOICES.items():
+        if name in known and "..." not in choices and str(known[name]) not in choices:
+            raise UserError(f"{name} is {known[name]!r}; give {' or '.join(choices)}")
+    dynamics = Dynamics(**{"dt": 1.0, **NEUTRAL, **known})
+    if not 0 < dynamics.dt < math.inf or dynamics.recurrent_delay < 1:
+        raise UserError(
+            f"dt is {dynamics.dt} and recurrent_delay {dynamics.recurrent_delay}; both are finite and larger than 0"
+        )
+    problems = [problem for _, problem in dynamics.problems(graph)]
+    if problems:
+        raise UserError("; ".join(problems))
+    return dynamics
+
+
+def nir_recipe(
+    file: NIRFile, dynamics: Dynamics, readout: Readout, *, data: str | None, backend: str, seed: int
+) -> Recipe:
+    """The recipe of a graph's run; its names are not yet checked.
+
+    Raises:
+        UserError: The data has more than one modality, or cannot be opened.
+    """
+    takes, makes = file.graph.input.size, file.graph.output.size
+    if data is None:
+        made_up = {"features": takes, "labels": makes, "size": SIZE, "length": LENGTH, "rate": RATE, "seed": seed}
+        section: dict[str, Any] = {
+            "name": f"{file.name}-data", "spiking": ["spikes"],
+            "instead": {"name": "poisson-synthetic", "params": made_up},
+        }  # fmt: skip
+    else:
+        store = Store(installed().get(data, Path(data)))
+        (modality, *others) = store.description.modalities
+        if others:
+            raise UserError(
+                f"{data}: has the modalities {', '.join([modality, *others])}, and a graph takes one; join them"
+            )
+        where = {"name": data} if data in installed() else {"root": str(Path(data).resolve())}
+        section = {**where, "spiking": [modality]}
+        if not store.description.splits.get("valid"):
+            section["valid"] = {"fraction": 0.2, "seed": 0}
+    content = {
+        "schema": 1,
+        "description": f"NIR graph {file.name}, imported",
+        "seed": seed,
+        "backend": backend,
+        "data": section,
+        "model": {
+            "name": "nir-graph",
+            "params": {
+                "nodes": [node.to_recipe() for node in file.graph.nodes],
+                "edges": [list(edge) for edge in file.graph.edges],
+                **{name: getattr(dynamics, name) for name in Dynamics.__dataclass_fields__},
+                "readout": readout,
+            },
+        },
+        "training": {"epochs": 10, "batch_size": 64},
+        "evaluation": {"batch_size": 256, "decision": {"rule": "valid-per-label", "threshold": 0.5}},
+    }
+    return Recipe.model_validate_json(json.dumps(content)).named(file.name)
+
+
+def weights_of(file: NIRFile) -> dict[str, Tensor]:
+    """The weights of a graph by the names that they have in the model."""
+    found = {}
+    for node, arrays in file.weights.items():
+        for parameter, array in arrays.items():
+            inside = "scale" if parameter == "scale" else f"of.{parameter}"
+            found[f"nodes.{module_name(node)}.{inside}"] = torch.tensor(array)
+    return found

@@ -1,0 +1,252 @@
+"""The parameters of components: read from their classes, checked against recipes.
+
+A component's ``params`` are the keyword-only parameters of its class (or function). Their
+annotations are the rules, ``Annotated[int, Field(ge=1)]`` included. Two parameters that do not
+go together are refused by an optional static method ``check_params(**params)`` of the class,
+which yields (parameter, problem).
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import json
+import typing
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from neurozoo.errors import NeurozooError, PluginError, nearest
+from neurozoo.recipe.messages import explain
+from neurozoo.registry.hookspecs import Kind
+from neurozoo.registry.registry import Registry
+
+__all__ = ["REQUIRED", "Key", "Param", "component_params", "component_problems", "tree_problems", "with_defaults"]
+
+Key = tuple[str | int, ...]
+REQUIRED = inspect.Parameter.empty
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a component.
+
+    Attributes:
+        name: Its key in ``params``.
+        annotation: Its type, with bounds.
+        default: Its value where a recipe gives none, or ``REQUIRED``.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+
+    @property
+    def type(self) -> str:
+        """The type for people to read, such as ``int, ge=1``."""
+        bare = self.annotation
+        metadata: list[Any] = []
+        if typing.get_origin(bare) is typing.Annotated:
+            bare, *metadata = typing.get_args(bare)
+        if typing.get_origin(bare) is typing.Literal:
+            text = " | ".join(map(str, typing.get_args(bare)))
+        else:
+            text = bare.__name__ if isinstance(bare, type) else str(bare).replace("typing.", "")
+        bounds = [str(rule) for each in metadata for rule in getattr(each, "metadata", [each])]
+        short = [rule.removeprefix(rule.partition("(")[0]).strip("()") for rule in bounds]
+        return ", ".join([text, *short])
+
+    def problem(self, value: object) -> str:
+        """Why a recipe's value cannot be used, or an empty text."""
+        adapter: TypeAdapter[Any] = TypeAdapter(self.annotation, config=_STRICT)
+        try:
+            # As JSON, so that a YAML list may become a tuple and nothing else is converted.
+            adapter.validate_json(json.dumps(value))
+        except ValidationError as error:
+            return "; or ".join(dict.fromkeys(explain(each) for each in error.errors()))
+        return ""
+
+
+def component_params(target: Any) -> dict[str, Param]:
+    """The recipe parameters of a component's class or function, by name.
+
+    Raises:
+        PluginError: Its annotations cannot be read.
+    """
+    function = inspect.getattr_static(target, "__init__") if isinstance(target, type) else target
+    try:
+        signature = inspect.signature(function)
+        hints = typing.get_type_hints(function, localns=_constants(target, function), include_extras=True)
+    except (NameError, TypeError, ValueError) as error:
+        raise PluginError(
+            f"the parameters of {getattr(target, '__qualname__', target)!r} cannot be read ({error}); "
+            "its annotations must name types that exist at run time"
+        ) from error
+    return {
+        name: Param(name, hints.get(name, Any), parameter.default)
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def component_problems(
+    kind: Kind, name: str, params: Mapping[str, Any], registry: Registry
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a component as a recipe gives it.
+
+    Args:
+        kind: What it must be.
+        name: Its name in the recipe.
+        params: Its parameters in the recipe.
+        registry: Where to look it up; its class is imported.
+
+    Yields:
+        (parameter, problem); the parameter is empty where the component itself is wrong.
+    """
+    try:
+        target = registry.resolve(kind, name)
+        known = component_params(target)
+    except NeurozooError as error:
+        yield "", str(error)
+        return
+    wrong = False
+    for given, value in params.items():
+        if given not in known:
+            problem = f"{kind} {name!r} has no parameter {given!r}; there are: {', '.join(known) or 'none'}"
+            guess = nearest(given, known)
+            problem += f"; did you mean {guess!r}?" if guess else ""
+        else:
+            problem = known[given].problem(value)
+        if problem:
+            wrong = True
+            yield given, problem
+    for missing in [p for p in known.values() if p.default is REQUIRED and p.name not in params]:
+        wrong = True
+        yield "", f"{kind} {name!r} needs the parameter {missing.name!r} ({missing.type}); give it under `params`"
+    check = getattr(target, "check_params", None)
+    if check is not None and not wrong:
+        yield from check(**_filled(known, params))
+
+
+def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple[Key, str]]:
+    """Every wrong name, slot and parameter of a recipe's content, whole or not.
+
+    Args:
+        tree: The recipe as nested mappings; what is missing or of the wrong form is passed over,
+            since the sections' own rules report it.
+        registry: Where to look names up; the classes are imported.
+
+    Yields:
+        (path of the value, problem).
+    """
+    backend = tree.get("backend", "torch")
+    if isinstance(backend, str):
+        yield from _at(("backend",), (), component_problems("backend", backend, {}, registry))
+    data, model = tree.get("data"), tree.get("model")
+    if isinstance(data, Mapping):
+        yield from _ref_problems("dataset", data.get("instead"), ("data", "instead"), registry)
+    training = tree.get("training")
+    loggers = training.get("loggers") if isinstance(training, Mapping) else None
+    for place, ref in enumerate(loggers if isinstance(loggers, list | tuple) else ()):
+        yield from _ref_problems("logger", ref, ("training", "loggers", place), registry)
+    if not isinstance(model, Mapping) or not isinstance(model.get("name"), str):
+        return
+    yield from _ref_problems("model", model, ("model",), registry)
+    parts = model.get("parts", {})
+    slots = _slots(model["name"], registry)
+    if slots is None or not isinstance(parts, Mapping):
+        return
+    for slot, ref in parts.items():
+        if slot in slots:
+            yield from _ref_problems(slots[slot], ref, ("model", "parts", slot), registry)
+            yield from _role_problems(slots[slot], ref, ("model", "parts", slot), data, registry)
+            continue
+        guess = nearest(slot, slots)
+        hint = f"; did you mean {guess!r}?" if guess else ""
+        yield (
+            ("model", "parts", slot),
+            f"model {model['name']!r} has no slot {slot!r}; there are: {', '.join(slots) or 'none'}{hint}",
+        )
+    for slot in [slot for slot in slots if slot not in parts and slot not in _optional(model["name"], registry)]:
+        choices = ", ".join(registry.components(slots[slot]))
+        yield ("model", "parts"), f"nothing is named for the slot {slot!r}; give one of: {choices}"
+
+
+def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """The content of a valid recipe, with the components' own defaults filled in.
+
+    Raises:
+        NeurozooError: A component cannot be found or imported.
+    """
+    data, model, training = dict(tree["data"]), dict(tree["model"]), dict(tree["training"])
+    if data.get("instead") is not None:
+        data["instead"] = _with_params("dataset", data["instead"], registry)
+    slots = _slots(model["name"], registry) or {}
+    model = _with_params("model", model, registry)
+    model["parts"] = {slot: _with_params(slots[slot], ref, registry) for slot, ref in model["parts"].items()}
+    training["loggers"] = [_with_params("logger", ref, registry) for ref in training["loggers"]]
+    return dict(tree) | {"data": data, "model": model, "training": training}
+
+
+def _constants(target: Any, function: Any) -> dict[str, Any]:
+    """Names that a bound may use from inside its class; those of the module and the builtins come first."""
+    outside = {*vars(builtins), *getattr(function, "__globals__", {})}
+    classes = target.__mro__ if isinstance(target, type) else ()
+    return {name: value for c in reversed(classes) for name, value in vars(c).items() if name not in outside}
+
+
+def _slots(model: str, registry: Registry) -> Mapping[str, Kind] | None:
+    try:
+        slots: Mapping[str, Kind] = getattr(registry.resolve("model", model), "slots", {})
+    except NeurozooError:
+        return None
+    return slots
+
+
+def _optional(model: str, registry: Registry) -> Collection[str]:
+    slots: Collection[str] = getattr(registry.resolve("model", model), "optional", ())
+    return slots
+
+
+def _ref_problems(kind: Kind, ref: object, path: Key, registry: Registry) -> Iterator[tuple[Key, str]]:
+    if not isinstance(ref, Mapping) or not isinstance(ref.get("name"), str):
+        return
+    params = ref.get("params", {})
+    found = component_problems(kind, ref["name"], params if isinstance(params, Mapping) else {}, registry)
+    yield from _at((*path, "name"), (*path, "params"), found)
+
+
+def _role_problems(kind: Kind, ref: object, path: Key, data: object, registry: Registry) -> Iterator[tuple[Key, str]]:
+    """A part that needs more spiking modalities than the recipe names."""
+    spiking = data.get("spiking") if isinstance(data, Mapping) else None
+    if not isinstance(ref, Mapping) or not isinstance(spiking, list | tuple):
+        return
+    try:
+        least = getattr(registry.resolve(kind, ref["name"]), "least_spiking", 1)
+    except (NeurozooError, KeyError, TypeError):
+        return  # told already
+    if len(spiking) < least:
+        named = ", ".join(map(str, spiking))
+        yield (
+            (*path, "name"),
+            f"{kind} {ref['name']!r} needs {least} spiking modalities, and data.spiking names {named}; "
+            f"name another one there, or choose another {kind}",
+        )
+
+
+def _at(name: Key, params: Key, problems: Iterator[tuple[str, str]]) -> Iterator[tuple[Key, str]]:
+    for param, problem in problems:
+        yield ((*params, param) if param else name), problem
+
+
+def _filled(known: Mapping[str, Param], params: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = {name: param.default for name, param in known.items() if param.default is not REQUIRED}
+    return dict(params) | {name: value for name, value in defaults.items() if name not in params}
+
+
+def _with_params(kind: Kind, ref: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    known = component_params(registry.resolve(kind, ref["name"]))
+    return dict(ref) | {"params": _filled(known, ref.get("params", {}))}

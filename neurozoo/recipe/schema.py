@@ -1,0 +1,405 @@
+"""What a recipe may say: its sections as frozen, strict models.
+
+Nothing here knows YAML, files or torch. ``neurozoo.recipe.recipe`` reads the text, names the line of
+every problem, and adds the components' own parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticKnownError
+
+__all__ = [
+    "ComponentRef",
+    "DataSection",
+    "Decision",
+    "EvaluationSection",
+    "Initialisation",
+    "ModelSection",
+    "Optimizer",
+    "RatePenalty",
+    "Scheduler",
+    "Searched",
+    "Section",
+    "Shape",
+    "TrainingSection",
+    "TuneSection",
+    "ValidDraw",
+]
+
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticKnownError("float_type")
+    if not math.isfinite(value):
+        raise PydanticKnownError("finite_number")
+    return value
+
+
+# Whole where it is written so.
+Number = Annotated[int | float, PlainValidator(_number)]
+
+
+class Section(BaseModel):
+    """A mapping of a recipe: unknown keys and wrong types are refused, nothing is converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Combinations that no key can refuse by itself, as (key, what is wrong and what to do)."""
+        return iter(())
+
+
+class ComponentRef(Section):
+    """A registered part and its parameters; in YAML a bare name stands for ``{name: NAME}``.
+
+    Attributes:
+        name: Its name in the registry.
+        params: Keyword-only parameters of the component's class.
+    """
+
+    name: Name
+    params: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class ValidDraw(Section):
+    """How a valid split is drawn from train where the data has none.
+
+    Attributes:
+        fraction: Share of the training samples that is held out, between 0 and 1.
+        seed: Fixes which; apart from the recipe's seed, so that runs share their split.
+    """
+
+    fraction: Fraction
+    seed: Seed = 0
+
+
+class Shape(Section):
+    """The shape a recipe expects of one modality.
+
+    Attributes:
+        dim: Features D of a position.
+        length: Positions L.
+    """
+
+    dim: Count
+    length: Count
+
+
+class DataSection(Section):
+    """What to learn from.
+
+    Attributes:
+        name: A store installed under ``NEUROZOO_DATA``, or a registered data set.
+        root: The folder of a store; wins over ``name``.
+        instead: A registered data set that is used where ``name`` is not installed.
+        context: The one modality without a spiking branch.
+        spiking: The modalities with a spiking branch, in order.
+        join: Modalities of the data that are joined along the sequence, by the name they get.
+        standardise: Whether features are scaled by the training split's mean and deviation.
+        valid: Where the data has no valid split: how to draw one from train.
+        expect: Shapes by modality; dimensions are checked against the data, lengths are those
+            of a dry run without data.
+        labels: The label names the data must have, in order.
+    """
+
+    name: Name | None = None
+    root: Name | None = None
+    instead: ComponentRef | None = None
+    context: Name | None = None
+    spiking: Names
+    join: Mapping[Name, Names] = Field(default_factory=dict)
+    standardise: bool = False
+    valid: ValidDraw | None = None
+    expect: Mapping[Name, Shape] | None = None
+    labels: Names | None = None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Every modality that the model reads: the context first, then the spiking ones."""
+        return (() if self.context is None else (self.context,)) + self.spiking
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.name is None and self.root is None:
+            yield "name", "no data is named; give the name of an installed data set, or `root` with a store's folder"
+        if self.name is not None and ("/" in self.name or "\\" in self.name):
+            yield "name", f"{self.name!r} is a path; give a name here, or the folder as `root`"
+        if self.context in self.spiking:
+            yield "context", f"{self.context!r} is among the spiking modalities too; name it in one of the two"
+        for key, names in (("spiking", self.spiking), ("labels", self.labels or ())):
+            for twice in sorted({name for name in names if names.count(name) > 1}):
+                yield key, f"{twice!r} is named {names.count(twice)} times; name it once"
+        missing = [] if self.expect is None else [name for name in self.modalities if name not in self.expect]
+        if missing:
+            there = ", ".join(self.expect or ()) or "none"
+            yield "expect", f"no shape for {', '.join(missing)}; there is: {there}; add it, or leave `expect` out"
+
+
+class ModelSection(Section):
+    """The model and its parts.
+
+    Attributes:
+        name: A registered model.
+        params: Its own parameters.
+        parts: A component for each slot that the model's class names.
+    """
+
+    name: Name
+    params: Mapping[str, Any] = Field(default_factory=dict)
+    parts: Mapping[str, ComponentRef] = Field(default_factory=dict)
+
+
+class Optimizer(Section):
+    """The optimiser; what is not said here is as in torch.
+
+    Attributes:
+        name: ``adam``, ``adamw``, ``nadam``, ``radam``, ``rmsprop`` or ``sgd``.
+        lr: Learning rate.
+        weight_decay: Factor of the weight decay.
+        momentum: Of ``sgd`` and ``rmsprop``.
+    """
+
+    name: Literal["adam", "adamw", "nadam", "radam", "rmsprop", "sgd"] = "adam"
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.momentum and self.name not in ("sgd", "rmsprop"):
+            yield "momentum", f"{self.name} has none of its own; leave it out, or choose sgd or rmsprop"
+
+
+class Scheduler(Section):
+    """What the learning rate does from epoch to epoch.
+
+    Attributes:
+        name: ``none``, ``plateau`` (falls when the validation loss stays), ``step`` (falls after every
+            ``every`` epochs) or ``cosine`` (falls to 0 behind the last epoch).
+        factor: What ``plateau`` and ``step`` multiply it with.
+        patience: Epochs without a better validation loss before ``plateau`` lets it fall.
+        every: Epochs between two falls of ``step``.
+        warmup: Epochs in which it rises to its full height first; not with ``plateau``.
+    """
+
+    name: Literal["plateau", "step", "cosine", "none"] = "none"
+    factor: Fraction = 0.1
+    patience: Annotated[int, Field(ge=0)] = 20
+    every: Count = 10
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.warmup and self.name == "plateau":
+            yield "warmup", "plateau has none; leave it out, or choose none, step or cosine"
+
+
+class Loss(Section):
+    """What training minimises. On valid and test the plain cross-entropy is reported, which compares.
+
+    Attributes:
+        name: ``cross-entropy``, or ``focal`` (Lin et al. 2017, equation 4), which leaves out what is easy.
+        gamma: Of ``focal``: how much; 0 is the cross-entropy.
+        weights: ``none``, or ``balanced``: a label's positives weigh as much as its negatives, by their
+            numbers in the training split.
+    """
+
+    name: Literal["cross-entropy", "focal"] = "cross-entropy"
+    gamma: NotNegative = 2.0
+    weights: Literal["none", "balanced"] = "none"
+
+
+class Initialisation(Section):
+    """How the spiking branches' weights start.
+
+    Attributes:
+        name: ``default`` (the framework's) or ``fluctuation-driven`` (scaled and shifted on
+            training batches; Rossbroich, Gygax and Zenke 2022).
+        firing_rate: What fluctuation-driven initialisation aims at, in spikes a step.
+        batches: Training batches it looks at.
+    """
+
+    name: Literal["default", "fluctuation-driven"] = "default"
+    firing_rate: Fraction = 0.2
+    batches: Count = 4
+
+
+class RatePenalty(Section):
+    """``weight * sum over neurons of relu(low - r)^2 + relu(r - high)^2``, r the firing rate.
+
+    Attributes:
+        weight: Its factor in the loss; 0 turns it off.
+        low: Rate below which a neuron is penalised, in spikes a step.
+        high: Rate above which it is.
+    """
+
+    weight: NotNegative = 0.0
+    low: Share = 0.02
+    high: Share = 0.5
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.low > self.high:
+            yield "low", f"{self.low:g} is above high = {self.high:g}; choose a smaller one"
+
+
+class TrainingSection(Section):
+    """How the weights are found.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Samples a batch, of all processes together.
+        optimizer: See :class:`Optimizer`.
+        scheduler: See :class:`Scheduler`.
+        loss: See :class:`Loss`.
+        accumulate: Batches whose gradients become one step of the optimiser. What is counted over a batch, such as
+            running means and the rate penalty, is counted over each of them.
+        gradient_clip: Largest norm of the gradient; None for no limit.
+        label_smoothing: ``s`` of the targets ``|y - s|``.
+        best: The valid metric whose best epoch's weights are kept.
+        early_stopping: Stop after so many epochs without a better one; None for never.
+        initialisation: See :class:`Initialisation`.
+        rate_penalty: See :class:`RatePenalty`.
+        checkpoint_steps: Batches of an epoch after which the state is written, besides its end; None for its end alone.
+        device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
+        precision: ``32-true``, or for the linear algebra of training alone ``bf16-mixed`` or ``16-mixed``. Membranes
+            and evaluation are in float32 always.
+        compile: Whether training's forward goes through ``torch.compile``.
+        threads: Threads of the CPU; None leaves it to torch.
+        loggers: What else writes down how the training goes; decides nothing of it.
+    """
+
+    epochs: Count = 50
+    batch_size: Count = 256
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    scheduler: Scheduler = Field(default_factory=Scheduler)
+    loss: Loss = Field(default_factory=Loss)
+    accumulate: Count = 1
+    gradient_clip: Positive | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    best: Literal["loss", "map", "micro_f1", "macro_f1", "accuracy"] = "loss"
+    early_stopping: Count | None = None
+    initialisation: Initialisation = Field(default_factory=Initialisation)
+    rate_penalty: RatePenalty = Field(default_factory=RatePenalty)
+    checkpoint_steps: Count | None = None
+    device: Name = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    loggers: tuple[ComponentRef, ...] = ()
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            yield "device", f"found {self.device!r}; give auto, cpu, mps, cuda, or cuda:N for one of several"
+        names = [logger.name for logger in self.loggers]
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield "loggers", f"{twice!r} is named {names.count(twice)} times; name it once"
+
+
+class Decision(Section):
+    """When a label is predicted: where its probability exceeds a threshold.
+
+    Attributes:
+        rule: ``fixed``, ``valid`` (one threshold chosen on valid) or ``valid-per-label``.
+        threshold: The fixed one, a probability.
+    """
+
+    rule: Literal["fixed", "valid", "valid-per-label"] = "fixed"
+    threshold: Share = 0.35
+
+
+class EvaluationSection(Section):
+    """How the model is measured.
+
+    Attributes:
+        batch_size: Samples a step; in a sound model it changes no prediction.
+        decision: See :class:`Decision`.
+    """
+
+    batch_size: Count = 256
+    decision: Decision = Field(default_factory=Decision)
+
+
+class Searched(Section):
+    """What ``neurozoo tune`` may choose for one value: from a range, or one of several.
+
+    Attributes:
+        low: Lower end of the range, included. Two whole ends make a range of whole numbers.
+        high: Upper end of the range, included.
+        step: From one value of the range to the next, counted from ``low``; None for all.
+        log: Whether the range is searched on a logarithmic scale.
+        values: Instead of a range: what there is to choose from, without an order.
+    """
+
+    low: Number | None = None
+    high: Number | None = None
+    step: Number | None = None
+    log: bool = False
+    values: tuple[Any, ...] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a range of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        """Values that must be usable for all to be: all there are, or the ends of a range and a number between them."""
+        if self.values is not None:
+            return self.values
+        if self.low is None or self.high is None:
+            return ()
+        return (self.low, self.high) if self.whole else (self.low, self.high, self.low + 0.382 * (self.high - self.low))
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        ranged = [name for name in ("low", "high", "step") if getattr(self, name) is not None]
+        if self.values is not None:
+            if not self.values:
+                yield "values", "it is empty; give at least one entry"
+            if ranged or self.log:
+                yield "values", f"there is {', '.join(ranged or ['log'])} as well; give a range or values, not both"
+            texts = [json.dumps(value, sort_keys=True) for value in self.values]
+            for twice in sorted({text for text in texts if texts.count(text) > 1}):
+                yield "values", f"{twice} is named {texts.count(twice)} times; name it once"
+            return
+        if self.low is None or self.high is None:
+            yield "low", "there is no whole range; give low and high, or values"
+            return
+        if self.low >= self.high:
+            yield "low", f"{self.low} is not below high = {self.high}; choose a smaller one"
+        if self.log and self.low <= 0:
+            yield "low", f"{self.low} has no logarithm; give more than 0, or leave out log"
+        if self.step is not None:
+            if self.log:
+                yield "step", "a logarithmic range has none; leave it out, or leave out log"
+            if self.step <= 0 or self.step > self.high - self.low:
+                yield "step", f"{self.step} does not lead from {self.low} to {self.high}; choose one in between"
+            if self.whole and not isinstance(self.step, int):
+                yield "step", f"{self.step} leads to numbers that are not whole, and low and high are; give a whole one"
+
+
+class TuneSection(Section):
+    """What ``neurozoo tune`` looks for, and where; it decides nothing in any other command.
+
+    Attributes:
+        metric: What is to be best on the valid split: ``loss`` is to be small, all else large.
+        pruning: ``none``, or ``median``: a trial ends early where its metric is worse than the median of the
+            earlier ones at the same epoch, once there are five.
+        space: By the path of a value, as an override names it, what to choose from.
+    """
+
+    metric: Literal["loss", "map", "micro_f1", "macro_f1", "accuracy"] = "loss"
+    pruning: Literal["none", "median"] = "none"
+    space: Annotated[Mapping[Name, Searched], Field(min_length=1)]

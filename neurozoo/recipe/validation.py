@@ -1,0 +1,105 @@
+"""Checks plain content against the sections of a recipe, and finds every problem at once."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from neurozoo.recipe.messages import explain, unknown_key
+from neurozoo.recipe.params import Key
+from neurozoo.recipe.schema import Section
+
+__all__ = ["validated"]
+
+S = TypeVar("S", bound=Section)
+
+
+def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, list[tuple[Key, str]]]:
+    """A section made of plain content, or None, and everything that is wrong with the content.
+
+    Args:
+        section: What it must be.
+        content: Nested mappings, lists and scalars.
+
+    Returns:
+        The section, and (path of the value, problem) for each problem.
+    """
+    result: S | None = None
+    problems: list[tuple[Key, str]] = []
+    try:
+        # As JSON, so that lists may become tuples and nothing else is converted.
+        result = section.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        errors = error.errors()
+        around = {each["loc"][:-1] for each in errors}
+        # A list whose only entry is wrong counts as too short as well, which tells nothing more.
+        kept = [each for each in errors if each["type"] != "too_short" or each["loc"] not in around]
+        problems = [(_without_tag(each["loc"]), _explain(section, each)) for each in kept]
+    return result, [*problems, *_combinations(section, content)]
+
+
+def _without_tag(path: Key) -> Key:
+    # pydantic names a wrong key of a mapping as (..., key, "[key]").
+    return path[:-1] if path and path[-1] == "[key]" else path
+
+
+def _explain(root: type[Section], error: Any) -> str:
+    *around, last = error["loc"] or ("",)
+    owner = ".".join(map(str, around)) or "the recipe"
+    section = _section_at(root, tuple(around))
+    keys = [] if section is None else [info.alias or name for name, info in section.model_fields.items()]
+    if error["type"] == "extra_forbidden":
+        return unknown_key(str(last), owner, keys)
+    if error["type"] == "missing":
+        return f"{owner} needs the key {last!r}, which is missing; add it"
+    return explain(error)
+
+
+def _combinations(section: type[Section], content: object, path: Key = ()) -> Iterator[tuple[Key, str]]:
+    """What is wrong between the keys of each section, also where some keys are wrong by themselves."""
+    if not isinstance(content, Mapping):
+        return
+    for key, value in content.items():
+        below = _section_at(section, (key,))
+        if below is not None:
+            yield from _combinations(below, value, (*path, key))
+        elif isinstance(value, Mapping):
+            for name, entry in value.items():
+                inside = _section_at(section, (key, name))
+                if inside is not None:
+                    yield from _combinations(inside, entry, (*path, key, name))
+    wrong: set[object] = set()
+    try:
+        checked = section.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        wrong = {each["loc"][0] for each in error.errors() if each["loc"]}
+        try:
+            checked = section.model_validate_json(json.dumps({k: v for k, v in content.items() if k not in wrong}))
+        except ValidationError:
+            return
+    yield from (((*path, key), problem) for key, problem in checked.problems() if key not in wrong)
+
+
+def _section_at(section: type[Section], path: Key) -> type[Section] | None:
+    """The section that a path leads to, or None where it leads to a value."""
+    annotation: Any = section
+    for key in path:
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            fields = {info.alias or name: info.annotation for name, info in annotation.model_fields.items()}
+            annotation = _bare(fields.get(str(key)))
+        else:
+            arguments, origin = typing.get_args(annotation), typing.get_origin(annotation)
+            annotation = _bare(arguments[-1]) if origin is Mapping else _bare(arguments[0]) if origin is tuple else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+
+
+def _bare(annotation: Any) -> Any:
+    """An annotation without ``Annotated`` and without ``None``."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    choices = [each for each in typing.get_args(annotation) if each is not type(None)]
+    return _bare(choices[0]) if len(choices) == 1 and type(None) in typing.get_args(annotation) else annotation

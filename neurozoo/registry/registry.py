@@ -1,0 +1,211 @@
+"""What all plugins offer together, by kind and name; a broken one is reported and stops no other.
+
+Nothing here imports torch or a spiking library: a component is a name and a target until
+:meth:`Registry.resolve` imports it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from neurozoo.errors import PluginError, UnknownNameError
+from neurozoo.registry import hookspecs
+from neurozoo.registry.discovery import Found, find_plugins
+from neurozoo.registry.hookspecs import Component, Kind
+from neurozoo.registry.loading import Plugin, load_plugin, place
+
+if TYPE_CHECKING:
+    import importlib.metadata
+
+__all__ = ["CORE", "Plugin", "Registry", "default_registry"]
+
+CORE = "neurozoo"
+
+
+class Registry:
+    """The components that plugins registered, by kind and name.
+
+    Args:
+        entry_points: The plugins to load; by default those installed under the entry-point
+            group ``neurozoo``. The core's own parts come by the same way.
+    """
+
+    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:
+        self._manager = pluggy.PluginManager("neurozoo")
+        self._manager.add_hookspecs(hookspecs)
+        self._components: dict[tuple[str, str], Component] = {}
+        self._owners: dict[tuple[str, str], str] = {}
+        self.plugins: list[Plugin] = []
+        found = find_plugins() if entry_points is None else map(Found.of, entry_points)
+        # The core first, so that a stranger's duplicate of a core name is the one refused.
+        for each in sorted(found, key=lambda f: (f.distribution != CORE, f.name, f.distribution)):
+            self.plugins.append(self._add(each))
+
+    def _add(self, found: Found) -> Plugin:
+        """Load one plugin and take it up, all or nothing."""
+        namesake = next((each for each in self.plugins if each.name == found.name), None)
+        if namesake is not None:
+            error = f"a plugin of {namesake.distribution} is called {found.name!r} as well"
+            return Plugin(found.name, found.source, error=f"{error}; uninstall one of the two, or rename it")
+        plugin = load_plugin(found, self._manager)
+        offered: dict[tuple[str, str], Component] = {}
+        for component in plugin.components:
+            key = (component.kind, component.name)
+            if key in self._components or key in offered:
+                owner = self._owners.get(key, "itself")
+                error = f"{component.kind} {component.name!r} of {found.source} is already registered by {owner}"
+                error += (
+                    "; give each a name of its own" if key in offered else "; uninstall one of the two, or rename it"
+                )
+                return replace(plugin, components=(), error=error)
+            offered[key] = component
+        self._components |= offered
+        self._owners |= dict.fromkeys(offered, plugin.distribution)
+        return plugin
+
+    def components(self, kind: Kind) -> dict[str, Component]:
+        """The components of a kind, by name, in the order of their names."""
+        return {name: self._components[k, name] for k, name in sorted(self._components) if k == kind}
+
+    def get(self, kind: Kind, name: str) -> Component:
+        """The component of that kind and name.
+
+        Raises:
+            UnknownNameError: There is none; says what there is and which plugin failed.
+        """
+        if (kind, name) not in self._components:
+            broken = [plugin.name for plugin in self.plugins if plugin.error]
+            hint = (
+                f"plugins that failed to load: {', '.join(broken)} (`neurozoo plugins list` says why)" if broken else ""
+            )
+            raise UnknownNameError(kind, name, self.components(kind), hint)
+        return self._components[kind, name]
+
+    def owner(self, kind: Kind, name: str) -> str:
+        """The distribution (name and version) that registered a component."""
+        self.get(kind, name)
+        return self._owners[kind, name]
+
+    def missing(self, kind: Kind, name: str) -> list[str]:
+        """The libraries that a component needs and that are not installed; imports none of them."""
+        tops = dict.fromkeys(library.partition(".")[0] for library in self.get(kind, name).requires)
+        return [library for library in tops if not _is_there(library)]
+
+    def usable(self, kind: Kind) -> list[str]:
+        """The components of a kind whose libraries are installed, by name."""
+        return [name for name in self.components(kind) if not self.missing(kind, name)]
+
+    def usable_backends(self) -> list[str]:
+        """The installed backends that are not their library's own neuron, which is another model."""
+        known = self.components("backend")
+        return [name for name in self.usable("backend") if not known[name].native]
+
+    def fastest_backend(self, device: str) -> str:
+        """The name that a recipe's ``backend: fastest`` stands for: a fused, exact backend, else the core's own.
+
+        It depends on what is installed and on the device alone, and not on a measurement, which would be another each
+        time. Of several the first by name is taken.
+
+        Args:
+            device: ``training.device`` of a recipe.
+        """
+        kind = device.partition(":")[0]
+        if kind == "auto":
+            import torch
+
+            kind = "cuda" if torch.cuda.is_available() else "cpu"
+        known = self.components("backend")
+        fused = [name for name in self.usable_backends() if kind in known[name].fused and known[name].exact]
+        return min(fused, default="torch")
+
+    def resolve(self, kind: Kind, name: str) -> Any:
+        """Import the class behind a component.
+
+        Raises:
+            UnknownNameError: Nothing of that kind has that name.
+            PluginError: A library it needs is missing, its import failed, or it is not what its
+                kind must be.
+        """
+        component = self.get(kind, name)
+        module, _, attribute = component.target.partition(":")
+        if missing := self.missing(kind, name):
+            remedy = f"; install it with: {component.install}" if component.install else ""
+            raise PluginError(f"{kind} {name!r} needs {', '.join(missing)}, which is not installed{remedy}")
+        owner = self._owners[kind, name]
+        try:
+            target = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise PluginError(
+                f"{kind} {name!r} of {owner} could not be imported from {component.target!r}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if problem := _interface_problem(kind, target):
+            raise PluginError(f"{kind} {name!r} of {owner}: {component.target!r} {problem}")
+        return target
+
+    def culprit(self, error: BaseException) -> str:
+        """The plugin in whose code an exception was raised, and where; empty where it was the core's.
+
+        Frames of other libraries are passed over, and those of the core that plugins call: a plugin
+        that hands :mod:`neurozoo.core.equations` the wrong thing is where the mistake is.
+        """
+        owners = {
+            component.target.partition(":")[0].partition(".")[0]: self._owners[key]
+            for key, component in self._components.items()
+        }
+        owners.pop(CORE, None)
+        theirs, ours = place(error, owners), place(error, {CORE}, but=_CALLED_BY_PLUGINS)
+        if theirs is None or (ours is not None and ours.depth > theirs.depth):
+            return ""
+        return f"{owners[theirs.module.partition('.')[0]]} ({theirs.file}, line {theirs.line})"
+
+
+_CALLED_BY_PLUGINS = ("neurozoo.core.equations", "neurozoo.core.interfaces")
+
+_INTERFACES = {
+    "backend": "Neuron",
+    "model": "ZooModel",
+    "fusion": "Fusion",
+    "label-head": "LabelHead",
+    "threshold": "ThresholdPolicy",
+    "scaling": "Scaling",
+    "activation": "Activation",
+    "encoder": "Encoder",
+    "logger": "Logger",
+    "nir-reader": "NIRReader",
+}
+"""The class of ``neurozoo.core.interfaces`` that a component of each kind is a subclass of."""
+
+
+def _interface_problem(kind: str, target: Any) -> str:
+    if kind not in _INTERFACES:
+        return "" if callable(target) else "cannot be called"
+    from neurozoo.core import interfaces
+
+    wanted = getattr(interfaces, _INTERFACES[kind])
+    if not isinstance(target, type) or not issubclass(target, wanted):
+        return f"is not a subclass of neurozoo.core.interfaces.{wanted.__name__}"
+    lacking = sorted(getattr(target, "__abstractmethods__", ()))
+    return f"lacks {', '.join(lacking)}, which {wanted.__name__} asks for" if lacking else ""
+
+
+@cache
+def _is_there(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ValueError:  # imported by hand, without a spec
+        return library in sys.modules
+
+
+@cache
+def default_registry() -> Registry:
+    """The registry of everything installed, made once a process."""
+    return Registry()

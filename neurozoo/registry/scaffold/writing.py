@@ -1,0 +1,204 @@
+"""Writes the files of a new plugin, all or none."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shlex
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from neurozoo.errors import UnknownNameError, UserError
+from neurozoo.registry.hookspecs import API_VERSION, Kind
+from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.registry.scaffold.names import PREFIX, checked_name
+
+__all__ = ["KINDS_OF_PLUGIN", "Written", "write_plugin"]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What differs between the kinds."""
+
+    kind: Kind
+    module: str
+    ending: str
+    conformance: str
+    title: str
+    use: str
+    needs: tuple[str, ...] = ("torch>=2.4",)
+
+
+_TRAIN = "neurozoo train smile_mosei_sound --dry-run"
+KINDS_OF_PLUGIN: Mapping[str, _Part] = {
+    "neuron": _Part(
+        "backend",
+        "neuron",
+        "Neuron",
+        "BackendConformance",
+        "a leaky integrate-and-fire neuron",
+        f"neurozoo compare --backends torch,$name\n{_TRAIN} --backend $name",
+    ),
+    "fusion": _Part(
+        "fusion",
+        "fusion",
+        "Fusion",
+        "FusionConformance",
+        "the modalities one after another, gated",
+        f"{_TRAIN} model.parts.fusion=$name",
+        ("torch>=2.4", "pydantic>=2.8"),
+    ),
+    "label-head": _Part(
+        "label-head",
+        "label_head",
+        "Head",
+        "LabelHeadConformance",
+        "attention pooling, a query for each label",
+        f"{_TRAIN} model.parts.head=$name",
+        ("torch>=2.4", "pydantic>=2.8"),
+    ),
+    "model": _Part(
+        "model",
+        "model",
+        "Model",
+        "ModelConformance",
+        "a small spiking model",
+        f"{_TRAIN} 'model={{name: $name, parts: "
+        "{activation: lif, threshold: disagreement, fusion: concat, head: pooled}}'",
+        ("torch>=2.4", "pydantic>=2.8"),
+    ),
+    "dataset": _Part(
+        "dataset",
+        "dataset",
+        "Dataset",
+        "DatasetConformance",
+        "SYNTHETIC small sequences",
+        f"{_TRAIN} 'data={{name: $name, context: text, spiking: [audio]}}'",
+        ("numpy>=1.26", "pydantic>=2.8"),
+    ),
+}
+"""What ``plugins new`` can write, by the word for it; ``neuron`` is a backend."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A plugin that was written.
+
+    Attributes:
+        path: Its folder.
+        distribution: What pip calls it.
+        package: What Python calls it.
+        kind: Of its component.
+        name: Of its component.
+        part: The file to change, from the folder.
+        files: All files, from the folder.
+    """
+
+    path: Path
+    distribution: str
+    package: str
+    kind: Kind
+    name: str
+    part: str
+    files: tuple[str, ...]
+
+    @property
+    def next_commands(self) -> tuple[str, ...]:
+        """What to run now."""
+        return (
+            f"pip install -e {shlex.quote(str(self.path))}",
+            "neurozoo plugins list",
+            f"neurozoo plugins check {self.distribution}",
+            f"pytest {shlex.quote(str(self.path))}",
+        )
+
+
+def write_plugin(name: str, kind: str, out: Path, registry: Registry | None = None) -> Written:
+    """Write a new plugin's folder ``neurozoo-NAME``, whole or not at all.
+
+    Args:
+        name: Of the plugin and its component, with or without ``neurozoo-``.
+        kind: What to write, see :data:`KINDS_OF_PLUGIN`.
+        out: The folder in which it is written.
+        registry: What is installed; by default all.
+
+    Raises:
+        UserError: The kind is unknown, the name cannot be used or is taken, the folder is there
+            already or cannot be written.
+    """
+    chosen = {"backend": "neuron"}.get(kind, kind)
+    if chosen not in KINDS_OF_PLUGIN:
+        raise UnknownNameError("kind of plugin to begin with", kind, KINDS_OF_PLUGIN)
+    part = KINDS_OF_PLUGIN[chosen]
+    name = checked_name(name, part.kind, registry or default_registry())
+    path = out / (PREFIX + name)
+    if path.exists():
+        raise UserError(f"{path} is there already; give another name, or another folder with --out")
+    package = (PREFIX + name).replace("-", "_")
+    content = _content(name, package, part)
+    _write(path, content)
+    where = f"{package}/{part.module}.py"
+    return Written(path, PREFIX + name, package, part.kind, name, where, tuple(content))
+
+
+def _content(name: str, package: str, part: _Part) -> dict[str, str]:
+    """The files' texts, by their path in the folder."""
+    fields = {
+        "name": name,
+        "distribution": PREFIX + name,
+        "package": package,
+        "kind": part.kind,
+        "module": part.module,
+        "part": f"{part.module}.py",
+        "class_name": _class_name(name, part.ending),
+        "conformance": part.conformance,
+        "title": part.title,
+        "use": Template(part.use).substitute(name=name),
+        "dependencies": ", ".join(f'"{each}"' for each in (_neurozoo_requirement(), *part.needs)),
+        "api": API_VERSION,
+    }
+    sources = {
+        "README.md": "README.md",
+        "pyproject.toml": "pyproject.toml",
+        ".gitignore": "gitignore",
+        f"{package}/__init__.py": "init.py",
+        f"{package}/{part.module}.py": f"{part.module}.py",
+        "tests/test_conformance.py": "test_conformance.py",
+    }
+    texts = {path: Template(_template(source)).substitute(fields) for path, source in sources.items()}
+    return texts | {f"{package}/py.typed": ""}
+
+
+def _template(name: str) -> str:
+    return (files("neurozoo.registry.scaffold") / "templates" / f"{name}.tmpl").read_text(encoding="utf-8")
+
+
+def _class_name(name: str, ending: str) -> str:
+    words = "".join(word.capitalize() for word in name.split("-"))
+    return words if words.endswith(ending) else words + ending
+
+
+def _neurozoo_requirement() -> str:
+    """This neurozoo and those that keep its promises: the same minor version before 1.0, the same major one after."""
+    major, minor = (int(each) for each in importlib.metadata.version("neurozoo").split(".")[:2])
+    above = f"{major + 1}" if major else f"0.{minor + 1}"
+    return f"neurozoo>={major}.{minor},<{above}"
+
+
+def _write(path: Path, content: Mapping[str, str]) -> None:
+    unfinished = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        for name, text in content.items():
+            file = unfinished / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8", newline="\n")
+        unfinished.rename(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); give another folder with --out") from error
+    finally:
+        # After success the folder has moved, and this finds nothing.
+        shutil.rmtree(unfinished, ignore_errors=True)

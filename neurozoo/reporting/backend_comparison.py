@@ -1,0 +1,243 @@
+"""A comparison for people: what tables it is shown in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from neurozoo.backends.agreement import MARGIN_ULPS
+from neurozoo.backends.probe import LayerProbe
+from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Training
+from neurozoo.reporting.tables import Table, number, plain_text
+
+__all__ = ["as_text", "sections", "traits_table"]
+
+SYNTHETIC = "SYNTHETIC data: this compares backends, and nothing with a paper"
+METRICS = ("accuracy", "micro_f1", "macro_f1", "precision", "recall", "hamming_loss", "map")
+
+
+def as_text(comparison: Comparison) -> str:
+    """The comparison for the screen."""
+    return plain_text([*sections(comparison), Table(f"verdict: {said_verdict(comparison)}")])
+
+
+def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool = False) -> list[Table]:
+    """A comparison as tables, the most important first.
+
+    Args:
+        comparison: What was found.
+        measured: Whether with time and memory, which are others each time.
+        all_traits: Whether with the experiments in which all backends do the same.
+    """
+    backends = comparison.backends
+    tables = [
+        Table("\n".join(_heading(comparison, measured)), *_overview(comparison, measured)),
+        _layers("firing rate by layer, and how many spikes differ", backends, _whole),
+    ]
+    if comparison.empty:
+        table = _layers(
+            "the layers driven by a current: share that fires, and how many spikes differ", backends, _driven
+        )
+        tables.append(table)
+    tables.append(_operations(backends))
+    if comparison.training is not None:
+        tables.append(_training(comparison.training))
+    tables += [_metrics(comparison)]
+    tables += [traits_table(backends) if all_traits else _traits_that_differ(backends)]
+    tables += [_calls(backends), _versions(backends)]
+    return tables + _problems(comparison)
+
+
+def said_verdict(comparison: Comparison) -> str:
+    """The verdict in words: which backends are what."""
+    kinds: dict[str, list[str]] = {}
+    for backend in comparison.backends[1:]:
+        kinds.setdefault(backend.verdict, []).append(backend.name)
+    for trajectory in comparison.training.backends if comparison.training else ():
+        if trajectory.problems and trajectory.name in kinds.get("equivalent", []):
+            kinds["equivalent"].remove(trajectory.name)
+            kinds.setdefault("different in training", []).append(trajectory.name)
+    told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+    return f"{comparison.verdict} ({told}; compared with {comparison.reference})"
+
+
+def _heading(comparison: Comparison, measured: bool) -> list[str]:
+    setting = comparison.setting
+    weights = f"the best weights of {setting.run}" if setting.trained else "untrained weights, as training begins with"
+    lines = [SYNTHETIC] if setting.synthetic else []
+    what = f"{setting.recipe}, {weights}" if setting.recipe else "a model"
+    samples, batches = comparison.samples, comparison.batches
+    size = f"{samples} sample{'s' if samples > 1 else ''} in {batches} batch{'es' if batches > 1 else ''}"
+    lines.append(f"{what}: {size}" + (f" ({setting.data})" if setting.data else ""))
+    if measured:
+        lines.append(f"{setting.device}, {comparison.threads} thread{'s' if comparison.threads > 1 else ''}")
+    lines.append(f"Compared with {comparison.reference}:")
+    if comparison.empty:
+        lines.insert(
+            -1,
+            f"EMPTY: less than 1 % of the neurons fire in {', '.join(comparison.silent)}: equal spikes prove nothing "
+            "there. So each layer is also driven directly, by a current that makes 5 to 50 % fire.",
+        )
+    return lines
+
+
+def _overview(comparison: Comparison, measured: bool) -> tuple[list[str], list[list[str]], list[str]]:
+    """A line a backend."""
+    head = ["backend", "verdict", "spikes that differ", "by itself", "within rounding"]
+    head += ["logits", "probabilities", "gradients"] + (["ms", "time", "MB", "memory"] if measured else [])
+    rows, notes = [], []
+    for backend in comparison.backends:
+        alone = [layer.alone.agreement for layer in backend.layers]
+        mismatches = sum(agreed.mismatches for agreed in alone)
+        row = [backend.name, backend.verdict, f"{backend.mismatches:,} of {backend.spikes:,}"]
+        row += [f"{mismatches:,}", f"{mismatches - sum(agreed.beyond for agreed in alone):,}"]
+        row += map(number, (backend.logit_difference, backend.probability_difference, backend.gradient_difference))
+        if measured:
+            row += [f"{backend.milliseconds:.1f}", f"{backend.time_ratio:.2f}"]
+            row += ["-", "-"] if backend.peak_bytes is None else [f"{backend.peak_bytes / 1e6:.1f}", _ratio(backend)]
+        rows.append(row)
+        where = [f"first in {backend.first}"] if backend.first else []
+        where += [f"largest gradient difference in {backend.worst_gradient}"] if backend.worst_gradient else []
+        if where:
+            notes.append(f"{backend.name}: {', '.join(where)}")
+    notes.append(
+        "by itself: each layer on the reference's input, each step from its membrane; "
+        f"within rounding: {MARGIN_ULPS} units in the last place of the threshold"
+    )
+    notes.append("logits, probabilities: largest difference; gradients: as a share of the tensor's largest")
+    if measured:
+        notes.append(
+            f"ms: median of {comparison.repeats} passes, forward and backward, of one batch; MB: the most held at a "
+            "time; time and memory: in units of the reference's"
+        )
+    return head, rows, notes
+
+
+def _ratio(backend: BackendResult) -> str:
+    return "-" if backend.memory_ratio is None else f"{backend.memory_ratio:.2f}"
+
+
+def _layers(title: str, backends: Sequence[BackendResult], cell: Callable[[LayerResult], str]) -> Table:
+    rows = [
+        [layer.name, *(cell(backend.layers[place]) for backend in backends)]
+        for place, layer in enumerate(backends[0].layers)
+    ]
+    return Table(title, ["layer", *(backend.name for backend in backends)], rows)
+
+
+def _operations(backends: Sequence[BackendResult]) -> Table:
+    """Other spikes are other accumulations."""
+    rows = [[backend.name, f"{backend.macs:,.0f}", f"{backend.acs:,.0f}"] for backend in backends]
+    notes = [
+        "of layers with weights, without zeros; ACs: of those whose input is spikes alone, MACs: of the others; rows "
+        "of padding too, which `neurozoo profile` leaves out"
+    ]
+    return Table("operations a sample", ["backend", "MACs", "ACs"], rows, notes)
+
+
+def _whole(layer: LayerResult) -> str:
+    return f"{layer.rate:.4f}" + (f" ({layer.mismatches:,})" if layer.mismatches else "")
+
+
+def _driven(layer: LayerResult) -> str:
+    return "-" if layer.driven is None else f"{layer.driven.active:.1%}" + _differ(layer.driven)
+
+
+def _differ(found: LayerProbe) -> str:
+    agreed = found.agreement
+    within = agreed.mismatches - agreed.beyond
+    return f" ({agreed.mismatches:,}, {within:,} within rounding)" if agreed.mismatches else ""
+
+
+def _metrics(comparison: Comparison) -> Table:
+    backends, weights = comparison.backends, "" if comparison.setting.trained else ", untrained weights"
+    rows = [[name, *(f"{backend.metrics[name]:.4f}" for backend in backends)] for name in METRICS]
+    title = f"metrics on these {comparison.samples} samples{weights}"
+    return Table(title, ["metric", *(backend.name for backend in backends)], rows)
+
+
+def traits_table(backends: Sequence[BackendResult]) -> Table:
+    """What each neuron does in each experiment."""
+    rows = [
+        [trait.name, *(backend.traits[place].found for backend in backends)]
+        for place, trait in enumerate(backends[0].traits)
+    ]
+    return Table("what each neuron is, by experiment", ["experiment", *(backend.name for backend in backends)], rows)
+
+
+def _traits_that_differ(backends: Sequence[BackendResult]) -> Table:
+    """Only the experiments in which a backend does other than the reference, and which ones do."""
+    reference, *others = backends
+    rows = []
+    for place, trait in enumerate(reference.traits):
+        found: dict[str, list[str]] = {}
+        for backend in others:
+            found.setdefault(backend.traits[place].found, []).append(backend.name)
+        found.pop(trait.found, None)
+        rows += [[trait.name, trait.found, other, ", ".join(names)] for other, names in found.items()]
+    tried = len(reference.traits)
+    note = f"of {tried} experiments; in the others all do the same" if rows else f"the same in all {tried} experiments"
+    return Table("how the neurons differ, by experiment", ["experiment", reference.name, "other", "of"], rows, [note])
+
+
+def _calls(backends: Sequence[BackendResult]) -> Table:
+    """Public functions alone; ``--json`` has all."""
+    notes = []
+    for backend in backends:
+        notes.append(f"{backend.name} declares: {backend.runs or 'nothing'}")
+        if not backend.libraries:
+            notes.append(f"{backend.name} ran: it has no library of its own")
+            continue
+        shown = [
+            f"{name.partition(':')[2]} ({count})"
+            for name, count in backend.calls.items()
+            if not any(part.startswith(("_", "<")) for part in name.partition(":")[2].split("."))
+        ]
+        notes.append(f"{backend.name} ran: {', '.join(shown) or 'none'}")
+    return Table(
+        "functions of its library that each backend declares, and that one layer's scan ran, with how often",
+        notes=notes,
+    )
+
+
+def _versions(backends: Sequence[BackendResult]) -> Table:
+    versions = {name: version for backend in backends for name, version in backend.versions.items()}
+    return Table("versions", notes=[", ".join(f"{name} {version}" for name, version in versions.items())])
+
+
+def _training(training: Training) -> Table:
+    reference = training.backends[0]
+    head = ["backend", "last loss", "loss difference", "at all", f"beyond {training.tolerance:g}"]
+    head += ["spikes differ", "weights", "threshold", "rate", "valid micro F1", "valid mAP"]
+    rows, notes = [], []
+    for each in training.backends:
+        first = each.first_spike
+        row = [each.name, f"{each.losses[-1]:.6f}", number(each.loss_difference)]
+        steps = (each.first_difference, each.first_beyond, first.batch if first else None)
+        row += ["-" if step is None else f"from {step}" for step in steps]
+        row += [number(each.weight_difference), f"{each.thresholds[-1]:.4f}", f"{each.rates[-1]:.4f}"]
+        row += [f"{each.metrics['micro_f1']:.4f}", f"{each.metrics['map']:.4f}"]
+        rows.append(row)
+        if first is not None:
+            notes.append(
+                f"{each.name}: {each.parted:,} of {each.spikes:,} spikes differ in training step {first.batch}, the "
+                f"first in {first.layer}, step {first.step}; weights differ most in {each.worst_weight}"
+            )
+    title = f"training: {training.steps} steps of {training.batch_size} samples; loss of {reference.name} "
+    title += f"{reference.losses[0]:.6f} to {reference.losses[-1]:.6f}"
+    notes += [
+        "the same weights, batches, order and dropout; loss difference: the largest, as a share of the reference's, "
+        "and from which step on there is one; weights: largest difference at the end, as a share of the tensor's "
+        f"largest; valid: {training.samples} samples"
+    ]
+    return Table(title, head, rows, notes)
+
+
+def _problems(comparison: Comparison) -> list[Table]:
+    """What makes a backend different; for another model the traits say it better."""
+    tables = []
+    trained = {each.name: each.problems for each in comparison.training.backends} if comparison.training else {}
+    for backend in comparison.backends:
+        problems = [*backend.problems, *trained.get(backend.name, ())]
+        if problems and not backend.native:
+            tables.append(Table(f"{backend.name} is different", notes=problems))
+    return tables

@@ -1,0 +1,164 @@
+"""Costs as tables, pictures and a page."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+
+from neurozoo.bench.data import DataCost
+from neurozoo.bench.neurons import NeuronCosts
+from neurozoo.bench.training import FirstStep, TrainingCost
+from neurozoo.reporting.figures import bars
+from neurozoo.reporting.page import Picture, html_page
+from neurozoo.reporting.tables import Table, markdown
+
+__all__ = ["as_page", "data_table", "neurons_page", "neurons_tables", "plainly", "training_table"]
+
+_INTRODUCTION = """\
+# Performance
+
+This page is written by a command, and nothing here is typed by hand:
+
+```
+{command}
+```
+
+on {machine}. Runs took turns in one process, and their medians are compared; the times are of that machine and
+say nothing of yours. `neurozoo bench neurons`, `bench train RECIPE` and `bench data STORE` measure yours, each with
+`--json`, the first with pictures by `--html`.
+
+What has not been measured: GPUs, and more than {threads} threads.
+"""
+
+
+def neurons_tables(costs: Sequence[NeuronCosts]) -> list[Table]:
+    """A table a T."""
+    return [_neurons(each) for each in costs]
+
+
+def plainly(costs: NeuronCosts) -> str:
+    """Who is the fastest at what, in a sentence."""
+    forward = min(costs.backends, key=lambda each: each.forward_ms).backend
+    both = min(costs.backends, key=lambda each: each.both_ms).backend
+    said = f"the fastest is {both}" if forward == both else f"the fastest forward is {forward}, with backward {both}"
+    return f"At T = {costs.steps}{', one current repeated' if costs.repeated else ''}, {said}."
+
+
+def _neurons(costs: NeuronCosts) -> Table:
+    fastest = min(each.both_ms for each in costs.backends)
+    known = [each.peak_mib for each in costs.backends if each.peak_mib is not None]
+    rows = []
+    for each in costs.backends:
+        memory = ["-", "-"]
+        if each.peak_mib is not None:
+            memory = [f"{each.peak_mib:.0f} MiB", f"{each.peak_mib / max(min(known), 1e-9):.2f}"]
+        rows.append(
+            [
+                each.backend,
+                f"{each.forward_ms:.1f} ms",
+                f"{each.forward_ms / costs.copies_ms:.2f}",
+                f"{each.both_ms:.1f} ms",
+                f"{each.both_ms / costs.copies_ms:.2f}",
+                f"{each.both_ms / fastest:.2f}",
+                *memory,
+                f"{each.kept_mib:.0f} MiB",
+            ]
+        )
+    head = ["backend", "forward", "of copies", "and backward", "of copies", "of fastest", "peak", "of leanest", "kept"]
+    shape = " x ".join(map(str, costs.shape))
+    notes = [
+        plainly(costs),
+        "Kept is what autograd keeps between forward and backward, beyond the currents that came in.",
+        f"{costs.threads} threads, {costs.device}, medians of {costs.rounds}; copying two tensors of the currents' "
+        f"size takes {costs.copies_ms:.1f} ms.",
+    ]
+    repeated = ", one current repeated" if costs.repeated else ""
+    return Table(f"Neurons: T = {costs.steps}, {shape}{repeated}", head, rows, notes)
+
+
+def neurons_page(costs: Sequence[NeuronCosts]) -> str:
+    """One HTML file with pictures.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    content: list[Table | Picture] = []
+    for each, table in zip(costs, neurons_tables(costs), strict=True):
+        names = [one.backend for one in each.backends]
+        content.append(table)
+        content.append(
+            Picture(
+                f"Time at T = {each.steps}",
+                bars(
+                    names,
+                    {
+                        "forward": [one.forward_ms / each.copies_ms for one in each.backends],
+                        "forward and backward": [one.both_ms / each.copies_ms for one in each.backends],
+                    },
+                    unit="times as long as copying two tensors of that size",
+                    label=f"how long each backend's neurons take at T = {each.steps}",
+                ),
+            )
+        )
+        if all(one.peak_mib is not None for one in each.backends):
+            content.append(
+                Picture(
+                    f"Memory at T = {each.steps}",
+                    bars(
+                        names,
+                        {"peak": [one.peak_mib or 0.0 for one in each.backends]},
+                        unit="MiB",
+                        label=f"how much memory each backend's neurons take at T = {each.steps}",
+                        legend=False,
+                    ),
+                )
+            )
+    return html_page("What neurons cost", content)
+
+
+def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> Table:
+    """What a recipe's training takes."""
+    rows = [
+        ["feeding a batch", f"{cost.feeding_ms:.2f} ms", f"{cost.feeding_share:.1%} of step and feeding", ""],
+        [f"a step of {cost.batch_size}", f"{cost.step_ms:.1f} ms", "", _ratio(cost.plain_step_ms, cost.step_ms)],
+        [
+            f"evaluating {cost.batch_size}",
+            f"{cost.evaluation_ms:.1f} ms",
+            "",
+            _ratio(cost.plain_evaluation_ms, cost.evaluation_ms),
+        ],
+        ["evaluating 1", f"{cost.one_ms:.2f} ms", "", _ratio(cost.plain_one_ms, cost.one_ms)],
+        ["metrics and log, by step", f"{cost.around_ms:.2f} ms", f"{cost.around_share:.1%} of a step", ""],
+    ]
+    if first_step is not None:
+        share = f"{first_step.importing / first_step.seconds:.0%} importing torch"
+        rows.append(["from command to first step", f"{first_step.seconds:.1f} s", share, ""])
+    parts = f"backend {cost.backend}, encoder {cost.encoder}"
+    notes = [f"{parts}, {cost.threads} threads, {cost.device}, medians of {cost.rounds}."]
+    if cost.plain_step_ms is not None:
+        notes.append("The plain form is SMILE's arithmetic one operation after another, with the core's neurons.")
+    return Table(f"Training {cost.recipe}", ["what", "time", "share", "plain form takes"], rows, notes)
+
+
+def data_table(cost: DataCost) -> Table:
+    """What reading a store takes."""
+    rows = [
+        ["in order", f"{cost.in_order_ms:.2f} ms", f"{cost.in_order_ms / cost.copy_ms:.1f}"],
+        ["shuffled", f"{cost.shuffled_ms:.2f} ms", f"{cost.shuffled_ms / cost.copy_ms:.1f}"],
+    ]
+    title = f"Reading {cost.path}: {cost.split}, {cost.samples} samples, batches of {cost.batch_size}"
+    return Table(
+        title, ["a batch", "time", "of a copy"], rows, [f"{cost.batch_mib:.1f} MiB a batch; median of {cost.rounds}."]
+    )
+
+
+def as_page(neurons: Sequence[NeuronCosts], training: Sequence[tuple[TrainingCost, FirstStep]], command: str) -> str:
+    """``docs/performance.md``."""
+    tables = [*neurons_tables(neurons), *(training_table(cost, first) for cost, first in training)]
+    machine = f"{platform.system()} {platform.machine()}, {neurons[0].threads} threads"
+    introduction = _INTRODUCTION.format(command=command, machine=machine, threads=neurons[0].threads)
+    return f"{introduction}\n{markdown(tables)}"
+
+
+def _ratio(plain: float | None, ours: float) -> str:
+    return "" if plain is None else f"{plain / ours:.2f} times as long"

@@ -1,0 +1,144 @@
+"""An HTML page in one file: tables and pictures, light or dark as the reader has it, wide or on a phone.
+
+It asks nothing of any other file or server, and holds no script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from neurozoo.reporting.tables import Table
+
+__all__ = ["Content", "Gallery", "Picture", "html_page"]
+
+_STYLE = """\
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 68rem; overflow-wrap: anywhere; padding: 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin: .5rem 0; }
+figure { margin: 1rem 0; } figure svg { height: auto; max-width: 100%; }
+figcaption, .note { font-size: .9rem; opacity: .8; }
+.table { overflow-wrap: normal; overflow-x: auto; }
+.gallery { column-gap: 1.5rem; display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
+.gallery figure { margin: .5rem 0; min-width: 0; }
+.key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; list-style: none; margin: .5rem 0; padding: 0; }
+.key i { border-radius: .2rem; display: inline-block; height: .7rem; margin-right: .4rem; width: 1.4rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); padding: .25rem .75rem; }
+th, td { text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+td:not(:first-child) { white-space: normal; }
+@media (max-width: 40rem) {
+  .table { font-size: .85rem; } th, td { padding: .2rem .4rem; }
+  td:first-child { min-width: 10rem; overflow-wrap: anywhere; white-space: normal; }
+}
+.warning { background: #b45309; border-radius: .3rem; color: #fff; font-weight: 600; padding: .5rem 1rem; }
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing.
+
+    Attributes:
+        title: What it shows; the heading.
+        svg: The ``<svg>`` element.
+        caption: How to read it.
+    """
+
+    title: str
+    svg: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Drawings side by side, as many as there is room for.
+
+    Attributes:
+        title: What they show; the heading.
+        pictures: With headings of their own.
+        caption: How to read them.
+        key: What the colours are: each with its name; said where there are several.
+    """
+
+    title: str
+    pictures: Sequence[Picture]
+    caption: str = ""
+    key: Sequence[tuple[str, str]] = ()
+
+
+Content = Table | Picture | Gallery
+
+
+def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning: str = "") -> str:
+    """The page, UTF-8 when written.
+
+    Args:
+        title: Its heading.
+        content: Tables, pictures and galleries in their order; an empty title continues the section before.
+        lead: A paragraph above all.
+        warning: A banner above all, such as that the data is SYNTHETIC.
+    """
+    body = [f"<h1>{escape(title)}</h1>"]
+    if warning:
+        body.append(f'<p class="warning">{escape(warning)}</p>')
+    if lead:
+        body.append(f"<p>{escape(lead)}</p>")
+    body += map(_element, content)
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>\n{_STYLE}</style>",
+            "</head>",
+            "<body>",
+            *body,
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _element(content: Content) -> str:
+    if isinstance(content, Gallery):
+        return _gallery(content)
+    return _heading(content.title) + _figure(content) if isinstance(content, Picture) else _table(content)
+
+
+def _figure(picture: Picture) -> str:
+    caption = f"\n<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
+    return f"<figure>\n{picture.svg}{caption}\n</figure>"
+
+
+def _gallery(gallery: Gallery) -> str:
+    lines = [f'<p class="note">{escape(gallery.caption)}</p>'] if gallery.caption else []
+    if len(gallery.key) > 1:
+        names = (f'<li><i style="background:{colour}"></i>{escape(name)}</li>' for colour, name in gallery.key)
+        lines.append(f'<ul class="key">{"".join(names)}</ul>')
+    lines.append('<div class="gallery">')
+    for picture in gallery.pictures:
+        heading = f"<h3>{escape(picture.title)}</h3>\n" if picture.title else ""
+        lines.append(f"<div>{heading}{_figure(picture)}</div>")
+    return _heading(gallery.title) + "\n".join([*lines, "</div>"])
+
+
+def _table(table: Table) -> str:
+    lines = [f'<div class="table"><table>\n{_row("th", table.head)}'] if table.rows else []
+    lines += [_row("td", row) for row in table.rows]
+    lines += ["</table></div>"] if table.rows else []
+    lines += [f'<p class="note">{escape(note)}</p>' for note in table.notes]
+    return _heading(table.title) + "\n".join(lines)
+
+
+def _heading(title: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n" if title else ""
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"

@@ -1,0 +1,188 @@
+"""The results page: ablations as Markdown, written by a command and never by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neurozoo.errors import RunError
+from neurozoo.studies.ablation import COLUMNS, FULL, SCORES
+
+__all__ = ["read_ablation", "results_page"]
+
+_HEADS = {
+    "accuracy": "accuracy",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "map": "mAP",
+    "lesion": "lesion effect",
+}
+
+_WITHOUT_SPIKES = {
+    ("model.parts.scaling=none",): "On this data the spikes add nothing to the scores that these seeds can show.",
+    ("model.parts.activation=relu",): "That the units spike is no advantage over rectified ones here.",
+}
+"""What it means where a variant without spikes loses nothing."""
+
+_INTRODUCTION = """\
+# Results
+
+This page is written by a command (`make results`), from the runs it trains; nothing here is typed by hand.
+
+Every row is the recipe with the lines changed that are named beside it, trained with the same seeds. The first table
+gives means over the seeds on the test split, which nothing is chosen on; the second the difference to the full recipe,
+paired by seed, with its 95 % interval (Student's t). An interval that holds 0 is no evidence of a difference. The
+intervals are over seeds: they leave out that another test split would give other numbers. They are not corrected for
+how many there are: of twenty, one is expected not to hold 0 by chance.
+
+The lesion effect is how far the predicted probabilities move when every sample is given another one's spikes, in
+units of their standard deviation; near 0 it says that the spikes do nothing. For the ReLU control it is the same
+exchange of activations. Accuracy is the mean over samples of |Y and P| / |Y or P|, 0 where both are empty.
+
+The baselines are logistic regressions, one a label, trained on the same training split: on each feature's mean and
+deviation over the valid positions, and for transcripts on the mean vector and on bags of words. Their C is the one of
+best mAP on valid. They have no seed, so their differences to the full recipe's mean over seeds have another interval:
+95 % of 400 draws of the test samples with replacement, the segments of a video drawn together. Scores of other papers
+that train on train and valid together are not comparable with them.
+"""
+
+
+def results_page(folders: Sequence[Path]) -> str:
+    """One Markdown page of finished ablations.
+
+    Args:
+        folders: Each with an ``ablation.json``.
+
+    Raises:
+        RunError: A folder holds no finished ablation.
+    """
+    return "\n".join([_INTRODUCTION, *(_section(read_ablation(folder)) for folder in folders)])
+
+
+def read_ablation(folder: Path) -> dict[str, Any]:
+    """What an ablation found, from its folder.
+
+    Raises:
+        RunError: The folder holds no finished ablation.
+    """
+    try:
+        found: dict[str, Any] = json.loads((folder / "ablation.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder}: holds no finished ablation ({error}); `neurozoo ablate RECIPE --out {folder}` makes one"
+        ) from error
+    if not isinstance(found, dict) or not {"recipe", "means", "differences", "baselines"} <= found.keys():
+        raise RunError(f"{folder / 'ablation.json'}: not what `neurozoo ablate` writes; make it anew")
+    return found
+
+
+def _section(found: Mapping[str, Any]) -> str:
+    origin = found["data"]["origin"]
+    splits = ", ".join(f"{size:,} {name}" for name, size in found["data"]["splits"].items())
+    command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {len(found['seeds'])}"])
+    lines = [
+        f"## {found['recipe']}{' (SYNTHETIC data)' if found['synthetic'] else ''}",
+        "",
+        f"{found['description']}.",
+        "",
+    ]
+    if found["synthetic"]:
+        lines += ["**SYNTHETIC: these numbers say nothing about real data and compare with no paper.**", ""]
+    lines += [
+        f"Data: {origin.get('source', 'unknown')} ({splits}), checksum `{found['data']['checksum'][:12]}`. "
+        f"{len(found['seeds'])} seeds; {found['minutes']:.0f} minutes of training, one thread each. "
+        f"Command: `{command}`.",
+        "",
+        *_means(found),
+        "",
+        *_differences(found),
+        "",
+        *_findings(found),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _means(found: Mapping[str, Any]) -> list[str]:
+    lines = _head(["", *(_HEADS[c] for c in COLUMNS), "lines changed"])
+    for baseline in found["baselines"]:
+        cells = [_number(baseline["metrics"][c]) for c in SCORES]
+        lines.append(_row([f"{baseline['name']} (C = {baseline['strength']:g})", *cells, "", ""]))
+    for name, means in found["means"].items():
+        changed = ", ".join(f"`{line}`" for line in found["variants"][name])
+        lines.append(
+            _row([f"**{name}**" if name == FULL else name, *(_number(means[c]["mean"]) for c in COLUMNS), changed])
+        )
+    return lines
+
+
+def _differences(found: Mapping[str, Any]) -> list[str]:
+    lines = _head(["minus full", *(_HEADS[c] for c in COLUMNS)])
+    for baseline in found["baselines"]:
+        lines.append(_row([baseline["name"], *(_between(baseline["differences"][c]) for c in SCORES), ""]))
+    for name, by_column in found["differences"].items():
+        lines.append(_row([name, *(_signed(by_column[c]) for c in COLUMNS)]))
+    return lines
+
+
+def _findings(found: Mapping[str, Any]) -> list[str]:
+    """What the intervals say, in words, for each variant."""
+    lines = [_against(baseline) for baseline in found["baselines"]]
+    for name, by_column in found["differences"].items():
+        worse = [_HEADS[c] for c in SCORES if _clear(by_column[c]) and by_column[c]["mean"] < 0]
+        better = [_HEADS[c] for c in SCORES if _clear(by_column[c]) and by_column[c]["mean"] > 0]
+        said = [f"lowers {', '.join(worse)}"] if worse else []
+        said += [f"raises {', '.join(better)}"] if better else []
+        lines.append(f"- {name}: {' and '.join(said) or 'no difference in any score that these seeds can show'}.")
+        if tuple(found["variants"][name]) in _WITHOUT_SPIKES and not worse and _all_known(by_column):
+            lines[-1] += f" **{_WITHOUT_SPIKES[tuple(found['variants'][name])]}**"
+    return lines
+
+
+def _against(baseline: Mapping[str, Any]) -> str:
+    differences = baseline["differences"]
+    sides = {
+        "above": [_HEADS[c] for c in SCORES if (differences[c]["low"] or 0) > 0],
+        "below": [_HEADS[c] for c in SCORES if (differences[c]["high"] or 0) < 0],
+    }
+    said = [f"{side} the full recipe in {', '.join(scores)}" for side, scores in sides.items() if scores]
+    return f"- {baseline['name']}: {' and '.join(said) or 'no difference that the test split can show'}."
+
+
+def _all_known(by_column: Mapping[str, Mapping[str, float | None]]) -> bool:
+    return all(by_column[c]["half_width"] is not None for c in SCORES)
+
+
+def _clear(estimate: Mapping[str, float | None]) -> bool:
+    mean, half = estimate["mean"], estimate["half_width"]
+    return mean is not None and half is not None and abs(mean) > half
+
+
+def _signed(estimate: Mapping[str, float | None]) -> str:
+    mean, half = estimate["mean"], estimate["half_width"]
+    if mean is None:
+        return "-"
+    text = f"{mean:+.3f}" + ("" if half is None else f" ± {half:.3f}")
+    return f"**{text}**" if _clear(estimate) else text
+
+
+def _between(interval: Mapping[str, float | None]) -> str:
+    mean, low, high = interval["mean"], interval["low"], interval["high"]
+    if mean is None or low is None or high is None:
+        return "-"
+    text = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), _row(["---"] * len(cells))]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

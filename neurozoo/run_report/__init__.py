@@ -1,5 +1,0 @@
-"""A report of runs: one page in one file, with everything that their folders hold."""
-
-from neurozoo.run_report.report import LARGEST, RunReport, report_runs
-
-__all__ = ["LARGEST", "RunReport", "report_runs"]

@@ -1,0 +1,1 @@
+"""The folder of a training, packed or not."""

@@ -1,0 +1,112 @@
+"""What training left: a run folder, a packed one, or a model that comes with neurozoo, opened in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurozoo.errors import RunError
+from neurozoo.recipe.recipe import Recipe, load_recipe
+from neurozoo.recipe.shipped import shipped_model, shipped_models
+from neurozoo.runs.file_schemas import checked
+from neurozoo.runs.packed import MANIFEST, RECIPE, WEIGHTS, Packed, is_packed, read_packed
+from neurozoo.runs.run import Run
+
+__all__ = ["Trained", "open_trained"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model's folder, and what it says of itself.
+
+    Attributes:
+        folder: The folder.
+        recipe: What the model was made with, on the backend that was asked for.
+        checkpoint: The weights and running statistics of the best epoch.
+        run: The run; None where it is packed.
+        packed: The manifest, all of whose files were compared with their hashes; None where it is a run.
+    """
+
+    folder: Path
+    recipe: Recipe
+    checkpoint: Path
+    run: Run | None = None
+    packed: Packed | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return self.run is None or self.run.finished
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """What was measured at the end of training; empty where it is not finished.
+
+        Raises:
+            RunError: It is damaged, or not what a training writes.
+        """
+        if self.packed is not None:
+            return checked(self.folder / MANIFEST, self.packed.summary, name="summary.json")
+        return self.run.read_json("summary.json") if self.run is not None and self.run.finished else {}
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What it was trained on: shapes, labels, splits, origin and checksum.
+
+        Raises:
+            RunError: The run has no ``data.json``.
+        """
+        if self.packed is not None:
+            return self.packed.data
+        return self.run.read_json("data.json") if self.run is not None else {}
+
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """The splits that may not be opened on its account; of a packed model none."""
+        return self.run.closed if self.run is not None else ()
+
+    @property
+    def decision_threshold(self) -> float | list[float] | None:
+        """The probability above which a label is predicted, or one a label; None where nothing was decided yet.
+
+        Raises:
+            RunError: There is one for another number of labels.
+        """
+        decided: float | list[float] | None = self.summary.get("decision_threshold")
+        labels = self.data.get("labels", ())
+        if isinstance(decided, list) and len(decided) != len(labels):
+            raise RunError(
+                f"{self.folder}: its decision_threshold has {len(decided)} values, and there are {len(labels)} labels; "
+                "take the run anew from where it was made"
+            )
+        return decided
+
+
+def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
+    """Open a trained model's folder; of a packed one every file is compared with its hash first.
+
+    Args:
+        source: A run folder, a packed one, or the name of a model that comes with neurozoo.
+        backend: Another backend than the one it was trained with.
+
+    Raises:
+        RunError: It is none of these.
+        CheckpointError: A packed folder is not as it was packed.
+        RecipeError: Its recipe is not valid here.
+    """
+    folder = Path(source)
+    if not folder.exists():
+        folder = shipped_model(str(source)) or folder
+    if not folder.is_dir():
+        raise RunError(
+            f"{folder}: there is no such run folder; `neurozoo train RECIPE --out {folder}` makes one; "
+            f"models that come with neurozoo: {', '.join(shipped_models()) or 'none'}"
+        )
+    if is_packed(folder):
+        packed = read_packed(folder)
+        recipe = load_recipe(folder / RECIPE, backend=backend).named(packed.name)
+        return Trained(folder, recipe, folder / WEIGHTS, packed=packed)
+    run = Run(folder)
+    return Trained(folder, run.recipe(backend=backend), run.best, run=run)

@@ -1,0 +1,1 @@
+"""Many trainings of one recipe: seeds, ablation, tuning, baselines."""

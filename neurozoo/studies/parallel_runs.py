@@ -1,0 +1,131 @@
+"""Several trainings, each in a process of its own and a few at a time; what is there already is used again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurozoo.errors import RunError, UserError
+from neurozoo.files.locks import lock_folder, unlock_folder
+from neurozoo.recipe.recipe import load_recipe
+from neurozoo.registry.registry import default_registry
+from neurozoo.runs.device import choose_device
+from neurozoo.runs.run import Run
+from neurozoo.studies.subprocesses import Commands
+
+__all__ = ["ONE_THREAD", "Training", "Trainings", "usable_jobs"]
+
+ONE_THREAD = "training.threads=1"
+"""What each is trained with, so that several at a time do not get into each other's way."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training.
+
+    Attributes:
+        name: What to call it.
+        source: The recipe's file or name.
+        overrides: Changes to it.
+        folder: The run folder.
+    """
+
+    name: str
+    source: str
+    overrides: tuple[str, ...]
+    folder: Path
+
+
+class Trainings:
+    """Trains in processes of their own, a few at a time; leaving the context stops those still running.
+
+    A finished run of the same recipe and data is used again, and one that was stopped is resumed.
+
+    Args:
+        jobs: How many at a time.
+        checksum: Of the data.
+    """
+
+    def __init__(self, jobs: int, checksum: str) -> None:
+        self._commands, self._checksum = Commands(jobs), checksum
+
+    def __enter__(self) -> Trainings:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._commands.__exit__(*exception)
+
+    def run(self, trainings: Sequence[Training]) -> Iterator[tuple[Training, dict[str, Any]]]:
+        """Each training with its run's summary, as they are done.
+
+        Raises:
+            RunError: A run folder is of another recipe or of other data.
+            NeurozooError: A training failed.
+        """
+        futures = {self._commands.submit(self._summary, each): each for each in trainings}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+    def _summary(self, training: Training) -> dict[str, Any]:
+        """The summary of a run, which is trained now unless that was done before."""
+        folder = training.folder
+        arguments = [training.source, *training.overrides, "--out", str(folder)]
+        begun = (folder / "recipe.yaml").is_file()
+        if begun:
+            self._wait_for_others(folder)
+            self._check(training)
+            if Run(folder).finished:
+                return Run(folder).read_json("summary.json")
+            arguments = ["--resume", str(folder)]
+        try:
+            self._commands.run(training.name, ["train", *arguments, "--json"])
+        except UserError:
+            if begun or not (folder / "recipe.yaml").is_file():
+                raise
+            return self._summary(training)  # another process began it in the meantime
+        return Run(folder).read_json("summary.json")
+
+    def _wait_for_others(self, folder: Path) -> None:
+        """Another process may train in it: the same command once more, or what a killed one left behind."""
+        while not self._commands.left.is_set():
+            try:
+                unlock_folder(lock_folder(folder, wait=False))
+            except OSError:
+                self._commands.left.wait(0.2)
+            else:
+                return
+
+    def _check(self, training: Training) -> None:
+        run = Run(training.folder)
+        if run.finished:
+            summary = run.read_json("summary.json")
+            made_with = summary.get("recipe_digest"), summary.get("data", {}).get("checksum")
+        else:
+            # One that was stopped at its very beginning may not have noted its data yet.
+            noted = run.read_json("data.json") if (run.folder / "data.json").is_file() else {"checksum": self._checksum}
+            made_with = run.recipe().digest, noted.get("checksum")
+        wanted = load_recipe(training.source, training.overrides, registry=default_registry()).digest
+        if made_with != (wanted, self._checksum):
+            raise RunError(f"{training.folder}: made with another recipe or other data; give another --out")
+
+
+def usable_jobs(device: str, most: int) -> int:
+    """How many trainings at a time this machine has room for, from 1 to ``most``.
+
+    As many as this process may use cores; one where an accelerator is used, which trainings would have to share.
+
+    Args:
+        device: ``training.device`` of the recipe.
+        most: How many there are to do.
+
+    Raises:
+        UserError: The device is not there.
+    """
+    if choose_device(device).type != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, most))

@@ -1,6 +1,0 @@
-"""Searching a recipe's ``tune.space`` by trials on the valid split; the test split stays closed."""
-
-from neurozoo.tuning.result import Trial, TuningResult
-from neurozoo.tuning.search import tune
-
-__all__ = ["Trial", "TuningResult", "tune"]

@@ -1,0 +1,215 @@
+"""``neurozoo predict``: samples without labels, whatever they come in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import neurozoo
+from neurozoo.cli import main
+from neurozoo.data.store import Store
+from neurozoo.evaluation.prediction import Sample
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.training.fit import train
+
+LABELS = ["calm", "angry", "sad"]
+Recipes = Callable[..., Recipe]
+
+
+@pytest.fixture
+def trained(tmp_path: Path, recipe: Recipes) -> Path:
+    train(recipe("training.epochs=1"), tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def batch(store: Path) -> dict[str, Any]:
+    """Features and masks of the test split."""
+    found = Store(store).split("test").batch(torch.arange(11))
+    return {"features": found.features, "masks": found.masks}
+
+
+def predicted(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict[str, Any]]:
+    assert main(["predict", *map(str, words)]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def lines(path: Path, batch: dict[str, Any], count: int = 11) -> Path:
+    with path.open("w") as file:
+        for place in range(count):
+            features = {name: x[place].tolist() for name, x in batch["features"].items()}
+            masks = {name: x[place].tolist() for name, x in batch["masks"].items()}
+            file.write(json.dumps({"id": f"s{place}", "features": features, "masks": masks}) + "\n")
+    return path
+
+
+def npz(path: Path, batch: dict[str, Any]) -> Path:
+    masks = {f"mask/{name}": x.numpy() for name, x in batch["masks"].items()}
+    features = {name: x.numpy() for name, x in batch["features"].items()}
+    np.savez(path, ids=[f"s{place}" for place in range(11)], **features, **masks)
+    return path
+
+
+def test_every_form_of_the_same_samples_says_the_same(
+    trained: Path, store: Path, batch: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_store = predicted(capsys, trained, store, "--split", "test")
+    made, metadata = read_tensors(trained / "predictions" / "test.safetensors")
+    assert [each["id"] for each in of_store] == metadata["ids"]
+    found = torch.tensor([[each["probabilities"][name] for name in LABELS] for each in of_store])
+    torch.testing.assert_close(found, made["probabilities"], rtol=1e-5, atol=1e-6)
+    cut = json.loads((trained / "summary.json").read_text())["decision_threshold"]
+    for each in of_store:
+        assert each["labels"] == [name for name, p in each["probabilities"].items() if p > cut]
+        assert each["split"] == "test"
+    for path in (lines(tmp_path / "in.jsonl", batch), npz(tmp_path / "in.npz", batch)):
+        again = predicted(capsys, trained, path)
+        assert [each["id"] for each in again] == [f"s{place}" for place in range(11)]
+        assert [each["probabilities"] for each in again] == [each["probabilities"] for each in of_store]
+
+
+@pytest.mark.parametrize("threshold", ["disagreement", "cross-entropy-ratio"])
+def test_what_is_said_of_a_sample_does_not_depend_on_the_others(
+    threshold: str, tmp_path: Path, recipe: Recipes, batch: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(recipe("training.epochs=1", f"model.parts.threshold={threshold}"), tmp_path / "run")
+    path = lines(tmp_path / "in.jsonl", batch)
+    whole = predicted(capsys, tmp_path / "run", path)
+    for place in (0, 5, 10):
+        alone = tmp_path / "alone.jsonl"
+        alone.write_text(path.read_text().splitlines()[place] + "\n")
+        assert predicted(capsys, tmp_path / "run", alone) == [whole[place]]
+    path.write_text("".join(f"{line}\n" for line in reversed(path.read_text().splitlines())))
+    assert predicted(capsys, tmp_path / "run", path) == whole[::-1]
+
+
+def test_a_table_and_a_document(trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(trained), str(store), "--split", "test", "--format", "csv", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == ""
+    head, *rows = csv.reader(out.read_text().splitlines())
+    assert head == ["split", "id", *LABELS, "labels"]
+    assert main(["predict", str(trained), str(store), "--split", "test", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["labels"] == LABELS
+    assert [([float(cell) for cell in row[2:-1]], row[-1], row[0]) for row in rows] == [
+        (list(each["probabilities"].values()), ";".join(each["labels"]), "test") for each in told["predictions"]
+    ]
+    assert not list(tmp_path.glob(".*.partial"))
+    for more in (["--out", str(out)], ["--format", "csv"]):
+        assert main(["predict", str(trained), str(store), "--json", *more]) == 2
+    assert "--json prints one document" in capsys.readouterr().err
+
+
+def test_a_pipe_is_written_into_and_a_link_is_followed(
+    trained: Path, batch: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, pipe, link = lines(tmp_path / "in.jsonl", batch, 2), tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert main(["predict", str(trained), str(source), "--out", str(pipe)]) == 0
+        read, _ = reader.communicate(timeout=60)
+    assert len(read.splitlines()) == 2
+    assert pipe.is_fifo()
+    (tmp_path / "there").write_text("old")
+    link.symlink_to(tmp_path / "there")
+    assert main(["predict", str(trained), str(source), "--out", str(link)]) == 0
+    assert link.is_symlink()
+    assert (tmp_path / "there").read_text() == read
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e300", "1e999"])
+def test_a_value_that_is_not_finite_is_named(
+    value: str, trained: Path, batch: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path / "in.jsonl", batch, 1)
+    given = json.loads(path.read_text())
+    given["features"]["audio"][0][0] = "VALUE"
+    path.write_text(json.dumps(given | {"id": "bad"}).replace('"VALUE"', value))
+    assert main(["predict", str(trained), str(path), "--format", "csv", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "sample 'bad': features['audio'] has 1 values that are NaN or infinite in float32, in valid rows" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_masked_may_hold_anything(trained: Path, batch: dict[str, Any]) -> None:
+    model = neurozoo.load(trained)
+    features = {name: torch.as_tensor(x[:1]).clone() for name, x in batch["features"].items()}
+    masks = {name: torch.ones(x.shape[:2], dtype=torch.bool) for name, x in features.items()}
+    masks["audio"][0, -1] = False
+    found = model.predict(features, masks)
+    features["audio"][0, -1] = math.nan
+    assert torch.equal(model.predict(features, masks), found)
+
+
+def test_lines_are_answered_as_they_come(
+    trained: Path,
+    batch: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = lines(tmp_path / "in.jsonl", batch, 3).read_text()
+    monkeypatch.setattr("sys.stdin", io.StringIO(text + "\n"))
+    assert len(predicted(capsys, trained, "-")) == 3
+    taken = []
+
+    def samples() -> Any:
+        for place in range(3):
+            taken.append(place)
+            yield Sample(str(place), {name: x[place] for name, x in batch["features"].items()})
+
+    predictions = neurozoo.predict(trained, samples(), backend="norse")
+    assert next(predictions).id == "0"
+    assert taken == [0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", r"in\.jsonl:2: Expecting property name"),
+        ("[]", r"in\.jsonl:2: .*give \{\"id\""),
+        ('{"id": 1}', r"in\.jsonl:2: not an object with features by modality"),
+        ('{"features": {"text": [[1, 2], [3]]}}', r"in\.jsonl:2: text is not rows of numbers, all of the same length"),
+        ('{"features": {"text": [1, 2]}}', r"in\.jsonl:2: text has 1 axes; give rows of numbers"),
+        ('{"id": "x", "features": {"text": [[1, 2, 3, 4, 5]]}}', r"sample 'x': features\['audio'\] is missing"),
+        ('{"id": "x", "features": {"text": [["a"]]}}', r"in\.jsonl:2: text is not rows of numbers"),
+        ('{"id": "x", "features": [1]}', r"in\.jsonl:2: not an object with features by modality"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named(
+    line: str, said: str, trained: Path, batch: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path / "in.jsonl", batch, 1)
+    path.write_text(path.read_text() + line + "\n")
+    assert main(["predict", str(trained), str(path), "--out", str(tmp_path / "out.jsonl")]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+
+    assert re.search(said, error), error
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_other_sources_are_refused(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "x.npz", text=np.ones((2, 3, 5)), audio=np.ones((3, 3, 4)))
+    for words, said in (
+        ([tmp_path / "x.npz"], "holds text 2, audio 3; give numbers [N, L, D] by modality, the same N for all"),
+        ([tmp_path / "none.jsonl"], "cannot be read as JSON lines"),
+        ([tmp_path / "x.npz", "--split", "test"], "is no store and has no splits"),
+        ([tmp_path], "is not a data store"),
+    ):
+        assert main(["predict", str(trained), *map(str, words)]) == 2
+        assert said in capsys.readouterr().err

@@ -1,0 +1,241 @@
+"""A NIR graph as a model, against the same written plainly with numpy, on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from neurozoo.core.interfaces import Batch, Inputs
+from neurozoo.core.layer import TorchNeuron, record_spikes
+from neurozoo.errors import DataError
+from neurozoo.nir.model import NIRGraphModel, module_name
+from neurozoo.registry.registry import default_registry
+
+SETTINGS: dict[str, Any] = {
+    "dt": 0.25, "reset": "value", "integration": "euler", "fires": "at",
+    "forward_delay": 0, "recurrent_delay": 1, "synapse_delay": 0, "readout": "sum",
+}  # fmt: skip
+LIF = {"tau": 1.0, "r": 2.0, "v_leak": 0.0, "v_threshold": 0.5, "v_reset": 0.0}
+
+
+def end(kind: str, *shape: int) -> dict[str, Any]:
+    return {"name": kind.lower(), "kind": kind, "shape": list(shape)}
+
+
+def lif(name: str, size: int) -> dict[str, Any]:
+    return {"name": name, "kind": "LIF", "shape": [size], "values": LIF}
+
+
+def linear(name: str, rows: int, columns: int) -> dict[str, Any]:
+    return {"name": name, "kind": "Linear", "shape": [rows, columns]}
+
+
+def model_of(
+    nodes: list[dict[str, Any]],
+    edges: str,
+    *,
+    takes: int,
+    makes: int,
+    neuron: Callable[..., Any] = TorchNeuron,
+    **changes: Any,
+) -> NIRGraphModel:
+    pairs = [tuple(edge.split()) for edge in edges.split(", ")]
+    given = SETTINGS | changes
+    assert not list(NIRGraphModel.check_params(nodes=nodes, edges=pairs, **given))
+    inputs = Inputs({"x": takes}, ("x",), None, makes)
+    return NIRGraphModel(inputs, None, neuron, False, nodes=nodes, edges=pairs, **given)  # type: ignore[arg-type]
+
+
+def batch_of(x: Tensor, mask: Tensor | None = None) -> Batch:
+    return Batch({"x": x}, {"x": torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask})
+
+
+def recurrent(**options: Any) -> NIRGraphModel:
+    nodes = [
+        end("Input", 3),
+        linear("a", 4, 3),
+        lif("rnn.n", 4),
+        linear("rnn.w", 4, 4),
+        lif("m", 2),
+        linear("b", 2, 4),
+        end("Output", 2),
+    ]
+    edges = "input a, a rnn.n, rnn.n rnn.w, rnn.w rnn.n, rnn.n b, b m, m output"
+    model = model_of(nodes, edges, takes=3, makes=2, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)  # so that all of it fires
+        model.get_submodule("nodes.b.of").weight.abs_()
+    return model
+
+
+def by_hand(model: NIRGraphModel, x: np.ndarray, late: int, forward: int, subtract: bool) -> np.ndarray:
+    """Spikes of ``m``, ``[T, 2]``, of one sample ``[T, 3]``: every step by itself."""
+    weights = {
+        name: dict(model.nodes.named_parameters())[f"{module_name(name)}.of.weight"].detach().numpy()
+        for name in ("a", "b", "rnn.w")
+    }
+    fired: list[np.ndarray] = []
+    into_n, into_m, found = [], [], []
+    v, u = np.zeros(4, np.float32), np.zeros(2, np.float32)
+
+    def step(v: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        h = v + np.float32(0.25) * (np.float32(2) * current - v)
+        s = h >= np.float32(0.5)
+        return s.astype(np.float32), np.where(s, h - np.float32(0.5) if subtract else np.float32(0), h).astype(
+            np.float32
+        )
+
+    for t in range(len(x)):
+        into_n.append(weights["a"] @ x[t])
+        back = weights["rnn.w"] @ (fired[t - late] if t >= late else np.zeros(4, np.float32))
+        first = into_n[t - forward] if t >= forward else np.zeros(4, np.float32)
+        s, v = step(v, first + back)
+        fired.append(s)
+        into_m.append(weights["b"] @ s)
+        s, u = step(u, into_m[t - forward] if t >= forward else np.zeros(2, np.float32))
+        found.append(s)
+    return np.stack(found)
+
+
+@given(
+    late=st.integers(1, 3),
+    forward=st.sampled_from([0, 1]),
+    reset=st.sampled_from(["value", "subtract"]),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=40)
+def test_a_recurrent_net_is_that_of_plain_numpy(late: int, forward: Any, reset: Any, seed: int) -> None:
+    torch.manual_seed(seed)
+    model = recurrent(recurrent_delay=late, forward_delay=forward, reset=reset)
+    x = torch.randn(2, 12, 3) * 2
+    found = model.outputs(x.transpose(0, 1))
+    for sample in range(2):
+        expected = by_hand(model, x[sample].numpy(), late, forward, reset == "subtract")
+        # Sums of four products may round otherwise; a spike at the threshold is then another's.
+        assert (found[:, sample].detach().numpy() != expected).mean() < 0.05
+
+
+@pytest.mark.parametrize("backend", default_registry().usable_backends())
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+def test_spikes_and_gradients_are_those_of_every_backend(backend: str, reset: str) -> None:
+    torch.manual_seed(3)
+    reference = recurrent(reset=reset)
+    other = recurrent(reset=reset, neuron=default_registry().resolve("backend", backend))
+    other.load_state_dict(reference.state_dict())
+    batch = batch_of(torch.randn(5, 20, 3) * 2)
+    outcomes = []
+    for model in (reference, other):
+        with record_spikes(model) as spikes:
+            logits = model(batch)
+        gradients = torch.autograd.grad(logits.square().sum(), list(model.parameters()))
+        outcomes.append((dict(spikes), gradients))
+    (expected, wanted), (found, gradients) = outcomes
+    assert found.keys() == {"nodes.rnn/n.groups.0", "nodes.m.groups.0"}
+    for name, spikes in expected.items():
+        assert torch.equal(found[name], spikes)
+        assert 0.02 < spikes.mean() < 0.98
+    for one, theirs in zip(wanted, gradients, strict=True):
+        torch.testing.assert_close(theirs, one, rtol=1e-4, atol=1e-5)
+
+
+def test_who_listens_hears_what_a_loop_did() -> None:
+    torch.manual_seed(0)
+    model = recurrent()
+    batch = batch_of(torch.randn(2, 9, 3) * 2)
+    silent = model(batch)
+    with record_spikes(model) as spikes:
+        heard = model(batch)
+    assert torch.equal(silent, heard)
+    assert torch.equal(spikes["nodes.m.groups.0"].sum(0)[:, 0], heard)
+    masks = model.layer_masks(batch)
+    assert masks.keys() == spikes.keys()
+
+
+def test_padding_takes_no_step() -> None:
+    torch.manual_seed(0)
+    for readout in ("rate", "sum", "mean", "max", "last"):
+        model = recurrent(readout=readout).eval()
+        x = torch.randn(2, 8, 3) * 2
+        padded = torch.cat((torch.full((2, 3, 3), 7.0), x, torch.full((2, 2, 3), 7.0)), 1)
+        mask = torch.tensor([False] * 3 + [True] * 8 + [False] * 2).expand(2, -1)
+        torch.testing.assert_close(model(batch_of(padded, mask)), model(batch_of(x)))
+        nothing = model(batch_of(x, torch.zeros(2, 8, dtype=torch.bool)))
+        assert torch.equal(nothing, torch.zeros(2, 2))
+
+
+def test_the_rate_is_the_probability() -> None:
+    nodes = [
+        end("Input", 1),
+        {"name": "n", "kind": "Threshold", "shape": [1], "values": {"threshold": 0.5}},
+        end("Output", 1),
+    ]
+    model = model_of(nodes, "input n, n output", takes=1, makes=1, readout="rate")
+    x = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(1, 4, 1)
+    assert torch.sigmoid(model(batch_of(x))).item() == pytest.approx(1.5 / 5)
+
+
+def test_a_spiking_cnn() -> None:
+    torch.manual_seed(0)
+    window = {"stride": [2, 2], "padding": [0, 0]}
+    once = {"stride": [1, 1], "dilation": [1, 1], "groups": 1}
+    nodes = [
+        end("Input", 2, 6, 6),
+        {"name": "0", "kind": "Conv2d", "shape": [3, 2, 3, 3], **once, "padding": [1, 1]},
+        {"name": "1", "kind": "IF", "shape": [3, 6, 6], "values": {"r": 1.0, "v_threshold": 1.0, "v_reset": 0.0}},
+        {"name": "2", "kind": "SumPool2d", "kernel_size": [2, 2], **window},
+        {"name": "3", "kind": "Flatten", "start_dim": 0, "end_dim": -1},
+        {"name": "type", "kind": "Affine", "shape": [4, 27]},
+        end("Output", 4),
+    ]  # fmt: skip
+    model = model_of(nodes, "input 0, 0 1, 1 2, 2 3, 3 type, type output", takes=72, makes=4, dt=1.0, readout="mean")
+    assert model(batch_of((torch.rand(2, 7, 72) < 0.4).float())).shape == (2, 4)
+    assert "nodes./type.of.weight" in model.state_dict()
+
+
+@pytest.mark.parametrize("name", ["training", "keys", "_modules", "forward", "a.b", "é ü", "0", "None"])
+def test_a_node_may_be_called_anything(name: str) -> None:
+    nodes = [end("Input", 2), linear(name, 2, 2), lif("n", 2), end("Output", 2)]
+    pairs = [("input", name), (name, "n"), ("n", "output")]
+    model = NIRGraphModel(
+        Inputs({"x": 2}, ("x",), None, 2), None, TorchNeuron, False, nodes=nodes, edges=pairs, **SETTINGS
+    )  # type: ignore[arg-type]
+    assert f"nodes.{module_name(name)}.of.weight" in model.state_dict()
+    assert model(batch_of(torch.ones(1, 3, 2))).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (Inputs({"x": 5}, ("x",), None, 2), "Input takes 3 numbers a step and the data has 5"),
+        (Inputs({"x": 3}, ("x",), None, 4), "Output has 2 elements and the data 4 labels"),
+        (Inputs({"x": 3, "y": 3}, ("x",), "y", 2), "one spiking modality and no context"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused(inputs: Inputs, said: str) -> None:
+    nodes = [end("Input", 3), linear("a", 2, 3), end("Output", 2)]
+    with pytest.raises(DataError, match=said):
+        NIRGraphModel(
+            inputs, None, TorchNeuron, False, nodes=nodes, edges=[("input", "a"), ("a", "output")], **SETTINGS
+        )  # type: ignore[arg-type]
+
+
+def test_the_rate_of_several_nodes_is_finite() -> None:
+    nodes = [end("Input", 2), lif("a", 2), lif("b", 2), end("Output", 2)]
+    model = model_of(nodes, "input a, input b, a output, b output", takes=2, makes=2, readout="rate")
+    assert model(batch_of(torch.full((1, 9, 2), 50.0))).flatten().tolist() == pytest.approx([np.log(18.5 / 0.5)] * 2)
+
+
+def test_a_rate_of_what_are_no_spikes_is_refused() -> None:
+    nodes = [end("Input", 3), linear("a", 2, 3), end("Output", 2)]
+    given = SETTINGS | {"readout": "rate"}
+    ((parameter, problem),) = NIRGraphModel.check_params(nodes=nodes, edges=[("input", "a"), ("a", "output")], **given)
+    assert parameter == "readout"
+    assert "rate is of spikes" in problem

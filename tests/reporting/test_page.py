@@ -1,0 +1,77 @@
+"""HTML pages: one file, whatever the words in it."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+
+from neurozoo.reporting.figures import bars, heat_map, steps
+from neurozoo.reporting.page import Picture, html_page
+from neurozoo.reporting.tables import Table
+
+EVIL = "<script>alert('&')</script>"
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def drawings() -> dict[str, str]:
+    return {
+        "bars": bars(["glad", EVIL], {"train": [0.5, 0.25], "test": [0.1, 1]}, unit="n", label="bars of it"),
+        "steps": steps({"train": [0, 0.5, 0.5]}, along="length", unit="share", label=f"steps {EVIL}"),
+        "heat": heat_map(["glad", "sad"], [[1, 0.2], [0, 1]], label="heat of it"),
+    }
+
+
+def test_whatever_is_said_is_text_and_nothing_else() -> None:
+    page = html_page(EVIL, [Table(EVIL, [EVIL], [[EVIL]], [EVIL]), Picture(EVIL, "<svg></svg>", EVIL)], warning=EVIL)
+    tags = Tags(page)
+    assert "script" not in {tag for tag, _ in tags.found}
+    assert tags.text.count(EVIL) == 9
+
+
+def test_a_page_asks_for_no_other_file() -> None:
+    content = [Picture(name, svg) for name, svg in drawings().items()]
+    page = html_page("a title", [Table("t", ["a"], [["1"]]), *content], lead="a lead")
+    for tag, attributes in Tags(page).found:
+        assert tag not in ("link", "script", "img", "iframe"), tag
+        for name, value in attributes.items():
+            if name in ("src", "href", "xlink:href"):
+                assert (value or "").startswith(("#", "data:")), (tag, name)
+    assert "url(http" not in page
+    assert len(page) < 200_000
+
+
+@pytest.mark.parametrize("name", ["bars", "steps", "heat"])
+def test_a_drawing_is_named_and_has_the_pages_ink(name: str) -> None:
+    svg = drawings()[name]
+    root = ElementTree.fromstring(svg)
+    assert root.tag.endswith("svg")
+    assert root.get("role") == "img"
+    assert root.get("aria-label")
+    assert "currentColor" in svg
+    assert "#000000" not in svg.replace("stroke: #000000", "")
+
+
+def test_the_same_drawing_is_the_same_text() -> None:
+    assert drawings() == drawings()
+
+
+def test_drawings_of_a_page_share_no_id() -> None:
+    made = [bars(["a"], {"x": [1], "y": [2]}, unit="n", label=f"number {i}") for i in range(2)]
+    ids = [{each.attrib["id"] for each in ElementTree.fromstring(svg).iter() if "id" in each.attrib} for svg in made]
+    assert ids[0]
+    assert not ids[0] & ids[1]

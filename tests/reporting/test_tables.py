@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from neurozoo.reporting.tables import Table, markdown, number, plain_text
+
+TABLE = Table("title", ["name", "count"], [["a_b", "5"], ["c|d", "1,200"]], ["a *note*"])
+
+
+def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
+    assert plain_text([TABLE, Table("end")]).splitlines() == [
+        "title",
+        "  name  count",
+        "  a_b       5",
+        "  c|d   1,200",
+        "  a *note*",
+        "",
+        "end",
+    ]
+
+
+def test_markdown_shows_what_the_cells_hold() -> None:
+    assert markdown([TABLE]).splitlines() == [
+        "## title",
+        "",
+        "| name | count |",
+        "| --- | --- |",
+        r"| a\_b | 5 |",
+        r"| c\|d | 1,200 |",
+        "",
+        r"- a \*note\*",
+    ]
+
+
+def test_a_true_0_is_seen() -> None:
+    assert [number(value) for value in (0.0, 1e-12, 0.12345, float("nan"))] == ["0", "1e-12", "0.12", "nan"]
