@@ -22,7 +22,7 @@ from neurozoo.data.store import Store, StoreWriter
 from neurozoo.models.smile.model import SMILE
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
-from neurozoo.studies.subprocesses import Commands
+from neurozoo.studies.parallel_runs import Commands
 from neurozoo.training.fit import resume, train
 from neurozoo.training.step import Stepper
 

@@ -46,13 +46,9 @@ WINGS = (
 FLOOR = {wing: len(WINGS) - place for place, wing in enumerate(WINGS)} | {"__init__": len(WINGS) + 1}
 # Imports that point up, with why they still do: nothing else may.
 UPWARD: dict[tuple[str, str], str] = {
-    ("neurozoo.compare.result", "neurozoo.reporting.backend_comparison"): "a result draws itself",
-    ("neurozoo.compare.runs", "neurozoo.reporting.run_comparison"): "a result draws itself",
     ("neurozoo.evaluation.evaluate", "neurozoo.training.decision"): "becomes part of the task",
     ("neurozoo.evaluation.evaluate", "neurozoo.training.loop"): "predict_split belongs to evaluation",
     ("neurozoo.evaluation.evaluate", "neurozoo.training.metrics"): "becomes part of the task",
-    ("neurozoo.recipe.shipped", "neurozoo.runs.packed"): "lists the shipped models too",
-    ("neurozoo.runs.loading", "neurozoo.evaluation.health"): "frozen_statistics belongs to nn",
 }
 # One machine in several files, which know one another.
 ROUND = "neurozoo.data.foreign"

@@ -1,4 +1,4 @@
-"""The application: its commands, each in a file of its own, and what they share."""
+"""The application and its commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from neurozoo.cli import (
-    ablate,
     bench,
     browse,
     compare,
@@ -20,7 +19,7 @@ from neurozoo.cli import (
     profile,
     report,
     run,
-    tune,
+    studies,
 )
 
 __all__ = ["app"]
@@ -42,9 +41,9 @@ app.command("pack")(pack.pack)
 app.command("list")(browse.list_)
 app.command("show")(browse.show)
 app.command("compare")(compare.compare)
-app.command("ablate")(ablate.ablate)
-app.command("tune")(tune.tune)
-app.command("results")(ablate.results)
+app.command("ablate")(studies.ablate)
+app.command("tune")(studies.tune)
+app.command("results")(studies.results)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")

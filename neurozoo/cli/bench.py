@@ -149,8 +149,8 @@ def _encoders() -> list[list[str]]:
 def _backends(device: torch.device | str) -> list[str]:
     """Those installed that run there."""
     from neurozoo.core.interfaces import LIFSpec
-    from neurozoo.nn.devices import refuses_device
     from neurozoo.registry.registry import default_registry
+    from neurozoo.testing.doctor import refuses_device
 
     registry = default_registry()
     names = registry.usable_backends()

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurozoo.cli.options import Backend, Json, Overrides
-from neurozoo.cli.output import columns, emit
+from neurozoo.cli.output import emit
 from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
-from neurozoo.recipe.shipped import shipped_model, shipped_models, shipped_recipes
+from neurozoo.recipe.shipped import shipped_recipes
 from neurozoo.registry.hookspecs import KINDS, Kind
 from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.reporting.tables import columns
+from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
 if TYPE_CHECKING:
     from neurozoo.recipe.recipe import Recipe

@@ -13,7 +13,7 @@ import typer
 
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import emit, write
-from neurozoo.cli.progress_bar import progress_bar
+from neurozoo.cli.progress import progress_bar
 from neurozoo.cli.run import Split
 from neurozoo.errors import UserError
 from neurozoo.registry.registry import Registry, default_registry
@@ -82,13 +82,15 @@ def compare(
     asked = _Asked(given, names, run, plan)
     comparison = asked.compared(default_registry())
     if out is not None:
-        from neurozoo.reporting.differences_page import as_page
+        from neurozoo.reporting.backend_comparison import as_page
 
         write(out, as_page(comparison, asked.command(out)))
     if json:
         emit(comparison.to_dict())
     else:
-        print(comparison)
+        from neurozoo.reporting.backend_comparison import as_text
+
+        print(as_text(comparison))
     if comparison.different:
         raise typer.Exit(DIFFERENT)
 
@@ -173,4 +175,6 @@ def _line_up(words: Sequence[str], *, mixed: bool, json: bool) -> None:
     if json:
         emit(found.to_dict())
     else:
-        print(found)
+        from neurozoo.reporting.run_comparison import as_text
+
+        print(as_text(found))

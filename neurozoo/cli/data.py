@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from neurozoo.cli.fetch import fetch
-from neurozoo.cli.options import Json
-from neurozoo.cli.output import columns, emit, plain, write
-from neurozoo.cli.values import parsed
+from neurozoo.cli.options import Json, parsed
+from neurozoo.cli.output import emit, plain, write
 from neurozoo.core.leaves import leaves
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import DataError
+from neurozoo.reporting.tables import columns
 
 __all__ = ["app"]
 
@@ -129,7 +130,7 @@ def _tell(store: Any, json: bool) -> None:
         emit(content)
         return
     if store.description.synthetic:
-        print("SYNTHETIC data: its values are made up")
+        print(SYNTHETIC_NOTICE)
     print(columns([name, _text(value)] for name, value in leaves(content)))
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from neurozoo.cli.options import Json
-from neurozoo.cli.output import columns, emit
+from neurozoo.cli.output import emit
+from neurozoo.reporting.tables import columns
 
 if TYPE_CHECKING:
     from neurozoo.testing.doctor import Finding

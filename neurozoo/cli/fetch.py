@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neurozoo.cli.options import Json
-from neurozoo.cli.output import columns, emit
+from neurozoo.cli.output import emit
 from neurozoo.errors import UserError
+from neurozoo.reporting.tables import columns
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

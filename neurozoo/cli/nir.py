@@ -1,14 +1,238 @@
-"""``nir``: models as graphs that other simulators and chips read."""
+"""``nir``: trained models as graphs that other simulators and chips read, and graphs as runs."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-from neurozoo.cli.nir_export import export
-from neurozoo.cli.nir_import import import_
+from neurozoo.cli.options import TRAINED, Backend, Json
+from neurozoo.cli.output import emit
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
+from neurozoo.errors import UnknownNameError, UserError
+from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.reporting.summaries import summary_lines
+from neurozoo.reporting.tables import columns
+
+if TYPE_CHECKING:
+    from neurozoo.nir.export import Export, ReadBack
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Exchange models with other simulators and chips by NIR.", rich_markup_mode=None)
-app.command("import")(import_)
-app.command("export")(export)
+
+DIFFERENT = 3
+
+_RESETS = {"value": "reset to v_reset", "subtract": "reset by subtracting the threshold"}
+
+
+class Reset(StrEnum):
+    """What a spike does to the membrane."""
+
+    value = "value"
+    subtract = "subtract"
+
+
+class Integration(StrEnum):
+    """How an equation becomes a step."""
+
+    euler = "euler"
+    exact = "exact"
+    exponential_leak = "exponential-leak"
+
+
+class Fires(StrEnum):
+    """Whether a membrane at its threshold fires."""
+
+    at = "at"
+    above = "above"
+
+
+class Readout(StrEnum):
+    """What of the outputs is a logit."""
+
+    rate = "rate"
+    sum = "sum"
+    mean = "mean"
+    max = "max"
+    last = "last"
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .nir file.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder; new or empty.")],
+    dt: Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="Length of a step.")] = None,
+    reset: Annotated[
+        Reset | None, typer.Option("--reset", help="After a spike: to v_reset, or v_threshold is taken away.")
+    ] = None,
+    integration: Annotated[
+        Integration | None, typer.Option("--integration", help="How an equation becomes a step.")
+    ] = None,
+    fires: Annotated[Fires | None, typer.Option("--fires", help="At the threshold, or above it alone.")] = None,
+    forward_delay: Annotated[
+        int | None, typer.Option("--forward-delay", min=0, max=1, help="Steps until a neuron hears of other nodes.")
+    ] = None,
+    recurrent_delay: Annotated[
+        int | None, typer.Option("--recurrent-delay", min=1, help="Steps that a spike takes into a loop of its own.")
+    ] = None,
+    synapse_delay: Annotated[
+        int | None,
+        typer.Option("--synapse-delay", min=0, max=1, help="Steps until a membrane sees its synapse's current."),
+    ] = None,
+    platform: Annotated[
+        str | None, typer.Option("--as", metavar="PLATFORM", help="Take what is not given as a platform has it.")
+    ] = None,
+    readout: Annotated[
+        Readout | None, typer.Option("--readout", help="A label's logit; by default rate of spikes, else last.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DATA", help="A store, or the name of one; by default SYNTHETIC spikes."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of made-up data, and of training later on.")] = 1,
+    backend: Backend = None,
+    json: Json = False,
+) -> None:
+    """Make a run of a NIR graph, which every backend can evaluate and train.
+
+    NIR leaves to its reader how long a step is, what a reset does and what comes a step later. All that matters to the
+    graph must be said here, and is recorded in the run's recipe.
+    """
+    from neurozoo.cli.progress import JsonReporter, RichReporter
+    from neurozoo.nir.import_graph import import_nir
+
+    settings = {
+        "dt": dt,
+        "reset": reset and reset.value,
+        "integration": integration and integration.value,
+        "fires": fires and fires.value,
+        "forward_delay": forward_delay,
+        "recurrent_delay": recurrent_delay,
+        "synapse_delay": synapse_delay,
+    }
+    with JsonReporter() if json else RichReporter() as reporter:
+        found = import_nir(
+            file, out, settings=settings, platform=platform, readout=readout.value if readout else None,
+            data=data, backend=backend or "torch", seed=seed, reporter=reporter,
+        )  # fmt: skip
+    if json:
+        emit(found)
+        return
+    nodes = ", ".join(f"{count} {kind}" for kind, count in found.nodes.items())
+    said = ", ".join(f"{name} {getattr(found.dynamics, name)}" for name in found.given)
+    print(f"{found.file} (sha256 {found.sha256[:12]}): {nodes}\nas: {said}; readout {found.readout}\n")
+    print(summary_lines(found.summary))
+    print(f"\n`neurozoo compare --run {out} --backends torch,norse` compares backends; ", end="")
+    print(f"`neurozoo train {out / 'recipe.yaml'} --from {out}` goes on training")
+
+
+@app.command("export")
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=TRAINED)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder; a file each branch.")],
+    dt: Annotated[
+        float | None,
+        typer.Option(
+            "--dt", metavar="SECONDS", help="How long a step is; required, but for a graph that was imported."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold", metavar="V", help="Of all neurons; by default the policy's own, which is that at kappa = 0."
+        ),
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold", help="Divide weights and biases by the threshold, so that neurons fire at 1.")
+    ] = False,
+    check: Annotated[
+        str | None,
+        typer.Option("--check", metavar="A,B", help="The libraries that read it back; by default all installed."),
+    ] = None,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Have none read it back.")] = False,
+    json: Json = False,
+) -> None:
+    """Write each spiking branch of a trained model as a NIR graph, at one fixed threshold.
+
+    It says what was left out. Installed libraries then read the files back with their own readers, and their spikes are
+    compared with the model's. The exit status is 3 where some differ by more than rounding.
+    """
+    if no_check and check is not None:
+        raise UserError("--check and --no-check exclude each other; give one of them")
+    registry = default_registry()
+    names = [] if no_check else _readers(check, registry)
+
+    from neurozoo.nir.export import export_run, read_back
+
+    exported = export_run(run, out, dt=dt, threshold=threshold, fold=fold, registry=registry)
+    of_branches = exported.threshold is not None  # else a graph that was imported
+    read = read_back(exported, names, registry=registry) if names and of_branches else None
+    if json:
+        emit({"folder": out, "source": run, **exported.to_dict(), "read_back": _told(read)})
+    else:
+        print(_text(exported, read))
+    if read is not None and not read.same:
+        raise typer.Exit(DIFFERENT)
+
+
+def _readers(given: str | None, registry: Registry) -> list[str]:
+    known = registry.components("nir-reader")
+    if given is None:
+        return registry.usable("nir-reader")
+    names = list(dict.fromkeys(filter(None, (name.strip() for name in given.split(",")))))
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("NIR reader", name, known)
+    if not names:
+        raise UserError(f"--check names nothing; there are: {', '.join(known) or 'none'}; or give --no-check")
+    return names
+
+
+def _told(read: ReadBack | None) -> dict[str, Any] | None:
+    return (
+        None
+        if read is None
+        else {"samples": read.samples, "made_up": read.made_up, "same": read.same, "rows": read.rows}
+    )
+
+
+def _text(exported: Export, read: ReadBack | None) -> str:
+    folded = ", folded into the weights: neurons fire at 1" if exported.folded else ""
+    level = "of each neuron"
+    if exported.threshold is not None:
+        level = f"{exported.threshold:g} ({exported.threshold_from})"
+    lines = [SYNTHETIC_NOTICE] if exported.synthetic else []
+    lines += [
+        f"{exported.recipe}: dt {exported.dt:g} s, threshold {level}{folded}; {_RESETS[exported.reset]}",
+        "",
+        columns([[branch.file, ", ".join(branch.nodes)] for branch in exported.branches]),
+        "",
+        "left out, as NIR cannot say it or it is no part of a branch:",
+        *(f"  {each}" for each in exported.left_out),
+        "",
+    ]
+    if exported.threshold is None:
+        lines.append("not read back: it is the graph that was imported, with the weights that it has now")
+    elif read is None:
+        lines.append("not read back by any library; `neurozoo list nir-readers` has those that could")
+    else:
+        lines += _table(read)
+    return "\n".join([*lines, "", f"exported: {exported.folder}"])
+
+
+def _table(read: ReadBack) -> list[str]:
+    rows = [["read back by", "branch", "spikes compared", "fired", "mismatches", "by rounding"]]
+    for row in read.rows:
+        version = next(iter(row.versions.values()), "")
+        counts = ["-"] * 4
+        if row.mismatches is not None:
+            counts = [f"{count:,}" for count in (row.spikes, row.fired, row.mismatches, row.rounding)]
+        rows.append([f"{row.library} {version}".rstrip(), row.branch, *counts])
+    notes: dict[str, list[str]] = {}
+    for row in read.rows:
+        for note in row.notes:
+            notes.setdefault(f"{row.library}: {note}", []).append(row.branch)
+    return [f"on {read.samples}", columns(rows), *(f"{note} ({', '.join(of)})" for note, of in notes.items())]

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from neurozoo.cli.options import Json
-from neurozoo.cli.output import SYNTHETIC, columns, emit
+from neurozoo.cli.output import emit
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import UserError
+from neurozoo.reporting.tables import columns
 
 __all__ = ["pack"]
 
@@ -44,7 +46,7 @@ def pack(
         emit({"folder": folder, "name": packed.name, "synthetic": packed.synthetic, "files": files})
         return
     if packed.synthetic:
-        print(SYNTHETIC)
+        print(SYNTHETIC_NOTICE)
     print(columns([[name, f"{sizes[name]:,} bytes", hashes[name]] for name in hashes]))
     print(f"packed: {folder}")
 

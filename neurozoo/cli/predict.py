@@ -15,7 +15,8 @@ from typing import IO, Annotated
 import typer
 
 from neurozoo.cli.options import TRAINED, Backend, Json
-from neurozoo.cli.output import SYNTHETIC, emit
+from neurozoo.cli.output import emit
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import UserError
 
 __all__ = ["predict"]
@@ -48,7 +49,7 @@ def predict(
 
     predictor = Predictor(run, backend=backend)
     if predictor.synthetic:
-        print(SYNTHETIC, file=sys.stderr)
+        print(SYNTHETIC_NOTICE, file=sys.stderr)
     samples = predictor.lines(sys.stdin, "standard input") if source == "-" else predictor.samples(Path(source), split)
     predictions = predictor.predict(samples)
     if as_json:

@@ -10,7 +10,7 @@ import typer
 
 from neurozoo.cli.options import TRAINED, Backend, Json
 from neurozoo.cli.output import emit, write
-from neurozoo.cli.progress_bar import progress_bar
+from neurozoo.cli.progress import progress_bar
 from neurozoo.cli.run import DataRoot, Split
 
 __all__ = ["profile"]
@@ -56,7 +56,7 @@ def profile(
             told=told,
         )
     if html is not None:
-        from neurozoo.reporting.operations_figures import as_page
+        from neurozoo.reporting.operations import as_page
 
         write(html, as_page(found))
     source = open_trained(run)

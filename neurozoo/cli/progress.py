@@ -19,10 +19,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from neurozoo.cli.output import SYNTHETIC, plain
+from neurozoo.cli.output import plain
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.training.reporter import Reporter
 
-__all__ = ["JsonReporter", "RichReporter", "counted"]
+__all__ = ["JsonReporter", "RichReporter", "counted", "progress_bar"]
 
 
 @contextmanager
@@ -108,7 +109,7 @@ class RichReporter(Reporter):
     def started(self, info: Mapping[str, Any]) -> None:
         self._epochs = int(info.get("epochs", 0))
         if info.get("synthetic"):
-            self._line(SYNTHETIC, style="bold yellow")
+            self._line(SYNTHETIC_NOTICE, style="bold yellow")
         words = ("recipe", "model", "backend", "seed", "parameters", "device", "run")
         self._line(", ".join(f"{word} {info[word]}" for word in words if word in info))
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -173,3 +174,16 @@ def _values(values: Mapping[str, float | None]) -> str:
 
 def _json_line(event: str, values: Mapping[str, Any]) -> None:
     print(json.dumps({"event": event, **plain(values)}, allow_nan=False), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on the error output where that is a terminal, and nothing elsewhere; it is told (what, done, of)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("preparing", total=None)
+        yield lambda what, done, of: progress.update(bar, description=what, completed=done, total=of)

@@ -9,7 +9,7 @@ import typer
 
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import emit, write
-from neurozoo.cli.progress_bar import progress_bar
+from neurozoo.cli.progress import progress_bar
 from neurozoo.cli.run import DataRoot, Split
 from neurozoo.errors import UserError
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from neurozoo.cli.options import TRAINED, Backend, Json, Overrides
-from neurozoo.cli.output import emit, plain, seeds_lines, summary_lines
+from neurozoo.cli.output import emit, plain
 from neurozoo.errors import UserError
+from neurozoo.reporting.summaries import seeds_lines, summary_lines
 
 __all__ = ["evaluate", "train", "verify"]
 
@@ -121,7 +122,7 @@ def _train_seeds(
     from neurozoo.studies.seeds import FILE, folder_of, train_seeds
 
     with counted("training", as_json=json) as told:
-        found = train_seeds(recipe, overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, told=told)
+        found = train_seeds(recipe, *overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, told=told)
     if json:
         emit(found)
     else:

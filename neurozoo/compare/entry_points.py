@@ -11,12 +11,12 @@ from neurozoo.compare.models import Told, compare
 from neurozoo.compare.result import Comparison
 from neurozoo.compare.sources import Source, recipe_source, run_source
 from neurozoo.compare.trajectory import train_side_by_side
-from neurozoo.recipe.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.trained_folder import open_trained
 from neurozoo.training.fit import own_random_numbers
 
-__all__ = ["Plan", "compare_recipe", "compare_run"]
+__all__ = ["Plan", "compare_backends", "compare_recipe", "compare_run"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,35 @@ class Plan:
     repeats: int = 3
     train_steps: int = 0
     device: str | None = None
+
+
+def compare_backends(
+    recipe: str | Path | Recipe,
+    backends: Sequence[str],
+    *overrides: str,
+    batches: int = 4,
+    batch_size: int = 16,
+    split: str = "valid",
+    repeats: int = 3,
+    train_steps: int = 0,
+) -> Comparison:
+    """Run the same weights and the same samples on several backends.
+
+    Args:
+        recipe: A recipe, its file, or the name of a shipped one.
+        backends: Two or more registered backends; the first is the reference.
+        overrides: ``key.sub=value``, the value in YAML.
+        batches: How many batches, at most.
+        batch_size: Samples of each.
+        split: Where they are from, such as ``valid``.
+        repeats: How often each backend is timed.
+        train_steps: For how many steps each is trained as well; 0 for none.
+
+    Raises:
+        UserError: The recipe or a backend cannot be used.
+    """
+    checked = load_recipe(recipe, overrides, registry=default_registry())
+    return compare_recipe(checked, backends, Plan(batches, batch_size, split, repeats, train_steps))
 
 
 def compare_recipe(

@@ -17,14 +17,20 @@ from neurozoo.backends.experiments import traits
 from neurozoo.backends.library_calls import library_calls
 from neurozoo.backends.probe import LayerCall, record_calls
 from neurozoo.compare.backends import Backend, check_names
-from neurozoo.compare.gradients import GRADIENT_TOLERANCE, GradientDifference, gradient_difference
-from neurozoo.compare.layers import LayerTally, driven, layer_problems
+from neurozoo.compare.layers import (
+    GRADIENT_TOLERANCE,
+    GradientDifference,
+    LayerTally,
+    driven,
+    gradient_difference,
+    layer_problems,
+)
 from neurozoo.compare.memory import peak_bytes
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Verdict
 from neurozoo.core.interfaces import Batch
 from neurozoo.core.layer import spiking_layers
 from neurozoo.errors import NeurozooError, UserError
-from neurozoo.evaluation.health import frozen_statistics
+from neurozoo.nn.running import frozen_statistics
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.training.metrics import multilabel_metrics
 

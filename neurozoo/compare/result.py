@@ -283,8 +283,3 @@ class Comparison:
             **asdict(self),
             "backends": [backend.to_dict() for backend in self.backends],
         }
-
-    def __str__(self) -> str:
-        from neurozoo.reporting.backend_comparison import as_text
-
-        return as_text(self)

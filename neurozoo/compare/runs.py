@@ -121,11 +121,6 @@ class RunsComparison:
         """Everything, in plain dicts, lists and numbers."""
         return {"schema": SCHEMA, **asdict(self)}
 
-    def __str__(self) -> str:
-        from neurozoo.reporting.run_comparison import as_text
-
-        return as_text(self)
-
 
 def compare_runs(folders: Sequence[Path], *, mixed: bool = False) -> RunsComparison:
     """Line up finished runs.

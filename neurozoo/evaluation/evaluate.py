@@ -13,8 +13,9 @@ from neurozoo.core.interfaces import ZooModel
 from neurozoo.core.processes import own_share
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, UserError
-from neurozoo.evaluation.health import LayerHealth, frozen_statistics, lesion_effects
+from neurozoo.evaluation.health import LayerHealth, lesion_effects
 from neurozoo.models.build import open_data
+from neurozoo.nn.running import frozen_statistics
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
 from neurozoo.runs.device import choose_device
@@ -117,7 +118,7 @@ def evaluate_model(
 
 
 def evaluate_run(
-    run: Path, *, split: str = "test", backend: str | None = None, data_root: str | None = None
+    run: str | Path, *, split: str = "test", backend: str | None = None, data_root: str | Path | None = None
 ) -> dict[str, Any]:
     """Measure a trained model again, on any backend; a run's ``evaluations.jsonl`` notes it.
 
@@ -133,7 +134,7 @@ def evaluate_run(
     loaded = load(run, backend=backend)
     recipe = loaded.recipe
     if data_root is not None:
-        data = recipe.data.model_copy(update={"root": data_root})
+        data = recipe.data.model_copy(update={"root": str(data_root)})
         recipe = recipe.model_copy(update={"data": data})
     source = loaded.source
     view = open_data(recipe, closed=source.closed)

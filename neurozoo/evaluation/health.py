@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from neurozoo.core.interfaces import Batch, ThresholdPolicy, ZooModel
 from neurozoo.core.layer import record_spikes
 from neurozoo.core.processes import at_their_places, over_all, own_share, total, whole_mean
+from neurozoo.nn.running import frozen_statistics
 from neurozoo.nn.sequence import at_relative_times
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "HealthMonitor",
     "LayerHealth",
     "Samples",
-    "frozen_statistics",
     "health_warnings",
     "lesion_effects",
     "neuron_rates",
@@ -199,17 +199,6 @@ def health_warnings(
             "model.parts.threshold=constant would give the same model"
         )
     return warnings
-
-
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Put every buffer back at the end: what a measurement runs through the model leaves no trace."""
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    try:
-        yield
-    finally:
-        for name, buffer in model.named_buffers():
-            buffer.data.copy_(kept[name])
 
 
 class Samples(Protocol):

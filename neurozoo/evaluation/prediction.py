@@ -23,7 +23,7 @@ from neurozoo.data.view import DataView
 from neurozoo.errors import DataError
 from neurozoo.runs.loading import TrainedModel, load
 
-__all__ = ["Prediction", "Predictor", "Sample"]
+__all__ = ["Prediction", "Predictor", "Sample", "predict"]
 
 IDS, MASK = "ids", "mask/"
 """Arrays of an npz that are not features."""
@@ -68,6 +68,24 @@ class Prediction:
         return {"id": self.id, **split, "probabilities": dict(self.probabilities), "labels": list(self.labels)}
 
 
+def predict(
+    run: str | Path, source: str | Path | Iterable[Sample], *, split: str | None = None, backend: str | None = None
+) -> Iterator[Prediction]:
+    """Predict the labels of samples, one at a time and as they come.
+
+    Args:
+        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
+        source: A store, ``.npz`` or file of JSON lines, see :meth:`Predictor.samples`; or samples.
+        split: Of a store, the one to take; by default all.
+        backend: Another backend than the run's own.
+
+    Raises:
+        UserError: The run cannot be used, or a sample is not of the form that its model takes.
+    """
+    predictor = Predictor(run, backend=backend)
+    return predictor.predict(predictor.samples(Path(source), split) if isinstance(source, str | Path) else source)
+
+
 class Predictor:
     """A trained model with the threshold it decided by.
 
@@ -83,7 +101,7 @@ class Predictor:
         UserError: It is none of these, or its checkpoint cannot be used.
     """
 
-    def __init__(self, run: Path, *, backend: str | None = None) -> None:
+    def __init__(self, run: str | Path, *, backend: str | None = None) -> None:
         self._model: TrainedModel = load(run, backend=backend)
         self._recipe, self.labels = self._model.recipe, self._model.labels
         decided = np.asarray(self._model.decision_threshold, dtype=np.float64)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.evaluation.health import DEAD, SATURATED, WEAK_LESION
 from neurozoo.hub.licences import hub_licence
 from neurozoo.operations.result import OperationsProfile
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.reporting.front_matter import front_matter
 from neurozoo.reporting.operations import energy_table, operations_tables
-from neurozoo.reporting.tables import Table, escaped, markdown
+from neurozoo.reporting.tables import Table, escaped, markdown, number, synthetic_mark
 from neurozoo.runs.packed import MANIFEST, Packed
 
 __all__ = ["model_card"]
@@ -29,8 +30,6 @@ _HUB_METRICS = {
     "map": ("mean_average_precision", "mean average precision"),
 }
 """Type and name of each metric on the hub. The hub's own ``accuracy`` is another measure, so ours is not called so."""
-
-_SYNTHETIC = "**SYNTHETIC: trained and measured on made-up data. The numbers say nothing of real data.**"
 
 
 def model_card(packed: Packed, recipe: Recipe, notes: str = "") -> str:
@@ -90,8 +89,8 @@ def _front(packed: Packed, recipe: Recipe) -> dict[str, object]:
 def _introduction(packed: Packed) -> str:
     summary = packed.summary
     inputs = ", ".join(f"`{name}` ({dim} features a position)" for name, dim in packed.dims.items())
-    lines = [f"# {_text(packed.name)}{' (SYNTHETIC data)' if packed.synthetic else ''}", ""]
-    lines += [_SYNTHETIC, ""] if packed.synthetic else []
+    lines = [f"# {_text(packed.name)}{_made_up(packed)}", ""]
+    lines += [f"**{SYNTHETIC_NOTICE}.**", ""] if packed.synthetic else []
     lines += [
         f"{_text(packed.description or packed.name)}.",
         "",
@@ -175,7 +174,7 @@ def _metrics(packed: Packed, recipe: Recipe) -> str:
     metrics, definitions = summary["metrics"], summary["metric_definitions"]
     names = list(dict.fromkeys(name for by_name in metrics.values() for name in by_name))
     meanings = {"loss": "mean binary cross-entropy as the recipe smooths it, in nats"} | definitions
-    rows = [[name, *(_number(by.get(name)) for by in metrics.values()), meanings.get(name, "")] for name in names]
+    rows = [[name, *(number(by.get(name)) for by in metrics.values()), meanings.get(name, "")] for name in names]
     notes = [
         f"Of the weights in this folder, which are those of epoch {summary['best_epoch']} of {summary['epochs']}.",
         f"The epoch was chosen on valid, by {recipe.training.best}; nothing was chosen on test.",
@@ -258,7 +257,7 @@ def _spikes(packed: Packed) -> str:
     meanings = {"permuted": "each sample gets the spikes of another", "silent": "no spike at all"}
     splits = list(dict.fromkeys(split for by_split in lesion.values() for split in by_split))
     rows = [
-        [f"{kind} ({meanings.get(kind, kind)})", *(_number(by_split.get(split)) for split in splits)]
+        [f"{kind} ({meanings.get(kind, kind)})", *(number(by_split.get(split)) for split in splits)]
         for kind, by_split in lesion.items()
     ]
     known = [effect for by_split in lesion.values() for effect in by_split.values() if effect is not None]
@@ -316,7 +315,7 @@ def _origin(packed: Packed) -> Mapping[str, Any]:
 
 def _made_up(packed: Packed) -> str:
     """Beside every heading of numbers, so that none can be quoted without."""
-    return " (SYNTHETIC data)" if packed.synthetic else ""
+    return synthetic_mark(packed.synthetic)
 
 
 def _listed(title: str, notes: Sequence[object]) -> str:
@@ -326,14 +325,10 @@ def _listed(title: str, notes: Sequence[object]) -> str:
 def _spread(estimate: Mapping[str, Any] | None) -> Iterator[str]:
     """Mean, deviation and interval of one metric over seeds."""
     found = estimate or {}
-    yield _number(found.get("mean"))
-    yield _number(found.get("deviation"))
+    yield number(found.get("mean"))
+    yield number(found.get("deviation"))
     low, high = found.get("low"), found.get("high")
-    yield "-" if low is None or high is None else f"{low:.4f} to {high:.4f}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    yield "-" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def _line(text: object) -> str:

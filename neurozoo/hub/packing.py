@@ -32,7 +32,7 @@ SAMPLES = 200
 """Of so many samples of valid operations are counted, where the run has kept no profile."""
 
 
-def pack(run: Path, out: Path | None = None, *, licence: str | None = None, notes: str = "") -> Path:
+def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None = None, notes: str = "") -> Path:
     """Pack a finished run; see ``docs/zoo.md`` for what the folder holds.
 
     Nothing in it names a place of this machine: the recipe names its data and no folder. It is loaded once before it
@@ -52,6 +52,7 @@ def pack(run: Path, out: Path | None = None, *, licence: str | None = None, note
         UserError: The licence is none, or the recipe names a place of this machine.
         CheckpointError: The run's weights are not of its recipe's model.
     """
+    run = Path(run)
     licence = None if licence is None else checked_licence(licence)
     trained = load(run)
     source = trained.source
@@ -64,7 +65,7 @@ def pack(run: Path, out: Path | None = None, *, licence: str | None = None, note
             f"{run}: is the run of a search, which the split {', '.join(source.closed)} is closed to; train the recipe "
             "anew with what was found, and pack that run"
         )
-    folder = out or Path("packed") / run.resolve().name
+    folder = Path("packed") / run.resolve().name if out is None else Path(out)
     Run.check_free(folder)
     recipe = _portable_recipe(trained.recipe)
     summary = {key: value for key, value in source.summary.items() if key != "run"}

@@ -1,8 +1,9 @@
-"""A running mean over training samples, the same on every process."""
+"""Running statistics: a mean over training samples, the same on every process, and measurements that leave none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from neurozoo.core.processes import processes
 from neurozoo.core.processes import total as over_processes
 
-__all__ = ["RunningMean"]
+__all__ = ["RunningMean", "frozen_statistics"]
 
 
 class RunningMean(nn.Module):
@@ -65,3 +66,14 @@ class RunningMean(nn.Module):
         mean = (total / count.clamp(min=1)).to(self.total.dtype)
         self.total.mul_(1 - step).add_(step * mean)
         self.weight.mul_(1 - step).add_(step)
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Restore every buffer at the end of the block, so that a measurement changes no running statistic."""
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, buffer in model.named_buffers():
+            buffer.data.copy_(kept[name])

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,9 +19,8 @@ from neurozoo.core.interfaces import Activation, ZooModel
 from neurozoo.core.layer import DynamicThresholdLIF
 from neurozoo.nn.attention import MultiHeadAttention
 from neurozoo.operations.result import Counts, Elsewhere, LayerOperations, Uncounted
-from neurozoo.operations.synapses import SYNAPTIC, Convolution, are_spikes, dense_operations, effective_operations
 
-__all__ = ["OperationCounter"]
+__all__ = ["SYNAPTIC", "Convolution", "OperationCounter", "are_spikes", "dense_operations", "effective_operations"]
 
 Kind = Literal["synaptic", "attention", "neurons", "activation"]
 
@@ -47,8 +47,9 @@ class OperationCounter:
     """Counts what a model computes over any number of forwards in evaluation mode.
 
     Everything that goes through a layer is counted, rows of padding too, so give it none
-    (``neurozoo.operations.samples``). It leaves no hook behind, and may be entered again. What no rule covers is looked
-    for when it is entered first, and then only where something was found: torch's own counter makes a forward slow.
+    (``neurozoo.operations.profiling``). It leaves no hook behind, and may be entered again. What no rule covers is
+    looked for when it is entered first, and then only where something was found: torch's own counter makes a forward
+    slow.
 
     Args:
         model: A model of the zoo; of any other module, spiking branches are not known as such.
@@ -271,3 +272,39 @@ def _parameters(module: nn.Module) -> int:
 def _bytes(module: nn.Module) -> int:
     tensors: Iterable[Tensor] = (*module.parameters(recurse=False), *module.buffers(recurse=False))
     return sum(each.numel() * each.element_size() for each in tensors)
+
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+SYNAPTIC = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers whose operations are counted, those that NeuroBench counts and that keep no state."""
+
+
+def are_spikes(x: Tensor) -> Tensor:
+    """Whether an input has 0, 1 and -1 alone, 0-d bool: then nothing needs to be multiplied."""
+    return ((x == 0) | (x.abs() == 1)).all()
+
+
+def dense_operations(layer: nn.Linear | Convolution, x: Tensor) -> int:
+    """What a call on ``x`` takes if nothing is skipped; a convolution's border of padding is no input."""
+    if isinstance(layer, nn.Linear):
+        return x.numel() // layer.in_features * layer.weight.numel()
+    # Only how many inputs lie under each place of the kernel matters, so that one of a batch tells of all.
+    batched = x.dim() == layer.weight.dim()
+    one = x[:1] if batched else x
+    return int(_reached(layer, torch.ones_like(one), torch.ones_like(layer.weight))) * (len(x) if batched else 1)
+
+
+def effective_operations(layer: nn.Linear | Convolution, x: Tensor) -> Tensor:
+    """Of those the ones where neither the input nor the weight is 0, 0-d int64 on the device of ``x``."""
+    if isinstance(layer, nn.Linear):
+        used = (x != 0).reshape(-1, layer.in_features).sum(0)
+        return (used * (layer.weight != 0).sum(0)).sum()
+    return _reached(layer, x != 0, layer.weight != 0)
+
+
+def _reached(layer: Convolution, x: Tensor, weight: Tensor) -> Tensor:
+    """Pairs of an input and a weight that both are not 0, 0-d int64."""
+    # Sums of ones, in float64 exact up to 2^53, which is beyond any batch. MPS has none, so that is done on the CPU.
+    where = torch.device("cpu") if x.device.type == "mps" else x.device
+    pairs: Tensor = layer._conv_forward(x.to(where, torch.float64), weight.to(where, torch.float64), None)
+    return pairs.round().sum().long().to(x.device)

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from neurozoo.core.interfaces import Batch, ZooModel
 from neurozoo.core.layer import spiking_layers
-from neurozoo.data.view import DataView
+from neurozoo.data.view import DataView, SplitView
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.evaluation.evaluate import check_data
-from neurozoo.evaluation.health import frozen_statistics
-from neurozoo.models.build import open_data
-from neurozoo.operations.control import relu_control
+from neurozoo.models.build import assemble, open_data
+from neurozoo.nn.running import frozen_statistics
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.result import Counts, OperationsProfile
-from neurozoo.operations.samples import by_length, chosen, needs_its_batch, padding_takes_part
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.trained_folder import Trained
 
-__all__ = ["FILE", "Told", "keep", "kept_profile", "profile_run"]
+__all__ = [
+    "FILE",
+    "ReLULayer",
+    "Told",
+    "by_length",
+    "chosen",
+    "keep",
+    "kept_profile",
+    "needs_its_batch",
+    "padding_takes_part",
+    "profile_run",
+    "relu_control",
+    "without_padding",
+]
 
 FILE = "operations.json"
 """Where a run keeps its profile."""
@@ -41,7 +55,7 @@ def profile_run(
     backend: str | None = None,
     samples: int | None = None,
     control: str | Path | None = None,
-    data_root: str | None = None,
+    data_root: str | Path | None = None,
     told: Told = lambda what, done, of: None,
 ) -> OperationsProfile:
     """Count what a trained model computes, by layer.
@@ -140,10 +154,10 @@ def keep(source: Trained, profile: OperationsProfile) -> None:
     source.run.write_json(FILE, profile.to_dict())
 
 
-def _data(trained: TrainedModel, data_root: str | None) -> DataView:
+def _data(trained: TrainedModel, data_root: str | Path | None) -> DataView:
     recipe = trained.recipe
     if data_root is not None:
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": data_root})})
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": str(data_root)})})
     view = open_data(recipe, closed=trained.source.closed)
     check_data(view, trained)
     return view
@@ -187,3 +201,108 @@ def _count(
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_KIND, _RELU = "activation", "relu"
+
+
+class ReLULayer(nn.Module):
+    """``relu(I / threshold)`` at every step, in the place of a layer of neurons that no activation holds."""
+
+    def forward(self, currents: Tensor, threshold: Tensor | float = 1.0) -> Tensor:
+        """What it gives for currents ``[T, B, ...]``."""
+        return torch.relu(currents / threshold)
+
+    def run(self, currents: Tensor, threshold: Tensor | float, state: object) -> tuple[Tensor, None]:
+        """As a call; no step knows of another, so that there is nothing to carry."""
+        return self(currents, threshold), None
+
+
+def relu_control(model: ZooModel, recipe: Recipe, registry: Registry | None = None) -> tuple[ZooModel | None, str]:
+    """A model's control with its own weights, in evaluation mode on its device; and what it is, or why there is none.
+
+    Activations become the part ``relu``, layers of neurons outside of one :class:`ReLULayer`. It is not trained as
+    such, so that its predictions are of no use; what it does is counted by running it.
+
+    Args:
+        model: A model with its weights.
+        recipe: What it was made with.
+        registry: Where names are looked up.
+    """
+    if not spiking_layers(model):
+        return None, "no control: the model has no layer of spiking neurons"
+    registry = registry or default_registry()
+    slots = registry.resolve("model", recipe.model.name).slots
+    overrides = [f"model.parts.{slot}={_RELU}" for slot, kind in slots.items() if kind == _KIND]
+    other = recipe.with_overrides(overrides, registry=registry) if overrides else recipe
+    control = assemble(other, model.inputs, registry=registry)
+    missing, left = control.load_state_dict(model.state_dict(), strict=False)
+    if missing:
+        return None, f"no control: with ReLUs it would have weights that the model lacks ({', '.join(missing)})"
+    for name in spiking_layers(control):
+        above, _, own = name.rpartition(".")
+        setattr(control.get_submodule(above), own, ReLULayer())
+    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    about = "the same weights with a ReLU for each spiking neuron; it is not trained so, and counted by running it"
+    about += f"; it lacks the neurons' own {', '.join(left)}" if left else ""
+    return control.to(device).eval(), about
+
+
+def chosen(samples: int, wanted: int | None) -> Tensor:
+    """Places ``[n]`` of so many of the samples, evenly spread from the first on; all where that many are not there."""
+    if wanted is None or wanted >= samples:
+        return torch.arange(samples)
+    return torch.arange(wanted) * samples // wanted
+
+
+def needs_its_batch(model: nn.Module) -> bool:
+    """Whether what the model does with a sample depends on the others of its batch."""
+    return any(getattr(module, "whole_batch", False) for module in model.modules())
+
+
+def padding_takes_part(model: ZooModel, batch: Batch) -> bool:
+    """Whether rows of padding reach the spiking layers, by what the model says of them."""
+    masks = model.layer_masks(batch)
+    return not masks or any(mask is None for mask in masks.values())
+
+
+def by_length(split: SplitView, places: Tensor, size: int) -> Iterator[Batch]:
+    """Samples of a split in batches without any padding: together are those whose sequences are equally long.
+
+    Args:
+        split: Of a view.
+        places: ``[n]``, which samples.
+        size: How many are read at a time, and at most are in a batch.
+    """
+    for some in torch.split(places, size):
+        yield from without_padding(split.batch(some))
+
+
+def without_padding(batch: Batch) -> Iterator[Batch]:
+    """The samples of a batch in smaller ones, the valid rows alone.
+
+    A sample without a valid row of a modality keeps one row of padding there, as no model takes a sequence of none.
+    """
+    names = list(batch.features)
+    lengths = torch.stack([batch.masks[name].sum(1) for name in names], 1)  # [B, modalities]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, each in enumerate(lengths.tolist()):
+        groups.setdefault(tuple(each), []).append(place)
+    for length, members in groups.items():
+        some = torch.tensor(members)
+        rows = {name: _first_valid(batch.masks[name][some], n) for name, n in zip(names, length, strict=True)}
+        yield Batch(
+            {name: _taken(batch.features[name][some], each) for name, each in rows.items()},
+            {name: batch.masks[name][some].gather(1, each) for name, each in rows.items()},
+            None if batch.labels is None else batch.labels[some],
+            None if batch.index is None else batch.index[some],
+        )
+
+
+def _first_valid(mask: Tensor, length: int) -> Tensor:
+    """Places ``[B, n]`` of the valid rows, all samples having as many of them."""
+    return torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, : max(length, 1)]
+
+
+def _taken(x: Tensor, rows: Tensor) -> Tensor:
+    return x.gather(1, rows[..., None].expand(-1, -1, x.shape[2]))

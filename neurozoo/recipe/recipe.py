@@ -34,9 +34,8 @@ from neurozoo.recipe.schema import (
     TrainingSection,
     TuneSection,
 )
-from neurozoo.recipe.search_space import space_problems
 from neurozoo.recipe.shipped import shipped_path, shipped_recipes
-from neurozoo.recipe.validation import validated
+from neurozoo.recipe.validation import space_problems, validated
 from neurozoo.registry.registry import Registry
 
 __all__ = ["SCHEMA", "Recipe", "check_names", "load_recipe", "override", "shipped_recipes"]
@@ -179,7 +178,7 @@ class Recipe(Section):
 
 
 def load_recipe(
-    source: str | Path,
+    source: str | Path | Recipe,
     overrides: Sequence[str] = (),
     *,
     backend: str | None = None,
@@ -188,7 +187,7 @@ def load_recipe(
     """Read a recipe.
 
     Args:
-        source: A file, or the name of a shipped recipe.
+        source: A file, the name of a shipped recipe, or a recipe that was read before.
         overrides: ``key.sub=value`` with the value in YAML, applied in order.
         backend: Replaces the recipe's backend.
         registry: Where given, names and the components' parameters are checked as well, their
@@ -200,6 +199,8 @@ def load_recipe(
     Example:
         >>> recipe = load_recipe("smile_mosei_sound", ["training.epochs=3"], backend="torch")
     """
+    if isinstance(source, Recipe):
+        return source.with_overrides(overrides, backend=backend, registry=registry)
     path, file = _find(source)
     content, origins, problems = _parse(_text(path, file), file)
     return _finish(content, origins, problems, overrides, backend, registry)

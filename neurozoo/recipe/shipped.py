@@ -1,14 +1,13 @@
-"""The recipes and trained models that come with neurozoo, known by name wherever it is installed."""
+"""The recipes that come with neurozoo, by name."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-__all__ = ["shipped_model", "shipped_models", "shipped_path", "shipped_recipes"]
+__all__ = ["shipped_path", "shipped_recipes"]
 
-_HERE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parents[1]
 _DESCRIPTION = re.compile(r"^description:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 
 
@@ -22,30 +21,10 @@ def shipped_recipes() -> dict[str, str]:
     return {name: _description(path.read_text(encoding="utf-8")) for name, path in _files().items()}
 
 
-def shipped_model(name: str) -> Path | None:
-    """The folder of a shipped model, by its name; None where there is none."""
-    manifest = _manifests().get(name)
-    return None if manifest is None else manifest.parent
-
-
-def shipped_models() -> dict[str, str]:
-    """What each shipped model is, by name: its recipe's ``description``."""
-    return {
-        name: str(json.loads(manifest.read_text(encoding="utf-8"))["description"])
-        for name, manifest in _manifests().items()
-    }
-
-
-def _manifests() -> dict[str, Path]:
-    from neurozoo.runs.packed import MANIFEST  # which brings pydantic, and --help has no use for either
-
-    return {path.parent.name: path for path in sorted(_HERE.glob(f"zoo/*/{MANIFEST}"))}
-
-
 def _files() -> dict[str, Path]:
-    # In a wheel they lie inside the package, in a clone beside it.
-    inside, beside = _HERE / "recipes", _HERE.parent / "recipes"
-    return {path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.yaml"))}
+    # In a wheel they lie inside the package, in a clone next to it.
+    inside, outside = _PACKAGE / "recipes", _PACKAGE.parent / "recipes"
+    return {path.stem: path for path in sorted((inside if inside.is_dir() else outside).glob("*.yaml"))}
 
 
 def _description(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A comparison for people: what tables it is shown in."""
+"""A comparison of backends as text and as a Markdown page."""
 
 from __future__ import annotations
 
@@ -7,17 +7,48 @@ from collections.abc import Callable, Sequence
 from neurozoo.backends.agreement import MARGIN_ULPS
 from neurozoo.backends.probe import LayerProbe
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Training
-from neurozoo.reporting.tables import Table, number, plain_text
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
+from neurozoo.reporting.tables import Table, markdown, number, plain_text, rounded
 
-__all__ = ["as_text", "sections", "traits_table"]
+__all__ = ["as_page", "as_text"]
 
-SYNTHETIC = "SYNTHETIC data: this compares backends, and nothing with a paper"
 METRICS = ("accuracy", "micro_f1", "macro_f1", "precision", "recall", "hamming_loss", "map")
+_INTRODUCTION = """\
+# What differs between the backends
+
+This page is written by a command, and nothing here is typed by hand:
+
+```
+{command}
+```
+
+A backend marked as another model is what its library gives by itself, for the same recipe and the same weights.
+[What equivalent means](equivalence.md) says how the rest is judged. Time and memory are left out, because they are
+others on each machine.
+"""
 
 
 def as_text(comparison: Comparison) -> str:
     """The comparison for the screen."""
     return plain_text([*sections(comparison), Table(f"verdict: {said_verdict(comparison)}")])
+
+
+def as_page(comparison: Comparison, command: str) -> str:
+    """The page.
+
+    Args:
+        comparison: What was found.
+        command: How it was found, for whoever wants to do it again.
+    """
+    traits = traits_table(comparison.backends)
+    heading, *others = sections(comparison, measured=False, all_traits=True)
+    first, *lines = [line for line in heading.title.splitlines() if line != SYNTHETIC_NOTICE]
+    overview = type(heading)("The comparison", heading.head, heading.rows, [first, *lines[:-1], *heading.notes])
+    notice = [f"**{SYNTHETIC_NOTICE}.**", ""] if comparison.setting.synthetic else []
+    tables = [traits, overview, *(table for table in others if table != traits)]
+    titled = [type(each)(each.title[:1].upper() + each.title[1:], each.head, each.rows, each.notes) for each in tables]
+    verdict = f"**Verdict: {said_verdict(comparison)}.**"
+    return "\n".join([_INTRODUCTION.format(command=command), *notice, verdict, "", markdown(titled)])
 
 
 def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool = False) -> list[Table]:
@@ -63,7 +94,7 @@ def said_verdict(comparison: Comparison) -> str:
 def _heading(comparison: Comparison, measured: bool) -> list[str]:
     setting = comparison.setting
     weights = f"the best weights of {setting.run}" if setting.trained else "untrained weights, as training begins with"
-    lines = [SYNTHETIC] if setting.synthetic else []
+    lines = [SYNTHETIC_NOTICE] if setting.synthetic else []
     what = f"{setting.recipe}, {weights}" if setting.recipe else "a model"
     samples, batches = comparison.samples, comparison.batches
     size = f"{samples} sample{'s' if samples > 1 else ''} in {batches} batch{'es' if batches > 1 else ''}"
@@ -90,7 +121,7 @@ def _overview(comparison: Comparison, measured: bool) -> tuple[list[str], list[l
         mismatches = sum(agreed.mismatches for agreed in alone)
         row = [backend.name, backend.verdict, f"{backend.mismatches:,} of {backend.spikes:,}"]
         row += [f"{mismatches:,}", f"{mismatches - sum(agreed.beyond for agreed in alone):,}"]
-        row += map(number, (backend.logit_difference, backend.probability_difference, backend.gradient_difference))
+        row += map(rounded, (backend.logit_difference, backend.probability_difference, backend.gradient_difference))
         if measured:
             row += [f"{backend.milliseconds:.1f}", f"{backend.time_ratio:.2f}"]
             row += ["-", "-"] if backend.peak_bytes is None else [f"{backend.peak_bytes / 1e6:.1f}", _ratio(backend)]
@@ -135,7 +166,7 @@ def _operations(backends: Sequence[BackendResult]) -> Table:
 
 
 def _whole(layer: LayerResult) -> str:
-    return f"{layer.rate:.4f}" + (f" ({layer.mismatches:,})" if layer.mismatches else "")
+    return number(layer.rate) + (f" ({layer.mismatches:,})" if layer.mismatches else "")
 
 
 def _driven(layer: LayerResult) -> str:
@@ -150,7 +181,7 @@ def _differ(found: LayerProbe) -> str:
 
 def _metrics(comparison: Comparison) -> Table:
     backends, weights = comparison.backends, "" if comparison.setting.trained else ", untrained weights"
-    rows = [[name, *(f"{backend.metrics[name]:.4f}" for backend in backends)] for name in METRICS]
+    rows = [[name, *(number(backend.metrics[name]) for backend in backends)] for name in METRICS]
     title = f"metrics on these {comparison.samples} samples{weights}"
     return Table(title, ["metric", *(backend.name for backend in backends)], rows)
 
@@ -211,11 +242,11 @@ def _training(training: Training) -> Table:
     rows, notes = [], []
     for each in training.backends:
         first = each.first_spike
-        row = [each.name, f"{each.losses[-1]:.6f}", number(each.loss_difference)]
+        row = [each.name, f"{each.losses[-1]:.6f}", rounded(each.loss_difference)]
         steps = (each.first_difference, each.first_beyond, first.batch if first else None)
         row += ["-" if step is None else f"from {step}" for step in steps]
-        row += [number(each.weight_difference), f"{each.thresholds[-1]:.4f}", f"{each.rates[-1]:.4f}"]
-        row += [f"{each.metrics['micro_f1']:.4f}", f"{each.metrics['map']:.4f}"]
+        row += [rounded(each.weight_difference), number(each.thresholds[-1]), number(each.rates[-1])]
+        row += [number(each.metrics["micro_f1"]), number(each.metrics["map"])]
         rows.append(row)
         if first is not None:
             notes.append(

@@ -8,6 +8,7 @@ from itertools import combinations
 from neurozoo.data.manifest import Description
 from neurozoo.data.store import Store
 from neurozoo.data.summary import Labels, Summary
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.figures import bars, heat_map, steps
 from neurozoo.reporting.page import Picture, html_page
 from neurozoo.reporting.tables import Table
@@ -85,16 +86,18 @@ def overview_page(store: Store, summary: Summary) -> str:
             "Of the samples with the row's label, the share that has the column's; all splits together.",
         ),
     ]
-    return html_page(store.path.absolute().name, content, warning=_SYNTHETIC if known.synthetic else "")
-
-
-_SYNTHETIC = "SYNTHETIC data: its values are made up"
+    return html_page(store.path.absolute().name, content, warning=SYNTHETIC_NOTICE if known.synthetic else "")
 
 
 def _origin(known: Description) -> list[str]:
     told = [f"{key}: {known.origin[key]}" for key in ("format", "source", "licence", "citation") if key in known.origin]
     splits = ", ".join(f"{size:,} {split}" for split, size in known.splits.items())
-    return [*([_SYNTHETIC] if known.synthetic else []), *told, f"samples: {splits}", f"checksum: {known.checksum}"]
+    return [
+        *([SYNTHETIC_NOTICE] if known.synthetic else []),
+        *told,
+        f"samples: {splits}",
+        f"checksum: {known.checksum}",
+    ]
 
 
 def _modalities(store: Store) -> Table:

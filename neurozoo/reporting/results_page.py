@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import RunError
+from neurozoo.reporting.tables import number, synthetic_mark
 from neurozoo.studies.ablation import COLUMNS, FULL, SCORES
 
 __all__ = ["read_ablation", "results_page"]
@@ -83,13 +85,13 @@ def _section(found: Mapping[str, Any]) -> str:
     splits = ", ".join(f"{size:,} {name}" for name, size in found["data"]["splits"].items())
     command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {len(found['seeds'])}"])
     lines = [
-        f"## {found['recipe']}{' (SYNTHETIC data)' if found['synthetic'] else ''}",
+        f"## {found['recipe']}{synthetic_mark(found['synthetic'])}",
         "",
         f"{found['description']}.",
         "",
     ]
     if found["synthetic"]:
-        lines += ["**SYNTHETIC: these numbers say nothing about real data and compare with no paper.**", ""]
+        lines += [f"**{SYNTHETIC_NOTICE}.**", ""]
     lines += [
         f"Data: {origin.get('source', 'unknown')} ({splits}), checksum `{found['data']['checksum'][:12]}`. "
         f"{len(found['seeds'])} seeds; {found['minutes']:.0f} minutes of training, one thread each. "
@@ -108,12 +110,12 @@ def _section(found: Mapping[str, Any]) -> str:
 def _means(found: Mapping[str, Any]) -> list[str]:
     lines = _head(["", *(_HEADS[c] for c in COLUMNS), "lines changed"])
     for baseline in found["baselines"]:
-        cells = [_number(baseline["metrics"][c]) for c in SCORES]
+        cells = [number(baseline["metrics"][c], 3) for c in SCORES]
         lines.append(_row([f"{baseline['name']} (C = {baseline['strength']:g})", *cells, "", ""]))
     for name, means in found["means"].items():
         changed = ", ".join(f"`{line}`" for line in found["variants"][name])
         lines.append(
-            _row([f"**{name}**" if name == FULL else name, *(_number(means[c]["mean"]) for c in COLUMNS), changed])
+            _row([f"**{name}**" if name == FULL else name, *(number(means[c]["mean"], 3) for c in COLUMNS), changed])
         )
     return lines
 
@@ -164,7 +166,7 @@ def _signed(estimate: Mapping[str, float | None]) -> str:
     mean, half = estimate["mean"], estimate["half_width"]
     if mean is None:
         return "-"
-    text = f"{mean:+.3f}" + ("" if half is None else f" ± {half:.3f}")
+    text = number(mean, 3, signed=True) + ("" if half is None else f" ± {number(half, 3)}")
     return f"**{text}**" if _clear(estimate) else text
 
 
@@ -172,12 +174,8 @@ def _between(interval: Mapping[str, float | None]) -> str:
     mean, low, high = interval["mean"], interval["low"], interval["high"]
     if mean is None or low is None or high is None:
         return "-"
-    text = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    text = "{} ({} to {})".format(*(number(each, 3, signed=True) for each in (mean, low, high)))
     return f"**{text}**" if low > 0 or high < 0 else text
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _head(cells: Sequence[str]) -> list[str]:

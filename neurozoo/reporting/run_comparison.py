@@ -7,19 +7,19 @@ from typing import Any
 
 from neurozoo.compare.runs import RunResult, RunsComparison, Spread
 from neurozoo.core.leaves import leaf_text
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.operations.energy import energy_of
 from neurozoo.reporting.operations import BRIEF, brief
-from neurozoo.reporting.tables import Table, plain_text
+from neurozoo.reporting.tables import Table, number, plain_text, synthetic_mark
 
 __all__ = ["as_text"]
 
 METRICS = ("accuracy", "micro_f1", "macro_f1", "precision", "recall", "hamming_loss", "map", "loss")
-SYNTHETIC = "SYNTHETIC data: nothing here compares with the paper"
 
 
 def as_text(found: RunsComparison) -> str:
     """For the screen."""
-    notice = [Table(SYNTHETIC)] if any(run.synthetic for run in found.runs) else []
+    notice = [Table(SYNTHETIC_NOTICE)] if any(run.synthetic for run in found.runs) else []
     tables = [_overview(found.runs), *_scores(found.runs), *_spreads(found.spreads)]
     tables += [*_operations(found.runs), _recipes(found), _versions(found)]
     notes = [Table("mind", notes=found.notes)] if found.notes else []
@@ -31,10 +31,10 @@ def _overview(runs: Sequence[RunResult]) -> Table:
     head += ["decision", "threshold", "lesion", "seconds"]
     rows = []
     for run in runs:
-        name = f"{run.data}{' (SYNTHETIC)' if run.synthetic else ''}"
+        name = f"{run.data}{synthetic_mark(run.synthetic)}"
         row = [run.run, run.recipe, run.model, run.backend, str(run.seed), name, run.checksum[:12]]
         row += [str(run.epochs), str(run.best_epoch), f"{run.parameters:,}", _decision(run.decision)]
-        row += [_number(run.threshold.get("mean")), _number(run.lesion.get("permuted", {}).get("test"))]
+        row += [number(run.threshold.get("mean")), number(run.lesion.get("permuted", {}).get("test"))]
         rows.append([*row, f"{run.seconds:.0f}"])
     notes = ["threshold: the firing threshold's mean on valid; lesion: effect of permuted spikes on test"]
     return Table(f"{len(runs)} runs", head, rows, notes)
@@ -49,7 +49,7 @@ def _decision(decision: Any) -> str:
 def _scores(runs: Sequence[RunResult]) -> Iterator[Table]:
     for split in dict.fromkeys(split for run in runs for split in run.metrics):
         names = [name for name in METRICS if any(name in run.metrics.get(split, {}) for run in runs)]
-        rows = [[run.run, *(_number(run.metrics.get(split, {}).get(name)) for name in names)] for run in runs]
+        rows = [[run.run, *(number(run.metrics.get(split, {}).get(name)) for name in names)] for run in runs]
         yield Table(f"metrics on {split}", ["run", *names], rows)
 
 
@@ -58,7 +58,9 @@ def _spreads(spreads: Sequence[Spread]) -> Iterator[Table]:
         rows = []
         for split, means in spread.mean.items():
             names = [name for name in METRICS if name in means]
-            rows += [[split, name, f"{means[name]:.4f} ± {spread.deviation[split][name]:.4f}"] for name in names]
+            rows += [
+                [split, name, f"{number(means[name])} ± {number(spread.deviation[split][name])}"] for name in names
+            ]
         title = f"mean ± deviation of {len(spread.runs)} runs that differ by their seed alone: {', '.join(spread.runs)}"
         yield Table(title, ["split", "metric", "mean ± deviation"], rows)
 
@@ -92,7 +94,3 @@ def _versions(found: RunsComparison) -> Table:
     if len(set(told.values())) == 1:
         return Table("versions", notes=[next(iter(told.values()))])
     return Table("versions", notes=[f"{run}: {versions}" for run, versions in told.items()])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

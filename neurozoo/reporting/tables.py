@@ -1,11 +1,12 @@
-"""Tables, as aligned text or as Markdown."""
+"""Tables, as aligned text or as Markdown, and how numbers and made-up data are shown in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Table", "escaped", "markdown", "number", "plain_text"]
+__all__ = ["Table", "columns", "escaped", "markdown", "number", "plain_text", "rounded", "synthetic_mark"]
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,50 @@ def markdown(tables: Iterable[Table]) -> str:
     return "\n\n".join("\n".join(_marked(table)) for table in tables) + "\n"
 
 
-def number(value: float) -> str:
-    """Two digits, and 0 as such, so that a true 0 is seen."""
+def number(value: float | None, places: int = 4, *, signed: bool = False) -> str:
+    """A measured value with a fixed number of decimals; a dash where there is none or it is not finite."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:{'+' if signed else ''}.{places}f}"
+
+
+def rounded(value: float) -> str:
+    """An error with two significant digits; an exact 0 is shown as 0."""
     return "0" if value == 0 else f"{value:.2g}"
+
+
+def synthetic_mark(synthetic: bool) -> str:
+    """What follows a title or a name in front of numbers that were measured on made-up data."""
+    return " (SYNTHETIC data)" if synthetic else ""
+
+
+def columns(rows: Iterable[Sequence[str]], indent: str = "", right: Collection[int] = ()) -> str:
+    """Rows as lines, each column as wide as its widest cell.
+
+    Args:
+        rows: Cells; all rows have as many.
+        indent: What each line begins with.
+        right: Which columns are aligned to the right, from 0.
+    """
+    table = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = (
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append((indent + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
 
 
 def _plain(table: Table) -> list[str]:
     lines = [table.title]
     if table.rows:
-        rows = [table.head, *table.rows]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(table.head))]
-        right = [all(row[column][:1] in "-+.0123456789" for row in table.rows) for column in range(len(table.head))]
-        for row in rows:
-            cells = (
-                cell.rjust(width) if to_right else cell.ljust(width)
-                for cell, width, to_right in zip(row, widths, right, strict=True)
-            )
-            lines.append(("  " + "  ".join(cells)).rstrip())
+        numeric = [
+            column for column in range(len(table.head)) if all(row[column][:1] in "-+.0123456789" for row in table.rows)
+        ]
+        lines.append(columns([table.head, *table.rows], "  ", numeric))
     return lines + [f"  {note}" for note in table.notes]
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from neurozoo.core.interfaces import Batch, ZooModel
 from neurozoo.data.writer import valid_rows
 from neurozoo.errors import CheckpointError, DataError
-from neurozoo.evaluation.health import frozen_statistics
 from neurozoo.models.build import assemble, inputs_of
+from neurozoo.nn.running import frozen_statistics
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import load_tensors, read_tensors
 from neurozoo.runs.trained_folder import Trained, open_trained

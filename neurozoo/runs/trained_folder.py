@@ -9,10 +9,10 @@ from typing import Any
 
 from neurozoo.errors import RunError
 from neurozoo.recipe.recipe import Recipe, load_recipe
-from neurozoo.recipe.shipped import shipped_model, shipped_models
 from neurozoo.runs.file_schemas import checked
 from neurozoo.runs.packed import MANIFEST, RECIPE, WEIGHTS, Packed, is_packed, read_packed
 from neurozoo.runs.run import Run
+from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
 __all__ = ["Trained", "open_trained"]
 

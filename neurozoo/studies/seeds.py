@@ -58,10 +58,9 @@ class SeedsResult:
 
 def train_seeds(
     recipe: str | Path,
-    overrides: Sequence[str] = (),
-    *,
-    seeds: int,
-    out: Path | None = None,
+    *overrides: str,
+    seeds: int = 5,
+    out: str | Path | None = None,
     jobs: int | None = None,
     backend: str | None = None,
     told: Callable[[str, int, int], None] | None = None,
@@ -90,7 +89,7 @@ def train_seeds(
     base = load_recipe(recipe, lines, registry=default_registry())
     numbers = tuple(range(base.seed, base.seed + seeds))
     load_recipe(recipe, (*lines, f"seed={numbers[-1]}"))  # refuses a seed that is too large before any training
-    folder = out or folder_of(base.name)
+    folder = folder_of(base.name) if out is None else Path(out)
     Run.check_no_run(folder)
     tasks = {
         Training(f"seed {seed}", str(recipe), (*lines, f"seed={seed}", ONE_THREAD), folder / str(seed)): seed

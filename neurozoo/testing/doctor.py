@@ -10,16 +10,21 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from neurozoo.errors import NeurozooError
+from neurozoo.errors import DeviceError, NeurozooError
 from neurozoo.registry.discovery import GROUP, canonical
 from neurozoo.registry.loading import Plugin
 from neurozoo.registry.registry import CORE, Registry, default_registry
 
-__all__ = ["SECTIONS", "Finding", "Status", "examine"]
+if TYPE_CHECKING:
+    import torch
+
+    from neurozoo.core.interfaces import Neuron
+
+__all__ = ["SECTIONS", "Finding", "Status", "examine", "refuses_device"]
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -239,7 +244,6 @@ def _recipes(registry: Registry) -> Iterator[Finding]:
 
 def _conformance(registry: Registry) -> Iterator[Finding]:
     from neurozoo.core.interfaces import LIFSpec
-    from neurozoo.nn.devices import refuses_device
     from neurozoo.testing import KITS, check, registered
 
     for name, component in registry.components("backend").items():
@@ -279,3 +283,16 @@ SECTIONS: Mapping[str, Section] = {
     "conformance": _conformance,
 }
 """What is looked at, in this order."""
+
+
+def refuses_device(neuron: Neuron, device: torch.device | str) -> str:
+    """Why a neuron refuses currents on a device; empty where it runs there, or fails for another reason."""
+    import torch
+
+    try:
+        neuron.scan(torch.zeros(1, 1, 1, device=device), None, 1.0)
+    except DeviceError as error:
+        return str(error)
+    except Exception:  # of whoever runs it, and told then
+        return ""
+    return ""

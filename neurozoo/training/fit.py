@@ -15,6 +15,7 @@ from torch import Tensor
 
 from neurozoo.core.interfaces import ZooModel
 from neurozoo.core.processes import lost_partners_told, processes
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, RunError, UserError
@@ -35,8 +36,6 @@ from neurozoo.training.reporter import Reporter
 from neurozoo.training.step import Stepper
 
 __all__ = ["adopt", "dry_run", "own_random_numbers", "resume", "train"]
-
-SYNTHETIC_NOTICE = "SYNTHETIC data: these numbers say nothing about real data and compare with no paper"
 
 
 def train(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from neurozoo.core.interfaces import Activation, Batch, ZooModel
 from neurozoo.core.layer import spiking_layers
 from neurozoo.errors import SpikingError
-from neurozoo.evaluation.health import frozen_statistics
+from neurozoo.nn.running import frozen_statistics
 
 __all__ = ["initialise_fluctuation_driven"]
 

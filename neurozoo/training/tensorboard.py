@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from neurozoo.core.interfaces import Logger
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 
 __all__ = ["TensorBoardLogger"]
 
@@ -29,7 +30,7 @@ class TensorBoardLogger(Logger):
         settings = json.dumps(info["settings"], indent=2)
         self._text("recipe", "    " + settings.replace("\n", "\n    "))
         if info.get("synthetic"):
-            self._text("data", "SYNTHETIC data: nothing here compares with the paper")
+            self._text("data", SYNTHETIC_NOTICE)
         for record in past:
             self._numbers(record, record["epoch"])
         self._flush()

@@ -51,10 +51,11 @@ def test_import_neurozoo_is_light_and_names_what_there_is() -> None:
     code = (
         "import sys, neurozoo; version = neurozoo.__version__\n"
         f"print(*[name for name in {HEAVY!r} if name in sys.modules])\n"
-        "print(neurozoo.load_recipe('smile_pom').name, all(hasattr(neurozoo, name) for name in neurozoo.__all__))"
+        "print(neurozoo.load_recipe('smile_pom').name, all(hasattr(neurozoo, name) for name in neurozoo.__all__),"
+        " set(neurozoo.__all__) <= set(dir(neurozoo)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.splitlines() == ["", "smile_pom True"]
+    assert done.stdout.splitlines() == ["", "smile_pom True True"]
 
 
 def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from neurozoo.compare.runs import compare_runs
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.operations.profiling import keep, profile_run
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.reporting.run_comparison import as_text
 from neurozoo.runs.trained_folder import open_trained
 from neurozoo.training.fit import train
 
@@ -57,7 +58,7 @@ def test_what_a_run_is(run: Path) -> None:
     assert found.recipes_differ == {}
     assert found.spreads == ()
     assert found.notes == ()
-    text = str(found)
+    text = as_text(found)
     assert "2 runs" in text
     assert f"{summary['metrics']['test']['map']:.4f}" in text
     assert "what of the recipes differs\n  nothing" in text
@@ -66,13 +67,13 @@ def test_what_a_run_is(run: Path) -> None:
 
 def test_operations_stand_beside_the_scores_where_they_were_counted(run: Path) -> None:
     other = copied(run, "other")
-    assert "operations a sample" not in str(compare_runs([run, other]))
+    assert "operations a sample" not in as_text(compare_runs([run, other]))
     profile = profile_run(run)
     keep(open_trained(run), profile)
     found = compare_runs([run, other])
     assert found.runs[0].operations == profile
     assert found.runs[1].operations is None
-    table = str(found).partition("operations a sample")[2]
+    table = as_text(found).partition("operations a sample")[2]
     assert f"{profile.network.acs / 10:,.0f}" in table
     assert "10 of 10" in table
     assert "`neurozoo profile RUN`" in table
@@ -96,7 +97,7 @@ def test_seeds_have_a_mean_and_a_deviation(run: Path) -> None:
     assert spread.deviation["valid"]["accuracy"] == 0
     assert "map" not in spread.mean["valid"]
     assert found.recipes_differ == {"seed": (3, 4, 5)}
-    assert f"{spread.mean['test']['map']:.4f} ± {spread.deviation['test']['map']:.4f}" in str(found)
+    assert f"{spread.mean['test']['map']:.4f} ± {spread.deviation['test']['map']:.4f}" in as_text(found)
 
 
 def test_recipes_are_told_apart_by_dotted_path(run: Path, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_recipes_are_told_apart_by_dotted_path(run: Path, recipe: Callable[..., 
     found = compare_runs([run, tmp_path / "fast"])
     assert found.recipes_differ == {"seed": (3, 4), "training.optimizer.lr": (0.001, 0.01)}
     assert found.spreads == ()  # more than the seed differs
-    assert ["training.optimizer.lr", "0.001", "0.01"] in [line.split() for line in str(found).splitlines()]
+    assert ["training.optimizer.lr", "0.001", "0.01"] in [line.split() for line in as_text(found).splitlines()]
 
 
 def test_other_data_is_refused_unless_told(run: Path) -> None:
@@ -114,14 +115,14 @@ def test_other_data_is_refused_unless_told(run: Path) -> None:
     found = compare_runs([run, other], mixed=True)
     assert found.notes[0] == "the runs were made with different data: their scores do not compare"
     assert "the splits differ" in found.notes[1]
-    assert "their scores do not compare" in str(found)
+    assert "their scores do not compare" in as_text(found)
 
 
 def test_made_up_and_real_data_are_refused_unless_told(run: Path) -> None:
     other = copied(run, "other", synthetic=True)
     with pytest.raises(DataError, match=r"synthetic and real data are mixed: .*run: real; .*other: SYNTHETIC"):
         compare_runs([run, other])
-    text = str(compare_runs([run, other], mixed=True))
+    text = as_text(compare_runs([run, other], mixed=True))
     assert text.startswith("SYNTHETIC data")
 
 

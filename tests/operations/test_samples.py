@@ -9,7 +9,7 @@ import torch
 
 from neurozoo.core.interfaces import Batch
 from neurozoo.models.smile.model import SMILE
-from neurozoo.operations.samples import chosen, needs_its_batch, padding_takes_part, without_padding
+from neurozoo.operations.profiling import chosen, needs_its_batch, padding_takes_part, without_padding
 
 SHAPES = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}
 DIMS = {name: dim for name, (_, dim) in SHAPES.items()}

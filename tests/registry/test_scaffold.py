@@ -19,7 +19,7 @@ from neurozoo.errors import UserError
 from neurozoo.registry.hookspecs import API_VERSION
 from neurozoo.registry.registry import default_registry
 from neurozoo.registry.scaffold import KINDS_OF_PLUGIN, write_plugin
-from neurozoo.registry.scaffold.names import checked_name
+from neurozoo.registry.scaffold.writing import checked_name
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,11 +16,11 @@ from neurozoo.cli import main
 from neurozoo.core.layer import record_spikes
 from neurozoo.errors import RunError
 from neurozoo.recipe.recipe import load_recipe
-from neurozoo.recipe.shipped import shipped_model, shipped_models
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.loading import TrainedModel
 from neurozoo.runs.packed import CARD, MANIFEST, RECIPE, SCHEMA, WEIGHTS, read_packed
+from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
 MODELS = sorted(shipped_models())
 BACKENDS = default_registry().usable_backends()

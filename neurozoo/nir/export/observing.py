@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.core.interfaces import Activation, Batch, ThresholdPolicy, ZooModel
-from neurozoo.evaluation.health import frozen_statistics
+from neurozoo.nn.running import frozen_statistics
 
 __all__ = ["ObservedBranch", "observe"]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from neurozoo.reporting.figures import Line, Panel, bars, lines
+from neurozoo.reporting.figures import COLOURS, Line, Panel, bars, lines
 from neurozoo.reporting.page import Content, Gallery, Picture
-from neurozoo.reporting.runs.key import key
 from neurozoo.reporting.runs.run_contents import ReportedRun
-from neurozoo.reporting.tables import Table
+from neurozoo.reporting.tables import Table, number
 
-__all__ = ["health", "lesions", "sparsity", "thresholds", "training_curves"]
+__all__ = ["health", "key", "lesions", "sparsity", "thresholds", "training_curves"]
 
 _METRICS = ("map", "micro_f1", "macro_f1", "accuracy", "precision", "recall", "hamming_loss")
 _NO_EPOCH = "No epoch is logged yet."
@@ -140,10 +139,7 @@ def lesions(runs: Sequence[ReportedRun]) -> list[Content]:
         "How far the predicted probabilities move, in units of their standard deviation, when each sample is given "
         "another one's spikes (permuted), or none (silent). Near 0 the spikes do nothing."
     )
-    rows = [
-        [run, *("-" if (value := each.get(kind, {}).get(split)) is None else f"{value:.4f}" for kind, split in names)]
-        for run, each in found.items()
-    ]
+    rows = [[run, *(number(each.get(kind, {}).get(split)) for kind, split in names)] for run, each in found.items()]
     table = Table("", ["run", *(f"{kind} ({split})" for kind, split in names)], rows)
     shown = [run for run in runs if run.summary.get("lesion")]
     return [Gallery("Lesion effects", [Picture("", drawn)], caption, key(shown)), table]
@@ -175,3 +171,8 @@ def _threshold(name: str) -> Value:
 
 def _of_layer(layer: str, what: str) -> Value:
     return lambda record: record.get("health", {}).get(layer, {}).get(what)
+
+
+def key(runs: Sequence[ReportedRun]) -> list[tuple[str, str]]:
+    """The colour and the name of each run."""
+    return [(COLOURS[run.place % len(COLOURS)], run.name) for run in runs]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from neurozoo.reporting.figures import Line, Panel, heat_map, lines
 from neurozoo.reporting.page import Content, Gallery, Picture
 from neurozoo.reporting.runs.calibration import BINS, PrecisionRecall, Reliability, precision_recall, reliability
-from neurozoo.reporting.runs.key import key
+from neurozoo.reporting.runs.curves import key
 from neurozoo.reporting.runs.run_contents import ReportedRun
-from neurozoo.reporting.tables import Table
+from neurozoo.reporting.tables import Table, number
 
 __all__ = ["LabelScores", "label_pictures", "label_scores", "together"]
 
@@ -137,8 +137,8 @@ def _numbers(scores: Mapping[str, Mapping[str, LabelScores]], runs: Sequence[Rep
         row = [name, f"{bases[0]:.1%}" if bases else "none" if name != ALL else ""]
         for run in runs:
             found = by_run.get(run.name)
-            row.append("-" if found is None or found.curve is None else f"{found.curve.average:.4f}")
-            row.append("-" if found is None else f"{found.calibration.error:.4f}")
+            row.append(number(None if found is None or found.curve is None else found.curve.average))
+            row.append(number(None if found is None else found.calibration.error))
         rows.append(row)
     note = (
         "calibration error: the expected one (ECE), the mean distance of what a bin predicts and what is there, "

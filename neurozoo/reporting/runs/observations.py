@@ -15,9 +15,9 @@ from neurozoo.core.layer import record_spikes
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, UserError
 from neurozoo.evaluation.evaluate import check_data
-from neurozoo.evaluation.health import frozen_statistics
 from neurozoo.heads.label_decoder import LabelDecoderHead, record_label_attention
 from neurozoo.models.build import open_data
+from neurozoo.nn.running import frozen_statistics
 from neurozoo.reporting.runs.run_contents import ReportedRun
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.loading import load

@@ -9,8 +9,7 @@ from neurozoo.errors import DataError
 from neurozoo.operations.energy import energy_of
 from neurozoo.operations.profiling import Told, kept_profile, profile_run
 from neurozoo.operations.result import OperationsProfile
-from neurozoo.reporting.operations import BRIEF, brief, energy_table, heading, operations_tables
-from neurozoo.reporting.operations_figures import operations_pictures
+from neurozoo.reporting.operations import BRIEF, brief, energy_table, heading, operations_pictures, operations_tables
 from neurozoo.reporting.page import Content
 from neurozoo.reporting.runs.run_contents import ReportedRun
 from neurozoo.reporting.tables import Table

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurozoo.compare.runs import check_same_data
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import NeurozooError, UserError
 from neurozoo.operations.result import OperationsProfile
 from neurozoo.reporting.page import Content, html_page
@@ -25,8 +26,6 @@ LARGEST = 1_000_000
 _SAMPLES = {1: 3, 2: 2}
 """How many samples show their spikes, by the number of runs; else one."""
 _MOST_SAMPLES = 12
-
-SYNTHETIC = "SYNTHETIC data: nothing here compares with the paper"
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,9 @@ def report_runs(
         told("drawing", number, len(sections))
         content += section()
     synthetic = [run.name for run in runs if run.synthetic]
-    warning = SYNTHETIC if synthetic else ""
+    warning = SYNTHETIC_NOTICE if synthetic else ""
     if synthetic and len(synthetic) < len(runs):
-        warning = f"{SYNTHETIC} ({', '.join(synthetic)})"
+        warning = f"{SYNTHETIC_NOTICE} ({', '.join(synthetic)})"
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     page = html_page(title, content, lead=_lead(runs), warning=warning)
     facts = _facts(runs, predicted, scores, looked, why)

@@ -8,7 +8,7 @@ from typing import Any
 from neurozoo.compare.runs import differences, notes
 from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.reporting.runs.run_contents import ReportedRun
-from neurozoo.reporting.tables import Table
+from neurozoo.reporting.tables import Table, number, synthetic_mark
 
 __all__ = ["environment", "metrics", "overview", "recipes", "warnings"]
 
@@ -20,7 +20,7 @@ def overview(runs: Sequence[ReportedRun]) -> list[Table]:
         "model": [run.content["model"]["name"] for run in runs],
         "backend": [run.content["backend"] for run in runs],
         "seed": [str(run.content["seed"]) for run in runs],
-        "data": [f"{run.data}{' (SYNTHETIC)' if run.synthetic else ''}" for run in runs],
+        "data": [f"{run.data}{synthetic_mark(run.synthetic)}" for run in runs],
         "checksum": [run.checksum[:12] or "-" for run in runs],
         "samples": [", ".join(f"{name} {size:,}" for name, size in run.splits.items()) or "-" for run in runs],
         "status": ["finished" if run.summary else "not finished" for run in runs],
@@ -55,7 +55,7 @@ def metrics(runs: Sequence[ReportedRun]) -> list[Table]:
         return [Table("Metrics", notes=["They are measured when a run is finished; until then, see the curves."])]
     names = list(dict.fromkeys(name for run, split in columns for name in run.summary["metrics"][split]))
     head = ["metric", *(f"{run.name}, {split}" if len(runs) > 1 else split for run, split in columns)]
-    rows = [[name, *(_number(run.summary["metrics"][split].get(name)) for run, split in columns)] for name in names]
+    rows = [[name, *(number(run.summary["metrics"][split].get(name)) for run, split in columns)] for name in names]
     defined = {"loss": "mean binary cross-entropy in nats, against targets smoothed as the recipe says"}
     for run in runs:
         defined |= run.definitions
@@ -89,7 +89,3 @@ def environment(runs: Sequence[ReportedRun]) -> list[Table]:
 
 def _said(value: Any) -> str:
     return "-" if value is None else leaf_text(value)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -21,11 +21,9 @@ from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.recipe.schema import TuneSection
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.run import Run, write_json
-from neurozoo.studies.parallel_runs import ONE_THREAD
-from neurozoo.studies.subprocesses import Commands
+from neurozoo.studies.parallel_runs import ONE_THREAD, Commands
 from neurozoo.studies.tuning.result import SCHEMA, Trial, TuningResult
-from neurozoo.studies.tuning.storage import SURPLUS, check_installed, open_study, quiet, suggested, texts
-from neurozoo.studies.tuning.trial_lock import Claim
+from neurozoo.studies.tuning.storage import SURPLUS, Claim, check_installed, open_study, quiet, suggested, texts
 from neurozoo.training import fit
 from neurozoo.training.reporter import Reporter
 
@@ -48,13 +46,12 @@ Told = Callable[[str, int, int], None]
 
 def tune(
     recipe: str | Path,
-    overrides: Sequence[str] = (),
-    *,
-    trials: int,
+    *overrides: str,
+    trials: int = 20,
     storage: str | None = None,
     study: str | None = None,
     jobs: int = 1,
-    out: Path | None = None,
+    out: str | Path | None = None,
     backend: str | None = None,
     told: Told | None = None,
 ) -> TuningResult:
@@ -87,14 +84,14 @@ def tune(
     base = load_recipe(recipe, lines, registry=default_registry())
     if base.tune is None:
         raise UserError(
-            f"{base.name} says not what to tune; add a section `tune: {{metric: map, space: {{training.optimizer.lr: "
-            "{low: 1.0e-4, high: 1.0e-2, log: true}}}`"
+            f"{base.name} has no `tune` section; add one, such as `tune: {{metric: map, space: "
+            "{training.optimizer.lr: {low: 1.0e-4, high: 1.0e-2, log: true}}}`"
         )
     description = open_data(base, closed=CLOSED).description
     for split in ("train", "valid"):
         if not description.splits.get(split):
             raise UserError(f"tuning needs the split {split}, and the data has: {', '.join(description.splits)}")
-    folder = out or folder_of(study or base.name)
+    folder = folder_of(study or base.name) if out is None else Path(out)
     Run.check_no_run(folder)
     name, place = study or base.name, storage or str(folder / "trials.db")
     identity = {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
-__all__ = ["SURPLUS", "check_installed", "open_study", "quiet", "suggested", "texts"]
+__all__ = ["SURPLUS", "Claim", "check_installed", "open_study", "quiet", "suggested", "texts"]
 
 SURPLUS = "surplus"
 """Marks a trial that began when there were enough already."""
@@ -166,3 +166,41 @@ def _used(value: Any, searched: Searched) -> Any:
     if isinstance(value, int) or searched.low is None or searched.high is None:
         return value
     return min(max(float(f"{value:.5g}"), float(searched.low)), float(searched.high))
+
+
+class Claim:
+    """A hidden folder beside a trial's run, locked while its process lives, and removed when the trial has ended.
+
+    Args:
+        run: The trial's run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._folder = run.with_name(f".{run.name}.running")
+        self._lock: int | None = None
+
+    def take(self) -> None:
+        """Claim a new trial."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_folder(self._folder)
+
+    def take_over(self) -> bool:
+        """Claim a trial that another process began here and did not end; whether that is one."""
+        try:
+            self._lock = lock_folder(self._folder, wait=False)
+        except OSError:  # its process is at work, or it is none of those begun in this folder
+            return False
+        if self._lock is None or not self._folder.is_dir():  # no locks here, or it came to its end just now
+            self.leave()
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Let go of it; where the trial has not ended, whoever comes next takes it over."""
+        unlock_folder(self._lock)
+        self._lock = None
+
+    def end(self) -> None:
+        """The trial has ended."""
+        self._folder.rmdir()
+        self.leave()

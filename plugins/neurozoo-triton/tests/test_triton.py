@@ -60,7 +60,7 @@ def test_on_a_cpu_it_says_what_to_do() -> None:
     said = without_interpreter(
         "import torch\n"
         "from neurozoo.core.interfaces import LIFSpec\n"
-        "from neurozoo.nn.devices import refuses_device\n"
+        "from neurozoo.testing.doctor import refuses_device\n"
         "from neurozoo_triton.neuron import TritonNeuron\n"
         "print(refuses_device(TritonNeuron(LIFSpec()), 'cpu'))\n"
     )

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from neurozoo.core.interfaces import LIFSpec, Neuron
-from neurozoo.nn.devices import refuses_device
 from neurozoo.registry.hookspecs import Component
 from neurozoo.registry.registry import default_registry
+from neurozoo.testing.doctor import refuses_device
 
 REGISTRY = default_registry()
 

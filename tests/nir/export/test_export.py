@@ -15,7 +15,7 @@ from neurozoo.nir.branches import read_graph
 from neurozoo.nir.export import export_run
 from neurozoo.nir.export.export import SUMMARY
 from neurozoo.recipe.recipe import Recipe
-from neurozoo.recipe.shipped import shipped_model
+from neurozoo.runs.shipped_models import shipped_model
 from neurozoo.training.fit import train
 
 

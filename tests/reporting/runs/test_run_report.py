@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from neurozoo.cli import main
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, UserError
 from neurozoo.operations import energy_of, profile_run
@@ -188,7 +189,7 @@ def test_where_the_data_is_not_there_or_another_the_rest_is_made(run: Path, copi
         assert changed.endswith("is not what it was trained on.")
     assert "lesion effects" in page.pictures
     assert "reliability of all decisions" in page.pictures
-    assert "SYNTHETIC data: nothing here compares with the paper (other)" in page.sections[""]
+    assert f"{SYNTHETIC_NOTICE} (other)" in page.sections[""]
     assert "made with different data: their scores do not compare" in page.sections["Runs"]
 
 

@@ -137,16 +137,16 @@ def test_the_same_command_goes_on_to_as_many_in_all(path: Path, tmp_path: Path, 
     # What is tried depends on the seed and on what was tried before, on nothing else.
     again = tune(path, trials=3, out=tmp_path / "again")
     assert values(again) == values(found)
-    assert values(tune(path, ["seed=4"], trials=1, out=tmp_path / "other")) != values(found)[:1]
+    assert values(tune(path, "seed=4", trials=1, out=tmp_path / "other")) != values(found)[:1]
 
 
 def test_a_study_is_of_one_recipe_data_and_space(path: Path, tmp_path: Path, pretended: list[Recipe]) -> None:
     tune(path, trials=1, out=tmp_path)
     with pytest.raises(UserError, match="the study 'small' is of another recipe; give another --study, or another"):
-        tune(path, ["training.epochs=3"], trials=1, out=tmp_path)
+        tune(path, "training.epochs=3", trials=1, out=tmp_path)
     with pytest.raises(UserError, match="is of another tune section; give another --study"):
-        tune(path, ["tune.metric=loss"], trials=1, out=tmp_path)
-    found = tune(path, ["tune.metric=loss"], trials=10, out=tmp_path / "b", storage=str(tmp_path / "b.journal"))
+        tune(path, "tune.metric=loss", trials=1, out=tmp_path)
+    found = tune(path, "tune.metric=loss", trials=10, out=tmp_path / "b", storage=str(tmp_path / "b.journal"))
     assert (tmp_path / "b.journal").is_file()
     assert found.best is not None
     assert found.best.value == min(-recipe.training.batch_size / 100 for recipe in pretended[1:])
@@ -157,37 +157,35 @@ def test_a_study_is_of_one_recipe_data_and_space(path: Path, tmp_path: Path, pre
 
 def test_a_trial_that_fails_is_noted_and_the_search_goes_on(path: Path, tmp_path: Path) -> None:
     space = "tune.space={training.optimizer.lr: {values: [0.001, 1.0e30]}, model.params.heads: {values: [5]}}"
-    found = tune(path, [*EPOCH, space], trials=3, out=tmp_path / "out")
+    found = tune(path, *EPOCH, space, trials=3, out=tmp_path / "out")
     assert set(found.counts) == {"finished", "failed"}
     assert all("the loss is nan in epoch 1" in trial.reason for trial in found.trials if trial.state == "failed")
     assert found.best is not None
     assert found.best.overrides == ("training.optimizer.lr=0.001", "model.params.heads=5")
     with pytest.raises(NeurozooError, match=r"none of the 1 trials of 'b' came to its end; trial 0: the loss is nan"):
-        tune(
-            path, [*EPOCH, "tune.space={training.optimizer.lr: {values: [1.0e30]}}"], trials=1, out=tmp_path, study="b"
-        )
+        tune(path, *EPOCH, "tune.space={training.optimizer.lr: {values: [1.0e30]}}", trials=1, out=tmp_path, study="b")
 
 
 def test_an_interrupted_trial_is_gone_on_with(
     path: Path, tmp_path: Path, interrupted_at: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     options = ["training.batch_size=8", "tune.space={training.optimizer.lr: {low: 0.001, high: 0.01}}"]
-    undisturbed = tune(path, options, trials=1, out=tmp_path / "undisturbed")
+    undisturbed = tune(path, *options, trials=1, out=tmp_path / "undisturbed")
     out = tmp_path / "out"
     with interrupted_at(5):  # in the second epoch
-        tune(path, options, trials=1, out=out)
+        tune(path, *options, trials=1, out=out)
     begun = (out / "trials" / "0" / "run.json").stat().st_mtime_ns
-    found = tune(path, options, trials=1, out=out)
+    found = tune(path, *options, trials=1, out=out)
     assert found.trials == undisturbed.trials
     assert (out / "trials" / "0" / "run.json").stat().st_mtime_ns == begun
     assert not list((out / "trials").glob(".*"))
 
     # Trials of two searches do not go into one folder.
     with pytest.raises(RunError, match=r"holds the trials of another search \(study 'small'\); give another --out"):
-        tune(path, options, trials=1, out=out, study="other")
+        tune(path, *options, trials=1, out=out, study="other")
     (out / "study.json").unlink()
     with pytest.raises(RunError, match=r"trials/0: not of this study; give another --out"):
-        tune(path, [*options, "seed=9"], trials=1, out=out, study="other", storage=str(tmp_path / "other.db"))
+        tune(path, *options, "seed=9", trials=1, out=out, study="other", storage=str(tmp_path / "other.db"))
 
 
 def test_two_that_begin_the_last_trial_at_once(
@@ -209,7 +207,7 @@ def test_two_that_begin_the_last_trial_at_once(
 
 def test_trials_worse_than_the_median_are_pruned(path: Path, tmp_path: Path, pretended: list[Recipe]) -> None:
     changes = ["tune.pruning=median", "tune.space={training.batch_size: {low: 1, high: 100}}"]
-    found = tune(path, changes, trials=12, out=tmp_path)
+    found = tune(path, *changes, trials=12, out=tmp_path)
     assert "pruned" not in [trial.state for trial in found.trials[:5]]
     assert found.counts["pruned"] > 0
     assert found.best is not None
@@ -217,7 +215,7 @@ def test_trials_worse_than_the_median_are_pruned(path: Path, tmp_path: Path, pre
 
 
 def test_what_cannot_be_used_is_named(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"smile_pom says not what to tune; add a section `tune: \{metric: map"):
+    with pytest.raises(UserError, match=r"smile_pom has no `tune` section; add one, such as `tune: \{metric: map"):
         tune("smile_pom", trials=1, out=tmp_path)
     (tmp_path / "text.db").write_text("this is no database, and it is long enough to be taken for none" * 20)
     for storage in ("nosuch://here", str(tmp_path / "text.db")):

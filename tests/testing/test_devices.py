@@ -6,7 +6,7 @@ from torch import Tensor
 from neurozoo.core.interfaces import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import DeviceError
-from neurozoo.nn.devices import refuses_device
+from neurozoo.testing.doctor import refuses_device
 
 
 class Elsewhere(TorchNeuron):

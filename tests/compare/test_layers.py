@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from neurozoo.compare.gradients import GRADIENT_FLOOR, GradientDifference, gradient_difference
+from neurozoo.compare.layers import GRADIENT_FLOOR, GradientDifference, gradient_difference
 
 
 def test_the_worst_is_relative_to_its_own_largest() -> None:
