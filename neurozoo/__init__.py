@@ -6,13 +6,16 @@ Example:
     >>> model = neurozoo.load("runs/first")
     >>> probabilities = model.predict({"text": text, "audio": audio, "vision": vision})
 
-A name is imported when it is first used, so that ``import neurozoo`` needs no torch.
+A name is imported when it is first used, so that ``import neurozoo`` needs no torch. It sets one environment variable,
+unless the user has: how the threads of torch wait, see :mod:`neurozoo.runs.threads`.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from neurozoo.runs.threads import thread_waiting
 
 if TYPE_CHECKING:
     from neurozoo.compare.entry_points import compare_backends
@@ -56,6 +59,8 @@ _TARGETS = {
     "train_seeds": "neurozoo.studies.seeds:train_seeds",
     "tune": "neurozoo.studies.tuning.search:tune",
 }
+
+thread_waiting()  # before anything can load torch, which reads it once
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ from neurozoo.training.objective import classification_loss
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.step import Stepper
 
-__all__ = ["FirstStep", "TrainingCost", "measure_first_step", "measure_training"]
+__all__ = ["FirstStep", "TrainingCost", "measure_first_step", "measure_training", "training_step"]
 
 SHORT = 20
 """Rounds of what takes milliseconds for each of what takes a second, and by itself: its caches would be another's."""
@@ -136,14 +136,7 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
             steps["plain step"] = _plain_step(plain, batch, recipe)
             evaluations["plain evaluation"] = evaluate(plain, batch)
             short["plain one"] = evaluate(plain, alone)
-        with closing(Stepper(model, optimizer, recipe)) as stepper:
-
-            def step() -> None:
-                model.train()
-                stepper.clear()
-                stepper.add(batch)
-                stepper.step()
-
+        with training_step(model, optimizer, batch, recipe) as step:
             found = in_turns({"step": step} | steps, rounds, device)
         # Evaluated without the stepper, which listens to the spiking layers while it is there.
         found |= in_turns(evaluations, rounds, device) | in_turns(short, SHORT * rounds, device)
@@ -157,6 +150,22 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
         times.get("plain step"), times.get("plain evaluation"), times.get("plain one"),
     )  # fmt: skip
+
+
+@contextmanager
+def training_step(
+    model: ZooModel, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe
+) -> Iterator[Callable[[], None]]:
+    """Yield a function that does one whole training step on a batch."""
+    with closing(Stepper(model, optimizer, recipe)) as stepper:
+
+        def step() -> None:
+            model.train()
+            stepper.clear()
+            stepper.add(batch)
+            stepper.step()
+
+        yield step
 
 
 def _whole_batches(view: DataView, size: int) -> Iterator[Batch]:

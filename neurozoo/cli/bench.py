@@ -71,23 +71,28 @@ def train(
     threads: Threads = None,
     rounds: Rounds = 15,
     start: Annotated[bool, typer.Option("--start", help="Measure the time to the first step as well.")] = False,
+    busy: Annotated[
+        int, typer.Option("--busy", min=0, metavar="N", help="Time a step while N processes spin, too.")
+    ] = 0,
     json: Json = False,
 ) -> None:
     """What a recipe's training takes: feeding, steps, evaluation, metrics; SMILE beside its plain form."""
+    from neurozoo.bench.busy import measure_busy
     from neurozoo.bench.training import measure_first_step, measure_training
     from neurozoo.recipe.recipe import load_recipe
     from neurozoo.registry.registry import default_registry
-    from neurozoo.reporting.bench import training_table
+    from neurozoo.reporting.bench import busy_table, training_table
     from neurozoo.reporting.tables import plain_text
 
     checked = load_recipe(recipe, overrides or (), registry=default_registry())
     _use(threads)
     found = measure_training(checked, rounds=rounds)
     first = measure_first_step(recipe, overrides or ()) if start else None
+    shared = measure_busy(checked, busy, rounds=rounds) if busy else None
     if json:
-        emit({"training": found, "first_step": first})
+        emit({"training": found, "first_step": first, "busy": shared})
         return
-    print(plain_text([training_table(found, first)]))
+    print(plain_text([training_table(found, first), *([busy_table(shared)] if shared is not None else [])]))
 
 
 @app.command("data")
@@ -117,7 +122,8 @@ def page(
     threads: Threads = None,
     rounds: Rounds = 15,
 ) -> None:
-    """Write docs/performance.md: neurons at T = 5 and 50, and the steps of SMILE's recipes."""
+    """Write docs/performance.md: neurons at T = 5 and 50, SMILE's recipes, and a step while other processes compute."""
+    from neurozoo.bench.busy import BUSY, measure_busy
     from neurozoo.bench.neurons import STEPS, measure_neurons
     from neurozoo.bench.training import measure_first_step, measure_training
     from neurozoo.recipe.recipe import load_recipe
@@ -128,13 +134,14 @@ def page(
     names = _backends("cpu")
     settings = [(number, repeated) for repeated in (False, True) for number in STEPS]
     costs = [measure_neurons(names, number, rounds=rounds, repeated=repeated) for number, repeated in settings]
+    busy = measure_busy(load_recipe("smile_mosei", registry=default_registry()), BUSY, rounds=rounds)
     training = []
     for name in ("smile_mosei", "smile_mosei_sound"):
         for overrides in (["backend=torch"], ["backend=fastest"], *_encoders()):
             recipe = load_recipe(name, overrides, registry=default_registry())
             training.append((measure_training(recipe, rounds=rounds), measure_first_step(name, overrides)))
     chosen = f" --threads {threads}" if threads is not None else ""
-    write(out, as_page(costs, training, f"neurozoo bench page docs/performance.md --rounds {rounds}{chosen}"))
+    write(out, as_page(costs, training, busy, f"neurozoo bench page docs/performance.md --rounds {rounds}{chosen}"))
     print(f"written: {out}")
 
 

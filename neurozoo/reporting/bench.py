@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 
+from neurozoo.bench.busy import BusyCost
 from neurozoo.bench.data import DataCost
 from neurozoo.bench.neurons import NeuronCosts
 from neurozoo.bench.training import FirstStep, TrainingCost
@@ -12,7 +13,7 @@ from neurozoo.reporting.figures import bars
 from neurozoo.reporting.page import Picture, html_page
 from neurozoo.reporting.tables import Table, markdown
 
-__all__ = ["as_page", "data_table", "neurons_page", "neurons_tables", "plainly", "training_table"]
+__all__ = ["as_page", "busy_table", "data_table", "neurons_page", "neurons_tables", "plainly", "training_table"]
 
 _INTRODUCTION = """\
 # Performance
@@ -28,6 +29,19 @@ say nothing of yours. `neurozoo bench neurons`, `bench train RECIPE` and `bench 
 `--json`, the first with pictures by `--html`.
 
 What has not been measured: GPUs, and more than {threads} threads.
+
+## A busy machine
+
+`neurozoo bench train RECIPE --busy 2` times a step once more while two processes spin in pure Python. A training whose
+threads wait by spinning can come to a standstill there; neurozoo has them sleep soon, see
+[Training](training.md#a-busy-machine). What it is worth shows the same command with libgomp's own setting:
+
+```
+neurozoo bench train smile_mosei --threads 2 --busy 2
+GOMP_SPINCOUNT=300000 neurozoo bench train smile_mosei --threads 2 --busy 2
+```
+
+Nothing else should compute meanwhile. After a minute no further step is begun, and one can take longer than that.
 """
 
 
@@ -152,9 +166,26 @@ def data_table(cost: DataCost) -> Table:
     )
 
 
-def as_page(neurons: Sequence[NeuronCosts], training: Sequence[tuple[TrainingCost, FirstStep]], command: str) -> str:
+def busy_table(cost: BusyCost) -> Table:
+    """A training step with and without other processes that compute."""
+    others = f"{cost.processes} busy process{'es' if cost.processes != 1 else ''}"
+    rows = [
+        ["on its own", f"{cost.idle_ms:.1f} ms", str(cost.idle_rounds), "1.00"],
+        [f"with {others}", f"{cost.busy_ms:.1f} ms", str(cost.busy_rounds), f"{cost.slowdown:.2f}"],
+    ]
+    notes = [
+        f"With equal shares of the {cost.cores} cores for all threads: {cost.fair_slowdown:.2f} times as long.",
+        f"{cost.threads} threads; {cost.waiting}.",
+    ]
+    title = f"A step of {cost.batch_size} of {cost.recipe} on a busy machine"
+    return Table(title, ["a step", "time", "steps timed", "times as long"], rows, notes)
+
+
+def as_page(
+    neurons: Sequence[NeuronCosts], training: Sequence[tuple[TrainingCost, FirstStep]], busy: BusyCost, command: str
+) -> str:
     """``docs/performance.md``."""
-    tables = [*neurons_tables(neurons), *(training_table(cost, first) for cost, first in training)]
+    tables = [busy_table(busy), *neurons_tables(neurons), *(training_table(cost, first) for cost, first in training)]
     machine = f"{platform.system()} {platform.machine()}, {neurons[0].threads} threads"
     introduction = _INTRODUCTION.format(command=command, machine=machine, threads=neurons[0].threads)
     return f"{introduction}\n{markdown(tables)}"

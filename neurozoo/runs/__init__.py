@@ -1,1 +1,1 @@
-"""The folder of a training, packed or not."""
+"""The folder that holds all of one training, and what a process is set up with for it."""

@@ -22,6 +22,7 @@ from neurozoo.files.writing import write_whole
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.file_schemas import checked
+from neurozoo.runs.threads import thread_waiting
 
 __all__ = ["SCHEMA", "Run", "environment", "write_json"]
 
@@ -256,6 +257,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "versions": versions,
         "plugins": {plugin.name: plugin.distribution for plugin in registry.plugins},
         "threads": torch.get_num_threads(),
+        "thread_waiting": thread_waiting().to_dict(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
 

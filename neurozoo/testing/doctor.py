@@ -18,6 +18,7 @@ from neurozoo.errors import DeviceError, NeurozooError
 from neurozoo.registry.discovery import GROUP, canonical
 from neurozoo.registry.loading import Plugin
 from neurozoo.registry.registry import CORE, Registry, default_registry
+from neurozoo.runs.threads import thread_waiting
 
 if TYPE_CHECKING:
     import torch
@@ -112,6 +113,9 @@ def _devices(registry: Registry) -> Iterator[Finding]:
     if threads > cores:
         said += f": more than the {cores} cores, which is slow; set OMP_NUM_THREADS={cores} or training.threads"
     yield Finding("devices", "threads", "warning" if threads > cores else "ok", said, {"threads": threads})
+    waiting = thread_waiting()
+    status: Status = "warning" if waiting.set_by == "nobody" else "ok"
+    yield Finding("devices", "thread waiting", status, waiting.describe(), waiting.to_dict())
 
 
 def _plugins(registry: Registry) -> Iterator[Finding]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from typing import Any
 import pytest
 
 from neurozoo.bench import training
+from neurozoo.bench.busy import BusyCost, measure_busy, spinning
 from neurozoo.bench.neurons import measure_neurons
 from neurozoo.bench.training import FirstStep, TrainingCost, measure_first_step, measure_training
 from neurozoo.cli import main
@@ -17,7 +22,7 @@ from neurozoo.core.interfaces import ZooModel
 from neurozoo.models.build import assemble
 from neurozoo.nn.hook_checks import listened_to
 from neurozoo.recipe.recipe import Recipe
-from neurozoo.reporting.bench import as_page, plainly
+from neurozoo.reporting.bench import as_page, busy_table, plainly
 
 
 def test_neurons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +67,65 @@ def test_training(recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.
     assert told["step_ms"] > 0
     assert told["plain_step_ms"] > 0
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_step_on_an_idle_and_on_a_busy_machine(
+    recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe()
+    command = ["bench", "train", str(tmp_path / "small.yaml"), "--rounds", "2"]
+    assert main([*command, "--busy", "1"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("A step of 8 of small on a busy machine", "on its own", "with 1 busy process ", "With equal shares"):
+        assert words in shown
+    assert main([*command, "--busy", "1", "--json"]) == 0
+    busy = json.loads(capsys.readouterr().out)["busy"]
+    assert busy["processes"] == 1
+    assert busy["idle_rounds"] == busy["busy_rounds"] == 2
+    assert busy["idle_ms"] > 0
+    assert busy["busy_ms"] > 0
+    assert busy["waiting"]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["busy"] is None
+
+
+def test_no_step_is_begun_after_the_limit(recipe: Callable[..., Recipe]) -> None:
+    cost = measure_busy(recipe(), 1, rounds=1000, limit=0.0)
+    assert cost.idle_rounds == cost.busy_rounds == 1
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "cores", "fair"), [(2, 2, 2, 2.0), (2, 2, 8, 1.0), (2, 1, 2, 1.5), (4, 2, 2, 1.5)]
+)
+def test_the_share_of_a_busy_machine(threads: int, processes: int, cores: int, fair: float) -> None:
+    cost = BusyCost("a", processes, threads, cores, "WAIT=1", 8, 3, 3, 100.0, 250.0)
+    assert cost.fair_slowdown == fair
+    table = busy_table(cost)
+    assert [row[3] for row in table.rows] == ["1.00", "2.50"]
+    assert f"{fair:.2f} times as long" in table.notes[0]
+    assert "WAIT=1" in table.notes[1]
+
+
+def test_busy_processes_compute_and_end_with_the_context() -> None:
+    with spinning(2) as processes:
+        before, started = os.times(), time.monotonic()
+        while time.monotonic() < started + 0.2:
+            time.sleep(0.01)
+        assert [process.poll() for process in processes] == [None, None]
+    after = os.times()
+    assert all(process.returncode for process in processes)
+    # The time of children is counted when they have ended.
+    assert after.children_user - before.children_user > 0.05
+
+
+def test_busy_processes_end_when_the_one_that_started_them_is_killed() -> None:
+    code = (
+        "import os, signal; from neurozoo.bench.busy import spinning\n"
+        "with spinning(2):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    # They hold its standard error, so that this returns when all of them have ended.
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=120)
+    assert done.returncode
 
 
 def test_a_model_without_a_plain_form(recipe: Callable[..., Recipe]) -> None:
@@ -110,7 +174,8 @@ def test_data(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_page_names_its_command_and_the_fastest() -> None:
     costs = measure_neurons(["torch"], 2, shape=(2, 3), rounds=1)
     training = TrainingCost("a", "torch", "numba", 2, "cpu", 8, 3, 1.0, 99.0, 40.0, 2.0, 1.0, 198.0, 80.0, 6.0)
-    page = as_page([costs], [(training, FirstStep(4.2, 2.1))], "neurozoo bench page docs/performance.md")
+    busy = BusyCost("a", 2, 2, 2, "WAIT=1", 8, 3, 3, 99.0, 198.0)
+    page = as_page([costs], [(training, FirstStep(4.2, 2.1))], busy, "neurozoo bench page docs/performance.md")
     assert "neurozoo bench page docs/performance.md" in page
     assert plainly(costs) == "At T = 2, the fastest is torch."
     assert "| 2.00 times as long |" in page
@@ -118,6 +183,7 @@ def test_the_page_names_its_command_and_the_fastest() -> None:
     assert "1.0% of step and feeding" in page
     assert "| 4.2 s | 50% importing torch" in page
     assert "backend torch, encoder numba, 2 threads" in page
+    assert "| with 2 busy processes | 198.0 ms | 3 | 2.00 |" in page
 
 
 def test_what_is_kept_for_the_backward_is_counted() -> None:

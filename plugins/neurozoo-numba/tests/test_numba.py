@@ -161,6 +161,35 @@ def test_a_repeated_current_is_not_copied() -> None:
     assert peak_bytes(run, CPU) < (steps + 5) * one  # the spikes, and little else
 
 
+def test_threads_that_wait_sleep() -> None:
+    def begins(first: int, _last: int) -> None:
+        time.sleep(0.5 if first == 0 else 0.0)  # all threads but one have nothing to do
+
+    in_threads(begins, 3, 3)  # starts them
+    started, used = time.perf_counter(), time.process_time()
+    in_threads(begins, 3, 3)
+    assert time.perf_counter() - started >= 0.5
+    assert time.process_time() - used < 0.25
+
+
+def test_numba_starts_no_threads_of_its_own() -> None:
+    code = """
+import numba, torch
+from neurozoo_numba.neuron import NumbaNeuron
+from neurozoo.core.interfaces import LIFSpec
+torch.set_num_threads(2)
+x = torch.randn(5, 64, 1024, requires_grad=True)
+s, _ = NumbaNeuron(LIFSpec()).scan(x)
+s.sum().backward()
+try:
+    print(numba.threading_layer())
+except ValueError:
+    print("none")
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "none"
+
+
 def test_two_threads_may_call_it_at_once() -> None:
     inputs = [currents(T, 32, 48, 64, seed=seed) for seed in range(4)]
     neuron = NumbaNeuron(LIFSpec(surrogate="superspike"))
