@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +17,7 @@ from hypothesis import settings
 
 from neurozoo.core.interfaces import Batch, Inputs, Layout
 from neurozoo.core.layer import TorchNeuron
-from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.writer import StoreWriter
 from neurozoo.models.smile.model import SMILE
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
@@ -213,39 +212,6 @@ def recipe(store: Path, tmp_path: Path) -> Callable[..., Recipe]:
         return load_recipe(path, overrides, backend=backend)
 
     return load
-
-
-@pytest.fixture
-def trained(tmp_path: Path, recipe: Callable[..., Recipe]) -> Path:
-    """A run of one epoch, in ``tmp_path / "run"``."""
-    train(recipe("training.epochs=1"), tmp_path / "run")
-    return tmp_path / "run"
-
-
-@pytest.fixture
-def make_store(tmp_path: Path) -> Callable[..., Store]:
-    """Makes a store of random values: shapes ``{name: (L, D)}``, sizes ``{split: N}``."""
-
-    def make(
-        shapes: Mapping[str, tuple[int, int]], splits: Mapping[str, int], name: str = "store", **options: Any
-    ) -> Store:
-        rng = np.random.default_rng(0)
-        with StoreWriter(tmp_path / name, labels=["glad", "sad"], origin={"format": "test"}, **options) as writer:
-            for split, n in splits.items():
-                features = {key: rng.standard_normal((n, *shape)) for key, shape in shapes.items()}
-                writer.add(split, features, rng.integers(0, 2, (n, 2)))
-        return Store(tmp_path / name)
-
-    return make
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder with real data sets."""
-    folder = os.environ.get("NEUROZOO_TEST_DATA")
-    if not folder:
-        pytest.skip("NEUROZOO_TEST_DATA is not set: tests on real data need that folder")
-    return Path(folder)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +23,7 @@ from neurozoo.errors import NeurozooError, UserError
 from neurozoo.models.build import assemble, inputs_of, open_data
 from neurozoo.models.smile.model import SMILE
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import slot_kind
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.run import Run
 from neurozoo.training.fit import own_random_numbers
@@ -61,7 +62,7 @@ class TrainingCost:
     Attributes:
         recipe: Its name.
         backend: What runs its neurons.
-        encoder: What computes its encoder blocks; "none" where it has none.
+        parts: The parts (kind ``part``) that the recipe names, by slot.
         threads: Threads of torch.
         device: Where.
         batch_size: Samples a step.
@@ -78,7 +79,7 @@ class TrainingCost:
 
     recipe: str
     backend: str
-    encoder: str
+    parts: Mapping[str, str]
     threads: int
     device: str
     batch_size: int
@@ -146,7 +147,7 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         in_an_epoch = -(-len(view.split("train")) // size)
         around = _around(view.split("valid").labels, recipe, rounds) / in_an_epoch
     return TrainingCost(
-        recipe.name, recipe.backend, _encoder(recipe, model), torch.get_num_threads(), str(device), size, rounds,
+        recipe.name, recipe.backend, _parts(recipe, model), torch.get_num_threads(), str(device), size, rounds,
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
         times.get("plain step"), times.get("plain evaluation"), times.get("plain one"),
     )  # fmt: skip
@@ -175,11 +176,8 @@ def _whole_batches(view: DataView, size: int) -> Iterator[Batch]:
         yield from islice(view.batches("train", size, shuffled), whole)
 
 
-def _encoder(recipe: Recipe, model: ZooModel) -> str:
-    named = recipe.model.parts.get("encoder")
-    if named is not None:
-        return named.name
-    return "torch-blocks" if "encoder" in model.slots else "none"
+def _parts(recipe: Recipe, model: ZooModel) -> dict[str, str]:
+    return {slot: part.name for slot, part in recipe.model.parts.items() if slot_kind(model.slots[slot])[0] == "part"}
 
 
 def _plain_form(model: nn.Module, recipe: Recipe, inputs: Inputs, device: torch.device) -> PlainSMILE | None:

@@ -137,7 +137,7 @@ def page(
     busy = measure_busy(load_recipe("smile_mosei", registry=default_registry()), BUSY, rounds=rounds)
     training = []
     for name in ("smile_mosei", "smile_mosei_sound"):
-        for overrides in (["backend=torch"], ["backend=fastest"], *_encoders()):
+        for overrides in (["backend=torch"], ["backend=fastest"], *_parts(name)):
             recipe = load_recipe(name, overrides, registry=default_registry())
             training.append((measure_training(recipe, rounds=rounds), measure_first_step(name, overrides)))
     chosen = f" --threads {threads}" if threads is not None else ""
@@ -145,12 +145,19 @@ def page(
     print(f"written: {out}")
 
 
-def _encoders() -> list[list[str]]:
-    """Those installed beside the core's, with the fastest neurons, as a recipe's overrides."""
-    from neurozoo.registry.registry import default_registry
+def _parts(recipe: str) -> list[list[str]]:
+    """Return overrides that name each plugin's part that fits an optional slot, with the fastest neurons."""
+    from neurozoo.recipe.recipe import load_recipe
+    from neurozoo.registry.registry import CORE, default_registry, slot_kind
 
-    names = default_registry().usable("encoder")
-    return [["backend=fastest", f"model.parts.encoder={name}"] for name in names if name != "torch-blocks"]
+    registry = default_registry()
+    model = registry.resolve("model", load_recipe(recipe, registry=registry).model.name)
+    found = []
+    for slot in model.optional:
+        for name in registry.fitting(*slot_kind(model.slots[slot])):
+            if registry.owner(slot_kind(model.slots[slot])[0], name).partition(" ")[0] != CORE:
+                found.append(["backend=fastest", f"model.parts.{slot}={name}"])
+    return found
 
 
 def _backends(device: torch.device | str) -> list[str]:

@@ -16,7 +16,7 @@ from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.recipe.shipped import shipped_recipes
 from neurozoo.registry.hookspecs import KINDS, Kind
-from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.registry.registry import Registry, default_registry, slot_kind
 from neurozoo.reporting.tables import columns
 from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
@@ -33,7 +33,7 @@ KINDS_LISTED: Mapping[str, Kind] = {
     "thresholds": "threshold",
     "scalings": "scaling",
     "activations": "activation",
-    "encoders": "encoder",
+    "parts": "part",
     "datasets": "dataset",
     "importers": "importer",
     "loggers": "logger",
@@ -177,7 +177,7 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
     except NeurozooError as error:
         return told | {"error": str(error)}
     told["doc"] = inspect.getdoc(target) or ""
-    told["slots"] = dict(getattr(target, "slots", {}))
+    told["slots"] = {slot: _slot_text(fits) for slot, fits in getattr(target, "slots", {}).items()}
     told["optional"] = list(getattr(target, "optional", ()))
     told["params"] = {
         param.name: {"type": param.type, "required": True}
@@ -186,6 +186,11 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
         for param in params.values()
     }
     return told
+
+
+def _slot_text(slot: Any) -> str:
+    kind, base = slot_kind(slot)
+    return kind if base is None else f"{kind}, a subclass of {base.__module__}.{base.__name__}"
 
 
 def _component_text(told: Mapping[str, Any]) -> str:

@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from neurozoo.backends.fused import pages
-
 __all__ = ["peak_bytes"]
 
 
@@ -19,8 +17,7 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int | None:
     """The most that tensors made by ``run`` take at a time, beyond what was there before it.
 
     On a GPU by its allocator's own account; on the CPU by what the profiler hears of every
-    allocation and release. Memory that is not a tensor's is not counted; what fused backends keep of
-    earlier results is given back first, so that it counts as what is new.
+    allocation and release. Memory that is not a tensor's is not counted.
 
     Args:
         run: What to run, once.
@@ -39,7 +36,6 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int | None:
     if device.type != "cpu":
         run()
         return None
-    pages.release()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     held = most = 0

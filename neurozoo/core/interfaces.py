@@ -23,7 +23,6 @@ __all__ = [
     "SURROGATES",
     "Activation",
     "Batch",
-    "Encoder",
     "Features",
     "Fusion",
     "Inputs",
@@ -295,7 +294,8 @@ class Layout:
         context: Name of the one modality without, or None.
         labels: Number of labels K.
         neuron: Makes the chosen backend's neuron.
-        encoder: Computes encoder blocks; None for the core's own way.
+        encode: Computes encoder blocks of their queries and sources (``neurozoo.nn.attention.encode_each``); None to
+            call each block.
     """
 
     hidden: int
@@ -305,31 +305,7 @@ class Layout:
     context: str | None
     labels: int
     neuron: Callable[[LIFSpec], Neuron]
-    encoder: Encoder | None = None
-
-
-class Encoder(ABC):
-    """Computes SMILE's encoder blocks (``neurozoo.nn.attention.EncoderBlock``), up to rounding as they do themselves.
-
-    A plain object without parameters and without state: the blocks' parameters stay where they are.
-
-    Args:
-        layout: What the model's parts have in common; as for every part, keyword-only parameters follow.
-    """
-
-    def __init__(self, layout: Layout) -> None:  # noqa: B027 - there to be called
-        pass
-
-    @abstractmethod
-    def encode(self, blocks: Sequence[Any], queries: Sequence[Tokens], sources: Sequence[Tokens]) -> list[Tokens]:
-        """What each block makes of its query and source.
-
-        Args:
-            blocks: None that needs another one's result; in training or evaluation, with or without a gradient. One
-                to whose parts someone listens, by a forward hook, has them called.
-            queries: One a block, ``[B, Q, D]``.
-            sources: One a block, ``[B, S, D]``; where a block attends to its own query, that very object.
-        """
+    encode: Callable[[Sequence[Any], Sequence[Tokens], Sequence[Tokens]], list[Tokens]] | None = None
 
 
 class Fusion(nn.Module, ABC):
@@ -440,8 +416,8 @@ class ZooModel(nn.Module, ABC):
     the model's ``params`` of a recipe.
     """
 
-    slots: ClassVar[Mapping[str, str]]
-    """The parts it is made of: for each slot the kind of component that fits."""
+    slots: ClassVar[Mapping[str, str | type[Any]]]
+    """For each slot the kind of component that fits, or the base class of the parts (kind ``part``) that fit."""
     optional: ClassVar[Collection[str]] = ()
     """Slots that a recipe may leave out; ``parts`` gives None for them."""
     inputs: Inputs

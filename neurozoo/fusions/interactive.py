@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import nn
 
 from neurozoo.core.interfaces import Features, Fusion, Layout, Tokens
-from neurozoo.nn.attention import EncoderBlock
+from neurozoo.nn.attention import EncoderBlock, encode_each
 from neurozoo.nn.sequence import concatenate
-from neurozoo.nn.together import TorchEncoder, blocks_of
 
 __all__ = ["InteractiveFusion"]
 
@@ -29,7 +29,7 @@ class InteractiveFusion(Fusion):
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.context = layout.context
-        self.encoder = layout.encoder or TorchEncoder(layout)
+        self.encode = layout.encode or encode_each
 
         def blocks(attention_dropout: float) -> nn.ModuleDict:
             sizes = layout.hidden, layout.heads, layout.dropout, attention_dropout
@@ -47,12 +47,12 @@ class InteractiveFusion(Fusion):
             concatenate([other.enhanced for key, other in spiking.items() if key != name] or [spiking[name].enhanced])
             for name in names
         ]
-        mixed = self.encoder.encode(blocks_of(self.mutual, names), enhanced, others)
+        mixed = self.encode([cast(EncoderBlock, self.mutual[name]) for name in names], enhanced, others)
         own = [each.encoded for each in spiking.values()]
         if self.context_asks is None or self.asks_context is None or self.context is None:
             return concatenate([*mixed, *own])
         context = features[self.context]
         asked = [context.projected] * len(names)
-        blocks = blocks_of(self.context_asks, names) + blocks_of(self.asks_context, names)
-        both_ways = self.encoder.encode(blocks, [*asked, *mixed], [*mixed, *asked])
+        blocks = [cast(EncoderBlock, each[name]) for each in (self.context_asks, self.asks_context) for name in names]
+        both_ways = self.encode(blocks, [*asked, *mixed], [*mixed, *asked])
         return concatenate([*both_ways, context.encoded, *own])

@@ -14,7 +14,7 @@ from neurozoo.data.store import Store
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError
 from neurozoo.recipe.recipe import Recipe
-from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.registry.registry import Registry, default_registry, slot_kind
 
 __all__ = ["assemble", "describe", "inputs_of", "open_data", "parameters_by_component", "shapes_of"]
 
@@ -38,7 +38,8 @@ def assemble(
         part = recipe.model.parts.get(slot)
         if part is None:  # an optional one: the recipe's check has seen to the others
             return None
-        return registry.resolve(model_class.slots[slot], part.name)(layout, **part.params)
+        kind, base = slot_kind(model_class.slots[slot])
+        return registry.resolve(kind, part.name, base)(layout, **part.params)
 
     model: ZooModel = model_class(inputs, parts, neuron, recipe.data.standardise, **recipe.model.params)
     return model

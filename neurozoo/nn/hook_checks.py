@@ -1,13 +1,11 @@
-"""Whether anybody listens to a module, and has to see its parts called."""
+"""Whether hooks have to see a module's parts called."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from torch import nn
 from torch.nn.modules import module as modules
 
-__all__ = ["are_heard", "listened_to"]
+__all__ = ["listened_to"]
 
 _EVERYWHERE = (
     modules._global_forward_hooks,
@@ -18,24 +16,16 @@ _EVERYWHERE = (
 
 
 def listened_to(module: nn.Module) -> bool:
-    """Whether it or a part of it has a hook or a ``forward`` of its own, or every module has a hook."""
-    parts, waiting = [], [module]
-    while waiting:  # not by module.modules(), which takes longer than a small block
-        part = waiting.pop()
-        parts.append(part)
-        if part._modules:
-            waiting += [each for each in part._modules.values() if each is not None]
-    return are_heard(parts)
-
-
-def are_heard(parts: Iterable[nn.Module]) -> bool:
-    """As :func:`listened_to`, of these modules without their parts."""
+    """Whether the module or a part of it has a hook or a ``forward`` of its own, or every module has a hook."""
     if any(_EVERYWHERE):
         return True
-    for part in parts:
+    waiting = [module]
+    while waiting:  # not module.modules(), which takes longer than a small block
+        part = waiting.pop()
         own = part.__dict__
         if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
             return True
         if "forward" in own:
             return True
+        waiting += [each for each in part._modules.values() if each is not None]
     return False

@@ -1,7 +1,6 @@
 """Counting a model's operations while it runs, by forward hooks: any model, its arithmetic left as it is.
 
-A block that is listened to is computed by itself (``neurozoo.nn.together``), so that SMILE's encoder blocks are counted
-layer by layer; their weights and results are the same up to rounding.
+Encoders of SMILE call a block that has hooks, so that encoder blocks are counted layer by layer.
 """
 
 from __future__ import annotations

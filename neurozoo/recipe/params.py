@@ -21,7 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from neurozoo.errors import NeurozooError, PluginError, nearest
 from neurozoo.recipe.messages import explain
 from neurozoo.registry.hookspecs import Kind
-from neurozoo.registry.registry import Registry
+from neurozoo.registry.registry import Registry, slot_kind
 
 __all__ = ["REQUIRED", "Key", "Param", "component_params", "component_problems", "tree_problems", "with_defaults"]
 
@@ -93,7 +93,7 @@ def component_params(target: Any) -> dict[str, Param]:
 
 
 def component_problems(
-    kind: Kind, name: str, params: Mapping[str, Any], registry: Registry
+    kind: Kind, name: str, params: Mapping[str, Any], registry: Registry, base: type[Any] | None = None
 ) -> Iterator[tuple[str, str]]:
     """What is wrong with a component as a recipe gives it.
 
@@ -102,12 +102,13 @@ def component_problems(
         name: Its name in the recipe.
         params: Its parameters in the recipe.
         registry: Where to look it up; its class is imported.
+        base: The base class of the slot that it fills, for a part.
 
     Yields:
         (parameter, problem); the parameter is empty where the component itself is wrong.
     """
     try:
-        target = registry.resolve(kind, name)
+        target = registry.resolve(kind, name, base)
         known = component_params(target)
     except NeurozooError as error:
         yield "", str(error)
@@ -161,8 +162,9 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
         return
     for slot, ref in parts.items():
         if slot in slots:
-            yield from _ref_problems(slots[slot], ref, ("model", "parts", slot), registry)
-            yield from _role_problems(slots[slot], ref, ("model", "parts", slot), data, registry)
+            kind, base = slots[slot]
+            yield from _ref_problems(kind, ref, ("model", "parts", slot), registry, base)
+            yield from _role_problems(kind, ref, ("model", "parts", slot), data, registry)
             continue
         guess = nearest(slot, slots)
         hint = f"; did you mean {guess!r}?" if guess else ""
@@ -171,7 +173,7 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
             f"model {model['name']!r} has no slot {slot!r}; there are: {', '.join(slots) or 'none'}{hint}",
         )
     for slot in [slot for slot in slots if slot not in parts and slot not in _optional(model["name"], registry)]:
-        choices = ", ".join(registry.components(slots[slot]))
+        choices = ", ".join(registry.fitting(*slots[slot]))
         yield ("model", "parts"), f"nothing is named for the slot {slot!r}; give one of: {choices}"
 
 
@@ -186,7 +188,7 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
         data["instead"] = _with_params("dataset", data["instead"], registry)
     slots = _slots(model["name"], registry) or {}
     model = _with_params("model", model, registry)
-    model["parts"] = {slot: _with_params(slots[slot], ref, registry) for slot, ref in model["parts"].items()}
+    model["parts"] = {slot: _with_params(slots[slot][0], ref, registry) for slot, ref in model["parts"].items()}
     training["loggers"] = [_with_params("logger", ref, registry) for ref in training["loggers"]]
     return dict(tree) | {"data": data, "model": model, "training": training}
 
@@ -198,12 +200,12 @@ def _constants(target: Any, function: Any) -> dict[str, Any]:
     return {name: value for c in reversed(classes) for name, value in vars(c).items() if name not in outside}
 
 
-def _slots(model: str, registry: Registry) -> Mapping[str, Kind] | None:
+def _slots(model: str, registry: Registry) -> Mapping[str, tuple[Kind, type[Any] | None]] | None:
     try:
-        slots: Mapping[str, Kind] = getattr(registry.resolve("model", model), "slots", {})
+        slots: Mapping[str, Any] = getattr(registry.resolve("model", model), "slots", {})
     except NeurozooError:
         return None
-    return slots
+    return {name: slot_kind(slot) for name, slot in slots.items()}
 
 
 def _optional(model: str, registry: Registry) -> Collection[str]:
@@ -211,11 +213,13 @@ def _optional(model: str, registry: Registry) -> Collection[str]:
     return slots
 
 
-def _ref_problems(kind: Kind, ref: object, path: Key, registry: Registry) -> Iterator[tuple[Key, str]]:
+def _ref_problems(
+    kind: Kind, ref: object, path: Key, registry: Registry, base: type[Any] | None = None
+) -> Iterator[tuple[Key, str]]:
     if not isinstance(ref, Mapping) or not isinstance(ref.get("name"), str):
         return
     params = ref.get("params", {})
-    found = component_problems(kind, ref["name"], params if isinstance(params, Mapping) else {}, registry)
+    found = component_problems(kind, ref["name"], params if isinstance(params, Mapping) else {}, registry, base)
     yield from _at((*path, "name"), (*path, "params"), found)
 
 

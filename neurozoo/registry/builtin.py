@@ -80,7 +80,10 @@ def neurozoo_components() -> Iterable[Component]:
     )
     yield Component("activation", "relu", "neurozoo.models.smile.branch:ReLUActivation", "no spikes: the control")
     yield Component(
-        "encoder", "torch-blocks", "neurozoo.nn.together:TorchEncoder", "encoder blocks by torch's operations"
+        "part",
+        "torch-blocks",
+        "neurozoo.models.smile.parts:TorchBlocks",
+        "SMILE's encoder blocks, called one by one (default)",
     )
     yield Component(
         "dataset",

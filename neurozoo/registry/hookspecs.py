@@ -41,7 +41,7 @@ __all__ = ["API_VERSION", "KINDS", "Component", "Kind", "hookimpl", "hookspec", 
 API_VERSION = "1.4"
 """The version of this page; a plugin declares the one it was written for as ``neurozoo_api``.
 
-1.1 adds the kind ``logger``, 1.2 ``Component.fused``, 1.3 the kind ``nir-reader``, 1.4 the kind ``encoder``.
+1.1 adds the kind ``logger``, 1.2 ``Component.fused``, 1.3 the kind ``nir-reader``, 1.4 the kind ``part``.
 """
 
 Kind = Literal[
@@ -52,7 +52,7 @@ Kind = Literal[
     "threshold",
     "scaling",
     "activation",
-    "encoder",
+    "part",
     "dataset",
     "importer",
     "logger",
@@ -69,7 +69,8 @@ class Component:
     """A named part that recipes can use.
 
     Attributes:
-        kind: What it is; it must satisfy the interface of that kind (``neurozoo.core.interfaces``).
+        kind: What it is; it must satisfy the interface of that kind (``neurozoo.core.interfaces``). A ``part`` fills a
+            slot of one model: it is a subclass of the slot's base class, which lives with the model.
         name: Its name in recipes, unique within the kind.
         target: ``"module:attribute"`` of the class, imported on first use. The keyword-only
             parameters of its ``__init__`` are the ``params`` of a recipe, checked against

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from neurozoo.registry.loading import Plugin, load_plugin, place
 if TYPE_CHECKING:
     import importlib.metadata
 
-__all__ = ["CORE", "Plugin", "Registry", "default_registry"]
+__all__ = ["CORE", "Plugin", "Registry", "default_registry", "slot_kind"]
 
 CORE = "neurozoo"
 
@@ -86,6 +87,8 @@ class Registry:
             hint = (
                 f"plugins that failed to load: {', '.join(broken)} (`neurozoo plugins list` says why)" if broken else ""
             )
+            if (kind, name) in _ELSEWHERE:
+                hint = f"install {name!r} with: pip install {_ELSEWHERE[kind, name]}" + (f"; {hint}" if hint else "")
             raise UnknownNameError(kind, name, self.components(kind), hint)
         return self._components[kind, name]
 
@@ -102,6 +105,17 @@ class Registry:
     def usable(self, kind: Kind) -> list[str]:
         """The components of a kind whose libraries are installed, by name."""
         return [name for name in self.components(kind) if not self.missing(kind, name)]
+
+    def fitting(self, kind: Kind, base: type[Any] | None = None) -> list[str]:
+        """The components of a kind that fit a slot, by name; a part that cannot be imported fits none."""
+        if base is None:
+            return list(self.components(kind))
+        fit = []
+        for name in self.usable(kind):
+            with suppress(PluginError):
+                self.resolve(kind, name, base)
+                fit.append(name)
+        return fit
 
     def usable_backends(self) -> list[str]:
         """The installed backends that are not their library's own neuron, which is another model."""
@@ -126,13 +140,18 @@ class Registry:
         fused = [name for name in self.usable_backends() if kind in known[name].fused and known[name].exact]
         return min(fused, default="torch")
 
-    def resolve(self, kind: Kind, name: str) -> Any:
+    def resolve(self, kind: Kind, name: str, base: type[Any] | None = None) -> Any:
         """Import the class behind a component.
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            base: A class that it must be a subclass of, such as the base class of a model's slot.
 
         Raises:
             UnknownNameError: Nothing of that kind has that name.
             PluginError: A library it needs is missing, its import failed, or it is not what its
-                kind must be.
+                kind or its slot asks for.
         """
         component = self.get(kind, name)
         module, _, attribute = component.target.partition(":")
@@ -147,7 +166,7 @@ class Registry:
                 f"{kind} {name!r} of {owner} could not be imported from {component.target!r}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        if problem := _interface_problem(kind, target):
+        if problem := _interface_problem(kind, target, base):
             raise PluginError(f"{kind} {name!r} of {owner}: {component.target!r} {problem}")
         return target
 
@@ -178,23 +197,35 @@ _INTERFACES = {
     "threshold": "ThresholdPolicy",
     "scaling": "Scaling",
     "activation": "Activation",
-    "encoder": "Encoder",
     "logger": "Logger",
     "nir-reader": "NIRReader",
 }
 """The class of ``neurozoo.core.interfaces`` that a component of each kind is a subclass of."""
 
 
-def _interface_problem(kind: str, target: Any) -> str:
-    if kind not in _INTERFACES:
+_ELSEWHERE = {("part", "numba-blocks"): "neurozoo-smile-numba"}
+"""Components that were part of another distribution, and the distribution that has them now."""
+
+
+def _interface_problem(kind: str, target: Any, base: type[Any] | None) -> str:
+    if base is None and kind not in _INTERFACES:
         return "" if callable(target) else "cannot be called"
     from neurozoo.core import interfaces
 
-    wanted = getattr(interfaces, _INTERFACES[kind])
+    wanted = base or getattr(interfaces, _INTERFACES[kind])
     if not isinstance(target, type) or not issubclass(target, wanted):
-        return f"is not a subclass of neurozoo.core.interfaces.{wanted.__name__}"
+        return f"is not a subclass of {wanted.__module__}.{wanted.__name__}"
     lacking = sorted(getattr(target, "__abstractmethods__", ()))
     return f"lacks {', '.join(lacking)}, which {wanted.__name__} asks for" if lacking else ""
+
+
+def slot_kind(slot: Any) -> tuple[Kind, type[Any] | None]:
+    """Return the kind of component that fits a slot of a model; for a ``part`` also the slot's base class.
+
+    Args:
+        slot: A value of the model's ``slots``: a kind, or the base class of the parts that fit.
+    """
+    return ("part", slot) if isinstance(slot, type) else (slot, None)
 
 
 @cache

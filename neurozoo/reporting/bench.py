@@ -147,8 +147,8 @@ def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> T
     if first_step is not None:
         share = f"{first_step.importing / first_step.seconds:.0%} importing torch"
         rows.append(["from command to first step", f"{first_step.seconds:.1f} s", share, ""])
-    parts = f"backend {cost.backend}, encoder {cost.encoder}"
-    notes = [f"{parts}, {cost.threads} threads, {cost.device}, medians of {cost.rounds}."]
+    parts = "".join(f", {slot} {name}" for slot, name in cost.parts.items())
+    notes = [f"backend {cost.backend}{parts}, {cost.threads} threads, {cost.device}, medians of {cost.rounds}."]
     if cost.plain_step_ms is not None:
         notes.append("The plain form is SMILE's arithmetic one operation after another, with the core's neurons.")
     return Table(f"Training {cost.recipe}", ["what", "time", "share", "plain form takes"], rows, notes)

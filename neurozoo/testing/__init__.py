@@ -8,7 +8,7 @@ A plugin's tests in three lines::
         name = "mybackend"
 
 There is one such class for each of :data:`~neurozoo.testing.kits.KITS`: backends, fusions, label
-heads, encoders, models and data sets. Give ``params = {...}`` beside the name where a part has some without
+heads, models and data sets. Give ``params = {...}`` beside the name where a part has some without
 a default.
 
 Or without any: ``neurozoo plugins check mybackend``. Or for a class that is not registered::
@@ -24,7 +24,6 @@ from neurozoo.testing.report import CaseResult, Report
 from neurozoo.testing.suite import (
     BackendConformance,
     DatasetConformance,
-    EncoderConformance,
     FusionConformance,
     LabelHeadConformance,
     ModelConformance,
@@ -37,7 +36,6 @@ __all__ = [
     "CaseResult",
     "ConformanceError",
     "DatasetConformance",
-    "EncoderConformance",
     "FusionConformance",
     "LabelHeadConformance",
     "ModelConformance",

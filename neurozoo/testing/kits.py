@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from neurozoo.registry.hookspecs import Kind
 from neurozoo.testing.backend import BACKEND
 from neurozoo.testing.findings import Candidate
-from neurozoo.testing.parts import DATASET, ENCODER, FUSION, LABEL_HEAD, MODEL
+from neurozoo.testing.parts import DATASET, FUSION, LABEL_HEAD, MODEL
 from neurozoo.testing.report import Kit, Report, run_cases
 
 __all__ = ["KITS", "check"]
 
-KITS: Mapping[Kind, Kit] = {kit.kind: kit for kit in (BACKEND, FUSION, LABEL_HEAD, ENCODER, MODEL, DATASET)}
+KITS: Mapping[Kind, Kit] = {kit.kind: kit for kit in (BACKEND, FUSION, LABEL_HEAD, MODEL, DATASET)}
 """The kits there are; the other kinds are held to their interface when they are loaded, and no further."""
 
 

@@ -13,7 +13,6 @@ from neurozoo.testing.report import Kit, run_case
 __all__ = [
     "BackendConformance",
     "DatasetConformance",
-    "EncoderConformance",
     "FusionConformance",
     "LabelHeadConformance",
     "ModelConformance",
@@ -80,11 +79,6 @@ class FusionConformance(_Conformance):
 @_suite(KITS["label-head"])
 class LabelHeadConformance(_Conformance):
     """What a label head must do; name it, and give ``params`` where some have no default."""
-
-
-@_suite(KITS["encoder"])
-class EncoderConformance(_Conformance):
-    """What an encoder must do; name it, and give ``params`` where some have no default."""
 
 
 @_suite(KITS["model"])

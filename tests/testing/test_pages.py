@@ -14,7 +14,7 @@ from neurozoo.registry.hookspecs import Kind
 from neurozoo.testing import KITS, Candidate, check
 
 PAGES = Path(__file__).parents[2] / "docs" / "plugins"
-KINDS: tuple[Kind, ...] = ("backend", "fusion", "label-head", "encoder", "model", "dataset")
+KINDS: tuple[Kind, ...] = ("backend", "fusion", "label-head", "model", "dataset")
 DECLARED = {"backend": {"exact": False, "requires": ("mylib",)}}
 MYLIB = "def integrate(v, current, tau):\n    return v - v / tau + current\n"
 SMALL = {"model": {"inner": 16, "time_steps": 3}, "dataset": {"size": 8}}

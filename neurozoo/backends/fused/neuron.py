@@ -43,13 +43,11 @@ class FusedNeuron(Neuron):
         level = threshold if isinstance(threshold, Tensor) else currents.new_full((), threshold)
         if not self.takes(currents.device) or not _fits(currents, state, level):
             return super().scan(currents, state, threshold)
-        # A graph of torch.compile adds the gradient up itself.
-        sum_steps = not torch.compiler.is_compiling() and currents.shape[0] > 1 and currents.stride(0) == 0
         # To call an operator takes longer than a few neurons do.
         given = (currents, level) if state is None else (currents, level, state)
         unseen = not torch.is_grad_enabled() and untraced() and plain(*given)
         run = self.operators.unseen_lif if unseen else self.operators.lif
-        spikes, v = run(currents, state, level.to(currents.dtype), *Numbers.of(self.spec), sum_steps)
+        spikes, v = run(currents, state, level.to(currents.dtype), *Numbers.of(self.spec))
         return spikes, v
 
 

@@ -14,7 +14,6 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from neurozoo.backends.fused.memory import Call
-from neurozoo.backends.fused.repeated import repeated_gradient
 from neurozoo.core.interfaces import LIFSpec
 
 __all__ = ["Kernels", "Numbers", "Operators", "plain", "register", "untraced"]
@@ -45,9 +44,6 @@ class Numbers(NamedTuple):
 class Kernels(Protocol):
     """What a backend runs."""
 
-    def empty(self, like: Tensor, *shape: int) -> Tensor:
-        """New memory for a large result, dense, of the dtype and device of ``like``."""
-
     def forward(self, call: Call, neuron: Numbers, spikes: Tensor, v: Tensor) -> None:
         """Write spikes ``[T, B, ...]`` and the last membranes ``[B, ...]``."""
 
@@ -60,7 +56,6 @@ class Kernels(Protocol):
         grad_currents: Tensor,
         grad_state: Tensor,
         learn: bool,
-        sum_steps: bool,
     ) -> Tensor:
         """Write the gradients of currents and state, and return the threshold's; without elements if not wanted."""
 
@@ -114,7 +109,6 @@ def register(namespace: str, kernels: Kernels) -> Operators:
         detach_reset: bool,
         surrogate: str,
         alpha: float,
-        sum_steps: bool,
     ) -> tuple[Tensor, Tensor]:
         """All time steps of a LIF neuron.
 
@@ -128,13 +122,11 @@ def register(namespace: str, kernels: Kernels) -> Operators:
             detach_reset: As said.
             surrogate: As said.
             alpha: As said.
-            sum_steps: Whether the gradient of the currents is added up over the steps at once: for currents that are
-                one current, expanded. See :mod:`neurozoo.backends.fused.repeated`.
 
         Returns:
             Spikes ``[T, B, ...]`` and the last membranes ``[B, ...]``.
         """
-        spikes, v = kernels.empty(currents, *currents.shape), kernels.empty(currents, *currents.shape[1:])
+        spikes, v = currents.new_empty(currents.shape), currents.new_empty(currents.shape[1:])
         neuron = Numbers(tau, decay_input, v_reset, detach_reset, surrogate, alpha)
         kernels.forward(Call(currents, state, threshold), neuron, spikes, v)
         return spikes, v
@@ -152,7 +144,6 @@ def register(namespace: str, kernels: Kernels) -> Operators:
         surrogate: str,
         alpha: float,
         wanted: Sequence[bool],
-        sum_steps: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of currents, state and threshold.
 
@@ -169,11 +160,9 @@ def register(namespace: str, kernels: Kernels) -> Operators:
             surrogate: As said.
             alpha: As said.
             wanted: For each of the three whether it is; one that is not has no elements.
-            sum_steps: Whether that of the currents is added up over the steps, ``[B, ...]``.
         """
-        nothing, batch = currents.new_empty(0), currents.shape[1:]
-        grad_currents = kernels.empty(currents, *(batch if sum_steps else currents.shape)) if wanted[0] else nothing
-        grad_state = kernels.empty(currents, *batch) if wanted[1] else currents.new_empty(0)
+        grad_currents = currents.new_empty(currents.shape if wanted[0] else 0)
+        grad_state = currents.new_empty(currents.shape[1:] if wanted[1] else 0)
         neuron = Numbers(tau, decay_input, v_reset, detach_reset, surrogate, alpha)
         grad_threshold = kernels.backward(
             Call(currents, state, threshold),
@@ -183,7 +172,6 @@ def register(namespace: str, kernels: Kernels) -> Operators:
             grad_currents,
             grad_state,
             wanted[2],
-            sum_steps,
         )
         return grad_currents, grad_state, grad_threshold
 
@@ -215,9 +203,8 @@ def _fake_backward(
     threshold: Tensor,
     *rest: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    wanted, sum_steps = rest[-2:]
-    batch = currents.shape[1:]
-    shapes: tuple[Sequence[int], ...] = (batch if sum_steps else currents.shape, batch, threshold.shape)
+    wanted = rest[-1]
+    shapes = currents.shape, currents.shape[1:], threshold.shape
     first, second, third = (
         currents.new_empty(shape if want else (0,)) for shape, want in zip(shapes, wanted, strict=True)
     )
@@ -225,7 +212,7 @@ def _fake_backward(
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
-    currents, state, threshold, *ctx.neuron, ctx.sum_steps = inputs
+    currents, state, threshold, *ctx.neuron = inputs
     ctx.save_for_backward(currents, state, threshold)
     ctx.set_materialize_grads(False)
 
@@ -236,7 +223,7 @@ def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
 
 def _gradients_by(backward: Any) -> Callable[..., tuple[Tensor | None, ...]]:
     def gradients(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
-        nothing = (None,) * 7
+        nothing = (None,) * 6
         if grad_spikes is None and grad_v is None:
             return (None, None, None, *nothing)
         wanted = list(ctx.needs_input_grad[:3])
@@ -244,21 +231,8 @@ def _gradients_by(backward: Any) -> Callable[..., tuple[Tensor | None, ...]]:
         # Without the spikes' gradient a threshold is heard of through the reset alone, which a detached hard one hides.
         wanted[2] &= grad_spikes is not None or v_reset is None or not detach
 
-        given = (grad_spikes, grad_v, *ctx.saved_tensors)
-        arguments = (*given, *ctx.neuron)
-        sum_steps = (
-            ctx.sum_steps and not torch.is_grad_enabled()
-        )  # a second derivative, which there is not, must say so
-        sums: tuple[Tensor, ...] = backward(*arguments, wanted, sum_steps)
-        found: list[Tensor | None] = [gradient if want else None for gradient, want in zip(sums, wanted, strict=True)]
-        if sum_steps and wanted[0]:
-
-            def whole() -> Tensor:
-                every: Tensor = backward(*arguments, [True, False, False], False)[0]
-                return every
-
-            steps = ctx.saved_tensors[0].shape[0]
-            found[0] = repeated_gradient(sums[0], steps, whole, [tensor for tensor in given if tensor is not None])
+        sums: tuple[Tensor, ...] = backward(grad_spikes, grad_v, *ctx.saved_tensors, *ctx.neuron, wanted)
+        found = [gradient if want else None for gradient, want in zip(sums, wanted, strict=True)]
         return (*found, *nothing)
 
     return gradients

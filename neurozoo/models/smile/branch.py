@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -11,13 +10,8 @@ from torch import Tensor, nn
 
 from neurozoo.core.interfaces import Activation, Layout, LIFSpec, Surrogate
 from neurozoo.core.layer import DynamicThresholdLIF
-from neurozoo.nn.hook_checks import listened_to
 
-__all__ = ["LIFActivation", "ReLUActivation", "SpikingBranch", "fire"]
-
-FEW = 2**16
-"""Currents of a branch's layer, all steps together, up to which its neurons run as one layer with another's: calling an
-operation then takes longer than it does."""
+__all__ = ["LIFActivation", "ReLUActivation", "SpikingBranch"]
 
 
 class LIFActivation(Activation):
@@ -96,12 +90,7 @@ class SpikingBranch(nn.Module):
         time_steps: T.
         first: Activation after the first linear.
         second: Activation after the second one.
-
-    Attributes:
-        plain: Whether its neurons never run with another branch's, see :func:`fire`.
     """
-
-    plain = False
 
     def __init__(self, hidden: int, inner: int, time_steps: int, first: Activation, second: Activation) -> None:
         super().__init__()
@@ -127,42 +116,3 @@ class SpikingBranch(nn.Module):
         spikes = self.activation2(self.linear2(self.activation1(current, threshold)), threshold)
         rates: Tensor = spikes.mean(0)
         return rates
-
-
-def fire(branches: Sequence[SpikingBranch], xs: Sequence[Tensor], threshold: Tensor) -> list[Tensor]:
-    """The firing rates ``[B, L, D]`` of each branch, to the bit as a call gives them.
-
-    Where branches are alike and small, and nothing is to be differentiated, their neurons run as one layer, the
-    positions of one sequence after another's.
-
-    Args:
-        branches: Those that share a threshold.
-        xs: Each one's input, ``[B, L, D]``.
-        threshold: 0-d or ``[B]``, dimensionless.
-    """
-    pairs = list(zip(branches, xs, strict=True))
-    first, lengths = branches[0], [x.shape[1] for x in xs]
-    alone = torch.is_grad_enabled() or torch.compiler.is_compiling() or len(pairs) == 1
-    kinds = {None} if alone else {_kind(*pair) for pair in pairs}
-    if None in kinds or len(kinds) > 1:
-        return [branch(x, threshold) for branch, x in pairs]
-    current = torch.cat([branch.linear1(x) for branch, x in pairs], 1).expand(first.time_steps, -1, -1, -1)
-    spikes = first.activation1(current, threshold).split_with_sizes(lengths, 2)
-    # In a row, as in a call: a linear of numbers that are not is rounded otherwise.
-    currents = torch.cat([branch.linear2(each.contiguous()) for branch, each in zip(branches, spikes, strict=True)], 2)
-    return list(first.activation2(currents, threshold).mean(0).split_with_sizes(lengths, 1))
-
-
-def _kind(branch: SpikingBranch, x: Tensor) -> tuple[Any, ...] | None:
-    """What branches have in common whose neurons can be one layer; None where they had better not."""
-    if type(branch) is not SpikingBranch or branch.plain or listened_to(branch):
-        return None
-    steps, (batch, length, hidden) = branch.time_steps, x.shape
-    found: list[Any] = [steps, batch, hidden, x.dtype, x.device]
-    for linear, activation in branch.stages():
-        if type(linear) is not nn.Linear or steps * batch * length * linear.out_features > FEW:
-            return None
-        if type(activation) is not LIFActivation or type(activation.lif) is not DynamicThresholdLIF:
-            return None
-        found += linear.out_features, activation.gain, activation.lif.spec, type(activation.lif.neuron)
-    return tuple(found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -27,12 +27,12 @@ from neurozoo.core.interfaces import (
     ZooModel,
 )
 from neurozoo.core.layer import DynamicThresholdLIF
-from neurozoo.models.smile.branch import SpikingBranch, fire
-from neurozoo.nn.attention import EncoderBlock, MultiHeadAttention
+from neurozoo.models.smile.branch import SpikingBranch
+from neurozoo.models.smile.parts import Encoder, TorchBlocks
+from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.sequence import tokens, zero_padding
 from neurozoo.nn.standardise import Standardise
-from neurozoo.nn.together import TorchEncoder, blocks_of
 
 __all__ = ["SMILE"]
 
@@ -60,21 +60,18 @@ class SMILE(ZooModel):
         context_dropout: Probability, on the context's input features.
         padding: ``masked`` leaves padding out everywhere; ``visible`` lets it take part, as
             published.
-        arithmetic: ``fast`` computes alike encoder blocks together (``neurozoo.nn.together``), small branches' neurons
-            as one layer (``neurozoo.models.smile.branch``), and on a CPU attention in pieces
-            (``neurozoo.nn.narrow_attention``) and dropout masks four at a time (``neurozoo.nn.dropout``);
-            ``plain`` does one operation after another, with torch's own masks. Both are equal but for rounding,
-            and for where dropout falls. The slot ``encoder`` may name what else computes encoder blocks where they
-            are not to be plain.
+        arithmetic: ``fast`` draws dropout masks four at a time on a CPU (``neurozoo.nn.dropout``), and computes encoder
+            blocks by the part in the slot ``encoder``; ``plain`` takes torch's own masks, and calls each block. Both
+            are equal up to rounding, and to the elements that dropout drops.
     """
 
-    slots: ClassVar[Mapping[str, str]] = {
+    slots: ClassVar[Mapping[str, str | type[Any]]] = {
         "activation": "activation",
         "threshold": "threshold",
         "scaling": "scaling",
         "fusion": "fusion",
         "head": "label-head",
-        "encoder": "encoder",
+        "encoder": Encoder,
     }
     optional = ("encoder",)
 
@@ -98,8 +95,9 @@ class SMILE(ZooModel):
         self.inputs = inputs
         self.masked = padding == "masked"
         layout = Layout(hidden, heads, dropout, inputs.spiking, inputs.context, inputs.labels, neuron)
-        self.encoder = parts("encoder", layout) or TorchEncoder(layout)
-        layout = replace(layout, encoder=self.encoder)
+        named: Encoder | None = parts("encoder", layout)
+        self.encoder = TorchBlocks(layout) if named is None or arithmetic == "plain" else named
+        layout = replace(layout, encode=self.encoder.encode)
 
         scaled = inputs.modalities if standardise else ()
         self.standardise = nn.ModuleDict({m: Standardise(inputs.dims[m]) for m in scaled})
@@ -125,7 +123,7 @@ class SMILE(ZooModel):
         self.fusion: Fusion = parts("fusion", layout)
         self.head: LabelHead = parts("head", layout)
         for module in self.modules():
-            if isinstance(module, Dropout | MultiHeadAttention | SpikingBranch):
+            if isinstance(module, Dropout):
                 module.plain = arithmetic == "plain"
 
     @staticmethod
@@ -143,7 +141,8 @@ class SMILE(ZooModel):
         projected = {m: self.projected(m, batch) for m in self.inputs.modalities}
         threshold = self.threshold({m: projected[m] for m in self.inputs.spiking})
         names, p = list(projected), list(projected.values())
-        encoded = dict(zip(names, self.encoder.encode(blocks_of(self.refine, names), p, p), strict=True))
+        blocks = [cast(EncoderBlock, self.refine[name]) for name in names]
+        encoded = dict(zip(names, self.encoder.encode(blocks, p, p), strict=True))
         enhanced = encoded | self._enhanced(projected, encoded, threshold)
         refined = {
             name: Features(each, encoded[name], enhanced[name], name in self.inputs.spiking)
@@ -178,13 +177,13 @@ class SMILE(ZooModel):
         self, projected: Mapping[str, Tokens], encoded: Mapping[str, Tokens], threshold: Tensor
     ) -> dict[str, Tokens]:
         """Of each spiking modality, what it becomes by attending to itself as its firing rates scale it."""
-        names = self.inputs.spiking
-        branches = [cast(SpikingBranch, self.branches[name]) for name in names]
-        fired = fire(branches, [projected[name].x for name in names], threshold)
-        before, scaled = [encoded[name] for name in names], []
-        for name, h, rates in zip(names, before, fired, strict=True):
+        names, scaled = self.inputs.spiking, []
+        for name in names:
+            rates = self.branches[name](projected[name].x, threshold)
+            h = encoded[name]
             scaled.append(h.with_x(self.scaling[name](h, zero_padding(rates, projected[name].mask))))
-        found = self.encoder.encode(blocks_of(self.enhance, names), before, scaled)
+        before, blocks = [encoded[name] for name in names], [cast(EncoderBlock, self.enhance[name]) for name in names]
+        found = self.encoder.encode(blocks, before, scaled)
         return {name: h.with_x(h.x + e.x) for name, h, e in zip(names, before, found, strict=True)}
 
     def extra_repr(self) -> str:

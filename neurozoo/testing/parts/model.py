@@ -13,7 +13,7 @@ from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron, record_spikes,
 from neurozoo.nn.standardise import Standardise
 from neurozoo.recipe.params import REQUIRED, component_params
 from neurozoo.registry.hookspecs import Kind
-from neurozoo.registry.registry import default_registry
+from neurozoo.registry.registry import default_registry, slot_kind
 from neurozoo.testing.findings import ConformanceError, NotRun
 from neurozoo.testing.parts.inputs import LENGTHS, SAMPLES, Content, Masks, made_up_mask, made_up_sequence
 from neurozoo.testing.parts.learning import LEARNING_CASES
@@ -31,7 +31,6 @@ PREFERRED: Mapping[str, str] = {
     "scaling": "rate-gain",
     "fusion": "interactive",
     "label-head": "label-decoder",
-    "encoder": "torch-blocks",
 }
 """What fills a slot of each kind: parts of the core that spike, and look at one sample at a time."""
 WITHOUT_VALUES: Mapping[str, str] = {"threshold": "constant"}
@@ -54,7 +53,10 @@ class ModelSubject(LogitsSubject):
         chosen = PREFERRED if values else {**PREFERRED, **WITHOUT_VALUES}
 
         def parts(slot: str, layout: Layout) -> Any:
-            return _part(target.slots[slot], chosen)(layout)
+            kind, base = slot_kind(target.slots[slot])
+            if base is not None and slot in getattr(target, "optional", ()):
+                return None
+            return _part(kind, chosen, base)(layout)
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -90,8 +92,10 @@ class ModelSubject(LogitsSubject):
 def gives_logits(subject: ModelSubject) -> None:
     """Logits ``[B, K]``, finite, for 1, 2 and 3 labels, features scaled or not; it says what it was built for."""
     slots = getattr(subject.candidate.target, "slots", None)
-    if not isinstance(slots, Mapping) or not set(slots.values()) <= set(get_args(Kind)):
-        raise ConformanceError(f"its `slots` are {slots!r}; give a mapping of slot to kind of component")
+    if not isinstance(slots, Mapping) or not {slot_kind(slot)[0] for slot in slots.values()} <= set(get_args(Kind)):
+        raise ConformanceError(
+            f"its `slots` are {slots!r}; give a mapping of slot to kind of component, or to the base class of its parts"
+        )
     for setting in subject.settings():
         inputs, model = setting.form, setting.part
         logits = subject.rows(model(subject.made_up(inputs))).values
@@ -167,12 +171,12 @@ def _check_branches(model: ZooModel, where: str) -> None:
         raise ConformanceError(f"branches_by_name leaves out {', '.join(left_out)}: {where}")
 
 
-def _part(kind: Kind, chosen: Mapping[str, str]) -> Any:
-    """The class that fills a slot of a kind: the chosen one, else the first that needs no parameter."""
+def _part(kind: Kind, chosen: Mapping[str, str], base: type[Any] | None) -> Any:
+    """The class that fills a slot of a kind: the chosen one, else the first that fits and needs no parameter."""
     registry = default_registry()
     if kind in chosen:
         return registry.resolve(kind, chosen[kind])
-    for name in registry.components(kind):
+    for name in registry.fitting(kind, base):
         target = registry.resolve(kind, name)
         if all(param.default is not REQUIRED for param in component_params(target).values()):
             return target

@@ -13,7 +13,7 @@ neurozoo_api = "1.4"
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``numba`` backend, and the encoder ``numba-blocks``."""
+    """The ``numba`` backend."""
     yield Component(
         "backend",
         "numba",
@@ -22,14 +22,5 @@ def neurozoo_components() -> Iterable[Component]:
         requires=("numba",),
         install="pip install neurozoo-numba",
         fused=("cpu",),
-        tested=("numba >=0.68,<0.69",),
-    )
-    yield Component(
-        "encoder",
-        "numba-blocks",
-        "neurozoo_numba.encoder:NumbaEncoder",
-        "encoder blocks on the CPU, compiled by numba",
-        requires=("numba",),
-        install="pip install neurozoo-numba",
         tested=("numba >=0.68,<0.69",),
     )

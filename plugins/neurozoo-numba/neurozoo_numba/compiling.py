@@ -22,10 +22,10 @@ PATIENCE = 3.0
 def kept_on_disk(function: Any, options: Any) -> Any:
     """A function that numba is to compile, with its cache on disk where some folder can be written.
 
-    The cache is found by the function's name and looks at the function's own file alone. So the name says what is in
-    all files of this package: what is compiled into a function is in others too.
+    The cache is found by the function's name and looks at the function's own file alone. So the name has a digest of
+    all files of its package and of this one: what is compiled into a function is in others too.
     """
-    function.__qualname__ = f"{function.__qualname__}_{_sources()}"
+    function.__qualname__ = f"{function.__qualname__}_{_sources(Path(function.__code__.co_filename).parent)}"
     try:
         return njit(**options, cache=True)(function)
     except RuntimeError:  # there is none
@@ -63,9 +63,10 @@ def _tell() -> None:
 
 
 @cache
-def _sources() -> str:
-    """A digest of this package's code."""
+def _sources(package: Path) -> str:
+    """Return a digest of the code of a package and of this one."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for folder in dict.fromkeys((package, Path(__file__).parent)):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -35,10 +35,10 @@ WIDEST = 2048
 """Neurons a block at most: what a step touches of them, in float32, nearly fits the smallest cache."""
 GAP = 5 * LINE
 """Numbers between a block's rows: of rows at the same place in a page, a processor takes one for another."""
-ROWS = 6
-LEVEL, V, OUT, SUM, TOTAL, SIGMOIDS = range(ROWS)
-"""Rows of a block's own numbers: thresholds; membranes, and then their gradient; what a step puts out, and its sum over
-the steps; the thresholds' gradient; the surrogate's sigmoids. A backward has T more, of membranes before the reset."""
+ROWS = 5
+LEVEL, V, OUT, TOTAL, SIGMOIDS = range(ROWS)
+"""Rows of a block's own numbers: thresholds; membranes, and then their gradient; the output of a step; the thresholds'
+gradient; the surrogate's sigmoids. A backward has T more, of membranes before the reset."""
 
 
 def _kernel(function: Any) -> Any:
@@ -172,12 +172,6 @@ def _step_back(kind, cut, given, neuron, form, grad, grad_x, total):  # type: ig
 
 
 @loop
-def _add(x, total):  # type: ignore[no-untyped-def]
-    for i in range(total.shape[0]):
-        total[i] = total[i] + x[i]
-
-
-@loop
 def _sum(x):  # type: ignore[no-untyped-def]
     """The sum of ``x`` by halves, which it spends: as vectors, and of small error."""
     size = x.shape[0]
@@ -256,7 +250,7 @@ def _backward(by_product: bool, hard: bool) -> Any:
     def run(  # type: ignore[no-untyped-def]
         first, last, width, steps, size, x, x_step, v0, threshold, by_step, inner, period,
         tau, rest, v_reset, decay_input, past_cache, detach, kind, scale, alpha, sigmoid,
-        grad_spikes, grad_step, grad_each, grad_v, grad_x, summed, grad_v0, grad_threshold,
+        grad_spikes, grad_step, grad_each, grad_v, grad_x, grad_v0, grad_threshold,
     ):  # fmt: skip
         """Gradients of blocks ``first`` to ``last``, whose membranes are computed anew.
 
@@ -270,8 +264,7 @@ def _backward(by_product: bool, hard: bool) -> Any:
             grad_step: From step to step.
             grad_each: Whether each neuron has its own, or each step one number.
             grad_v: Of the last membranes, ``[M]``; empty where there is none.
-            grad_x: Of the currents, ``[T * M]``, or ``[M]`` where ``summed``; empty where not wanted. Written.
-            summed: Whether it is added up over the steps.
+            grad_x: Of the currents, ``[T * M]``; empty where not wanted. Written.
             grad_v0: Of the first membranes, ``[M]``; empty where not wanted. Written.
             grad_threshold: Of every neuron's threshold, ``[M]``, or ``[T * M]`` if ``by_step``; where the period is 1,
                 of every block's, added up. Empty where not wanted. Written.
@@ -296,12 +289,11 @@ def _backward(by_product: bool, hard: bool) -> Any:
                 row = x[there : there + count]
                 _step(v, row, level, neuron, decay_input, by_product, hard, MEMBRANES, scale, h)
             grad, to_x, sigmoids = rows[V, :count], rows[OUT, :count], rows[SIGMOIDS, :count]
-            total, sums = rows[TOTAL, :count], rows[SUM, :count]
+            total = rows[TOTAL, :count]
             if grad_v.shape[0]:
                 copy(grad_v[start : start + count], grad)
             else:
                 _fill(grad, 0)
-            _fill(sums, 0)
             _fill(total, 0)
             for t in range(steps - 1, -1, -1):
                 if by_step:
@@ -324,18 +316,14 @@ def _backward(by_product: bool, hard: bool) -> Any:
                 cut = detach or (t == steps - 1 and grad_v.shape[0] == 0)
                 given = h, level, from_spikes, sigmoids
                 _step_back(kind, cut, given, neuron, form, grad, to_x, total)
-                if summed:
-                    _add(to_x, sums)
                 if learn and (by_step or t == 0):
                     if period == 1:
                         grad_threshold[t * blocks + block] = _sum(total)
                     else:
                         there = t * size + start
                         copy(total, grad_threshold[there : there + count])
-                if grad_x.shape[0] and not summed:
+                if grad_x.shape[0]:
                     put(to_x, grad_x[here : here + count], past_cache)
-            if grad_x.shape[0] and summed:
-                put(sums, grad_x[start : start + count], past_cache)
             if grad_v0.shape[0]:
                 copy(grad, grad_v0[start : start + count])
 
@@ -368,4 +356,4 @@ def _signature(name: str, by_product: bool, hard: bool, number: Any) -> tuple[An
     if name == "forward":
         return _forward(by_product, hard), (*common, *neuron, types.int64, number, write, write)
     rest = (types.boolean, types.int64, number, number, read, read, types.int64, types.boolean, read)
-    return _backward(by_product, hard), (*common, *neuron, *rest, write, types.boolean, write, write)
+    return _backward(by_product, hard), (*common, *neuron, *rest, *[write] * 3)

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call, each, flat
 from neurozoo.backends.fused.operators import Numbers, register
-from neurozoo.backends.fused.pages import LARGE, empty
 from neurozoo_numba.kernels import ATAN, HEIGHTS, SIGMOID, SPIKES, SUPERSPIKE, WIDEST, compiled
 from neurozoo_numba.threads import in_threads
 
 __all__ = ["operators"]
 
 KINDS = {"atan": ATAN, "sigmoid": SIGMOID, "superspike": SUPERSPIKE}
+LARGE = 4 * 2**20
+"""Bytes from which on results are written past the cache."""
 KEPT = 2**20
 """Membranes that a block of the backward may keep, all steps together."""
 WORTH = 2**16
@@ -27,9 +28,6 @@ Array = NDArray[Any]
 
 class _Compiled:
     """What :func:`neurozoo.backends.fused.operators.register` asks for."""
-
-    def empty(self, like: Tensor, *shape: int) -> Tensor:
-        return empty(like, *shape)
 
     def forward(self, call: Call, neuron: Numbers, spikes: Tensor, v: Tensor) -> None:
         _forward(call, neuron, SPIKES, 1.0, spikes, v)
@@ -43,7 +41,6 @@ class _Compiled:
         grad_currents: Tensor,
         grad_state: Tensor,
         learn: bool,
-        sum_steps: bool,
     ) -> Tensor:
         kind = KINDS[neuron.surrogate]
         width = max(64, min(WIDEST, KEPT // call.steps // 16 * 16))
@@ -54,11 +51,11 @@ class _Compiled:
         scale, factor = (math.pi / 2 * alpha, alpha / 2) if kind == ATAN else (1.0, alpha)
         sigmoid = _sigmoid(call, neuron) if kind == SIGMOID else nothing
         (spikes, step), own = ((nothing, 0), True) if grad_spikes is None else each(grad_spikes)
-        to_threshold = empty(nothing, call.threshold_places(blocks)) if learn else nothing
+        to_threshold = nothing.new_empty(call.threshold_places(blocks)) if learn else nothing
         arguments = (
             *_arguments(call, neuron, grad_currents), neuron.detach_reset, kind, scale, factor, _array(sigmoid),
             _array(spikes), step, own, _array(nothing if grad_v is None else grad_v),
-            _array(grad_currents), sum_steps, _array(grad_state), _array(to_threshold),
+            _array(grad_currents), _array(grad_state), _array(to_threshold),
         )  # fmt: skip
         _run("backward", call, neuron, width, arguments)
         return call.threshold_gradient(to_threshold, blocks) if learn else to_threshold
@@ -75,7 +72,7 @@ def _forward(call: Call, neuron: Numbers, what: int, scale: float, out: Tensor, 
 def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
     """``sigmoid(alpha u)`` of every step, by torch itself: its exponential has bits of its own."""
     like = call.currents.memory
-    u, v = empty(like, call.steps, call.size), empty(like, call.size)
+    u, v = like.new_empty(call.steps, call.size), like.new_empty(call.size)
     _forward(call, neuron, HEIGHTS, neuron.alpha, u, v)
     for row in u.unbind(0):
         row.sigmoid_()

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-from neurozoo.testing import BackendConformance, EncoderConformance
+from neurozoo.testing import BackendConformance
 
 
 class TestNumba(BackendConformance):
     name = "numba"
-
-
-class TestNumbaBlocks(EncoderConformance):
-    name = "numba-blocks"

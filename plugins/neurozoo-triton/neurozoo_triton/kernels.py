@@ -148,17 +148,17 @@ def backward(
     TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, V_RESET: tl.constexpr,
     DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, DETACH: tl.constexpr,
     KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.constexpr,
-    OWN_GRAD: tl.constexpr, SUMMED: tl.constexpr, BY_STEP: tl.constexpr, ONE_LEVEL: tl.constexpr, BLOCK: tl.constexpr,
+    OWN_GRAD: tl.constexpr, BY_STEP: tl.constexpr, ONE_LEVEL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Gradients of a block of neurons, whose membranes are computed anew.
 
     Args, beyond those of :func:`forward`:
-        membranes: ``[T * M]`` to write them to; may be ``grad_x``, if not ``SUMMED``.
+        membranes: ``[T * M]`` to write them to; may be ``grad_x``.
         sigmoid: For the surrogate of that name its sigmoid, ``[T * M]``; else None.
         grad_spikes: Of the spikes, those of step t from ``t * grad_step`` on, or None.
         grad_step: From step to step.
         grad_v: Of the last membranes, ``[M]``, or None.
-        grad_x: Of the currents, ``[T * M]``, or ``[M]`` if ``SUMMED``; None where not wanted. Written.
+        grad_x: Of the currents, ``[T * M]``; None where not wanted. Written.
         grad_v0: Of the first membranes, ``[M]``; None where not wanted. Written.
         grad_threshold: Of every neuron's threshold, ``[M]``, or ``[T * M]`` if ``BY_STEP``; if ``ONE_LEVEL``, of every
             block's, added up. None where not wanted. Written.
@@ -167,7 +167,6 @@ def backward(
         SCALE: Of the surrogate, see :func:`_slope`.
         ALPHA: Likewise.
         OWN_GRAD: Whether each neuron has its own gradient of spikes, or each step one number.
-        SUMMED: Whether the gradient of the currents is added up over the steps.
         BY_STEP: Whether each step has thresholds of its own.
         ONE_LEVEL: Whether all neurons of a step share a threshold.
     """
@@ -192,7 +191,7 @@ def backward(
         grad = tl.load(grad_v + places, inside, other=0.0)
     # Membranes of which nobody uses the last send nothing back, not even 0 times an infinity.
     heard = tl.full([BLOCK], grad_v is not None, tl.int1)
-    added, total = zeros, zeros
+    total = zeros
     last = tl.zeros([BLOCK], tl.int64) + (steps - 1)
     from_spikes = last * grad_step
     if OWN_GRAD:
@@ -237,17 +236,13 @@ def backward(
         to_x = to_h
         if DECAY_INPUT:
             to_x = part
-        if SUMMED:
-            added = added + to_x
-        elif grad_x is not None:
+        if grad_x is not None:
             tl.store(grad_x + here, to_x, inside)
         grad = to_h - part
         heard = tl.full([BLOCK], True, tl.int1)
         from_spikes -= grad_step
         here -= size
         to_level -= blocks
-    if SUMMED:
-        tl.store(grad_x + places, added, inside)
     if grad_v0 is not None:
         tl.store(grad_v0 + places, grad, inside)
     if grad_threshold is not None and not BY_STEP:

@@ -26,9 +26,6 @@ WIDEST = 2**16
 class _Launched:
     """What :func:`neurozoo.backends.fused.operators.register` asks for."""
 
-    def empty(self, like: Tensor, *shape: int) -> Tensor:
-        return like.new_empty(shape)
-
     def forward(self, call: Call, neuron: Numbers, spikes: Tensor, v: Tensor) -> None:
         _forward(call, neuron, kernels.SPIKES, 1.0, spikes, v)
 
@@ -41,7 +38,6 @@ class _Launched:
         grad_currents: Tensor,
         grad_state: Tensor,
         learn: bool,
-        sum_steps: bool,
     ) -> Tensor:
         like, kind, alpha = call.currents.memory, neuron.surrogate, neuron.alpha
         blocks = -(-call.size // _block(call))
@@ -50,14 +46,13 @@ class _Launched:
         (spikes, step), own = ((None, 0), True) if grad_spikes is None else each(grad_spikes)
         to_threshold = like.new_empty(call.threshold_places(blocks) if learn else 0)
         to_currents = _wanted(grad_currents)
-        whole = to_currents is not None and not sum_steps
-        membranes = to_currents if whole else like.new_empty(call.steps * call.size)
+        membranes = like.new_empty(call.steps * call.size) if to_currents is None else to_currents
         _launch(
             kernels.backward, call, neuron, membranes, _sigmoid(call, neuron) if kind == "sigmoid" else None,
             spikes, step, None if grad_v is None else flat(grad_v),
             to_currents, _wanted(grad_state), _wanted(to_threshold),
             DETACH=neuron.detach_reset, KIND=kind, SCALE=scale, ALPHA=factor, OWN_GRAD=own,
-            SUMMED=sum_steps and to_currents is not None, BY_STEP=call.by_step, ONE_LEVEL=call.period == 1,
+            BY_STEP=call.by_step, ONE_LEVEL=call.period == 1,
         )  # fmt: skip
         return call.threshold_gradient(to_threshold, blocks) if learn else to_threshold
 

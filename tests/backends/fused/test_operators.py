@@ -71,13 +71,13 @@ def test_a_threshold_that_does_not_fit_is_refused(make: Make) -> None:
 
 def test_it_is_a_sound_operator(operator: Any) -> None:
     inputs = currents(T, 2, 3).requires_grad_(), None, torch.tensor(0.7, requires_grad=True)
-    torch.library.opcheck(operator, (*inputs, 2.0, True, 0.0, False, "atan", 2.0, False))
+    torch.library.opcheck(operator, (*inputs, 2.0, True, 0.0, False, "atan", 2.0))
     inputs = (
         currents(T, 2, 3).requires_grad_(),
         currents(2, 3).requires_grad_(),
         torch.rand(T, 1, 3, requires_grad=True),
     )
-    torch.library.opcheck(operator, (*inputs, 2.0, False, None, True, "sigmoid", 2.0, False))
+    torch.library.opcheck(operator, (*inputs, 2.0, False, None, True, "sigmoid", 2.0))
 
 
 @pytest.mark.parametrize("repeated", [False, True])

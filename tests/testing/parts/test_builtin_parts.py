@@ -8,7 +8,6 @@ from neurozoo.registry.hookspecs import Kind
 from neurozoo.registry.registry import default_registry
 from neurozoo.testing import (
     DatasetConformance,
-    EncoderConformance,
     FusionConformance,
     LabelHeadConformance,
     ModelConformance,
@@ -36,10 +35,6 @@ class TestPooled(LabelHeadConformance):
     name = "pooled"
 
 
-class TestTorchBlocks(EncoderConformance):
-    name = "torch-blocks"
-
-
 class TestSmile(ModelConformance):
     name = "smile"
     params = {"hidden": 10, "spiking_inner": 16, "time_steps": 3}  # noqa: RUF012
@@ -64,7 +59,7 @@ class TestPoissonSynthetic(DatasetConformance):
 OF_ONE_SIZE = {"nir-graph"}
 
 
-@pytest.mark.parametrize("kind", ["fusion", "label-head", "encoder", "model", "dataset"])
+@pytest.mark.parametrize("kind", ["fusion", "label-head", "model", "dataset"])
 def test_no_part_of_the_core_is_left_out(kind: Kind) -> None:
     registry = default_registry()
     core = {name for name in registry.components(kind) if registry.owner(kind, name).startswith("neurozoo ")}

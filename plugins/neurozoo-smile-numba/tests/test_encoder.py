@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from neurozoo_numba import encoder as module
-from neurozoo_numba.encoder import NumbaEncoder
+from neurozoo_smile_numba import encoder as module
+from neurozoo_smile_numba.encoder import NumbaEncoder
 from torch import Tensor, nn
 
 from neurozoo.core.interfaces import Layout, Tokens
@@ -109,6 +109,12 @@ def test_smile_with_it_is_the_plain_form_within_a_millionth() -> None:
     assert float((one - other).abs().max() / other.abs().max()) < 1e-6
 
 
+def test_smile_calls_its_blocks_where_its_arithmetic_is_plain() -> None:
+    recipe = load_recipe("smile_mosei", ["model.params.arithmetic=plain", "model.parts.encoder=numba-blocks"])
+    model = assemble(recipe, inputs_of(recipe, dict.fromkeys(recipe.data.modalities, 4), 6))
+    assert type(model.encoder) is not NumbaEncoder  # type: ignore[attr-defined]
+
+
 def _double(batch):  # type: ignore[no-untyped-def]
     return type(batch)({name: x.double() for name, x in batch.features.items()}, batch.masks)
 
@@ -196,11 +202,6 @@ def _halved(block: EncoderBlock) -> EncoderBlock:
     return block.double()
 
 
-def _plain(block: EncoderBlock) -> EncoderBlock:
-    block.attention.plain = True
-    return block
-
-
 def _heard(block: EncoderBlock) -> EncoderBlock:
     block.inner.register_forward_hook(lambda *_: None)
     return block
@@ -245,11 +246,28 @@ def _called_by_another(block: EncoderBlock) -> EncoderBlock:
     return torch.compile(block, backend="eager")  # type: ignore[return-value]
 
 
-MEDDLED = [_with_part_in_training, _with_another_eps, _heard_backwards, _overridden, _called_by_another]
+class _OwnBlock(EncoderBlock):
+    def forward(self, query: Tokens, source: Tokens) -> Tokens:
+        return query.with_x(2 * super().forward(query, source).x)
+
+
+def _of_another_class(block: EncoderBlock) -> EncoderBlock:
+    block.__class__ = _OwnBlock
+    return block
+
+
+MEDDLED = [
+    _of_another_class,
+    _with_part_in_training,
+    _with_another_eps,
+    _heard_backwards,
+    _overridden,
+    _called_by_another,
+]
 
 
 @pytest.mark.parametrize(
-    "change", [*MEDDLED, _halved, _plain, _heard, _without_bias, _another_norm, _weight_norm], ids=lambda f: f.__name__
+    "change", [*MEDDLED, _halved, _heard, _without_bias, _another_norm, _weight_norm], ids=lambda f: f.__name__
 )
 def test_a_block_that_it_does_not_know_is_left_to_torch(
     change: Callable[[EncoderBlock], EncoderBlock], runs: list[int]
@@ -317,6 +335,53 @@ def test_layouts_of_memory_do_not_matter() -> None:
     with torch.no_grad():
         found = [ENCODER.encode(blocks, [query], [each])[0].x for each in (source, strange)]
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in EncoderBlock(12, 3, 0.2, 0.0).named_modules()])
+def test_a_hook_on_any_part_is_called_and_changes_the_result(name: str) -> None:
+    (block,), query = blocks_of(1), sequence(5)
+
+    def hook(_part: nn.Module, _given: object, found: Tensor | Tokens) -> Tensor | Tokens:
+        return found.with_x(1.5 * found.x) if isinstance(found, Tokens) else 1.5 * found
+
+    with torch.no_grad(), block.get_submodule(name).register_forward_hook(hook):
+        assert torch.equal(ENCODER.encode([block], [query], [query])[0].x, block(query, query).x)
+
+
+def test_a_block_on_another_device_stays_there() -> None:
+    block, query = blocks_of(1)[0].to("meta"), sequence(5, masked=True)
+    assert query.mask is not None
+    there = Tokens(query.x.to("meta"), query.mask.to("meta"), query.position.to("meta"))
+    with torch.no_grad():
+        assert ENCODER.encode([block], [there], [there])[0].x.is_meta
+
+
+def test_parameters_are_read_at_each_call(runs: list[int]) -> None:
+    blocks, query = blocks_of(1), sequence(5)
+
+    def checkpoint(block: EncoderBlock) -> None:
+        block.load_state_dict({name: x + 0.1 for name, x in block.state_dict().items()}, assign=True)
+
+    def data(block: EncoderBlock) -> None:
+        block.outer.weight.data = 0.5 * block.outer.weight.data
+
+    with torch.no_grad():
+        for change in (checkpoint, data, lambda block: block.inner.weight.mul_(-1.5)):
+            change(blocks[0])
+            found, want = ENCODER.encode(blocks, [query], [query])[0].x, blocks[0](query, query).x
+            torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)
+    assert len(runs) == 3
+
+
+def test_an_evaluation_changes_nothing_and_draws_nothing() -> None:
+    blocks, query, source = blocks_of(1), sequence(5).of("audio"), sequence(7, masked=True)
+    given = [x.clone() for x in (query.x, source.x, *blocks[0].parameters())]
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        (found,) = ENCODER.encode(blocks, [query], [source])
+    assert found.segments == query.segments
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(map(torch.equal, given, (query.x, source.x, *blocks[0].parameters())))
 
 
 # Gradients.
@@ -393,7 +458,10 @@ def _with_given_dropout(block: EncoderBlock, bits: Tensor, query: Tokens, source
     attention = block.attention
     q = block._embed(query) * of_query[0]
     embedded = block._embed(source)
-    split = attention._split
+
+    def split(x: Tensor) -> Tensor:
+        return x.view(batch, -1, heads, width // heads).transpose(1, 2)
+
     queries, keys, values = (
         split(linear(x))
         for linear, x in (

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import carray, njit, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
-from neurozoo_numba.products import OPTIONS, add_sums, part, product
+from neurozoo_smile_numba.products import OPTIONS, add_sums, part, product
 
 __all__ = [
     "add",

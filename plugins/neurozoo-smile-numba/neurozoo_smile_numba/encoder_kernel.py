@@ -15,11 +15,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from neurozoo_numba.compiling import for_arguments, kept_on_disk
 from numba import types
 
-from neurozoo_numba.compiling import for_arguments, kept_on_disk
-from neurozoo_numba.products import OPTIONS, STRIP, add_sums, part, product
-from neurozoo_numba.steps import (
+from neurozoo_smile_numba.products import OPTIONS, STRIP, add_sums, part, product
+from neurozoo_smile_numba.steps import (
     add,
     affine,
     bytes_at,

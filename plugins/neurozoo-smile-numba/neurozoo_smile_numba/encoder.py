@@ -2,52 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from neurozoo_numba.threads import in_threads
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from neurozoo.backends.fused.operators import plain, untraced
-from neurozoo.core.interfaces import Encoder, Layout, Tokens
-from neurozoo.nn.attention import EncoderBlock, own_parameters
-from neurozoo.nn.dropout import draw, lost_of
+from neurozoo.core.interfaces import Tokens
+from neurozoo.models.smile.parts import Encoder
+from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, encode_each
+from neurozoo.nn.dropout import Dropout, draw, lost_of
+from neurozoo.nn.hook_checks import listened_to
 from neurozoo.nn.sequence import code_table
-from neurozoo.nn.together import TorchEncoder
-from neurozoo_numba.encoder_kernel import COLUMNS, INNER, PARAMETERS, PIECE, compiled, parameter_counts
-from neurozoo_numba.threads import in_threads
+from neurozoo_smile_numba.encoder_kernel import COLUMNS, INNER, PARAMETERS, PIECE, compiled, parameter_counts
 
-__all__ = ["NumbaEncoder"]
+__all__ = ["NumbaEncoder", "own_parameters"]
 
 WORTH = 2**22
 """Products of two numbers that are worth a thread."""
 
 
 class NumbaEncoder(Encoder):
-    """Encoder blocks in float32 on a CPU; whatever else is asked for is done by torch.
+    """Encoder blocks in float32 on a CPU; calls the blocks for everything else.
 
-    Without dropout what a sample gets is the same to the bit in every batch, and within rounding of what torch gives.
-    Dropout falls on other elements than torch's would. For its backward nothing is kept but the sequences and, where
-    there is dropout, its random bits.
+    Without dropout the result for a sample is the same to the bit in every batch, and within rounding of torch's.
+    Dropout drops other elements than torch's. The backward keeps only the sequences and, where there is dropout, its
+    random bits.
 
     Args:
-        layout: The model's layout.
+        layout: The model's layout, not used.
     """
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__(layout)
-        self._otherwise = TorchEncoder(layout)
 
     def encode(
         self, blocks: Sequence[EncoderBlock], queries: Sequence[Tokens], sources: Sequence[Tokens]
     ) -> list[Tokens]:
         read = _read(blocks, queries, sources)
         if read is None:
-            return self._otherwise.encode(blocks, queries, sources)
+            return encode_each(blocks, queries, sources)
         (samples, width, inner, heads), numbers = read
         places, work = [], 0
         for block, query, source in zip(blocks, queries, sources, strict=True):
@@ -216,7 +213,7 @@ def _read(
     parameter, float32 = torch.nn.Parameter, torch.float32
     for block, query, source in zip(blocks, queries, sources, strict=True):
         numbers = own_parameters(block)
-        if numbers is None or block.attention.plain or not _match(query, source):
+        if numbers is None or not _match(query, source):
             return None
         own = _Sizes(query.x.shape[0], query.x.shape[2], numbers[INNER].shape[0], block.attention.heads)
         if sizes is None:
@@ -231,6 +228,44 @@ def _read(
                 return None
         parameters += numbers
     return None if sizes is None else (sizes, parameters)
+
+
+def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
+    """Return the block's parameters if the kernel may compute it, else None.
+
+    Returns:
+        Weight and bias of the norms of embedding, attention and output; of query, key, value and output of the
+        attention; of inner and outer. None where the block computes more or other things with them: a part of another
+        type or with a ``forward`` of its own, another epsilon of a norm, some parts in training alone, a hook.
+    """
+    # Plain loops over what a module has in its dicts: anything else takes longer than a small block.
+    if type(block) is not EncoderBlock or listened_to(block):
+        return None
+    parts: Mapping[str, Any] = block._modules
+    attention = parts["attention"]
+    if type(attention) is not MultiHeadAttention:
+        return None
+    inside: Mapping[str, Any] = attention._modules
+    dropouts = parts["dropout"], inside["dropout"]
+    norms = parts["embedding_norm"], parts["attention_norm"], parts["output_norm"]
+    linears = inside["query"], inside["key"], inside["value"], inside["out"], parts["inner"], parts["outer"]
+    for kind, group in ((Dropout, dropouts), (nn.LayerNorm, norms), (nn.Linear, linears)):
+        for part in group:
+            if type(part) is not kind:
+                return None
+    for module in (attention, *dropouts):
+        if module.training is not block.training:
+            return None
+    for norm in norms:
+        if norm.eps != LAYER_NORM_EPS:
+            return None
+    found: list[Tensor] = []
+    for module in (*norms, *linears):
+        weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
+        if weight is None or bias is None:
+            return None
+        found += weight, bias
+    return found
 
 
 def _match(query: Tokens, source: Tokens) -> bool:
