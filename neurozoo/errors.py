@@ -1,7 +1,7 @@
-"""The exceptions a user of neurozoo reads, in one small tree.
+"""The exceptions that neurozoo raises on purpose.
 
-Every message says what happened, where, what there is, and what to do.
-The exit status is what the command line returns when the error reaches it.
+Every message says what happened, where, what there is, and what to do. ``exit_status`` is the command line's exit
+status after the error.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ __all__ = [
     "UnknownNameError",
     "UserError",
     "nearest",
+    "suggestion",
 ]
 
 
 class NeurozooError(Exception):
-    """The work could not be done; the root of every error raised on purpose here."""
+    """Base class; raised itself if the work could not be done."""
 
     exit_status = 1
 
 
 class UserError(NeurozooError):
-    """What the user gave cannot be used: a recipe, a name, a file, a folder."""
+    """The user's input cannot be used: a recipe, a name, a file, a folder."""
 
     exit_status = 2
 
 
-class RecipeError(UserError):
-    """A recipe is wrong; holds every problem found, each with its place.
+class _ProblemsError(NeurozooError):
+    """An error with several problems; its message has one per line.
 
     Args:
-        problems: One line a problem, ``file:line:column: what, what there is, what to do``.
+        problems: The problems, each with what to do.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -51,48 +52,42 @@ class RecipeError(UserError):
         super().__init__("\n".join(self.problems))
 
 
+class RecipeError(_ProblemsError, UserError):
+    """A recipe is wrong; holds all its problems as ``file:line:column: what, what there is, what to do``."""
+
+
 class UnknownNameError(UserError):
-    """A name that nothing is registered under.
+    """A name is not registered.
 
     Args:
-        kind: What was looked for, such as ``backend``.
-        name: The name given.
-        known: The names there are.
-        hint: What else to do, such as the command that installs a plugin.
+        kind: Kind of thing with that name, such as ``neuron``.
+        name: The given name.
+        known: The registered names.
+        hint: Further advice, such as the command that installs a plugin.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.kind, self.name, self.known = kind, name, tuple(sorted(known))
-        guess = nearest(name, self.known)
         message = f"no {kind} is called {name!r}; there are: {', '.join(self.known) or 'none'}"
-        message += f"; did you mean {guess!r}?" if guess else ""
-        super().__init__(message + (f"; {hint}" if hint else ""))
+        super().__init__(message + suggestion(name, self.known) + (f"; {hint}" if hint else ""))
 
 
 class DataError(UserError):
-    """A data set, or a file to make one from, is missing or malformed."""
+    """A data set, or a file to import, is missing or malformed."""
 
 
 class NotInstalledError(DataError):
-    """A data set is named that is not installed here."""
+    """A named data set is not installed."""
 
 
 class ChangedError(DataError):
-    """A file is not what it was when its checksum was recorded."""
+    """A file differs from its recorded checksum."""
 
     exit_status = 3
 
 
-class FetchError(NeurozooError):
-    """Files could not be had from a server.
-
-    Args:
-        problems: One line a problem, and what to do.
-    """
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+class FetchError(_ProblemsError):
+    """Files could not be downloaded."""
 
 
 class RunError(UserError):
@@ -104,17 +99,23 @@ class CheckpointError(UserError):
 
 
 class PluginError(NeurozooError):
-    """A plugin could not give what it promised."""
+    """A plugin is malformed or failed."""
 
 
 class SpikingError(NeurozooError, ValueError):
-    """A spiking layer was called with something it cannot simulate, such as a NaN threshold."""
+    """A spiking layer got an input it cannot simulate, such as a NaN threshold."""
 
 
 class DeviceError(SpikingError):
-    """A backend was given tensors on a device where it does not run."""
+    """A backend got tensors on a device it does not support."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, or None where none is near."""
+    """Return the known name most similar to ``name``, or None if none is similar."""
     return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'NAME'?`` with the known name most like ``name``, or an empty text."""
+    guess = nearest(name, known)
+    return f"; did you mean {guess!r}?" if guess else ""

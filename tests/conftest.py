@@ -15,15 +15,18 @@ import pytest
 import torch
 from hypothesis import settings
 
-from neurozoo.core.interfaces import Batch, Inputs, Layout
-from neurozoo.core.layer import TorchNeuron
+from neurozoo.core.multimodal import Layout
+from neurozoo.core.shapes import SignalShape
+from neurozoo.core.signals import Batch, Problem
+from neurozoo.core.task import Task
 from neurozoo.data.writer import StoreWriter
 from neurozoo.models.smile.model import SMILE
 from neurozoo.recipe.recipe import Recipe, load_recipe
-from neurozoo.registry.registry import default_registry
+from neurozoo.registry.registry import default_registry, slot_kind
 from neurozoo.studies.parallel_runs import Commands
-from neurozoo.training.fit import resume, train
+from neurozoo.tasks.multilabel import Multilabel
 from neurozoo.training.step import Stepper
+from neurozoo.training.train import resume, train
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("tests", deadline=None)
@@ -77,7 +80,7 @@ def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
         if option == "--resume":
             resume(Path(folder))
         else:
-            train(load_recipe(what[0], what[1:], registry=default_registry()), Path(folder))
+            train(load_recipe(what[0], what[1:], registry=default_registry()), out=Path(folder))
 
     monkeypatch.setattr(Commands, "run", run)
 
@@ -91,10 +94,9 @@ def layout() -> Callable[..., Layout]:
             "hidden": 10,
             "heads": 5,
             "dropout": 0.1,
-            "spiking": ("audio", "vision"),
-            "context": "text",
-            "labels": 3,
-            "neuron": TorchNeuron,
+            "primary": ("audio", "vision"),
+            "context": ("text",),
+            "outputs": 3,
         }
         return Layout(**(given | changes))
 
@@ -102,7 +104,26 @@ def layout() -> Callable[..., Layout]:
 
 
 @pytest.fixture
-def smile() -> Callable[..., SMILE]:
+def problem() -> Callable[..., Problem]:
+    """Makes a problem of features ``[L, D]`` by modality; multi-label by default, of three labels."""
+
+    def make(
+        dims: Mapping[str, int],
+        *,
+        labels: int = 3,
+        task: Task | None = None,
+        standardise: bool = False,
+        length: int = 8,
+    ) -> Problem:
+        signals = {name: SignalShape((dim,), length) for name, dim in dims.items()}
+        names = tuple(f"label {i}" for i in range(labels))
+        return Problem(signals, task or Multilabel(names), tuple(dims) if standardise else ())
+
+    return make
+
+
+@pytest.fixture
+def smile(problem: Callable[..., Problem]) -> Callable[..., SMILE]:
     """Makes a SMILE model of named parts, the sound ones by default, on any backend."""
 
     def make(
@@ -121,14 +142,16 @@ def smile() -> Callable[..., SMILE]:
         registry = default_registry()
         names, given = SOUND | dict(parts or {}), dict(part_params or {})
 
-        def build(slot: str, layout: Layout) -> Any:
+        def build(slot: str, *args: Any) -> Any:
             if slot not in names:
                 return None
-            return registry.resolve(SMILE.slots[slot], names[slot])(layout, **given.get(slot, {}))
+            kind, base = slot_kind(SMILE.slots[slot])
+            return registry.resolve(kind, names[slot], base)(*args, **given.get(slot, {}))
 
         torch.manual_seed(seed)
-        neuron = registry.resolve("backend", backend)
-        return SMILE(Inputs(dims, spiking, context, labels), build, neuron, standardise, **params)
+        neuron = registry.resolve("neuron", backend)
+        solved = problem(dims, labels=labels, standardise=standardise)
+        return SMILE(solved, build, neuron, context=context, spiking=spiking, **params)
 
     return make
 
@@ -148,24 +171,24 @@ def random_batch() -> Callable[..., Batch]:
             x = scale * torch.randn(samples, length, dim, generator=generator)
             features[name] = x * masks[name][..., None]
         y = (torch.rand(samples, labels, generator=generator) < 0.4).float()
-        return Batch(features, masks, y, torch.arange(samples))
+        return Batch.of(features, masks, y, torch.arange(samples))
 
     return make
 
 
 RECIPE = """\
-schema: 1
+schema: 2
 description: a small model on made-up data
 seed: 3
 backend: torch
 data:
   root: {root}
-  context: text
-  spiking: [audio, vision]
+  inputs: [text, audio, vision]
   standardise: true
+task: {{name: multilabel, params: {{label_smoothing: 0.1}}}}
 model:
   name: smile
-  params: {{hidden: 10, heads: 5, spiking_inner: 16}}
+  params: {{context: text, hidden: 10, heads: 5, spiking_inner: 16}}
   parts:
     activation: lif
     threshold: disagreement
@@ -175,7 +198,6 @@ model:
 training:
   epochs: 2
   batch_size: 8
-  label_smoothing: 0.1
   threads: 1
   initialisation: {{name: fluctuation-driven, firing_rate: 0.2, batches: 2}}
   rate_penalty: {{weight: 1.0}}
@@ -212,6 +234,13 @@ def recipe(store: Path, tmp_path: Path) -> Callable[..., Recipe]:
         return load_recipe(path, overrides, backend=backend)
 
     return load
+
+
+@pytest.fixture
+def trained(tmp_path: Path, recipe: Callable[..., Recipe]) -> Path:
+    """A run of one epoch, in ``tmp_path / "run"``."""
+    train(recipe("training.epochs=1"), out=tmp_path / "run")
+    return tmp_path / "run"
 
 
 @pytest.fixture

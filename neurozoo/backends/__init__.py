@@ -1,1 +1,1 @@
-"""Who runs a neuron, and when two that run one agree."""
+"""Backends that run neurons, and checks that two of them agree."""

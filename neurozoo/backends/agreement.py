@@ -1,38 +1,42 @@
-"""Whether two neurons fire alike, judged one step at a time.
+"""Compare the spikes of two neurons, one step at a time.
 
-In floating point two ways of writing one equation can fall on two sides of the threshold, and a
-single flipped spike changes all that follows. So each step starts from the reference's membrane,
-and is judged by itself.
+In floating point two ways of writing one equation can fall on different sides of the threshold, and a
+single flipped spike changes all later steps. Therefore each step starts from the reference's state and is
+compared separately.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from neurozoo.core.equations import lif_charge
-from neurozoo.core.interfaces import Neuron, steps_of
+from neurozoo.core.kinds import SpikingSpec
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, check_params, steps_of
+from neurozoo.errors import SpikingError
 
-__all__ = ["MARGIN_ULPS", "Agreement", "agreement", "within_margin"]
+__all__ = ["MARGIN_ULPS", "Agreement", "agreement", "first_mismatch", "heights", "within_margin"]
 
 MARGIN_ULPS = 8
-"""How near to the threshold, in units in the last place, an inexact backend may differ."""
+"""Distance from the threshold, in units in the last place, within which an inexact backend may differ."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two neurons' spikes compare.
+    """Counts of equal and different spikes of two neurons.
 
     Attributes:
-        spikes: How many were compared (neurons times steps).
-        mismatches: How many differ.
-        beyond: How many of those are further than the margin from the threshold.
-        first_step: The first step with a mismatch, from 0; None without one.
-        parted: How many neurons' spike trains differ when each backend runs on by itself.
-        stray: How many of those part at a step where the membrane is further from the threshold
-            than the margin of all steps so far together: not by rounding.
+        spikes: Number of compared outputs (neurons times steps).
+        mismatches: Number of different outputs.
+        beyond: Number of mismatches where the membrane is outside the margin around the threshold.
+        first_step: First step with a mismatch, from 0; None without a mismatch.
+        parted: Number of neurons whose spike trains differ if each backend runs all steps from its own state.
+        stray: Number of those that part at a step where the membrane is outside the accumulated margin of all
+            steps so far, which rounding does not explain.
     """
 
     spikes: int
@@ -43,7 +47,7 @@ class Agreement:
     stray: int
 
     def __add__(self, later: Agreement) -> Agreement:
-        """Both together; the first step is that of the first with a mismatch."""
+        """Add the counts; the first step is that of the earlier one with a mismatch."""
         return Agreement(
             self.spikes + later.spikes,
             self.mismatches + later.mismatches,
@@ -60,35 +64,31 @@ def agreement(
     reference: Neuron,
     currents: Tensor,
     threshold: Tensor | float = 1.0,
-    state: Tensor | None = None,
+    state: State | None = None,
+    params: Params | None = None,
 ) -> Agreement:
-    """Compare the steps of ``neuron``, each started from the reference's membrane, with the reference's.
+    """Compare the steps of ``neuron``, each started from the reference's state, with the reference's steps.
 
     Args:
-        neuron: The one to judge.
-        reference: The one to judge by; both have the same spec.
+        neuron: The neuron to check.
+        reference: A neuron of the same spec.
         currents: Input ``[T, B, ...]``, dimensionless.
-        threshold: As for :meth:`~neurozoo.core.interfaces.Neuron.scan`.
-        state: Membrane to start from, ``[B, ...]``; at rest by default.
+        threshold: As for :meth:`~neurozoo.core.neuron.Neuron.scan`.
+        state: Initial state; at rest by default.
+        params: As for the threshold.
 
     Raises:
-        SpikingError: The threshold's shape does not fit.
+        SpikingError: The threshold's shape does not fit, or the neuron does not fire.
     """
-    spec = reference.spec
-    v = reference.initial_state(currents[0]) if state is None else state
-    thresholds = steps_of(threshold, currents)
-    trains, _ = neuron.scan(currents, state, threshold)
-    together = torch.ones_like(v, dtype=torch.bool)
+    together = torch.ones_like(currents[0], dtype=torch.bool)
+    trains, _ = neuron.scan(currents, state, threshold, params)
     counts: list[Tensor] = []
-    for step, (current, train, level) in enumerate(
-        zip(currents.unbind(0), trains.unbind(0), thresholds, strict=True), start=1
-    ):
-        h = lif_charge(v, current, spec.tau, spec.decay_input, spec.rest)
-        spikes, _ = neuron.step(current, v, level)
-        expected, v = reference.step(current, v, level)
-        differ, parts = spikes != expected, together & (train != expected)
+    steps = _compare_steps(neuron, reference, currents, threshold, state, params)
+    for step, (train, each) in enumerate(zip(trains.unbind(0), steps, strict=True), start=1):
+        differ, parts = each.spikes != each.expected, together & (train != each.expected)
         together &= ~parts
-        beyond, stray = differ & ~within_margin(h, level), parts & ~within_margin(h, level, step)
+        beyond = differ & ~within_margin(each.height, each.level)
+        stray = parts & ~within_margin(each.height, each.level, step)
         counts.append(torch.stack([x.sum() for x in (differ, beyond, parts, stray)]))
     table = torch.stack(counts).tolist()
     mismatches, beyond_all, parted, stray_all = (sum(column) for column in zip(*table, strict=True))
@@ -102,21 +102,101 @@ def agreement(
     )
 
 
-def within_margin(h: Tensor, threshold: Tensor | float, steps: int = 1) -> Tensor:
-    """Where ``|h - threshold|`` is at most :data:`MARGIN_ULPS` units in the last place of h's dtype.
+@torch.no_grad()
+def first_mismatch(
+    neuron: Neuron,
+    reference: Neuron,
+    currents: Tensor,
+    threshold: Tensor | float = 1.0,
+    state: State | None = None,
+    params: Params | None = None,
+) -> str:
+    """Describe the first step and neuron where :func:`agreement` counts a mismatch; empty without one."""
+    for step, each in enumerate(_compare_steps(neuron, reference, currents, threshold, state, params)):
+        differ = each.spikes != each.expected
+        if bool(differ.any()):
+            at = tuple(int(index) for index in differ.nonzero()[0])
+            height = each.height[at]
+            level = torch.as_tensor(each.level, dtype=torch.float64, device=height.device).expand(differ.shape)[at]
+            ulps = float((height.double() - level).abs() / _ulp(height, level))
+            return (
+                f"step {step}, neuron {list(at)}, h {float(height):.9g}, threshold {float(level):.9g}, "
+                f"{ulps:.3g} ulp apart"
+            )
+    return ""
 
-    The unit is that of the larger of the two.
+
+class _Step(NamedTuple):
+    """One step of both neurons from the reference's state, ``[B, ...]`` each."""
+
+    height: Tensor
+    level: Tensor | float
+    spikes: Tensor
+    expected: Tensor
+
+
+def _compare_steps(
+    neuron: Neuron,
+    reference: Neuron,
+    currents: Tensor,
+    threshold: Tensor | float,
+    state: State | None,
+    params: Params | None,
+) -> Iterator[_Step]:
+    spec = reference.spec
+    thresholds = steps_of(threshold, currents)
+    params = check_params(spec.complete(params), currents)
+    before = reference.initial_state(currents[0], params) if state is None else state
+    for current, level in zip(currents.unbind(0), thresholds, strict=True):
+        height, compared_level = heights(spec, current, before, level, params)
+        spikes, _ = neuron.step(current, before, level, params)
+        expected, before = reference.step(current, before, level, params)
+        yield _Step(height, compared_level, spikes, expected)
+
+
+def heights(
+    spec: NeuronSpec, current: Tensor, state: State, threshold: Tensor | float, params: Params
+) -> tuple[Tensor, Tensor | float]:
+    """Return the membrane that a neuron compares in one step, ``[B, ...]``, and the level; dimensionless.
+
+    Near the level both equal the step's own values to the bit, as the subtraction is exact there.
+
+    Raises:
+        SpikingError: The neuron does not fire.
+    """
+    if not isinstance(spec, SpikingSpec):
+        raise SpikingError(f"{spec.kind} neurons do not fire, so there is no threshold to compare with")
+    distances: list[Tensor] = []
+    recording = copy.copy(spec)
+
+    def fire(u: Tensor) -> tuple[Tensor, Tensor]:
+        distances.append(u)
+        return spec.fire(u)
+
+    object.__setattr__(recording, "fire", fire)  # specs are frozen
+    recording.step(current, state, threshold, params)
+    level = 1.0 if spec.relative else threshold
+    return distances[0] + level, level
+
+
+def within_margin(h: Tensor, threshold: Tensor | float, steps: int = 1) -> Tensor:
+    """Return where ``|h - threshold|`` is at most :data:`MARGIN_ULPS` units in the last place of h's dtype.
+
+    The unit is that of the larger of the two values.
 
     Args:
         h: Membrane before the reset, any shape, dimensionless.
         threshold: Broadcasts against ``h``.
-        steps: Over how many steps rounding has added up; the leak lets none of it grow.
+        steps: Number of steps over which rounding errors add up; the leak does not amplify them.
 
     Returns:
         A bool tensor, the shape of ``h``.
     """
-    exact = h.double()
     levels = torch.as_tensor(threshold, dtype=torch.float64, device=h.device)
-    _, exponent = torch.frexp(torch.maximum(exact.abs(), levels.abs()))
-    ulp = torch.ldexp(torch.full_like(exact, torch.finfo(h.dtype).eps), exponent - 1)
-    return (exact - levels).abs() <= steps * MARGIN_ULPS * ulp
+    return (h.double() - levels).abs() <= steps * MARGIN_ULPS * _ulp(h, levels)
+
+
+def _ulp(h: Tensor, level: Tensor) -> Tensor:
+    """Return the unit in the last place, in h's dtype, of the larger value; float64."""
+    _, exponent = torch.frexp(torch.maximum(h.double().abs(), level.double().abs()))
+    return torch.ldexp(torch.full_like(h, torch.finfo(h.dtype).eps, dtype=torch.float64), exponent - 1)

@@ -15,12 +15,13 @@ import torch
 
 from neurozoo.bench.training import training_step
 from neurozoo.errors import NeurozooError
-from neurozoo.models.build import assemble, inputs_of, open_data
+from neurozoo.models.build import open_experiment
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.threads import thread_waiting
-from neurozoo.training.fit import own_random_numbers
 from neurozoo.training.optimizer import make_optimizer
+from neurozoo.training.prepare import prepare_task
+from neurozoo.training.train import own_random_numbers
 
 __all__ = ["BUSY", "BusyCost", "measure_busy", "spinning"]
 
@@ -95,11 +96,12 @@ def measure_busy(recipe: Recipe, processes: int, *, rounds: int = 15, limit: flo
         NeurozooError: The other processes could not be started.
     """
     device = choose_device(recipe.training.device)
-    view = open_data(recipe)
+    experiment = open_experiment(recipe)
     size = recipe.training.batch_size
     with own_random_numbers(recipe):
-        batch = next(iter(view.batches("train", size))).to(device)
-        model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels))).to(device)
+        batch = next(iter(experiment.view.batches("train", size))).to(device)
+        model = experiment.build().to(device)
+        prepare_task(model, experiment.view, device)
         with training_step(model, make_optimizer(recipe, model), batch, recipe) as step:
 
             def finished_step() -> None:

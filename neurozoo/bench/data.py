@@ -43,12 +43,12 @@ class DataCost:
 
 
 def measure_data(store: Store, *, split: str = "train", batch_size: int = 256, rounds: int = 15) -> DataCost:
-    """Time reading batches of all modalities.
+    """Time reading batches of all signals.
 
     Raises:
         DataError: There is no such split, or it has no two batches of that size.
     """
-    view = DataView(store, tuple(store.description.modalities))
+    view = DataView(store)
     samples = len(view.split(split))
     most = samples // batch_size // 2  # each timed batch has one before it that is not
     if most < 1:
@@ -58,8 +58,8 @@ def measure_data(store: Store, *, split: str = "train", batch_size: int = 256, r
         )
     rounds = min(rounds, most)
     ordered, shuffled = (view.batches(split, batch_size, order) for order in (None, torch.Generator().manual_seed(0)))
-    features = next(iter(view.batches(split, batch_size))).features
-    sources = [x.contiguous() for x in features.values()]
+    signals = next(iter(view.batches(split, batch_size))).signals
+    sources = [signal.values.contiguous() for signal in signals.values()]
     goals = [torch.zeros_like(x) for x in sources]
 
     def copy() -> None:

@@ -11,7 +11,9 @@ import torch
 
 from neurozoo.bench.interleaved import in_turns
 from neurozoo.compare.memory import peak_bytes
-from neurozoo.core.interfaces import LIFSpec, Neuron
+from neurozoo.core.kinds import KINDS
+from neurozoo.core.neuron import Neuron
+from neurozoo.errors import UserError
 from neurozoo.registry.registry import default_registry
 
 __all__ = ["SHAPE", "STEPS", "NeuronCost", "NeuronCosts", "measure_neurons"]
@@ -48,6 +50,7 @@ class NeuronCosts:
     """What several backends take at one T.
 
     Attributes:
+        kind: Which kind of neuron, with its default parameters.
         steps: T.
         shape: Of one step's currents, ``[B, ...]``.
         threads: Threads of torch.
@@ -58,6 +61,7 @@ class NeuronCosts:
         backends: One each.
     """
 
+    kind: str
     steps: int
     shape: tuple[int, ...]
     threads: int
@@ -72,17 +76,19 @@ def measure_neurons(
     backends: Sequence[str],
     steps: int,
     *,
+    kind: str = "lif",
     shape: Sequence[int] = SHAPE,
     rounds: int = 15,
     repeated: bool = False,
     device: torch.device | None = None,
     told: Callable[[str], None] | None = None,
 ) -> NeuronCosts:
-    """Let the backends' neurons take turns on the same currents, with the default :class:`LIFSpec`.
+    """Let the backends' neurons take turns on the same currents, with a kind's default parameters.
 
     Args:
         backends: Names.
         steps: T.
+        kind: Of :data:`~neurozoo.core.kinds.KINDS`.
         shape: Of one step's currents.
         rounds: How often each is timed.
         repeated: Whether to give all steps one current, expanded.
@@ -90,11 +96,14 @@ def measure_neurons(
         told: Called before each is prepared, with its name.
 
     Raises:
-        UserError: A backend is not known or not installed.
+        UserError: A backend is not known or not installed; or there is no such kind.
+        SpikingError: A backend does not run such neurons.
     """
     device = device or torch.device("cpu")
-    registry = default_registry()
-    neurons: Mapping[str, Neuron] = {name: registry.resolve("backend", name)(LIFSpec()) for name in backends}
+    if kind not in KINDS:
+        raise UserError(f"no kind of neuron is called {kind!r}; there are: {', '.join(KINDS)}")
+    registry, spec = default_registry(), KINDS[kind]()
+    neurons: Mapping[str, Neuron] = {name: registry.resolve("neuron", name)(spec) for name in backends}
     random = torch.Generator().manual_seed(0)
     current = torch.randn(1 if repeated else steps, *shape, generator=random).mul_(1.5).add_(0.5).to(device)
     leaf, weights = current.requires_grad_(), torch.randn(steps, *shape, generator=random).to(device)
@@ -146,5 +155,5 @@ def measure_neurons(
         for name, peak in peaks.items()
     )
     return NeuronCosts(
-        steps, tuple(shape), torch.get_num_threads(), str(device), rounds, repeated, times[COPIES], found
+        kind, steps, tuple(shape), torch.get_num_threads(), str(device), rounds, repeated, times[COPIES], found
     )

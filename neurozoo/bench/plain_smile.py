@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Batch, Tokens
+from neurozoo.core.multimodal import Tokens
+from neurozoo.core.neuron import State
+from neurozoo.core.signals import Batch
 from neurozoo.errors import UserError
 from neurozoo.fusions.interactive import InteractiveFusion
 from neurozoo.models.smile.model import SMILE
@@ -23,10 +25,10 @@ __all__ = ["PlainSMILE"]
 class PlainSMILE(nn.Module):
     """A SMILE model's forward, one operation after another, on that model's own parameters.
 
-    Each of the 11 encoder blocks by itself, each embedding of query, key and value by itself, q, k and v by a
-    linear each, a layer norm written out, torch's dropout, and both linears of a spiking branch multiplied
-    anew at each of the T steps, with the neurons stepped in a loop. Projection, threshold, scaling and head are the
-    model's own, so that it should be one of ``arithmetic: plain`` where speed is compared.
+    Each of the 11 encoder blocks, each embedding of query, key and value, and q, k and v are computed one by one, a
+    layer norm is written out, dropout is torch's, and both linears of a spiking branch are multiplied again at each of
+    the T steps, with the neurons stepped in a loop. Projection, threshold, scaling and head are the model's own, so
+    that it should be one of ``arithmetic: plain`` where speed is compared.
 
     Args:
         model: With the fusion ``interactive`` and LIF neurons; it is not changed.
@@ -38,23 +40,23 @@ class PlainSMILE(nn.Module):
     def __init__(self, model: SMILE) -> None:
         super().__init__()
         if not isinstance(model.fusion, InteractiveFusion):
-            raise UserError("the plain form of SMILE is written for the fusion 'interactive' alone")
+            raise UserError("the plain form of SMILE is written for the fusion 'interactive' only")
         self.model = model
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits ``[B, K]``."""
-        model, inputs = self.model, self.model.inputs
-        projected = {m: model.projected(m, batch) for m in inputs.modalities}
-        threshold = model.threshold({m: projected[m] for m in inputs.spiking})
+        """Outputs ``[B, K]``."""
+        model = self.model
+        projected = {m: model.projected(m, batch) for m in model.modalities}
+        threshold = model.threshold({m: projected[m] for m in model.spiking})
         encoded = {m: _block(model.refine[m], p, p) for m, p in projected.items()}
         enhanced: dict[str, Tokens] = {}
-        for m in inputs.spiking:
+        for m in model.spiking:
             rates = zero_padding(_rates(model.branches[m], projected[m].x, threshold), projected[m].mask)
             scaled = encoded[m].with_x(model.scaling[m](encoded[m], rates))
             enhanced[m] = encoded[m].with_x(encoded[m].x + _block(model.enhance[m], encoded[m], scaled).x)
-        fused = _fuse(model.fusion, inputs.context, projected, encoded, enhanced)
-        logits: Tensor = model.head(fused)
-        return logits
+        fused = _fuse(model.fusion, model.context, projected, encoded, enhanced)
+        outputs: Tensor = model.head(fused)
+        return outputs
 
 
 def _fuse(
@@ -111,13 +113,13 @@ def _attention(attention: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, m
 
 
 def _rates(branch: Any, x: Tensor, threshold: Tensor) -> Tensor:
-    """Spikes a step, each step by itself from the input on."""
-    states: list[Tensor | None] = [None, None]
+    """Spikes a step, each step computed from the input on."""
+    states: list[State | None] = [None, None]
     total = torch.zeros_like(x)
     for _ in range(branch.time_steps):
         current = x
-        for layer, (linear, activation) in enumerate(branch.stages()):
-            spikes, states[layer] = activation.run(linear(current)[None], threshold, states[layer])
+        for number, layer in enumerate((branch.first, branch.second)):
+            spikes, states[number] = layer.run(current[None], states[number], threshold)
             current = spikes[0]
         total = total + current
     rates: Tensor = total / branch.time_steps

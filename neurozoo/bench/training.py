@@ -17,20 +17,21 @@ from torch import nn
 
 from neurozoo.bench.interleaved import in_turns
 from neurozoo.bench.plain_smile import PlainSMILE
-from neurozoo.core.interfaces import Batch, Inputs, ZooModel
+from neurozoo.core.model import Model
+from neurozoo.core.signals import Batch, Problem
+from neurozoo.core.task import Task
 from neurozoo.data.view import DataView
 from neurozoo.errors import NeurozooError, UserError
-from neurozoo.models.build import assemble, inputs_of, open_data
+from neurozoo.models.build import build_model, open_experiment
 from neurozoo.models.smile.model import SMILE
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import slot_kind
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.run import Run
-from neurozoo.training.fit import own_random_numbers
-from neurozoo.training.metrics import multilabel_metrics
-from neurozoo.training.objective import classification_loss
 from neurozoo.training.optimizer import make_optimizer
+from neurozoo.training.prepare import prepare_task
 from neurozoo.training.step import Stepper
+from neurozoo.training.train import own_random_numbers
 
 __all__ = ["FirstStep", "TrainingCost", "measure_first_step", "measure_training", "training_step"]
 
@@ -111,15 +112,15 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         UserError: The data or the device cannot be used.
     """
     device = choose_device(recipe.training.device)
-    view = open_data(recipe)
-    size = recipe.training.batch_size
+    experiment = open_experiment(recipe)
+    view, problem, size = experiment.view, experiment.problem, recipe.training.batch_size
     with own_random_numbers(recipe):
         batch = next(iter(view.batches("train", size))).to(device)
         alone = next(iter(view.batches("train", 1))).to(device)
-        inputs = inputs_of(recipe, view.dims, len(view.labels))
-        model = assemble(recipe, inputs).to(device)
+        model = experiment.build().to(device)
+        prepare_task(model, view, device)
         optimizer = make_optimizer(recipe, model)
-        plain = _plain_form(model, recipe, inputs, device)
+        plain = _plain_form(model, recipe, problem, device)
 
         def evaluate(module: nn.Module, given: Batch) -> Callable[[], object]:
             def run() -> None:
@@ -145,7 +146,7 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         feeding = _whole_batches(view, size)
         fed = in_turns({"feeding": lambda: next(feeding)}, rounds)
         in_an_epoch = -(-len(view.split("train")) // size)
-        around = _around(view.split("valid").labels, recipe, rounds) / in_an_epoch
+        around = _around(view, problem.task, recipe, rounds) / in_an_epoch
     return TrainingCost(
         recipe.name, recipe.backend, _parts(recipe, model), torch.get_num_threads(), str(device), size, rounds,
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
@@ -155,7 +156,7 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
 
 @contextmanager
 def training_step(
-    model: ZooModel, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe
+    model: Model, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe
 ) -> Iterator[Callable[[], None]]:
     """Yield a function that does one whole training step on a batch."""
     with closing(Stepper(model, optimizer, recipe)) as stepper:
@@ -176,19 +177,20 @@ def _whole_batches(view: DataView, size: int) -> Iterator[Batch]:
         yield from islice(view.batches("train", size, shuffled), whole)
 
 
-def _parts(recipe: Recipe, model: ZooModel) -> dict[str, str]:
+def _parts(recipe: Recipe, model: Model) -> dict[str, str]:
     return {slot: part.name for slot, part in recipe.model.parts.items() if slot_kind(model.slots[slot])[0] == "part"}
 
 
-def _plain_form(model: nn.Module, recipe: Recipe, inputs: Inputs, device: torch.device) -> PlainSMILE | None:
+def _plain_form(model: nn.Module, recipe: Recipe, problem: Problem, device: torch.device) -> PlainSMILE | None:
     """The plain form of a model of its own, with the core's neurons; None where there is none."""
     if not isinstance(model, SMILE):
         return None
     plain = recipe.with_overrides(["model.params.arithmetic=plain"])
-    twin = assemble(plain, inputs, backend="torch").to(device)
+    twin = build_model(plain, problem, backend="torch").to(device)
     twin.load_state_dict(model.state_dict())
     try:
-        return PlainSMILE(twin)  # type: ignore[arg-type]
+        assert isinstance(twin, SMILE)
+        return PlainSMILE(twin)
     except UserError:
         return None
 
@@ -199,9 +201,9 @@ def _plain_step(plain: PlainSMILE, batch: Batch, recipe: Recipe) -> Callable[[],
     def run() -> None:
         plain.train()
         optimizer.zero_grad()
-        if batch.labels is None:
-            raise NeurozooError("a batch without labels cannot be trained on")
-        torch.autograd.backward(classification_loss(plain(batch), batch.labels, recipe.training.label_smoothing))
+        if batch.target is None:
+            raise NeurozooError("a batch without targets cannot be trained on")
+        torch.autograd.backward(plain.model.problem.task.loss(plain(batch), batch.target, batch.target_valid))
         if recipe.training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(plain.parameters(), recipe.training.gradient_clip, foreach=False)
         optimizer.step()
@@ -209,14 +211,18 @@ def _plain_step(plain: PlainSMILE, batch: Batch, recipe: Recipe) -> Callable[[],
     return run
 
 
-def _around(labels: torch.Tensor, recipe: Recipe, rounds: int) -> float:
-    """Metrics of a split of valid's size, and its line in a run."""
-    probabilities = torch.rand(labels.shape, generator=torch.Generator().manual_seed(0)).numpy()
+def _around(view: DataView, task: Task, recipe: Recipe, rounds: int) -> float:
+    """Metrics of the valid split, of predictions that are made up, and its line in a run."""
+    split = view.split("valid")
+    lead = split.target.shape[: 2 if task.per_step else 1]
+    outputs = torch.randn(*lead, len(task.outputs), generator=torch.Generator().manual_seed(0))
+    counted, target = task.counted(outputs, split.target, split.target_valid)
+    predicted, goals = task.predict(counted).cpu().numpy(), target.numpy()
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder) / "run", recipe)
 
         def once() -> None:
-            run.append({"valid": multilabel_metrics(labels.numpy(), probabilities, 0.5)})
+            run.append({"valid": task.measure(goals, predicted, task.default_decision)})
 
         return median(in_turns({"around": once}, rounds)["around"])
 

@@ -13,13 +13,10 @@ from neurozoo.cli import (
     data,
     doctor,
     nir,
-    pack,
     plugins,
-    predict,
-    profile,
-    report,
     run,
     studies,
+    trained,
 )
 
 __all__ = ["app"]
@@ -34,10 +31,10 @@ app = typer.Typer(
 app.command("train")(run.train)
 app.command("evaluate")(run.evaluate)
 app.command("verify")(run.verify)
-app.command("predict")(predict.predict)
-app.command("profile")(profile.profile)
-app.command("report")(report.report)
-app.command("pack")(pack.pack)
+app.command("predict")(trained.predict)
+app.command("profile")(trained.profile)
+app.command("report")(trained.report)
+app.command("pack")(trained.pack)
 app.command("list")(browse.list_)
 app.command("show")(browse.show)
 app.command("compare")(compare.compare)

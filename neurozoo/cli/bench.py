@@ -31,6 +31,7 @@ def neurons(
     backends: Annotated[
         str | None, typer.Option("--backends", metavar="A,B", help="By default all that are installed and run there.")
     ] = None,
+    kind: Annotated[str, typer.Option("--kind", help="Of neuron: lif, if, plif, adlif, alif, cuba, li, relu.")] = "lif",
     steps: Annotated[str, typer.Option("--steps", metavar="T,T", help="Numbers of time steps.")] = "5,50",
     shape: Annotated[str, typer.Option("--shape", metavar="B,L,N", help="Neurons at a time.")] = "256,60,128",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -48,13 +49,15 @@ def neurons(
 
     sizes, numbers = _whole_numbers("--shape", shape), _whole_numbers("--steps", steps)
     place = choose_device(device)
-    names = backends.split(",") if backends is not None else _backends(place)
+    names = backends.split(",") if backends is not None else _backends(place, kind)
     _use(threads)
     found = []
     for number in numbers:
         told = lambda name, number=number: print(f"T = {number}: {name}", file=sys.stderr)  # noqa: E731
         found.append(
-            measure_neurons(names, number, shape=sizes, rounds=rounds, repeated=repeated, device=place, told=told)
+            measure_neurons(
+                names, number, kind=kind, shape=sizes, rounds=rounds, repeated=repeated, device=place, told=told
+            )
         )
     if html is not None:
         write(html, neurons_page(found))
@@ -76,7 +79,7 @@ def train(
     ] = 0,
     json: Json = False,
 ) -> None:
-    """What a recipe's training takes: feeding, steps, evaluation, metrics; SMILE beside its plain form."""
+    """What a recipe's training takes: feeding, steps, evaluation, metrics; SMILE's step beside its plain form."""
     from neurozoo.bench.busy import measure_busy
     from neurozoo.bench.training import measure_first_step, measure_training
     from neurozoo.recipe.recipe import load_recipe
@@ -160,15 +163,19 @@ def _parts(recipe: str) -> list[list[str]]:
     return found
 
 
-def _backends(device: torch.device | str) -> list[str]:
-    """Those installed that run there."""
-    from neurozoo.core.interfaces import LIFSpec
+def _backends(device: torch.device | str, kind: str = "lif") -> list[str]:
+    """Those installed that run a kind of neuron there; of a kind that there is not, none is asked."""
+    from neurozoo.core.kinds import KINDS
     from neurozoo.registry.registry import default_registry
     from neurozoo.testing.doctor import refuses_device
 
     registry = default_registry()
     names = registry.usable_backends()
-    return [name for name in names if not refuses_device(registry.resolve("backend", name)(LIFSpec()), device)]
+    if kind not in KINDS:
+        return names
+    spec = KINDS[kind]()
+    made = {name: registry.resolve("neuron", name) for name in names}
+    return [name for name, cls in made.items() if cls.supports(spec) and not refuses_device(cls(spec), device)]
 
 
 def _use(threads: int | None) -> None:

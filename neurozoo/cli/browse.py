@@ -25,20 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["list_", "show"]
 
-KINDS_LISTED: Mapping[str, Kind] = {
-    "models": "model",
-    "backends": "backend",
-    "fusions": "fusion",
-    "label-heads": "label-head",
-    "thresholds": "threshold",
-    "scalings": "scaling",
-    "activations": "activation",
-    "parts": "part",
-    "datasets": "dataset",
-    "importers": "importer",
-    "loggers": "logger",
-    "nir-readers": "nir-reader",
-}
+KINDS_LISTED: Mapping[str, Kind] = {each.plural: kind for kind, each in KINDS.items()}
 LISTED = (*KINDS_LISTED, "recipes", "zoo", "plugins")
 
 
@@ -103,7 +90,8 @@ def show(
 
 def _listed(kind: str) -> str:
     """The plural that ``kind`` stands for."""
-    plural = kind if kind in LISTED or kind.endswith("s") else f"{kind}s"
+    by_kind = next((each.plural for name, each in KINDS.items() if name == kind), "")
+    plural = by_kind or (kind if kind in LISTED or kind.endswith("s") else f"{kind}s")
     if plural not in LISTED:
         raise UnknownNameError("kind", kind, LISTED)
     return plural
@@ -122,12 +110,12 @@ def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
             "name": name,
             "summary": each.summary,
             "owner": registry.owner(kind, name),
-            **({"exact": each.exact, "native": each.native} if kind == "backend" else {}),
+            **({"exact": each.exact, "native": each.native} if kind == "neuron" else {}),
             "missing": registry.missing(kind, name),
         }
         for name, each in registry.components(kind).items()
     ]
-    if kind == "dataset":
+    if kind == "data":
         from neurozoo.data.locations import installed
 
         found += [
@@ -169,7 +157,7 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
         "doc": "",
         "error": "",
     }
-    if kind == "backend":
+    if kind == "neuron":
         told |= {"exact": component.exact, "native": component.native}
     try:
         target = registry.resolve(kind, name)

@@ -13,7 +13,6 @@ import typer
 
 from neurozoo.cli.options import Json
 from neurozoo.cli.output import emit, write
-from neurozoo.cli.progress import progress_bar
 from neurozoo.cli.run import Split
 from neurozoo.errors import UserError
 from neurozoo.registry.registry import Registry, default_registry
@@ -56,8 +55,9 @@ def compare(
 ) -> None:
     """Compare backends on one model, or line up finished runs.
 
-    Backends get the same weights and samples: spikes, logits, gradients, metrics, time and memory
-    side by side, and a verdict. The exit status is 3 where one is not equivalent to the first.
+    Backends get the same weights and samples: spikes, outputs, gradients, metrics, time and memory side by side, and a
+    verdict. A backend that does not run the model's neurons is named with the reason. The exit status is 3 where one is
+    not equivalent to the first.
     """
     given = words or []
     if backends is None:
@@ -113,6 +113,7 @@ class _Asked:
                 )
             check_backends(self.names, registry)
 
+            from neurozoo.cli.progress import progress_bar
             from neurozoo.compare import compare_run
 
             with progress_bar() as told:
@@ -127,6 +128,7 @@ class _Asked:
         checked = load_recipe(recipe, overrides, backend=self.names[0], registry=registry)
         check_backends(self.names, registry)
 
+        from neurozoo.cli.progress import progress_bar
         from neurozoo.compare import compare_recipe
 
         with progress_bar() as told:
@@ -150,7 +152,7 @@ def check_backends(names: Sequence[str], registry: Registry) -> None:
         NeurozooError: One of them cannot be used.
     """
     for name in names:
-        registry.resolve("backend", name)
+        registry.resolve("neuron", name)
 
 
 def _names(backends: str) -> list[str]:

@@ -44,12 +44,10 @@ def import_(
     The importer's own options come last, as --NAME VALUE, or anywhere as --option NAME=VALUE;
     `neurozoo show FORMAT` has them. The format guess takes the one that the files seem to be in.
     """
-    from neurozoo.data.importers.run_importer import import_data
+    from neurozoo.data.importers.run_importer import detect_format, import_data
 
     if format == GUESS:
-        from neurozoo.data.importers.detect_format import guess as look
-
-        found = look(source)
+        found = detect_format(source)
         if not found.format:
             raise DataError(f"{source}: {found.why}")
         format, source = found.format, source.absolute().parent if found.whole_folder else source
@@ -66,7 +64,7 @@ def info(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show what a store holds: modalities, lengths, and labels alone and together.
+    """Show what a store holds: signals, lengths, and targets; labels alone and together.
 
     Every value of it is checked against its checksums first.
     """
@@ -112,9 +110,9 @@ def guess(
     json: Json = False,
 ) -> None:
     """Say what format a file or folder is in, what is in it, and the command that imports it."""
-    from neurozoo.data.importers.detect_format import guess as look
+    from neurozoo.data.importers.run_importer import detect_format
 
-    found = look(source)
+    found = detect_format(source)
     if json:
         emit({**asdict(found), "command": found.command(source)})
         return
@@ -135,8 +133,12 @@ def _tell(store: Any, json: bool) -> None:
 
 
 def _content(store: Any) -> dict[str, Any]:
-    described: dict[str, Any] = plain(store.description)
-    return {"path": str(store.path), **described, "non_finite": store.non_finite}
+    """A store's description; ``modalities`` and ``labels`` are what programs have read since schema 1."""
+    known = store.description
+    described: dict[str, Any] = plain(known)
+    modalities = {name: {"dim": shape.dim, "length": shape.length} for name, shape in known.signals.items()}
+    old = {"modalities": modalities, "labels": list(known.task.outputs)}
+    return {"path": str(store.path), **old, **described, "non_finite": store.non_finite}
 
 
 def _text(value: object) -> str:

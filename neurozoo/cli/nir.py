@@ -11,7 +11,7 @@ import typer
 from neurozoo.cli.options import TRAINED, Backend, Json
 from neurozoo.cli.output import emit
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
-from neurozoo.errors import UnknownNameError, UserError
+from neurozoo.errors import UserError
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.reporting.summaries import summary_lines
 from neurozoo.reporting.tables import columns
@@ -101,7 +101,7 @@ def import_(
     NIR leaves to its reader how long a step is, what a reset does and what comes a step later. All that matters to the
     graph must be said here, and is recorded in the run's recipe.
     """
-    from neurozoo.cli.progress import JsonReporter, RichReporter
+    from neurozoo.cli.progress import JsonListener, RichListener
     from neurozoo.nir.import_graph import import_nir
 
     settings = {
@@ -113,10 +113,10 @@ def import_(
         "recurrent_delay": recurrent_delay,
         "synapse_delay": synapse_delay,
     }
-    with JsonReporter() if json else RichReporter() as reporter:
+    with JsonListener() if json else RichListener() as listener:
         found = import_nir(
             file, out, settings=settings, platform=platform, readout=readout.value if readout else None,
-            data=data, backend=backend or "torch", seed=seed, reporter=reporter,
+            data=data, backend=backend or "torch", seed=seed, listener=listener,
         )  # fmt: skip
     if json:
         emit(found)
@@ -132,7 +132,7 @@ def import_(
 @app.command("export")
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help=TRAINED)],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder; a file each branch.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder; a file, or one each branch.")],
     dt: Annotated[
         float | None,
         typer.Option(
@@ -142,7 +142,7 @@ def export(
     threshold: Annotated[
         float | None,
         typer.Option(
-            "--threshold", metavar="V", help="Of all neurons; by default the policy's own, which is that at kappa = 0."
+            "--threshold", metavar="V", help="Of a branch's neurons; by default the policy's own, that at kappa = 0."
         ),
     ] = None,
     fold: Annotated[
@@ -155,7 +155,7 @@ def export(
     no_check: Annotated[bool, typer.Option("--no-check", help="Have none read it back.")] = False,
     json: Json = False,
 ) -> None:
-    """Write each spiking branch of a trained model as a NIR graph, at one fixed threshold.
+    """Write a trained model as a NIR graph, its normalisation folded; of SMILE each spiking branch at one threshold.
 
     It says what was left out. Installed libraries then read the files back with their own readers, and their spikes are
     compared with the model's. The exit status is 3 where some differ by more than rounding.
@@ -168,8 +168,7 @@ def export(
     from neurozoo.nir.export import export_run, read_back
 
     exported = export_run(run, out, dt=dt, threshold=threshold, fold=fold, registry=registry)
-    of_branches = exported.threshold is not None  # else a graph that was imported
-    read = read_back(exported, names, registry=registry) if names and of_branches else None
+    read = read_back(exported, names, registry=registry) if names and exported.kind != "graph" else None
     if json:
         emit({"folder": out, "source": run, **exported.to_dict(), "read_back": _told(read)})
     else:
@@ -179,15 +178,23 @@ def export(
 
 
 def _readers(given: str | None, registry: Registry) -> list[str]:
-    known = registry.components("nir-reader")
+    """The backends whose libraries are to read the graphs.
+
+    Raises:
+        UnknownNameError: There is no such backend.
+        UserError: None is named, or the library of one has no reader.
+    """
+    from neurozoo.nir.export.read_back import reader_of, readers
+
     if given is None:
-        return registry.usable("nir-reader")
+        return readers(registry)
     names = list(dict.fromkeys(filter(None, (name.strip() for name in given.split(",")))))
-    for name in names:
-        if name not in known:
-            raise UnknownNameError("NIR reader", name, known)
     if not names:
-        raise UserError(f"--check names nothing; there are: {', '.join(known) or 'none'}; or give --no-check")
+        raise UserError(
+            f"--check names nothing; there are: {', '.join(readers(registry)) or 'none'}; or give --no-check"
+        )
+    for name in names:
+        reader_of(name, registry)
     return names
 
 
@@ -210,14 +217,14 @@ def _text(exported: Export, read: ReadBack | None) -> str:
         "",
         columns([[branch.file, ", ".join(branch.nodes)] for branch in exported.branches]),
         "",
-        "left out, as NIR cannot say it or it is no part of a branch:",
+        "left out, as NIR cannot say it or it is no part of the graph:",
         *(f"  {each}" for each in exported.left_out),
         "",
     ]
-    if exported.threshold is None:
+    if exported.kind == "graph":
         lines.append("not read back: it is the graph that was imported, with the weights that it has now")
     elif read is None:
-        lines.append("not read back by any library; `neurozoo list nir-readers` has those that could")
+        lines.append("not read back by any library; a backend whose library has a reader of NIR could, such as norse")
     else:
         lines += _table(read)
     return "\n".join([*lines, "", f"exported: {exported.folder}"])

@@ -35,7 +35,7 @@ def list_(json: Json = False) -> None:
 @app.command("new")
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called; it becomes neurozoo-NAME.")],
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="neuron, fusion, label-head, model or dataset.")],
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="neuron, fusion, label-head, model or data.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that it is written into.")] = Path(),
     json: Json = False,
 ) -> None:
@@ -125,9 +125,10 @@ def check(
     chosen = _chosen(name, _kind(kind), registry)
     params = _params(chosen, values or (), registry)
 
-    from neurozoo.testing import KITS
+    from neurozoo.testing import kit_of
 
-    cases = {each for which, _ in chosen if which in KITS for each in KITS[which].cases}
+    kits = [kit for which, _ in chosen if (kit := kit_of(which)) is not None]
+    cases = {each for kit in kits for each in kit.cases}
     for each in case or ():
         if each not in cases:
             raise UnknownNameError("case", each, cases)
@@ -145,7 +146,7 @@ def check(
 
 
 def _kind(given: str | None) -> Kind | None:
-    named: dict[str, Kind] = {each: each for each in KINDS} | {"neuron": "backend"}
+    named: dict[str, Kind] = {each: each for each in KINDS}
     if given is not None and given not in named:
         raise UnknownNameError("kind", given, KINDS)
     return None if given is None else named[given]
@@ -210,7 +211,7 @@ def _checked(
 ) -> tuple[dict[str, Any], str]:
     """What came of one component, for programs and for people."""
     from neurozoo.recipe.params import component_problems
-    from neurozoo.testing import KITS, Report
+    from neurozoo.testing import Report, kit_of
 
     told: dict[str, Any] = {"kind": kind, "name": name, "owner": registry.owner(kind, name), "report": None}
 
@@ -231,9 +232,10 @@ def _checked(
         return without_report("unusable" if registry.missing(kind, name) else "failed", f"{key} {problem}".strip())
     if registry.get(kind, name).native:
         return without_report("another model")
-    if kind not in KITS:
+    kit = kit_of(kind)
+    if kit is None:
         return without_report("interface")
-    chosen = [each for each in KITS[kind].cases if not cases or each in cases]
+    chosen = [each for each in kit.cases if not cases or each in cases]
     report = Report(kind, name, tuple(_results(kind, name, params, chosen, registry)))
     outcome = "passed" if report.passed else "failed" if report.failures else "unusable"
     problem = "no case could be run" if outcome == "unusable" else ""

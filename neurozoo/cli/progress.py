@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -21,9 +21,12 @@ from rich.progress import (
 
 from neurozoo.cli.output import plain
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
-from neurozoo.training.reporter import Reporter
+from neurozoo.training.listener import Checkpoint, Listener
 
-__all__ = ["JsonReporter", "RichReporter", "counted", "progress_bar"]
+if TYPE_CHECKING:
+    from neurozoo.evaluation.evaluate import Evaluation
+
+__all__ = ["JsonListener", "RichListener", "counted", "progress_bar"]
 
 
 @contextmanager
@@ -59,7 +62,7 @@ def counted(event: str, *, as_json: bool) -> Iterator[Callable[[str, int, int], 
         yield told
 
 
-class JsonReporter(Reporter):
+class JsonListener(Listener):
     """One JSON object a line on the standard error output, each with its ``event``."""
 
     def __enter__(self) -> Self:
@@ -69,9 +72,9 @@ class JsonReporter(Reporter):
         sys.stderr.flush()
 
     def started(self, info: Mapping[str, Any]) -> None:
-        self._tell("started", info)
+        self._tell("started", {key: value for key, value in info.items() if key != "environment"})
 
-    def epoch(self, record: Mapping[str, Any]) -> None:
+    def epoch(self, record: Mapping[str, Any], checkpoint: Checkpoint) -> None:
         self._tell("epoch", record)
 
     def warning(self, text: str) -> None:
@@ -81,7 +84,7 @@ class JsonReporter(Reporter):
         _json_line(event, values)
 
 
-class RichReporter(Reporter):
+class RichListener(Listener):
     """A line an epoch, and on a terminal a bar with loss, firing rate, threshold and time left.
 
     Where the output is no terminal there are lines alone, without control codes. Rich honours
@@ -97,6 +100,7 @@ class RichReporter(Reporter):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._epochs = 0
+        self._headline: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +112,7 @@ class RichReporter(Reporter):
 
     def started(self, info: Mapping[str, Any]) -> None:
         self._epochs = int(info.get("epochs", 0))
+        self._headline = dict(info.get("headline", {}))
         if info.get("synthetic"):
             self._line(SYNTHETIC_NOTICE, style="bold yellow")
         words = ("recipe", "model", "backend", "seed", "parameters", "device", "run")
@@ -136,12 +141,12 @@ class RichReporter(Reporter):
                 values=_values(values),
             )
 
-    def epoch(self, record: Mapping[str, Any]) -> None:
+    def epoch(self, record: Mapping[str, Any], checkpoint: Checkpoint) -> None:
         train, valid = record.get("train", {}), record.get("valid", {})
         rates = [layer["rate"] for layer in record.get("health", {}).values()]
         parts = [f"epoch {record['epoch']}/{self._epochs}", _values({"loss": train.get("loss")})]
-        named = {"loss": "loss", "micro_f1": "micro F1", "macro_f1": "macro F1", "map": "mAP", "accuracy": "accuracy"}
-        parts.append("valid: " + _values({word: valid.get(key) for key, word in named.items()}))
+        shown = {"loss": "loss", **self._headline}
+        parts.append("valid: " + _values({title: valid.get(name) for name, title in shown.items()}))
         if rates:
             parts.append("rates " + " ".join(f"{rate:.1%}" for rate in rates))
         parts.append(
@@ -158,7 +163,7 @@ class RichReporter(Reporter):
     def warning(self, text: str) -> None:
         self._line(f"warning: {text}", style="yellow")
 
-    def finished(self, summary: Mapping[str, Any]) -> None:
+    def finished(self, summary: Mapping[str, Any], evaluation: Evaluation) -> None:
         self.__exit__()
         self._line(f"done in {summary.get('duration_seconds', 0.0):.0f} s, best epoch {summary.get('best_epoch', '-')}")
 

@@ -64,22 +64,22 @@ def train(
     With --from RUN it begins with that model's weights and statistics, and not with new ones.
 
     With --seeds N it is trained with the recipe's seed and the N - 1 after it, one thread each, and the spread of
-    every number is shown. The same command once more goes on where it was interrupted.
+    every number is shown. The same command again continues where it was interrupted.
 
     With --json the summary is printed at the end, and the progress goes to the standard error
     output, one JSON object a line.
     """
-    from neurozoo.cli.progress import JsonReporter, RichReporter
+    from neurozoo.cli.progress import JsonListener, RichListener
     from neurozoo.recipe.recipe import load_recipe
     from neurozoo.registry.registry import default_registry
 
     if resume is not None:
         if any(given not in (None, False) for given in (recipe, backend, out, dry_run, start, seeds, jobs)):
             raise UserError(f"--resume {resume} goes on as the run began; leave out the recipe and all other options")
-        from neurozoo.training import fit
+        from neurozoo.training.train import resume as continue_run
 
-        with JsonReporter() if json else RichReporter() as reporter:
-            _tell(fit.resume(resume, reporter=reporter), json)
+        with JsonListener() if json else RichListener() as listener:
+            _tell(continue_run(resume, listener=listener), json)
         return
     if recipe is None:
         raise UserError(
@@ -96,12 +96,15 @@ def train(
         raise UserError(f"--jobs {jobs} is for several trainings; give --seeds N, or set training.threads for one")
     checked = load_recipe(recipe, overrides or (), backend=backend, registry=default_registry())
 
+    import neurozoo.training.train as training
     from neurozoo.runs.trained_folder import open_trained
-    from neurozoo.training import fit
 
     begun = None if start is None else open_trained(start)
-    with JsonReporter() if json else RichReporter() as reporter:
-        summary = fit.dry_run(checked) if dry_run else fit.train(checked, out, reporter=reporter, start=begun)
+    with JsonListener() if json else RichListener() as listener:
+        if dry_run:
+            summary = training.dry_run(checked)
+        else:
+            summary = training.train(checked, out=out, listener=listener, start=begun)
     if json or not dry_run:
         _tell(summary, json)
     else:

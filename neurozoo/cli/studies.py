@@ -33,7 +33,6 @@ def ablate(
 ) -> None:
     """Train a recipe and its ablations over several seeds, and compare them in pairs."""
     from neurozoo.cli.progress import counted
-    from neurozoo.studies.ablation import COLUMNS, SCORES
     from neurozoo.studies.ablation import ablate as run
 
     folder = out or Path("runs") / f"ablate-{Path(recipe).stem}"
@@ -44,15 +43,17 @@ def ablate(
         return
     if found.synthetic:
         print(SYNTHETIC_NOTICE)
-    rows = [["mean over seeds (test)", *COLUMNS]]
-    rows += [[name, *(number(means[c].mean, 3) for c in COLUMNS)] for name, means in found.means.items()]
-    rows += [[each.name, *(number(each.metrics[c], 3) for c in SCORES), ""] for each in found.baselines]
+    heads = [*found.titles.values(), "lesion effect"]
+    rows = [["mean over seeds (test)", *heads]]
+    rows += [[name, *(number(means[c].mean, 3) for c in found.columns)] for name, means in found.means.items()]
+    rows += [[each.name, *(number(each.metrics[c], 3) for c in found.titles), ""] for each in found.baselines]
     print(columns(rows))
-    rows = [["minus full (95 % interval)", *COLUMNS]]
+    rows = [["minus full (95 % interval)", *heads]]
     for each in found.baselines:
-        rows.append([each.name, *(_interval(difference) for difference in each.differences.values()), ""])
+        rows.append([each.name, *(_interval(each.differences[c]) for c in found.titles), ""])
     for name, by_column in found.differences.items():
-        rows.append([name, *(f"{_signed(by_column[c].mean)} ± {number(by_column[c].half_width, 3)}" for c in COLUMNS)])
+        cells = (f"{_signed(by_column[c].mean)} ± {number(by_column[c].half_width, 3)}" for c in found.columns)
+        rows.append([name, *cells])
     print(f"\n{columns(rows)}\n\nwritten: {folder / 'ablation.json'}")
 
 
@@ -117,8 +118,8 @@ def tune(
 ) -> None:
     """Search a recipe's `tune.space` for what is best on the valid split; the test split stays closed.
 
-    The same command once more goes on where it was interrupted, and others with the same --storage and --study take
-    part. Trials that fail are noted, and the search goes on.
+    The same command again continues where it was interrupted, and others with the same --storage and --study take
+    part. Trials that fail are noted, and the search continues.
     """
     from neurozoo.cli.progress import counted
     from neurozoo.studies.tuning import tune as run

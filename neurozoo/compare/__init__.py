@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from neurozoo.compare.backends import Backend, declared
+from neurozoo.compare.backends import Backend, compare, declared
 from neurozoo.compare.entry_points import Plan, compare_recipe, compare_run
-from neurozoo.compare.models import compare
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Mismatch, Setting, Training, Trajectory
 
 __all__ = [

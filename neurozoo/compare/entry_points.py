@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neurozoo.compare.backends import check_names, declared
-from neurozoo.compare.models import Told, compare
+from neurozoo.compare.backends import Told, check_names, compare, declared
 from neurozoo.compare.result import Comparison
 from neurozoo.compare.sources import Source, recipe_source, run_source
 from neurozoo.compare.trajectory import train_side_by_side
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.trained_folder import open_trained
-from neurozoo.training.fit import own_random_numbers
+from neurozoo.training.train import own_random_numbers
 
 __all__ = ["Plan", "compare_backends", "compare_recipe", "compare_run"]
 
@@ -88,7 +87,7 @@ def compare_recipe(
         backends: Two or more; the first is the reference.
         plan: How much is compared.
         registry: Where backends are looked up; by default what is installed.
-        told: Hears of the progress.
+        told: Gets the progress.
 
     Raises:
         UserError: A backend is not known, or there is neither data nor its shapes.
@@ -108,14 +107,14 @@ def compare_run(
     registry: Registry | None = None,
     told: Told | None = None,
 ) -> Comparison:
-    """Compare backends on a run's best weights, its data and its decision threshold.
+    """Compare backends on a run's best weights, its data and its decision.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         backends: Two or more; the first is the reference.
         plan: How much is compared; training goes on from the run's weights.
         registry: Where backends are looked up; by default what is installed.
-        told: Hears of the progress.
+        told: Gets the progress.
 
     Raises:
         UserError: The run, its data or a backend cannot be used.
@@ -129,7 +128,16 @@ def compare_run(
 def _compared(source: Source, names: Sequence[str], plan: Plan, told: Told | None) -> Comparison:
     backends = [declared(name, source.registry) for name in names]
     samples = source.batches(plan.split, plan.batches, plan.batch_size)
-    found = compare(source.build, samples, backends, repeats=plan.repeats, decision=source.decision, told=told)
+    found = compare(
+        source.build,
+        samples,
+        backends,
+        task=source.task,
+        repeats=plan.repeats,
+        decision=source.decision,
+        told=told,
+    )
+    backends = [backend for backend in backends if backend.name not in found.refused]
     training = train_side_by_side(source, backends, steps=plan.train_steps, told=told) if plan.train_steps else None
     data = source.setting.data + ("" if source.view is None else f", split {plan.split}")
     return replace(found, setting=replace(source.setting, data=data), training=training)

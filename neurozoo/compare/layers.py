@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from neurozoo.backends.agreement import MARGIN_ULPS
-from neurozoo.backends.probe import LayerCall, LayerProbe, active_share, driving_currents, probe
+from neurozoo.backends.probe import LayerProbe, active_share, driving_currents, probe
 from neurozoo.compare.result import LayerResult, Mismatch
-from neurozoo.core.interfaces import Neuron
+from neurozoo.core.layer import Firing, SpikingLayer
 
 __all__ = [
     "DRIVEN",
@@ -53,19 +53,27 @@ class LayerTally:
     first: Mismatch | None = None
     alone: LayerProbe | None = None
 
-    def add(self, batch: int, call: LayerCall, expected: LayerCall, neuron: Neuron, oracle: Neuron) -> int:
-        """Count one batch; returns how many spikes differ in it."""
-        differ = (call.spikes != expected.spikes).flatten(1).sum(1).tolist()
+    def add(self, batch: int, seen: Firing, expected: Firing, layer: SpikingLayer, oracle: SpikingLayer) -> int:
+        """Count one batch; returns how many spikes differ in it.
+
+        Args:
+            batch: Its number, from 0.
+            seen: What the layer did.
+            expected: What the reference's did.
+            layer: On this backend.
+            oracle: On the reference.
+        """
+        differ = (seen.spikes != expected.spikes).flatten(1).sum(1).tolist()
         if self.first is None and any(differ):
             step = next(step for step, count in enumerate(differ) if count)
             self.first = Mismatch(self.name, step, batch)
-        here = probe(neuron, oracle, expected.currents, expected.threshold)
+        here = probe(layer.neuron, oracle.neuron, *expected.driving, oracle.params())
         self.alone = here if self.alone is None else self.alone + here
-        self.spikes += call.spikes.numel()
+        self.spikes += seen.spikes.numel()
         self.mismatches += sum(differ)
-        self.fired += int(torch.count_nonzero(call.spikes))
-        self.neurons += call.spikes[0].numel()
-        self.awake += active_share(call.spikes) * call.spikes[0].numel()
+        self.fired += int(torch.count_nonzero(seen.spikes))
+        self.neurons += seen.spikes[0].numel()
+        self.awake += active_share(seen.spikes) * seen.spikes[0].numel()
         return int(sum(differ))
 
     @property
@@ -80,9 +88,12 @@ class LayerTally:
         return LayerResult(self.name, self.spikes, self.mismatches, self.first, rate, self.active, self.alone, driven)
 
 
-def driven(neuron: Neuron, oracle: Neuron, like: LayerCall) -> LayerProbe:
-    """Two neurons on a made-up current that makes 5 to 50 % of them fire."""
-    return probe(neuron, oracle, driving_currents(oracle, like.currents, like.threshold), like.threshold)
+def driven(layer: SpikingLayer, oracle: SpikingLayer, like: Firing) -> LayerProbe:
+    """Two layers' neurons on a made-up current that makes 5 to 50 % of them fire."""
+    currents, threshold = like.driving
+    params = {name: value.detach() for name, value in oracle.params().items()}
+    made = driving_currents(oracle.neuron, currents, threshold, params=params)
+    return probe(layer.neuron, oracle.neuron, made, threshold, params)
 
 
 def layer_problems(layer: LayerResult, exact: bool) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from neurozoo.backends.experiments import Trait
 from neurozoo.backends.probe import LayerProbe
+from neurozoo.core.task import Decision
 
 __all__ = [
     "SCHEMA",
@@ -21,7 +22,7 @@ __all__ = [
     "Verdict",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout that :meth:`Comparison.to_dict` gives."""
 
 Verdict = Literal["reference", "equivalent", "different", "another model"]
@@ -87,11 +88,11 @@ class BackendResult:
         calls: Those that a scan of its first layer did run, with how often.
         traits: What its neuron is, by experiment.
         layers: Its spiking layers, in the order in which they run.
-        logit_difference: Largest absolute difference.
-        probability_difference: Largest absolute difference.
+        output_difference: Largest absolute difference of an output, as the model gives it.
+        prediction_difference: Largest absolute difference of a prediction, as the task makes it of the output.
         gradient_difference: Largest difference of a gradient, as a share of its tensor's largest.
         worst_gradient: The parameter where that is.
-        metrics: Over the compared samples, see ``neurozoo.training.metrics.DEFINITIONS``.
+        metrics: The task's, over the compared samples.
         milliseconds: Median time of a forward and backward pass over one batch.
         time_ratio: That time, in units of the reference's.
         macs: Effective multiplications of layers with weights, a sample of the compared batches; rows of padding too.
@@ -112,8 +113,8 @@ class BackendResult:
     calls: Mapping[str, int]
     traits: tuple[Trait, ...]
     layers: tuple[LayerResult, ...]
-    logit_difference: float
-    probability_difference: float
+    output_difference: float
+    prediction_difference: float
     gradient_difference: float
     worst_gradient: str
     metrics: Mapping[str, float]
@@ -154,9 +155,9 @@ class Trajectory:
 
     Attributes:
         name: The backend.
-        losses: Of each step, in nats.
+        losses: Of each step, in the task's unit.
         rates: Mean firing rate of each step, in spikes a step.
-        thresholds: Mean firing threshold of each step.
+        thresholds: Mean firing threshold of each step; NaN where no layer has one.
         first_difference: The first step, from 1, whose loss is not the reference's to the last bit.
         first_beyond: The first step whose loss differs by more than the tolerance.
         loss_difference: Largest difference of a loss, as a share of the reference's.
@@ -240,9 +241,13 @@ class Comparison:
         reference: The backend that the others are compared with.
         backends: All of them, the reference first.
         silent: Layers in which less than 1 % of the reference's neurons ever fire.
-        decision_threshold: By which the metrics predict a label: one, or one a label.
+        decision: How predictions became answers, for the metrics; None where the task decides nothing.
+        task: Name of the task.
+        titles: The task's metrics in order, each with what to call it.
+        headline: Those of the metrics that a narrow table has room for.
         threads: Of the CPU, while it was timed.
         repeats: How often each backend was timed.
+        refused: Of each backend that does not run the model's neurons, why.
         setting: Under which conditions.
         training: How training went on each backend, where that was asked for.
     """
@@ -252,9 +257,13 @@ class Comparison:
     reference: str
     backends: tuple[BackendResult, ...]
     silent: tuple[str, ...]
-    decision_threshold: float | list[float]
+    decision: Decision
+    task: str
+    titles: Mapping[str, str]
+    headline: tuple[str, ...]
     threads: int
     repeats: int
+    refused: Mapping[str, str] = field(default_factory=dict)
     setting: Setting = Setting()
     training: Training | None = None
 

@@ -14,7 +14,17 @@ from neurozoo.operations.profiling import kept_profile
 from neurozoo.operations.result import OperationsProfile
 from neurozoo.runs.trained_folder import Trained, open_trained
 
-__all__ = ["OnData", "RunResult", "RunsComparison", "Spread", "check_same_data", "compare_runs", "differences", "notes"]
+__all__ = [
+    "OnData",
+    "RunResult",
+    "RunsComparison",
+    "Spread",
+    "check_same_data",
+    "check_same_task",
+    "compare_runs",
+    "differences",
+    "notes",
+]
 
 SCHEMA = 1
 """Version of the layout that :meth:`RunsComparison.to_dict` gives."""
@@ -53,7 +63,8 @@ class RunResult:
         epochs: How many were trained.
         best_epoch: The one whose weights were kept.
         parameters: Learnable ones.
-        decision: Rule by which a label is predicted, and its threshold.
+        task: Name of the task.
+        decision: The rule by which a prediction becomes an answer, and its threshold; None where the task has none.
         metrics: By split and name.
         lesion: By kind, then by split.
         threshold: The firing threshold on valid, and what its policy reports.
@@ -75,6 +86,7 @@ class RunResult:
     epochs: int
     best_epoch: int
     parameters: int
+    task: str
     decision: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, float | None]]
     lesion: Mapping[str, Mapping[str, float | None]]
@@ -131,7 +143,7 @@ def compare_runs(folders: Sequence[Path], *, mixed: bool = False) -> RunsCompari
 
     Raises:
         RunError: A folder is no run, or its run is not finished.
-        DataError: The runs were made with different data, and ``mixed`` is not set.
+        DataError: The runs are of different tasks; or they were made with different data, and ``mixed`` is not set.
         UserError: There are fewer than two, or one is named twice.
     """
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
@@ -144,12 +156,29 @@ def compare_runs(folders: Sequence[Path], *, mixed: bool = False) -> RunsCompari
         raise RunError(
             f"{', '.join(unfinished)}: not finished, there is no summary.json; leave out what is still being trained"
         )
+    check_same_task([(str(run.folder), run.recipe.task.name) for run in runs])
     contents = [run.recipe.content for run in runs]
     results = tuple(_result(run, content) for run, content in zip(runs, contents, strict=True))
     if not mixed:
         check_same_data(results)
     flat = [dict(leaves(content)) for content in contents]
     return RunsComparison(results, differences(contents), tuple(_spreads(results, flat)), tuple(notes(results)))
+
+
+def check_same_task(tasks: Sequence[tuple[str, str]]) -> None:
+    """Refuse runs whose metrics are not the same.
+
+    Args:
+        tasks: Of each run its folder, and the name of its task.
+
+    Raises:
+        DataError: There are several tasks.
+    """
+    if len({task for _, task in tasks}) > 1:
+        which = "; ".join(f"{folder}: {task}" for folder, task in tasks)
+        raise DataError(
+            f"the runs are of different tasks: {which}; their metrics do not compare; give runs of one task"
+        )
 
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
@@ -175,9 +204,10 @@ def _result(run: Trained, content: Mapping[str, Any]) -> RunResult:
         epochs=summary["epochs"],
         best_epoch=summary["best_epoch"],
         parameters=summary["parameters"],
+        task=run.recipe.task.name,
         decision={
-            "rule": content.get("evaluation", {}).get("decision", {}).get("rule", "fixed"),
-            "threshold": summary["decision_threshold"],
+            "rule": content.get("task", {}).get("params", {}).get("decision", "fixed"),
+            "threshold": run.decision,
         },
         metrics=summary["metrics"],
         lesion=summary["lesion"],

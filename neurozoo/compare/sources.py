@@ -11,18 +11,20 @@ import torch
 from torch import Tensor
 
 from neurozoo.compare.result import Setting
-from neurozoo.core.interfaces import Batch, Inputs, ZooModel
-from neurozoo.data.manifest import Modality
+from neurozoo.core.model import Model
+from neurozoo.core.signals import Batch, Problem
+from neurozoo.core.task import Decision, Task
+from neurozoo.data.manifest import TaskEntry
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, NotInstalledError, UserError
 from neurozoo.evaluation.evaluate import check_data
-from neurozoo.models.build import assemble, inputs_of, open_data, shapes_of
+from neurozoo.models.build import build_model, expected_problem, open_data, open_experiment
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import Registry
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.loading import load
-from neurozoo.training.prepare import prepare
+from neurozoo.training.prepare import prepare, prepare_task
 
 __all__ = ["Source", "recipe_source", "run_source"]
 
@@ -33,31 +35,36 @@ class Source:
 
     Attributes:
         recipe: What the model is made by.
-        inputs: The sizes it is made for.
+        problem: What it is built for.
         weights: Its state, on the CPU.
         view: The data; None where it is not there and samples are made up.
-        modalities: Shapes, for samples that are made up.
-        labels: Names of the K labels.
-        decision: Probability above which a label is predicted, or one a label.
+        decision: How predictions become answers.
         device: Where the models run.
         registry: Where backends are looked up.
         setting: All of this in words.
     """
 
     recipe: Recipe
-    inputs: Inputs
+    problem: Problem
     weights: Mapping[str, Tensor]
     view: DataView | None
-    modalities: Mapping[str, Modality]
-    labels: tuple[str, ...]
-    decision: float | list[float]
+    decision: Decision
     device: torch.device
     registry: Registry
     setting: Setting
 
-    def build(self, backend: str) -> ZooModel:
-        """The model on a backend, on the device."""
-        model = assemble(self.recipe, self.inputs, backend=backend, registry=self.registry)
+    @property
+    def task(self) -> Task:
+        """What the outputs mean."""
+        return self.problem.task
+
+    def build(self, backend: str) -> Model:
+        """The model on a backend, on the device.
+
+        Raises:
+            SpikingError: The backend does not run its neurons.
+        """
+        model = build_model(self.recipe, self.problem, backend=backend, registry=self.registry)
         model.load_state_dict(self.weights)
         return model.to(self.device)
 
@@ -91,7 +98,8 @@ class Source:
         if self.view is None:
             # Each split has samples of its own, so that valid is not what was trained on.
             first = self.recipe.seed + (0 if split == "train" else 1_000_000)
-            return (made_up(self.modalities, self.labels, size, seed) for seed in count(first))
+            task = TaskEntry(self.task.name, self.task.outputs, self.task.per_step)
+            return (made_up(self.problem.signals, task, size, seed) for seed in count(first))
         if not self.view.description.splits.get(split):
             has = ", ".join(f"{name} ({n})" for name, n in self.view.description.splits.items() if n)
             raise DataError(f"the data has no samples in the split {split!r}; it has: {has}; give --split one of them")
@@ -112,26 +120,28 @@ def recipe_source(recipe: Recipe, backend: str, *, registry: Registry, device: s
 
     Raises:
         UserError: There is neither data nor its shapes, or no such device.
+        SpikingError: The backend does not run the model's neurons.
     """
+    view: DataView | None = None
     try:
-        view: DataView | None = open_data(recipe, registry=registry)
+        experiment = open_experiment(recipe, registry=registry)
+        view, problem = experiment.view, experiment.problem
     except NotInstalledError:
-        view = None
-    modalities, labels = (view.modalities, view.labels) if view is not None else shapes_of(recipe)[:2]
-    inputs = inputs_of(recipe, {name: modality.dim for name, modality in modalities.items()}, len(labels))
+        problem, _ = expected_problem(recipe, registry=registry)
     there = choose_device(device or recipe.training.device)
-    model = assemble(recipe, inputs, backend=backend, registry=registry).to(there)
+    model = build_model(recipe, problem, backend=backend, registry=registry).to(there)
     if view is not None:
-        prepare(model, view, recipe)
+        if any(True for _ in model.parameters()):
+            prepare(model, view, recipe)
+        prepare_task(model, view, there)
     weights = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
-    decision = recipe.evaluation.decision.threshold
     data, synthetic = _origin(recipe, view)
     setting = Setting(recipe.name, data, synthetic, trained=False, device=str(there))
-    return Source(recipe, inputs, weights, view, modalities, labels, decision, there, registry, setting)
+    return Source(recipe, problem, weights, view, problem.task.default_decision, there, registry, setting)
 
 
 def run_source(run: Path, *, registry: Registry, device: str | None = None) -> Source:
-    """A trained model's weights, its data, and the decision threshold that it decided on.
+    """A trained model's weights, its data, and what it decided on.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
@@ -153,22 +163,13 @@ def run_source(run: Path, *, registry: Registry, device: str | None = None) -> S
             raise
         there = choose_device("auto")  # trained on another machine
     weights = {name: tensor.cpu().clone() for name, tensor in loaded.module.state_dict().items()}
+    if not loaded.module.problem.task.state():  # such as class weights, which training needs and a checkpoint has not
+        prepare_task(loaded.module, view, torch.device("cpu"))
     data, synthetic = _origin(recipe, view)
     if view.description.checksum != loaded.source.data.get("checksum"):
         data += ", which is NOT the data that it was trained on"
     setting = Setting(name, data, synthetic, trained=True, run=str(run), device=str(there))
-    return Source(
-        recipe,
-        loaded.module.inputs,
-        weights,
-        view,
-        view.modalities,
-        view.labels,
-        loaded.decision_threshold,
-        there,
-        registry,
-        setting,
-    )
+    return Source(recipe, loaded.module.problem, weights, view, loaded.decision, there, registry, setting)
 
 
 def _origin(recipe: Recipe, view: DataView | None) -> tuple[str, bool]:

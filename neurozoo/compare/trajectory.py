@@ -10,15 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurozoo.compare.backends import Backend
-from neurozoo.compare.models import Told
+from neurozoo.compare.backends import Backend, Told
 from neurozoo.compare.result import Mismatch, Training, Trajectory
 from neurozoo.compare.sources import Source
-from neurozoo.core.interfaces import ZooModel
-from neurozoo.core.layer import record_spikes
+from neurozoo.core.layer import Firing
+from neurozoo.core.model import Model
+from neurozoo.core.recording import recorded, spiking_layers
 from neurozoo.errors import NeurozooError
-from neurozoo.training.loop import predict_split
-from neurozoo.training.metrics import multilabel_metrics
+from neurozoo.evaluation.predicting import predict_split
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.step import train_step
 
@@ -42,7 +41,7 @@ def train_side_by_side(
         source: The model and its training samples.
         backends: The first is the reference.
         steps: Optimiser steps.
-        told: Hears of the progress.
+        told: Gets the progress.
 
     Raises:
         NeurozooError: The reference's loss is NaN or infinite.
@@ -53,13 +52,13 @@ def train_side_by_side(
     for step, batch in enumerate(source.training_batches(steps), start=1):
         if told is not None:
             told("training", step - 1, steps)
-        expected: dict[str, Tensor] = {}
+        expected: dict[str, Firing] = {}
         for subject, optimizer in zip(subjects, optimizers, strict=True):
             torch.manual_seed(recipe.seed + step)
-            with record_spikes(subject.model) as spikes:
+            with recorded(subject.model) as firings:
                 values = train_step(subject.model, batch, optimizer, recipe)
-            expected = expected or spikes
-            subject.add(step, values, spikes, expected)
+            expected = expected or dict(firings)
+            subject.add(step, values, firings, expected)
         if not np.isfinite(reference.losses[-1]):
             raise NeurozooError(
                 f"the loss is {reference.losses[-1]} in step {step} on {reference.backend.name}; "
@@ -77,7 +76,7 @@ class _Subject:
     """A backend in training."""
 
     backend: Backend
-    model: ZooModel
+    model: Model
     losses: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
@@ -86,7 +85,7 @@ class _Subject:
     spikes: int = 0
 
     def add(
-        self, step: int, values: Mapping[str, Tensor], spikes: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+        self, step: int, values: Mapping[str, Tensor], firings: Mapping[str, Firing], expected: Mapping[str, Firing]
     ) -> None:
         """Keep what one step gave."""
         self.losses.append(float(values["loss"]))
@@ -94,8 +93,9 @@ class _Subject:
         self.thresholds.append(float(values.get("threshold", torch.nan)))
         if self.first_spike is not None:
             return
-        differ = {name: (train != expected[name]).flatten(1).sum(1).tolist() for name, train in spikes.items()}
-        self.spikes = sum(train.numel() for train in spikes.values())
+        trains = {name: firings[name].spikes for name in spiking_layers(self.model) if name in firings}
+        differ = {name: (train != expected[name].spikes).flatten(1).sum(1).tolist() for name, train in trains.items()}
+        self.spikes = sum(train.numel() for train in trains.values())
         self.parted = sum(map(sum, differ.values()))
         for name, counts in differ.items():
             if any(counts):
@@ -148,7 +148,7 @@ def _first(which: NDArray[np.bool_]) -> int | None:
     return int(which.argmax()) + 1 if which.any() else None
 
 
-def _weights(model: ZooModel, reference: ZooModel) -> tuple[str, float]:
+def _weights(model: Model, reference: Model) -> tuple[str, float]:
     """The parameter that differs most, as a share of its largest."""
     worst, largest = "", 0.0
     theirs = dict(reference.named_parameters())
@@ -161,10 +161,9 @@ def _weights(model: ZooModel, reference: ZooModel) -> tuple[str, float]:
     return worst, largest
 
 
-def _measured(model: ZooModel, source: Source) -> tuple[dict[str, float], int]:
+def _measured(model: Model, source: Source) -> tuple[dict[str, float], int]:
     """Metrics on the valid split, and of how many samples."""
-    recipe = source.recipe
-    batches = source.whole("valid", recipe.evaluation.batch_size)
-    made = predict_split(model, batches, device=source.device, smoothing=recipe.training.label_smoothing)
-    labels, probabilities = made.labels.numpy(), made.probabilities.numpy()
-    return multilabel_metrics(labels, probabilities, np.asarray(source.decision)), len(labels)
+    batches = source.whole("valid", source.recipe.evaluation.batch_size)
+    made = predict_split(model, batches, device=source.device)
+    metrics = source.task.measure(made.target, made.predicted, source.decision)
+    return metrics, int(np.unique(made.samples).size)

@@ -1,1 +1,1 @@
-"""The words of the zoo: neurons, layers, batches, models; and the equations, once."""
+"""The words of the zoo: signals, tasks, neurons, layers, models. Every other room is built from them."""

@@ -1,20 +1,19 @@
-"""The equations of spiking neurons, once: surrogate gradients and the LIF step.
-
-Everything here is pure: state goes in and comes out. The built-in ``torch`` backend is these
-functions in a loop, and is the oracle the other backends are compared with.
-"""
+"""The equations of spiking neurons, each once: surrogate gradients, spike, charge, reset."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from neurozoo.core.interfaces import LIFSpec, Surrogate
+__all__ = ["SURROGATES", "Surrogate", "Tie", "charge", "reset", "spike", "surrogate_gradient"]
 
-__all__ = ["lif_charge", "lif_reset", "lif_step", "spike", "surrogate_gradient"]
+Surrogate = Literal["atan", "sigmoid", "superspike", "box", "triangle"]
+SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
+Tie = Literal["fires", "silent"]
+"""What a membrane exactly at its threshold does."""
 
 
 def surrogate_gradient(u: Tensor, surrogate: Surrogate, alpha: float) -> Tensor:
@@ -25,11 +24,13 @@ def surrogate_gradient(u: Tensor, surrogate: Surrogate, alpha: float) -> Tensor:
     - ``sigmoid``: ``alpha s (1 - s)`` with ``s = sigmoid(alpha u)`` (Zenke & Vogels 2021, there without
       the factor alpha).
     - ``superspike``: ``1 / (1 + alpha |u|)^2`` (Zenke & Ganguli 2018).
+    - ``box``: 1 where ``-alpha/2 < u <= alpha/2``, else 0 (Bittar & Garner 2022, section 2.3, with alpha 1).
+    - ``triangle``: ``alpha max(0, 1 - |u|)`` (Bellec et al. 2018, equation 5, with alpha 0.3).
 
     Args:
         u: Membrane minus threshold, any shape, dimensionless.
         surrogate: Name of the function.
-        alpha: Its steepness, dimensionless.
+        alpha: Its steepness (``box``: its width; ``triangle``: its height), dimensionless.
 
     Returns:
         The derivative, shape and dtype of ``u``.
@@ -39,70 +40,58 @@ def surrogate_gradient(u: Tensor, surrogate: Surrogate, alpha: float) -> Tensor:
     if surrogate == "sigmoid":
         s = torch.sigmoid(alpha * u)
         return alpha * s * (1 - s)
-    return 1 / (1 + alpha * u.abs()).pow(2)
+    if surrogate == "superspike":
+        return 1 / (1 + alpha * u.abs()).pow(2)
+    if surrogate == "box":
+        return ((u > -alpha / 2) & (u <= alpha / 2)).to(u.dtype)
+    return alpha * (1 - u.abs()).clamp(min=0)
 
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, u: Tensor, surrogate: Surrogate, alpha: float) -> Tensor:
+    def forward(ctx: Any, u: Tensor, surrogate: Surrogate, alpha: float, tie: Tie) -> Tensor:
         ctx.save_for_backward(u)
         ctx.surrogate, ctx.alpha = surrogate, alpha
-        return (u >= 0).to(u.dtype)
+        return (u >= 0 if tie == "fires" else u > 0).to(u.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
         (u,) = ctx.saved_tensors
-        return surrogate_gradient(u, ctx.surrogate, ctx.alpha) * grad_outputs[0], None, None
+        return surrogate_gradient(u, ctx.surrogate, ctx.alpha) * grad_outputs[0], None, None, None
 
 
-def spike(u: Tensor, surrogate: Surrogate = "atan", alpha: float = 2.0) -> Tensor:
+def spike(u: Tensor, surrogate: Surrogate = "atan", alpha: float = 2.0, tie: Tie = "fires") -> Tensor:
     """1 where the membrane has reached the threshold (``u >= 0``), else 0; surrogate backward.
 
     Args:
         u: Membrane minus threshold, any shape, dimensionless.
         surrogate: The backward's function, see :func:`surrogate_gradient`.
         alpha: Its steepness, dimensionless.
+        tie: Whether a membrane exactly at the threshold fires.
 
     Example:
         >>> spike(torch.tensor([-0.1, 0.0, 0.1]))
         tensor([0., 1., 1.])
     """
-    return _Spike.apply(u, surrogate, alpha)  # type: ignore[no-any-return,no-untyped-call]
+    return _Spike.apply(u, surrogate, alpha, tie)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def lif_charge(v: Tensor, current: Tensor, tau: float, decay_input: bool, rest: float) -> Tensor:
+def charge(v: Tensor, current: Tensor, tau: Tensor | float, decay_input: bool, rest: Tensor | float) -> Tensor:
     """The membrane before the reset, ``h = v + (x - (v - r))/tau`` or ``v - (v - r)/tau + x``.
 
     Args:
         v: Membrane after the last step's reset, dimensionless.
         current: Input of this step, shape of ``v``.
-        tau: Membrane time constant, in steps; larger than 1, infinite for no leak.
+        tau: Membrane time constant, in steps; larger than 1, infinite for no leak. A number or one a neuron.
         decay_input: Whether the input is divided by ``tau`` too.
         rest: The value ``r`` to which the membrane decays.
     """
-    leak = v - rest if rest != 0.0 else v
+    leak = v - rest if isinstance(rest, Tensor) or rest != 0.0 else v
     return v + (current - leak) / tau if decay_input else v - leak / tau + current
 
 
-def lif_reset(h: Tensor, spikes: Tensor, threshold: Tensor | float, v_reset: float | None) -> Tensor:
+def reset(h: Tensor, spikes: Tensor, threshold: Tensor | float, v_reset: Tensor | float | None) -> Tensor:
     """The membrane after the reset: hard to ``v_reset``, or soft (None) by the threshold."""
     if v_reset is None:
         return h - spikes * threshold
     return (1.0 - spikes) * h + spikes * v_reset
-
-
-def lif_step(current: Tensor, v: Tensor, threshold: Tensor | float, spec: LIFSpec) -> tuple[Tensor, Tensor]:
-    """One time step: charge, spike, reset.
-
-    Args:
-        current: Input of this step, dimensionless.
-        v: Membrane after the last step's reset, shape of ``current``.
-        threshold: A float, or a tensor that broadcasts against ``current``.
-        spec: What neuron it is.
-
-    Returns:
-        Spikes (0 or 1, dtype of ``current``) and the membrane after the reset.
-    """
-    h = lif_charge(v, current, spec.tau, spec.decay_input, spec.rest)
-    s = spike(h - threshold, spec.surrogate, spec.alpha)
-    return s, lif_reset(h, s.detach() if spec.detach_reset else s, threshold, spec.v_reset)

@@ -1,4 +1,4 @@
-"""What the processes of a data-parallel training share; where there is one alone, nothing changes."""
+"""Communication between the processes of a data-parallel training; all functions are no-ops in a single process."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ __all__ = [
     "own_share",
     "processes",
     "rank",
+    "rows_of_all",
     "total",
     "whole_mean",
 ]
 
 
 _LOST = ("gloo", "Gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
-"""Of an error of torch.distributed, what tells that the other end of a connection is gone."""
+"""Parts of torch.distributed's error messages after the peer of a connection ended."""
 
 
 def processes() -> int:
-    """How many processes train together; 1 where nothing was set up."""
-    return distributed.get_world_size() if _together() else 1
+    """Return the number of processes that train together; 1 without a process group."""
+    return distributed.get_world_size() if _is_distributed() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
-    return distributed.get_rank() if _together() else 0
+    """Return this process's rank, from 0."""
+    return distributed.get_rank() if _is_distributed() else 0
 
 
 def total(x: Tensor) -> Tensor:
-    """Sum of ``x`` over all processes, without a gradient; ``x`` itself where there is one."""
-    if not _together():
+    """Return the sum of ``x`` over all processes, without a gradient; ``x`` itself in a single process."""
+    if not _is_distributed():
         return x
     summed = torch.zeros_like(x) if _idle else x.detach().clone()
     distributed.all_reduce(summed)
@@ -49,9 +50,9 @@ def total(x: Tensor) -> Tensor:
 
 @contextmanager
 def idle(yes: bool = True) -> Iterator[None]:
-    """Inside, this process only keeps step with the others: what it adds to a total or a mean is 0.
+    """Let this process add 0 to totals and means inside the block, and only take part in the communication.
 
-    There may be more processes than samples in the last batch.
+    Needed if the last batch has fewer samples than there are processes.
     """
     global _idle
     _idle, before = yes, _idle
@@ -63,7 +64,7 @@ def idle(yes: bool = True) -> Iterator[None]:
 
 @contextmanager
 def lost_partners_told() -> Iterator[None]:
-    """What a process says when another one ended is that, and not what its connection was at.
+    """Replace the connection errors that follow from the end of another process by one that says so.
 
     Raises:
         NeurozooError: Another process ended.
@@ -71,46 +72,46 @@ def lost_partners_told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if processes() == 1 or not any(word in str(error) for word in _LOST):
+        if processes() == 1 or not any(text in str(error) for text in _LOST):
             raise
         raise NeurozooError(
-            f"process {rank()}: another process of this training ended; its own message, above or below, says why"
+            f"process {rank()}: another process of this training ended; its message, above or below, gives the reason"
         ) from error
 
 
 def over_all(x: Tensor, *, largest: bool) -> Tensor:
-    """The largest or smallest ``x`` of all processes, element by element, without a gradient."""
-    if not _together():
+    """Return the largest or smallest ``x`` over all processes, elementwise, without a gradient."""
+    if not _is_distributed():
         return x
-    found = x.detach().clone()
-    distributed.all_reduce(found, distributed.ReduceOp.MAX if largest else distributed.ReduceOp.MIN)
-    return found
+    extreme = x.detach().clone()
+    distributed.all_reduce(extreme, distributed.ReduceOp.MAX if largest else distributed.ReduceOp.MIN)
+    return extreme
 
 
 def from_each(x: Tensor) -> list[Tensor]:
-    """``x`` of each process in their order; its shape is the same on all."""
-    if not _together():
+    """Return every process's ``x`` in the order of ranks; its shape must be the same on all."""
+    if not _is_distributed():
         return [x]
-    found = [torch.empty_like(x) for _ in range(processes())]
-    distributed.all_gather(found, x.contiguous())
-    return found
+    gathered = [torch.empty_like(x) for _ in range(processes())]
+    distributed.all_gather(gathered, x.contiguous())
+    return gathered
 
 
 def own_share(samples: int) -> slice:
-    """Which of so many samples are this process's, if any; together the processes have each once, in order."""
+    """Return this process's slice of the samples, maybe empty; the slices of all processes partition them in order."""
     return slice(rank() * samples // processes(), (rank() + 1) * samples // processes())
 
 
 def whole_mean(mean: Tensor, weight: Tensor | int) -> Tensor:
-    """The mean over what all processes have, of this one's own mean and its weight.
+    """Return the weighted mean of all processes' means.
 
-    Its gradient is that of this process's part: summed over the processes it is the whole one.
+    The gradient is that of this process's part; the sum over the processes is the whole gradient.
 
     Args:
-        mean: Of any shape, 0 where the weight is 0.
-        weight: What it was taken over, such as a number of samples (0-d).
+        mean: This process's mean, any shape; 0 where the weight is 0.
+        weight: Its weight, such as a number of samples (0-d).
     """
-    if not _together():
+    if not _is_distributed():
         return mean
     weight = torch.as_tensor(weight, device=mean.device).to(mean.dtype)
     whole = total(weight).clamp(min=1)
@@ -119,14 +120,14 @@ def whole_mean(mean: Tensor, weight: Tensor | int) -> Tensor:
 
 
 def at_their_places(rows: Tensor, places: Tensor) -> Tensor:
-    """The rows of all processes as one tensor, ``[N, ...]``.
+    """Return the rows of all processes as one tensor, ``[N, ...]``.
 
     Args:
-        rows: This process's, ``[n, ...]``.
-        places: Which of the N each is, ``[n]`` int64.
+        rows: This process's rows, ``[n, ...]``.
+        places: Index of each row among the N, ``[n]`` int64.
 
     Raises:
-        NeurozooError: A row was given twice, or by nobody.
+        NeurozooError: A row was given twice, or not at all.
     """
     count = int(total(torch.tensor(len(rows), device=rows.device)))
     whole = rows.new_zeros((count, *rows.shape[1:]))
@@ -134,12 +135,22 @@ def at_their_places(rows: Tensor, places: Tensor) -> Tensor:
     whole[places] = rows
     given.index_add_(0, places, torch.ones_like(places))
     if not bool((total(given) == 1).all()):
-        raise NeurozooError("a sample was counted twice, or not at all, by the processes; this is a fault of neurozoo")
+        raise NeurozooError(
+            "a sample was counted twice, or not at all, by the processes; this is a bug in neurozoo, please report it"
+        )
     return total(whole)
+
+
+def rows_of_all(rows: Tensor) -> Tensor:
+    """Concatenate the rows ``[n, ...]`` of all processes in the order of ranks."""
+    if processes() == 1:
+        return rows
+    before = sum(int(count) for count in from_each(torch.tensor(len(rows), device=rows.device))[: rank()])
+    return at_their_places(rows, torch.arange(before, before + len(rows), device=rows.device))
 
 
 _idle = False
 
 
-def _together() -> bool:
+def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized()

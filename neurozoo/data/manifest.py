@@ -16,37 +16,102 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
+from neurozoo.core.shapes import SignalShape
 from neurozoo.errors import DataError
 
 __all__ = [
+    "DTYPES",
     "MANIFEST",
     "SCHEMA",
+    "Column",
     "Description",
     "Manifest",
-    "Modality",
     "ShardEntry",
     "SplitEntry",
+    "TaskEntry",
     "check_name",
+    "feature_shape",
     "shapes",
 ]
 
 MANIFEST = "dataset.json"
-SCHEMA = 1
+SCHEMA = 2
+_READ = (1, SCHEMA)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
+DTYPES = {
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "bool": "U8",
+}
+"""The dtypes that a store holds, with the names that safetensors has for what is in a shard; bool is packed bits."""
 
-@dataclass(frozen=True)
-class Modality:
-    """The shape of one modality.
+
+def feature_shape(dim: int, length: int) -> SignalShape:
+    """The shape of a sequence of D features, ``[L, D]`` float32, with padding up to L."""
+    return SignalShape((dim,), length)
+
+
+@checked(frozen=True, config=_STRICT)
+class Column:
+    """How a shard holds one signal, or the target.
 
     Attributes:
-        dim: Number of features D of a position.
-        length: Number of positions L, padding included.
+        shape: Axes of one position; of the whole target where there is one a sample.
+        length: Most positions that a sample has; 1 for a target of the whole sample.
+        dtype: Name of the dtype that a batch holds. ``bool`` is stored as packed bits.
+        ragged: Whether samples are stored one after another, each in its own length, with offsets; otherwise all
+            have ``length`` positions.
+        masked: Whether a mask says which of the stored positions are valid.
     """
 
-    dim: int
+    shape: tuple[int, ...]
     length: int
+    dtype: str
+    ragged: bool
+    masked: bool
+
+    @property
+    def seen(self) -> SignalShape:
+        """What a batch holds of it."""
+        return SignalShape(self.shape, self.length, self.dtype, self.ragged or self.masked)
+
+    @property
+    def dim(self) -> int:
+        """Numbers at one position."""
+        return self.seen.dim
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Axes of one position in a shard: those of the signal, or the bytes of its bits."""
+        return ((self.dim + 7) // 8,) if self.dtype == "bool" else self.shape
+
+    @property
+    def key_dtype(self) -> str:
+        """The dtype in a shard, as safetensors names it."""
+        return DTYPES[self.dtype]
+
+
+@checked(frozen=True, config=_STRICT)
+class TaskEntry:
+    """What the targets are.
+
+    Attributes:
+        name: Of the task: ``multilabel``, ``multiclass``, ``regression``, or a plugin's.
+        outputs: Names of the K labels, classes or quantities, in order.
+        per_step: Whether there is a target for each position, and not for the sample.
+    """
+
+    name: str
+    outputs: tuple[str, ...]
+    per_step: bool
 
 
 @dataclass(frozen=True)
@@ -54,16 +119,16 @@ class Description:
     """What a data set is, without its values.
 
     Attributes:
-        modalities: Shapes by modality, in order.
-        labels: Names of the K labels, in the order of their columns.
+        signals: Shapes by signal, in order.
+        task: What the targets are.
         splits: Number of samples by split.
         origin: Where it comes from: format, source, licence, citation, options.
         synthetic: Whether the values are made up.
         checksum: SHA-256 over the shards' checksums and everything else in ``dataset.json``.
     """
 
-    modalities: dict[str, Modality]
-    labels: tuple[str, ...]
+    signals: dict[str, SignalShape]
+    task: TaskEntry
     splits: dict[str, int]
     origin: dict[str, Any]
     synthetic: bool
@@ -88,23 +153,45 @@ class SplitEntry:
 
 
 @checked(frozen=True, config=_STRICT)
+class _Modality1:
+    dim: int
+    length: int
+
+
+@checked(frozen=True, config=_STRICT)
+class _Manifest1:
+    """``dataset.json`` of schema 1: padded float32 features with masks, and labels of 0 and 1."""
+
+    schema: int
+    modalities: dict[str, _Modality1]
+    labels: list[str]
+    splits: dict[str, SplitEntry]
+    origin: dict[str, Any]
+    synthetic: bool
+    non_finite: dict[str, int]
+    checksum: str = ""
+
+
+@checked(frozen=True, config=_STRICT)
 class Manifest:
     """The content of ``dataset.json``.
 
     Attributes:
-        schema: Version of this layout.
-        modalities: Shapes by modality.
-        labels: Names of the labels.
+        schema: Version of the layout that the file has.
+        signals: How each signal is stored.
+        task: What the targets are.
+        target: How they are stored.
         splits: Samples and shards by split.
         origin: Where the data comes from.
         synthetic: Whether the values are made up.
-        non_finite: Values that were NaN or infinite and became 0, by modality.
+        non_finite: Values that were NaN or infinite and became 0, by signal.
         checksum: SHA-256 of all the above.
     """
 
     schema: int
-    modalities: dict[str, Modality]
-    labels: list[str]
+    signals: dict[str, Column]
+    task: TaskEntry
+    target: Column
     splits: dict[str, SplitEntry]
     origin: dict[str, Any]
     synthetic: bool
@@ -112,10 +199,30 @@ class Manifest:
     checksum: str = field(default="")
 
     def digest(self) -> str:
-        """SHA-256 of everything but the checksum itself, hexadecimal."""
-        content = asdict(self)
-        del content["checksum"]
+        """SHA-256 of everything but the checksum itself, hexadecimal.
+
+        Shards of what schema 1 could hold are the same bytes in both schemas, and so the checksum is that of the
+        description in schema 1. Runs made on such data find the data unchanged when it is made again.
+        """
+        if self._fits_schema_1:
+            content = {
+                "schema": 1,
+                "modalities": {name: {"dim": of.dim, "length": of.length} for name, of in self.signals.items()},
+                "labels": list(self.task.outputs),
+                **{key: value for key, value in asdict(self).items() if key in _SHARED},
+            }
+        else:
+            content = asdict(self)
+            del content["checksum"]
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+    @property
+    def _fits_schema_1(self) -> bool:
+        padded = all(
+            of.dtype == "float32" and len(of.shape) == 1 and of.masked and not of.ragged for of in self.signals.values()
+        )
+        labels = Column((len(self.task.outputs),), 1, "uint8", False, False)
+        return padded and self.task.name == "multilabel" and not self.task.per_step and self.target == labels
 
     def to_json(self) -> str:
         """The text of ``dataset.json``, its checksum brought up to date."""
@@ -125,13 +232,12 @@ class Manifest:
     def description(self) -> Description:
         """What users of the data set need of it."""
         splits = {name: split.samples for name, split in self.splits.items()}
-        return Description(
-            dict(self.modalities), tuple(self.labels), splits, dict(self.origin), self.synthetic, self.checksum
-        )
+        signals = {name: column.seen for name, column in self.signals.items()}
+        return Description(signals, self.task, splits, dict(self.origin), self.synthetic, self.checksum)
 
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """Read a store's ``dataset.json``.
+        """Read a store's ``dataset.json``, of this schema or an older one.
 
         Raises:
             DataError: There is no store in the folder, or its ``dataset.json`` is not whole,
@@ -149,14 +255,17 @@ class Manifest:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as JSON ({error}); import the data again") from error
-        found = content.get("schema") if isinstance(content, dict) else None
-        if found != SCHEMA:
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema not in _READ:
             raise DataError(
-                f"{path} has schema {found!r}; this neurozoo reads schema {SCHEMA}; import the data again, "
-                "or use the version of neurozoo that wrote it"
+                f"{path} has schema {schema!r}; this neurozoo reads schemas {', '.join(map(str, _READ))}; import the "
+                "data again, or use the version of neurozoo that wrote it"
             )
         try:
-            manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
+            if schema == 1:
+                manifest = _upgraded(TypeAdapter(_Manifest1).validate_json(path.read_bytes()))
+            else:
+                manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise DataError(f"{path} is malformed: {problems}; import the data again") from error
@@ -166,15 +275,36 @@ class Manifest:
         return manifest
 
 
+_SHARED = ("splits", "origin", "synthetic", "non_finite")
+
+
+def _upgraded(old: _Manifest1) -> Manifest:
+    """The same data in the words of schema 2."""
+    return Manifest(
+        1,
+        {name: Column((of.dim,), of.length, "float32", False, True) for name, of in old.modalities.items()},
+        TaskEntry("multilabel", tuple(old.labels), False),
+        Column((len(old.labels),), 1, "uint8", False, False),
+        old.splits,
+        old.origin,
+        old.synthetic,
+        old.non_finite,
+        old.checksum,
+    )
+
+
 def _check(manifest: Manifest, path: Path) -> None:
     """Refuse what the types allow but no writer writes."""
-    for name in [*manifest.modalities, *manifest.splits]:
+    for name in [*manifest.signals, *manifest.splits]:
         check_name(name, str(path))
-    for name, modality in manifest.modalities.items():
-        if modality.dim < 1 or modality.length < 1:
+    for name, column in [*manifest.signals.items(), ("the target", manifest.target)]:
+        if column.dtype not in DTYPES:
             raise DataError(
-                f"{path}: modality {name!r} has the shape {shapes({name: modality})}; import the data again"
+                f"{path}: {name} has the dtype {column.dtype!r}; a store holds {', '.join(DTYPES)}; "
+                "import the data again"
             )
+        if column.length < 1 or any(axis < 1 for axis in column.shape):
+            raise DataError(f"{path}: {name} has the shape {column.seen}; import the data again")
     for split, entry in manifest.splits.items():
         for shard in entry.shards:
             # A file name from elsewhere must not lead out of the folder.
@@ -187,7 +317,7 @@ def _check(manifest: Manifest, path: Path) -> None:
 
 
 def check_name(name: str, where: str) -> None:
-    """Check the name of a modality or split, which becomes part of keys and file names.
+    """Check the name of a signal or split, which becomes part of keys and file names.
 
     Raises:
         DataError: It has other characters than letters, digits, ``-`` and ``_``.
@@ -198,6 +328,6 @@ def check_name(name: str, where: str) -> None:
         )
 
 
-def shapes(modalities: Mapping[str, Modality]) -> str:
-    """The modalities for people to read, such as ``text [60, 300], audio [60, 74]``."""
-    return ", ".join(f"{name} [{m.length}, {m.dim}]" for name, m in modalities.items())
+def shapes(signals: Mapping[str, SignalShape]) -> str:
+    """The signals for people to read, such as ``text [60, 300], audio [60, 74]``."""
+    return ", ".join(f"{name} {shape}" for name, shape in signals.items())

@@ -9,25 +9,39 @@ import hashlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from neurozoo.core.interfaces import Batch
-from neurozoo.data.manifest import Description, Manifest, Modality, SplitEntry
-from neurozoo.data.shards import Shard, check_shard
+from neurozoo.core.signals import Batch, Signal
+from neurozoo.data.manifest import Column, Description, Manifest, SplitEntry, TaskEntry, feature_shape
+from neurozoo.data.shards import TARGET, Keys, Shard, check_shard, signal_keys, unpacked
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, nearest
 
-__all__ = ["Description", "Modality", "Split", "Store", "StoreWriter"]
+__all__ = ["Description", "Split", "Store", "StoreWriter", "TaskEntry", "feature_shape"]
+
+
+class _Rows(NamedTuple):
+    """Samples of a batch that one shard has.
+
+    Attributes:
+        home: Number of the shard.
+        where: Their places in the batch.
+        rows: Their places in the shard.
+    """
+
+    home: int
+    where: Tensor
+    rows: Tensor
 
 
 class Split:
     """The samples of one split; made by :meth:`Store.split`."""
 
-    def __init__(self, folder: Path, entry: SplitEntry, modalities: Iterable[str]) -> None:
-        self._folder, self._entry = folder, entry
-        self._modalities = tuple(modalities)
+    def __init__(self, folder: Path, entry: SplitEntry, manifest: Manifest) -> None:
+        self._folder, self._entry, self._manifest = folder, entry, manifest
         sizes = torch.tensor([shard.samples for shard in entry.shards], dtype=torch.int64)
         self._ends = sizes.cumsum(0)
         self._starts = self._ends - sizes
@@ -35,30 +49,62 @@ class Split:
     def __len__(self) -> int:
         return self._entry.samples
 
+    @property
+    def task(self) -> TaskEntry:
+        """What the targets are."""
+        return self._manifest.task
+
     @cached_property
     def _shards(self) -> list[Shard]:
         return [Shard(self._folder / shard.file) for shard in self._entry.shards]
 
     @cached_property
-    def labels(self) -> Tensor:
-        """``[N, K]`` float32 of 0 and 1."""
-        return torch.cat([shard.tensor("labels").float() for shard in self._shards])
+    def _targets(self) -> Signal:
+        """All targets; ``valid`` is None where there is one a sample, or every step counts."""
+        if self._manifest.task.per_step:
+            return self._steps(self._plan(torch.arange(len(self))), len(self))
+        values = torch.cat([shard.tensor(TARGET.values) for shard in self._shards])
+        return Signal(self._as_target(self._finished(self._manifest.target, values)))
+
+    @property
+    def target(self) -> Tensor:
+        """The targets of all samples, ``[N, *shape]``; per step ``[N, L, *shape]``. Of 0 and 1 they are float32."""
+        return self._targets.values
+
+    @property
+    def target_valid(self) -> Tensor | None:
+        """``[N, L]`` bool, which steps of a per-step target count; None where all do."""
+        return self._targets.valid
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The samples' names, in order."""
         return tuple(name for shard in self._shards for name in shard.ids)
 
-    def mask(self, modality: str) -> Tensor:
-        """Which positions of a modality are valid, of all samples, ``[N, L]`` bool; no feature is read."""
-        return torch.cat([shard.tensor(f"mask/{modality}").bool() for shard in self._shards])
+    def lengths(self, signal: str) -> Tensor:
+        """Number of valid positions of a signal, of all samples, ``[N]`` int64; no values are read."""
+        column, keys = self._manifest.signals[signal], signal_keys(signal)
+        if not column.masked and not column.ragged:
+            return torch.full((len(self),), column.length)
+        found = []
+        for shard in self._shards:
+            if column.ragged and column.masked:
+                counted = torch.cat([torch.zeros(1, dtype=torch.int64), shard.tensor(keys.mask).long().cumsum(0)])
+                found.append(counted[shard.tensor(keys.offsets)].diff())
+            elif column.ragged:
+                found.append(shard.tensor(keys.offsets).diff())
+            else:
+                found.append(shard.tensor(keys.mask).sum(1, dtype=torch.int64))
+        return torch.cat(found)
 
-    def batch(self, indices: Tensor, modalities: Iterable[str] | None = None) -> Batch:
+    def batch(self, indices: Tensor, signals: Iterable[str] | None = None) -> Batch:
         """The samples at these places, in this order.
+
+        A ragged signal is padded with zeros to the longest sample of the batch.
 
         Args:
             indices: ``[B]`` int64, from 0 to N - 1; repetition is allowed.
-            modalities: Which to read; all by default.
+            signals: Which to read; all by default.
 
         Raises:
             IndexError: A place is outside of the split.
@@ -67,31 +113,76 @@ class Split:
             raise IndexError(
                 f"places {int(indices.min())} to {int(indices.max())} were asked of a split of {len(self)} samples"
             )
-        names = self._modalities if modalities is None else tuple(modalities)
+        known = self._manifest.signals
+        names = known if signals is None else tuple(signals)
+        plan, size = self._plan(indices), len(indices)
+        read = {name: self._column(signal_keys(name), known[name], plan, size) for name in names}
+        if self._manifest.task.per_step:
+            steps = self._steps(plan, size)
+            return Batch(read, steps.values, steps.valid, indices.clone())
+        return Batch(read, self.target[indices], index=indices.clone())
+
+    def _plan(self, indices: Tensor) -> list[_Rows]:
+        """Where each shard's samples go in the batch, and which they are there; the same for every tensor."""
         homes = torch.searchsorted(self._ends, indices, right=True)
-        # Where each shard's rows go in the batch, and which they are there; the same for every tensor.
-        plan = [
-            (home, where, indices[where] - self._starts[home])
+        return [
+            _Rows(home, where, indices[where] - self._starts[home])
             for home in sorted(set(homes.tolist()))
             for where in [(homes == home).nonzero().flatten()]
         ]
-        return Batch(
-            {name: self._gather(f"features/{name}", plan, len(indices)) for name in names},
-            {name: self._gather(f"mask/{name}", plan, len(indices)).bool() for name in names},
-            self.labels[indices],
-            indices.clone(),
-        )
 
-    def _gather(self, key: str, plan: list[tuple[int, Tensor, Tensor]], size: int) -> Tensor:
+    def _column(self, keys: Keys, column: Column, plan: list[_Rows], size: int) -> Signal:
+        """A signal, or a target per step, of a batch."""
+        if column.ragged:
+            return self._ragged(keys, column, plan, size)
+        values = self._finished(column, self._gather(keys.values, plan, size))
+        return Signal(values, self._gather(keys.mask, plan, size).bool() if column.masked else None)
+
+    def _gather(self, key: str, plan: list[_Rows], size: int) -> Tensor:
         """The rows of a tensor that is spread over the shards, as a copy in memory."""
         if len(plan) == 1:
-            home, _, rows = plan[0]
-            return self._shards[home].tensor(key).index_select(0, rows)
+            return self._shards[plan[0].home].tensor(key).index_select(0, plan[0].rows)
         like = self._shards[0].tensor(key)
         gathered = like.new_empty((size, *like.shape[1:]))
         for home, where, rows in plan:
             gathered.index_copy_(0, where, self._shards[home].tensor(key).index_select(0, rows))
         return gathered
+
+    def _ragged(self, keys: Keys, column: Column, plan: list[_Rows], size: int) -> Signal:
+        """Samples of their own lengths, padded at the end."""
+        lengths = torch.zeros(size, dtype=torch.int64)
+        starts = torch.zeros(size, dtype=torch.int64)
+        for home, where, rows in plan:
+            offsets = self._shards[home].tensor(keys.offsets)
+            starts[where] = offsets[rows]
+            lengths[where] = offsets[rows + 1] - offsets[rows]
+        longest = max(int(lengths.max()) if size else 0, 1)
+        there = torch.arange(longest) < lengths[:, None]
+        values = self._shards[0].tensor(keys.values).new_zeros((size * longest, *column.stored_shape))
+        mask = torch.zeros(size * longest, dtype=torch.uint8) if column.masked else None
+        for home, where, _ in plan:
+            sample, position = there[where].nonzero(as_tuple=True)  # [R], in the order of the samples
+            sample = where[sample]
+            stored, goal = starts[sample] + position, sample * longest + position
+            values.index_copy_(0, goal, self._shards[home].tensor(keys.values).index_select(0, stored))
+            if mask is not None:
+                mask.index_copy_(0, goal, self._shards[home].tensor(keys.mask).index_select(0, stored))
+        valid = there if mask is None else mask.view(size, longest).bool()
+        return Signal(self._finished(column, values.view(size, longest, *column.stored_shape)), valid)
+
+    def _steps(self, plan: list[_Rows], size: int) -> Signal:
+        """Targets per step."""
+        steps = self._column(TARGET, self._manifest.target, plan, size)
+        return Signal(self._as_target(steps.values), steps.valid)
+
+    def _as_target(self, values: Tensor) -> Tensor:
+        """Targets of 0 and 1 are float32, as losses take them."""
+        return values.float() if self._manifest.target.dtype == "uint8" else values
+
+    @staticmethod
+    def _finished(column: Column, values: Tensor) -> Tensor:
+        """Values as a batch holds them."""
+        return unpacked(values, column.shape) if column.dtype == "bool" else values
 
 
 class Store:
@@ -105,7 +196,9 @@ class Store:
     Attributes:
         path: The folder.
         description: What the data set is.
-        non_finite: Values that were NaN or infinite and became 0, by modality.
+        non_finite: Values that were NaN or infinite and became 0, by signal.
+        columns: How each signal is stored.
+        target: How the targets are stored.
 
     Raises:
         DataError: The folder is missing or no store, has an unknown schema, or a shard is
@@ -117,11 +210,11 @@ class Store:
         self._manifest = Manifest.read(self.path)
         self.description = self._manifest.description
         self.non_finite = dict(self._manifest.non_finite)
+        self.columns = dict(self._manifest.signals)
+        self.target = self._manifest.target
         for entry in self._manifest.splits.values():
             for shard in entry.shards:
-                check_shard(
-                    self.path / shard.file, shard.samples, self._manifest.modalities, len(self._manifest.labels)
-                )
+                check_shard(self.path / shard.file, shard.samples, self._manifest)
 
     def split(self, name: str) -> Split:
         """The samples of a split.
@@ -136,7 +229,7 @@ class Store:
                 f"{self.path} has no split {name!r}; there are: {', '.join(splits)}"
                 + (f"; did you mean {guess!r}?" if guess else "")
             )
-        return Split(self.path, splits[name], self._manifest.modalities)
+        return Split(self.path, splits[name], self._manifest)
 
     def changed(self, *splits: str) -> list[str]:
         """Read every shard, or those of some splits, and name the ones that are not as their checksums say."""
@@ -157,5 +250,5 @@ class Store:
         if changed := self.changed():
             raise DataError(
                 f"{self.path}: changed since written: {', '.join(changed)}; import the data again, "
-                "or copy the store anew and whole"
+                "or copy the whole store again"
             )

@@ -1,21 +1,24 @@
-"""What a store holds in numbers: lengths, and how often labels are there, alone and together."""
+"""What a store holds in numbers: lengths, values, and targets by task."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from neurozoo.data.store import Store
+from neurozoo.data.store import Split, Store
 
-__all__ = ["Labels", "Lengths", "Summary", "summarise"]
+__all__ = ["Classes", "Labels", "Lengths", "Quantity", "Summary", "Values", "summarise"]
+
+_READ = 256
+"""Samples read at once."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Valid positions of a modality's samples in one split.
+    """Valid positions of a signal's samples in one split.
 
     Attributes:
         quartiles: Least, lower quartile, median, upper quartile and most, by linear interpolation.
@@ -29,8 +32,23 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class Values:
+    """The values of spikes, frames or token numbers at valid positions in one split.
+
+    Attributes:
+        least: The least one; 0 where no position is valid.
+        most: The largest one.
+        mean: Their mean; of spikes that is the rate, spikes a neuron and position.
+    """
+
+    least: int
+    most: int
+    mean: float
+
+
+@dataclass(frozen=True)
 class Labels:
-    """The labels of one split.
+    """The labels of one split; where they are per step, each step that counts is a sample here.
 
     Attributes:
         samples: How many samples there are.
@@ -46,48 +64,125 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """The classes of one split; where they are per step, each step that counts is a sample here.
+
+    Attributes:
+        samples: How many samples there are.
+        counts: Samples of each class, in order.
+    """
+
+    samples: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number to predict in one split, in its own unit.
+
+    Attributes:
+        mean: Over the samples, or the steps that count.
+        deviation: The population's standard deviation.
+        least: The least value.
+        most: The largest value.
+    """
+
+    mean: float
+    deviation: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a store holds, by split.
 
     Attributes:
-        lengths: By modality and split.
-        labels: By split.
+        lengths: By signal and split.
+        labels: By split, of a multi-label task.
+        values: By signal and split, of the signals that are not floats.
+        classes: By split, of a multi-class task.
+        quantities: By split, one for each output, of regression.
     """
 
     lengths: Mapping[str, Mapping[str, Lengths]]
     labels: Mapping[str, Labels]
+    values: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
+    classes: Mapping[str, Classes] = field(default_factory=dict)
+    quantities: Mapping[str, tuple[Quantity, ...]] = field(default_factory=dict)
 
 
 def summarise(store: Store) -> Summary:
-    """Count a store's lengths and labels; features are not read.
+    """Count a store's lengths and targets; of the signals, floats are not read.
 
     Args:
         store: An open store.
     """
     splits = {name: store.split(name) for name in store.description.splits}
+    task, signals = store.description.task, store.description.signals
+
+    counted = {name: _counted(samples) for name, samples in splits.items()}
+    k = len(task.outputs)
     return Summary(
         {
-            name: {split: _lengths(samples.mask(name)) for split, samples in splits.items()}
-            for name in store.description.modalities
+            name: {split: _lengths(samples.lengths(name), shape.length) for split, samples in splits.items()}
+            for name, shape in signals.items()
         },
-        {split: _labels(samples.labels) for split, samples in splits.items()},
+        {split: _labels(x, k) for split, x in counted.items() if task.name == "multilabel"},
+        {
+            name: {split: _values(samples, name) for split, samples in splits.items()}
+            for name, shape in signals.items()
+            if not shape.dtype.startswith("float")
+        },
+        {split: _classes(x, k) for split, x in counted.items() if task.name == "multiclass"},
+        {split: _quantities(x, k) for split, x in counted.items() if task.name == "regression"},
     )
 
 
-def _lengths(mask: Tensor) -> Lengths:
-    lengths = mask.sum(1)
+def _counted(samples: Split) -> Tensor:
+    """The targets that count, ``[n, *shape]``."""
+    if samples.target_valid is not None:
+        return samples.target[samples.target_valid]
+    return samples.target.flatten(0, 1) if samples.task.per_step else samples.target
+
+
+def _lengths(lengths: Tensor, most: int) -> Lengths:
     quartiles = torch.quantile(lengths.double(), torch.linspace(0, 1, 5, dtype=torch.float64)).tolist()
-    counts = torch.bincount(lengths, minlength=mask.shape[1] + 1).tolist()
+    counts = torch.bincount(lengths, minlength=most + 1).tolist()
     return Lengths(tuple(quartiles), counts[0], tuple(counts))
 
 
-def _labels(labels: Tensor) -> Labels:
+def _values(samples: Split, name: str) -> Values:
+    least, most, total, number = [], [], 0.0, 0
+    for places in torch.split(torch.arange(len(samples)), _READ):
+        signal = samples.batch(places, [name]).signals[name]
+        x = signal.values if signal.valid is None else signal.values[signal.valid]
+        if x.numel():
+            least.append(int(x.min()))
+            most.append(int(x.max()))
+            total += float(x.sum(dtype=torch.float64))
+            number += x.numel()
+    return Values(min(least, default=0), max(most, default=0), total / max(number, 1))
+
+
+def _labels(labels: Tensor, outputs: int) -> Labels:
     present = labels.double()
     together = (present.T @ present).long()
-    cardinality = torch.bincount(labels.sum(1).long(), minlength=labels.shape[1] + 1)
+    cardinality = torch.bincount(labels.sum(1).long(), minlength=outputs + 1)
     return Labels(
         len(labels),
         tuple(together.diagonal().tolist()),
         tuple(map(tuple, together.tolist())),
         tuple(cardinality.tolist()),
     )
+
+
+def _classes(classes: Tensor, outputs: int) -> Classes:
+    return Classes(len(classes), tuple(torch.bincount(classes, minlength=outputs).tolist()))
+
+
+def _quantities(values: Tensor, outputs: int) -> tuple[Quantity, ...]:
+    if not len(values):
+        return (Quantity(0.0, 0.0, 0.0, 0.0),) * outputs
+    columns = values.double().reshape(len(values), outputs).T
+    return tuple(Quantity(float(x.mean()), float(x.std(correction=0)), float(x.min()), float(x.max())) for x in columns)

@@ -1,4 +1,4 @@
-"""A store seen through a recipe: which modalities, what joined, which samples are for validation."""
+"""A store seen through a recipe: which signals, what joined, which samples are for validation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurozoo.core.interfaces import Batch
-from neurozoo.data.manifest import Modality, shapes
+from neurozoo.core.signals import Batch, Signal, SignalShape
+from neurozoo.data.manifest import TaskEntry, shapes
 from neurozoo.data.store import Split, Store
 from neurozoo.errors import DataError, nearest
 
@@ -18,7 +18,7 @@ __all__ = ["DataView", "ModalityStatistics", "SplitView", "training_statistics"]
 
 
 class SplitView:
-    """The samples of one split, with the view's modalities; made by :meth:`DataView.split`."""
+    """The samples of one split, with the view's signals; made by :meth:`DataView.split`."""
 
     def __init__(self, split: Split, parts: Mapping[str, Sequence[str]], places: Tensor | None = None) -> None:
         self._split, self._parts, self._places = split, parts, places
@@ -28,9 +28,15 @@ class SplitView:
         return len(self._split) if self._places is None else len(self._places)
 
     @property
-    def labels(self) -> Tensor:
-        """``[N, K]`` float32 of 0 and 1."""
-        return self._split.labels if self._places is None else self._split.labels[self._places]
+    def target(self) -> Tensor:
+        """The targets of all samples, ``[N, *shape]``, per step ``[N, L, *shape]``; see :class:`Split`."""
+        return self._split.target if self._places is None else self._split.target[self._places]
+
+    @property
+    def target_valid(self) -> Tensor | None:
+        """``[N, L]`` bool, which steps of a per-step target count; None where all do."""
+        valid = self._split.target_valid
+        return valid if valid is None or self._places is None else valid[self._places]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -48,16 +54,17 @@ class SplitView:
             IndexError: A place is outside of the split.
         """
         raw = self._split.batch(indices if self._places is None else self._places[indices], self._names)
-        return Batch(
-            {name: _joined(raw.features, parts) for name, parts in self._parts.items()},
-            {name: _joined(raw.masks, parts) for name, parts in self._parts.items()},
-            raw.labels,
-            indices.clone(),
-        )
+        signals = {name: _joined([raw.signals[part] for part in parts]) for name, parts in self._parts.items()}
+        return replace(raw, signals=signals, index=indices.clone())
 
 
-def _joined(tensors: Mapping[str, Tensor], parts: Sequence[str]) -> Tensor:
-    return tensors[parts[0]] if len(parts) == 1 else torch.cat([tensors[part] for part in parts], dim=1)
+def _joined(parts: Sequence[Signal]) -> Signal:
+    """Signals one after another along L; None for ``valid`` only where it is None of all."""
+    if len(parts) == 1:
+        return parts[0]
+    masked = any(part.valid is not None for part in parts)
+    valid = torch.cat([part.mask for part in parts], dim=1) if masked else None
+    return Signal(torch.cat([part.values for part in parts], dim=1), valid)
 
 
 class DataView:
@@ -65,44 +72,45 @@ class DataView:
 
     Args:
         store: The data set.
-        spiking: Modalities with a spiking branch, in order.
-        context: The one modality without, or None.
-        join: Modalities made of several of the store's, one after another along L, which must
-            have the same dimension; of one alone it is a new name for it.
+        inputs: Signals to read, in order; by default all of the store, or all that ``join`` makes and does not use.
+        join: Signals made of several of the store's, one after another along L, which must
+            have the same shape and dtype; of one alone it is a new name for it.
         valid: Fraction and seed by which a ``valid`` split is drawn from ``train`` where the
             store has none; None draws none. ``test`` is never touched.
         closed: Splits that this view does not open, whoever asks, such as ``test`` while something is tuned.
 
     Attributes:
-        modalities: Shapes, the context first, then the spiking ones.
-        labels: Names of the K labels.
-        description: The store's description, with the modalities and splits as they are seen; what is closed is
+        signals: Shapes, in order.
+        description: The store's description, with the signals and splits as they are seen; what is closed is
             not seen.
 
     Raises:
-        DataError: A modality is missing, named twice, or joined with one of another dimension,
+        DataError: A signal is missing, named twice, or joined with one of another shape,
             or a ``valid`` split cannot be drawn.
     """
 
     def __init__(
         self,
         store: Store,
-        spiking: Sequence[str],
-        context: str | None = None,
+        inputs: Sequence[str] | None = None,
+        *,
         join: Mapping[str, Sequence[str]] | None = None,
         valid: tuple[float, int] | None = None,
         closed: Collection[str] = (),
     ) -> None:
         self._store, self._valid, self._closed = store, valid, frozenset(closed)
-        roles = ([context] if context is not None else []) + list(spiking)
-        if not roles:
-            raise DataError(f"no modality of {store.path} is used; there are: {shapes(store.description.modalities)}")
-        twice = sorted({name for name in roles if roles.count(name) > 1})
+        join = join or {}
+        if inputs is None:
+            used = {part for parts in join.values() for part in parts}
+            inputs = [*join, *(name for name in store.description.signals if name not in used and name not in join)]
+        names = list(inputs)
+        if not names:
+            raise DataError(f"no signal of {store.path} is used; there are: {shapes(store.description.signals)}")
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise DataError(f"modality {', '.join(twice)} is used twice; name each once, as context or as spiking")
-        self._parts = {name: self._resolve(name, join or {}) for name in roles}
-        self.modalities = {name: self._shape(name, parts) for name, parts in self._parts.items()}
-        self.labels = store.description.labels
+            raise DataError(f"signal {', '.join(twice)} is used twice; name each once")
+        self._parts = {name: self._resolve(name, join) for name in names}
+        self.signals = {name: self._shape(name, parts) for name, parts in self._parts.items()}
         splits = dict(store.description.splits)
         self._splits: dict[str, SplitView] = {}
         self._drawn: dict[str, Tensor] = {}
@@ -112,38 +120,46 @@ class DataView:
                 name: size for name, size in splits.items() if name != "train"
             }
         splits = {name: size for name, size in splits.items() if name not in self._closed}
-        self.description = replace(store.description, modalities=self.modalities, splits=splits)
+        self.description = replace(store.description, signals=self.signals, splits=splits)
 
     def _resolve(self, name: str, join: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-        """The store's modalities that one of the view is made of."""
+        """The store's signals that one of the view is made of."""
         parts = tuple(join.get(name, (name,)))
         if not parts:
-            raise DataError(f"modality {name!r} is joined of nothing; name one or more modalities")
-        known = self._store.description.modalities
+            raise DataError(f"signal {name!r} is joined of nothing; name one or more signals")
+        known = self._store.description.signals
         for part in parts:
             if part not in known:
                 guess = nearest(part, [*known, *join])
                 inside = f" (joined into {name!r})" if name in join else ""
                 raise DataError(
-                    f"{self._store.path} has no modality {part!r}{inside}; there are: {shapes(known)}"
+                    f"{self._store.path} has no signal {part!r}{inside}; there are: {shapes(known)}"
                     + (f"; joined: {', '.join(join)}" if join else "")
                     + (f"; did you mean {guess!r}?" if guess else "")
                 )
         return parts
 
-    def _shape(self, name: str, parts: Sequence[str]) -> Modality:
-        known = {part: self._store.description.modalities[part] for part in parts}
-        dims = {shape.dim for shape in known.values()}
-        if len(dims) > 1:
+    def _shape(self, name: str, parts: Sequence[str]) -> SignalShape:
+        known = {part: self._store.description.signals[part] for part in parts}
+        if len({(each.shape, each.dtype) for each in known.values()}) > 1:
+            dtypes = {each.dtype for each in known.values()}
             raise DataError(
-                f"modality {name!r} joins {shapes(known)} ([L, D]); only modalities of the same dimension can be joined"
+                f"signal {name!r} joins {shapes(known)} ([L, *shape])"
+                + (f" of the dtypes {', '.join(sorted(dtypes))}" if len(dtypes) > 1 else "")
+                + "; only signals of the same shape and dtype can be joined"
             )
-        return Modality(dims.pop(), sum(known[part].length for part in parts))
+        length, ragged = sum(each.length for each in known.values()), any(each.ragged for each in known.values())
+        return replace(known[parts[0]], length=length, ragged=ragged)
+
+    @property
+    def task(self) -> TaskEntry:
+        """What the targets are."""
+        return self._store.description.task
 
     @property
     def dims(self) -> dict[str, int]:
-        """Features D of each modality."""
-        return {name: modality.dim for name, modality in self.modalities.items()}
+        """Numbers at one position of each signal."""
+        return {name: shape.dim for name, shape in self.signals.items()}
 
     def split(self, name: str) -> SplitView:
         """The samples of a split.
@@ -180,10 +196,10 @@ class DataView:
         return self._store.changed("train" if split in self._drawn else split)
 
     def beside(self, *names: str) -> DataView:
-        """The same samples and splits with other modalities of the store, which the model does not see.
+        """The same samples and splits with other signals of the store, which the model does not see.
 
         Raises:
-            DataError: The store has no such modality.
+            DataError: The store has no such signal.
         """
         return DataView(self._store, names, valid=self._valid, closed=self._closed)
 
@@ -226,27 +242,32 @@ def _draw(samples: int, fraction: float, seed: int) -> dict[str, Tensor]:
 
 
 class ModalityStatistics(NamedTuple):
-    """Mean and standard deviation of each feature, ``[D]`` float32; the deviation is never 0."""
+    """Mean and standard deviation of each number of a position, ``[D]`` float32, flat; the deviation is never 0."""
 
     mean: Tensor
     std: Tensor
 
 
-def training_statistics(view: DataView, batch_size: int = 256) -> dict[str, ModalityStatistics]:
-    """Statistics of the training split's valid positions, by modality.
+def training_statistics(
+    view: DataView, batch_size: int = 256, names: Collection[str] | None = None
+) -> dict[str, ModalityStatistics]:
+    """Statistics of the training split's valid positions, by signal; of frames, those of each pixel.
 
     They are merged batch by batch in float64 (Chan, Golub and LeVeque 1983), so
     that a data set larger than memory has them too. The deviation is the population's. A
-    feature that is constant, or has no valid position, gets the deviation 1.
+    number that is constant, or has no valid position, gets the deviation 1.
 
     Args:
         view: The data; only ``train`` is read.
         batch_size: Samples read at once; it does not matter to the result.
+        names: Signals to measure; by default all of the view.
     """
-    sums = {name: _Moments(modality.dim) for name, modality in view.modalities.items()}
+    sums = {name: _Moments(shape.dim) for name, shape in view.signals.items() if names is None or name in names}
     for batch in view.batches("train", batch_size):
         for name, moments in sums.items():
-            moments.add(batch.features[name][batch.masks[name]].double())
+            values, valid = batch.signals[name].values, batch.signals[name].valid
+            rows = values.flatten(0, 1) if valid is None else values[valid]
+            moments.add(rows.reshape(len(rows), view.signals[name].dim).double())
     return {name: moments.statistics() for name, moments in sums.items()}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,98 +13,136 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurozoo.data.manifest import MANIFEST, SCHEMA, Manifest, Modality, ShardEntry, SplitEntry, check_name, shapes
-from neurozoo.data.shards import write_shard
+from neurozoo.core.shapes import SignalShape
+from neurozoo.data.checks import Piece, mask_of, piece_of, stored, target_column, target_values, valid_rows
+from neurozoo.data.filling import Filling
+from neurozoo.data.manifest import (
+    DTYPES,
+    MANIFEST,
+    SCHEMA,
+    Column,
+    Manifest,
+    SplitEntry,
+    TaskEntry,
+    check_name,
+    shapes,
+)
+from neurozoo.data.shards import TARGET, Keys, signal_keys
 from neurozoo.errors import DataError
 from neurozoo.files.partial_folder import PartialFolder
 
 __all__ = ["StoreWriter", "valid_rows"]
 
-_SHARD_BYTES = 64 * 2**20
 _PIECE = 1024
 """Samples that are looked at together, so that arrays mapped from a file need not fit into memory."""
 
-
-def valid_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The mask of ``[n, L, D]`` features: rows of zeros at either end are padding, those between are not.
-
-    Returns:
-        ``[n, L]``, True where valid; a sample of zeros alone has no valid row.
-    """
-    filled = (features != 0).any(axis=2)
-    from_left = np.logical_or.accumulate(filled, axis=1)
-    from_right = np.logical_or.accumulate(filled[:, ::-1], axis=1)[:, ::-1]
-    valid: NDArray[np.bool_] = from_left & from_right
-    return valid
-
-
-class _Open:
-    """The shard of a split that is being filled; its arrays are reused for the next one."""
-
-    def __init__(self, size: int, modalities: Mapping[str, Modality], labels: int) -> None:
-        self.features = {name: np.empty((size, m.length, m.dim), np.float32) for name, m in modalities.items()}
-        self.masks = {name: np.empty((size, m.length), np.uint8) for name, m in modalities.items()}
-        self.labels = np.empty((size, labels), np.uint8)
-        self.ids: list[str] = []
-        self.entries: list[ShardEntry] = []
-
-    @property
-    def total(self) -> int:
-        return sum(entry.samples for entry in self.entries)
+Values = ArrayLike | Sequence[ArrayLike]
 
 
 class StoreWriter:
     """Writes a store; a context manager.
 
-    Everything goes to a hidden folder beside ``dest``, which takes its place when the block
+    Everything goes to a hidden folder next to ``dest``, which takes its place when the block
     ends. Whatever goes wrong before that, Ctrl-C included, leaves nothing behind; what a killed
     process leaves, the next writer to the same place removes. At most one shard a split is held in memory.
 
     Args:
         dest: The store's folder; new or empty.
-        labels: Names of the K labels.
+        labels: Names of the K labels of a multi-label data set; short for ``task="multilabel", outputs=labels``.
         origin: Where the data comes from, to be kept as it is: format, source, licence,
             citation, options; whatever JSON can hold.
-        modalities: Shapes by modality; by default those of the first samples.
+        modalities: Shapes of features that are stored padded, with masks; short for ``signals`` and ``masked``.
         synthetic: Whether the values are made up.
         shard_samples: Samples of one file; by default as many as fill 64 MiB.
+        signals: Shape of each signal. A ragged one is stored in each sample's own length, of at most
+            ``SignalShape.length`` positions; bool is stored as packed bits. By default float32 features, padded and
+            with masks, of the shapes of the first samples.
+        masked: Names of the signals with a mask of their own: those with gaps, or padded to one length.
+        task: Name of the task that the targets are of.
+        outputs: Names of the task's K labels, classes or quantities.
+        along: The signal whose positions have a target each, for a task per step; by default there is one a sample.
+        target: Shape and dtype of the targets, where the task is none of the zoo's own; ``length`` does not matter.
+        target_masked: Whether a mask says which steps of a per-step target count.
 
     Raises:
-        DataError: ``dest`` is a file, a folder that is not empty, or cannot be written.
+        DataError: ``dest`` is a file, a folder that is not empty, or cannot be written; or the declaration is
+            contradictory.
 
     Example:
         >>> import tempfile
         >>> dest = Path(tempfile.mkdtemp()) / "tiny"
-        >>> with StoreWriter(dest, labels=["glad"], origin={"format": "made by hand"}) as writer:
-        ...     writer.add("train", {"text": np.ones((2, 3, 4))}, [[0], [1]])
+        >>> shape = SignalShape((2, 8, 8), 10, "bool", ragged=False)
+        >>> of = {"task": "multiclass", "outputs": ["left", "right"], "origin": {"format": "made by hand"}}
+        >>> with StoreWriter(dest, signals={"events": shape}, **of) as writer:
+        ...     writer.add("train", {"events": np.ones((3, 10, 2, 8, 8))}, [0, 1, 1])
     """
 
     def __init__(
         self,
         dest: str | Path,
         *,
-        labels: Sequence[str],
         origin: Mapping[str, Any],
-        modalities: Mapping[str, Modality] | None = None,
+        labels: Sequence[str] | None = None,
+        modalities: Mapping[str, SignalShape] | None = None,
         synthetic: bool = False,
         shard_samples: int | None = None,
+        signals: Mapping[str, SignalShape] | None = None,
+        masked: Collection[str] = (),
+        task: str = "multilabel",
+        outputs: Sequence[str] | None = None,
+        along: str | None = None,
+        target: SignalShape | None = None,
+        target_masked: bool = False,
     ) -> None:
         self._dest = Path(dest)
-        self._labels = list(labels)
         # As it will be read back, so that what JSON cannot hold fails here and not at the end.
         self._origin: dict[str, Any] = json.loads(json.dumps(dict(origin), allow_nan=False))
-        self._modalities = dict(modalities or {})
         self._synthetic = synthetic
         self._shard_samples = shard_samples
-        self._open: dict[str, _Open] = {}
+        self._splits: dict[str, Filling] = {}
         self._non_finite: dict[str, int] = {}
         self._partial: PartialFolder | None = None
-        if not self._labels or len(set(self._labels)) < len(self._labels):
-            raise DataError(f"labels of {dest}: {', '.join(self._labels) or 'none'}; give one or more names, each once")
-        for name in self._modalities:
-            check_name(name, f"modalities of {dest}")
+        names = tuple(outputs if outputs is not None else labels or ())
+        if not names or len(set(names)) < len(names):
+            kind = "labels" if outputs is None else "outputs"
+            raise DataError(f"{kind} of {dest}: {', '.join(names) or 'none'}; give one or more names, each once")
         if shard_samples is not None and shard_samples < 1:
             raise DataError(f"shard_samples is {shard_samples}; a shard holds at least 1 sample")
+        self._task = TaskEntry(task, names, along is not None)
+        self._columns = {name: _padded(shape) for name, shape in (modalities or {}).items()}
+        self._columns |= {name: _declared(shape, name in masked) for name, shape in (signals or {}).items()}
+        self._check_declared([*masked, *([along] if along is not None else [])])
+        self._along = along
+        self._target = self._target_column(target, target_masked)
+
+    def _check_declared(self, named: Sequence[str]) -> None:
+        for name, column in self._columns.items():
+            check_name(name, f"signals of {self._dest}")
+            if column.dtype not in DTYPES or column.length < 1 or any(axis < 1 for axis in column.shape):
+                raise DataError(
+                    f"signal {name!r} of {self._dest} is {column.dtype} {column.seen}; give axes and a length of 1 or "
+                    f"more, and one of {', '.join(DTYPES)}"
+                )
+        for name in named:
+            if name not in self._columns:
+                raise DataError(
+                    f"{self._dest}: there is no signal {name!r}; declared are: {', '.join(self._columns) or 'none'}"
+                )
+
+    def _target_column(self, given: SignalShape | None, masked: bool) -> Column:
+        one = (
+            target_column(self._task, str(self._dest))
+            if given is None
+            else Column(given.shape, 1, given.dtype, False, False)
+        )
+        if one.dtype not in DTYPES:
+            raise DataError(f"the targets of {self._dest} are {one.dtype}; give one of {', '.join(DTYPES)}")
+        if self._along is None:
+            if masked:
+                raise DataError(f"{self._dest}: target_masked is for targets per step; name their signal with along=")
+            return one
+        signal = self._columns[self._along]
+        return replace(one, length=signal.length, ragged=signal.ragged, masked=masked)
 
     def __enter__(self) -> StoreWriter:
         if self._dest.is_dir() and any(self._dest.iterdir()):
@@ -129,10 +168,6 @@ class StoreWriter:
                 self._partial.close()
 
     @property
-    def _folder(self) -> Path:
-        return self._opened.path
-
-    @property
     def _opened(self) -> PartialFolder:
         if self._partial is None:
             raise DataError(f"the writer of {self._dest} is not open; use it as `with StoreWriter(...) as writer:`")
@@ -141,62 +176,47 @@ class StoreWriter:
     def add(
         self,
         split: str,
-        features: Mapping[str, ArrayLike],
-        labels: ArrayLike,
+        signals: Mapping[str, Values],
+        target: Values,
         ids: Sequence[str] | None = None,
-        masks: Mapping[str, ArrayLike] | None = None,
+        masks: Mapping[str, Values] | None = None,
+        target_mask: Values | None = None,
     ) -> None:
         """Append samples to a split.
 
-        Values that are not finite as float32 are counted and become 0.
+        Floats that are not finite in the signal's dtype are counted and become 0.
 
         Args:
             split: Name of the split.
-            features: By modality, ``[n, L, D]``, dimensionless.
-            labels: ``[n, K]``, each 0 or 1.
+            signals: By name, ``[n, L, *shape]``; of a ragged one also n arrays ``[L_i, *shape]``.
+            target: ``[n, *shape]``, as the task has it; per step ``[n, L, *shape]`` or n arrays ``[L_i, *shape]``.
             ids: A name for each sample; by default its place in the split.
-            masks: By modality, ``[n, L]``, 1 where a position is valid. Where a modality has
-                none, its rows of zeros at either end are padding.
+            masks: By signal, ``[n, L]`` or n arrays ``[L_i]``, 1 where a position is valid. Where a masked signal
+                has none, its rows of zeros at either end are padding.
+            target_mask: The same of a masked target.
 
         Raises:
-            DataError: Modalities, shapes, labels or ids are not those of the store.
+            DataError: Names, shapes, values, targets or ids are not those of the store.
         """
-        _ = self._folder
-        if split not in self._open:
+        _ = self._opened
+        if split not in self._splits:
             check_name(split, f"splits of {self._dest}")
-        n = len(np.asarray(labels))
-        for name, x in features.items():
-            if np.ndim(x) and len(np.asarray(x)) != n:
-                raise DataError(f"split {split!r}: modality {name!r} has {len(np.asarray(x))} samples, labels have {n}")
+        n = _size(target)
+        for name, x in signals.items():
+            if _size(x) != n:
+                raise DataError(f"split {split!r}: signal {name!r} has {_size(x)} samples, the target has {n}")
         if ids is not None and len(ids) != n:
             raise DataError(f"split {split!r}: {len(ids)} ids for {n} samples; give one each")
         for first in range(0, max(n, 1), _PIECE):
             rows = slice(first, first + _PIECE)
             self._add(
                 split,
-                {name: _rows_of(x, rows) for name, x in features.items()},
-                _rows_of(labels, rows),
+                {name: _rows_of(x, rows) for name, x in signals.items()},
+                _rows_of(target, rows),
                 None if ids is None else ids[rows],
                 {name: _rows_of(mask, rows) for name, mask in (masks or {}).items()},
+                None if target_mask is None else _rows_of(target_mask, rows),
             )
-
-    def _add(
-        self,
-        split: str,
-        features: Mapping[str, ArrayLike],
-        labels: ArrayLike,
-        ids: Sequence[str] | None,
-        masks: Mapping[str, ArrayLike],
-    ) -> None:
-        values = {name: self._numbers(split, name, x) for name, x in features.items()}
-        if not self._modalities:
-            self._modalities = {name: Modality(x.shape[2], x.shape[1]) for name, x in values.items()}
-            for name in values:
-                check_name(name, f"modalities of {self._dest}")
-        truth = self._truth(split, labels)
-        self._check_shapes(split, values)
-        valid = {name: self._mask(split, name, x, masks.get(name)) for name, x in values.items()}
-        self._append(split, values, valid, truth, ids)
 
     def annotate(self, **notes: Any) -> None:
         """Add to the origin what is known only at the end, such as what was left out."""
@@ -206,127 +226,157 @@ class StoreWriter:
         """Count values that were not finite and became 0 before they were given to :meth:`add`."""
         self._non_finite[modality] = self._non_finite.get(modality, 0) + count
 
-    def _numbers(self, split: str, name: str, x: ArrayLike) -> NDArray[np.float32]:
-        """As float32, finite, counted; a copy only where something has to change."""
-        array = np.asarray(x)
-        if array.dtype.kind not in "fiub" or array.ndim != 3 or 0 in array.shape[1:]:
-            raise DataError(
-                f"split {split!r}, modality {name!r}: {array.dtype} of shape {list(array.shape)}; "
-                "give numbers [samples, L, D]"
-            )
-        with np.errstate(over="ignore", invalid="ignore"):
-            single = array.astype(np.float32, copy=False)
-        bad = ~np.isfinite(single)
-        count = int(bad.sum())
-        self._non_finite[name] = self._non_finite.get(name, 0) + count
-        return np.where(bad, np.float32(0), single) if count else single
-
-    def _truth(self, split: str, labels: ArrayLike) -> NDArray[np.uint8]:
-        array = np.asarray(labels)
-        k = len(self._labels)
-        if array.ndim != 2 or array.shape[1] != k or array.dtype.kind not in "fiub":
-            raise DataError(
-                f"split {split!r}: labels are {array.dtype} of shape {list(array.shape)}; give numbers [samples, {k}], "
-                f"a column each for {', '.join(self._labels)}"
-            )
-        wrong = np.argwhere((array != 0) & (array != 1))
-        if len(wrong):
-            row, column = wrong[0]
-            sample = int(row) + self._count(split)
-            raise DataError(
-                f"split {split!r}, sample {sample}, label {self._labels[column]!r} is {array[row, column]:g}; "
-                f"labels are 0 or 1, and {len(wrong)} of these samples' labels are neither"
-            )
-        return array.astype(np.uint8)
-
-    def _count(self, split: str) -> int:
-        pending = self._open.get(split)
-        return pending.total + len(pending.ids) if pending else 0
-
-    def _check_shapes(self, split: str, values: Mapping[str, NDArray[np.float32]]) -> None:
-        found = {name: Modality(x.shape[2], x.shape[1]) for name, x in values.items()}
-        if found != self._modalities or not found:
-            raise DataError(
-                f"split {split!r}: modalities are {shapes(found) or 'none'}; "
-                f"the store has {shapes(self._modalities) or 'none'}"
-            )
-
-    def _mask(self, split: str, name: str, x: NDArray[np.float32], given: ArrayLike | None) -> NDArray[np.uint8]:
-        if given is None:
-            return valid_rows(x).astype(np.uint8)
-        mask = np.asarray(given)
-        if mask.shape != x.shape[:2] or mask.dtype.kind not in "fiub" or not np.isin(mask, (0, 1)).all():
-            raise DataError(
-                f"split {split!r}: the mask of {name!r} is {mask.dtype} of shape {list(mask.shape)}; "
-                f"give 0 or 1 of shape {list(x.shape[:2])}"
-            )
-        return mask.astype(np.uint8)
-
-    def _append(
+    def _add(
         self,
         split: str,
-        features: Mapping[str, NDArray[np.float32]],
-        masks: Mapping[str, NDArray[np.uint8]],
-        labels: NDArray[np.uint8],
+        signals: Mapping[str, Values],
+        target: Values,
         ids: Sequence[str] | None,
+        masks: Mapping[str, Values],
+        target_mask: Values | None,
     ) -> None:
-        if split not in self._open:
-            self._open[split] = _Open(self._size, self._modalities, len(self._labels))
-        shard, first, done = self._open[split], self._count(split), 0
-        while done < len(labels):
-            start = len(shard.ids)
-            take = min(self._size - start, len(labels) - done)
-            to, of = slice(start, start + take), slice(done, done + take)
-            for name in self._modalities:
-                shard.features[name][to] = features[name][of]
-                shard.masks[name][to] = masks[name][of]
-            shard.labels[to] = labels[of]
-            shard.ids += [str(i) for i in (ids[of] if ids is not None else range(first + done, first + done + take))]
-            done += take
-            if len(shard.ids) == self._size:
-                self._flush(split)
+        if not self._columns:
+            self._infer(split, signals)
+        self._check_names(split, signals, masks)
+        pieces: list[tuple[Keys, Column, Piece]] = []
+        by_name: dict[str, Piece] = {}
+        for name, column in self._columns.items():
+            what = f"split {split!r}, signal {name!r}"
+            piece = piece_of(what, column, signals[name])
+            piece.values, lost = stored(self._named(what, split, piece), column, piece)
+            if np.dtype(column.dtype).kind == "f":
+                self.count_non_finite(name, lost)
+            if column.masked:
+                piece.mask = self._mask(split, name, column, piece, masks.get(name))
+            by_name[name] = piece
+            pieces.append((signal_keys(name), column, piece))
+        answers = self._answers(split, target, target_mask, by_name)
+        pieces.append((TARGET, self._target, answers))
+        self._append(split, pieces, _samples(answers), ids)
 
-    @property
-    def _size(self) -> int:
-        if self._shard_samples is None:
-            sample = sum(m.length * (4 * m.dim + 1) for m in self._modalities.values()) + len(self._labels)
-            self._shard_samples = max(1, _SHARD_BYTES // sample)
-        return self._shard_samples
+    def _infer(self, split: str, signals: Mapping[str, Values]) -> None:
+        """Take the shapes of the first samples: float32 features with masks."""
+        for name, x in signals.items():
+            array = np.asarray(x)
+            check_name(name, f"signals of {self._dest}")
+            if array.dtype.kind not in "fiub" or array.ndim != 3 or 0 in array.shape[1:]:
+                raise DataError(
+                    f"split {split!r}, signal {name!r}: {array.dtype} of shape {list(array.shape)}; "
+                    "give numbers [samples, L, D], or declare it by signals="
+                )
+            self._columns[name] = Column(array.shape[2:], array.shape[1], "float32", False, True)
 
-    def _flush(self, split: str) -> None:
-        shard = self._open[split]
-        n = len(shard.ids)
-        name = f"{split}-{len(shard.entries):05d}.safetensors"
-        try:
-            sha256 = write_shard(
-                self._folder / name,
-                {key: x[:n] for key, x in shard.features.items()},
-                {key: x[:n] for key, x in shard.masks.items()},
-                shard.labels[:n],
-                shard.ids,
+    def _check_names(self, split: str, signals: Mapping[str, Values], masks: Mapping[str, Values]) -> None:
+        known = {name: column.seen for name, column in self._columns.items()}
+        if signals.keys() != known.keys() or not known:
+            raise DataError(
+                f"split {split!r}: the signals are {', '.join(signals) or 'none'}; the store has "
+                f"{shapes(known) or 'none'}; give all of them, and no other"
             )
+        for name in masks:
+            if name not in self._columns or not self._columns[name].masked:
+                raise DataError(f"split {split!r}: signal {name!r} is declared to have no mask; name it in masked=")
+
+    def _named(self, what: str, split: str, piece: Piece) -> Any:
+        """Names the sample of a row in errors."""
+        done = self._count(split)
+        return lambda row: f"{what}, sample {done + piece.sample(row)}"
+
+    def _mask(self, split: str, name: str, column: Column, piece: Piece, given: Values | None) -> NDArray[np.uint8]:
+        if given is not None:
+            return mask_of(f"split {split!r}: the mask of {name!r}", piece, given)
+        if column.ragged:
+            return np.ones(len(piece.values), np.uint8)
+        return valid_rows(piece.values).astype(np.uint8)
+
+    def _answers(self, split: str, target: Values, target_mask: Values | None, signals: Mapping[str, Piece]) -> Piece:
+        column, what = self._target, f"split {split!r}"
+        if self._along is None:
+            array = np.asarray(target)
+            if array.shape[1:] != column.shape or array.ndim == 0 or array.dtype.kind not in "fiub":
+                outputs = ", ".join(self._task.outputs)
+                axes = "".join(f", {axis}" for axis in column.shape)
+                raise DataError(
+                    f"{what}: targets are {array.dtype} of shape {list(array.shape)}; give numbers [samples{axes}], "
+                    f"of the {self._task.name} outputs {outputs}"
+                )
+            piece = Piece(array)
+        else:
+            piece = piece_of(f"{what}, target", column, target)
+            along = signals[self._along].lengths
+            if piece.lengths is not None and along is not None and (piece.lengths != along).any():
+                place = int(np.argmax(piece.lengths != along))
+                raise DataError(
+                    f"{what}, sample {self._count(split) + place}: {piece.lengths[place]} targets for {along[place]} "
+                    f"positions of {self._along!r}; give one each, with target_mask where some do not count"
+                )
+        if column.masked:
+            if target_mask is None:
+                raise DataError(f"{what}: the target is declared to have a mask; give target_mask")
+            piece.mask = mask_of(f"{what}: the mask of the target", piece, target_mask)
+        piece.values = target_values(self._named(what, split, piece), self._task, column, piece)
+        return piece
+
+    def _count(self, split: str) -> int:
+        return self._splits[split].count if split in self._splits else 0
+
+    def _append(
+        self, split: str, pieces: Sequence[tuple[Keys, Column, Piece]], n: int, ids: Sequence[str] | None
+    ) -> None:
+        filling = self._splits.setdefault(split, Filling(split, self._shard_samples))
+        try:
+            filling.append(self._opened.path, pieces, n, ids)
         except OSError as error:
-            raise DataError(f"{name} of the store {self._dest} could not be written: {error.strerror}") from error
-        shard.entries.append(ShardEntry(name, n, sha256))
-        shard.ids = []
+            raise DataError(f"a shard of the store {self._dest} could not be written: {error.strerror}") from error
 
     def _finish(self) -> None:
-        for split, shard in self._open.items():
-            if shard.ids:
-                self._flush(split)
-        splits = {split: SplitEntry(shard.total, shard.entries) for split, shard in self._open.items() if shard.total}
+        for filling in self._splits.values():
+            filling.flush(self._opened.path)
+        splits = {name: SplitEntry(each.count, each.entries) for name, each in self._splits.items() if each.count}
         if not splits:
             raise DataError(f"the store {self._dest} would have no samples; add some")
         manifest = Manifest(
-            SCHEMA, self._modalities, self._labels, splits, self._origin, self._synthetic, dict(self._non_finite)
+            SCHEMA,
+            {name: self._measured(signal_keys(name), column) for name, column in self._columns.items()},
+            self._task,
+            self._measured(TARGET, self._target),
+            splits,
+            self._origin,
+            self._synthetic,
+            dict(self._non_finite),
         )
-        with (self._folder / MANIFEST).open("w", encoding="utf-8") as file:
+        with (self._opened.path / MANIFEST).open("w", encoding="utf-8") as file:
             file.write(manifest.to_json())
             file.flush()
             os.fsync(file.fileno())
         self._opened.finish()
 
+    def _measured(self, keys: Keys, column: Column) -> Column:
+        """The column with the length that its longest sample has."""
+        if not column.ragged:
+            return column
+        return replace(column, length=max(each.longest.get(keys.values, 1) for each in self._splits.values()))
 
-def _rows_of(x: ArrayLike, rows: slice) -> ArrayLike:
+
+def _padded(shape: SignalShape) -> Column:
+    return Column(tuple(shape.shape), shape.length, shape.dtype, False, True)
+
+
+def _declared(shape: SignalShape, masked: bool) -> Column:
+    return Column(tuple(shape.shape), shape.length, shape.dtype, shape.ragged, masked)
+
+
+def _samples(piece: Piece) -> int:
+    return len(piece.values) if piece.lengths is None else len(piece.lengths)
+
+
+def _size(x: Values) -> int:
+    """Number of samples; a scalar is refused later, by its shape."""
+    return len(x) if isinstance(x, list | tuple) else next(iter(np.asarray(x).shape), 0)
+
+
+def _rows_of(x: Values, rows: slice) -> Values:
+    if isinstance(x, list | tuple):
+        return x[rows]
     array = np.asarray(x)
     return array[rows] if array.ndim else array

@@ -6,23 +6,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from neurozoo.core.interfaces import ZooModel
+from neurozoo.core.model import Model
 from neurozoo.core.processes import own_share
+from neurozoo.core.recording import frozen_statistics
+from neurozoo.core.task import Decision
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, UserError
 from neurozoo.evaluation.health import LayerHealth, lesion_effects
+from neurozoo.evaluation.predicting import Predictions, predict_split
 from neurozoo.models.build import open_data
-from neurozoo.nn.running import frozen_statistics
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.loading import TrainedModel, load
-from neurozoo.training.decision import choose_threshold
-from neurozoo.training.loop import Predictions, predict_split
-from neurozoo.training.metrics import DEFINITIONS, multilabel_metrics
 
 __all__ = ["Evaluation", "check_data", "evaluate_model", "evaluate_run"]
 
@@ -32,16 +30,16 @@ class Evaluation:
     """What was measured, by split.
 
     Attributes:
-        decision_threshold: The probability above which a label is predicted, or one a label.
-        metrics: See ``neurozoo.training.metrics.DEFINITIONS``, and the loss in nats.
+        decision: How predictions become answers, see :meth:`neurozoo.core.task.Task.choose`.
+        metrics: The task's, and its loss.
         health: Each spiking layer.
         lesion: By kind (``permuted``, ``silent``), then by split.
         threshold: The firing threshold on valid.
-        predictions: What the model said.
+        predictions: What the model predicted.
         ids: The samples' names.
     """
 
-    decision_threshold: float | list[float]
+    decision: Decision
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     health: dict[str, dict[str, LayerHealth]] = field(default_factory=dict)
     lesion: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -53,7 +51,7 @@ class Evaluation:
         """What was measured, as summary.json holds it."""
         return {
             "metrics": self.metrics,
-            "decision_threshold": self.decision_threshold,
+            "decision": self.decision,
             "health": {
                 split: {name: asdict(layer) for name, layer in layers.items()} for split, layers in self.health.items()
             },
@@ -62,54 +60,51 @@ class Evaluation:
         }
 
     def write_predictions(self, folder: Path) -> None:
-        """Write ``SPLIT.safetensors`` with probabilities and labels ``[N, K]``, and the ids."""
+        """Write ``SPLIT.safetensors`` with each row's ``predicted``, ``target`` and sample, and the samples' ids."""
         for split, made in self.predictions.items():
-            tensors = {"probabilities": made.probabilities, "labels": made.labels}
+            tensors = {
+                "predicted": torch.from_numpy(made.predicted),
+                "target": torch.from_numpy(made.target),
+                "samples": torch.from_numpy(made.samples),
+            }
             write_tensors(folder / f"{split}.safetensors", tensors, {"split": split, "ids": self.ids[split]})
 
 
 def evaluate_model(
     checkpoint: Path,
-    model: ZooModel,
+    model: Model,
     view: DataView,
     recipe: Recipe,
     *,
     device: torch.device,
     splits: tuple[str, ...] = ("valid", "test"),
-    decided: float | list[float] | None = None,
+    decided: Decision = None,
 ) -> Evaluation:
     """Load a checkpoint's weights and measure them.
 
-    The decision threshold is ``decided`` where that is given, else chosen on ``valid`` alone, else
-    the recipe's. Each split starts from the statistics
-    of the checkpoint, so that a measurement can be repeated.
+    The decision is ``decided`` where that is given, else chosen on ``valid`` alone, else the recipe's. Each split
+    starts from the statistics of the checkpoint, so that a measurement can be repeated.
 
     Raises:
         CheckpointError: The checkpoint is damaged or of another model.
     """
     load_checkpoint(checkpoint, model)
     model.to(device).eval()
-    decision, size = recipe.evaluation.decision, recipe.evaluation.batch_size
-    result = Evaluation(decision_threshold=decision.threshold if decided is None else decided)
+    task, size = model.problem.task, recipe.evaluation.batch_size
+    result = Evaluation(task.default_decision if decided is None else decided)
     for split in dict.fromkeys(("valid", *splits)):
         if not view.description.splits.get(split):
             continue
         with frozen_statistics(model):
-            made = predict_split(
-                model,
-                view.batches(split, size, share=own_share),
-                device=device,
-                smoothing=recipe.training.label_smoothing,
-            )
-        labels, probabilities = made.labels.numpy(), made.probabilities.numpy()
+            made = predict_split(model, view.batches(split, size, share=own_share), device=device)
         if split == "valid":
             if decided is None:
-                result.decision_threshold = choose_threshold(decision.rule, decision.threshold, labels, probabilities)
+                result.decision = task.choose(made.target, made.predicted)
             result.threshold = made.threshold
         if split not in splits:
             continue
-        cut = np.asarray(result.decision_threshold)
-        result.metrics[split] = {"loss": made.loss, **multilabel_metrics(labels, probabilities, cut)}
+        measured = task.measure(made.target, made.predicted, result.decision)
+        result.metrics[split] = {"loss": made.loss, **measured}
         result.health[split] = made.layers
         for kind, effect in lesion_effects(model, view.split(split), size, device).items():
             result.lesion.setdefault(kind, {})[split] = effect
@@ -147,7 +142,7 @@ def evaluate_run(
         source.run.check_writable()  # before the split is looked at, which is to be noted
     trained_on = source.data.get("checksum")
     # What was decided stands; an interrupted run has decided nothing yet.
-    decided = source.decision_threshold
+    decided = source.decision
     try:
         device = choose_device(recipe.training.device)
     except UserError:
@@ -163,21 +158,29 @@ def evaluate_run(
     }
     if source.run is not None:  # a packed folder stays as it was packed
         source.run.note_evaluation({**setting, "metrics": measured.metrics[split]})
-    return {"run": str(run), **setting, **measured.to_dict(), "metric_definitions": DEFINITIONS}
+    definitions = loaded.module.problem.task.definitions
+    return {"run": str(run), **setting, **measured.to_dict(), "metric_definitions": definitions}
 
 
 def check_data(view: DataView, trained: TrainedModel) -> None:
     """Refuse data that the model was not made for.
 
     Raises:
-        DataError: It has other features or labels.
+        DataError: It has other signals or another task.
     """
-    for name, dim in trained.module.inputs.dims.items():
-        found = view.modalities[name].dim
-        if found != dim:
-            raise DataError(f"the data's {name} has {found} features and the model takes {dim}; give the data it knows")
-    if view.labels != trained.labels:
+    problem = trained.module.problem
+    for name, shape in problem.signals.items():
+        found = view.signals[name].shape
+        if found != shape.shape:
+            raise DataError(
+                f"the data's {name} has positions of {list(found)} and the model takes {list(shape.shape)}; give data "
+                "of the same form"
+            )
+    task, found_task = problem.task, view.description.task
+    if (found_task.name, found_task.per_step) != (task.name, task.per_step):
+        raise DataError(f"the data's task is {found_task.name} and the model's is {task.name}; give data of that task")
+    if tuple(found_task.outputs) != task.outputs:
         raise DataError(
-            f"the data's labels are {', '.join(view.labels)} and the model's {', '.join(trained.labels)}; "
-            "give data with the same labels in the same order"
+            f"the data's outputs are {', '.join(found_task.outputs)} and the model's {', '.join(task.outputs)}; "
+            "give data with the same ones in the same order"
         )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from neurozoo.core.interfaces import Batch, ThresholdPolicy, ZooModel
-from neurozoo.core.layer import record_spikes
-from neurozoo.core.processes import at_their_places, over_all, own_share, total, whole_mean
-from neurozoo.nn.running import frozen_statistics
+from neurozoo.core.layer import Firing
+from neurozoo.core.model import Model, trained_modules
+from neurozoo.core.processes import at_their_places, over_all, own_share, rows_of_all, total, whole_mean
+from neurozoo.core.recording import frozen_statistics, over_neurons, recorded, spiking_layers
+from neurozoo.core.signals import Batch
 from neurozoo.nn.sequence import at_relative_times
 
 __all__ = [
@@ -24,10 +25,10 @@ __all__ = [
     "HealthMonitor",
     "LayerHealth",
     "Samples",
+    "firing_rates",
     "health_warnings",
     "lesion_effects",
-    "neuron_rates",
-    "record_thresholds",
+    "thresholds_of",
 ]
 
 DEAD = 0.001
@@ -53,59 +54,47 @@ class LayerHealth:
     saturated: float
 
 
-@contextmanager
-def record_thresholds(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the thresholds, ``[1]`` or ``[B]``, that the model's policy gives inside the block."""
-    seen: list[Tensor] = []
-    handles = [
-        module.register_forward_hook(lambda _m, _i, threshold: seen.append(threshold.detach().flatten()))
-        for module in model.modules()
-        if isinstance(module, ThresholdPolicy)
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 class HealthMonitor:
     """Counts the spikes of every layer over any number of forwards, and follows the threshold.
 
-    What it found is that of all processes which train together.
+    Where several processes train together, it gives what all of them counted.
 
     Use it as a context around forwards, calling :meth:`count` after each::
 
         with HealthMonitor(model) as monitor:
             for batch in batches:
                 model(batch)
-                monitor.count(batch)
+                monitor.count()
         layers = monitor.layers()
     """
 
-    def __init__(self, model: ZooModel) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
+        self._spiking = spiking_layers(model)
         self._fired: dict[str, Tensor] = {}
         self._steps: dict[str, Tensor | int] = {}
         self._thresholds: list[Tensor] = []
 
     def __enter__(self) -> HealthMonitor:
         self._recordings = ExitStack()
-        self._spikes = self._recordings.enter_context(record_spikes(self._model))
-        self._thresholds = self._recordings.enter_context(record_thresholds(self._model))
+        self._firings = self._recordings.enter_context(recorded(self._model))
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._recordings.close()
 
     @torch.no_grad()
-    def count(self, batch: Batch) -> None:
-        """Take in the spikes of the last forward, which was of ``batch``."""
-        masks = self._model.layer_masks(batch)
-        for name, spikes in self._spikes.items():
-            fired, steps = _spikes_by_neuron(spikes, masks[name])
-            self._fired[name] = self._fired.get(name, 0) + fired
-            self._steps[name] = self._steps.get(name, 0) + steps
+    def count(self) -> None:
+        """Add the spikes of the last forward."""
+        for name, firing in self._firings.items():
+            if name in self._spiking:
+                # Counted in whole numbers: exact at any size, and no device lacks them.
+                fired, steps = over_neurons(firing.spikes > 0, firing.valid)
+                self._fired[name] = self._fired.get(name, 0) + fired
+                self._steps[name] = self._steps.get(name, 0) + steps
+        if (level := thresholds_of(self._firings)) is not None:
+            self._thresholds.append(level)
+        self._firings.clear()
 
     def layers(self) -> dict[str, LayerHealth]:
         """Each layer's health over all that was counted."""
@@ -118,7 +107,7 @@ class HealthMonitor:
         return health
 
     def threshold(self) -> dict[str, float]:
-        """Mean, smallest and largest threshold seen, and what the policy reports of itself."""
+        """Mean, smallest and largest threshold seen, and what the model's modules report of themselves."""
         if not self._thresholds:
             return {}
         seen = torch.cat(self._thresholds)
@@ -127,37 +116,27 @@ class HealthMonitor:
             "min": float(over_all(seen.min(), largest=False)),
             "max": float(over_all(seen.max(), largest=True)),
         }
-        for module in self._model.modules():
-            if isinstance(module, ThresholdPolicy):
-                values |= {name: float(value) for name, value in module.report().items()}
+        for _, module in trained_modules(self._model):
+            values |= {name: float(value) for name, value in module.report().items()}
         return values
 
 
-def _spikes_by_neuron(spikes: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | int]:
-    """Spikes of each neuron ``[N]`` and the steps they were counted over, of ``[T, B, L, N]``."""
-    # Counted in whole numbers: exact at any size, and no device lacks them.
-    if mask is None:
-        return (spikes > 0).sum((0, 1, 2)), spikes[..., 0].numel()
-    steps = mask.expand(spikes.shape[:3])  # of a mask [B, L], all steps
-    return ((spikes > 0) & steps[..., None]).sum((0, 1, 2)), steps.sum()
+def thresholds_of(firings: Mapping[str, Firing]) -> Tensor | None:
+    """The thresholds of a forward, ``[1]`` or ``[B]``, where it gave its layers one; None where it did not."""
+    for firing in firings.values():
+        if isinstance(firing.threshold, Tensor):
+            return firing.threshold.detach().flatten()
+    return None
 
 
-def neuron_rates(spikes: Tensor, mask: Tensor | None) -> Tensor:
-    """Firing rate of each neuron ``[N]`` over what is valid, differentiable, of ``[T, B, L, N]``.
+def firing_rates(firing: Firing) -> Tensor:
+    """Firing rate of each neuron, flat ``[N]``, over what is valid, differentiable.
 
     Where several processes train together it is the rate over all of their samples.
-
-    Args:
-        spikes: What a layer put out.
-        mask: ``[B, L]``, ``[T, B, 1]`` where the steps are the sequence, or None where everything counts.
     """
-    if mask is None:
-        return whole_mean(spikes.mean((0, 1, 2)), spikes[..., 0].numel())
-    if mask.dim() == 3:
-        rates = (spikes * mask[..., None]).sum((0, 1, 2)) / mask.sum().clamp(min=1)
-    else:
-        rates = (spikes.mean(0) * mask[..., None]).sum((0, 1)) / mask.sum().clamp(min=1)
-    return whole_mean(rates, mask.sum())
+    fired, steps = over_neurons(firing.spikes, firing.valid)
+    count = steps.clamp(min=1) if isinstance(steps, Tensor) else steps
+    return whole_mean(fired / count, steps)
 
 
 def health_warnings(
@@ -212,14 +191,14 @@ class Samples(Protocol):
 
 @torch.no_grad()
 def lesion_effects(
-    model: ZooModel, samples: Samples, batch_size: int, device: torch.device | str = "cpu", seed: int = 0
+    model: Model, samples: Samples, batch_size: int, device: torch.device | str = "cpu", seed: int = 0
 ) -> dict[str, float]:
     """Whether spikes matter: how far predictions move when the spikes are taken away.
 
-    Mean absolute change of the predicted probabilities, divided by the probabilities' standard
-    deviation, dimensionless: ``permuted`` gives every sample the spike trains of another one of
-    the split (read at its own relative times, where lengths differ), ``silent`` sets all spikes
-    of the branches' outputs to 0. The spikes of one batch are held at a time.
+    Mean absolute change of the predictions, divided by their standard deviation (each quantity's, where they have
+    units of their own), dimensionless: ``permuted`` gives
+    every sample the spike trains of another one of the split (read at its own relative times, where lengths differ),
+    ``silent`` sets all spikes to 0. The spikes of one batch are held at a time.
 
     Args:
         model: In evaluation mode; its running statistics stay as they are.
@@ -229,16 +208,14 @@ def lesion_effects(
         seed: Of the permutation.
 
     Returns:
-        ``permuted`` is NaN where there are not two samples. Nothing where the model has no branches: where the
-        spikes are all there is, nothing is left without them.
+        ``permuted`` is NaN where there are not two samples. Empty where the spikes are all there is.
     """
-    if not model.branches_by_name():
+    if not model.works_without_spikes:
         return {}
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
-    # Each takes the trains of the next one in a random circle: nobody keeps their own.
+    # Each takes the trains of the next one in a random circle, so that nobody keeps their own.
     donor = torch.empty_like(order)
     donor[order] = order.roll(1)
-    lesion = _Lesion(model)
     with frozen_statistics(model):
         intact, silent, permuted = [], [], []
         shares = [places[own_share(len(places))] for places in torch.split(torch.arange(len(samples)), batch_size)]
@@ -247,73 +224,52 @@ def lesion_effects(
             # Each pass begins with the statistics of the last batch's end: the published threshold
             # is carried on, and must not be moved by the lesioned passes.
             batch, other = samples.batch(places).to(device), samples.batch(donor[places]).to(device)
-            with frozen_statistics(model):
-                given = lesion.aligned(lesion.trains(other), other, batch)
-            with frozen_statistics(model):
-                permuted.append(lesion.predict(batch, partial(_given, given)))
-            with frozen_statistics(model):
-                silent.append(lesion.predict(batch, lambda _name, spikes: torch.zeros_like(spikes)))
-            intact.append(torch.sigmoid(model(batch)))
+            with frozen_statistics(model), recorded(model) as trains:
+                model(other)
+            with frozen_statistics(model), recorded(model, partial(_replaced, dict(trains))):
+                permuted.append(_predictions(model, batch))
+            with frozen_statistics(model), recorded(model, lambda _, own: torch.zeros_like(own.spikes)):
+                silent.append(_predictions(model, batch))
+            intact.append(_predictions(model, batch))
 
     def whole(passes: list[Tensor]) -> Tensor:
-        return at_their_places(torch.cat(passes), torch.cat(mine).to(device))
+        rows = torch.cat(passes)
+        return rows_of_all(rows) if task.per_step else at_their_places(rows, torch.cat(mine).to(device))
 
+    task = model.problem.task
     reference = whole(intact)
-    deviation = reference.std().clamp(min=1e-12)
+    # Where quantities have units of their own, no one of them must decide for all.
+    over = 0 if any(metric.unit == "target" for metric in task.metrics) else None
+    deviation = reference.std(over).clamp(min=1e-12)
     effects = {
-        kind: float((whole(passes) - reference).abs().mean() / deviation)
+        kind: float(((whole(passes) - reference).abs().mean(over) / deviation).mean())
         for kind, passes in (("permuted", permuted), ("silent", silent))
     }
     return effects if len(samples) > 1 else {"permuted": float("nan"), "silent": float("nan")}
 
 
-def _given(trains: Mapping[str, Tensor], name: str, _spikes: Tensor) -> Tensor:
-    return trains[name]
+def _predictions(model: Model, batch: Batch) -> Tensor:
+    """Predictions ``[B, K]``; per step ``[n, K]`` of the steps that count."""
+    task = model.problem.task
+    made = task.predict(model(batch))
+    if not task.per_step:
+        return made
+    return made.flatten(0, 1) if batch.target_valid is None else made[batch.target_valid]
 
 
-class _Lesion:
-    """Replaces what the last activation of each spiking branch puts out."""
-
-    def __init__(self, model: ZooModel) -> None:
-        self._model = model
-        points = {id(stages[-1][1]) for stages in model.branches_by_name().values()}
-        self._points = {name: module for name, module in model.named_modules() if id(module) in points}
-
-    def predict(self, batch: Batch, replace: Callable[[str, Tensor], Tensor | None]) -> Tensor:
-        """Probabilities ``[B, K]`` with outputs replaced; None leaves one as it is."""
-
-        def hook(name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
-            return lambda _module, _inputs, spikes: replace(name, spikes)
-
-        handles = [module.register_forward_hook(hook(name)) for name, module in self._points.items()]
-        try:
-            return torch.sigmoid(self._model(batch))
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def trains(self, batch: Batch) -> dict[str, Tensor]:
-        """What the branches put out for a batch, ``[T, B, L, N]``."""
-        seen: dict[str, Tensor] = {}
-        self.predict(batch, lambda name, spikes: seen.update({name: spikes}))
-        return seen
-
-    def aligned(self, trains: Mapping[str, Tensor], donors: Batch, batch: Batch) -> dict[str, Tensor]:
-        """The donors' trains at the relative times of the samples that get them."""
-        own, theirs = self._model.layer_masks(batch), self._model.layer_masks(donors)
-        given = {}
-        for name, spikes in trains.items():
-            mask, donor_mask = own[name], theirs[name]
-            given[name] = spikes if mask is None or donor_mask is None else _moved(spikes, donor_mask, mask)
-        return given
+def _replaced(trains: Mapping[str, Firing], name: str, own: Firing) -> Tensor:
+    return _given(trains[name], own)
 
 
-def _moved(spikes: Tensor, donor_mask: Tensor, mask: Tensor) -> Tensor:
-    """Trains ``[T, B, L, N]``, with what is valid read at another mask's relative places."""
+def _given(theirs: Firing, own: Firing) -> Tensor:
+    """The donors' trains at the relative times of the samples that get them, in the shape of ``own``."""
+    if theirs.valid is None or own.valid is None:
+        return theirs.spikes
     # A donor without anything valid has no spikes to give.
-    spikes = spikes * donor_mask[..., None]
-    if mask.dim() == 2:
-        return at_relative_times(spikes, donor_mask, mask, mask.shape[1])
-    # Its places are steps: [T, B, 1, N] is the sequence [B, T, N].
-    moved = at_relative_times(spikes[:, :, 0].transpose(0, 1), donor_mask[..., 0].T, mask[..., 0].T, len(mask))
-    return moved.transpose(0, 1)[:, :, None]
+    mask = theirs.valid.reshape(*theirs.valid.shape, *[1] * (theirs.spikes.dim() - theirs.valid.dim()))
+    spikes = theirs.spikes * mask
+    if own.valid.dim() == 3:  # positions, [1, B, L]
+        return at_relative_times(spikes, theirs.valid[0], own.valid[0], own.valid.shape[2])
+    # The positions are the steps: [T, B, N] is the sequence [B, T, N].
+    moved = at_relative_times(spikes.transpose(0, 1), theirs.valid.T, own.valid.T, len(own.valid))
+    return moved.transpose(0, 1)

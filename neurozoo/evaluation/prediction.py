@@ -1,7 +1,7 @@
-"""A trained model on samples that have no labels: from a store, npz or JSON lines, one at a time.
+"""A trained model on samples without targets: from a store, npz or JSON lines, one at a time.
 
-Each sample is predicted by itself, from the statistics of the checkpoint. So what is said of it does not depend on what
-else is asked, or on what was asked before, and each takes the time that it takes alone.
+Each sample is predicted alone, from the statistics of the checkpoint. What is said of it therefore depends neither on
+what else is asked nor on what was asked before, and each takes the time that it takes alone.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from neurozoo.data.foreign.npz import read_npz
+from neurozoo.core.signals import Batch
 from neurozoo.data.store import Store
+from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError
 from neurozoo.runs.loading import TrainedModel, load
@@ -26,7 +28,7 @@ from neurozoo.runs.loading import TrainedModel, load
 __all__ = ["Prediction", "Predictor", "Sample", "predict"]
 
 IDS, MASK = "ids", "mask/"
-"""Arrays of an npz that are not features."""
+"""Arrays of an npz that are not signals."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,18 @@ class Sample:
 
     Attributes:
         id: Its name.
-        features: ``[L, D]`` by modality, in the data's own units.
-        masks: ``[L]`` by modality, True where valid; where there is none, rows of zeros at the ends are padding.
+        signals: ``[L, *shape]`` by name, in the data's own units.
+        masks: ``[L]`` bool by name, True where valid; see :meth:`~neurozoo.runs.loading.TrainedModel.batch` for
+            signals without one.
         split: Where it is from; empty where there are no splits.
+        steps: ``[L]`` bool, the steps to answer for a task per step; None for the valid ones.
     """
 
     id: str
-    features: Mapping[str, Tensor]
+    signals: Mapping[str, Tensor]
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     split: str = ""
+    steps: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -52,26 +57,24 @@ class Prediction:
 
     Attributes:
         id: The sample's name.
-        probabilities: By label.
-        labels: Those whose probability is above the run's decision threshold.
+        answer: What the task makes of the outputs, see :meth:`neurozoo.core.task.Task.answer`.
         split: Where the sample is from; empty where there are no splits.
     """
 
     id: str
-    probabilities: Mapping[str, float]
-    labels: tuple[str, ...]
+    answer: Mapping[str, Any]
     split: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; the split alone where there is one."""
+        """For JSON; the split only where there is one."""
         split = {"split": self.split} if self.split else {}
-        return {"id": self.id, **split, "probabilities": dict(self.probabilities), "labels": list(self.labels)}
+        return {"id": self.id, **split, **self.answer}
 
 
 def predict(
     run: str | Path, source: str | Path | Iterable[Sample], *, split: str | None = None, backend: str | None = None
 ) -> Iterator[Prediction]:
-    """Predict the labels of samples, one at a time and as they come.
+    """Predict samples, one at a time and as they come.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
@@ -87,14 +90,14 @@ def predict(
 
 
 class Predictor:
-    """A trained model with the threshold it decided by.
+    """A trained model with the decision that was taken for it.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         backend: Another backend than the run's own.
 
     Attributes:
-        labels: Names of the K labels.
+        task: What its outputs mean.
         synthetic: Whether it was trained on made-up data.
 
     Raises:
@@ -103,10 +106,26 @@ class Predictor:
 
     def __init__(self, run: str | Path, *, backend: str | None = None) -> None:
         self._model: TrainedModel = load(run, backend=backend)
-        self._recipe, self.labels = self._model.recipe, self._model.labels
-        decided = np.asarray(self._model.decision_threshold, dtype=np.float64)
-        self._cut = np.broadcast_to(decided, len(self.labels))
+        self.task = self._model.module.problem.task
+        self._decision = self._model.decision
         self.synthetic = bool(self._model.source.data.get("synthetic"))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Head of a table of predictions, see :meth:`rows`."""
+        answer = self.task.answer_of_one(np.full(len(self.task.outputs), 0.5, np.float32), self._decision)
+        return ("split", "id", *(("step",) if self.task.per_step else ()), *_names(answer))
+
+    def rows(self, found: Prediction) -> Iterator[list[Any]]:
+        """The lines of a table for a prediction: one, or for a task per step one a step, counted from 0.
+
+        A mapping of the answer gives a column an output, a list is joined by ``;``.
+        """
+        if not self.task.per_step:
+            yield [found.split, found.id, *_cells(found.answer)]
+            return
+        for step, answer in enumerate(found.answer["steps"]):
+            yield [found.split, found.id, step, *_cells(answer)]
 
     def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
         """One prediction a sample, as they come.
@@ -116,24 +135,36 @@ class Predictor:
         """
         for sample in samples:
             try:
-                features = {name: x[None] for name, x in sample.features.items()}
-                found = self._model.predict(features, {name: x[None] for name, x in sample.masks.items()})
+                batch = self._model.batch(_of_one(sample.signals), _of_one(sample.masks))
+                predicted = self._model.predict_batch(batch)[0].numpy()
+                if self.task.per_step:
+                    predicted = predicted[self._steps(batch, sample, len(predicted))]
             except DataError as error:
                 raise DataError(f"sample {sample.id!r}: {error}") from error
-            values = found[0].tolist()
-            there = tuple(name for name, p, cut in zip(self.labels, values, self._cut, strict=True) if p > cut)
-            yield Prediction(sample.id, dict(zip(self.labels, values, strict=True)), there, sample.split)
+            yield Prediction(sample.id, self.task.answer(predicted, self._decision), sample.split)
+
+    def _steps(self, batch: Batch, sample: Sample, length: int) -> NDArray[np.bool_]:
+        """Which of the answers ``[L]`` are of real steps: by default those of the first signal that has as many."""
+        if sample.steps is not None and len(sample.steps) == length:
+            chosen: NDArray[np.bool_] = sample.steps.numpy()
+            return chosen
+        for name in self._model.module.problem.signals:
+            signal = batch.signals[name]
+            if signal.values.shape[1] == length:
+                valid: NDArray[np.bool_] = signal.mask[0].cpu().numpy()
+                return valid
+        return np.ones(length, dtype=np.bool_)
 
     def samples(self, source: Path, split: str | None = None) -> Iterator[Sample]:
         """The samples of a store, an npz or a file of JSON lines.
 
         Args:
-            source: A store's folder; or ``.npz`` with an array ``[N, L, D]`` a modality, and where there are any
+            source: A store's folder; or ``.npz`` with an array ``[N, L, *shape]`` a signal, and where there are any
                 ``ids`` ``[N]`` and ``mask/NAME`` ``[N, L]``; or JSON lines, see :meth:`lines`.
             split: Of a store, the one to take; by default all.
 
         Raises:
-            DataError: It is of none of these forms, or lacks a modality.
+            DataError: It is of none of these forms, or lacks a signal.
         """
         if split is not None and not source.is_dir():
             raise DataError(f"{source} is no store and has no splits; leave out the split {split!r}")
@@ -144,7 +175,10 @@ class Predictor:
         return self._of_file(source)
 
     def lines(self, lines: Iterable[str], where: str) -> Iterator[Sample]:
-        """The samples of JSON lines: ``{"id": ..., "features": {NAME: [[...], ...]}, "masks": {NAME: [...]}}``.
+        """The samples of JSON lines: ``{"id": ..., "signals": {NAME: [...]}, "masks": {NAME: [...]}}``.
+
+        A signal is a list with an entry a position, each nested as its shape ``[L, *shape]`` says. ``features`` is
+        read as ``signals``.
 
         Args:
             lines: One sample each; empty ones are passed over. Without ``id`` its number from 0 is its name.
@@ -153,31 +187,34 @@ class Predictor:
         Raises:
             DataError: A line is not of that form; names it.
         """
+        shapes = self._model.module.problem.signals
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
-            with _told(f"{where}:{number}"):
+            with _placed(f"{where}:{number}"):
                 given = json.loads(line)
-                parts = [given, given.get("features"), given.get("masks", {})] if isinstance(given, dict) else [given]
+                parts = [given, _signals(given), given.get("masks", {})] if isinstance(given, dict) else [given]
                 if not all(isinstance(part, dict) for part in parts):
-                    raise ValueError("not an object with features by modality")
-                features = {name: _tensor(name, x, np.float32) for name, x in given["features"].items()}
-                masks = {name: _tensor(name, x, np.bool_) for name, x in given.get("masks", {}).items()}
-                sample = Sample(str(given.get("id", number - 1)), features, masks)
-            for name, x in features.items():
-                if x.ndim != 2:
-                    raise DataError(f"{where}:{number}: {name} has {x.ndim} axes; give rows of numbers, [L, D]")
+                    raise ValueError("not an object with signals by name")
+                signals = {name: _tensor(name, x) for name, x in parts[1].items()}
+                masks = {name: _tensor(name, x).bool() for name, x in parts[2].items()}
+                sample = Sample(str(given.get("id", number - 1)), signals, masks)
+            for name, x in signals.items():
+                axes = ["L", *(map(str, shapes[name].shape) if name in shapes else ("D",))]
+                if x.ndim != len(axes):
+                    raise DataError(f"{where}:{number}: {name} has {x.ndim} axes; give [{', '.join(axes)}]")
             yield sample
 
     def _of_store(self, source: Path, split: str | None) -> Iterator[Sample]:
-        data = self._recipe.data
-        closed = self._model.source.closed
-        view = DataView(Store(source), spiking=data.spiking, context=data.context, join=data.join, closed=closed)
+        data = self._model.recipe.data
+        view = DataView(Store(source), inputs=data.inputs, join=data.join, closed=self._model.source.closed)
         for name in view.description.splits if split is None else (split,):
             ids = view.split(name).ids
             for place, batch in enumerate(view.batches(name, 1)):
-                features = {key: x[0] for key, x in batch.features.items()}
-                yield Sample(ids[place], features, {key: x[0] for key, x in batch.masks.items()}, name)
+                signals = {key: signal.values[0] for key, signal in batch.signals.items()}
+                masks = {key: signal.mask[0] for key, signal in batch.signals.items()}
+                steps = None if batch.target_valid is None else batch.target_valid[0]
+                yield Sample(ids[place], signals, masks, name, steps)
 
     def _of_arrays(self, source: Path) -> Iterator[Sample]:
         arrays = read_npz(source)
@@ -185,18 +222,20 @@ class Predictor:
         masks = {name.removeprefix(MASK): arrays.pop(name) for name in list(arrays) if name.startswith(MASK)}
         sizes = {name: len(x) if x.ndim else 0 for name, x in {**arrays, **masks}.items()}
         sizes |= {} if ids is None else {IDS: len(np.atleast_1d(ids))}
+        shapes = self._model.module.problem.signals
         wrong = [
             f"{name} {x.dtype} {list(x.shape)}"
             for name, x in arrays.items()
-            if x.ndim != 3 or x.dtype.kind not in "fiub"
+            if x.dtype.kind not in "fiub" or x.ndim < 2 or (name in shapes and x.ndim != 2 + len(shapes[name].shape))
         ]
         if wrong or len(set(sizes.values())) != 1:
-            told = ", ".join(wrong or (f"{name} {size}" for name, size in sizes.items())) or "nothing"
-            raise DataError(f"{source} holds {told}; give numbers [N, L, D] by modality, the same N for all")
+            found = ", ".join(wrong or (f"{name} {size}" for name, size in sizes.items())) or "nothing"
+            forms = ", ".join(f"{name} [{', '.join(['N', 'L', *map(str, of.shape)])}]" for name, of in shapes.items())
+            raise DataError(f"{source} holds {found}; give numbers {forms}, the same N for all")
         for place in range(next(iter(sizes.values()))):
             yield Sample(
                 str(place if ids is None else ids[place]),
-                {name: torch.from_numpy(x[place].astype(np.float32)) for name, x in arrays.items()},
+                {name: _as_tensor(x[place]) for name, x in arrays.items()},
                 {name: torch.from_numpy(x[place].astype(bool)) for name, x in masks.items()},
             )
 
@@ -210,25 +249,55 @@ class Predictor:
             ) from error
 
 
+def _of_one(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: x[None] for name, x in tensors.items()}
+
+
+def _names(answer: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in answer.items():
+        if isinstance(value, Mapping):
+            yield from value
+        else:
+            yield name
+
+
+def _cells(answer: Mapping[str, Any]) -> Iterator[Any]:
+    for value in answer.values():
+        if isinstance(value, Mapping):
+            yield from value.values()
+        else:
+            yield ";".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
 @contextmanager
-def _told(where: str) -> Iterator[None]:
-    """Whatever is wrong with a line, named by its place."""
+def _placed(where: str) -> Iterator[None]:
+    """Name the place of whatever is wrong with a line."""
     try:
         yield
     except ValueError as error:
         what = str(error).splitlines()[0]
         raise DataError(
-            f'{where}: {what}; give {{"id": ..., "features": {{NAME: [[...], ...]}}}}, a row of numbers a position'
+            f'{where}: {what}; give {{"id": ..., "signals": {{NAME: [...]}}}}, an entry a position'
         ) from error
 
 
-def _tensor(name: str, values: Any, dtype: type[np.generic]) -> Tensor:
+def _signals(given: Mapping[str, Any]) -> Any:
+    return given.get("signals", given.get("features"))
+
+
+def _tensor(name: str, values: Any) -> Tensor:
     try:
-        # What is too large for float32 becomes infinite, and is refused with what is not finite.
-        with np.errstate(over="ignore"):
-            array = np.array(values)
-            if array.dtype.kind not in "fiub":
-                raise ValueError
-            return torch.from_numpy(array.astype(dtype))
+        array = np.array(values)
+        if array.dtype.kind not in "fiub":
+            raise ValueError
+        return _as_tensor(array)
     except (ValueError, TypeError, OverflowError):
         raise ValueError(f"{name} is not rows of numbers, all of the same length") from None
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    """Floats as float32; whole numbers as int64, whatever their size; truth values as they are."""
+    kind = {"f": np.float32, "b": np.bool_}.get(array.dtype.kind, np.int64)
+    # What is too large for float32 becomes infinite, and is refused with what is not finite.
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=kind))

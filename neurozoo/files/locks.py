@@ -1,4 +1,4 @@
-"""A lock on a folder, which ends with the process that holds it, however that ends."""
+"""Lock a folder; the operating system releases the lock when the process ends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["lock_folder", "unlock_folder"]
 
 
 def lock_folder(folder: Path, *, wait: bool = True) -> int | None:
-    """A handle that holds the folder's lock; None where folders cannot be locked (Windows).
+    """Lock a folder and return the handle that holds the lock; None if folders cannot be locked (Windows).
 
     Args:
-        folder: An existing one.
-        wait: Whether to wait for another holder.
+        folder: An existing folder.
+        wait: Whether to wait while another process holds it.
 
     Raises:
-        OSError: Another process holds it and there is no waiting, or the folder is gone.
+        OSError: Another process holds it and ``wait`` is False, or the folder is missing.
     """
     if os.name != "posix":
         return None
@@ -32,6 +32,6 @@ def lock_folder(folder: Path, *, wait: bool = True) -> int | None:
 
 
 def unlock_folder(lock: int | None) -> None:
-    """Let go of what :func:`lock_folder` gave."""
+    """Release the lock that :func:`lock_folder` returned."""
     if lock is not None:
         os.close(lock)

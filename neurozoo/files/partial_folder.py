@@ -1,4 +1,4 @@
-"""A folder that is being written: beside its place, locked while its writer lives, and cleared away if it died."""
+"""Write a folder under a temporary name next to its destination, and remove those of killed processes."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ __all__ = ["PartialFolder"]
 
 
 class PartialFolder:
-    """A new, hidden folder beside ``dest``, which takes its place by :meth:`finish`.
+    """A new, hidden folder next to ``dest``, renamed to ``dest`` by :meth:`finish`.
 
-    Its writer holds a lock on it, which ends with the process however that ends. So whoever writes to the same place
-    next can tell the leavings of a killed process, which it removes, from the work of a living one.
+    The writer holds a lock on it that ends with its process. The next writer to the same destination thereby
+    distinguishes an abandoned folder, which it removes, from one in use.
 
     Args:
-        dest: Where it belongs; missing, or an empty folder.
+        dest: Destination; missing, or an empty folder.
 
     Attributes:
-        path: Where it is until it is finished.
+        path: The folder until it is finished.
 
     Raises:
-        OSError: The folder above ``dest`` cannot be written.
+        OSError: The parent folder of ``dest`` cannot be written.
     """
 
     def __init__(self, dest: Path) -> None:
         self._dest = dest
         dest.parent.mkdir(parents=True, exist_ok=True)
-        for left in dest.parent.glob(f".{glob.escape(dest.name)}.*.partial"):
-            _remove_dead(left)
+        for folder in dest.parent.glob(f".{glob.escape(dest.name)}.*.partial"):
+            _remove_abandoned(folder)
         self.path, self._lock = self._make()
 
     def _make(self) -> tuple[Path, int | None]:
@@ -41,15 +41,16 @@ class PartialFolder:
             path = self._dest.parent / f".{self._dest.name}.{uuid.uuid4().hex[:8]}.partial"
             path.mkdir()
             lock = lock_folder(path)
-            if path.exists():  # else another writer came between the last two lines, and took it for a dead one's
+            # Between mkdir and lock another writer may have removed it as abandoned.
+            if path.exists():
                 return path, lock
             unlock_folder(lock)
 
     def finish(self) -> None:
-        """Move it to its place, through to the disk.
+        """Rename it to the destination, and flush both folders to disk.
 
         Raises:
-            OSError: It cannot be, such as when another writer was first.
+            OSError: It cannot be renamed, for example because another writer was first.
         """
         _sync(self.path)
         if self._dest.exists():
@@ -58,15 +59,15 @@ class PartialFolder:
         _sync(self._dest.parent)
 
     def close(self) -> None:
-        """Remove it unless it was finished, and end the lock."""
+        """Remove the folder unless it was finished, and release the lock."""
         shutil.rmtree(self.path, ignore_errors=True)
         unlock_folder(self._lock)
 
 
-def _remove_dead(folder: Path) -> None:
+def _remove_abandoned(folder: Path) -> None:
     try:
         lock = lock_folder(folder, wait=False)
-    except OSError:  # its writer lives, or it is gone by now
+    except OSError:  # in use, or removed in the meantime
         return
     if lock is not None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -74,7 +75,7 @@ def _remove_dead(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Make a folder's entries last; nothing to do where folders cannot be opened (Windows)."""
+    """Flush a folder's entries to disk; a no-op if folders cannot be opened (Windows)."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

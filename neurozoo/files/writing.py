@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Write a file whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["write_whole"]
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, through to the disk; a reader sees the old file or the new one.
+    """Write ``content`` to ``path`` and flush it to disk; a reader sees the old file or the new one.
 
     Raises:
-        OSError: It cannot be written; what stood there is untouched.
+        OSError: It cannot be written; the old file is unchanged.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neurozoo.core.interfaces import Features, Fusion, Layout, Tokens
+from neurozoo.core.multimodal import Features, Fusion, Layout, Tokens
 from neurozoo.nn.sequence import concatenate
 
 __all__ = ["ConcatFusion"]

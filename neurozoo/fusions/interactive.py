@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import nn
 
-from neurozoo.core.interfaces import Features, Fusion, Layout, Tokens
+from neurozoo.core.multimodal import Features, Fusion, Layout, Tokens
 from neurozoo.nn.attention import EncoderBlock, encode_each
 from neurozoo.nn.sequence import concatenate
 
@@ -28,20 +28,20 @@ class InteractiveFusion(Fusion):
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
-        self.context = layout.context
+        self.context: str | None = next(iter(layout.context), None)
         self.encode = layout.encode or encode_each
 
         def blocks(attention_dropout: float) -> nn.ModuleDict:
             sizes = layout.hidden, layout.heads, layout.dropout, attention_dropout
-            return nn.ModuleDict({name: EncoderBlock(*sizes) for name in layout.spiking})
+            return nn.ModuleDict({name: EncoderBlock(*sizes) for name in layout.primary})
 
         self.mutual = blocks(0.0)
         # The published code drops attention weights only where text asks or is asked.
-        self.context_asks = blocks(layout.dropout) if layout.context is not None else None
-        self.asks_context = blocks(layout.dropout) if layout.context is not None else None
+        self.context_asks = blocks(layout.dropout) if layout.context else None
+        self.asks_context = blocks(layout.dropout) if layout.context else None
 
     def forward(self, features: Mapping[str, Features]) -> Tokens:
-        spiking = {name: each for name, each in features.items() if each.spiking}
+        spiking = {name: each for name, each in features.items() if each.primary}
         names, enhanced = list(spiking), [each.enhanced for each in spiking.values()]
         others = [
             concatenate([other.enhanced for key, other in spiking.items() if key != name] or [spiking[name].enhanced])

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import LabelHead, Layout, Tokens
+from neurozoo.core.multimodal import LabelHead, Layout, Tokens
 from neurozoo.nn.attention import LAYER_NORM_EPS, MultiHeadAttention, record_attention
 from neurozoo.nn.dropout import Dropout
 
@@ -48,7 +48,7 @@ class LabelDecoderHead(LabelHead):
     ) -> None:
         super().__init__()
         hidden = layout.hidden
-        self.labels = nn.Parameter(torch.randn(layout.labels, hidden))
+        self.labels = nn.Parameter(torch.randn(layout.outputs, hidden))
         self.label_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
         self.self_attention = MultiHeadAttention(hidden, layout.heads, dropout)
         self.self_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
@@ -62,7 +62,7 @@ class LabelDecoderHead(LabelHead):
         self.classifier_dropout = Dropout(classifier_dropout)
         self.on_logits = dropout_at == "logits"
 
-    def forward(self, sequence: Tokens) -> Tensor:
+    def forward(self, sequence: Tokens, target: Tensor | None = None) -> Tensor:
         x = self.decode(sequence)
         if self.on_logits:
             logits: Tensor = self.classifier_dropout(self.classifier(x).squeeze(-1))
@@ -87,7 +87,7 @@ class LabelAttention:
     Attributes:
         weights: ``[B, K, L]``, the mean over heads; each label's add up to 1.
         valid: ``[B, L]`` bool, the rows that could be looked at.
-        segments: Whose rows they are, see :class:`~neurozoo.core.interfaces.Tokens`.
+        segments: Whose rows they are, see :class:`~neurozoo.core.multimodal.Tokens`.
     """
 
     weights: Tensor
@@ -132,10 +132,10 @@ def _keep_label_attention(
     seen: list[LabelAttention],
     weights: dict[str, Tensor],
     _head: nn.Module,
-    inputs: tuple[Tokens],
+    inputs: tuple[Any, ...],
     _logits: Tensor,
 ) -> None:
-    (sequence,) = inputs
+    sequence: Tokens = inputs[0]  # a target may follow
     (found,) = weights.values()
     valid = torch.ones_like(found[:, 0, 0], dtype=torch.bool) if sequence.mask is None else sequence.mask
     seen.append(LabelAttention(found.mean(1), valid, sequence.segments))

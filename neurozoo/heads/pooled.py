@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import LabelHead, Layout, Tokens
+from neurozoo.core.multimodal import LabelHead, Layout, Tokens
 from neurozoo.nn.dropout import Dropout
 
 __all__ = ["PooledHead"]
@@ -25,10 +25,10 @@ class PooledHead(LabelHead):
 
     def __init__(self, layout: Layout, *, dropout: Probability = 0.1) -> None:
         super().__init__()
-        self.classifier = nn.Linear(layout.hidden, layout.labels)
+        self.classifier = nn.Linear(layout.hidden, layout.outputs)
         self.dropout = Dropout(dropout)
 
-    def forward(self, sequence: Tokens) -> Tensor:
+    def forward(self, sequence: Tokens, target: Tensor | None = None) -> Tensor:
         if sequence.mask is None:
             pooled = sequence.x.mean(1)
         else:

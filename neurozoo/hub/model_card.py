@@ -5,31 +5,86 @@ Form: https://huggingface.co/docs/hub/model-cards
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from neurozoo.core.task import Task
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.evaluation.health import DEAD, SATURATED, WEAK_LESION
 from neurozoo.hub.licences import hub_licence
+from neurozoo.models.build import make_problem
 from neurozoo.operations.result import OperationsProfile
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.reporting.front_matter import front_matter
 from neurozoo.reporting.operations import energy_table, operations_tables
+from neurozoo.reporting.summaries import loss_definition
 from neurozoo.reporting.tables import Table, escaped, markdown, number, synthetic_mark
 from neurozoo.runs.packed import MANIFEST, Packed
 
 __all__ = ["model_card"]
 
-_HUB_METRICS = {
-    "accuracy": ("jaccard", "accuracy (mean Jaccard index)"),
-    "micro_f1": ("f1", "micro F1"),
-    "macro_f1": ("f1", "macro F1"),
-    "precision": ("precision", "micro precision"),
-    "recall": ("recall", "micro recall"),
-    "hamming_loss": ("hamming_loss", "Hamming loss"),
-    "map": ("mean_average_precision", "mean average precision"),
+
+@dataclass(frozen=True)
+class _HubTask:
+    """What the hub calls a task.
+
+    Attributes:
+        type: Type and tag of the task.
+        title: Its name in words.
+        metrics: Type and name of each metric on the hub.
+        says: What the model says, given the number of outputs.
+    """
+
+    type: str
+    title: str
+    metrics: Mapping[str, tuple[str, str]]
+    says: str
+
+
+_TASKS = {
+    "multilabel": _HubTask(
+        "multi-label-classification",
+        "multi-label classification",
+        {
+            # The hub's own accuracy is another measure, so this one is not called so.
+            "accuracy": ("jaccard", "accuracy (mean Jaccard index)"),
+            "micro_f1": ("f1", "micro F1"),
+            "macro_f1": ("f1", "macro F1"),
+            "precision": ("precision", "micro precision"),
+            "recall": ("recall", "micro recall"),
+            "hamming_loss": ("hamming_loss", "Hamming loss"),
+            "map": ("mean_average_precision", "mean average precision"),
+        },
+        "says how probable each of {k} labels is, independently of the others",
+    ),
+    "multiclass": _HubTask(
+        "other",
+        "multi-class classification",
+        {
+            "accuracy": ("accuracy", "accuracy"),
+            "balanced_accuracy": ("accuracy", "balanced accuracy"),
+            "macro_f1": ("f1", "macro F1"),
+        },
+        "says which of {k} classes applies, and how probable each is",
+    ),
+    "regression": _HubTask(
+        "other",
+        "regression",
+        {
+            "mae": ("mae", "mean absolute error"),
+            "rmse": ("rmse", "root mean squared error"),
+            "r2": ("r_squared", "R²"),
+            "pearson": ("pearsonr", "Pearson correlation"),
+        },
+        "predicts {k} quantities, in their own units",
+    ),
 }
-"""Type and name of each metric on the hub. The hub's own ``accuracy`` is another measure, so ours is not called so."""
+"""The tasks that the hub has words for. A card of another task lists its metrics for readers alone."""
+
+_NAMED = 50
+"""So many outputs are named."""
 
 
 def model_card(packed: Packed, recipe: Recipe, notes: str = "") -> str:
@@ -40,73 +95,90 @@ def model_card(packed: Packed, recipe: Recipe, notes: str = "") -> str:
         recipe: The recipe that the folder holds.
         notes: Markdown by the model's author, shown as it is.
     """
+    task = make_problem(recipe, {}, packed.outputs).task
     sections = [
-        _introduction(packed),
+        _introduction(packed, task),
         *([f"## Notes\n\n{notes.strip()}"] if notes.strip() else []),
         _use(packed, recipe),
         _data(packed, recipe),
-        _metrics(packed, recipe),
-        _seeds(packed, recipe),
-        _decision(packed, recipe),
+        _metrics(packed, recipe, task),
+        _seeds(packed, recipe, task),
+        *_decision(packed, recipe, task),
         _health(packed),
         _spikes(packed),
         _operations(packed),
         _listed("Warnings", packed.summary.get("warnings") or ["None."]),
         _environment(packed),
     ]
-    return front_matter(_front(packed, recipe)) + "\n" + "\n\n".join(sections) + "\n"
+    return front_matter(_front(packed, recipe, task)) + "\n" + "\n\n".join(sections) + "\n"
 
 
-def _front(packed: Packed, recipe: Recipe) -> dict[str, object]:
+def _front(packed: Packed, recipe: Recipe, task: Task) -> dict[str, object]:
     """What the hub reads: test scores, and none on made-up data, as such must not get onto a leaderboard."""
-    tags = ["neurozoo", "spiking-neural-network", "multi-label-classification", recipe.model.name]
+    known = _TASKS.get(task.name, _HubTask("other", task.name, {}, ""))
+    tag = known.type if known.type != "other" else re.sub(r"[^a-z0-9]+", "-", known.title.lower())
+    tags = ["neurozoo", "spiking-neural-network", tag, recipe.model.name]
     front: dict[str, object] = {**hub_licence(packed.licence), "library_name": "neurozoo"}
     if packed.synthetic:
         return front | {"tags": [*tags, "synthetic-data"]}
     dataset = recipe.data.name or "unknown"
     results = [
         {
-            "task": {"type": "multi-label-classification", "name": "multi-label classification"},
+            "task": {"type": known.type, "name": known.title},
             "dataset": {"type": dataset, "name": str(_origin(packed).get("source", dataset)), "split": split},
-            "metrics": [
-                {"type": kind, "name": name, "value": round(metrics[key], 4)}
-                for key, (kind, name) in _HUB_METRICS.items()
-                if metrics.get(key) is not None
-            ],
+            "metrics": found,
         }
         for split, metrics in packed.summary["metrics"].items()
         if split == "test"
+        and (
+            found := [
+                {"type": kind, "name": name, "value": round(metrics[key], 4)}
+                for key, (kind, name) in known.metrics.items()
+                if metrics.get(key) is not None
+            ]
+        )
     ]
-    kinds = dict.fromkeys(kind for kind, _ in _HUB_METRICS.values())
+    kinds = list(dict.fromkeys(kind for kind, _ in known.metrics.values()))
     return front | {
         "tags": tags,
         "datasets": [dataset],
-        "metrics": list(kinds),
+        **({"metrics": kinds} if kinds else {}),
         **({"model-index": [{"name": packed.name, "results": results}]} if results else {}),
     }
 
 
-def _introduction(packed: Packed) -> str:
-    summary = packed.summary
-    inputs = ", ".join(f"`{name}` ({dim} features a position)" for name, dim in packed.dims.items())
+def _introduction(packed: Packed, task: Task) -> str:
+    summary, k = packed.summary, len(task.outputs)
+    inputs = ", ".join(f"`{name}` ({_position(shape)})" for name, shape in packed.shapes.items())
+    known = _TASKS.get(task.name)
+    says = f"gives {k} x {task.noun} of the task `{task.name}`" if known is None else known.says.format(k=k)
+    named = ", ".join(map(_text, task.outputs[:_NAMED])) + (", ..." if k > _NAMED else "")
     lines = [f"# {_text(packed.name)}{_made_up(packed)}", ""]
     lines += [f"**{SYNTHETIC_NOTICE}.**", ""] if packed.synthetic else []
     lines += [
         f"{_text(packed.description or packed.name)}.",
         "",
         f"A spiking model with {summary['parameters']:,} learnable parameters: neurozoo's `{summary['model']}`, "
-        f"trained on the backend `{summary['backend']}`. From {inputs} it says how probable each of "
-        f"{len(packed.labels)} labels is, each by itself: {', '.join(map(_text, packed.labels))}.",
+        f"trained on the backend `{summary['backend']}`. From {inputs} it {says}"
+        f"{', at each step' if task.per_step else ''}: {named}.",
         "",
         f"Licence of the weights: {packed.licence or 'none was named; ask the authors before you use them'}.",
     ]
     return "\n".join(lines)
 
 
+def _position(shape: tuple[int, ...]) -> str:
+    """What one position of a signal is, in words."""
+    if not shape:
+        return "a number a position"
+    if len(shape) == 1:
+        return f"{shape[0]} features a position"
+    return f"{' x '.join(map(str, shape))} a position"
+
+
 def _use(packed: Packed, recipe: Recipe) -> str:
     version = packed.summary["environment"]["versions"].get("neurozoo", "")
-    shapes = {name: (_length(packed, recipe, name), dim) for name, dim in packed.dims.items()}
-    features = ", ".join(f'"{name}": torch.randn(1, {length}, {dim})' for name, (length, dim) in shapes.items())
+    signals = ", ".join(f'"{name}": {_made_up_signal(packed, recipe, name)}' for name in packed.shapes)
     where = f"`{recipe.data.name}`"
     return f"""\
 ## Use
@@ -119,15 +191,14 @@ import torch
 import neurozoo
 
 model = neurozoo.load(".")  # backend="norse" and others: the same weights on another spiking library
-# Made up here; [B, L, D] each, in the data's own units.
-features = {{{features}}}
-probabilities = model.predict(features)  # [B, {len(packed.labels)}]
-present = probabilities > torch.tensor(model.decision_threshold)
-print(dict(zip(model.labels, probabilities[0].tolist())))
+# Made up here; [B, L, ...] each, in the data's own units.
+signals = {{{signals}}}
+predicted = model.predict(signals)  # [B, {"L, " if recipe.task.per_step else ""}{len(packed.outputs)}]
+print(model.task.answer(predicted[0].numpy(), model.decision))
 ```
 
 The data is not here. Where it is installed under the name {where} (`neurozoo data import`), these commands measure the
-model again, compare with the numbers below, and train it anew:
+model again, compare with the numbers below, and train it again:
 
 ```
 neurozoo evaluate .
@@ -136,23 +207,40 @@ neurozoo train recipe.yaml --out ../trained-again
 ```
 
 For a store elsewhere, the first two take `--data-root STORE`, the last `data.root=STORE`. `neurozoo predict . INPUT`
-takes samples without labels.
+takes samples without targets.
 
 Before anything is read, each file is compared with its SHA-256 in `{MANIFEST}`. A changed, missing or additional file
 is refused, so write nothing into this folder."""
 
 
-def _length(packed: Packed, recipe: Recipe, modality: str) -> int:
-    """Positions L of a modality in the data, of a joined one all together."""
-    parts = recipe.data.join.get(modality, (modality,))
-    known = packed.data["modalities"]
-    return sum(int(known[part]["length"]) for part in parts if part in known) or 1
+def _made_up_signal(packed: Packed, recipe: Recipe, name: str) -> str:
+    """Python that makes a signal of one sample, as long as the data's."""
+    sizes = ", ".join(map(str, (1, _length(packed, recipe, name), *packed.shapes[name])))
+    dtype = str((packed.signals or {}).get(name, {}).get("dtype", "float32"))
+    return f"torch.randn({sizes})" if dtype.startswith("float") else f"torch.randint(0, 2, ({sizes}))"
+
+
+def _stored(packed: Packed) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Axes of a position and positions L of each signal of the data, as the run noted them."""
+    data = packed.data
+    if "signals" in data:
+        return {name: (tuple(each["shape"]), int(each["length"])) for name, each in data["signals"].items()}
+    return {name: ((int(each["dim"]),), int(each["length"])) for name, each in data["modalities"].items()}
+
+
+def _length(packed: Packed, recipe: Recipe, name: str) -> int:
+    """Positions L of a signal in the data, of a joined one all together."""
+    known = _stored(packed)
+    parts = (name,) if name in known else recipe.data.join.get(name, ())
+    return sum(known[part][1] for part in parts if part in known) or 1
 
 
 def _data(packed: Packed, recipe: Recipe) -> str:
     data, origin = packed.data, _origin(packed)
     splits = ", ".join(f"{size:,} {name}" for name, size in data["splits"].items())
-    shapes = ", ".join(f"{name} [{each['length']}, {each['dim']}]" for name, each in data["modalities"].items())
+    shapes = ", ".join(
+        f"{name} [{', '.join(map(str, (length, *shape)))}]" for name, (shape, length) in _stored(packed).items()
+    )
     valid = recipe.data.valid
     notes = [
         f"Name in the recipe: {recipe.data.name}",
@@ -161,19 +249,20 @@ def _data(packed: Packed, recipe: Recipe) -> str:
         f"Citation: {origin.get('citation', 'unknown')}",
         f"Samples: {splits}"
         + (f"; valid is {valid.fraction:.0%} of train, drawn with seed {valid.seed}" if valid is not None else ""),
-        f"Modalities [positions, features]: {shapes}",
+        f"Signals [positions, ...]: {shapes}",
         f"SHA-256 of the store: {data['checksum']}",
     ]
     if recipe.data.standardise:
-        notes.append("Beside what was learnt, the weights hold mean and deviation of each feature over train.")
+        notes.append("The weights hold mean and deviation of each feature over train as well as what was learnt.")
     return _listed("Data" + _made_up(packed), notes)
 
 
-def _metrics(packed: Packed, recipe: Recipe) -> str:
+def _metrics(packed: Packed, recipe: Recipe, task: Task) -> str:
     summary = packed.summary
     metrics, definitions = summary["metrics"], summary["metric_definitions"]
-    names = list(dict.fromkeys(name for by_name in metrics.values() for name in by_name))
-    meanings = {"loss": "mean binary cross-entropy as the recipe smooths it, in nats"} | definitions
+    there = dict.fromkeys(name for by_name in metrics.values() for name in by_name)
+    names = [name for name in dict.fromkeys(["loss", *definitions, *there]) if name in there]
+    meanings = {"loss": loss_definition(task)} | definitions
     rows = [[name, *(number(by.get(name)) for by in metrics.values()), meanings.get(name, "")] for name in names]
     notes = [
         f"Of the weights in this folder, which are those of epoch {summary['best_epoch']} of {summary['epochs']}.",
@@ -182,7 +271,7 @@ def _metrics(packed: Packed, recipe: Recipe) -> str:
     return markdown([Table("Metrics" + _made_up(packed), ["metric", *metrics, "definition"], rows, notes)]).strip()
 
 
-def _seeds(packed: Packed, recipe: Recipe) -> str:
+def _seeds(packed: Packed, recipe: Recipe, task: Task) -> str:
     seed, seeds = packed.summary["seed"], packed.seeds
     title = "Seeds" + _made_up(packed)
     if seeds is None:
@@ -202,12 +291,12 @@ def _seeds(packed: Packed, recipe: Recipe) -> str:
     notes = [
         f"Over the seeds {', '.join(map(str, seeds['seeds']))}: mean, the sample's deviation, Student's t interval.",
         "The intervals are over seeds alone: another test split would give other numbers.",
-        f"The weights in this folder are of seed {seed}{_choice(packed, recipe)}.",
+        f"The weights in this folder are of seed {seed}{_choice(packed, recipe, task)}.",
     ]
     return markdown([Table(title, head, rows, notes)]).strip()
 
 
-def _choice(packed: Packed, recipe: Recipe) -> str:
+def _choice(packed: Packed, recipe: Recipe, task: Task) -> str:
     """Whether the packed seed is the best one on valid, as far as the numbers tell."""
     seeds, best = packed.seeds or {}, recipe.training.best
     values = seeds.get("metrics", {}).get("valid", {}).get(best, {}).get("values", [])
@@ -215,22 +304,27 @@ def _choice(packed: Packed, recipe: Recipe) -> str:
     if not known or len(values) != len(seeds["seeds"]):
         return ""
     own = values[seeds["seeds"].index(packed.summary["seed"])]
-    if own == (min(known) if best == "loss" else max(known)):
+    if own == (min(known) if task.better(best) == "lower" else max(known)):
         return f", the best of them on valid by {best}; that choice makes its scores on valid look better than they are"
     return f", which is not the best of them on valid by {best}"
 
 
-def _decision(packed: Packed, recipe: Recipe) -> str:
-    decided, rule = packed.summary["decision_threshold"], recipe.evaluation.decision.rule
-    by_label = decided if isinstance(decided, list) else [decided] * len(packed.labels)
-    rows = [[label, f"{value:g}"] for label, value in zip(packed.labels, by_label, strict=True)]
+def _decision(packed: Packed, recipe: Recipe, task: Task) -> list[str]:
+    """How predictions become answers, where the task decides anything."""
+    decided = packed.summary.get("decision", packed.summary.get("decision_threshold"))
+    if decided is None:
+        return []
+    if task.name != "multilabel":
+        return [_listed("Decision", [f"Predictions become answers by: {decided}"])]
+    by_label = decided if isinstance(decided, list) else [decided] * len(task.outputs)
+    rows = [[label, f"{value:g}"] for label, value in zip(task.outputs, by_label, strict=True)]
     how = {
         "fixed": "As the recipe says; it was not chosen for these weights.",
         "valid": "Chosen on valid, for the largest micro F1.",
         "valid-per-label": "Chosen on valid, each label's for its largest F1.",
-    }[rule]
+    }[recipe.task.params.get("decision", "fixed")]
     head = ["label", "predicted where its probability is above"]
-    return markdown([Table("Decision thresholds", head, rows, [how])]).strip()
+    return [markdown([Table("Decision thresholds", head, rows, [how])]).strip()]
 
 
 def _health(packed: Packed) -> str:
@@ -261,7 +355,9 @@ def _spikes(packed: Packed) -> str:
         for kind, by_split in lesion.items()
     ]
     known = [effect for by_split in lesion.values() for effect in by_split.values() if effect is not None]
-    if not known:
+    if not lesion:
+        said = "Without its spikes nothing is left of the model, so that there is no lesion to measure."
+    elif not known:
         said = "Whether the spikes matter was not measured."
     elif max(known) < WEAK_LESION:
         said = f"All effects are below {WEAK_LESION}: the spikes hardly matter to the predictions."
@@ -273,7 +369,7 @@ def _spikes(packed: Packed) -> str:
             "deviation when the spikes are exchanged or silenced."
         )
     notes = [
-        "Mean absolute change of the probabilities in units of their standard deviation.",
+        "Mean absolute change of the predictions in units of their standard deviation.",
         said,
         "That predictions move does not say that scores gain by the spikes; neurozoo ablate compares with models "
         "that have none.",
@@ -282,7 +378,7 @@ def _spikes(packed: Packed) -> str:
 
 
 def _operations(packed: Packed) -> str:
-    """What the model computes for a sample, and an estimate of the energy beside a network without spikes."""
+    """What the model computes for a sample, and an estimate of the energy next to that of a network without spikes."""
     content = packed.summary.get("operations")
     title = f"Operations and energy{_made_up(packed)}"
     if content is None:
@@ -314,7 +410,7 @@ def _origin(packed: Packed) -> Mapping[str, Any]:
 
 
 def _made_up(packed: Packed) -> str:
-    """Beside every heading of numbers, so that none can be quoted without."""
+    """Next to every heading of numbers, so that none can be quoted without."""
     return synthetic_mark(packed.synthetic)
 
 

@@ -27,7 +27,7 @@ from neurozoo.studies.intervals import defined, spread
 __all__ = ["SEEDS", "pack"]
 
 SEEDS = "seeds.json"
-"""What lies beside the runs of a training over several seeds."""
+"""What lies next to the runs of a training over several seeds."""
 SAMPLES = 200
 """Of so many samples of valid operations are counted, where the run has kept no profile."""
 
@@ -63,20 +63,23 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
     if source.closed:
         raise RunError(
             f"{run}: is the run of a search, which the split {', '.join(source.closed)} is closed to; train the recipe "
-            "anew with what was found, and pack that run"
+            "again with what was found, and pack that run"
         )
     folder = Path("packed") / run.resolve().name if out is None else Path(out)
     Run.check_free(folder)
     recipe = _portable_recipe(trained.recipe)
     summary = {key: value for key, value in source.summary.items() if key != "run"}
-    operations = _operations(source)
+    operations, task = _operations(source), trained.module.problem.task
     packed = Packed(
         schema=SCHEMA,
         name=recipe.name,
         description=recipe.description,
         licence=licence,
-        labels=list(trained.labels),
-        dims=dict(trained.module.inputs.dims),
+        task={"name": task.name, "outputs": list(task.outputs), "per_step": task.per_step},
+        # As JSON has it, so that what is sealed is what is read back.
+        signals={
+            name: {**asdict(each), "shape": list(each.shape)} for name, each in trained.module.problem.signals.items()
+        },
         summary=_portable(summary if operations is None else {**summary, "operations": operations}),
         seeds=_portable(_seeds(source.run.folder, summary)),
         files={},
@@ -92,7 +95,7 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
         try:
             for name, data in content.items():
                 write_whole(new.path / name, data)
-            write_json(new.path / MANIFEST, asdict(replace(packed, files=files).sealed()))
+            write_json(new.path / MANIFEST, replace(packed, files=files).sealed().content())
             load(new.path)
             new.finish()
         finally:
@@ -146,7 +149,7 @@ def _portable(value: Any) -> Any:
 
 
 def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is said beside the run of several seeds; None where nothing is.
+    """What lies next to the run about several seeds; None where nothing is.
 
     Raises:
         RunError: It cannot be read, or does not hold this run's numbers.
@@ -174,16 +177,16 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path}: cannot be read as the intervals over the seeds of {run.name} ({type(error).__name__}: {error}); "
-            "train the seeds anew, or move the run to another folder"
+            "train the seeds again, or move the run to another folder"
         ) from error
     if not same:
         raise RunError(
-            f"{path}: holds other numbers than {run.name}/summary.json; train the seeds anew, or move the run to "
+            f"{path}: holds other numbers than {run.name}/summary.json; train the seeds again, or move the run to "
             "another folder"
         )
     if not added_up:
         raise RunError(
-            f"{path}: its means, deviations or intervals are not those of its values; train the seeds anew, or move "
+            f"{path}: its means, deviations or intervals are not those of its values; train the seeds again, or move "
             "the run to another folder"
         )
     return found

@@ -2,46 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
-from neurozoo.core.interfaces import Inputs, Layout, LIFSpec, Neuron, ZooModel
+from neurozoo.core.model import Model
+from neurozoo.core.signals import Problem, SignalShape
+from neurozoo.core.task import Task
 from neurozoo.data.locations import installed, locate
-from neurozoo.data.manifest import Modality
 from neurozoo.data.store import Store
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError
+from neurozoo.errors import DataError, SpikingError
+from neurozoo.recipe.params import REQUIRED, component_params
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import Registry, default_registry, slot_kind
 
-__all__ = ["assemble", "describe", "inputs_of", "open_data", "parameters_by_component", "shapes_of"]
+__all__ = [
+    "Experiment",
+    "build_model",
+    "describe",
+    "expected_problem",
+    "make_problem",
+    "open_data",
+    "open_experiment",
+    "parameters_by_component",
+]
 
 
-def assemble(
-    recipe: Recipe, inputs: Inputs, *, backend: str | None = None, registry: Registry | None = None
-) -> ZooModel:
-    """Build the recipe's model for data of the given sizes.
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe with its data opened and its problem stated.
+
+    Attributes:
+        recipe: What to do.
+        view: The data.
+        problem: What the model is built for.
+    """
+
+    recipe: Recipe
+    view: DataView
+    problem: Problem
+
+    def build(self, *, backend: str | None = None) -> Model:
+        """Build the model, a new one at each call, its weights drawn by torch's generator.
+
+        Args:
+            backend: Another backend than the recipe's.
+        """
+        return build_model(self.recipe, self.problem, backend=backend)
+
+
+def open_experiment(recipe: Recipe, *, closed: Collection[str] = (), registry: Registry | None = None) -> Experiment:
+    """Open a recipe's data and state the problem that its model is to solve.
+
+    Args:
+        recipe: A checked recipe.
+        closed: Splits that cannot be read through the view.
+        registry: Where names are looked up; by default what is installed.
+
+    Raises:
+        DataError: As :func:`open_data`, or the data's task is not the recipe's.
+    """
+    view = open_data(recipe, registry=registry, closed=closed)
+    found = view.description.task
+    task = recipe.task
+    if (found.name, found.per_step) != (task.name, task.per_step):
+        raise DataError(
+            f"{_source(view)}: its task is {_task_text(found.name, found.per_step)} and the recipe's is "
+            f"{_task_text(task.name, task.per_step)}; set task.name={found.name} and task.per_step="
+            f"{str(found.per_step).lower()}, or use other data"
+        )
+    return Experiment(recipe, view, make_problem(recipe, view.signals, found.outputs, registry=registry))
+
+
+def make_problem(
+    recipe: Recipe,
+    signals: Mapping[str, SignalShape],
+    outputs: Collection[str],
+    *,
+    registry: Registry | None = None,
+) -> Problem:
+    """The problem of a recipe on signals of these shapes with these outputs."""
+    registry = registry or default_registry()
+    make_task: type[Task] = registry.resolve("task", recipe.task.name)
+    task = make_task(tuple(outputs), recipe.task.per_step, **recipe.task.params)
+    return Problem(dict(signals), task, tuple(signals) if recipe.data.standardise else ())
+
+
+def build_model(
+    recipe: Recipe, problem: Problem, *, backend: str | None = None, registry: Registry | None = None
+) -> Model:
+    """Build the recipe's model for a problem.
 
     Args:
         recipe: What to build, its names already checked.
-        inputs: Sizes and roles, see :func:`inputs_of`.
+        problem: What for.
         backend: Another backend than the recipe's.
         registry: Where names are looked up; by default what is installed.
+
+    Raises:
+        DataError: The model cannot be built for these signals or this task.
     """
     registry = registry or default_registry()
-    neuron: Callable[[LIFSpec], Neuron] = registry.resolve("backend", backend or recipe.backend)
-    model_class: type[Any] = registry.resolve("model", recipe.model.name)
+    model_class: type[Model] = registry.resolve("model", recipe.model.name)
+    # A run's recipe is read as it stands, and may be older than a parameter of its model.
+    known = component_params(model_class)
+    defaults = {name: each.default for name, each in known.items() if each.default is not REQUIRED}
+    params = {**defaults, **recipe.model.params}
+    for parameter, wrong in model_class.check_params(problem, **params):
+        raise DataError(f"model.params.{parameter}: {wrong}")
 
-    def parts(slot: str, layout: Layout) -> Any:
+    def parts(slot: str, *args: Any) -> Any:
         part = recipe.model.parts.get(slot)
         if part is None:  # an optional one: the recipe's check has seen to the others
             return None
         kind, base = slot_kind(model_class.slots[slot])
-        return registry.resolve(kind, part.name, base)(layout, **part.params)
+        try:
+            return registry.resolve(kind, part.name, base)(*args, **part.params)
+        except SpikingError as error:
+            raise DataError(f"model.parts.{slot}: {error}") from error
 
-    model: ZooModel = model_class(inputs, parts, neuron, recipe.data.standardise, **recipe.model.params)
+    neuron = registry.resolve("neuron", backend or recipe.backend)
+    model: Model = model_class(problem, parts, neuron, **params)  # type: ignore[call-arg]
     return model
 
 
@@ -59,35 +141,20 @@ def open_data(recipe: Recipe, *, registry: Registry | None = None, closed: Colle
     """
     registry = registry or default_registry()
     data = recipe.data
-    if data.root is None and data.name is not None and data.name in registry.components("dataset"):
-        store: Store = registry.resolve("dataset", data.name)().store()
+    if data.root is None and data.name is not None and data.name in registry.components("data"):
+        store: Store = registry.resolve("data", data.name)().store()
     elif data.root is None and data.instead is not None and data.name not in installed():
-        store = registry.resolve("dataset", data.instead.name)(**data.instead.params).store()
+        store = registry.resolve("data", data.instead.name)(**data.instead.params).store()
     else:
         store = Store(locate(data.name, data.root))
     valid = (data.valid.fraction, data.valid.seed) if data.valid is not None else None
-    view = DataView(store, spiking=data.spiking, context=data.context, join=data.join, valid=valid, closed=closed)
+    view = DataView(store, inputs=data.inputs, join=data.join, valid=valid, closed=closed)
     _check_expected(recipe, view)
     return view
 
 
-def inputs_of(recipe: Recipe, dims: Mapping[str, int], labels: int) -> Inputs:
-    """The model's inputs: the features of each modality in a role, and the number of labels.
-
-    Raises:
-        DataError: A modality has a name that no part of a model can have.
-    """
-    for name in recipe.data.modalities:
-        if "." in name or hasattr(nn.ModuleDict, name):
-            raise DataError(
-                f"a modality cannot be called {name!r}, as parts of the model are; give it another name with "
-                f"data.join={{NAME: [{name}]}}"
-            )
-    return Inputs(dims, tuple(recipe.data.spiking), recipe.data.context, labels)
-
-
-def shapes_of(recipe: Recipe) -> tuple[dict[str, Modality], tuple[str, ...], bool]:
-    """Modalities, label names, and whether they are the data's own; else as the recipe expects them.
+def expected_problem(recipe: Recipe, *, registry: Registry | None = None) -> tuple[Problem, bool]:
+    """The problem, and whether its shapes are the data's own; else they are as the recipe expects them.
 
     A stand-in is not made for its shapes alone, where the recipe says what to expect.
 
@@ -95,48 +162,61 @@ def shapes_of(recipe: Recipe) -> tuple[dict[str, Modality], tuple[str, ...], boo
         DataError: There is no data, and the recipe does not say what to expect.
     """
     data = recipe.data
-    if data.expect and data.labels and not _is_there(recipe):
-        return {m: Modality(data.expect[m].dim, data.expect[m].length) for m in data.modalities}, data.labels, False
-    view = open_data(recipe)
-    return dict(view.modalities), view.labels, True
+    if data.expect and recipe.task.outputs and not _is_there(recipe):
+        shapes = {
+            name: SignalShape(data.expect[name].axes, data.expect[name].length, data.expect[name].dtype)
+            for name in data.inputs or data.expect
+        }
+        return make_problem(recipe, shapes, recipe.task.outputs, registry=registry), False
+    return open_experiment(recipe, registry=registry).problem, True
 
 
-def _is_there(recipe: Recipe) -> bool:
-    return recipe.data.root is not None or recipe.data.name in installed()
-
-
-def parameters_by_component(model: ZooModel) -> dict[str, int]:
+def parameters_by_component(model: Model) -> dict[str, int]:
     """The number of learnable parameters of each direct part of a model."""
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     return {name: count for name, count in counts.items() if count}
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe assembles to: modalities, labels and parameters by component."""
-    modalities, labels, from_data = shapes_of(recipe)
-    model = assemble(recipe, inputs_of(recipe, {m: each.dim for m, each in modalities.items()}, len(labels)))
-    parameters = parameters_by_component(model)
+    """What a recipe builds: signals, outputs and parameters by component."""
+    problem, from_data = expected_problem(recipe)
+    parameters = parameters_by_component(build_model(recipe, problem))
     return {
-        "modalities": {m: {"dim": each.dim, "length": each.length} for m, each in modalities.items()},
-        "labels": list(labels),
+        "signals": {name: {"shape": list(each.shape), "length": each.length} for name, each in problem.signals.items()},
+        "task": recipe.task.name,
+        "outputs": list(problem.task.outputs),
         "shapes_from": "data" if from_data else "recipe",
         "parameters": parameters,
         "total": sum(parameters.values()),
     }
 
 
+def _is_there(recipe: Recipe) -> bool:
+    return recipe.data.root is not None or recipe.data.name in installed()
+
+
+def _source(view: DataView) -> str:
+    return str(view.description.origin.get("source", "the data"))
+
+
+def _task_text(name: str, per_step: bool) -> str:
+    return f"{name} per step" if per_step else name
+
+
 def _check_expected(recipe: Recipe, view: DataView) -> None:
-    origin = view.description.origin.get("source", "the data")
     for name, expected in (recipe.data.expect or {}).items():
-        found = view.modalities[name].dim if name in view.modalities else expected.dim
-        if found != expected.dim:
-            raise DataError(
-                f"{origin}: {name} has {found} features and the recipe expects {expected.dim}; "
-                f"use other data, or set data.expect.{name}.dim={found} if that is what you mean"
+        found = view.signals[name].shape if name in view.signals else expected.axes
+        if found != expected.axes:
+            remedy = (
+                f"data.expect.{name}.dim={found[0]}" if len(found) == 1 else f"data.expect.{name}.shape={list(found)}"
             )
-    labels = recipe.data.labels
-    if labels and labels != view.labels:
+            raise DataError(
+                f"{_source(view)}: {name} has positions of {list(found)} and the recipe expects "
+                f"{list(expected.axes)}; use other data, or set {remedy} if that is what you mean"
+            )
+    outputs = recipe.task.outputs
+    if outputs and outputs != view.description.task.outputs:
         raise DataError(
-            f"{origin}: its labels are {', '.join(view.labels)} and the recipe expects {', '.join(labels)}, "
-            "in this order; use other data, or set data.labels"
+            f"{_source(view)}: its outputs are {', '.join(view.description.task.outputs)} and the recipe expects "
+            f"{', '.join(outputs)}, in this order; use other data, or set task.outputs"
         )

@@ -5,8 +5,8 @@ https://doi.org/10.1038/s41467-024-52259-9, and ``nir/ir/neuron.py``). Euler's s
 
     h = v + (dt / tau) ((v_leak - v) + R I)
 
-which is the membrane of :func:`neurozoo.core.equations.lif_charge` where ``tau`` is its own times dt, ``v_leak`` its
-rest, and R is 1, or its tau where the input is not decayed.
+which is the membrane of :func:`neurozoo.core.equations.charge` where ``tau`` is its own times dt, ``v_leak`` its rest,
+and R is 1, or its tau where the input is not decayed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.errors import UserError
 
-__all__ = ["Stage", "branch_graph", "described", "neurons_in_order", "read_graph", "up_to", "write_graph"]
+__all__ = ["Stage", "below", "branch_graph", "described", "neurons_in_order", "read_graph", "up_to", "write_graph"]
+
+SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def branch_graph(
 ) -> nir.NIRGraph:
     """``Input -> Affine -> LIF -> ... -> Output``.
 
-    A neuron of NIR fires above its threshold and ours at it, so ``v_threshold`` is the largest float32 below.
+    A neuron of NIR fires above its threshold. Where ours fires at it, ``v_threshold`` is the largest float32 below.
 
     Args:
         stages: In order.
@@ -69,17 +71,19 @@ def branch_graph(
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([stages[0].weight.shape[1]])})}
     for number, stage in enumerate(stages, start=1):
         spec = stage.spec
+        rest = spec.v_reset or 0.0
         resistance = 1.0 if spec.decay_input else spec.tau
         gain, left = (resistance / scale, 1.0) if fold else (1.0, resistance)
+        level = below(threshold / scale) if spec.tie == "fires" else np.float32(threshold / scale)
         size = stage.weight.shape[0]
         bias = np.zeros(size, np.float32) if stage.bias is None else _scaled(stage.bias, gain)
         nodes[f"affine_{number}"] = nir.Affine(_scaled(stage.weight, gain), bias)
         nodes[f"lif_{number}"] = nir.LIF(
             tau=np.full(size, spec.tau * dt),
             r=np.full(size, left),
-            v_leak=np.full(size, spec.rest / scale),
-            v_threshold=np.full(size, _below(threshold / scale)),
-            v_reset=np.full(size, spec.rest / scale),
+            v_leak=np.full(size, rest / scale),
+            v_threshold=np.full(size, float(level)),
+            v_reset=np.full(size, rest / scale),
         )
     nodes["output"] = nir.Output({"output": np.array([stages[-1].weight.shape[0]])})
     names = list(nodes)
@@ -110,30 +114,26 @@ def described(graph: nir.NIRGraph) -> tuple[str, ...]:
 
 
 def neurons_in_order(graph: nir.NIRGraph) -> list[str]:
-    """The names of a graph's LIF nodes, in the order in which a chain of nodes passes them."""
-    after = dict(graph.edges)
-    (name,) = graph.inputs
-    found = []
-    while (name := after.get(name, "")) in graph.nodes:
-        if isinstance(graph.nodes[name], nir.LIF):
-            found.append(name)
-    return found
+    """The names of a graph's neurons that fire, nearest to its input first."""
+    reached = [*graph.inputs]
+    for name in reached:  # which grows
+        reached += [after for before, after in graph.edges if before == name and after not in reached]
+    return [name for name in reached if isinstance(graph.nodes[name], SPIKING)]
 
 
 def up_to(graph: nir.NIRGraph, last: str) -> nir.NIRGraph:
-    """A new graph of a chain's nodes up to one of them, whose output is the graph's."""
-    after = dict(graph.edges)
-    (name,) = graph.inputs
-    nodes = {name: graph.nodes[name]}
-    while name != last:
-        name = after[name]
-        nodes[name] = graph.nodes[name]
+    """A new graph of the nodes that one of them depends on, whose output is the graph's."""
+    kept = [last]
+    for name in kept:  # which grows
+        kept += [before for before, after in graph.edges if after == name and before not in kept]
     (output,) = graph.outputs
+    nodes = {name: node for name, node in graph.nodes.items() if name in kept}
     nodes[output] = nir.Output({"output": graph.nodes[last].output_type["output"]})
+    edges = [(before, after) for before, after in graph.edges if before in kept and after in kept]
     copied: nir.NIRGraph = nir.NIRGraph.from_dict(
         {
             "nodes": {name: node.to_dict() for name, node in nodes.items()},
-            "edges": list(pairwise(nodes)),
+            "edges": [*edges, (last, output)],
             "type": "NIRGraph",
         }
     )
@@ -146,6 +146,6 @@ def _scaled(tensor: Tensor, gain: float) -> NDArray[np.float32]:
     return np.asarray(array if gain == 1.0 else array.astype(np.float64) * gain, np.float32)
 
 
-def _below(threshold: float) -> float:
+def below(threshold: float | NDArray[np.float64]) -> NDArray[np.float32]:
     """The largest float32 below the float32 that is nearest to ``threshold``."""
-    return float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
+    return np.asarray(np.nextafter(np.float32(threshold), np.float32(-np.inf)))

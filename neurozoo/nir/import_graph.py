@@ -20,10 +20,10 @@ from neurozoo.nir import check_installed
 from neurozoo.nir.graph import Graph
 from neurozoo.nir.model import Readout, module_name
 from neurozoo.nir.settings import CHOICES, PLATFORMS, Dynamics, needed
-from neurozoo.recipe.recipe import Recipe, check_names
+from neurozoo.recipe.recipe import SCHEMA, Recipe, check_names
 from neurozoo.registry.registry import Registry, default_registry
-from neurozoo.training.fit import adopt
-from neurozoo.training.reporter import Reporter
+from neurozoo.training.listener import Listener
+from neurozoo.training.train import adopt
 
 if TYPE_CHECKING:
     from neurozoo.nir.reading import NIRFile
@@ -72,7 +72,7 @@ def import_nir(
     data: str | None = None,
     backend: str = "torch",
     seed: int = 1,
-    reporter: Reporter | None = None,
+    listener: Listener | None = None,
     registry: Registry | None = None,
 ) -> Imported:
     """Make a run of a NIR graph.
@@ -88,7 +88,7 @@ def import_nir(
         data: A store's folder, or the name of an installed data set; by default spike trains that are made up.
         backend: Whose neurons the run is of.
         seed: Of made-up data, and of training later on.
-        reporter: Hears of warnings.
+        listener: Gets warnings.
         registry: Where names are looked up.
 
     Raises:
@@ -112,7 +112,7 @@ def import_nir(
         "settings": {name: getattr(dynamics, name) for name in given},
         "platform": platform,
     }
-    summary = adopt(recipe, weights_of(file), out, origin=origin, reporter=reporter)
+    summary = adopt(recipe, weights_of(file), out, origin=origin, listener=listener)
     kinds = [node.kind for node in file.graph.nodes]
     counts: dict[str, int] = {kind: kinds.count(kind) for kind in kinds}
     return Imported(path.name, file.sha256, dynamics, given, platform, chosen, counts, summary)
@@ -160,32 +160,36 @@ def nir_recipe(
     """The recipe of a graph's run; its names are not yet checked.
 
     Raises:
-        UserError: The data has more than one modality, or cannot be opened.
+        UserError: The data has more than one signal, or cannot be opened.
     """
     takes, makes = file.graph.input.size, file.graph.output.size
+    task: dict[str, Any] = {"name": "multilabel"}
     if data is None:
         made_up = {"features": takes, "labels": makes, "size": SIZE, "length": LENGTH, "rate": RATE, "seed": seed}
         section: dict[str, Any] = {
-            "name": f"{file.name}-data", "spiking": ["spikes"],
+            "name": f"{file.name}-data", "inputs": ["spikes"],
             "instead": {"name": "poisson-synthetic", "params": made_up},
         }  # fmt: skip
     else:
         store = Store(installed().get(data, Path(data)))
-        (modality, *others) = store.description.modalities
+        (signal, *others) = store.description.signals
         if others:
-            raise UserError(
-                f"{data}: has the modalities {', '.join([modality, *others])}, and a graph takes one; join them"
-            )
+            raise UserError(f"{data}: has the signals {', '.join([signal, *others])}, and a graph takes one; join them")
+        found = store.description.task
+        task = {"name": found.name, "per_step": found.per_step}
         where = {"name": data} if data in installed() else {"root": str(Path(data).resolve())}
-        section = {**where, "spiking": [modality]}
+        section = {**where, "inputs": [signal]}
         if not store.description.splits.get("valid"):
             section["valid"] = {"fraction": 0.2, "seed": 0}
+    if task["name"] == "multilabel":
+        task["params"] = {"decision": "valid-per-label", "threshold": 0.5}
     content = {
-        "schema": 1,
+        "schema": SCHEMA,
         "description": f"NIR graph {file.name}, imported",
         "seed": seed,
         "backend": backend,
         "data": section,
+        "task": task,
         "model": {
             "name": "nir-graph",
             "params": {
@@ -196,7 +200,7 @@ def nir_recipe(
             },
         },
         "training": {"epochs": 10, "batch_size": 64},
-        "evaluation": {"batch_size": 256, "decision": {"rule": "valid-per-label", "threshold": 0.5}},
+        "evaluation": {"batch_size": 256},
     }
     return Recipe.model_validate_json(json.dumps(content)).named(file.name)
 

@@ -5,40 +5,40 @@ Composition only: the graph is in the recipe, its meaning in ``neurozoo.nir``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Activation, Batch, Inputs, LIFSpec, Neuron, Parts, Surrogate, ZooModel
-from neurozoo.core.layer import DynamicThresholdLIF
+from neurozoo.core.equations import Surrogate
+from neurozoo.core.layer import MakeNeuron
+from neurozoo.core.model import Model, Parts
+from neurozoo.core.neuron import State
+from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import DataError
 from neurozoo.nir.graph import DYNAMIC, NEURONS, Edge, Graph, Node
-from neurozoo.nir.nodes import Neurons, NIRNode, State, make_node
+from neurozoo.nir.nodes import Neurons, NIRNode, make_node
 from neurozoo.nir.settings import Dynamics, Fires, Integration, Reset
-from neurozoo.nn.hook_checks import listened_to
-from neurozoo.nn.sequence import left_aligned
-from neurozoo.nn.standardise import Standardise
+from neurozoo.nn.steps import as_steps
 
 __all__ = ["NIRGraphModel", "Readout", "module_name"]
 
 Readout = Literal["rate", "sum", "mean", "max", "last"]
 
 
-class NIRGraphModel(ZooModel):
-    """A NIR graph, each position of the one spiking modality presented for one step of length ``dt``.
+class NIRGraphModel(Model):
+    """A NIR graph, each position of one signal presented for one step of length ``dt``.
 
     Weights, biases and scales learn. What a neuron is (its time constants, resistance, rest, threshold and reset) is
     in the recipe and stays.
 
     Args:
-        inputs: The data's sizes and roles: one spiking modality whose features fill the graph's Input, no context, and
-            as many labels as its Output has elements.
+        problem: One signal whose numbers a position fill the graph's Input, and as many outputs as its Output has
+            elements; any task per sample.
         parts: Not used: a graph has no slots.
         neuron: Makes the backend's neuron.
-        standardise: Whether features are scaled by training statistics first.
         nodes: See :class:`~neurozoo.nir.graph.Node`.
         edges: Pairs of names, from and to.
         dt: Length of a step, in the unit of the graph's time constants (seconds).
@@ -54,14 +54,13 @@ class NIRGraphModel(ZooModel):
         alpha: Its steepness, dimensionless.
     """
 
-    slots: ClassVar[Mapping[str, str]] = {}
+    slots: ClassVar[Mapping[str, str | type[Any]]] = {}
 
     def __init__(
         self,
-        inputs: Inputs,
+        problem: Problem,
         parts: Parts,
-        neuron: Callable[[LIFSpec], Neuron],
-        standardise: bool,
+        neuron: MakeNeuron,
         *,
         nodes: tuple[Node, ...],
         edges: tuple[Edge, ...],
@@ -76,15 +75,13 @@ class NIRGraphModel(ZooModel):
         surrogate: Surrogate = "atan",
         alpha: Annotated[float, Field(gt=0)] = 2.0,
     ) -> None:
-        super().__init__()
-        self.inputs = inputs
+        super().__init__(problem)
         self.graph = Graph.of(nodes, edges)
         self.shapes = self.graph.shapes()
         self.readout = readout
         self.dynamics = Dynamics(dt, reset, integration, fires, forward_delay, recurrent_delay, synapse_delay)
-        self._check(inputs)
-        (self.modality,) = inputs.spiking
-        self.standardise = nn.ModuleDict({m: Standardise(inputs.dims[m]) for m in inputs.spiking if standardise})
+        self._check(problem)
+        (self.name,) = problem.signals
         self.nodes = nn.ModuleDict(
             {
                 module_name(node.name): make_node(node, self.dynamics, neuron, surrogate, alpha)
@@ -94,10 +91,10 @@ class NIRGraphModel(ZooModel):
         )
 
     @staticmethod
-    def check_params(
-        *, nodes: Any = (), edges: Any = (), readout: str = "", **settings: Any
-    ) -> Iterable[tuple[str, str]]:
-        """What is wrong with the graph, as (parameter, problem)."""
+    def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:
+        settings = dict(params)
+        nodes, edges = settings.pop("nodes", ()), settings.pop("edges", ())
+        readout = settings.pop("readout", "")
         graph = Graph.of(nodes, edges)
         wrong = list(graph.problems())
         yield from wrong
@@ -108,54 +105,48 @@ class NIRGraphModel(ZooModel):
             yield from Dynamics(**{name: settings[name] for name in names}).problems(graph)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits ``[B, K]``."""
-        sequence = left_aligned(self._features(batch), batch.masks[self.modality])
-        steps = sequence.x.transpose(0, 1)
-        made = self.outputs(steps.reshape(*steps.shape[:2], *(self.graph.input.shape or ())))
-        return self._read(made.flatten(2), self._steps(batch))
+        """Outputs ``[B, K]``."""
+        signal = self.signal(batch, self.name)
+        steps, valid = as_steps(signal)
+        if valid is None:
+            valid = torch.ones(steps.shape[:2], dtype=torch.bool, device=steps.device)
+        made = self.outputs(steps.reshape(*steps.shape[:2], *(self.graph.input.shape or ())), valid)
+        return self._read(made.flatten(2), valid)
 
-    def outputs(self, x: Tensor) -> Tensor:
-        """What the graph makes of its input ``[T, B, ...]``, as ``[T, B, ...]``, from rest."""
+    def outputs(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """What the graph makes of its input ``[T, B, ...]``, as ``[T, B, ...]``, from rest.
+
+        Args:
+            x: The Input's values.
+            valid: ``[T, B]``, the steps that count, for whoever records the neurons.
+        """
         made = {self.graph.input.name: x}
         for component in self.graph.components:
             if self.graph.is_loop(component):
-                made.update(self._loop(component, made))
+                made.update(self._loop(component, made, valid))
             elif component[0] not in made:
                 (name,) = component
-                node = self._node(name)
-                made[name] = node(self._late(name, _sum(made[source] for source in self.graph.sources[name])))
+                arriving = self._late(name, _sum(made[source] for source in self.graph.sources[name]))
+                made[name] = self._node(name)(arriving, valid)
         return made[self.graph.output.name]
 
-    def layer_masks(self, batch: Batch) -> Mapping[str, Tensor | None]:
-        return {
-            name: self._steps(batch)[..., None]
-            for name, module in self.named_modules()
-            if isinstance(module, DynamicThresholdLIF)
-        }
-
-    def branches_by_name(self) -> Mapping[str, Sequence[tuple[nn.Linear, Activation]]]:
-        return {}
-
-    def _check(self, inputs: Inputs) -> None:
+    def _check(self, problem: Problem) -> None:
         takes, makes = self.graph.input.size, self.graph.output.size
-        if len(inputs.spiking) != 1 or inputs.context is not None:
-            raise DataError("a NIR graph takes one spiking modality and no context; set data.spiking and data.context")
-        found = inputs.dims[inputs.spiking[0]]
-        if found != takes:
-            raise DataError(f"the graph's Input takes {takes} numbers a step and the data has {found}; give other data")
-        if inputs.labels != makes:
+        there = ", ".join(f"{name} {shape}" for name, shape in problem.signals.items())
+        if len(problem.signals) != 1:
+            raise DataError(f"a NIR graph takes one signal, and the data gives: {there}; name one in data.inputs")
+        if problem.task.per_step:
+            raise DataError("a NIR graph's outputs are read out once a sample, and the task is per step; give another")
+        (shape,) = problem.signals.values()
+        if shape.dim != takes:
             raise DataError(
-                f"the graph's Output has {makes} elements and the data {inputs.labels} labels; give data with as many"
+                f"the graph's Input takes {takes} numbers a step and the data has {shape.dim}; give other data"
             )
-
-    def _features(self, batch: Batch) -> Tensor:
-        x = batch.features[self.modality]
-        return self.standardise[self.modality](x) if self.modality in self.standardise else x
-
-    def _steps(self, batch: Batch) -> Tensor:
-        """The steps that count, ``[T = L, B]``: as many as there are valid positions, from the first."""
-        mask = batch.masks[self.modality]
-        return torch.arange(mask.shape[1], device=mask.device)[:, None] < mask.sum(1)
+        if problem.outputs != makes:
+            raise DataError(
+                f"the graph's Output has {makes} elements and the data {problem.outputs} {problem.task.noun}s; give "
+                "data with as many"
+            )
 
     def _late(self, name: str, x: Tensor) -> Tensor:
         """What a node gets, a step later where it is a neuron and its senders take one."""
@@ -163,7 +154,7 @@ class NIRGraphModel(ZooModel):
             return x
         return torch.cat((torch.zeros_like(x[:1]), x[:-1]))
 
-    def _loop(self, component: Sequence[str], made: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _loop(self, component: Sequence[str], made: Mapping[str, Tensor], valid: Tensor | None) -> dict[str, Tensor]:
         """A loop, one step after the other: what its neurons send back into it was made ``recurrent_delay`` ago."""
         late = self.dynamics.recurrent_delay
         outside: dict[str, Sequence[Tensor]] = {}
@@ -193,8 +184,9 @@ class NIRGraphModel(ZooModel):
         found = {name: torch.stack(each) for name, each in steps.items()}
         for name in component:
             node = self._node(name)
-            if isinstance(node, Neurons) and listened_to(node):
-                found[name] = node(torch.stack(given[name]))  # once more as a whole, for those who listen to its layers
+            if isinstance(node, Neurons) and node.layer.recorders:
+                currents = node.currents(torch.stack(given[name]), ())[0]
+                node.layer.record(currents, found[name], node.levels(currents), valid)
         return found
 
     def _node(self, name: str) -> NIRNode:

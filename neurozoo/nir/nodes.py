@@ -1,29 +1,28 @@
-"""The nodes of a NIR graph as modules: each makes, of what comes in at some steps, what goes out.
+"""The nodes of a NIR graph as modules, each of what comes in at some steps makes what goes out.
 
-All take ``[T, B, ...]`` and a state, and give ``[T, B, ...]`` and the state to go on from, so that one step after the
-other is the same as all at once. A spike is always made by a backend's neuron; what is linear is the same for all.
+All take ``[T, B, ...]`` and a state, and give ``[T, B, ...]`` and the state to continue from, so that one step after
+the other is the same as all at once. Every state of NIR is a specification that a backend runs: neurons are ``lif`` and
+``if``, integrators and synapses are ``li``. Constants that differ between neurons are one layer's parameters.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import LIFSpec, Neuron, Surrogate
-from neurozoo.core.layer import DynamicThresholdLIF
+from neurozoo.core.equations import Surrogate
+from neurozoo.core.kinds import IFSpec, LIFSpec, LISpec
+from neurozoo.core.layer import MakeNeuron, SpikingLayer, neuron_for
+from neurozoo.core.neuron import State
 from neurozoo.nir.graph import Node
 from neurozoo.nir.settings import Dynamics, whole_steps
 
-__all__ = ["NIRNode", "State", "make_node"]
-
-State = tuple[Tensor, ...]
-"""What a node carries on; empty before the first step, and where there is nothing to carry."""
-MakeNeuron = Callable[[LIFSpec], Neuron]
+__all__ = ["NIRNode", "Neurons", "make_node"]
 
 
 class NIRNode(nn.Module, ABC):
@@ -38,13 +37,18 @@ class NIRNode(nn.Module, ABC):
             state: What the last call gave; empty before the first step.
         """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """All steps, from the beginning."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """All steps, from the beginning.
+
+        Args:
+            x: What comes in, ``[T, B, ...]``.
+            valid: ``[T, B]``, the steps that count, for whoever records the neurons.
+        """
         return self.run(x, ())[0]
 
 
 class Stateless(NIRNode):
-    """Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten and Output: every step by itself.
+    """Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten and Output: nothing is carried.
 
     Args:
         node: Which.
@@ -111,63 +115,48 @@ class Delay(NIRNode):
 
 
 class Leak(NIRNode):
-    """I, LI and the synapse of CubaLI and CubaLIF: ``y[t] = (1 - a) y[t-1] + b x[t] + c``, from ``v_leak`` on.
+    """I, LI and the synapse of CubaLI and CubaLIF: ``y[t] = (1 - a) y[t-1] + b x[t] + a r``, from ``r`` on.
 
     Args:
         leak: ``a``, one number an element.
         gain: ``b``.
-        rest: Where it stands without input, and begins; ``c`` is ``a`` times it.
+        rest: ``r``, where it stands without input.
         shape: Of the elements.
+        neuron: Makes a backend's neuron.
+        late: Whether a step gives the value of the step before.
     """
 
-    def __init__(self, leak: list[float], gain: list[float], rest: list[float], shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        leak: Sequence[float],
+        gain: Sequence[float],
+        rest: Sequence[float],
+        shape: tuple[int, ...],
+        neuron: MakeNeuron,
+        late: bool = False,
+    ) -> None:
         super().__init__()
-        for name, values in (("keep", [1 - a for a in leak]), ("gain", gain), ("rest", rest)):
-            self.register_buffer(name, torch.tensor(values).view(shape), persistent=False)
-        pulls = [a * r for a, r in zip(leak, rest, strict=True)]
-        self.pulled = any(pulls)
-        self.register_buffer("pull", torch.tensor(pulls).view(shape), persistent=False)
+        self.late = late
+        values = {"decay": [1 - a for a in leak], "gain": list(gain), "v_rest": list(rest)}
+        alike, each = _parameters(values, shape)
+        self.layer = SpikingLayer(neuron_for(neuron, LISpec(**alike)), shape=shape, params=each)
+        self.register_buffer("rest", torch.tensor(values["v_rest"]).view(shape), persistent=False)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        keep, gain, rest, pull = (
-            cast(Tensor, getattr(self, name)).to(x.dtype) for name in ("keep", "gain", "rest", "pull")
-        )
-        y = state[0] if state else rest.expand(x.shape[1:])
-        driven, made = x * gain, []
-        for step in (driven + pull if self.pulled else driven).unbind(0):
-            y = keep * y + step
-            made.append(y)
-        return torch.stack(made), (y,)
-
-
-class Synapse(Leak):
-    """The current that a membrane sees: of this step, or a step later.
-
-    Args:
-        node: CubaLI or CubaLIF.
-        dynamics: How its equation becomes a step, and when it is seen.
-    """
-
-    def __init__(self, node: Node, dynamics: Dynamics) -> None:
-        constants = node.each("tau_syn")
-        gains = [dynamics.gain(each) * w for each, w in zip(constants, node.each("w_in"), strict=True)]
-        nothing = [0.0] * len(constants)
-        super().__init__([dynamics.leak(each) for each in constants], gains, nothing, node.shape or ())
-        self.late = dynamics.synapse_delay
-
-    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        before = state or (cast(Tensor, self.rest).to(x.dtype).expand(x.shape[1:]),)
-        current, after = super().run(x, before)
-        return (torch.cat((before[0][None], current[:-1])) if self.late else current), after
+        made, after = self.layer.run(x, state or None)
+        if not self.late:
+            return made, after
+        before = state[0] if state else cast(Tensor, self.rest).to(x.dtype).expand(x.shape[1:])
+        return torch.cat((before[None], made[:-1])), after
 
 
 class Neurons(NIRNode):
-    """IF, LIF and CubaLIF: a backend's neurons, in groups of one time constant and one reset.
+    """IF, LIF and CubaLIF: a layer of a backend's neurons, behind a synapse where there is one.
 
     With ``a`` the leak and ``b`` the gain of a step, NIR's membrane is ``v - a (v - v_leak) + b R I``. A backend's is
-    ``v - (v - r) / tau + x / tau`` with ``tau = 1 / a`` where ``a = b``, else ``v - (v - r) / tau + x``, with r the
-    value after a reset, or 0. So what it gets is the current and what is missing of the leak. An IF has no leak: its
-    tau is infinite.
+    ``v - (v - r) / tau + x / tau`` with ``tau = 1 / a`` where ``a = b`` for all neurons, else
+    ``v - (v - r) / tau + x``, with r the value after a reset, or 0. So its current is NIR's, with what the leak lacks
+    added.
 
     Args:
         node: Which.
@@ -179,40 +168,41 @@ class Neurons(NIRNode):
 
     def __init__(self, node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Surrogate, alpha: float) -> None:
         super().__init__()
-        thresholds, resets = node.each("v_threshold"), node.each("v_reset")
-        hard, size = dynamics.reset == "value", len(thresholds)
-        constants: Sequence[float | None] = [None] * size  # of an IF
-        leaks: Sequence[float] = [0.0] * size
-        if node.kind != "IF":
-            constants, leaks = node.each("tau_mem" if node.kind == "CubaLIF" else "tau"), node.each("v_leak")
-        keys = [(tau, reset if hard else None) for tau, reset in zip(constants, resets, strict=True)]
+        thresholds, size, shape = node.each("v_threshold"), len(node.each("v_threshold")), node.shape or ()
+        hard = dynamics.reset == "value"
+        rests: Sequence[float] = node.each("v_reset") if hard else [0.0] * size
         self.above = dynamics.fires == "above"
-        self.groups, gains, offsets = nn.ModuleList(), [0.0] * size, [0.0] * size
-        places: dict[tuple[float | None, float | None], list[int]] = {}
-        for number, key in enumerate(keys):
-            places.setdefault(key, []).append(number)
-        for (tau, reset), members in places.items():
-            leak, gain = (0.0, dynamics.dt) if tau is None else (dynamics.leak(tau), dynamics.gain(tau))
-            steps = 1 / leak if leak else math.inf
-            inside = leak == gain and steps < math.inf  # the backend itself scales its input so
-            spec = LIFSpec(steps, inside, reset, False, surrogate, alpha)
-            self.groups.append(DynamicThresholdLIF(neuron(spec)))
-            for number in members:
-                gains[number] = 1.0 if inside else gain
-                offsets[number] = (leaks[number] - spec.rest) * (1.0 if inside else leak)
+        resets: dict[str, Sequence[float]] = {"v_reset": rests} if hard else {}
+        kind: dict[str, Any] = {"surrogate": surrogate, "alpha": alpha}
+        if node.kind == "IF":
+            gains, offsets = [dynamics.dt] * size, [0.0] * size
+            alike, each = _parameters(resets, shape)
+            spec: IFSpec | LIFSpec = IFSpec(v_reset=alike.get("v_reset", 0.0) if hard else None, **kind)
+        else:
+            constants = node.each("tau_mem" if node.kind == "CubaLIF" else "tau")
+            leaks, gains = [dynamics.leak(tau) for tau in constants], [dynamics.gain(tau) for tau in constants]
+            steps = [1 / leak if leak else math.inf for leak in leaks]
+            inside = leaks == gains and max(steps) < math.inf  # the backend itself scales its input so
+            missing = [leak - rest for leak, rest in zip(node.each("v_leak"), rests, strict=True)]
+            offsets = missing if inside else [m * a for m, a in zip(missing, leaks, strict=True)]
+            gains = [1.0] * size if inside else gains
+            alike, each = _parameters({"tau": steps, **resets}, shape)
+            spec = LIFSpec(
+                # A number is needed where each neuron has its own: it is not used.
+                tau=alike.get("tau", 2.0),
+                decay_input=inside,
+                v_reset=alike.get("v_reset", 0.0) if hard else None,
+                **kind,
+            )
         gains = [gain * r for gain, r in zip(gains, node.each("r"), strict=True)]
-        shape = node.shape or ()
+        self.layer = SpikingLayer(neuron(spec), shape=shape, params=each)
         self.scaled, self.shifted = any(gain != 1.0 for gain in gains), any(offsets)
         for name, values in (("gain", gains), ("offset", offsets), ("threshold", thresholds)):
             self.register_buffer(name, torch.tensor(values).view(shape), persistent=False)
-        for number, members in enumerate(places.values()):
-            self.register_buffer(f"members_{number}", torch.tensor(members), persistent=False)
-        grouped = torch.tensor([member for members in places.values() for member in members])
-        self.register_buffer("places", grouped.argsort(), persistent=False)
-        self.synapse = Synapse(node, dynamics) if node.kind == "CubaLIF" else None
+        self.synapse = _synapse(node, dynamics, neuron) if node.kind == "CubaLIF" else None
 
     def currents(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """What the backend's neurons get, ``[T, B, ...]``, and what the synapse carries on."""
+        """What the backend's neurons get, ``[T, B, ...]``, and the synapse's state."""
         if self.synapse is not None:
             x, state = self.synapse.run(x, state)
         if self.scaled:
@@ -224,40 +214,19 @@ class Neurons(NIRNode):
         return _level(cast(Tensor, self.threshold), x, self.above)[None, None]
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        carried = len(self.groups)
+        carried = len(self.layer.spec.states)
         currents, synapse = self.currents(x, state[carried:])
-        spikes, membranes = self.fired(currents, state[:carried])
-        return spikes, (*membranes, *synapse)
+        spikes, after = self.layer.run(currents, state[:carried] or None, self.levels(currents))
+        return spikes, (*after, *synapse)
 
-    def fired(self, currents: Tensor, state: State, *, heard: bool = False) -> tuple[Tensor, State]:
-        """The spikes of currents as the backend gets them, and each group's membranes ``[B, 1, members]``.
-
-        A layer sees its neurons as one place of a sequence, ``[T, B, 1, N]``. Where ``heard``, its forward hooks hear
-        of it; it begins at rest then.
-        """
-        # [T, B, 1, N]
-        flat, level = currents.flatten(2)[:, :, None], self.levels(currents).flatten(2)[:, :, None]
-        layers = [cast(DynamicThresholdLIF, layer) for layer in self.groups]
-        found, after = [], []
-        for number, layer in enumerate(layers):
-            members = cast(Tensor, getattr(self, f"members_{number}"))
-            given = (flat, level) if len(layers) == 1 else (flat[..., members], level[..., members])
-            if heard:
-                found.append(layer(*given))
-                continue
-            spikes, v = layer.run(*given, state[number] if state else None)
-            found.append(spikes)
-            after.append(v)
-        if len(layers) == 1:
-            return found[0].view_as(currents), tuple(after)
-        return torch.cat(found, -1)[..., cast(Tensor, self.places)].view_as(currents), tuple(after)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fired(self.currents(x, ())[0], (), heard=True)[0]
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        currents = self.currents(x, ())[0]
+        spikes: Tensor = self.layer(currents, self.levels(currents), valid=valid)
+        return spikes
 
 
 class Threshold(NIRNode):
-    """NIR's Threshold: 1 where the input is beyond it, each step by itself. It is a neuron's first step, from 0.
+    """NIR's Threshold: 1 where the input is beyond it, each step by its own. It is a neuron's first step, from 0.
 
     Args:
         node: Which.
@@ -270,12 +239,12 @@ class Threshold(NIRNode):
     def __init__(self, node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Surrogate, alpha: float) -> None:
         super().__init__()
         self.above = dynamics.fires == "above"
-        self.neuron = neuron(LIFSpec(math.inf, False, 0.0, False, surrogate, alpha))
+        self.neuron = neuron(IFSpec(surrogate=surrogate, alpha=alpha))
         self.register_buffer("threshold", torch.tensor(node.each("threshold")).view(node.shape or ()), persistent=False)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        level = _level(cast(Tensor, self.threshold), x, self.above)
-        return self.neuron.step(x.flatten(0, 1), torch.zeros_like(x.flatten(0, 1)), level)[0].view_as(x), state
+        level, steps = _level(cast(Tensor, self.threshold), x, self.above), x.flatten(0, 1)
+        return self.neuron.step(steps, (torch.zeros_like(steps),), level)[0].view_as(x), state
 
 
 class CubaLI(NIRNode):
@@ -284,11 +253,12 @@ class CubaLI(NIRNode):
     Args:
         node: Which.
         dynamics: How its equations become steps.
+        neuron: Makes a backend's neuron.
     """
 
-    def __init__(self, node: Node, dynamics: Dynamics) -> None:
+    def __init__(self, node: Node, dynamics: Dynamics, neuron: MakeNeuron) -> None:
         super().__init__()
-        self.synapse, self.membrane = Synapse(node, dynamics), _leaky(node, dynamics, "tau_mem")
+        self.synapse, self.membrane = _synapse(node, dynamics, neuron), _leaky(node, dynamics, "tau_mem", neuron)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         current, synapse = self.synapse.run(x, state[:1])
@@ -303,15 +273,23 @@ def make_node(node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Sur
     if node.kind == "Threshold":
         return Threshold(node, dynamics, neuron, surrogate, alpha)
     if node.kind == "CubaLI":
-        return CubaLI(node, dynamics)
+        return CubaLI(node, dynamics, neuron)
     if node.kind == "LI":
-        return _leaky(node, dynamics, "tau")
+        return _leaky(node, dynamics, "tau", neuron)
     if node.kind == "I":
         nothing = [0.0] * len(node.each("r"))
-        return Leak(nothing, [dynamics.dt * r for r in node.each("r")], nothing, node.shape or ())
+        return Leak(nothing, [dynamics.dt * r for r in node.each("r")], nothing, node.shape or (), neuron)
     if node.kind == "Delay":
         return Delay(node, dynamics)
     return Stateless(node)
+
+
+def _parameters(
+    values: Mapping[str, Sequence[float]], shape: tuple[int, ...]
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Of constants by name, those that are the same for all neurons as numbers, and the others as tensors."""
+    alike = {name: each[0] for name, each in values.items() if len(set(each)) == 1}
+    return alike, {name: torch.tensor(each).view(shape) for name, each in values.items() if name not in alike}
 
 
 def _level(threshold: Tensor, x: Tensor, above: bool) -> Tensor:
@@ -320,7 +298,16 @@ def _level(threshold: Tensor, x: Tensor, above: bool) -> Tensor:
     return torch.nextafter(level, level.new_full((), torch.inf)) if above else level
 
 
-def _leaky(node: Node, dynamics: Dynamics, tau: str) -> Leak:
+def _leaky(node: Node, dynamics: Dynamics, tau: str, neuron: MakeNeuron) -> Leak:
     constants = node.each(tau)
     gains = [dynamics.gain(each) * r for each, r in zip(constants, node.each("r"), strict=True)]
-    return Leak([dynamics.leak(each) for each in constants], gains, list(node.each("v_leak")), node.shape or ())
+    leaks = [dynamics.leak(each) for each in constants]
+    return Leak(leaks, gains, node.each("v_leak"), node.shape or (), neuron)
+
+
+def _synapse(node: Node, dynamics: Dynamics, neuron: MakeNeuron) -> Leak:
+    """The current that a membrane sees: of this step, or a step later."""
+    constants = node.each("tau_syn")
+    gains = [dynamics.gain(each) * w for each, w in zip(constants, node.each("w_in"), strict=True)]
+    leaks, nothing = [dynamics.leak(each) for each in constants], [0.0] * len(constants)
+    return Leak(leaks, gains, nothing, node.shape or (), neuron, late=bool(dynamics.synapse_delay))

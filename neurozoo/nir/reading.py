@@ -124,7 +124,7 @@ def _ends(graph: nir.NIRGraph, name: str, prefix: str, kind: type) -> list[str]:
 
 
 def _borders(graph: nir.NIRGraph, prefix: str) -> Iterator[str]:
-    """The Inputs and Outputs of inner graphs."""
+    """The Problem and Outputs of inner graphs."""
     for name, node in graph.nodes.items():
         if isinstance(node, nir.NIRGraph):
             yield from _borders(node, f"{prefix}{name}.")

@@ -1,1 +1,1 @@
-"""Modules made of the equations: neurons, thresholds, attention, fusions and label heads."""
+"""Modules for any model: attention, dropout, neuron choices, sequences, running means."""

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from neurozoo.core.interfaces import Tokens
+from neurozoo.core.multimodal import Tokens
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.sequence import sinusoidal_code
 
 __all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention", "encode_each", "record_attention"]
 
 LAYER_NORM_EPS = 1e-12
-"""Of every layer norm in SMILE, dimensionless (as published)."""
+"""Epsilon of every layer norm in SMILE, dimensionless (as published)."""
 PIECE = 2**18
-"""Scores computed at a time on a CPU: a megabyte in float32, which stays in its cache."""
+"""Scores computed at a time on a CPU: 1 MiB in float32, which fits the cache."""
 
 
 class MultiHeadAttention(nn.Module):
@@ -45,9 +45,9 @@ class MultiHeadAttention(nn.Module):
 
         Args:
             query: Positions that attend.
-            key: Positions attended to, as they are compared with the queries.
-            value: The same positions, as they are summed.
-            mask: ``[B, S]`` bool, the keys that count; None for all.
+            key: Positions attended to, for the comparison with the queries.
+            value: The same positions, for the weighted sum.
+            mask: ``[B, S]`` bool, the valid keys; None if all are.
 
         Returns:
             ``[B, Q, D]``; 0 for a sample without any valid key.
@@ -55,9 +55,9 @@ class MultiHeadAttention(nn.Module):
         scale = math.sqrt(query.shape[2] // self.heads)
         q, k, v = self._split(self.query(query) / scale), self._split(self.key(key)), self._split(self.value(value))
         step = _samples_at_a_time(q, k)
-        masks = [None] * len(torch.split(q, step)) if mask is None else torch.split(mask, step)
-        split = zip(torch.split(q, step), torch.split(k, step), torch.split(v, step), masks, strict=True)
-        pieces = [self._attend(*piece) for piece in split]
+        by_piece = [torch.split(x, step) for x in (q, k, v)]
+        masks = [None] * len(by_piece[0]) if mask is None else torch.split(mask, step)
+        pieces = [self._attend(*piece) for piece in zip(*by_piece, masks, strict=True)]
         attended: Tensor = self.out(pieces[0] if len(pieces) == 1 else torch.cat(pieces))
         return attended if mask is None else attended * mask.any(1)[:, None, None]
 
@@ -70,9 +70,9 @@ class MultiHeadAttention(nn.Module):
         (samples, heads, width, queries), keys = q.shape, k.shape[3]
         scores = torch.bmm(q.flatten(0, 1).transpose(1, 2), k.flatten(0, 1))  # [B H, Q, S]
         if mask is not None:
-            left_out = torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device)
-            left_out = left_out.masked_fill(~mask, torch.finfo(scores.dtype).min)
-            scores = scores + left_out.repeat_interleave(heads, 0)[:, None]
+            bias = torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device)
+            bias = bias.masked_fill(~mask, torch.finfo(scores.dtype).min)
+            scores = scores + bias.repeat_interleave(heads, 0)[:, None]
         weights = self.dropout(torch.softmax(scores, -1).view(samples, heads, queries, keys))
         sums = torch.bmm(v.flatten(0, 1), weights.flatten(0, 1).transpose(1, 2))  # [B H, D/H, Q]
         return sums.view(samples, heads * width, queries).transpose(1, 2)
@@ -89,23 +89,23 @@ def _samples_at_a_time(q: Tensor, k: Tensor) -> int:
 def record_attention(module: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Collect the weights ``[B, H, Q, S]`` of each attention, by dotted name, at every forward inside the block.
 
-    They are those before dropout, detached; each query's add up to 1. A later forward replaces an earlier one's.
+    The weights are detached and from before dropout; each query's add up to 1. A later forward replaces an earlier one.
     """
     weights: dict[str, Tensor] = {}
 
-    def hooked(name: str, attention: MultiHeadAttention) -> Iterator[RemovableHandle]:
+    def add_hooks(name: str, attention: MultiHeadAttention) -> Iterator[RemovableHandle]:
         pieces: list[Tensor] = []
 
         def join(*_: object) -> None:
             weights[name] = torch.cat(pieces)
             pieces.clear()
 
-        # The dropout gets the weights of some samples, and nothing else.
+        # The weights are the only input of the dropout; each call has those of some samples.
         yield attention.dropout.register_forward_pre_hook(lambda _, inputs: pieces.append(inputs[0].detach()))
         yield attention.register_forward_hook(join)
 
     attentions = [(name, each) for name, each in module.named_modules() if isinstance(each, MultiHeadAttention)]
-    handles = [handle for name, each in attentions for handle in hooked(name, each)]
+    handles = [handle for name, each in attentions for handle in add_hooks(name, each)]
     try:
         yield weights
     finally:
@@ -116,9 +116,8 @@ def record_attention(module: nn.Module) -> Iterator[dict[str, Tensor]]:
 class EncoderBlock(nn.Module):
     """SMILE's encoder block ``Enc(q, k, v)`` with ``k`` and ``v`` the same sequence, post-norm.
 
-    The embedding ``Dropout(LayerNorm(2 x + PE))`` is applied to both sides with shared weights.
-    The factor 2 is the published code's: its position module returns ``x + PE`` and the caller
-    adds ``x`` again.
+    The embedding ``Dropout(LayerNorm(2 x + PE))`` is applied to both sides with shared weights. The factor 2 is from
+    the published code, whose position module returns ``x + PE`` and whose caller adds ``x`` again.
 
     Args:
         hidden: Features D.
@@ -141,13 +140,13 @@ class EncoderBlock(nn.Module):
         """Refine ``query`` ``[B, Q, D]`` by attending to ``source`` ``[B, S, D]``.
 
         Returns:
-            A sequence at the places of ``query``; rows its mask leaves out hold nothing of use.
+            A sequence at the positions of ``query``; rows outside its mask are undefined.
         """
-        asked = self._embed(source)
-        embedded = asked if source is query else self._embed(query)
+        keys = self._embed(source)
+        queries = keys if source is query else self._embed(query)
         # Queries, keys and values draw their dropout separately, as published.
-        q = self.dropout(embedded)
-        attended = self.attention(q, self.dropout(asked), self.dropout(asked), source.mask)
+        q = self.dropout(queries)
+        attended = self.attention(q, self.dropout(keys), self.dropout(keys), source.mask)
         x = self.attention_norm(self.dropout(attended) + q)
         fed = self.outer(torch.relu(self.inner(x)))
         return query.with_x(self.output_norm(self.dropout(fed) + x))

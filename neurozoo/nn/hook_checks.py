@@ -1,13 +1,13 @@
-"""Whether hooks have to see a module's parts called."""
+"""Check for hooks on a module, which a fast path that skips the module's parts would not call."""
 
 from __future__ import annotations
 
 from torch import nn
 from torch.nn.modules import module as modules
 
-__all__ = ["listened_to"]
+__all__ = ["has_hooks"]
 
-_EVERYWHERE = (
+_GLOBAL_HOOKS = (
     modules._global_forward_hooks,
     modules._global_forward_pre_hooks,
     modules._global_backward_hooks,
@@ -15,17 +15,17 @@ _EVERYWHERE = (
 )
 
 
-def listened_to(module: nn.Module) -> bool:
-    """Whether the module or a part of it has a hook or a ``forward`` of its own, or every module has a hook."""
-    if any(_EVERYWHERE):
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether the module or a part of it has a hook or a replaced ``forward``, or a global hook is set."""
+    if any(_GLOBAL_HOOKS):
         return True
-    waiting = [module]
-    while waiting:  # not module.modules(), which takes longer than a small block
-        part = waiting.pop()
+    pending = [module]
+    while pending:  # module.modules() would take longer than a small block's forward
+        part = pending.pop()
         own = part.__dict__
         if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
             return True
         if "forward" in own:
             return True
-        waiting += [each for each in part._modules.values() if each is not None]
+        pending += [child for child in part._modules.values() if child is not None]
     return False

@@ -1,9 +1,8 @@
-"""Running statistics: a mean over training samples, the same on every process, and measurements that leave none."""
+"""Running mean over training samples, equal on every process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,20 +11,20 @@ from torch import Tensor, nn
 from neurozoo.core.processes import processes
 from neurozoo.core.processes import total as over_processes
 
-__all__ = ["RunningMean", "frozen_statistics"]
+__all__ = ["RunningMean"]
 
 
 class RunningMean(nn.Module):
-    """Bias-corrected exponential mean over training batches, kept in the checkpoint.
+    """Bias-corrected exponential mean over training batches, stored in the checkpoint.
 
-    The first batch sets it; later ones move it by ``momentum``. Sums and counts are added up
-    over all processes first, so that every rank holds the same value.
+    The first batch sets it; later ones move it by ``momentum``. Sums and counts are first summed
+    over all processes, so that every rank holds the same value.
 
     Args:
         shape: Shape of the value; ``()`` for a scalar.
         momentum: Weight of the newest batch, dimensionless, in (0, 1].
-        initial: The value before any batch.
-        dtype: Of the sums; float64 where means are subtracted from one another. A checkpoint brings its own.
+        initial: Value before the first batch.
+        dtype: Of the sums; use float64 if means are subtracted from each other. Loading a checkpoint adopts its dtype.
     """
 
     total: Tensor
@@ -44,7 +43,7 @@ class RunningMean(nn.Module):
         self.register_buffer("weight", torch.zeros((), dtype=dtype))
 
     def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *others: Any) -> None:
-        # A model of an earlier version goes on in the precision that it was trained in, and says what it always said.
+        # Older checkpoints keep the precision that they were trained with, and therefore their outputs.
         if (total := state.get(f"{prefix}total")) is not None:
             self.total, self.weight = self.total.to(total.dtype), self.weight.to(total.dtype)
         super()._load_from_state_dict(state, prefix, *others)
@@ -57,23 +56,12 @@ class RunningMean(nn.Module):
 
     @torch.no_grad()
     def update(self, total: Tensor, count: Tensor) -> None:
-        """Take in a batch by its sum (of the value's shape) and its number of samples (0-d)."""
+        """Update with a batch's sum (of the value's shape) and its number of samples (0-d)."""
         if processes() > 1:
             packed = over_processes(torch.cat([total.reshape(-1), count.reshape(1).to(total.dtype)]))
             total, count = packed[:-1].reshape(total.shape), packed[-1]
-        # A batch without any sample leaves the mean as it is, without asking the host.
+        # A batch without samples leaves the mean unchanged, without a synchronisation with the host.
         step = self.momentum * (count > 0).to(self.weight.dtype)
         mean = (total / count.clamp(min=1)).to(self.total.dtype)
         self.total.mul_(1 - step).add_(step * mean)
         self.weight.mul_(1 - step).add_(step)
-
-
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Restore every buffer at the end of the block, so that a measurement changes no running statistic."""
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    try:
-        yield
-    finally:
-        for name, buffer in model.named_buffers():
-            buffer.data.copy_(kept[name])

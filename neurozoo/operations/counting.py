@@ -1,4 +1,4 @@
-"""Counting a model's operations while it runs, by forward hooks: any model, its arithmetic left as it is.
+"""Counting a model's operations while it runs, by hooks and the recorder: any model, its arithmetic left as it is.
 
 Encoders of SMILE call a block that has hooks, so that encoder blocks are counted layer by layer.
 """
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from neurozoo.core.interfaces import Activation, ZooModel
-from neurozoo.core.layer import DynamicThresholdLIF
+from neurozoo.core.layer import Firing, SpikingLayer
+from neurozoo.core.recording import neuron_layers, recorded
 from neurozoo.nn.attention import MultiHeadAttention
 from neurozoo.operations.result import Counts, Elsewhere, LayerOperations, Uncounted
 
@@ -26,10 +26,16 @@ Kind = Literal["synaptic", "attention", "neurons", "activation"]
 
 @dataclass
 class _Tally:
-    """What one layer did so far; sums that need the device to be asked stay on it."""
+    """What one layer did so far; sums that need the device to be asked stay on it.
+
+    ``layer`` is the name of the layer of neurons that it is a part of, if any, and ``pending`` the last call of its
+    synapse, until the neurons say for how many steps that was.
+    """
 
     kind: Kind
     module: nn.Module
+    part: str
+    layer: str = ""
     calls: int = 0
     dense: int = 0
     macs: Tensor | int = 0
@@ -37,9 +43,16 @@ class _Tally:
     updates: int = 0
     zeros: Tensor | int = 0
     elements: int = 0
-    given: int = 0
+    presented: int = 1
     put_out: int = 0
+    pending: dict[str, Any] = field(default_factory=dict)
     by_shape: dict[tuple[int, ...], int] = field(default_factory=dict)
+
+    def add(self, amounts: Mapping[str, Any], steps: int = 1) -> None:
+        """Count a call's amounts, which were the same at each of so many steps and are done once."""
+        self.calls += 1
+        for what, amount in amounts.items():
+            setattr(self, what, getattr(self, what) + amount // steps)
 
 
 class OperationCounter:
@@ -51,7 +64,7 @@ class OperationCounter:
     slow.
 
     Args:
-        model: A model of the zoo; of any other module, spiking branches are not known as such.
+        model: Any module.
 
     Example:
         >>> with torch.no_grad(), OperationCounter(model) as counter:
@@ -66,24 +79,28 @@ class OperationCounter:
         self._called: set[str] = set()
         self._products: FlopCounterMode | None = FlopCounterMode(display=False)
         self._seen: dict[str, int] = {}
-        inside = {
-            id(lif): name
-            for name, module in model.named_modules()
-            if isinstance(module, Activation)
-            for lif in module.modules()
-            if isinstance(lif, DynamicThresholdLIF)
-        }
+        self._layers = neuron_layers(model)
+        # A network without states, such as a control, does at all steps what it does at one where its input is held.
+        self._timeless = not any(layer.spec.temporal for layer in self._layers.values())
+        self._same_steps = 1
+        found: dict[str, _Tally] = {}
         for name, module in model.named_modules():
             kind = _kind(module)
             if kind is not None:
-                # An activation with two layers of neurons has each by its own name.
-                alone = list(inside.values()).count(inside.get(id(module), "")) == 1
-                self._tallies[inside[id(module)] if alone else name] = _Tally(kind, module)
+                layer, part = self._place(name)
+                found[name] = _Tally(kind, module, part, layer)
+        for name, tally in found.items():  # the weights of a layer of neurons before the neurons
+            inside = [other for other in found if name in self._layers and found[other].layer == name]
+            self._tallies.update({other: found[other] for other in inside} | {name: tally})
 
     def __enter__(self) -> OperationCounter:
         self._open = ExitStack()
+        self._open.enter_context(recorded(self._model, self._count_neurons))
         for tally in self._tallies.values():
-            self._open.callback(_HOOKS[tally.kind](tally).remove)
+            if tally.kind == "synaptic":
+                self._open.callback(self._count_synapses(tally).remove)
+            elif tally.kind == "attention":
+                self._open.callback(_count_attention(tally).remove)
         for name, module in self._model.named_modules():
             self._open.callback(module.register_forward_pre_hook(self._note(name)).remove)
         if self._products is not None:
@@ -100,11 +117,10 @@ class OperationCounter:
 
     def counts(self, samples: int) -> Counts:
         """What was counted, of so many samples."""
-        held = self._held()
         ran = {name: tally for name, tally in self._tallies.items() if tally.calls}
         return Counts(
             samples,
-            tuple(self._layer(name, tally, held.get(name, (1, 1))) for name, tally in ran.items()),
+            tuple(self._layer(name, tally) for name, tally in ran.items()),
             tuple(self._elsewhere({id(tally.module) for tally in ran.values()})),
             tuple(self._uncounted()),
         )
@@ -112,52 +128,73 @@ class OperationCounter:
     def _note(self, name: str) -> Callable[[nn.Module, object], None]:
         return lambda _module, _inputs: self._called.add(name)
 
-    def _layer(self, name: str, tally: _Tally, held: tuple[int, int]) -> LayerOperations:
-        same, presented = held
+    def _layer(self, name: str, tally: _Tally) -> LayerOperations:
         own = tally.module
-        # What is the same at each of several steps is done once; the sums hold it each time.
-        sums = {
-            what: int(getattr(tally, what)) // same for what in ("dense", "macs", "acs", "updates", "zeros", "elements")
-        }
+        sums = {what: int(getattr(tally, what)) for what in ("dense", "macs", "acs", "updates", "zeros", "elements")}
         return LayerOperations(
-            name, self._part(name), type(own).__name__, tally.kind, **sums,
-            presented=presented, parameters=_parameters(own), bytes=_bytes(own),
+            name, tally.part, type(own).__name__, tally.kind, **sums,
+            presented=tally.presented, parameters=_parameters(own), bytes=_bytes(own),
         )  # fmt: skip
 
-    def _part(self, name: str) -> str:
-        """A layer of a spiking branch is a part itself; else what a table has room for: the model's direct parts."""
-        if any(name in names for names in self._stages()):
-            return name
+    def _place(self, name: str) -> tuple[str, str]:
+        """The layer of neurons that a module belongs to, if any; and the part that it counts for on a table.
+
+        Neurons, their synapse and their recurrent weights are a part each; else the model's direct parts are, as a
+        table has room for no more.
+        """
+        if name in self._layers:
+            above = name.rpartition(".")[0]
+            holder = self._model.get_submodule(above)
+            several = isinstance(holder, nn.ModuleDict | nn.ModuleList | nn.Sequential)
+            direct = sum(isinstance(child, SpikingLayer) for child in holder.children())
+            alone = bool(above) and not several and direct == 1
+            return "", above if alone else name
+        for layer in self._layers:
+            inside = name.removeprefix(f"{layer}.")
+            if inside != name:
+                return layer, f"{layer}.{inside.partition('.')[0]}"
         top, *others = name.split(".")
-        several = isinstance(self._model.get_submodule(top), nn.ModuleDict | nn.ModuleList | nn.Sequential)
-        return f"{top}.{others[0]}" if several and others else top
+        several = bool(top) and isinstance(
+            self._model.get_submodule(top), nn.ModuleDict | nn.ModuleList | nn.Sequential
+        )
+        return "", f"{top}.{others[0]}" if several and others else top
 
-    def _stages(self) -> list[list[str]]:
-        """The names of each spiking branch's linears and activations, in turn."""
-        if not isinstance(self._model, ZooModel):
-            return []
-        names = {id(module): name for name, module in self._model.named_modules()}
-        return [
-            [names[id(each)] for stage in stages for each in stage]
-            for stages in self._model.branches_by_name().values()
-        ]
+    def _count_synapses(self, tally: _Tally) -> Any:
+        def hook(layer: nn.Module, inputs: tuple[Any, ...], given: Mapping[str, Any], output: Tensor) -> None:
+            assert isinstance(layer, nn.Linear | Convolution)
+            (x,) = inputs or given.values()
+            amounts = _products(tally, layer, x, layer.weight) | {"put_out": output.numel()}
+            if tally.layer:
+                tally.pending = amounts
+            else:
+                tally.add(amounts, self._steps_alike(x))
 
-    def _held(self) -> dict[str, tuple[int, int]]:
-        """By layer of a spiking branch, how many steps were counted that are one, and for how many it is presented."""
-        found: dict[str, tuple[int, int]] = {}
-        for names in self._stages():
-            same = 1
-            for linear, activation in zip(names[::2], names[1::2], strict=True):
-                driving, driven = self._tallies.get(linear), self._tallies.get(activation)
-                if driving is None or driven is None or not driving.put_out:
-                    break
-                # A current with more elements than the linear put out is the linear's result, presented again.
-                presented = same * max(driven.given // driving.put_out, 1)
-                found[linear] = same, presented
-                module = self._model.get_submodule(activation)
-                same = presented if isinstance(module, Activation) and not module.temporal else 1
-                found[activation] = same, 1
-        return found
+        return tally.module.register_forward_hook(hook, with_kwargs=True)
+
+    def _count_neurons(self, name: str, firing: Firing) -> None:
+        """Count a layer's run, and its synapse's last call with it."""
+        layer, tally, steps = self._layers[name], self._tallies[name], len(firing.currents)
+        same = steps if self._timeless and _alike(firing.currents) else 1
+        self._same_steps = same
+        for each in self._tallies.values():
+            if each.layer != name or not each.pending:
+                continue
+            # A current with more elements than the synapse put out is its result, presented again.
+            held = max(firing.currents.numel() // max(each.pending["put_out"], 1), 1)
+            each.add(each.pending, 1 if held > 1 else same)
+            each.presented, each.pending = max(held, same), {}
+        put_out = {"elements": firing.spikes.numel(), "zeros": (firing.spikes == 0).sum()}
+        fires = layer.spec.spiking or not layer.spec.temporal  # a readout's numbers are no activity
+        tally.add({"updates": firing.spikes.numel(), **(put_out if fires else {})}, same)
+        if layer.recurrent is not None:
+            before = torch.cat((torch.zeros_like(firing.spikes[:1]), firing.spikes[:-1]))
+            back = self._tallies[f"{name}.recurrent"]
+            back.add(_products(back, layer.recurrent, before, layer.returning()))
+
+    def _steps_alike(self, x: Tensor) -> int:
+        """The steps whose rows ``x`` are the same, behind layers without states whose input is held."""
+        same = self._same_steps
+        return same if same > 1 and x.dim() > 2 and len(x) == same and _alike(x) else 1
 
     def _elsewhere(self, counted: set[int]) -> Iterator[Elsewhere]:
         groups: dict[str, list[tuple[str, nn.Module]]] = {}
@@ -200,10 +237,8 @@ def _kind(module: nn.Module) -> Kind | None:
         return "synaptic"
     if isinstance(module, MultiHeadAttention):
         return "attention"
-    if isinstance(module, DynamicThresholdLIF):
-        return "neurons"
-    if isinstance(module, Activation) and not any(isinstance(each, DynamicThresholdLIF) for each in module.modules()):
-        return "neurons" if module.temporal else "activation"
+    if isinstance(module, SpikingLayer):
+        return "neurons" if module.spec.temporal else "activation"
     return None
 
 
@@ -213,22 +248,23 @@ def _has_matrices(module: nn.Module) -> bool:
     return matrices and not isinstance(module, nn.Embedding | nn.EmbeddingBag)
 
 
-def _count_synapses(tally: _Tally) -> Any:
-    def hook(layer: nn.Module, inputs: tuple[Any, ...], given: Mapping[str, Any], output: Tensor) -> None:
-        assert isinstance(layer, nn.Linear | Convolution)
-        (x,) = inputs or given.values()
-        if tuple(x.shape) not in tally.by_shape:
-            tally.by_shape[tuple(x.shape)] = dense_operations(layer, x)
-        effective, spikes = effective_operations(layer, x), are_spikes(x)
-        tally.calls += 1
-        tally.dense += tally.by_shape[tuple(x.shape)]
-        tally.acs = tally.acs + effective * spikes
-        tally.macs = tally.macs + effective * ~spikes
-        tally.zeros = tally.zeros + (x == 0).sum()
-        tally.elements += x.numel()
-        tally.put_out += output.numel()
+def _alike(steps: Tensor) -> bool:
+    """Whether ``[T, ...]`` is the same at each of several steps."""
+    return len(steps) > 1 and bool((steps == steps[:1]).all())
 
-    return tally.module.register_forward_hook(hook, with_kwargs=True)
+
+def _products(tally: _Tally, layer: nn.Linear | Convolution, x: Tensor, weight: Tensor) -> dict[str, Any]:
+    """What a call of a layer of weights multiplies."""
+    if tuple(x.shape) not in tally.by_shape:
+        tally.by_shape[tuple(x.shape)] = dense_operations(layer, x)
+    effective, spikes = effective_operations(layer, x, weight), are_spikes(x)
+    return {
+        "dense": tally.by_shape[tuple(x.shape)],
+        "acs": effective * spikes,
+        "macs": effective * ~spikes,
+        "zeros": (x == 0).sum(),
+        "elements": x.numel(),
+    }
 
 
 def _count_attention(tally: _Tally) -> Any:
@@ -236,32 +272,10 @@ def _count_attention(tally: _Tally) -> Any:
         query, key, _value, mask = inputs
         batch, asking, width = query.shape
         # Queries with keys, and weights with values: each takes a product for every query, key and feature.
-        tally.calls += 1
-        tally.dense += 2 * batch * asking * key.shape[1] * width
         valid = batch * key.shape[1] if mask is None else mask.sum()
-        tally.macs = tally.macs + 2 * asking * width * valid
+        tally.add({"dense": 2 * batch * asking * key.shape[1] * width, "macs": 2 * asking * width * valid})
 
     return tally.module.register_forward_hook(hook)
-
-
-def _count_neurons(tally: _Tally) -> Any:
-    def hook(_layer: nn.Module, inputs: tuple[Any, ...], given: Mapping[str, Any], output: Tensor) -> None:
-        currents = inputs[0] if inputs else given["currents"]
-        tally.calls += 1
-        tally.given += currents.numel()
-        tally.updates += output.numel()
-        tally.elements += output.numel()
-        tally.zeros = tally.zeros + (output == 0).sum()
-
-    return tally.module.register_forward_hook(hook, with_kwargs=True)
-
-
-_HOOKS: Mapping[Kind, Callable[[_Tally], Any]] = {
-    "synaptic": _count_synapses,
-    "attention": _count_attention,
-    "neurons": _count_neurons,
-    "activation": _count_neurons,
-}
 
 
 def _parameters(module: nn.Module) -> int:
@@ -293,12 +307,19 @@ def dense_operations(layer: nn.Linear | Convolution, x: Tensor) -> int:
     return int(_reached(layer, torch.ones_like(one), torch.ones_like(layer.weight))) * (len(x) if batched else 1)
 
 
-def effective_operations(layer: nn.Linear | Convolution, x: Tensor) -> Tensor:
-    """Of those the ones where neither the input nor the weight is 0, 0-d int64 on the device of ``x``."""
+def effective_operations(layer: nn.Linear | Convolution, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Of those the ones where neither the input nor the weight is 0, 0-d int64 on the device of ``x``.
+
+    Args:
+        layer: The layer.
+        x: Its input.
+        weight: Its weights as they are used; by default as they are stored.
+    """
+    weight = layer.weight if weight is None else weight
     if isinstance(layer, nn.Linear):
         used = (x != 0).reshape(-1, layer.in_features).sum(0)
-        return (used * (layer.weight != 0).sum(0)).sum()
-    return _reached(layer, x != 0, layer.weight != 0)
+        return (used * (weight != 0).sum(0)).sum()
+    return _reached(layer, x != 0, weight != 0)
 
 
 def _reached(layer: Convolution, x: Tensor, weight: Tensor) -> Tensor:

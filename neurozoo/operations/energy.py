@@ -1,6 +1,6 @@
-"""What operations would take in energy: an estimate, by published costs of single operations, and nothing measured.
+"""Estimate the energy of counted operations from published costs of single operations; nothing is measured.
 
-Costs are those of a 45 nm process at 0.9 V, for 32-bit numbers (Horowitz, "Computing's energy problem (and what we can
+Costs are for a 45 nm process at 0.9 V, for 32-bit numbers (Horowitz, "Computing's energy problem (and what we can
 do about it)", ISSCC 2014, figure 1.1.9): a floating-point multiplication 3.7 pJ, an addition 0.9 pJ; reading 64 bits of
 a memory of 8 KB 10 pJ, of 32 KB 20 pJ, of 1 MB 100 pJ, of DRAM 1.3 to 2.6 nJ.
 """
@@ -34,11 +34,11 @@ MAC = MULTIPLICATION + ADDITION
 AC = ADDITION
 """An accumulation, in pJ."""
 UPDATE = MAC + AC
-"""A membrane update, in pJ: its leak and its input as a multiplication with accumulation, and the comparison."""
+"""A membrane update, in pJ: leak and input as a multiplication with accumulation, and the comparison."""
 ACTIVATION = MULTIPLICATION + AC
-"""An evaluation of the control's ReLU, in pJ: its division by the threshold as a multiplication, and the comparison."""
+"""A ReLU of the control, in pJ: the division by the threshold as a multiplication, and the comparison."""
 UPDATE_WORDS, ACTIVATION_WORDS = 3, 2
-"""Words of memory: a membrane update reads its current and its state and writes its state; a ReLU reads and writes."""
+"""Words of memory: a membrane update reads current and state and writes its state; a ReLU reads and writes one."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Memory:
     """A memory of the paper's table.
 
     Attributes:
-        name: What to call it.
-        holds: Bytes; None where there is no end.
-        word: Energy to reach 32 bits of it, half of what 64 take, in pJ.
+        name: Its name in tables.
+        holds: Capacity in bytes; None if unlimited.
+        word: Energy to access 32 bits, half that of 64 bits, in pJ.
     """
 
     name: str
@@ -62,7 +62,7 @@ MEMORIES = (
     Memory("1 MB of SRAM", 2**20, 50.0),
     Memory("DRAM", None, 650.0),
 )
-"""From the smallest; of DRAM the lower figure."""
+"""From the smallest; DRAM with the lower figure."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Energy:
     """An estimate for one sample.
 
     Attributes:
-        operations: In pJ.
-        memory: Traffic to memory, in pJ.
+        operations: Energy of the operations, in pJ.
+        memory: Energy of the memory traffic, in pJ.
     """
 
     operations: float = 0.0
@@ -82,16 +82,16 @@ class Energy:
 
 
 def memory_for(counts: Counts) -> Memory:
-    """The smallest memory that holds all of a network's parameters and buffers."""
+    """Return the smallest memory that holds a network's parameters and buffers."""
     return next(memory for memory in MEMORIES if memory.holds is None or counts.bytes <= memory.holds)
 
 
 def energy_of(counts: Counts, layers: Iterable[LayerOperations] | None = None) -> Energy:
-    """What a sample takes where every operation with a zero is skipped.
+    """Return the energy of a sample if every operation with a zero is skipped.
 
     Args:
-        counts: The network.
-        layers: Some of its layers; by default all.
+        counts: The network's operations.
+        layers: Layers to sum over; by default all.
     """
     word, total = memory_for(counts).word, Energy()
     for layer in counts.layers if layers is None else layers:
@@ -103,21 +103,21 @@ def energy_of(counts: Counts, layers: Iterable[LayerOperations] | None = None) -
 
 
 def stepwise(counts: Counts) -> Counts:
-    """The counts if what is held were multiplied again at every step for which it is presented."""
+    """Return the counts if an input held over several steps were multiplied again at each step."""
     layers = (replace(layer, dense=n * layer.dense, macs=n * layer.macs, acs=n * layer.acs)
               for layer in counts.layers for n in [layer.presented])  # fmt: skip
     return replace(counts, layers=tuple(layers))
 
 
 def dense_energy(counts: Counts, layers: Iterable[LayerOperations] | None = None) -> float:
-    """Operations of a sample where nothing is skipped and all are multiplications, in pJ: plain dense hardware."""
+    """Return the energy of a sample's operations on dense hardware, which skips nothing and uses MACs only, in pJ."""
     some = list(counts.layers if layers is None else layers)
     updates = sum((UPDATE if layer.kind == "neurons" else ACTIVATION) * layer.updates for layer in some)
     return counts.a_sample(1) * (MAC * sum(layer.dense for layer in some) + updates)
 
 
 def assumptions(counts: Counts) -> list[str]:
-    """What the estimate takes for granted, in sentences."""
+    """Return the estimate's assumptions, in sentences."""
     memory = memory_for(counts)
     return [
         f"An estimate, and nothing measured: 45 nm, float32, {MAC:g} pJ a MAC ({MULTIPLICATION:g} to multiply, "
@@ -126,7 +126,7 @@ def assumptions(counts: Counts) -> list[str]:
         f"A membrane update is a MAC and a comparison, {UPDATE:.1f} pJ; a ReLU of the control a multiplication by "
         f"1/threshold and a comparison, {ACTIVATION:.1f} pJ. Norms, softmax, biases and positions are left out: both "
         "networks have the same.",
-        f"Memory is a figure by itself: {memory.name}, the smallest of the paper that holds the {counts.bytes:,} bytes "
+        f"Memory is counted separately: {memory.name}, the smallest of the paper that holds the {counts.bytes:,} bytes "
         f"of parameters and buffers, {memory.word:g} pJ for 32 bits (half of its 64). An operation reads one word, a "
         f"membrane update moves {UPDATE_WORDS}, a ReLU {ACTIVATION_WORDS}. No word is used twice, which favours the "
         "network with fewer operations: hardware for dense networks reads a weight once for many of them.",

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Batch, ZooModel
-from neurozoo.core.layer import spiking_layers
+from neurozoo.core.kinds import ReLUSpec
+from neurozoo.core.layer import SpikingLayer, TorchNeuron
+from neurozoo.core.model import Model, NeuronChoice
+from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
+from neurozoo.core.signals import Batch, Signal
 from neurozoo.data.view import DataView, SplitView
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.evaluation.evaluate import check_data
-from neurozoo.models.build import assemble, open_data
-from neurozoo.nn.running import frozen_statistics
+from neurozoo.models.build import open_data
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.result import Counts, OperationsProfile
-from neurozoo.recipe.recipe import Recipe
-from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.trained_folder import Trained
 
 __all__ = [
     "FILE",
-    "ReLULayer",
     "Told",
     "by_length",
     "chosen",
@@ -45,7 +46,7 @@ FILE = "operations.json"
 """Where a run keeps its profile."""
 
 Told = Callable[[str, int, int], None]
-"""Hears of the progress: what is done, how much of it, of how much."""
+"""Gets the progress: what is done, how much of it, of how much."""
 
 
 def profile_run(
@@ -65,10 +66,10 @@ def profile_run(
         split: Whose samples.
         backend: Another backend than the run's own.
         samples: How many, evenly spread over the split; by default all.
-        control: A trained model to stand beside it, such as the run of its recipe with ``model.parts.activation=relu``;
-            by default the same weights with a ReLU for each spiking neuron.
+        control: A trained model to stand beside it, such as the run of its recipe with the neuron ``relu``; by default
+            the same weights with a ReLU for each spiking neuron.
         data_root: A store, where it is not where the recipe says.
-        told: Hears of the progress.
+        told: Gets the progress.
 
     Raises:
         UserError: The run, its control, its data or its checkpoint cannot be used, or the split is empty or closed.
@@ -86,7 +87,7 @@ def profile_run(
     except UserError:
         device = choose_device("auto")  # trained on another machine
     model = trained.module.to(device).eval()
-    other, about = relu_control(model, trained.recipe) if control is None else _trained_control(control, trained)
+    other, about = relu_control(model) if control is None else _trained_control(control, trained)
     if other is not None:
         other = other.to(device)
     places = chosen(len(view.split(split)), samples)
@@ -163,7 +164,7 @@ def _data(trained: TrainedModel, data_root: str | Path | None) -> DataView:
     return view
 
 
-def _trained_control(control: str | Path, trained: TrainedModel) -> tuple[ZooModel, str]:
+def _trained_control(control: str | Path, trained: TrainedModel) -> tuple[Model, str]:
     """Another trained model as the control.
 
     Raises:
@@ -173,15 +174,19 @@ def _trained_control(control: str | Path, trained: TrainedModel) -> tuple[ZooMod
     if spiking := list(spiking_layers(other.module)):
         raise UserError(
             f"{control}: has spiking neurons ({spiking[0]}), so it is no control; give a run that was trained with "
-            "model.parts.activation=relu"
+            f"{' '.join(_without_spikes(other.module)) or 'neurons that do not fire'}"
         )
-    if other.module.inputs != trained.module.inputs or other.labels != trained.labels:
-        raise UserError(f"{control}: takes other inputs or labels than {trained.source.folder}; give a run on the same")
+    theirs, ours = (each.module.problem for each in (other, trained))
+    shapes = [{name: shape.shape for name, shape in each.signals.items()} for each in (theirs, ours)]
+    if shapes[0] != shapes[1] or other.outputs != trained.outputs:
+        raise UserError(
+            f"{control}: has other signals or outputs than {trained.source.folder}; give a run on the same data"
+        )
     return other.module, f"{other.recipe.name} as {Path(control).name} was trained, without spikes"
 
 
 def _count(
-    models: Sequence[ZooModel], batches: Iterable[Batch], device: torch.device, samples: int, told: Told
+    models: Sequence[Model], batches: Iterable[Batch], device: torch.device, samples: int, told: Told
 ) -> tuple[Counts, Counts | None]:
     """The counts of the model and, where there is one, of its control, on the same batches."""
     counters, done = [OperationCounter(model) for model in models], 0
@@ -203,49 +208,39 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_KIND, _RELU = "activation", "relu"
+def _without_spikes(model: Model) -> list[str]:
+    """The overrides that give a model the control's neurons."""
+    return [f"model.parts.{slot}=relu" for slot, base in model.slots.items() if base is NeuronChoice]
 
 
-class ReLULayer(nn.Module):
-    """``relu(I / threshold)`` at every step, in the place of a layer of neurons that no activation holds."""
-
-    def forward(self, currents: Tensor, threshold: Tensor | float = 1.0) -> Tensor:
-        """What it gives for currents ``[T, B, ...]``."""
-        return torch.relu(currents / threshold)
-
-    def run(self, currents: Tensor, threshold: Tensor | float, state: object) -> tuple[Tensor, None]:
-        """As a call; no step knows of another, so that there is nothing to carry."""
-        return self(currents, threshold), None
-
-
-def relu_control(model: ZooModel, recipe: Recipe, registry: Registry | None = None) -> tuple[ZooModel | None, str]:
+def relu_control(model: Model) -> tuple[Model | None, str]:
     """A model's control with its own weights, in evaluation mode on its device; and what it is, or why there is none.
 
-    Activations become the part ``relu``, layers of neurons outside of one :class:`ReLULayer`. It is not trained as
-    such, so that its predictions are of no use; what it does is counted by running it.
+    Each layer of spiking neurons becomes one of ``max(0, current / threshold)``. It is not trained as such, so that its
+    predictions are of no use; what it does is counted by running it.
 
     Args:
-        model: A model with its weights.
-        recipe: What it was made with.
-        registry: Where names are looked up.
+        model: A model with its weights; it is not changed.
     """
-    if not spiking_layers(model):
+    spiking = spiking_layers(model)
+    if not spiking:
         return None, "no control: the model has no layer of spiking neurons"
-    registry = registry or default_registry()
-    slots = registry.resolve("model", recipe.model.name).slots
-    overrides = [f"model.parts.{slot}={_RELU}" for slot, kind in slots.items() if kind == _KIND]
-    other = recipe.with_overrides(overrides, registry=registry) if overrides else recipe
-    control = assemble(other, model.inputs, registry=registry)
-    missing, left = control.load_state_dict(model.state_dict(), strict=False)
-    if missing:
-        return None, f"no control: with ReLUs it would have weights that the model lacks ({', '.join(missing)})"
-    for name in spiking_layers(control):
+    kept = {id(layer.neuron): layer.neuron for layer in spiking.values()}  # of a library, which may not be copied
+    control = copy.deepcopy(model, kept)
+    left = [f"{name}.{own}" for name, layer in spiking.items() for own in layer.stored]
+    for name, layer in spiking_layers(control).items():
         above, _, own = name.rpartition(".")
-        setattr(control.get_submodule(above), own, ReLULayer())
-    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+        plain = SpikingLayer(
+            TorchNeuron(ReLUSpec()),
+            layer.synapse,
+            recurrent=layer.recurrent,
+            self_connections=layer.self_connections,
+            gain=layer.gain,
+        )
+        control.get_submodule(above).register_module(own, plain)
     about = "the same weights with a ReLU for each spiking neuron; it is not trained so, and counted by running it"
     about += f"; it lacks the neurons' own {', '.join(left)}" if left else ""
-    return control.to(device).eval(), about
+    return control.eval(), about
 
 
 def chosen(samples: int, wanted: int | None) -> Tensor:
@@ -260,10 +255,24 @@ def needs_its_batch(model: nn.Module) -> bool:
     return any(getattr(module, "whole_batch", False) for module in model.modules())
 
 
-def padding_takes_part(model: ZooModel, batch: Batch) -> bool:
-    """Whether rows of padding reach the spiking layers, by what the model says of them."""
-    masks = model.layer_masks(batch)
-    return not masks or any(mask is None for mask in masks.values())
+@torch.no_grad()
+def padding_takes_part(model: Model, batch: Batch) -> bool:
+    """Whether rows of padding reach the spiking layers: whether those count any that is added to a batch."""
+    ragged = {name: signal for name, signal in batch.signals.items() if model.problem.signals[name].ragged}
+    if not ragged:
+        return False
+    padded = {name: _with_padding(signal) for name, signal in ragged.items()}
+    spiking = spiking_layers(model)
+    with frozen_statistics(model), recorded(model) as firings:
+        model(replace(batch, signals={**batch.signals, **padded}, target=None, target_valid=None))
+    masks = [firing.valid for name, firing in firings.items() if name in spiking]
+    return not masks or any(mask is None or bool(mask.all()) for mask in masks)
+
+
+def _with_padding(signal: Signal) -> Signal:
+    """A signal with a row of padding more."""
+    values, mask = signal.values, signal.mask
+    return Signal(torch.cat((values, torch.zeros_like(values[:, :1])), 1), torch.cat((mask, mask[:, :1] & False), 1))
 
 
 def by_length(split: SplitView, places: Tensor, size: int) -> Iterator[Batch]:
@@ -281,20 +290,25 @@ def by_length(split: SplitView, places: Tensor, size: int) -> Iterator[Batch]:
 def without_padding(batch: Batch) -> Iterator[Batch]:
     """The samples of a batch in smaller ones, the valid rows alone.
 
-    A sample without a valid row of a modality keeps one row of padding there, as no model takes a sequence of none.
+    A sample without a valid row of a signal keeps one row of padding there, as no model takes a sequence of none.
     """
-    names = list(batch.features)
-    lengths = torch.stack([batch.masks[name].sum(1) for name in names], 1)  # [B, modalities]
+    masks = {name: signal.mask for name, signal in batch.signals.items()}
+    lengths = torch.stack([mask.sum(1) for mask in masks.values()], 1)  # [B, signals]
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, each in enumerate(lengths.tolist()):
         groups.setdefault(tuple(each), []).append(place)
     for length, members in groups.items():
         some = torch.tensor(members)
-        rows = {name: _first_valid(batch.masks[name][some], n) for name, n in zip(names, length, strict=True)}
+        signals = {}
+        for (name, mask), n in zip(masks.items(), length, strict=True):
+            rows = _first_valid(mask[some], n)
+            signal = batch.signals[name]
+            valid = None if signal.valid is None else mask[some].gather(1, rows)
+            signals[name] = Signal(signal.values[some[:, None], rows], valid)
         yield Batch(
-            {name: _taken(batch.features[name][some], each) for name, each in rows.items()},
-            {name: batch.masks[name][some].gather(1, each) for name, each in rows.items()},
-            None if batch.labels is None else batch.labels[some],
+            signals,
+            None if batch.target is None else batch.target[some],
+            None if batch.target_valid is None else batch.target_valid[some],
             None if batch.index is None else batch.index[some],
         )
 
@@ -302,7 +316,3 @@ def without_padding(batch: Batch) -> Iterator[Batch]:
 def _first_valid(mask: Tensor, length: int) -> Tensor:
     """Places ``[B, n]`` of the valid rows, all samples having as many of them."""
     return torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, : max(length, 1)]
-
-
-def _taken(x: Tensor, rows: Tensor) -> Tensor:
-    return x.gather(1, rows[..., None].expand(-1, -1, x.shape[2]))

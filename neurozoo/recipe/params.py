@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import json
+import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,21 @@ REQUIRED = inspect.Parameter.empty
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
+def _readable(annotation: Any) -> str:
+    kind, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if kind is typing.Annotated:
+        rules = [str(rule) for each in inner[1:] for rule in getattr(each, "metadata", [each])]
+        short = [rule.removeprefix(rule.partition("(")[0]).strip("()") for rule in rules]
+        return ", ".join([_readable(inner[0]), *short])
+    if kind is typing.Literal:
+        return " | ".join(map(str, inner))
+    if kind in (typing.Union, types.UnionType):
+        return " | ".join(map(_readable, inner))
+    if kind is not None:
+        return f"{kind.__name__}[{', '.join('...' if each is ... else _readable(each) for each in inner)}]"
+    return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
+
+
 @dataclass(frozen=True)
 class Param:
     """One parameter of a component.
@@ -47,17 +63,7 @@ class Param:
     @property
     def type(self) -> str:
         """The type for people to read, such as ``int, ge=1``."""
-        bare = self.annotation
-        metadata: list[Any] = []
-        if typing.get_origin(bare) is typing.Annotated:
-            bare, *metadata = typing.get_args(bare)
-        if typing.get_origin(bare) is typing.Literal:
-            text = " | ".join(map(str, typing.get_args(bare)))
-        else:
-            text = bare.__name__ if isinstance(bare, type) else str(bare).replace("typing.", "")
-        bounds = [str(rule) for each in metadata for rule in getattr(each, "metadata", [each])]
-        short = [rule.removeprefix(rule.partition("(")[0]).strip("()") for rule in bounds]
-        return ", ".join([text, *short])
+        return _readable(self.annotation)
 
     def problem(self, value: object) -> str:
         """Why a recipe's value cannot be used, or an empty text."""
@@ -145,10 +151,12 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
     """
     backend = tree.get("backend", "torch")
     if isinstance(backend, str):
-        yield from _at(("backend",), (), component_problems("backend", backend, {}, registry))
+        yield from _at(("backend",), (), component_problems("neuron", backend, {}, registry))
     data, model = tree.get("data"), tree.get("model")
     if isinstance(data, Mapping):
-        yield from _ref_problems("dataset", data.get("instead"), ("data", "instead"), registry)
+        yield from _ref_problems("data", data.get("instead"), ("data", "instead"), registry)
+    wrong = list(_ref_problems("task", tree.get("task"), ("task",), registry))
+    yield from wrong or _metric_problems(tree, registry)
     training = tree.get("training")
     loggers = training.get("loggers") if isinstance(training, Mapping) else None
     for place, ref in enumerate(loggers if isinstance(loggers, list | tuple) else ()):
@@ -164,7 +172,6 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
         if slot in slots:
             kind, base = slots[slot]
             yield from _ref_problems(kind, ref, ("model", "parts", slot), registry, base)
-            yield from _role_problems(kind, ref, ("model", "parts", slot), data, registry)
             continue
         guess = nearest(slot, slots)
         hint = f"; did you mean {guess!r}?" if guess else ""
@@ -184,13 +191,14 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
         NeurozooError: A component cannot be found or imported.
     """
     data, model, training = dict(tree["data"]), dict(tree["model"]), dict(tree["training"])
+    task = _with_params("task", tree["task"], registry)
     if data.get("instead") is not None:
-        data["instead"] = _with_params("dataset", data["instead"], registry)
+        data["instead"] = _with_params("data", data["instead"], registry)
     slots = _slots(model["name"], registry) or {}
     model = _with_params("model", model, registry)
     model["parts"] = {slot: _with_params(slots[slot][0], ref, registry) for slot, ref in model["parts"].items()}
     training["loggers"] = [_with_params("logger", ref, registry) for ref in training["loggers"]]
-    return dict(tree) | {"data": data, "model": model, "training": training}
+    return dict(tree) | {"data": data, "task": task, "model": model, "training": training}
 
 
 def _constants(target: Any, function: Any) -> dict[str, Any]:
@@ -223,22 +231,25 @@ def _ref_problems(
     yield from _at((*path, "name"), (*path, "params"), found)
 
 
-def _role_problems(kind: Kind, ref: object, path: Key, data: object, registry: Registry) -> Iterator[tuple[Key, str]]:
-    """A part that needs more spiking modalities than the recipe names."""
-    spiking = data.get("spiking") if isinstance(data, Mapping) else None
-    if not isinstance(ref, Mapping) or not isinstance(spiking, list | tuple):
+def _metric_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple[Key, str]]:
+    """What epochs and trials are chosen by, where the task has no such metric."""
+    task = tree.get("task")
+    if not isinstance(task, Mapping) or not isinstance(task.get("name"), str):
         return
+    params = task.get("params", {})
+    # Names of metrics do not depend on the outputs; how many weights there may be does.
+    count = max((len(each) for each in params.values() if isinstance(each, list | tuple)), default=1)
     try:
-        least = getattr(registry.resolve(kind, ref["name"]), "least_spiking", 1)
-    except (NeurozooError, KeyError, TypeError):
-        return  # told already
-    if len(spiking) < least:
-        named = ", ".join(map(str, spiking))
-        yield (
-            (*path, "name"),
-            f"{kind} {ref['name']!r} needs {least} spiking modalities, and data.spiking names {named}; "
-            f"name another one there, or choose another {kind}",
-        )
+        made = registry.resolve("task", task["name"])(tuple(map(str, range(count))), **params)
+    except NeurozooError:
+        return
+    for section, key in (("training", "best"), ("tune", "metric")):
+        around = tree.get(section)
+        name = around.get(key) if isinstance(around, Mapping) else None
+        if isinstance(name, str) and name not in made.names:
+            guess = nearest(name, made.names)
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            yield (section, key), f"found the text {name!r}; give one of: {', '.join(made.names)}{hint}"
 
 
 def _at(name: Key, params: Key, problems: Iterator[tuple[str, str]]) -> Iterator[tuple[Key, str]]:

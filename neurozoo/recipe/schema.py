@@ -18,7 +18,6 @@ from pydantic_core import PydanticKnownError
 __all__ = [
     "ComponentRef",
     "DataSection",
-    "Decision",
     "EvaluationSection",
     "Initialisation",
     "ModelSection",
@@ -28,6 +27,7 @@ __all__ = [
     "Searched",
     "Section",
     "Shape",
+    "TaskSection",
     "TrainingSection",
     "TuneSection",
     "ValidDraw",
@@ -90,15 +90,48 @@ class ValidDraw(Section):
 
 
 class Shape(Section):
-    """The shape a recipe expects of one modality.
+    """The shape a recipe expects of one signal; ``dim: D`` is short for ``shape: [D]``.
 
     Attributes:
+        shape: Axes of a position, such as ``[D]`` or ``[C, H, W]``.
         dim: Features D of a position.
         length: Positions L.
+        dtype: Of the values.
     """
 
-    dim: Count
+    shape: tuple[Count, ...] | None = None
+    dim: Count | None = None
     length: Count
+    dtype: Literal["float16", "float32", "float64", "uint8", "int64", "bool"] = "float32"
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes of a position, whichever way they were given."""
+        return (self.dim,) if self.dim is not None else self.shape or ()
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if (self.shape is None) == (self.dim is None):
+            yield "dim", "give one of shape (the axes of a position) and dim (short for one axis)"
+
+
+class TaskSection(Section):
+    """What the model's outputs mean; in YAML a bare name stands for ``{name: NAME}``.
+
+    Attributes:
+        name: A registered task.
+        per_step: Whether there is an answer for each position, and not for the sample.
+        outputs: The names of labels, classes or quantities that the data must have, in order.
+        params: Its own parameters: loss, decision and the like.
+    """
+
+    name: Name
+    per_step: bool = False
+    outputs: Names | None = None
+    params: Mapping[str, Any] = Field(default_factory=dict)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        for twice in sorted({name for name in self.outputs or () if (self.outputs or ()).count(name) > 1}):
+            yield "outputs", f"{twice!r} is named {(self.outputs or ()).count(twice)} times; name it once"
 
 
 class DataSection(Section):
@@ -108,43 +141,31 @@ class DataSection(Section):
         name: A store installed under ``NEUROZOO_DATA``, or a registered data set.
         root: The folder of a store; wins over ``name``.
         instead: A registered data set that is used where ``name`` is not installed.
-        context: The one modality without a spiking branch.
-        spiking: The modalities with a spiking branch, in order.
-        join: Modalities of the data that are joined along the sequence, by the name they get.
+        inputs: The signals that the model reads, in order; by default all that the data has.
+        join: Signals of the data that are joined along their positions, by the name they get.
         standardise: Whether features are scaled by the training split's mean and deviation.
         valid: Where the data has no valid split: how to draw one from train.
-        expect: Shapes by modality; dimensions are checked against the data, lengths are those
-            of a dry run without data.
-        labels: The label names the data must have, in order.
+        expect: Shapes by signal; axes are checked against the data, lengths are those of a dry run without data.
     """
 
     name: Name | None = None
     root: Name | None = None
     instead: ComponentRef | None = None
-    context: Name | None = None
-    spiking: Names
+    inputs: Names | None = None
     join: Mapping[Name, Names] = Field(default_factory=dict)
     standardise: bool = False
     valid: ValidDraw | None = None
     expect: Mapping[Name, Shape] | None = None
-    labels: Names | None = None
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Every modality that the model reads: the context first, then the spiking ones."""
-        return (() if self.context is None else (self.context,)) + self.spiking
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.name is None and self.root is None:
             yield "name", "no data is named; give the name of an installed data set, or `root` with a store's folder"
         if self.name is not None and ("/" in self.name or "\\" in self.name):
             yield "name", f"{self.name!r} is a path; give a name here, or the folder as `root`"
-        if self.context in self.spiking:
-            yield "context", f"{self.context!r} is among the spiking modalities too; name it in one of the two"
-        for key, names in (("spiking", self.spiking), ("labels", self.labels or ())):
-            for twice in sorted({name for name in names if names.count(name) > 1}):
-                yield key, f"{twice!r} is named {names.count(twice)} times; name it once"
-        missing = [] if self.expect is None else [name for name in self.modalities if name not in self.expect]
+        inputs = self.inputs or ()
+        for twice in sorted({name for name in inputs if inputs.count(name) > 1}):
+            yield "inputs", f"{twice!r} is named {inputs.count(twice)} times; name it once"
+        missing = [] if self.expect is None else [name for name in inputs if name not in self.expect]
         if missing:
             there = ", ".join(self.expect or ()) or "none"
             yield "expect", f"no shape for {', '.join(missing)}; there is: {there}; add it, or leave `expect` out"
@@ -207,21 +228,6 @@ class Scheduler(Section):
             yield "warmup", "plateau has none; leave it out, or choose none, step or cosine"
 
 
-class Loss(Section):
-    """What training minimises. On valid and test the plain cross-entropy is reported, which compares.
-
-    Attributes:
-        name: ``cross-entropy``, or ``focal`` (Lin et al. 2017, equation 4), which leaves out what is easy.
-        gamma: Of ``focal``: how much; 0 is the cross-entropy.
-        weights: ``none``, or ``balanced``: a label's positives weigh as much as its negatives, by their
-            numbers in the training split.
-    """
-
-    name: Literal["cross-entropy", "focal"] = "cross-entropy"
-    gamma: NotNegative = 2.0
-    weights: Literal["none", "balanced"] = "none"
-
-
 class Initialisation(Section):
     """How the spiking branches' weights start.
 
@@ -263,12 +269,10 @@ class TrainingSection(Section):
         batch_size: Samples a batch, of all processes together.
         optimizer: See :class:`Optimizer`.
         scheduler: See :class:`Scheduler`.
-        loss: See :class:`Loss`.
         accumulate: Batches whose gradients become one step of the optimiser. What is counted over a batch, such as
             running means and the rate penalty, is counted over each of them.
         gradient_clip: Largest norm of the gradient; None for no limit.
-        label_smoothing: ``s`` of the targets ``|y - s|``.
-        best: The valid metric whose best epoch's weights are kept.
+        best: The task's metric on valid, or ``loss``, whose best epoch's weights are kept.
         early_stopping: Stop after so many epochs without a better one; None for never.
         initialisation: See :class:`Initialisation`.
         rate_penalty: See :class:`RatePenalty`.
@@ -285,11 +289,9 @@ class TrainingSection(Section):
     batch_size: Count = 256
     optimizer: Optimizer = Field(default_factory=Optimizer)
     scheduler: Scheduler = Field(default_factory=Scheduler)
-    loss: Loss = Field(default_factory=Loss)
     accumulate: Count = 1
     gradient_clip: Positive | None = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    best: Literal["loss", "map", "micro_f1", "macro_f1", "accuracy"] = "loss"
+    best: Name = "loss"
     early_stopping: Count | None = None
     initialisation: Initialisation = Field(default_factory=Initialisation)
     rate_penalty: RatePenalty = Field(default_factory=RatePenalty)
@@ -308,28 +310,14 @@ class TrainingSection(Section):
             yield "loggers", f"{twice!r} is named {names.count(twice)} times; name it once"
 
 
-class Decision(Section):
-    """When a label is predicted: where its probability exceeds a threshold.
-
-    Attributes:
-        rule: ``fixed``, ``valid`` (one threshold chosen on valid) or ``valid-per-label``.
-        threshold: The fixed one, a probability.
-    """
-
-    rule: Literal["fixed", "valid", "valid-per-label"] = "fixed"
-    threshold: Share = 0.35
-
-
 class EvaluationSection(Section):
     """How the model is measured.
 
     Attributes:
         batch_size: Samples a step; in a sound model it changes no prediction.
-        decision: See :class:`Decision`.
     """
 
     batch_size: Count = 256
-    decision: Decision = Field(default_factory=Decision)
 
 
 class Searched(Section):
@@ -394,12 +382,12 @@ class TuneSection(Section):
     """What ``neurozoo tune`` looks for, and where; it decides nothing in any other command.
 
     Attributes:
-        metric: What is to be best on the valid split: ``loss`` is to be small, all else large.
+        metric: What is to be best on the valid split: ``loss``, or a metric of the task.
         pruning: ``none``, or ``median``: a trial ends early where its metric is worse than the median of the
             earlier ones at the same epoch, once there are five.
         space: By the path of a value, as an override names it, what to choose from.
     """
 
-    metric: Literal["loss", "map", "micro_f1", "macro_f1", "accuracy"] = "loss"
+    metric: Name = "loss"
     pruning: Literal["none", "median"] = "none"
     space: Annotated[Mapping[Name, Searched], Field(min_length=1)]

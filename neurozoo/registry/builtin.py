@@ -15,7 +15,7 @@ neurozoo_api = API_VERSION
 def neurozoo_components() -> Iterable[Component]:
     """The torch backend, SMILE and its parts, the stand-in data set the importers and a logger."""
     yield Component(
-        "backend", "torch", "neurozoo.core.layer:TorchNeuron", "plain torch: the oracle that others are compared with"
+        "neuron", "torch", "neurozoo.core.layer:TorchNeuron", "plain torch: the oracle that others are compared with"
     )
     yield Component(
         "model", "smile", "neurozoo.models.smile.model:SMILE", "multi-label emotions from text, audio and vision"
@@ -32,6 +32,22 @@ def neurozoo_components() -> Iterable[Component]:
         "neurozoo.nir.model:NIRGraphModel",
         "a NIR graph, trained elsewhere or to be trained",
     )
+    for name, target, summary in (
+        ("spiking-convnet", "spiking_convnet:SpikingConvNet", "a convnet on frames or pictures"),
+        ("recurrent", "recurrent:RecurrentNet", "recurrent neurons on spike trains or features, a leaky readout"),
+        (
+            "spiking-transformer",
+            "spiking_transformer:SpikingTransformer",
+            "spiking self-attention on frames or pictures",
+        ),
+        ("cuba-mlp", "cuba_mlp:CubaMLP", "current-based neurons along a series, a leaky readout"),
+    ):
+        yield Component("model", name, f"neurozoo.models.{target}", summary)
+    yield Component(
+        "task", "multilabel", "neurozoo.tasks.multilabel:Multilabel", "any number of labels is right at once"
+    )
+    yield Component("task", "multiclass", "neurozoo.tasks.multiclass:Multiclass", "one class is right")
+    yield Component("task", "regression", "neurozoo.tasks.regression:Regression", "numbers in a unit of their own")
     yield Component(
         "fusion", "interactive", "neurozoo.fusions.interactive:InteractiveFusion", "cross-attention between modalities"
     )
@@ -48,37 +64,45 @@ def neurozoo_components() -> Iterable[Component]:
         "label-head", "pooled", "neurozoo.heads.pooled:PooledHead", "linear on the mean over valid positions"
     )
     yield Component(
-        "threshold",
+        "part",
         "cross-entropy-ratio",
         "neurozoo.models.smile.threshold:CrossEntropyRatio",
-        "one scalar a batch, by the change of the modalities' cross-entropy (as published)",
+        "threshold: one scalar a batch, by the change of the modalities' cross-entropy (as published)",
     )
     yield Component(
-        "threshold",
+        "part",
         "disagreement",
         "neurozoo.models.smile.threshold:Disagreement",
-        "one a sample, by how much its modalities disagree (sound)",
+        "threshold: one a sample, by how much its modalities disagree (sound)",
     )
     yield Component(
-        "threshold", "constant", "neurozoo.models.smile.threshold:Constant", "the same for every sample and step"
+        "part", "constant", "neurozoo.models.smile.threshold:Constant", "the same threshold for every sample and step"
     )
     yield Component(
-        "scaling",
+        "part",
         "batch-softmax",
         "neurozoo.models.smile.scaling:BatchSoftmax",
-        "softmax of the rates over the batch (as published)",
+        "scaling: softmax of the rates over the batch (as published)",
     )
     yield Component(
-        "scaling",
+        "part",
         "rate-gain",
         "neurozoo.models.smile.scaling:RateGain",
-        "a gain by each rate against its running mean (sound)",
+        "scaling: a gain by each rate against its running mean (sound)",
     )
-    yield Component("scaling", "none", "neurozoo.models.smile.scaling:NoScaling", "spikes are not used: the ablation")
     yield Component(
-        "activation", "lif", "neurozoo.models.smile.branch:LIFActivation", "leaky integrate-and-fire over T steps"
+        "part", "none", "neurozoo.models.smile.scaling:NoScaling", "scaling: spikes are not used, the ablation"
     )
-    yield Component("activation", "relu", "neurozoo.models.smile.branch:ReLUActivation", "no spikes: the control")
+    for name, target, summary in (
+        ("lif", "LIF", "leaky integrate-and-fire"),
+        ("if", "IF", "integrate-and-fire, without a leak"),
+        ("plif", "PLIF", "LIF with a learned time constant"),
+        ("adlif", "AdLIF", "LIF with a recovery current, four learned parameters a neuron"),
+        ("alif", "ALIF", "LIF with an adaptive threshold and a refractory period"),
+        ("cuba", "Cuba", "current-based LIF, two states"),
+        ("relu", "ReLU", "no spikes: the control"),
+    ):
+        yield Component("part", name, f"neurozoo.nn.neuron_choices:{target}", f"neurons: {summary}")
     yield Component(
         "part",
         "torch-blocks",
@@ -86,16 +110,34 @@ def neurozoo_components() -> Iterable[Component]:
         "SMILE's encoder blocks, called one by one (default)",
     )
     yield Component(
-        "dataset",
+        "data",
         "mosei-synthetic",
         "neurozoo.data.synthetic.mosei:MoseiSynthetic",
         "SYNTHETIC stand-in with CMU-MOSEI's shapes and label frequencies",
     )
     yield Component(
-        "dataset",
+        "data",
         "poisson-synthetic",
         "neurozoo.data.synthetic.poisson:PoissonSynthetic",
         "SYNTHETIC spike trains and labels without any meaning",
+    )
+    yield Component(
+        "data",
+        "frames-synthetic",
+        "neurozoo.data.synthetic.frames:FramesSynthetic",
+        "SYNTHETIC bars that move, as events or pictures; the direction is the class",
+    )
+    yield Component(
+        "data",
+        "spikes-synthetic",
+        "neurozoo.data.synthetic.spikes:SpikesSynthetic",
+        "SYNTHETIC spike trains, one pattern of rates and latencies a class; per step too",
+    )
+    yield Component(
+        "data",
+        "series-synthetic",
+        "neurozoo.data.synthetic.series:SeriesSynthetic",
+        "SYNTHETIC sums of sines with the quantities that they were made with, for regression",
     )
     yield Component(
         "importer", "mulan", "neurozoo.data.importers.mulan:import_mulan", "Mulan ARFF and XML, such as emotions"
@@ -110,9 +152,9 @@ def neurozoo_components() -> Iterable[Component]:
         "importer", "tailor", "neurozoo.data.importers.tailor:import_tailor", "TAILOR's and SMILE's train_valid_test.pt"
     )
     yield Component(
-        "importer", "mult", "neurozoo.data.importers.mult:import_mult", "MulT's mosei_senti_data[_noalign].pkl"
+        "importer", "mult", "neurozoo.data.importers.sentiment:import_mult", "MulT's mosei_senti_data[_noalign].pkl"
     )
-    yield Component("importer", "mmsa", "neurozoo.data.importers.mmsa:import_mmsa", "MMSA's [un]aligned_50.pkl")
+    yield Component("importer", "mmsa", "neurozoo.data.importers.sentiment:import_mmsa", "MMSA's [un]aligned_50.pkl")
     yield Component(
         "importer", "nemu", "neurozoo.data.importers.nemu:import_nemu", "NEMu's joblib file, songs with twelve moods"
     )

@@ -1,4 +1,4 @@
-"""Which plugins are installed, found by their entry points without importing any."""
+"""Find the installed plugins by their entry points, without importing any."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ GROUP = "neurozoo"
 
 @dataclass(frozen=True)
 class Found:
-    """A plugin that is installed, before it is loaded.
+    """An installed plugin before it is loaded.
 
     Attributes:
         name: The entry point's name.
-        distribution: The distribution's name; empty where an entry point was given without one.
+        distribution: The distribution's name; empty for an entry point without one.
         version: Its version.
-        entry: The entry point; None where it cannot be read.
-        problem: Why it cannot; empty where it can.
+        entry: The entry point; None if it cannot be read.
+        problem: Why it cannot be read; empty if it can.
     """
 
     name: str
@@ -38,19 +38,19 @@ class Found:
 
     @property
     def source(self) -> str:
-        """The distribution with its version, for people to read."""
+        """The distribution with its version, for messages."""
         return f"{self.distribution} {self.version}".strip() or (self.entry.value if self.entry else self.name)
 
     @staticmethod
     def of(entry: importlib.metadata.EntryPoint) -> Found:
-        """An entry point, with the distribution that it knows of."""
+        """Wrap an entry point with its distribution, if it has one."""
         return Found(entry.name, entry.dist.name if entry.dist else "", entry.dist.version if entry.dist else "", entry)
 
 
 def find_plugins() -> Iterator[Found]:
-    """The plugins installed, in one walk over the distributions; of several copies of one, the first on the path.
+    """Yield the installed plugins; of several copies of a distribution, the first on the path.
 
-    Not ``importlib.metadata.entry_points``, in which one distribution with malformed metadata stops all others.
+    ``importlib.metadata.entry_points`` is not used, as one distribution with malformed metadata makes it fail.
     """
     import importlib.metadata
 
@@ -63,10 +63,10 @@ def find_plugins() -> Iterator[Found]:
                 continue
             name, version = str(distribution.metadata["Name"] or ""), str(distribution.metadata["Version"] or "")
             if not name or not version:
-                raise PluginError("its metadata names no distribution or no version")
+                raise PluginError("its metadata lacks a name or a version")
             entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
-        except Exception as error:  # metadata that others wrote can be wrong in any way
-            if _concerns_us(name, distribution):
+        except Exception as error:  # malformed metadata can raise any exception
+            if _is_named_as_plugin(name, distribution):
                 where = name or _folder(distribution)
                 yield Found(where, where, problem=f"its metadata cannot be read ({error}); install it again")
             continue
@@ -76,15 +76,15 @@ def find_plugins() -> Iterator[Found]:
 
 
 def canonical(distribution: str) -> str:
-    """A distribution's name as all its spellings are compared (PEP 503)."""
+    """Normalise a distribution's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _concerns_us(name: str, distribution: importlib.metadata.Distribution) -> bool:
-    return any(each.lower().startswith(GROUP) for each in (name, _folder(distribution)))
+def _is_named_as_plugin(name: str, distribution: importlib.metadata.Distribution) -> bool:
+    return any(text.lower().startswith(GROUP) for text in (name, _folder(distribution)))
 
 
 def _folder(distribution: importlib.metadata.Distribution) -> str:
-    """The distribution as its folder of metadata is called, such as ``neurozoo_x-0.1``."""
+    """Return the name of the distribution's metadata folder, such as ``neurozoo_x-0.1``."""
     path = getattr(distribution, "_path", None)
     return Path(str(path)).stem if path is not None else "unknown"

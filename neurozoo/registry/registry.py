@@ -20,7 +20,7 @@ import pluggy
 from neurozoo.errors import PluginError, UnknownNameError
 from neurozoo.registry import hookspecs
 from neurozoo.registry.discovery import Found, find_plugins
-from neurozoo.registry.hookspecs import Component, Kind
+from neurozoo.registry.hookspecs import KINDS, Component, Kind
 from neurozoo.registry.loading import Plugin, load_plugin, place
 
 if TYPE_CHECKING:
@@ -76,8 +76,13 @@ class Registry:
         """The components of a kind, by name, in the order of their names."""
         return {name: self._components[k, name] for k, name in sorted(self._components) if k == kind}
 
-    def get(self, kind: Kind, name: str) -> Component:
+    def get(self, kind: Kind, name: str, base: type[Any] | None = None) -> Component:
         """The component of that kind and name.
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            base: The base class of the slot that it is for, so that the error names what fits there.
 
         Raises:
             UnknownNameError: There is none; says what there is and which plugin failed.
@@ -89,7 +94,7 @@ class Registry:
             )
             if (kind, name) in _ELSEWHERE:
                 hint = f"install {name!r} with: pip install {_ELSEWHERE[kind, name]}" + (f"; {hint}" if hint else "")
-            raise UnknownNameError(kind, name, self.components(kind), hint)
+            raise UnknownNameError(KINDS[kind].singular, name, self.fitting(kind, base), hint)
         return self._components[kind, name]
 
     def owner(self, kind: Kind, name: str) -> str:
@@ -119,8 +124,8 @@ class Registry:
 
     def usable_backends(self) -> list[str]:
         """The installed backends that are not their library's own neuron, which is another model."""
-        known = self.components("backend")
-        return [name for name in self.usable("backend") if not known[name].native]
+        known = self.components("neuron")
+        return [name for name in self.usable("neuron") if not known[name].native]
 
     def fastest_backend(self, device: str) -> str:
         """The name that a recipe's ``backend: fastest`` stands for: a fused, exact backend, else the core's own.
@@ -136,7 +141,7 @@ class Registry:
             import torch
 
             kind = "cuda" if torch.cuda.is_available() else "cpu"
-        known = self.components("backend")
+        known = self.components("neuron")
         fused = [name for name in self.usable_backends() if kind in known[name].fused and known[name].exact]
         return min(fused, default="torch")
 
@@ -153,7 +158,7 @@ class Registry:
             PluginError: A library it needs is missing, its import failed, or it is not what its
                 kind or its slot asks for.
         """
-        component = self.get(kind, name)
+        component = self.get(kind, name, base)
         module, _, attribute = component.target.partition(":")
         if missing := self.missing(kind, name):
             remedy = f"; install it with: {component.install}" if component.install else ""
@@ -174,7 +179,7 @@ class Registry:
         """The plugin in whose code an exception was raised, and where; empty where it was the core's.
 
         Frames of other libraries are passed over, and those of the core that plugins call: a plugin
-        that hands :mod:`neurozoo.core.equations` the wrong thing is where the mistake is.
+        that hands :mod:`neurozoo.core` the wrong thing is where the mistake is.
         """
         owners = {
             component.target.partition(":")[0].partition(".")[0]: self._owners[key]
@@ -187,32 +192,23 @@ class Registry:
         return f"{owners[theirs.module.partition('.')[0]]} ({theirs.file}, line {theirs.line})"
 
 
-_CALLED_BY_PLUGINS = ("neurozoo.core.equations", "neurozoo.core.interfaces")
-
-_INTERFACES = {
-    "backend": "Neuron",
-    "model": "ZooModel",
-    "fusion": "Fusion",
-    "label-head": "LabelHead",
-    "threshold": "ThresholdPolicy",
-    "scaling": "Scaling",
-    "activation": "Activation",
-    "logger": "Logger",
-    "nir-reader": "NIRReader",
-}
-"""The class of ``neurozoo.core.interfaces`` that a component of each kind is a subclass of."""
-
+_CALLED_BY_PLUGINS = (
+    "neurozoo.core.equations",
+    "neurozoo.core.kinds",
+    "neurozoo.core.layer",
+    "neurozoo.core.neuron",
+)
 
 _ELSEWHERE = {("part", "numba-blocks"): "neurozoo-smile-numba"}
 """Components that were part of another distribution, and the distribution that has them now."""
 
 
-def _interface_problem(kind: str, target: Any, base: type[Any] | None) -> str:
-    if base is None and kind not in _INTERFACES:
+def _interface_problem(kind: Kind, target: Any, base: type[Any] | None) -> str:
+    interface = KINDS[kind].interface
+    if base is None and not interface:
         return "" if callable(target) else "cannot be called"
-    from neurozoo.core import interfaces
-
-    wanted = base or getattr(interfaces, _INTERFACES[kind])
+    module, _, name = interface.partition(":")
+    wanted = base or getattr(importlib.import_module(module), name)
     if not isinstance(target, type) or not issubclass(target, wanted):
         return f"is not a subclass of {wanted.__module__}.{wanted.__name__}"
     lacking = sorted(getattr(target, "__abstractmethods__", ()))

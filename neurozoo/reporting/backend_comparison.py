@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from neurozoo.backends.agreement import MARGIN_ULPS
 from neurozoo.backends.probe import LayerProbe
@@ -12,7 +12,6 @@ from neurozoo.reporting.tables import Table, markdown, number, plain_text, round
 
 __all__ = ["as_page", "as_text"]
 
-METRICS = ("accuracy", "micro_f1", "macro_f1", "precision", "recall", "hamming_loss", "map")
 _INTRODUCTION = """\
 # What differs between the backends
 
@@ -62,6 +61,7 @@ def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool 
     backends = comparison.backends
     tables = [
         Table("\n".join(_heading(comparison, measured)), *_overview(comparison, measured)),
+        *_refused(comparison),
         _layers("firing rate by layer, and how many spikes differ", backends, _whole),
     ]
     if comparison.empty:
@@ -71,7 +71,7 @@ def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool 
         tables.append(table)
     tables.append(_operations(backends))
     if comparison.training is not None:
-        tables.append(_training(comparison.training))
+        tables.append(_training(comparison.training, {name: comparison.titles[name] for name in comparison.headline}))
     tables += [_metrics(comparison)]
     tables += [traits_table(backends) if all_traits else _traits_that_differ(backends)]
     tables += [_calls(backends), _versions(backends)]
@@ -87,6 +87,8 @@ def said_verdict(comparison: Comparison) -> str:
         if trajectory.problems and trajectory.name in kinds.get("equivalent", []):
             kinds["equivalent"].remove(trajectory.name)
             kinds.setdefault("different in training", []).append(trajectory.name)
+    if comparison.refused:
+        kinds["does not run it"] = list(comparison.refused)
     told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
     return f"{comparison.verdict} ({told}; compared with {comparison.reference})"
 
@@ -114,14 +116,14 @@ def _heading(comparison: Comparison, measured: bool) -> list[str]:
 def _overview(comparison: Comparison, measured: bool) -> tuple[list[str], list[list[str]], list[str]]:
     """A line a backend."""
     head = ["backend", "verdict", "spikes that differ", "by itself", "within rounding"]
-    head += ["logits", "probabilities", "gradients"] + (["ms", "time", "MB", "memory"] if measured else [])
+    head += ["outputs", "predictions", "gradients"] + (["ms", "time", "MB", "memory"] if measured else [])
     rows, notes = [], []
     for backend in comparison.backends:
         alone = [layer.alone.agreement for layer in backend.layers]
         mismatches = sum(agreed.mismatches for agreed in alone)
         row = [backend.name, backend.verdict, f"{backend.mismatches:,} of {backend.spikes:,}"]
         row += [f"{mismatches:,}", f"{mismatches - sum(agreed.beyond for agreed in alone):,}"]
-        row += map(rounded, (backend.logit_difference, backend.probability_difference, backend.gradient_difference))
+        row += map(rounded, (backend.output_difference, backend.prediction_difference, backend.gradient_difference))
         if measured:
             row += [f"{backend.milliseconds:.1f}", f"{backend.time_ratio:.2f}"]
             row += ["-", "-"] if backend.peak_bytes is None else [f"{backend.peak_bytes / 1e6:.1f}", _ratio(backend)]
@@ -134,13 +136,21 @@ def _overview(comparison: Comparison, measured: bool) -> tuple[list[str], list[l
         "by itself: each layer on the reference's input, each step from its membrane; "
         f"within rounding: {MARGIN_ULPS} units in the last place of the threshold"
     )
-    notes.append("logits, probabilities: largest difference; gradients: as a share of the tensor's largest")
+    notes.append("outputs, predictions: largest difference; gradients: as a share of the tensor's largest")
     if measured:
         notes.append(
             f"ms: median of {comparison.repeats} passes, forward and backward, of one batch; MB: the most held at a "
             "time; time and memory: in units of the reference's"
         )
     return head, rows, notes
+
+
+def _refused(comparison: Comparison) -> list[Table]:
+    """Backends that do not run the model's neurons, and why."""
+    if not comparison.refused:
+        return []
+    notes = [f"{name}: {reason}" for name, reason in comparison.refused.items()]
+    return [Table("backends that do not run this model", notes=notes)]
 
 
 def _ratio(backend: BackendResult) -> str:
@@ -181,7 +191,7 @@ def _differ(found: LayerProbe) -> str:
 
 def _metrics(comparison: Comparison) -> Table:
     backends, weights = comparison.backends, "" if comparison.setting.trained else ", untrained weights"
-    rows = [[name, *(number(backend.metrics[name]) for backend in backends)] for name in METRICS]
+    rows = [[name, *(number(backend.metrics[name]) for backend in backends)] for name in comparison.titles]
     title = f"metrics on these {comparison.samples} samples{weights}"
     return Table(title, ["metric", *(backend.name for backend in backends)], rows)
 
@@ -235,10 +245,11 @@ def _versions(backends: Sequence[BackendResult]) -> Table:
     return Table("versions", notes=[", ".join(f"{name} {version}" for name, version in versions.items())])
 
 
-def _training(training: Training) -> Table:
+def _training(training: Training, headline: Mapping[str, str]) -> Table:
+    """How training went; of metrics those of ``headline``, by their titles."""
     reference = training.backends[0]
     head = ["backend", "last loss", "loss difference", "at all", f"beyond {training.tolerance:g}"]
-    head += ["spikes differ", "weights", "threshold", "rate", "valid micro F1", "valid mAP"]
+    head += ["spikes differ", "weights", "threshold", "rate", *(f"valid {title}" for title in headline.values())]
     rows, notes = [], []
     for each in training.backends:
         first = each.first_spike
@@ -246,7 +257,7 @@ def _training(training: Training) -> Table:
         steps = (each.first_difference, each.first_beyond, first.batch if first else None)
         row += ["-" if step is None else f"from {step}" for step in steps]
         row += [rounded(each.weight_difference), number(each.thresholds[-1]), number(each.rates[-1])]
-        row += [number(each.metrics["micro_f1"]), number(each.metrics["map"])]
+        row += [number(each.metrics[name]) for name in headline]
         rows.append(row)
         if first is not None:
             notes.append(

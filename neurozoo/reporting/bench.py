@@ -87,7 +87,8 @@ def _neurons(costs: NeuronCosts) -> Table:
         f"size takes {costs.copies_ms:.1f} ms.",
     ]
     repeated = ", one current repeated" if costs.repeated else ""
-    return Table(f"Neurons: T = {costs.steps}, {shape}{repeated}", head, rows, notes)
+    kind = "" if costs.kind == "lif" else f" ({costs.kind})"
+    return Table(f"Neurons{kind}: T = {costs.steps}, {shape}{repeated}", head, rows, notes)
 
 
 def neurons_page(costs: Sequence[NeuronCosts]) -> str:

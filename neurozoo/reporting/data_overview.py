@@ -18,16 +18,18 @@ __all__ = ["overview_page", "overview_tables"]
 _WIDE = 12
 """Up to so many labels a table of all pairs can be read."""
 _PAIRS = 20
+_BARS = 40
+"""Up to so many classes are drawn."""
 
 
 def overview_tables(store: Store, summary: Summary) -> list[Table]:
-    """Origin, modalities, lengths, label frequencies and co-occurrence."""
+    """Origin, signals, lengths, values, and the targets as their task has them."""
     return [
         Table(str(store.path), notes=_origin(store.description)),
-        _modalities(store),
+        _signals(store),
         _lengths(summary),
-        _frequencies(store.description.labels, summary),
-        _together(store.description.labels, _all(summary)),
+        *_values(summary),
+        *_targets(store.description, summary),
     ]
 
 
@@ -38,8 +40,6 @@ def overview_page(store: Store, summary: Summary) -> str:
         UserError: matplotlib is not installed.
     """
     known = store.description
-    names, total = known.labels, _all(summary)
-    _, modalities, lengths, frequencies, together = overview_tables(store, summary)
     pictures = [
         Picture(
             f"{name}: valid positions",
@@ -51,14 +51,27 @@ def overview_page(store: Store, summary: Summary) -> str:
             ),
         )
         for name, by_split in summary.lengths.items()
-        if known.modalities[name].length > 1
+        if known.signals[name].length > 1 and known.signals[name].ragged
     ]
     content: list[Table | Picture] = [
         Table("Where it comes from", notes=_origin(known)),
-        modalities,
-        lengths,
+        _signals(store),
+        _lengths(summary),
         *pictures,
-        frequencies,
+        *_values(summary),
+    ]
+    if summary.labels:
+        content += _label_page(known.task.outputs, summary)
+    else:
+        content += _targets(known, summary)
+        content += _class_pictures(known.task.outputs, summary)
+    return html_page(store.path.absolute().name, content, warning=SYNTHETIC_NOTICE if known.synthetic else "")
+
+
+def _label_page(names: Sequence[str], summary: Summary) -> list[Table | Picture]:
+    total = _all(summary)
+    return [
+        _frequencies(names, summary),
         Picture(
             "",
             bars(
@@ -79,14 +92,26 @@ def overview_page(store: Store, summary: Summary) -> str:
                 percent=True,
             ),
         ),
-        together,
+        _together(names, total),
         Picture(
             "",
             heat_map(names, _conditional(total), label="how often labels occur together"),
             "Of the samples with the row's label, the share that has the column's; all splits together.",
         ),
     ]
-    return html_page(store.path.absolute().name, content, warning=SYNTHETIC_NOTICE if known.synthetic else "")
+
+
+def _class_pictures(names: Sequence[str], summary: Summary) -> list[Picture]:
+    if not summary.classes or len(names) > _BARS:
+        return []
+    drawn = bars(
+        names,
+        {split: _shares(found.counts) for split, found in summary.classes.items()},
+        unit="of the samples of a split",
+        label="how frequent each class is in each split",
+        percent=True,
+    )
+    return [Picture("", drawn)]
 
 
 def _origin(known: Description) -> list[str]:
@@ -100,12 +125,48 @@ def _origin(known: Description) -> list[str]:
     ]
 
 
-def _modalities(store: Store) -> Table:
+def _signals(store: Store) -> Table:
+    rows = []
+    for name, column in store.columns.items():
+        axes = " x ".join(map(str, column.shape)) or "1"
+        layout = "own lengths" if column.ragged else "padded" if column.masked else "one length"
+        packed = " as bits" if column.dtype == "bool" else ""
+        lost = f"{store.non_finite.get(name, 0):,}"
+        rows.append([name, axes, str(column.length), lost, f"{column.dtype}{packed}", layout])
+    head = ["signal", "features", "positions L", "not finite, now 0", "dtype", "stored"]
+    return Table("Signals", head, rows)
+
+
+def _values(summary: Summary) -> list[Table]:
+    """Of spikes, frames and token numbers."""
     rows = [
-        [name, str(shape.dim), str(shape.length), f"{store.non_finite.get(name, 0):,}"]
-        for name, shape in store.description.modalities.items()
+        [name, split, str(found.least), str(found.most), f"{found.mean:.4g}"]
+        for name, by_split in summary.values.items()
+        for split, found in by_split.items()
     ]
-    return Table("Modalities", ["modality", "features D", "positions L", "not finite, now 0"], rows)
+    return [Table("Values at valid positions", ["signal", "split", "least", "most", "mean"], rows)] if rows else []
+
+
+def _targets(known: Description, summary: Summary) -> list[Table]:
+    names, of = known.task.outputs, " a step" if known.task.per_step else ""
+    if summary.labels:
+        return [_frequencies(names, summary), _together(names, _all(summary))]
+    if summary.classes:
+        rows = [
+            [name, *(f"{found.counts[k]:,} ({share:.1%})" for found in summary.classes.values() for share in
+                     [found.counts[k] / max(found.samples, 1)])]
+            for k, name in enumerate(names)
+        ]  # fmt: skip
+        return [Table(f"Classes{of}", ["class", *summary.classes], rows)]
+    if summary.quantities:
+        rows = [
+            [name, split, *(f"{value:.4g}" for value in (each.mean, each.deviation, each.least, each.most))]
+            for k, name in enumerate(names)
+            for split, found in summary.quantities.items()
+            for each in [found[k]]
+        ]
+        return [Table(f"Quantities{of}", ["quantity", "split", "mean", "deviation", "least", "most"], rows)]
+    return [Table(f"Targets of {known.task.name}{of}", notes=[", ".join(names)])]
 
 
 def _lengths(summary: Summary) -> Table:
@@ -114,7 +175,7 @@ def _lengths(summary: Summary) -> Table:
         for name, by_split in summary.lengths.items()
         for split, found in by_split.items()
     ]
-    head = ["modality", "split", "least", "25 %", "median", "75 %", "most", "samples without"]
+    head = ["signal", "split", "least", "25 %", "median", "75 %", "most", "samples without"]
     return Table("Valid positions", head, rows)
 
 

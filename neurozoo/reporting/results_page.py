@@ -10,17 +10,17 @@ from typing import Any
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import RunError
 from neurozoo.reporting.tables import number, synthetic_mark
-from neurozoo.studies.ablation import COLUMNS, FULL, SCORES
+from neurozoo.studies.ablation import FULL, LESION
 
 __all__ = ["read_ablation", "results_page"]
 
-_HEADS = {
-    "accuracy": "accuracy",
-    "micro_f1": "micro F1",
-    "macro_f1": "macro F1",
-    "map": "mAP",
-    "lesion": "lesion effect",
+_EARLIER = {
+    "titles": {"accuracy": "accuracy", "micro_f1": "micro F1", "macro_f1": "macro F1", "map": "mAP"},
+    "definitions": {"accuracy": "mean over samples of |Y and P| / |Y or P|, 0 where both are empty (as published)"},
+    "better": {},
+    "baseline": "logistic regression",
 }
+"""What ablations that were made before there were tasks do not say; they are of multi-label."""
 
 _WITHOUT_SPIKES = {
     ("model.parts.scaling=none",): "On this data the spikes add nothing to the scores that these seeds can show.",
@@ -33,21 +33,21 @@ _INTRODUCTION = """\
 
 This page is written by a command (`make results`), from the runs it trains; nothing here is typed by hand.
 
-Every row is the recipe with the lines changed that are named beside it, trained with the same seeds. The first table
+Every row is the recipe with the lines changed that its last cell names, trained with the same seeds. The first table
 gives means over the seeds on the test split, which nothing is chosen on; the second the difference to the full recipe,
 paired by seed, with its 95 % interval (Student's t). An interval that holds 0 is no evidence of a difference. The
 intervals are over seeds: they leave out that another test split would give other numbers. They are not corrected for
 how many there are: of twenty, one is expected not to hold 0 by chance.
 
-The lesion effect is how far the predicted probabilities move when every sample is given another one's spikes, in
-units of their standard deviation; near 0 it says that the spikes do nothing. For the ReLU control it is the same
-exchange of activations. Accuracy is the mean over samples of |Y and P| / |Y or P|, 0 where both are empty.
+The lesion effect is how far the predictions move when every sample is given another one's spikes, in units of their
+standard deviation; near 0 it says that the spikes do nothing. For the ReLU control it is the same exchange of
+activations.
 
-The baselines are logistic regressions, one a label, trained on the same training split: on each feature's mean and
-deviation over the valid positions, and for transcripts on the mean vector and on bags of words. Their C is the one of
-best mAP on valid. They have no seed, so their differences to the full recipe's mean over seeds have another interval:
-95 % of 400 draws of the test samples with replacement, the segments of a video drawn together. Scores of other papers
-that train on train and valid together are not comparable with them.
+The baselines are linear models, trained on the same training split: on each feature's mean and deviation over the
+valid positions, and for transcripts on the mean vector and on bags of words. Their C, the inverse of the
+regularisation's strength, is the best one on valid. They have no seed, so their differences to the full recipe's mean
+over seeds have another interval: 95 % of 400 draws of the test samples with replacement, the segments of a video drawn
+together. Scores of other papers that train on train and valid together are not comparable with them.
 """
 
 
@@ -76,8 +76,8 @@ def read_ablation(folder: Path) -> dict[str, Any]:
             f"{folder}: holds no finished ablation ({error}); `neurozoo ablate RECIPE --out {folder}` makes one"
         ) from error
     if not isinstance(found, dict) or not {"recipe", "means", "differences", "baselines"} <= found.keys():
-        raise RunError(f"{folder / 'ablation.json'}: not what `neurozoo ablate` writes; make it anew")
-    return found
+        raise RunError(f"{folder / 'ablation.json'}: not what `neurozoo ablate` writes; make it again")
+    return {**_EARLIER, **found}
 
 
 def _section(found: Mapping[str, Any]) -> str:
@@ -103,58 +103,66 @@ def _section(found: Mapping[str, Any]) -> str:
         "",
         *_findings(found),
         "",
+        *(f"- {found['titles'][name]}: {found['definitions'][name]}." for name in found["definitions"]),
+        "",
     ]
     return "\n".join(lines)
 
 
+def _heads(found: Mapping[str, Any]) -> dict[str, str]:
+    """The head of each column: the metrics, and the lesion effect."""
+    return {**found["titles"], LESION: "lesion effect"}
+
+
 def _means(found: Mapping[str, Any]) -> list[str]:
-    lines = _head(["", *(_HEADS[c] for c in COLUMNS), "lines changed"])
+    heads, scores = _heads(found), found["titles"]
+    lines = _head(["", *heads.values(), "lines changed"])
     for baseline in found["baselines"]:
-        cells = [number(baseline["metrics"][c], 3) for c in SCORES]
+        cells = [number(baseline["metrics"][c], 3) for c in scores]
         lines.append(_row([f"{baseline['name']} (C = {baseline['strength']:g})", *cells, "", ""]))
     for name, means in found["means"].items():
         changed = ", ".join(f"`{line}`" for line in found["variants"][name])
-        lines.append(
-            _row([f"**{name}**" if name == FULL else name, *(number(means[c]["mean"], 3) for c in COLUMNS), changed])
-        )
+        cells = [number(means[c]["mean"], 3) for c in heads]
+        lines.append(_row([f"**{name}**" if name == FULL else name, *cells, changed]))
     return lines
 
 
 def _differences(found: Mapping[str, Any]) -> list[str]:
-    lines = _head(["minus full", *(_HEADS[c] for c in COLUMNS)])
+    heads, scores = _heads(found), found["titles"]
+    lines = _head(["minus full", *heads.values()])
     for baseline in found["baselines"]:
-        lines.append(_row([baseline["name"], *(_between(baseline["differences"][c]) for c in SCORES), ""]))
+        lines.append(_row([baseline["name"], *(_between(baseline["differences"][c]) for c in scores), ""]))
     for name, by_column in found["differences"].items():
-        lines.append(_row([name, *(_signed(by_column[c]) for c in COLUMNS)]))
+        lines.append(_row([name, *(_signed(by_column[c]) for c in heads)]))
     return lines
 
 
 def _findings(found: Mapping[str, Any]) -> list[str]:
     """What the intervals say, in words, for each variant."""
-    lines = [_against(baseline) for baseline in found["baselines"]]
+    titles, better = found["titles"], found["better"]
+    lines = [_against(baseline, titles) for baseline in found["baselines"]]
     for name, by_column in found["differences"].items():
-        worse = [_HEADS[c] for c in SCORES if _clear(by_column[c]) and by_column[c]["mean"] < 0]
-        better = [_HEADS[c] for c in SCORES if _clear(by_column[c]) and by_column[c]["mean"] > 0]
-        said = [f"lowers {', '.join(worse)}"] if worse else []
-        said += [f"raises {', '.join(better)}"] if better else []
+        clear = [c for c in titles if _clear(by_column[c])]
+        lower = [titles[c] for c in clear if by_column[c]["mean"] < 0]
+        higher = [titles[c] for c in clear if by_column[c]["mean"] > 0]
+        said = [f"lowers {', '.join(lower)}"] if lower else []
+        said += [f"raises {', '.join(higher)}"] if higher else []
         lines.append(f"- {name}: {' and '.join(said) or 'no difference in any score that these seeds can show'}.")
-        if tuple(found["variants"][name]) in _WITHOUT_SPIKES and not worse and _all_known(by_column):
+        worse = any((by_column[c]["mean"] < 0) == (better.get(c, "higher") == "higher") for c in clear)
+        known = all(by_column[c]["half_width"] is not None for c in titles)
+        if tuple(found["variants"][name]) in _WITHOUT_SPIKES and not worse and known:
             lines[-1] += f" **{_WITHOUT_SPIKES[tuple(found['variants'][name])]}**"
     return lines
 
 
-def _against(baseline: Mapping[str, Any]) -> str:
+def _against(baseline: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     differences = baseline["differences"]
     sides = {
-        "above": [_HEADS[c] for c in SCORES if (differences[c]["low"] or 0) > 0],
-        "below": [_HEADS[c] for c in SCORES if (differences[c]["high"] or 0) < 0],
+        "above": [title for c, title in titles.items() if (differences[c]["low"] or 0) > 0],
+        "below": [title for c, title in titles.items() if (differences[c]["high"] or 0) < 0],
     }
     said = [f"{side} the full recipe in {', '.join(scores)}" for side, scores in sides.items() if scores]
     return f"- {baseline['name']}: {' and '.join(said) or 'no difference that the test split can show'}."
-
-
-def _all_known(by_column: Mapping[str, Mapping[str, float | None]]) -> bool:
-    return all(by_column[c]["half_width"] is not None for c in SCORES)
 
 
 def _clear(estimate: Mapping[str, float | None]) -> bool:

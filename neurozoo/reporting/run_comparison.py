@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from neurozoo.compare.runs import RunResult, RunsComparison, Spread
 from neurozoo.core.leaves import leaf_text
+from neurozoo.core.task import LOSS
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.operations.energy import energy_of
 from neurozoo.reporting.operations import BRIEF, brief
@@ -14,13 +15,12 @@ from neurozoo.reporting.tables import Table, number, plain_text, synthetic_mark
 
 __all__ = ["as_text"]
 
-METRICS = ("accuracy", "micro_f1", "macro_f1", "precision", "recall", "hamming_loss", "map", "loss")
-
 
 def as_text(found: RunsComparison) -> str:
     """For the screen."""
     notice = [Table(SYNTHETIC_NOTICE)] if any(run.synthetic for run in found.runs) else []
-    tables = [_overview(found.runs), *_scores(found.runs), *_spreads(found.spreads)]
+    names = _metrics(found.runs)
+    tables = [_overview(found.runs), *_scores(found.runs, names), *_spreads(found.spreads, names)]
     tables += [*_operations(found.runs), _recipes(found), _versions(found)]
     notes = [Table("mind", notes=found.notes)] if found.notes else []
     return plain_text([*notice, *tables, *notes])
@@ -40,24 +40,33 @@ def _overview(runs: Sequence[RunResult]) -> Table:
     return Table(f"{len(runs)} runs", head, rows, notes)
 
 
-def _decision(decision: Any) -> str:
+def _metrics(runs: Sequence[RunResult]) -> list[str]:
+    """The names of all metrics: in the order of their definitions, and the loss last."""
+    named = dict.fromkeys(name for run in runs for name in run.definitions)
+    there = dict.fromkeys(name for run in runs for metrics in run.metrics.values() for name in metrics)
+    return [*(name for name in named if name != LOSS), *(name for name in there if name not in named or name == LOSS)]
+
+
+def _decision(decision: Mapping[str, Any]) -> str:
     threshold = decision["threshold"]
+    if threshold is None:
+        return "-"
     levels = threshold if isinstance(threshold, list) else [threshold]
     return f"{decision['rule']} {', '.join(f'{level:g}' for level in levels)}"
 
 
-def _scores(runs: Sequence[RunResult]) -> Iterator[Table]:
+def _scores(runs: Sequence[RunResult], metrics: Sequence[str]) -> Iterator[Table]:
     for split in dict.fromkeys(split for run in runs for split in run.metrics):
-        names = [name for name in METRICS if any(name in run.metrics.get(split, {}) for run in runs)]
+        names = [name for name in metrics if any(name in run.metrics.get(split, {}) for run in runs)]
         rows = [[run.run, *(number(run.metrics.get(split, {}).get(name)) for name in names)] for run in runs]
         yield Table(f"metrics on {split}", ["run", *names], rows)
 
 
-def _spreads(spreads: Sequence[Spread]) -> Iterator[Table]:
+def _spreads(spreads: Sequence[Spread], metrics: Sequence[str]) -> Iterator[Table]:
     for spread in spreads:
         rows = []
         for split, means in spread.mean.items():
-            names = [name for name in METRICS if name in means]
+            names = [name for name in metrics if name in means]
             rows += [
                 [split, name, f"{number(means[name])} ± {number(spread.deviation[split][name])}"] for name in names
             ]

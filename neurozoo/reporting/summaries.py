@@ -10,22 +10,20 @@ from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.tables import columns, number
 
 if TYPE_CHECKING:
+    from neurozoo.core.task import Task
     from neurozoo.studies.intervals import Spread
     from neurozoo.studies.seeds import SeedsResult
 
-__all__ = ["seeds_lines", "summary_lines"]
+__all__ = ["loss_definition", "seeds_lines", "summary_lines"]
 
-_METRICS = (
-    "accuracy",
-    "accuracy_empty_one",
-    "micro_f1",
-    "macro_f1",
-    "precision",
-    "recall",
-    "hamming_loss",
-    "map",
-    "loss",
-)
+
+def loss_definition(task: Task) -> str:
+    """What the loss in a table of metrics is."""
+    of = "steps" if task.per_step else "samples"
+    unit = task.loss_unit.removesuffix("^2")
+    named = {"target": "units of the target", "deviations": "standard deviations of the target"}.get(unit, unit)
+    squares = "squared " if task.loss_unit.endswith("^2") else ""
+    return f"the task's loss without class weights and focus, mean over {of}, in {squares}{named}"
 
 
 def summary_lines(summary: Mapping[str, Any]) -> str:
@@ -34,7 +32,7 @@ def summary_lines(summary: Mapping[str, Any]) -> str:
     metrics: Mapping[str, Mapping[str, float]] = summary.get("metrics", {})
     if metrics:
         splits = list(metrics)
-        known = [name for name in _METRICS if any(name in metrics[split] for split in splits)]
+        known = _ordered(metrics, summary.get("metric_definitions", {}))
         rows = [["metric", *splits]]
         rows += [[name, *(number(metrics[split].get(name)) for split in splits)] for name in known]
         blocks.append(columns(rows))
@@ -64,7 +62,7 @@ def summary_lines(summary: Mapping[str, Any]) -> str:
 def seeds_lines(found: SeedsResult) -> str:
     """How the numbers of several seeds spread, for people."""
     splits = list(found.metrics)
-    known = [name for name in _METRICS if any(name in found.metrics[split] for split in splits)]
+    known = _ordered(found.metrics, found.metric_definitions)
     few = f"{len(found.seeds)} seeds, {found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else "one seed"
     tables = [
         [[f"mean ± deviation (95 % interval) of {few}", *splits]]
@@ -74,6 +72,13 @@ def seeds_lines(found: SeedsResult) -> str:
     ]
     above = f"{SYNTHETIC_NOTICE}\n" if found.synthetic else ""
     return "\n\n".join(above + columns(table) for table in tables)
+
+
+def _ordered(metrics: Mapping[str, Mapping[str, Any]], definitions: Mapping[str, str]) -> list[str]:
+    """Names in the order of the task's definitions, then the others, the loss last."""
+    there = dict.fromkeys(name for by_name in metrics.values() for name in by_name)
+    known = [*(name for name in definitions if name in there), *(name for name in there if name not in definitions)]
+    return sorted(known, key=lambda name: name == "loss")
 
 
 def _spread(spread: Spread | None) -> str:

@@ -1,9 +1,10 @@
-"""Checkpoints: safetensors, written whole or not at all, refused where they do not fit."""
+"""Checkpoints in safetensors: written whole or not at all, and checked when loaded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,42 +17,44 @@ from torch import Tensor, nn
 from neurozoo.errors import CheckpointError, RunError
 from neurozoo.files.writing import write_whole
 
-__all__ = ["SCHEMA", "load_checkpoint", "load_tensors", "read_tensors", "write_tensors"]
+__all__ = ["SCHEMA", "load_checkpoint", "load_tensors", "read_tensors", "renamed", "write_tensors"]
 
 SCHEMA = 2
 _HASH = "sha256"
-"""Of the tensors, in the metadata; files of earlier versions have none."""
+"""Metadata key of the tensors' digest; files of earlier versions have none."""
 _KEY = "neurozoo"
-"""Of all metadata, as one JSON text: safetensors writes several keys in another order each time."""
+"""Key of all metadata as one JSON text, as safetensors writes several keys in varying order."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata to ``path``; a reader sees the old file or the new one.
 
-    The same content is the same file, byte by byte.
+    Equal content gives equal bytes.
 
     Raises:
-        RunError: The folder cannot be written to, or the disk is full; the old file stands.
+        RunError: The file cannot be written, or the disk is full; the old file is unchanged.
     """
-    # A copy each, so that parameters which share storage can be saved.
+    # Copies, as safetensors refuses tensors that share storage.
     copies = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     header = {_KEY: json.dumps({"schema": SCHEMA, **metadata, _HASH: _digest(copies)})}
     try:
-        # Not save_file: it makes files that nobody else on the machine may read.
+        # Not save_file, whose files other users of the machine cannot read.
         write_whole(path, save(copies, header))
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path}: could not be written: {error}; what stood there is untouched") from error
+        raise RunError(
+            f"{path}: cannot be written: {error}; the old file is unchanged, make room or give another folder"
+        ) from error
 
 
 def read_tensors(path: Path, *, remedy: str = "take another checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and metadata of a file that :func:`write_tensors` wrote.
+    """Read the tensors and metadata of a file from :func:`write_tensors`.
 
     Args:
         path: The file.
-        remedy: What to do where it is damaged.
+        remedy: Advice in the message about a damaged file.
 
     Raises:
-        CheckpointError: There is no file, it is damaged, or its schema is not known.
+        CheckpointError: The file is missing, damaged or of an unknown schema.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint; train first, or name another run")
@@ -65,44 +68,56 @@ def read_tensors(path: Path, *, remedy: str = "take another checkpoint") -> tupl
         metadata = json.loads(header.get(_KEY, "{}"))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON ({error}); {remedy}") from error
-    found = metadata.get("schema", header.get("schema")) if isinstance(metadata, dict) else None
-    if found != SCHEMA:
+    schema = metadata.get("schema", header.get("schema")) if isinstance(metadata, dict) else None
+    if schema != SCHEMA:
         raise CheckpointError(
-            f"{path}: its schema is {found!r} and this version reads {SCHEMA}; use the neurozoo version that wrote it"
+            f"{path}: its schema is {schema!r} and this version reads {SCHEMA}; use the neurozoo version that wrote it"
         )
     if metadata.pop(_HASH, None) not in (None, _digest(tensors)):
-        raise CheckpointError(f"{path}: damaged, its tensors are not those that were written; {remedy}")
+        raise CheckpointError(f"{path}: damaged, its tensors differ from those that were written; {remedy}")
     return tensors, metadata
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of all names, types, shapes and bytes."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of all names, types, shapes and bytes."""
+    digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
-    """Load weights and running statistics into ``module``; returns the metadata.
+    """Load weights and running statistics into ``module``; return the metadata.
 
     Raises:
-        CheckpointError: As :func:`read_tensors`, or the checkpoint is of another model; nothing
-            is loaded then.
+        CheckpointError: As :func:`read_tensors`; or the checkpoint is of another model, and nothing is loaded.
     """
     tensors, metadata = read_tensors(path)
     load_tensors(path, tensors, module)
     return metadata
 
 
-def load_tensors(path: Path, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+def renamed(tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Rename the tensors of an older checkpoint to the module's current names."""
+    own, by_name = module.state_dict().keys(), {}
+    for name, tensor in tensors.items():
+        new = name
+        if name not in own:
+            for pattern, replacement in getattr(module, "renamed", ()):
+                new = re.sub(pattern, replacement, new)
+        by_name[new] = tensor
+    return by_name
+
+
+def load_tensors(path: Path | str, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
     """Load weights and running statistics that were read from ``path``.
 
     Raises:
-        CheckpointError: They are of another model; nothing is loaded then.
+        CheckpointError: They are of another model; nothing is loaded.
     """
     own = module.state_dict()
+    tensors = renamed(tensors, module)
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     shapes = [
         f"{name} is {list(tensors[name].shape)} there and {list(own[name].shape)} here"
@@ -110,10 +125,9 @@ def load_tensors(path: Path, tensors: Mapping[str, Tensor], module: nn.Module) -
         if own[name].shape != tensors[name].shape
     ]
     if missing or unknown or shapes:
-        found = [f"{len(missing)} missing, such as {missing[0]}"] if missing else []
-        found += [f"{len(unknown)} unknown, such as {unknown[0]}"] if unknown else []
-        found += [f"{len(shapes)} of another shape, such as {shapes[0]}"] if shapes else []
+        kinds = {"missing": missing, "unknown": unknown, "of another shape": shapes}
+        differences = [f"{len(names)} {kind}, such as {names[0]}" for kind, names in kinds.items() if names]
         raise CheckpointError(
-            f"{path}: a checkpoint of another model ({'; '.join(found)}); use the recipe that it was trained with"
+            f"{path}: a checkpoint of another model ({'; '.join(differences)}); use the recipe that it was trained with"
         )
     module.load_state_dict(tensors)

@@ -1,4 +1,4 @@
-"""Where a model runs."""
+"""Choose the device on which a model runs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["choose_device"]
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` takes the accelerator there is, else the CPU.
+    """Return the device of that name; ``auto`` takes an available accelerator, else the CPU.
 
     Raises:
-        UserError: The device is not there.
+        UserError: The device is not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(name)
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= there.get(device.type, 0):
-        found = ", ".join(f"{kind} ({count})" for kind, count in there.items() if count)
-        raise UserError(f"training.device is {name!r} and is not there; there is: {found}; use auto")
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= counts.get(device.type, 0):
+        available = ", ".join(f"{kind} ({count})" for kind, count in counts.items() if count)
+        raise UserError(f"training.device is {name!r} and is not available; available are: {available}; use auto")
     return device

@@ -26,9 +26,18 @@ class _Run(_File):
     closed: list[str] = []
 
 
+class _Task(_File):
+    name: str
+    outputs: list[str]
+    per_step: bool
+
+
 class _Data(_File):
-    modalities: dict[str, dict[str, int]]
-    labels: list[str]
+    # Of runs made before there were tasks; they are read as multi-label.
+    modalities: dict[str, dict[str, int]] | None = None
+    labels: list[str] | None = None
+    signals: dict[str, dict[str, Any]] | None = None
+    task: _Task | None = None
     splits: dict[str, int]
     origin: dict[str, Any]
     synthetic: bool
@@ -52,7 +61,8 @@ class _Summary(_File):
     best_epoch: int
     data: _Data
     metrics: _Numbers
-    decision_threshold: float | list[float]
+    decision: float | list[Any] | dict[str, Any] | None = None
+    decision_threshold: float | list[float] | None = None
     lesion: _Numbers
     health: dict[str, _Numbers]
     threshold: dict[str, float | None]
@@ -97,7 +107,8 @@ def checked(path: Path, value: Any, *, name: str | None = None) -> dict[str, Any
         found = [f"{'.'.join(map(str, each['loc'])) or 'all of it'}: {each['msg']}" for each in error.errors()]
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         raise RunError(
-            f"{path}: not what a run has there ({'; '.join(found[:3])}{more}); take the run anew from where it was made"
+            f"{path}: not what a run has there ({'; '.join(found[:3])}{more}); copy the run folder again from "
+            "its source"
         ) from error
     kept: dict[str, Any] = value
     return kept

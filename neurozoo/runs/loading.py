@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurozoo.core.interfaces import Batch, ZooModel
+from neurozoo.core.model import Model
+from neurozoo.core.recording import frozen_statistics
+from neurozoo.core.signals import Batch, Problem, SignalShape
+from neurozoo.core.task import Decision, Task
 from neurozoo.data.writer import valid_rows
 from neurozoo.errors import CheckpointError, DataError
-from neurozoo.models.build import assemble, inputs_of
-from neurozoo.nn.running import frozen_statistics
+from neurozoo.models.build import build_model, make_problem
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import load_tensors, read_tensors
 from neurozoo.runs.trained_folder import Trained, open_trained
 
-__all__ = ["TrainedModel", "load"]
+__all__ = ["TrainedModel", "load", "problem_of"]
 
 
 @dataclass(frozen=True)
@@ -28,70 +31,123 @@ class TrainedModel:
     Attributes:
         module: The model, in evaluation mode.
         recipe: What it was made with.
-        labels: Names of the K labels.
         source: The folder it was loaded from, and what that says of it.
     """
 
-    module: ZooModel
+    module: Model
     recipe: Recipe
-    labels: tuple[str, ...]
     source: Trained
 
     @property
-    def decision_threshold(self) -> float | list[float]:
-        """The probability above which a label is predicted, or one a label."""
-        decided = self.source.decision_threshold
-        # A run that did not come to its end has decided nothing yet.
-        return self.recipe.evaluation.decision.threshold if decided is None else decided
+    def task(self) -> Task:
+        """What the outputs mean."""
+        return self.module.problem.task
 
-    @torch.no_grad()
-    def predict(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Probabilities ``[B, K]`` of the labels; what was predicted before leaves no trace in them.
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the K outputs: labels, classes or quantities."""
+        return self.module.problem.task.outputs
+
+    @property
+    def decision(self) -> Decision:
+        """How predictions become answers; the recipe's where a run did not come to its end."""
+        decided = self.source.decision
+        return self.module.problem.task.default_decision if decided is None else decided
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The same as :attr:`outputs`, as cards of models that were packed before there were tasks call it."""
+        return self.outputs
+
+    @property
+    def decision_threshold(self) -> Decision:
+        """The same as :attr:`decision`, as such cards call it."""
+        return self.decision
+
+    def predict(self, signals: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Predictions ``[B, K]``, per step ``[B, L, K]``; earlier calls leave no trace in them.
 
         Args:
-            features: ``[B, L, D]`` float32 by modality, in the data's own units.
-            masks: ``[B, L]`` bool by modality, True where valid; by default rows of zeros at
-                either end are padding, as in the store.
+            signals: ``[B, L, *shape]`` by name, in the data's own units.
+            valid: ``[B, L]`` bool by name, see :meth:`batch`.
 
         Raises:
-            DataError: A modality is missing, features or masks are not of the form above, or not finite.
+            DataError: As :meth:`batch`.
         """
-        batch = self._batch(features, masks or {})
+        return self.predict_batch(self.batch(signals, valid))
+
+    @torch.no_grad()
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """Predictions of a batch, on the CPU; see :meth:`predict`."""
         self.module.eval()
+        device = next(self.module.parameters()).device
         # The published threshold changes in evaluation too.
         with frozen_statistics(self.module):
-            return torch.sigmoid(self.module(batch.to(next(self.module.parameters()).device))).cpu()
+            return self.module.problem.task.predict(self.module(batch.to(device))).cpu()
 
-    def _batch(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Batch:
-        dims = self.module.inputs.dims
+    def batch(self, signals: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None = None) -> Batch:
+        """Make the batch that the model takes, in the dtypes that it was trained on.
+
+        Args:
+            signals: ``[B, L, *shape]`` by name, in the data's own units; others than the model's are left out.
+            valid: ``[B, L]`` bool by name, True where a position is real; by default rows of zeros at either end of
+                features ``[B, L, D]`` of varying length are padding, as in the store, and every other position counts.
+
+        Raises:
+            DataError: A signal is missing, signals or masks are not of the form above, or not finite, or values do
+                not fit the signal's dtype.
+        """
+        shapes = self.module.problem.signals
         chosen: dict[str, Tensor] = {}
-        for name, dim in dims.items():
-            x = torch.as_tensor(features[name]) if name in features else None
-            if x is None or x.dim() != 3 or x.shape[-1] != dim or 0 in x.shape:
+        for name, shape in shapes.items():
+            x = torch.as_tensor(signals[name]) if name in signals else None
+            if x is None or x.dim() != 2 + len(shape.shape) or tuple(x.shape[2:]) != shape.shape or 0 in x.shape:
+                takes = ", ".join(["B", "L", *map(str, shape.shape)])
                 raise DataError(
-                    f"features[{name!r}] is {'missing' if x is None else list(x.shape)}; "
-                    f"the model takes [B, L, {dim}], none of them 0, and the modalities {', '.join(dims)}"
+                    f"signals[{name!r}] is {'missing' if x is None else list(x.shape)}; "
+                    f"the model takes [{takes}], none of them 0, and the signals {', '.join(shapes)}"
                 )
-            chosen[name] = x.float()
+            chosen[name] = _as_stored(name, x, shape.dtype)
         if len({len(x) for x in chosen.values()}) > 1:
             sizes = ", ".join(f"{name} {len(x)}" for name, x in chosen.items())
-            raise DataError(f"the modalities have different numbers of samples ({sizes}); give the same B for all")
-        known = {name: torch.from_numpy(valid_rows(x.cpu().numpy())) for name, x in chosen.items()}
-        for name, mask in masks.items():
-            shape = list(chosen[name].shape[:2]) if name in chosen else None
-            if shape is None or mask.dtype != torch.bool or list(mask.shape) != shape:
+            raise DataError(f"the signals have different numbers of samples ({sizes}); give the same B for all")
+        known = {
+            name: torch.from_numpy(valid_rows(x.cpu().numpy()))
+            for name, x in chosen.items()
+            if shapes[name].ragged and x.is_floating_point() and x.dim() == 3
+        }
+        for name, mask in (valid or {}).items():
+            form = list(chosen[name].shape[:2]) if name in chosen else None
+            if form is None or mask.dtype != torch.bool or list(mask.shape) != form:
                 raise DataError(
-                    f"masks[{name!r}] is {mask.dtype} {list(mask.shape)}; give torch.bool [B, L] as of the features "
-                    f"({shape or 'there are none of that name'}), for {', '.join(dims)}"
+                    f"valid[{name!r}] is {mask.dtype} {list(mask.shape)}; give torch.bool [B, L] as of the signal "
+                    f"({form or 'there is none of that name'}), for {', '.join(shapes)}"
                 )
-        valid = known | dict(masks)
+        masks = known | dict(valid or {})
         for name, x in chosen.items():
-            if bad := int((~x.isfinite() & valid[name].to(x.device)[..., None]).sum()):
+            wrong = ~x.isfinite().flatten(2).all(2)
+            if bad := int((wrong & masks[name].to(x.device) if name in masks else wrong).sum()):
                 raise DataError(
-                    f"features[{name!r}] has {bad} values that are NaN or infinite in float32, in valid rows; fill "
-                    "them in, as an importer does with 0, or leave the rows out by a mask"
+                    f"signals[{name!r}] has {bad} valid positions with values that are NaN or infinite in float32; "
+                    "fill them in, as an importer does with 0, or leave the positions out by a mask"
                 )
-        return Batch(chosen, valid)
+        return Batch.of(chosen, masks)
+
+
+def _as_stored(name: str, x: Tensor, dtype: str) -> Tensor:
+    """Values in a signal's dtype.
+
+    Raises:
+        DataError: The dtype cannot hold one of them.
+    """
+    kind: torch.dtype = getattr(torch, dtype)
+    if kind.is_floating_point:
+        return x.float()
+    if kind == x.dtype:
+        return x
+    if not bool((x.to(kind).double() == x.double()).all()):
+        raise DataError(f"signals[{name!r}] has values that are no {dtype}; the model was trained on {dtype}")
+    return x.to(kind)
 
 
 def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
@@ -113,8 +169,40 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
     source = open_trained(run, backend=backend)
     recipe, path = source.recipe, source.checkpoint
     tensors, metadata = read_tensors(path)
-    if not {"dims", "labels"} <= metadata.keys():
-        raise CheckpointError(f"{path}: not a checkpoint of a model, it names no dims and labels; copy it anew")
-    model = assemble(recipe, inputs_of(recipe, metadata["dims"], len(metadata["labels"])))
+    model = build_model(recipe, problem_of(recipe, metadata, path))
     load_tensors(path, tensors, model)
-    return TrainedModel(model.eval(), recipe, tuple(metadata["labels"]), source)
+    return TrainedModel(model.eval(), recipe, source)
+
+
+def problem_of(recipe: Recipe, metadata: Mapping[str, Any], path: Path) -> Problem:
+    """The problem that a checkpoint's model was built for.
+
+    Args:
+        recipe: What it was made with.
+        metadata: Of the checkpoint. One made before tasks existed names features and labels.
+        path: Of the checkpoint, for the errors.
+
+    Raises:
+        CheckpointError: It names neither.
+    """
+    try:
+        if "signals" in metadata:
+            signals = {
+                name: SignalShape(**{**shape, "shape": tuple(shape["shape"])})
+                for name, shape in metadata["signals"].items()
+            }
+            known = dict(metadata["task"])
+            outputs, state = known.pop("outputs"), known
+            for key in ("name", "per_step"):
+                state.pop(key)
+        else:
+            signals = {name: SignalShape((dim,), 1) for name, dim in metadata["dims"].items()}
+            outputs, state = metadata["labels"], {}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of a model, it does not name its signals and outputs ({error}); copy it again "
+            "from its source"
+        ) from error
+    problem = make_problem(recipe, signals, outputs)
+    problem.task.load_state(state)
+    return problem

@@ -1,6 +1,6 @@
-"""A packed model: a folder as model hubs know it, and whether it is still what was packed.
+"""Packed models: folders for a model hub, with a manifest that detects changes.
 
-No torch is needed here, so that the models that come with neurozoo can be listed quickly.
+This module does not import torch, so that the shipped models can be listed quickly.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from neurozoo.errors import CheckpointError
 
 __all__ = ["CARD", "LEFT_ALONE", "MANIFEST", "RECIPE", "SCHEMA", "WEIGHTS", "Packed", "is_packed", "read_packed"]
 
-SCHEMA = 1
-"""Version of the manifest's layout."""
+SCHEMA = 2
+"""Version of the manifest's layout; 1 is read as well."""
+_OF_SCHEMA = {1: ("labels", "dims"), 2: ("task", "signals")}
+"""Fields that only one version has."""
 MANIFEST, WEIGHTS, RECIPE, CARD = "neurozoo.json", "model.safetensors", "recipe.yaml", "README.md"
 """The files of a packed model."""
 LEFT_ALONE = frozenset({".cache", ".git", ".gitattributes", ".gitignore"})
-"""What hubs and version control put beside them; nothing of it is read."""
+"""Files that hubs and version control add; they are ignored."""
 
-_REMEDY = "take the folder anew from where it was published, or pack the run again"
+_REMEDY = "copy the folder again from its source, or pack the run again"
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid", strict=True))
@@ -37,100 +39,124 @@ class Packed:
         schema: Version of this layout.
         name: Name of the recipe.
         description: The recipe's one line.
-        licence: Of the weights, an SPDX expression; None where none was named.
-        labels: Names of the K labels, in order.
-        dims: Features D by modality, as the model takes them.
-        summary: What the run's ``summary.json`` held, without its folder: backend, seed, data, metrics with their
-            definitions, decision threshold, spiking health, warnings, versions.
-        seeds: What ``seeds.json`` said of the runs that differ by their seed alone; None where one seed was trained.
-        files: SHA-256 by file, hexadecimal, of all but this one.
-        checksum: SHA-256 of everything above.
+        licence: Of the weights, an SPDX expression; None if none was given.
+        summary: The run's ``summary.json`` without its folder: backend, seed, data, metrics with their
+            definitions, decision, spiking health, warnings, versions.
+        seeds: The part of ``seeds.json`` on runs that differ only by their seed; None if one seed was trained.
+        files: SHA-256 by file, hexadecimal, of all files except the manifest.
+        task: Name, outputs and ``per_step`` of the task.
+        signals: Shape, length, dtype and ``ragged`` of each signal, as the model expects them.
+        labels: Of schema 1: names of the K labels, in order.
+        dims: Of schema 1: features D by modality.
+        checksum: SHA-256 of all other attributes.
     """
 
     schema: int
     name: str
     description: str
     licence: str | None
-    labels: list[str]
-    dims: dict[str, int]
     summary: dict[str, Any]
     seeds: dict[str, Any] | None
     files: dict[str, str]
+    task: dict[str, Any] | None = None
+    signals: dict[str, Any] | None = None
+    labels: list[str] | None = None
+    dims: dict[str, int] | None = None
     checksum: str = ""
 
     @property
     def synthetic(self) -> bool:
-        """Whether it was trained on made-up data."""
+        """Whether it was trained on synthetic data."""
         return bool(self.summary["synthetic"])
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What the run's ``data.json`` held."""
+        """The run's ``data.json``."""
         data: Mapping[str, Any] = self.summary["data"]
         return data
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the K labels, classes or quantities, in order."""
+        return tuple(self.labels or () if self.task is None else self.task["outputs"])
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Axes of one position of each signal, as the model expects them."""
+        if self.signals is None:
+            return {name: (dim,) for name, dim in (self.dims or {}).items()}
+        return {name: tuple(signal["shape"]) for name, signal in self.signals.items()}
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields of the manifest's schema, as its file holds them."""
+        others = {name for schema, names in _OF_SCHEMA.items() if schema != self.schema for name in names}
+        return {name: value for name, value in asdict(self).items() if name not in others}
+
     def digest(self) -> str:
-        """SHA-256 of everything but the checksum itself, hexadecimal."""
-        content = asdict(self)
+        """Return the SHA-256 of all fields except the checksum, hexadecimal."""
+        content = self.content()
         del content["checksum"]
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     def sealed(self) -> Packed:
-        """The same with its checksum brought up to date."""
+        """Return a copy with the current checksum."""
         return replace(self, checksum=self.digest())
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder holds a packed model, be it whole or not."""
+    """Return whether a folder holds a packed model, complete or not."""
     return (folder / MANIFEST).is_file() or (folder / WEIGHTS).is_file()
 
 
 def read_packed(folder: Path) -> Packed:
-    """The manifest of a packed model, after every file was compared with its hash.
+    """Compare every file of a packed model with its hash, and return the manifest.
 
     Raises:
-        CheckpointError: The manifest is missing, damaged or of an unknown schema; or a file is missing, changed or
-            additional. Names each.
+        CheckpointError: The manifest is missing, damaged or of an unknown schema; or files are missing, changed or
+            additional; names each.
     """
-    packed = _manifest(folder / MANIFEST)
+    packed = _read_manifest(folder / MANIFEST)
     try:
-        wrong = list(_wrong(folder, packed.files))
+        differences = list(_differences(folder, packed.files))
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read: {error}") from error
-    if wrong:
-        raise CheckpointError(f"{folder}: not as it was packed: {'; '.join(wrong)}; {_REMEDY}")
+    if differences:
+        raise CheckpointError(f"{folder}: differs from what was packed: {'; '.join(differences)}; {_REMEDY}")
     return packed
 
 
-def _manifest(path: Path) -> Packed:
+def _read_manifest(path: Path) -> Packed:
     if not path.is_file():
-        raise CheckpointError(f"{path.parent}: not as it was packed: {path.name} is missing; {_REMEDY}")
+        raise CheckpointError(f"{path.parent}: differs from what was packed: {path.name} is missing; {_REMEDY}")
     try:
         raw = path.read_bytes()
         content = json.loads(raw)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({error}); {_REMEDY}") from error
-    found = content.get("schema") if isinstance(content, dict) else None
-    if found != SCHEMA:
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema not in _OF_SCHEMA:
+        known = " and ".join(map(str, _OF_SCHEMA))
         raise CheckpointError(
-            f"{path}: its schema is {found!r} and this version reads {SCHEMA}; use the neurozoo version that wrote it"
+            f"{path}: its schema is {schema!r} and this version reads {known}; use the neurozoo version that wrote it"
         )
     try:
         packed = TypeAdapter(Packed).validate_json(raw)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise CheckpointError(f"{path}: malformed: {problems}; {_REMEDY}") from error
+    if missing := [name for name in _OF_SCHEMA[schema] if getattr(packed, name) is None]:
+        raise CheckpointError(f"{path}: malformed: {' and '.join(missing)} of schema {schema} missing; {_REMEDY}")
     if packed.checksum != packed.digest():
         raise CheckpointError(f"{path}: changed after it was packed (its checksum differs); {_REMEDY}")
-    # A name from elsewhere must not lead out of the folder.
+    # The manifest is untrusted: its names must not point outside of the folder.
     if not {WEIGHTS, RECIPE} <= packed.files.keys() or any(name != Path(name).name for name in packed.files):
         raise CheckpointError(f"{path}: names the files {', '.join(packed.files)}; {_REMEDY}")
     return packed
 
 
-def _wrong(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
-    """What is not as the manifest says, file by file."""
-    there = {path.name for path in folder.iterdir()} - LEFT_ALONE - {MANIFEST}
+def _differences(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files that differ from the manifest, each with how."""
+    present = {path.name for path in folder.iterdir()} - LEFT_ALONE - {MANIFEST}
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
@@ -139,5 +165,5 @@ def _wrong(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != expected:
                 yield f"{name} was changed"
-    for name in sorted(there - files.keys()):
+    for name in sorted(present - files.keys()):
         yield f"{name} is additional"

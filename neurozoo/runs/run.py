@@ -1,4 +1,4 @@
-"""A run: the folder that holds all of one training."""
+"""Run folders: all files of one training."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SCHEMA = 1
 
 class Run:
     """A run folder: ``run.json``, ``recipe.yaml``, ``environment.json``, ``data.json``, ``metrics.jsonl``,
-    ``checkpoints/``, ``predictions/`` and ``summary.json``; ``evaluations.jsonl`` and ``operations.json`` where it was
-    measured again or profiled.
+    ``checkpoints/``, ``predictions/`` and ``summary.json``; ``evaluations.jsonl`` if it was evaluated again, and
+    ``operations.json`` if it was profiled.
 
     Args:
-        folder: Where it is; see :meth:`create` for a new one.
+        folder: An existing run folder; :meth:`create` makes a new one.
 
     Raises:
         RunError: It is not a run folder.
@@ -50,7 +50,7 @@ class Run:
 
     @staticmethod
     def check_free(folder: Path) -> None:
-        """Refuse a folder that a new run cannot use.
+        """Check that a new run can use the folder.
 
         Raises:
             RunError: It exists and is not empty.
@@ -64,26 +64,26 @@ class Run:
 
     @staticmethod
     def check_no_run(folder: Path) -> None:
-        """Refuse a folder for many runs that is a run itself.
+        """Check that a folder for many runs is not a run itself.
 
         Raises:
-            RunError: It is one.
+            RunError: It is a run.
         """
         if (folder / "recipe.yaml").is_file():
-            raise RunError(f"{folder}: is the run of one training, which nothing is added to; give another --out")
+            raise RunError(f"{folder}: is a single run, to which no runs can be added; give another --out")
 
     def discard(self) -> None:
-        """Remove the folder and all that is in it."""
+        """Remove the folder with its content."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @classmethod
     def create(cls, folder: Path, recipe: Recipe, *, closed: Collection[str] = ()) -> Run:
-        """Begin a new run in ``folder``.
+        """Start a new run in ``folder``.
 
         Args:
             folder: Missing or empty.
-            recipe: What it is made with.
-            closed: Splits that neither it nor whoever goes on with it may open.
+            recipe: The run's recipe.
+            closed: Splits that neither this training nor one that resumes it may open.
 
         Raises:
             RunError: The folder exists and is not empty, or cannot be written.
@@ -114,12 +114,12 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """The checkpoint of the last whole epoch."""
+        """The checkpoint of the last complete epoch."""
         return self.folder / "checkpoints" / "last.safetensors"
 
     @property
     def state(self) -> Path:
-        """What training goes on from."""
+        """The state from which training resumes."""
         return self.folder / "checkpoints" / "state.safetensors"
 
     @property
@@ -129,21 +129,22 @@ class Run:
 
     @property
     def closed(self) -> tuple[str, ...]:
-        """The splits that may not be opened on its account."""
+        """The splits that must not be opened for this run."""
         return tuple(self.read_json("run.json").get("closed", ())) if (self.folder / "run.json").is_file() else ()
 
     def recipe(self, *, backend: str | None = None) -> Recipe:
-        """The recipe that the run was made with, on another backend if one is named."""
+        """Load the run's recipe, with another backend if one is given."""
         recipe = load_recipe(self.recipe_path, backend=backend)
-        told = self.folder / "run.json"
-        return recipe.named(self.read_json("run.json")["recipe"]) if told.is_file() else recipe
+        has_name = (self.folder / "run.json").is_file()
+        return recipe.named(self.read_json("run.json")["recipe"]) if has_name else recipe
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl; :meth:`records` leaves out one that a crash cut off."""
+        """Append a line to metrics.jsonl; :meth:`records` skips a line that a crash cut off."""
         self._append("metrics.jsonl", record)
 
     def note_evaluation(self, record: Mapping[str, Any]) -> None:
-        """Add a line to evaluations.jsonl, with the time (UTC): how often a split was looked at is part of a result.
+        """Append a line to evaluations.jsonl with the time (UTC), as the number of evaluations of a split is part of
+        a result.
 
         Raises:
             RunError: It cannot be written.
@@ -151,17 +152,17 @@ class Run:
         self._append("evaluations.jsonl", {"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **record})
 
     def check_writable(self) -> None:
-        """Refuse a run that evaluations cannot be noted in.
+        """Check that evaluations can be recorded in the run.
 
         Raises:
-            RunError: Its files cannot be written to.
+            RunError: Its files cannot be written.
         """
         try:
             (self.folder / "evaluations.jsonl").open("a").close()
         except OSError as error:
             raise RunError(
-                f"{self.folder}: each evaluation is noted in it, and evaluations.jsonl cannot be written "
-                f"({error.strerror or error}); copy the run to where it can be"
+                f"{self.folder}: evaluations.jsonl cannot be written ({error.strerror or error}); copy the run to a "
+                "writable folder, as each evaluation is recorded in it"
             ) from error
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
@@ -173,10 +174,10 @@ class Run:
             raise RunError(f"{self.folder / name}: cannot be written: {error.strerror or error}") from error
 
     def records(self) -> list[dict[str, Any]]:
-        """The epochs logged so far; a last line cut off by a crash is left out.
+        """Return the logged epochs, without a last line that a crash cut off.
 
         Raises:
-            RunError: It is not what a training writes.
+            RunError: A line does not have the form that a training writes.
         """
         path = self.folder / "metrics.jsonl"
         records: list[dict[str, Any]] = []
@@ -189,16 +190,18 @@ class Run:
         return records
 
     def keep_records(self, count: int) -> None:
-        """Leave the first lines of metrics.jsonl, and none that a crash wrote beyond its last state.
+        """Truncate metrics.jsonl to its first ``count`` lines, dropping those after the last saved state.
 
         Raises:
-            RunError: It has fewer, or cannot be written.
+            RunError: It has fewer lines, or cannot be written.
         """
         path = self.folder / "metrics.jsonl"
         try:
             lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
             if len(lines) < count:
-                raise RunError(f"{path}: has {len(lines)} lines, and {count} were written; the run cannot go on")
+                raise RunError(
+                    f"{path}: has {len(lines)} lines of the {count} that were written; the run cannot be resumed"
+                )
             if len(lines) > count:
                 write_whole(path, b"".join(lines[:count]))
         except OSError as error:
@@ -206,10 +209,10 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else trains in it meanwhile.
+        """Lock the run against training by another process.
 
         Raises:
-            RunError: Another process does.
+            RunError: Another process is training in it.
         """
         try:
             lock = lock_folder(self.folder, wait=False)
@@ -228,7 +231,7 @@ class Run:
         """Read one of the run's JSON files.
 
         Raises:
-            RunError: It is not there, damaged, or not of the form that it has.
+            RunError: It is missing, damaged or malformed.
         """
         path = self.folder / name
         try:
@@ -241,9 +244,9 @@ class Run:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, threads and device of a run, without names of machines or people."""
+    """Return versions, threads and device, without names of machines or people."""
     registry = default_registry()
-    libraries = [name for component in registry.components("backend").values() for name in component.requires]
+    libraries = [name for component in registry.components("neuron").values() for name in component.requires]
     versions = {}
     for name in ("neurozoo", "torch", "numpy", *libraries):
         try:
@@ -275,7 +278,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: null instead."""
+    """Replace NaN and infinity, which JSON lacks, by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,12 +1,12 @@
-"""How OpenMP's threads wait for work: set before torch is loaded, and recorded.
+"""Set how OpenMP's threads wait for work, before torch is loaded, and record the setting.
 
 torch computes with OpenMP, whose threads meet after every operation. In libgomp, the library of torch's wheels for
-Linux, a thread that waits there spins 300,000 times before it sleeps. Where other processes want the cores, spinning
-threads use up the time slices that the thread they wait for needs, and a training can come to a standstill. With
-``GOMP_SPINCOUNT=1000`` a training takes as long as before on an idle machine, and gets its fair share of a busy one.
+Linux, a waiting thread spins 300,000 times before it sleeps. If other processes need the cores, spinning threads use up
+the time slices of the thread they wait for, and a training can come to a standstill. With ``GOMP_SPINCOUNT=1000`` a
+training takes as long as before on an idle machine, and gets its fair share of a busy one.
 
-libgomp reads its environment once, when it is loaded. Therefore ``import neurozoo`` sets the variable, which the
-command line and every process that neurozoo starts do first. Nothing here imports torch.
+libgomp reads its environment once, when it is loaded. Therefore ``import neurozoo`` sets the variable; it is the first
+import of the command line and of every process that neurozoo starts. This module does not import torch.
 
 Source: GNU libgomp manual, ``GOMP_SPINCOUNT`` and ``OMP_WAIT_POLICY``.
 """
@@ -26,7 +26,7 @@ SPIN_COUNT = "1000"
 """Rounds that a thread spins before it sleeps, dimensionless; with 10,000 a busy machine takes twice as long."""
 
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY")
-"""What decides how threads wait: in libgomp, by OpenMP's standard, and in LLVM's and Intel's libraries."""
+"""Variables that set how threads wait: libgomp's, OpenMP's, and two of LLVM's and Intel's libraries."""
 
 _OURS = {"GOMP_SPINCOUNT": SPIN_COUNT}
 
@@ -69,17 +69,19 @@ class ThreadWaiting(NamedTuple):
 
 @cache
 def thread_waiting() -> ThreadWaiting:
-    """Set how OpenMP's threads wait, unless the user has, or it is too late; later calls return what the first one did.
+    """Set how OpenMP's threads wait, unless the user has or it is too late; later calls return the first result.
 
     Child processes inherit the setting with the environment.
     """
     loaded_first = _loaded()
-    found = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    if not found and loaded_first is None:
+    variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    if not variables and loaded_first is None:
         os.environ.update(_OURS)
-        found = dict(_OURS)
-    set_by: Literal["neurozoo", "user", "nobody"] = "neurozoo" if found == _OURS else "user" if found else "nobody"
-    return ThreadWaiting(set_by, found, loaded_first)
+        variables = dict(_OURS)
+    set_by: Literal["neurozoo", "user", "nobody"] = (
+        "neurozoo" if variables == _OURS else "user" if variables else "nobody"
+    )
+    return ThreadWaiting(set_by, variables, loaded_first)
 
 
 def openmp_libraries() -> list[str]:
@@ -91,7 +93,7 @@ def openmp_libraries() -> list[str]:
 def _loaded() -> str | None:
     if "torch" in sys.modules:
         return "torch"
-    # torch's own copy has this name too. The loader takes what is there by it, so another library's would serve torch.
+    # The loader reuses a loaded library of this name, so another package's copy would serve torch too.
     return "libgomp" if any(Path(path).name.startswith("libgomp.so") for path in _mapped_files()) else None
 
 

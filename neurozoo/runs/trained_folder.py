@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurozoo.core.task import Decision
 from neurozoo.errors import RunError
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.runs.file_schemas import checked
@@ -68,18 +69,24 @@ class Trained:
         return self.run.closed if self.run is not None else ()
 
     @property
-    def decision_threshold(self) -> float | list[float] | None:
-        """The probability above which a label is predicted, or one a label; None where nothing was decided yet.
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the labels, classes or quantities that it was trained on; empty where that is not known yet."""
+        data = self.data
+        return tuple(data["task"]["outputs"] if "task" in data else data.get("labels", ()))
+
+    @property
+    def decision(self) -> Decision:
+        """How predictions become answers; None where nothing was decided yet, or the task decides nothing.
 
         Raises:
-            RunError: There is one for another number of labels.
+            RunError: There is one for another number of outputs.
         """
-        decided: float | list[float] | None = self.summary.get("decision_threshold")
-        labels = self.data.get("labels", ())
-        if isinstance(decided, list) and len(decided) != len(labels):
+        summary = self.summary
+        decided: Decision = summary.get("decision", summary.get("decision_threshold"))
+        if isinstance(decided, list) and len(decided) != len(self.outputs):
             raise RunError(
-                f"{self.folder}: its decision_threshold has {len(decided)} values, and there are {len(labels)} labels; "
-                "take the run anew from where it was made"
+                f"{self.folder}: its decision has {len(decided)} values, and there are {len(self.outputs)} outputs; "
+                "copy the run folder again from its source"
             )
         return decided
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurozoo.core.task import Decision, Task
 from neurozoo.data.view import DataView
 from neurozoo.errors import RecipeError, UserError
-from neurozoo.models.build import open_data
+from neurozoo.models.build import open_experiment
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.checkpoint import read_tensors
@@ -28,21 +29,19 @@ from neurozoo.studies.intervals import (
     student_interval,
 )
 from neurozoo.studies.parallel_runs import ONE_THREAD, Training, Trainings
-from neurozoo.training.metrics import multilabel_metrics
 
-__all__ = ["COLUMNS", "FULL", "SCORES", "Ablation", "BaselineRow", "ablate"]
+__all__ = ["FULL", "LESION", "Ablation", "BaselineRow", "ablate"]
 
 FULL = "full"
 """Name of the recipe as it stands, which the variants are compared with."""
 
-SCORES = ("accuracy", "micro_f1", "macro_f1", "map")
-COLUMNS = (*SCORES, "lesion")
-"""What is compared, on the test split: metrics, and the lesion effect of permuted spikes."""
+LESION = "lesion"
+"""What is compared as well as the task's headline metrics, on the test split: the lesion effect of permuted spikes."""
 
 
 @dataclass(frozen=True)
 class BaselineRow:
-    """A baseline beside the full recipe.
+    """A baseline compared with the full recipe.
 
     Attributes:
         name: What it is.
@@ -73,8 +72,13 @@ class Ablation:
         values: By variant and column, one number a seed.
         means: By variant and column, over the seeds.
         differences: By variant and column, variant minus full, paired by seed.
-        baselines: Logistic regressions on the same data.
+        baselines: Linear models on the same data; none for a task per step.
         minutes: Sum of the training times.
+        task: Name of the task.
+        titles: What each metric that is compared is called, in order of the columns.
+        definitions: What each of them is, in one sentence.
+        better: Whether higher or lower values of each of them are better.
+        baseline: What the baselines are, such as ``logistic regression``.
     """
 
     recipe: str
@@ -89,6 +93,16 @@ class Ablation:
     differences: dict[str, dict[str, Estimate]]
     baselines: list[BaselineRow]
     minutes: float
+    task: str
+    titles: dict[str, str]
+    definitions: dict[str, str]
+    better: dict[str, str]
+    baseline: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is compared: the metrics, and the lesion effect."""
+        return (*self.titles, LESION)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -108,7 +122,7 @@ def ablate(
     """Train a recipe and each of its ``ablations`` with the same seeds, and compare them.
 
     Every training is a run folder ``out/VARIANT/SEED``; a finished one of the same recipe is
-    used again and an unfinished one resumed, so that an interrupted ablation goes on where it stopped.
+    used again and an unfinished one resumed, so that an interrupted ablation continues where it stopped.
 
     Args:
         recipe: A recipe's file or name, with a section ``ablations``.
@@ -131,10 +145,11 @@ def ablate(
     variants = {FULL: (), **{name: lines for name, lines in base.ablations.items() if not only or name in only}}
     _check_variants(recipe, overrides, variants, registry)
     Run.check_no_run(out)
-    view = open_data(base)
-    simple = baselines(view, base.evaluation.decision)
+    experiment = open_experiment(base)
+    view, task = experiment.view, experiment.problem.task
+    simple = [] if task.per_step else baselines(view, task)
     numbers = tuple(range(1, seeds + 1))
-    tasks = {
+    trainings_of = {
         Training(
             f"{name}, seed {seed}",
             str(recipe),
@@ -146,12 +161,12 @@ def ablate(
     }
     summaries: dict[tuple[str, int], dict[str, Any]] = {}
     with Trainings(jobs, view.description.checksum) as trainings:
-        for done, (task, summary) in enumerate(trainings.run(list(tasks)), start=1):
-            summaries[tasks[task]] = summary
+        for done, (training, summary) in enumerate(trainings.run(list(trainings_of)), start=1):
+            summaries[trainings_of[training]] = summary
             if told is not None:
-                told(task.name, done, len(tasks))
-    rows = [_beside(each, view, [out / FULL / str(seed) for seed in numbers]) for each in simple]
-    found = _compare(base, variants, numbers, overrides, summaries, rows)
+                told(training.name, done, len(trainings_of))
+    rows = [_compared(each, view, task, [out / FULL / str(seed) for seed in numbers]) for each in simple]
+    found = _compare(base, task, variants, numbers, overrides, summaries, rows)
     write_json(out / "ablation.json", found.to_dict())
     return found
 
@@ -172,14 +187,17 @@ def _check_variants(
 
 def _compare(
     recipe: Recipe,
+    task: Task,
     variants: Mapping[str, tuple[str, ...]],
     seeds: tuple[int, ...],
     overrides: Sequence[str],
     summaries: Mapping[tuple[str, int], dict[str, Any]],
     rows: list[BaselineRow],
 ) -> Ablation:
+    scores = _scores(task)
+    columns = (*scores, LESION)
     values = {
-        variant: {column: [_column(summaries[variant, seed], column) for seed in seeds] for column in COLUMNS}
+        variant: {column: [_column(summaries[variant, seed], column) for seed in seeds] for column in columns}
         for variant in variants
     }
     first = summaries[FULL, seeds[0]]
@@ -187,43 +205,51 @@ def _compare(
         recipe=recipe.name,
         description=recipe.description,
         synthetic=first["synthetic"],
-        data={key: first["data"][key] for key in ("origin", "splits", "checksum", "labels")},
+        data={key: first["data"][key] for key in ("origin", "splits", "checksum", "task")},
         seeds=seeds,
         overrides=tuple(overrides),
         variants=dict(variants),
         values=values,
-        means={v: {c: student_interval(np.array(values[v][c])) for c in COLUMNS} for v in variants},
+        means={v: {c: student_interval(np.array(values[v][c])) for c in columns} for v in variants},
         differences={
-            v: {c: paired_difference(values[v][c], values[FULL][c]) for c in COLUMNS} for v in variants if v != FULL
+            v: {c: paired_difference(values[v][c], values[FULL][c]) for c in columns} for v in variants if v != FULL
         },
         baselines=rows,
         minutes=sum(summary["duration_seconds"] for summary in summaries.values()) / 60,
+        task=task.name,
+        titles={metric.name: metric.title for metric in task.metrics if metric.name in scores},
+        definitions={name: task.definitions[name] for name in scores},
+        better={name: task.better(name) for name in scores},
+        baseline=task.baseline_name,
     )
 
 
+def _scores(task: Task) -> tuple[str, ...]:
+    """The headline metrics, in the order of the task's definitions."""
+    return tuple(name for name in task.definitions if name in task.headline)
+
+
 def _column(summary: Mapping[str, Any], column: str) -> float:
-    value = summary["lesion"]["permuted"]["test"] if column == "lesion" else summary["metrics"]["test"][column]
-    return defined(value)
+    if column == LESION:  # a model without anything but spikes has no lesion effect
+        return defined(summary["lesion"].get("permuted", {}).get("test"))
+    return defined(summary["metrics"]["test"][column])
 
 
-def _beside(baseline: Baseline, view: DataView, runs: Sequence[Path]) -> BaselineRow:
+def _compared(baseline: Baseline, view: DataView, task: Task, runs: Sequence[Path]) -> BaselineRow:
     """A baseline, and how far it is from the runs."""
-    test = view.split("test")
-    labels = test.labels.numpy()
+    test, names = view.split("test"), _scores(task)
+    target = test.target.numpy()
 
-    def scores(probabilities: NDArray[Any], cut: float | list[float]) -> Scores:
-        def of(places: NDArray[np.int64]) -> dict[str, float]:
-            metrics = multilabel_metrics(labels[places], probabilities[places], np.asarray(cut))
-            return {name: metrics[name] for name in SCORES}
-
-        return of
+    def scores(predicted: NDArray[Any], decision: Decision) -> Scores:
+        return lambda places: task.measure(target[places], predicted[places], decision, names)
 
     theirs = []
     for run in runs:
         tensors, _ = read_tensors(run / "predictions" / "test.safetensors")
-        cut = Run(run).read_json("summary.json")["decision_threshold"]
-        theirs.append(scores(tensors["probabilities"].numpy(), cut))
+        summary = Run(run).read_json("summary.json")
+        decision = summary.get("decision", summary.get("decision_threshold"))
+        theirs.append(scores(tensors["predicted" if "predicted" in tensors else "probabilities"].numpy(), decision))
     # A segment's id is VIDEO[SEGMENT].
     groups = [sample.partition("[")[0] for sample in test.ids]
-    differences = resampled_difference(scores(baseline.probabilities, baseline.cut), theirs, groups)
+    differences = resampled_difference(scores(baseline.predicted, baseline.decision), theirs, groups)
     return BaselineRow(baseline.name, baseline.strength, baseline.metrics, differences)

@@ -103,15 +103,18 @@ class Trainings:
 
     def _check(self, training: Training) -> None:
         run = Run(training.folder)
+        # With the components' defaults of today, which a run of an earlier version does not name.
+        made_with = load_recipe(run.recipe_path, registry=default_registry())
+        wanted = load_recipe(training.source, training.overrides, registry=default_registry())
         if run.finished:
             summary = run.read_json("summary.json")
-            made_with = summary.get("recipe_digest"), summary.get("data", {}).get("checksum")
+            same = made_with.is_of(summary.get("recipe_digest"))
+            checksum = summary.get("data", {}).get("checksum")
         else:
             # One that was stopped at its very beginning may not have noted its data yet.
-            noted = run.read_json("data.json") if (run.folder / "data.json").is_file() else {"checksum": self._checksum}
-            made_with = run.recipe().digest, noted.get("checksum")
-        wanted = load_recipe(training.source, training.overrides, registry=default_registry()).digest
-        if made_with != (wanted, self._checksum):
+            there = (run.folder / "data.json").is_file()
+            same, checksum = True, run.read_json("data.json").get("checksum") if there else self._checksum
+        if not same or made_with.digest != wanted.digest or checksum != self._checksum:
             raise RunError(f"{training.folder}: made with another recipe or other data; give another --out")
 
 

@@ -20,7 +20,7 @@ __all__ = ["FILE", "SCHEMA", "SeedsResult", "folder_of", "train_seeds"]
 SCHEMA = 1
 
 FILE = "seeds.json"
-"""What is written beside the run folders."""
+"""What is written next to the run folders."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,13 @@ class SeedsResult:
         recipe: Its name.
         description: Its one line.
         synthetic: Whether the data is made up.
-        data: Where the data comes from, its splits, labels and checksum.
+        data: Where the data comes from, its splits, task and checksum.
         overrides: What was changed in the recipe.
         seeds: The seeds, in the order of all values.
         metrics: By split and metric.
         lesion: The lesion effect, by kind and split.
         minutes: Sum of the training times.
+        metric_definitions: What each metric of the task is, in the order of its tables.
     """
 
     schema: int
@@ -50,6 +51,7 @@ class SeedsResult:
     metrics: dict[str, dict[str, Spread]]
     lesion: dict[str, dict[str, Spread]]
     minutes: float
+    metric_definitions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -68,7 +70,7 @@ def train_seeds(
     """Train a recipe with its seed and the ones after it, each in a process and on a thread of its own.
 
     Every training is a run folder ``out/SEED``. A finished one of the same recipe and data is used again and an
-    unfinished one resumed, so that who was interrupted goes on, and who wants more seeds trains those alone.
+    unfinished one resumed, so that an interrupted call can be repeated, and more seeds train those alone.
 
     Args:
         recipe: A recipe's file or name.
@@ -109,12 +111,13 @@ def train_seeds(
         base.name,
         base.description,
         first["synthetic"],
-        {key: first["data"][key] for key in ("origin", "splits", "checksum", "labels")},
+        {key: first["data"][key] for key in ("origin", "splits", "checksum", "task")},
         lines,
         numbers,
         _spreads([summary["metrics"] for summary in ordered]),
         _spreads([summary["lesion"] for summary in ordered]),
         sum(summary["duration_seconds"] for summary in ordered) / 60,
+        first["metric_definitions"],
     )
     write_json(folder / FILE, found.to_dict())
     return found

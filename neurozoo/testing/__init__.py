@@ -1,4 +1,4 @@
-"""The conformance kits: whether a component is what it says it is.
+"""The conformance kits: whether a component does what its interface promises.
 
 A plugin's tests in three lines::
 
@@ -7,40 +7,44 @@ A plugin's tests in three lines::
     class TestMyBackend(BackendConformance):
         name = "mybackend"
 
-There is one such class for each of :data:`~neurozoo.testing.kits.KITS`: backends, fusions, label
-heads, models and data sets. Give ``params = {...}`` beside the name where a part has some without
-a default.
+There is one such class for each kind that has a kit (:data:`~neurozoo.registry.hookspecs.KINDS`): backends, fusions,
+label heads, models, parts of models, tasks and data sets. Give ``params = {...}`` with the name where some have no
+default.
 
-Or without any: ``neurozoo plugins check mybackend``. Or for a class that is not registered::
+Without tests: ``neurozoo plugins check mybackend``. For a class that is not registered::
 
-    check(Candidate("backend", "mine", MyNeuron, exact=True)).raise_if_failed()
+    check(Candidate("neuron", "mine", MyNeuron, exact=True)).raise_if_failed()
 """
 
 from __future__ import annotations
 
 from neurozoo.testing.findings import Candidate, ConformanceError, Worst, registered
-from neurozoo.testing.kits import KITS, check
+from neurozoo.testing.kits import check, kit_of
 from neurozoo.testing.report import CaseResult, Report
 from neurozoo.testing.suite import (
     BackendConformance,
-    DatasetConformance,
+    DataConformance,
     FusionConformance,
     LabelHeadConformance,
     ModelConformance,
+    PartConformance,
+    TaskConformance,
 )
 
 __all__ = [
-    "KITS",
     "BackendConformance",
     "Candidate",
     "CaseResult",
     "ConformanceError",
-    "DatasetConformance",
+    "DataConformance",
     "FusionConformance",
     "LabelHeadConformance",
     "ModelConformance",
+    "PartConformance",
     "Report",
+    "TaskConformance",
     "Worst",
     "check",
+    "kit_of",
     "registered",
 ]

@@ -1,4 +1,4 @@
-"""Whether this installation works: versions, devices, plugins, data, recipes, and each backend put to a small test."""
+"""Checks of an installation: versions, devices, plugins, data, recipes, and a small test of each backend."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from neurozoo.runs.threads import thread_waiting
 if TYPE_CHECKING:
     import torch
 
-    from neurozoo.core.interfaces import Neuron
+    from neurozoo.core.neuron import Neuron
 
 __all__ = ["SECTIONS", "Finding", "Status", "examine", "refuses_device"]
 
@@ -32,13 +32,13 @@ Status = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         section: One of :data:`SECTIONS`.
-        name: What was looked at.
-        status: Whether it is well; a warning is for the user to judge.
-        said: What was found, and what to do where it is not well.
+        name: What was checked.
+        status: ``ok``, ``failed``, or a ``warning`` for the user to judge.
+        said: What was found, and what to do if it is not ok.
         details: The same for programs.
     """
 
@@ -53,17 +53,17 @@ Section = Callable[[Registry], Iterator[Finding]]
 
 
 def examine(registry: Registry | None = None) -> Iterator[Finding]:
-    """Look at everything, in the order of :data:`SECTIONS`; nothing that fails stops the rest.
+    """Run all checks in the order of :data:`SECTIONS`; one that raises does not stop the others.
 
     Args:
-        registry: The plugins; by default those installed.
+        registry: The plugins; those installed by default.
     """
     registry = registry or default_registry()
     for section, look in SECTIONS.items():
         try:
             yield from look(registry)
         except Exception as error:  # an installation can be broken in any way
-            yield Finding(section, section, "failed", f"could not be looked at: {type(error).__name__}: {error}")
+            yield Finding(section, section, "failed", f"could not be checked: {type(error).__name__}: {error}")
 
 
 def _versions(registry: Registry) -> Iterator[Finding]:
@@ -127,7 +127,7 @@ def _plugins(registry: Registry) -> Iterator[Finding]:
             continue
         problems = [plugin.note] if plugin.note else []
         problems += _untested(plugin)
-        # The core's own are extras, which not everybody wants.
+        # What the core lacks are optional extras.
         optional = list(_missing(plugin, registry)) if plugin.distribution.partition(" ")[0] == CORE else []
         problems += [] if optional else _missing(plugin, registry)
         for problem in problems:
@@ -142,13 +142,13 @@ def _plugins(registry: Registry) -> Iterator[Finding]:
 
 
 def _libraries(plugin: Plugin) -> dict[str, str]:
-    """The versions that are here of the libraries that the plugin was tested with."""
+    """The installed versions of the libraries that the plugin was tested with."""
     names = (requirement.name for requirement in _tested(plugin) if isinstance(requirement, Requirement))
     return {name: version for name in names if (version := _version(name)) is not None}
 
 
 def _tested(plugin: Plugin) -> Iterator[Requirement | str]:
-    """What the plugin says it was tested with; a text that is no requirement as it is."""
+    """The requirements that the plugin was tested with; text that is no requirement is yielded unchanged."""
     for text in dict.fromkeys(text for each in plugin.components for text in each.tested):
         try:
             yield Requirement(text)
@@ -157,7 +157,7 @@ def _tested(plugin: Plugin) -> Iterator[Requirement | str]:
 
 
 def _missing(plugin: Plugin, registry: Registry) -> Iterator[str]:
-    """Components that cannot be used for want of a library."""
+    """Components that cannot be used because a library is not installed."""
     for each in plugin.components:
         if missing := registry.missing(each.kind, each.name):
             remedy = f"; install it with: {each.install}" if each.install else ""
@@ -165,19 +165,19 @@ def _missing(plugin: Plugin, registry: Registry) -> Iterator[str]:
 
 
 def _untested(plugin: Plugin) -> Iterator[str]:
-    """Libraries in a version that the plugin was not tested with."""
+    """Libraries whose installed version is not one that the plugin was tested with."""
     for tested in _tested(plugin):
         if isinstance(tested, str):
             yield f"it says it was tested with {tested!r}, which is no requirement; write such as 'thelibrary >=1.0,<2'"
             continue
         found = _version(tested.name)
-        # What is missing is told by what needs it.
+        # A missing library is reported with the component that needs it.
         if found is not None and not tested.specifier.contains(found, prereleases=True):
             yield f"{tested.name} is {found}, and the plugin was tested with {tested.specifier}; check it before use"
 
 
 def _silent_distributions(registry: Registry) -> Iterator[Finding]:
-    """What is called as plugins are, and registers nothing: its entry point may be misspelt."""
+    """Distributions named like plugins that register nothing, such as by a misspelt entry point."""
     known = {canonical(plugin.distribution.partition(" ")[0]) for plugin in registry.plugins}
     for distribution in importlib.metadata.distributions():
         name = str(distribution.metadata["Name"] or "")
@@ -186,7 +186,7 @@ def _silent_distributions(registry: Registry) -> Iterator[Finding]:
         known.add(canonical(name))
         try:
             groups = sorted({entry.group for entry in distribution.entry_points})
-        except Exception:  # told with the plugins where it is one
+        except Exception:  # reported with the plugins if it is one
             continue
         has = f"; its entry points are in {', '.join(map(repr, groups))}" if groups else "; it has no entry points"
         said = f"is installed and offers nothing{has}: a plugin's is in the group {GROUP!r}"
@@ -213,7 +213,7 @@ def _data(registry: Registry) -> Iterator[Finding]:
 
 
 def _writable(folder: Path, by: str) -> Finding:
-    """Whether data sets can be written there, tried in the nearest folder that exists."""
+    """Whether data sets can be written to a folder, tried in its nearest parent that exists."""
     there = next(each for each in (folder, *folder.parents) if each.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -226,7 +226,8 @@ def _writable(folder: Path, by: str) -> Finding:
 
 def _recipes(registry: Registry) -> Iterator[Finding]:
     from neurozoo.data.locations import installed
-    from neurozoo.recipe.recipe import load_recipe, shipped_recipes
+    from neurozoo.recipe.recipe import load_recipe
+    from neurozoo.recipe.shipped import shipped_recipes
 
     names = shipped_recipes()
     if not names:
@@ -247,21 +248,22 @@ def _recipes(registry: Registry) -> Iterator[Finding]:
 
 
 def _conformance(registry: Registry) -> Iterator[Finding]:
-    from neurozoo.core.interfaces import LIFSpec
-    from neurozoo.testing import KITS, check, registered
+    from neurozoo.core.kinds import LIFSpec
+    from neurozoo.testing import check, registered
+    from neurozoo.testing.kits import require_kit
 
-    for name, component in registry.components("backend").items():
+    for name, component in registry.components("neuron").items():
         if component.native:
             said = "not held against the oracle: what its library gives by itself"
             yield Finding("conformance", name, "ok", said)
             continue
-        if registry.missing("backend", name):
-            continue  # told with the plugins
+        if registry.missing("neuron", name):
+            continue  # reported with the plugins
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the library, at import
-                candidate = registered("backend", name, registry=registry)
-                report = check(candidate, KITS["backend"].tiny)
+                candidate = registered("neuron", name, registry=registry)
+                report = check(candidate, require_kit("neuron").tiny)
         except NeurozooError as error:
             yield Finding("conformance", name, "failed", str(error))
             continue
@@ -286,17 +288,17 @@ SECTIONS: Mapping[str, Section] = {
     "recipes": _recipes,
     "conformance": _conformance,
 }
-"""What is looked at, in this order."""
+"""All checks, in order."""
 
 
 def refuses_device(neuron: Neuron, device: torch.device | str) -> str:
-    """Why a neuron refuses currents on a device; empty where it runs there, or fails for another reason."""
+    """Why a neuron refuses currents on a device; empty if it runs there, or fails for another reason."""
     import torch
 
     try:
         neuron.scan(torch.zeros(1, 1, 1, device=device), None, 1.0)
     except DeviceError as error:
         return str(error)
-    except Exception:  # of whoever runs it, and told then
+    except Exception:  # reported by whoever runs the neuron
         return ""
     return ""

@@ -1,4 +1,4 @@
-"""What a case finds out while it runs, and how it says that something is wrong."""
+"""What a case records while it runs, and the errors that it raises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ConformanceError(AssertionError):
 
 
 class NotRun(Exception):
-    """A case that says nothing here; holds the reason, such as a library that is missing."""
+    """A case that cannot be run here; holds the reason, such as a missing library."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Candidate:
     """A component under test.
 
     Attributes:
-        kind: What it is to be.
-        name: What to call it.
+        kind: Its kind.
+        name: Its name in reports.
         target: Its class.
-        exact: For a backend: whether every spike must equal the oracle's; otherwise one may
-            differ where the membrane is within 8 units in the last place of the threshold.
-        native: For a backend: whether it is another model, and not held against the oracle.
-        requires: Import names of the libraries it runs on.
-        params: What a recipe would give as its ``params``.
+        exact: For a backend: whether every spike must equal the oracle's; if not, one may differ where the membrane is
+            within 8 units in the last place of the threshold.
+        native: For a backend: whether it is another model, which is not compared with the oracle.
+        requires: Import names of the libraries that it needs.
+        params: Its ``params``, as a recipe would give them.
     """
 
     kind: Kind
@@ -66,12 +66,12 @@ def registered(
 
 @dataclass(frozen=True)
 class Worst:
-    """The largest difference that a case met and allowed.
+    """The largest difference that a case allowed.
 
     Attributes:
         difference: As a share of the largest value of its tensor, dimensionless.
         tolerance: What was allowed there.
-        where: Of what.
+        where: What differed.
     """
 
     difference: float
@@ -81,15 +81,15 @@ class Worst:
 
 @dataclass
 class Findings:
-    """What has been found out so far; a kit's subject is one.
+    """What one case has recorded so far; the subject of a kit is a subclass.
 
     Attributes:
         candidate: The component under test.
-        compared: How many values (spikes, for a backend) were held against those expected.
-        excused: How many of an inexact backend's spikes differed within the margin.
-        refused: What the candidate refused to be, as it may, and why; each once.
+        compared: Number of values (spikes, for a backend) that were compared with those expected.
+        excused: Number of an inexact backend's spikes that differed within the margin.
+        refused: What the candidate refused, and why; each once.
         worst: The largest difference that was allowed, relative to its tolerance.
-        excused_at: Where the first of the excused was.
+        excused_at: Where the first excused difference was.
     """
 
     candidate: Candidate
@@ -100,19 +100,19 @@ class Findings:
     excused_at: str = ""
 
     def excuse(self, count: int, where: str) -> None:
-        """Count differences that are within the margin, and keep where the first one was."""
+        """Count differences within the margin, and record where the first one was."""
         self.excused_at = self.excused_at or where
         self.excused += count
 
     def refuse(self, what: str) -> None:
-        """Keep what the candidate refused to be, and why: ``WHAT: REASON``."""
+        """Record what the candidate refused, and why: ``WHAT: REASON``."""
         if what not in self.refused:
             self.refused.append(what)
 
     def built(
         self, forms: Iterable[Form], build: Callable[[Form], Part], describe: Callable[[Form], str]
     ) -> Iterator[tuple[Form, Part]]:
-        """Each form that the candidate does not refuse, with what it builds for it.
+        """Yield each form that the candidate does not refuse, with what it builds from it.
 
         Raises:
             ConformanceError: It refuses all.
@@ -127,10 +127,10 @@ class Findings:
             refuses_all = False
             yield form, part
         if refuses_all:
-            raise ConformanceError(f"it refuses every layout, such as {self.refused[-1]}")
+            raise ConformanceError(f"it refuses every form, such as {self.refused[-1]}")
 
     def allow(self, difference: float, tolerance: float, where: str) -> None:
-        """Hold a difference against its tolerance, and keep it if it is the worst.
+        """Check a difference against its tolerance, and record it if it is the worst so far.
 
         Raises:
             ConformanceError: It is larger, or not a number.

@@ -1,29 +1,46 @@
-"""Which kit is for which kind of component, and the check that runs one."""
+"""Which kit belongs to which kind of component, and the check that runs one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from importlib import import_module
 
-from neurozoo.registry.hookspecs import Kind
-from neurozoo.testing.backend import BACKEND
+from neurozoo.registry.hookspecs import KINDS, Kind
 from neurozoo.testing.findings import Candidate
-from neurozoo.testing.parts import DATASET, FUSION, LABEL_HEAD, MODEL
 from neurozoo.testing.report import Kit, Report, run_cases
 
-__all__ = ["KITS", "check"]
+__all__ = ["check", "kit_of", "require_kit"]
 
-KITS: Mapping[Kind, Kit] = {kit.kind: kit for kit in (BACKEND, FUSION, LABEL_HEAD, MODEL, DATASET)}
-"""The kits there are; the other kinds are held to their interface when they are loaded, and no further."""
+
+def kit_of(kind: Kind) -> Kit | None:
+    """The kit of a kind; None where components are only checked against their interface, when they are loaded."""
+    module, _, name = KINDS[kind].kit.partition(":")
+    if not module:
+        return None
+    kit: Kit = getattr(import_module(module), name)
+    return kit
+
+
+def require_kit(kind: Kind) -> Kit:
+    """The kit of a kind that has one.
+
+    Raises:
+        KeyError: There is no kit for the kind.
+    """
+    kit = kit_of(kind)
+    if kit is None:
+        raise KeyError(kind)
+    return kit
 
 
 def check(candidate: Candidate, cases: Iterable[str] | None = None) -> Report:
     """Run a component's kit.
 
     Args:
-        candidate: The component; :func:`~neurozoo.testing.findings.registered` makes one of a name.
-        cases: Names of some cases; by default all.
+        candidate: The component; :func:`~neurozoo.testing.findings.registered` looks one up by name.
+        cases: Names of some cases; all by default.
 
     Raises:
         KeyError: There is no kit for its kind.
     """
-    return run_cases(KITS[candidate.kind], candidate, cases)
+    return run_cases(require_kit(candidate.kind), candidate, cases)

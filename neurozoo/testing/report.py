@@ -1,4 +1,4 @@
-"""Runs the cases of a kit, and says what came of each."""
+"""Running the cases of a kit, and the report of their results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from neurozoo.testing.findings import Candidate, ConformanceError, Findings, Not
 __all__ = ["Case", "CaseResult", "Kit", "Outcome", "Report", "run_case", "run_cases"]
 
 Case = Callable[[Any], None]
-"""Takes the kit's subject; its name says what must hold, and its docstring why."""
+"""A check of the kit's subject; its name says what must hold, and its docstring how."""
 Outcome = Literal["passed", "failed", "not run"]
 
 SHOWN_REASONS = 6
-"""How many reasons of refusals a report lists; all refusals are in its ``to_dict``."""
+"""Number of reasons for refusals that a report prints; ``to_dict`` has all of them."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Kit:
     """All that a component of one kind must pass.
 
     Attributes:
-        kind: Of which components.
-        subject: Makes of a candidate what the cases take.
-        cases: By name, in the order they are run.
-        tiny: Names of a few quick ones, for ``neurozoo doctor``.
+        kind: The kind of component.
+        subject: Makes the argument of the cases from a candidate.
+        cases: By name, in the order in which they run.
+        tiny: Names of a few quick cases, for ``neurozoo doctor``.
     """
 
     kind: Kind
@@ -39,17 +39,13 @@ class Kit:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What came of one case.
+    """The result of one case.
 
     Attributes:
-        name: Its name in the kit.
+        name: The case's name in the kit.
         outcome: Passed, failed, or not run.
         problem: What is wrong, or why it was not run; empty where it passed.
-        compared: How many values were held against those expected.
-        excused: How many spikes of an inexact backend differed within the margin.
-        refused: What the candidate refused to be, and why.
-        worst: The largest difference that was allowed; None where none was measured.
-        excused_at: Where the first of the excused was; empty without one.
+        compared, excused, refused, worst, excused_at: See :class:`~neurozoo.testing.findings.Findings`.
     """
 
     name: str
@@ -63,21 +59,16 @@ class CaseResult:
 
     @property
     def findings(self) -> str:
-        """What was measured, on one line; empty where nothing was."""
-        told = [f"{self.compared} compared"] if self.compared else []
-        told += [f"{self.excused} excused"] if self.excused else []
-        told += [f"{len(self.refused)} refused"] if self.refused else []
-        told += [f"worst {_share(self.worst)}"] if self.worst else []
-        return ", ".join(told)
+        """What was measured, on one line; empty if nothing was."""
+        counts = {"compared": self.compared, "excused": self.excused, "refused": len(self.refused)}
+        parts = [f"{count} {name}" for name, count in counts.items() if count]
+        parts += [f"worst {_share(self.worst)}"] if self.worst else []
+        return ", ".join(parts)
 
     def line(self, width: int = 0) -> str:
-        """Outcome, name and findings; a reason why it was not run, but not what is wrong.
-
-        Args:
-            width: Of the names, so that the lines of a report are aligned.
-        """
-        told = self.problem if self.outcome == "not run" else self.findings
-        return f"{self.outcome:7}  {self.name:{width}}  {told}".rstrip()
+        """Outcome, name padded to ``width``, and findings or the reason why it was not run."""
+        text = self.problem if self.outcome == "not run" else self.findings
+        return f"{self.outcome:7}  {self.name:{width}}  {text}".rstrip()
 
     def __str__(self) -> str:
         return f"{self.line()}\n{indent(self.problem, '  ')}" if self.outcome == "failed" else self.line()
@@ -85,13 +76,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of every case.
-
-    Attributes:
-        kind: Of the component.
-        name: Its name.
-        results: A line a case.
-    """
+    """The results of a component's cases, in the order of the kit."""
 
     kind: Kind
     name: str
@@ -99,12 +84,12 @@ class Report:
 
     @property
     def failures(self) -> tuple[CaseResult, ...]:
-        """The cases that did not pass."""
+        """The cases that failed."""
         return self._of("failed")
 
     @property
     def passed(self) -> bool:
-        """Whether no case failed, and at least one was run."""
+        """Whether no case failed and at least one passed."""
         return not self.failures and bool(self._of("passed"))
 
     @property
@@ -115,16 +100,16 @@ class Report:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """What the component refused to be in any case, each once."""
+        """What the component refused in any case, each once."""
         return tuple(dict.fromkeys(what for result in self.results for what in result.refused))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, in plain dicts, lists and numbers."""
+        """Everything as plain dicts, lists and numbers."""
         worst = asdict(self.worst) if self.worst else None
         return {**asdict(self), "passed": self.passed, "worst": worst, "refused": self.refused}
 
     def __str__(self) -> str:
-        """For a terminal: a line a case, then what was allowed or refused, then what is wrong."""
+        """One line per case, then what was allowed or refused, then what is wrong."""
         width = max((len(result.name) for result in self.results), default=0)
         lines = [self._head(), *(f"  {result.line(width)}" for result in self.results), *self._allowed()]
         if self.failures:
@@ -134,7 +119,7 @@ class Report:
         return "\n".join(lines)
 
     def raise_if_failed(self) -> None:
-        """Raise unless every case that was run passed, and one was.
+        """Raise unless every case that was run passed, and at least one was run.
 
         Raises:
             ConformanceError: Names each failed case and its problem.
@@ -164,7 +149,7 @@ class Report:
         return lines + self._refusals()
 
     def _refusals(self) -> list[str]:
-        """A line a reason, with the first that was refused for it."""
+        """One line per reason, with the first refusal for it."""
         by_reason: dict[str, list[str]] = {}
         for refusal in self.refused:
             what, _, reason = refusal.partition(": ")
@@ -179,7 +164,7 @@ class Report:
 
 
 def run_case(kit: Kit, name: str, candidate: Candidate) -> CaseResult:
-    """Run one case; whatever the component raises is the case's problem."""
+    """Run one case; whatever the component raises is the problem of the case."""
     subject = kit.subject(candidate)
     outcome: Outcome = "passed"
     problem = ""
@@ -196,7 +181,7 @@ def run_case(kit: Kit, name: str, candidate: Candidate) -> CaseResult:
 
 
 def run_cases(kit: Kit, candidate: Candidate, names: Iterable[str] | None = None) -> Report:
-    """Run the named cases, by default all of the kit."""
+    """Run the named cases, all by default."""
     chosen = kit.cases if names is None else names
     return Report(candidate.kind, candidate.name, tuple(run_case(kit, name, candidate) for name in chosen))
 

@@ -1,4 +1,4 @@
-"""The kits as classes of tests, one test a case, for pytest to collect."""
+"""The kits as classes for pytest to collect, one test per case."""
 
 from __future__ import annotations
 
@@ -7,55 +7,50 @@ from typing import Any, ClassVar
 
 from neurozoo.registry.hookspecs import Kind
 from neurozoo.testing.findings import Candidate, ConformanceError, registered
-from neurozoo.testing.kits import KITS
+from neurozoo.testing.kits import require_kit
 from neurozoo.testing.report import Kit, run_case
 
 __all__ = [
     "BackendConformance",
-    "DatasetConformance",
+    "DataConformance",
     "FusionConformance",
     "LabelHeadConformance",
     "ModelConformance",
+    "PartConformance",
+    "TaskConformance",
 ]
 
 
 class _Conformance:
-    """Subclass one of the kinds as ``Test...`` and name a component: each case becomes a test.
-
-    The component is taken from the registry, with what it declares.
+    """Subclass one of the kinds as ``Test...`` and name a component: each case of the kit becomes a test.
 
     Attributes:
-        name: Its registered name.
-        params: What a recipe would give as its ``params``; for those that have no default.
+        name: The component's registered name.
+        params: Its ``params``, as a recipe would give them; needed for those without a default.
     """
 
     kind: ClassVar[Kind]
     name: ClassVar[str]
     params: ClassVar[Mapping[str, Any]] = {}
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not hasattr(cls, "name"):  # a class of this module; its kit is loaded when it is used
+            return
+        kit = require_kit(cls.kind)
+        for case in kit.cases:
+            if not hasattr(cls, f"test_{case}"):
+                setattr(cls, f"test_{case}", _test(kit, case))
+
     def candidate(self) -> Candidate:
-        """The component under test."""
+        """The component under test, from the registry."""
         return registered(self.kind, self.name, self.params)
-
-
-def _suite(kit: Kit) -> Callable[[type[_Conformance]], type[_Conformance]]:
-    """A class decorator that adds a test for each case of a kit."""
-
-    def add(cls: type[_Conformance]) -> type[_Conformance]:
-        cls.kind = kit.kind
-        for name, case in kit.cases.items():
-            test = _test(kit, name)
-            test.__doc__ = case.__doc__
-            setattr(cls, f"test_{name}", test)
-        return cls
-
-    return add
 
 
 def _test(kit: Kit, name: str) -> Callable[[_Conformance], None]:
     def test(self: _Conformance) -> None:
         result = run_case(kit, name, self.candidate())
-        print(result)  # pytest -rP shows it: what was compared, excused, and the worst difference
+        print(result)  # shown by pytest -rP
         if result.outcome == "failed":
             raise ConformanceError(result.problem)
         if result.outcome == "not run":
@@ -63,29 +58,47 @@ def _test(kit: Kit, name: str) -> Callable[[_Conformance], None]:
 
             pytest.skip(result.problem)
 
+    test.__doc__ = kit.cases[name].__doc__
     return test
 
 
-@_suite(KITS["backend"])
 class BackendConformance(_Conformance):
-    """What a backend's neuron must do; name the backend."""
+    """What a backend's neuron must do."""
+
+    kind = "neuron"
 
 
-@_suite(KITS["fusion"])
 class FusionConformance(_Conformance):
-    """What a fusion must do; name it, and give ``params`` where some have no default."""
+    """What a fusion must do."""
+
+    kind = "fusion"
 
 
-@_suite(KITS["label-head"])
 class LabelHeadConformance(_Conformance):
-    """What a label head must do; name it, and give ``params`` where some have no default."""
+    """What a label head must do."""
+
+    kind = "label-head"
 
 
-@_suite(KITS["model"])
 class ModelConformance(_Conformance):
-    """What a model must do, put together from parts of the core; name it, and give ``params`` that make it small."""
+    """What a model must do, on every form of data that it accepts; give ``params`` that make it small."""
+
+    kind = "model"
 
 
-@_suite(KITS["dataset"])
-class DatasetConformance(_Conformance):
-    """What a data set must do; name it, and give ``params`` that make it small: each case makes it anew."""
+class PartConformance(_Conformance):
+    """What a part must do, in the first model that has a slot for it."""
+
+    kind = "part"
+
+
+class TaskConformance(_Conformance):
+    """What a task must do."""
+
+    kind = "task"
+
+
+class DataConformance(_Conformance):
+    """What a data set must do; give ``params`` that make it small, for each case generates it again."""
+
+    kind = "data"

@@ -1,68 +1,102 @@
-"""The recipe's loggers beside the reporter: told the same, and kept from harming the training."""
+"""Forwards events to the recipe's loggers; a logger that raises is disabled."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from neurozoo.core.interfaces import Logger
+from neurozoo.core.leaves import leaves
 from neurozoo.errors import NeurozooError, UserError
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.run import Run
-from neurozoo.training.reporter import Reporter
+from neurozoo.training.listener import Checkpoint, Listener
 
-__all__ = ["Loggers"]
+__all__ = ["Logger", "LoggersListener", "logger_classes"]
 
 
-class Loggers:
-    """What a recipe names in ``training.loggers``, found before any training begins.
+class Logger(ABC):
+    """Writes down somewhere else how a training goes, such as for a program that draws it.
+
+    A recipe names loggers in ``training.loggers``. One is made for each training, and again where a training continues,
+    as ``Logger(folder, **params)``: the keyword-only parameters of ``__init__`` are the ``params`` of the recipe,
+    checked against their annotations. It changes nothing of the training; one that raises is disabled with a warning.
 
     Args:
-        recipe: Names them.
-        registry: Where; by default what is installed.
+        folder: The run folder, which exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @abstractmethod
+    def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
+        """Training begins or continues.
+
+        Args:
+            info: Run, recipe, model, backend, seed, data, parameters, device, whether it is SYNTHETIC; and the
+                resolved recipe's values as ``settings``.
+            past: The epochs' records before it continues; empty at a beginning. An earlier logger may have got each of
+                them or not, and one epoch more that is repeated.
+        """
+
+    @abstractmethod
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """An epoch is done; ``record`` is its line of metrics.jsonl, see :meth:`numbers`."""
+
+    def finished(self, summary: Mapping[str, Any]) -> None:  # noqa: B027 - a no-op by default
+        """Training came to its end; ``summary`` is what summary.json holds."""
+
+    def close(self) -> None:  # noqa: B027 - a no-op by default
+        """Nothing follows, whether training came to its end or not."""
+
+    @staticmethod
+    def numbers(record: Mapping[str, Any]) -> dict[str, float]:
+        """A record's numbers by name, such as ``valid/map``, without those that are not defined."""
+        return {
+            path.replace(".", "/", 1): float(value)
+            for path, value in leaves(record)
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        }
+
+
+def logger_classes(recipe: Recipe, registry: Registry | None = None) -> dict[str, type[Logger]]:
+    """The classes of what a recipe names in ``training.loggers``, looked up before any training begins.
 
     Raises:
         UserError: One is not there, or a library that it needs.
     """
-
-    def __init__(self, recipe: Recipe, registry: Registry | None = None) -> None:
-        registry = registry or default_registry()
-        self._recipe = recipe
-        self._classes: dict[str, type[Logger]] = {}
-        for each in recipe.training.loggers:
-            try:
-                self._classes[each.name] = registry.resolve("logger", each.name)
-            except NeurozooError as error:
-                raise UserError(f"training.loggers: {error}; or take it out of training.loggers") from error
-
-    @contextmanager
-    def beside(self, reporter: Reporter, run: Run) -> Iterator[Reporter]:
-        """A reporter that tells ``reporter`` and the loggers; at the end of the block these are closed.
-
-        Args:
-            reporter: Hears of all, and of the loggers that fail.
-            run: What is trained.
-        """
-        if not self._classes:
-            yield reporter
-            return
-        told = _Told(reporter, run, self._recipe, self._classes)
+    registry = registry or default_registry()
+    classes: dict[str, type[Logger]] = {}
+    for each in recipe.training.loggers:
         try:
-            yield told
-        finally:
-            told.close()
+            classes[each.name] = registry.resolve("logger", each.name)
+        except NeurozooError as error:
+            raise UserError(f"training.loggers: {error}; or take it out of training.loggers") from error
+    return classes
 
 
-class _Told(Reporter):
-    """Passes on what it hears. The loggers begin with the first step, when a run that goes on is what it was."""
+class LoggersListener(Listener):
+    """Makes a recipe's loggers at the first step, when a run that continues has its old records back.
 
-    def __init__(self, reporter: Reporter, run: Run, recipe: Recipe, classes: Mapping[str, type[Logger]]) -> None:
-        self._reporter, self._run, self._recipe, self._classes = reporter, run, recipe, classes
+    Args:
+        classes: By name, see :func:`logger_classes`.
+        recipe: Has their parameters.
+        run: What is trained.
+        warn: Called with a text where one fails.
+    """
+
+    def __init__(
+        self, classes: Mapping[str, type[Logger]], recipe: Recipe, run: Run, warn: Callable[[str], None]
+    ) -> None:
+        self._classes, self._recipe, self._run, self._warn = classes, recipe, run, warn
         self._info: dict[str, Any] = {}
         self._loggers: dict[str, Logger] | None = None
         self._problems: list[str] = []
@@ -72,29 +106,20 @@ class _Told(Reporter):
         return tuple(self._problems)
 
     def started(self, info: Mapping[str, Any]) -> None:
-        self._reporter.started(info)
         settings = {key: value for key, value in self._recipe.content.items() if key != "ablations"}
-        self._info = {**info, "settings": settings}
+        self._info = {**{key: value for key, value in info.items() if key != "environment"}, "settings": settings}
 
     def step(self, epoch: int, step: int, steps: int, values: Mapping[str, float]) -> None:
         self._begin()
-        self._reporter.step(epoch, step, steps, values)
 
-    def epoch(self, record: Mapping[str, Any]) -> None:
-        self._begin()
-        self._reporter.epoch(record)
+    def epoch(self, record: Mapping[str, Any], checkpoint: Checkpoint) -> None:
         self._each(f"in epoch {record['epoch']}", lambda logger: logger.epoch(copy.deepcopy(record)))
 
-    def warning(self, text: str) -> None:
-        self._reporter.warning(text)
-
-    def finished(self, summary: Mapping[str, Any]) -> None:
+    def finished(self, summary: Mapping[str, Any], evaluation: Any) -> None:
         self._begin()
         self._each("at the end", lambda logger: logger.finished(copy.deepcopy(summary)))
-        self._reporter.finished(summary)
 
     def close(self) -> None:
-        """End each logger that is left."""
         self._each("when it was closed", lambda logger: logger.close())
 
     def _begin(self) -> None:
@@ -108,10 +133,10 @@ class _Told(Reporter):
                 logger.started(copy.deepcopy(self._info), copy.deepcopy(past))
                 self._loggers[name] = logger
 
-    def _each(self, when: str, tell: Callable[[Logger], None]) -> None:
+    def _each(self, when: str, call: Callable[[Logger], None]) -> None:
         for name, logger in list((self._loggers or {}).items()):
             with self._guarded(name, when):
-                tell(logger)
+                call(logger)
 
     @contextmanager
     def _guarded(self, name: str, when: str) -> Iterator[None]:
@@ -123,7 +148,7 @@ class _Told(Reporter):
             if self._loggers is not None:
                 self._loggers.pop(name, None)
             self._problems.append(
-                f"the logger {name!r} failed {when} and was left out from there on; the training is none the worse: "
+                f"the logger {name!r} failed {when} and was disabled; the training is not affected: "
                 f"{type(error).__name__}: {error}"
             )
-            self._reporter.warning(self._problems[-1])
+            self._warn(self._problems[-1])

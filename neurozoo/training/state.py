@@ -1,21 +1,18 @@
-"""All that a run needs to go on as if nothing had happened: ``checkpoints/state.safetensors``.
-
-Tensors in safetensors and the rest as JSON in its metadata; nothing in it runs when it is read.
-"""
+"""All that a training needs to continue as if it had not been interrupted, as tensors and JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neurozoo.errors import CheckpointError
-from neurozoo.runs.checkpoint import load_tensors, read_tensors, write_tensors
+from neurozoo.runs.checkpoint import load_tensors
 from neurozoo.training.engine import Engine
+from neurozoo.training.listener import Saved
 
 __all__ = ["Position", "TrainingState"]
 
@@ -61,15 +58,9 @@ class TrainingState:
     order: torch.Generator
     engine: Engine
 
-    def write(self, path: Path, position: Position, metadata: Mapping[str, Any]) -> None:
-        """Write it, whole or not at all; of several processes, which all call this, the first writes.
-
-        Raises:
-            RunError: It cannot be written; what stood there is untouched.
-        """
+    def collect(self, position: Position, metadata: Mapping[str, Any]) -> Saved:
+        """Collect the state; where several processes train together, all of them have to call this."""
         random = self.engine.random_states()
-        if not self.engine.first:
-            return
         optimizer = self.optimizer.state_dict()
         tensors = {f"model/{name}": x for name, x in self.model.state_dict().items()}
         values: dict[str, dict[str, Any]] = {}
@@ -81,33 +72,33 @@ class TrainingState:
                     values.setdefault(str(index), {})[name] = value
         tensors |= {f"sums/{name}": x for name, x in position.sums.items()}
         tensors |= {"order": position.order} | {f"random/{name}": x for name, x in random.items()}
-        told = {
+        rest = {
             **metadata,
             "position": {name: value for name, value in vars(position).items() if name not in _TENSORS},
             "optimizer": {"param_groups": optimizer["param_groups"], "values": values},
             "scheduler": self.scheduler.state_dict(),
             "scaling": self.engine.scaling(),
         }
-        write_tensors(path, tensors, told)
+        return Saved(tensors, rest)
 
-    def read(self, path: Path) -> tuple[Position, dict[str, Any]]:
-        """Put everything back as it was written; returns the position and the metadata.
+    def restore(self, saved: Saved, where: str) -> Position:
+        """Put everything back as it was collected.
+
+        Args:
+            saved: What :meth:`collect` gave.
+            where: Its file, for the errors.
 
         Raises:
-            CheckpointError: The file is damaged, or of another model; nothing is changed then.
+            CheckpointError: It is damaged, or of another model; nothing is changed then.
         """
-        tensors, metadata = read_tensors(
-            path,
-            remedy="nothing can go on from it: train anew with another --out. The best weights so far stand in "
-            f"{path.with_name('best.safetensors')}",
-        )
+        tensors, metadata = saved.tensors, saved.metadata
         try:
             position = Position(**metadata["position"], sums=_under("sums", tensors), order=tensors["order"])
             optimizer, scheduler, scaling = metadata["optimizer"], metadata["scheduler"], metadata["scaling"]
             states = {int(index): dict(values) for index, values in optimizer["values"].items()}
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: not the state of a training ({error}); train anew") from error
-        load_tensors(path, _under("model", tensors), self.model)
+            raise CheckpointError(f"{where}: not the state of a training ({error}); start a new run") from error
+        load_tensors(where, _under("model", tensors), self.model)
         for key, value in _under("optimizer", tensors).items():
             index, _, name = key.partition("/")
             states.setdefault(int(index), {})[name] = value
@@ -118,7 +109,7 @@ class TrainingState:
         self.engine.set_scaling(scaling)
         device = next(self.model.parameters()).device
         position.sums = {name: x.to(device) for name, x in position.sums.items()}
-        return position, metadata
+        return position
 
 
 _TENSORS = ("sums", "order")

@@ -2,101 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Batch, ZooModel
-from neurozoo.core.layer import record_spikes
+from neurozoo.core.layer import Firing
+from neurozoo.core.model import Model, Trained, trained_modules
 from neurozoo.core.processes import idle, total
+from neurozoo.core.recording import recorded, spiking_layers
+from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import NeurozooError
-from neurozoo.evaluation.health import neuron_rates, record_thresholds
+from neurozoo.evaluation.health import firing_rates, thresholds_of
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.engine import Engine
-from neurozoo.training.objective import Objective, rate_penalty
 
-__all__ = ["Stepper", "train_step"]
+__all__ = ["Stepper", "rate_penalty", "train_step"]
 
 
 class Stepper:
     """Takes the steps of a training, until it is closed.
 
     Args:
-        model: Changed in place.
+        model: Changed in place; its task gives the loss.
         optimizer: Of its parameters.
         recipe: How.
-        objective: The labels' loss; by default the recipe's, unweighted.
         engine: Device, precision and processes; by default none of its own.
     """
 
     def __init__(
-        self,
-        model: ZooModel,
-        optimizer: torch.optim.Optimizer,
-        recipe: Recipe,
-        objective: Objective | None = None,
-        engine: Engine | None = None,
+        self, model: Model, optimizer: torch.optim.Optimizer, recipe: Recipe, engine: Engine | None = None
     ) -> None:
-        self._model, self._recipe = model, recipe
-        self._objective = objective or Objective(recipe.training)
+        self._model, self._recipe, self._task = model, recipe, model.problem.task
         self._engine = engine or Engine.plain()
         self._recorded = _Recorded(model)
         self._forward, self._optimizer = self._engine.set_up(self._recorded, optimizer)
+        modules = [module for _, module in trained_modules(model)]
+        self._with_losses = [each for each in modules if type(each).losses is not Trained.losses]
+        self._with_limits = [each for each in modules if type(each).after_step is not Trained.after_step]
 
     def add(self, batch: Batch, *, part: float = 1.0, share: float = 1.0, last: bool = True) -> dict[str, Tensor]:
         """Add a batch's gradients to those there are.
 
         Args:
-            batch: This process's part of it, with labels.
+            batch: This process's part of it, with targets.
             part: Share of the batch's samples that it is; 0 where this process only keeps step with the others.
             share: What the batch counts in the step.
             last: Whether it is the step's last one.
 
         Returns:
-            Loss, mean firing rate and threshold of the whole batch, 0-d, still on the device.
+            Loss, mean firing rate, threshold and the terms that modules add, of the whole batch, 0-d, still on the
+            device.
         """
-        if batch.labels is None:
-            raise NeurozooError("a batch without labels cannot be trained on")
+        if batch.target is None:
+            raise NeurozooError("a batch without targets cannot be trained on")
         penalty = self._recipe.training.rate_penalty
+        counts = self._share_of_steps(batch) if part != 1 else None
+        weight = part if counts is None else counts
         self._recorded.clear()
         with self._engine.gathering(self._forward, last), idle(part == 0):
-            logits, spikes, thresholds = self._forward(batch.features, batch.masks)
-            masks = self._model.layer_masks(batch)
+            values = {name: signal.values for name, signal in batch.signals.items()}
+            valid = {name: signal.valid for name, signal in batch.signals.items() if signal.valid is not None}
+            outputs, fired = self._forward(values, valid, batch.target)
+            firings = {name: Firing(*each) for name, each in fired.items()}
             with torch.set_grad_enabled(penalty.weight > 0):
-                rates = {name: neuron_rates(train, masks[name]) for name, train in spikes.items()}
-            classification = self._objective(logits, batch.labels)
-            loss = classification if part == 1 else classification * part
+                rates = {name: firing_rates(firing) for name, firing in firings.items()}
+            task_loss = self._task.loss(outputs, batch.target, batch.target_valid)
+            loss = task_loss if part == 1 else task_loss * weight
+            terms: dict[str, Tensor] = {}
+            for module in self._with_losses:
+                for name, term in module.losses(batch.target).items():
+                    terms[name] = terms[name] + term if name in terms else term
+            for term in terms.values():
+                loss = loss + (term if part == 1 else term * weight)
             if penalty.weight and rates:
                 loss = loss + penalty.weight * rate_penalty(rates.values(), penalty.low, penalty.high)
             self._engine.backward(loss if share == 1.0 else loss * share)
-        mine = [classification.detach().float() * part]
-        if thresholds:
-            mine.append(thresholds[-1].mean() * part)
-        values = dict(zip(("loss", "threshold"), total(torch.stack(mine)), strict=False))
+        mine = {"loss": task_loss.detach().float() * weight}
+        if (threshold := thresholds_of(firings)) is not None:
+            mine["threshold"] = threshold.mean() * part
+        mine |= {name: term.detach().float() * part for name, term in terms.items()}
+        whole = dict(zip(mine, total(torch.stack(list(mine.values()))), strict=True))
         if rates:
-            values["rate"] = torch.stack([each.detach().mean() for each in rates.values()]).mean()
-        return values
+            whole["rate"] = torch.stack([each.detach().mean() for each in rates.values()]).mean()
+        return whole
+
+    def _share_of_steps(self, batch: Batch) -> Tensor | None:
+        """The share of the whole batch's steps that are this process's, 0-d; None where samples are counted."""
+        if not self._task.per_step or batch.target_valid is None:
+            return None
+        mine = batch.target_valid.sum().to(torch.get_default_dtype())
+        return mine / total(mine).clamp(min=1)
 
     def clear(self) -> None:
         """Forget the gradients."""
         self._optimizer.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Clip the gradients as the recipe says, and step."""
+        """Clip the gradients as the recipe says, step, and let modules constrain their parameters."""
         if self._recipe.training.gradient_clip is not None:
             self._engine.clip(self._forward, self._optimizer, self._recipe.training.gradient_clip)
         self._optimizer.step()
+        with torch.no_grad():
+            for module in self._with_limits:
+                module.after_step()
 
     def close(self) -> None:
-        """Leave the model as it was, without what listened to it."""
+        """Leave the model as it was, without the recorder."""
         self._recorded.close()
 
 
-def train_step(model: ZooModel, batch: Batch, optimizer: torch.optim.Optimizer, recipe: Recipe) -> dict[str, Tensor]:
-    """One optimiser step by itself; returns loss, mean firing rate and threshold, 0-d, still on the device."""
+def train_step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, recipe: Recipe) -> dict[str, Tensor]:
+    """Take one optimiser step; returns loss, mean firing rate and threshold, 0-d, still on the device."""
     with closing(Stepper(model, optimizer, recipe)) as stepper:
         stepper.clear()
         values = stepper.add(batch)
@@ -104,29 +123,45 @@ def train_step(model: ZooModel, batch: Batch, optimizer: torch.optim.Optimizer, 
     return values
 
 
-class _Recorded(nn.Module):
-    """A model's forward with what its spiking layers and thresholds gave: all that a loss may be made of.
+def rate_penalty(rates: Iterable[Tensor], low: float, high: float) -> Tensor | float:
+    """``sum over neurons of relu(low - r)^2 + relu(r - high)^2``, dimensionless.
 
-    The hooks stay until :meth:`close`, since ``torch.compile`` cannot look through their coming and going.
+    Args:
+        rates: Of each spiking layer the firing rates ``[N]``, in spikes a step.
+        low: Rate below which a neuron is pushed up, in spikes a step.
+        high: Rate above which it is pushed down.
+    """
+    penalty: Tensor | float = 0.0
+    for each in rates:
+        penalty = penalty + (torch.relu(low - each).square() + torch.relu(each - high).square()).sum()
+    return penalty
+
+
+class _Recorded(nn.Module):
+    """A model's forward with the firings of its spiking layers: all that a loss may be made of.
+
+    The recorder stays until :meth:`close`, since ``torch.compile`` cannot look through its coming and going.
     """
 
-    def __init__(self, model: ZooModel) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
-        self._hooks = ExitStack()
-        self._spikes = self._hooks.enter_context(record_spikes(model))
-        self._thresholds = self._hooks.enter_context(record_thresholds(model))
+        self._spiking = tuple(spiking_layers(model))
+        self._open = ExitStack()
+        self._firings = self._open.enter_context(recorded(model))
 
-    def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Any:
-        # Taken apart and put together, since lightning-fabric looks for tensors in what it passes on.
-        logits = self.model(Batch(features, masks))
-        return logits, dict(self._spikes), list(self._thresholds)
+    def forward(self, values: Mapping[str, Tensor], valid: Mapping[str, Tensor], target: Tensor) -> Any:
+        # Taken apart and put together, since lightning-fabric looks for tensors in what it passes on, both ways, and
+        # does not accept frozen data classes.
+        signals = {name: Signal(x, valid.get(name)) for name, x in values.items()}
+        outputs = self.model(Batch(signals, target))
+        fired = {name: self._firings[name] for name in self._spiking if name in self._firings}
+        return outputs, {name: (f.currents, f.spikes, f.threshold, f.valid, f.gain) for name, f in fired.items()}
 
     def clear(self) -> None:
         """Forget what other forwards of the model gave meanwhile."""
-        self._spikes.clear()
-        self._thresholds.clear()
+        self._firings.clear()
 
     def close(self) -> None:
-        """Take the hooks away."""
-        self._hooks.close()
+        """Detach the recorder."""
+        self._open.close()

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from neurozoo.core.interfaces import Logger
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
+from neurozoo.training.loggers import Logger
 
 __all__ = ["TensorBoardLogger"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neurozoo.backends.agreement import agreement, within_margin
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
 
@@ -14,8 +14,8 @@ class Off(TorchNeuron):
 
     off = 0.0
 
-    def step(self, current, state, threshold):
-        return super().step(current, state, threshold - self.off)
+    def step(self, current, state, threshold, params=None):
+        return super().step(current, state, threshold - self.off, params)
 
 
 class ALittleOff(Off):
@@ -64,9 +64,9 @@ class Restless(TorchNeuron):
 
     extra = 0.0
 
-    def scan(self, currents, state=None, threshold=1.0):
-        head, v = super().scan(currents[:1], state, threshold)
-        tail, v = super().scan(currents[1:], v + self.extra, threshold)
+    def scan(self, currents, state=None, threshold=1.0, params=None):
+        head, v = super().scan(currents[:1], state, threshold, params)
+        tail, v = super().scan(currents[1:], (v[0] + self.extra,), threshold, params)
         return torch.cat([head, tail]), v
 
 

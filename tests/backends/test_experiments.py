@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from neurozoo.backends.experiments import EXPERIMENTS, traits
-from neurozoo.core.equations import lif_charge, lif_reset, spike
-from neurozoo.core.interfaces import LIFSpec, Neuron
+from neurozoo.core.equations import charge, reset, spike
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
+from neurozoo.core.neuron import Neuron
 from neurozoo.errors import SpikingError
 
 
@@ -43,39 +46,39 @@ def test_the_oracle() -> None:
 class Silent(TorchNeuron):
     """Silent where the membrane equals the threshold."""
 
-    def step(self, current, state, threshold):
+    def step(self, current, state, threshold, params=None):
         return super().step(current, state, torch.nextafter(torch.as_tensor(threshold), torch.tensor(9.0)))
 
 
 class Late(TorchNeuron):
     """Resets at the beginning of the next step, by that step's threshold."""
 
-    def step(self, current, state, threshold):
+    def step(self, current, state, threshold, params=None):
         spec = self.spec
-        v = lif_reset(state, (state >= threshold).to(state), threshold, spec.v_reset)
-        h = lif_charge(v, current, spec.tau, spec.decay_input, spec.rest)
-        return spike(h - threshold, spec.surrogate, spec.alpha), h
+        v = reset(state[0], (state[0] >= threshold).to(current), threshold, spec.v_reset)
+        h = charge(v, current, spec.tau, spec.decay_input, spec.v_reset or 0.0)
+        return spike(h - threshold, spec.surrogate, spec.alpha), (h,)
 
 
 class Detached(TorchNeuron):
     def __init__(self, spec: LIFSpec) -> None:
-        super().__init__(LIFSpec(spec.tau, spec.decay_input, spec.v_reset, True, spec.surrogate, spec.alpha))
+        super().__init__(replace(spec, detach_reset=True))
 
 
 class Unscaled(TorchNeuron):
     def __init__(self, spec: LIFSpec) -> None:
-        super().__init__(LIFSpec(spec.tau, False, spec.v_reset))
+        super().__init__(replace(spec, decay_input=False))
 
 
 class Sigmoid(TorchNeuron):
     def __init__(self, spec: LIFSpec) -> None:
-        super().__init__(LIFSpec(spec.tau, spec.decay_input, spec.v_reset, False, "sigmoid", 4.0))
+        super().__init__(replace(spec, surrogate="sigmoid", alpha=4.0))
 
 
-class Triangle(TorchNeuron):
+class Bell(TorchNeuron):
     """A surrogate that the core does not have."""
 
-    def step(self, current, state, threshold):
+    def step(self, current, state, threshold, params=None):
         class Spike(torch.autograd.Function):
             @staticmethod
             def forward(ctx, u):
@@ -84,26 +87,26 @@ class Triangle(TorchNeuron):
 
             @staticmethod
             def backward(ctx, g):
-                return g * (1 - ctx.saved_tensors[0].abs()).clamp(min=0)
+                return g * 2.0 ** -(2 * ctx.saved_tensors[0]).square()
 
-        h = lif_charge(state, current, self.spec.tau, self.spec.decay_input, self.spec.rest)
+        h = charge(state[0], current, self.spec.tau, self.spec.decay_input, self.spec.v_reset or 0.0)
         s = Spike.apply(h - threshold)
-        return s, lif_reset(h, s, threshold, self.spec.v_reset)
+        return s, (reset(h, s, threshold, self.spec.v_reset),)
 
 
 class NoGradient(TorchNeuron):
-    def step(self, current, state, threshold):
-        s, v = super().step(current.detach(), state.detach(), threshold)
-        return s.detach(), v.detach()
+    def step(self, current, state, threshold, params=None):
+        s, v = super().step(current.detach(), (state[0].detach(),), threshold, params)
+        return s.detach(), (v[0].detach(),)
 
 
 class DeafThreshold(TorchNeuron):
-    def step(self, current, state, threshold):
+    def step(self, current, state, threshold, params=None):
         return super().step(current, state, threshold.detach() if isinstance(threshold, Tensor) else threshold)
 
 
 class WrongThreshold(TorchNeuron):
-    def step(self, current, state, threshold):
+    def step(self, current, state, threshold, params=None):
         doubled = threshold + (threshold - threshold.detach()) if isinstance(threshold, Tensor) else threshold
         return super().step(current, state, doubled)
 
@@ -111,27 +114,27 @@ class WrongThreshold(TorchNeuron):
 class Hidden(TorchNeuron):
     """Starts from where it last stopped, whatever it is told."""
 
-    kept: Tensor | None = None
+    kept: tuple[Tensor, ...] | None = None
 
-    def scan(self, currents, state=None, threshold=1.0):
-        if self.kept is not None and self.kept.shape == currents[0].shape:
-            state = self.kept * 0.5
-        spikes, self.kept = super().scan(currents, state, threshold)
+    def scan(self, currents, state=None, threshold=1.0, params=None):
+        if self.kept is not None and self.kept[0].shape == currents[0].shape:
+            state = (self.kept[0] * 0.5,)
+        spikes, self.kept = super().scan(currents, state, threshold, params)
         return spikes, self.kept
 
 
 class Float32(TorchNeuron):
-    def step(self, current, state, threshold):
-        return super().step(current.float(), state.float(), threshold)
+    def step(self, current, state, threshold, params=None):
+        return super().step(current.float(), (state[0].float(),), threshold, params)
 
 
 class Multiplies(TorchNeuron):
     """The leak as a product, which rounds otherwise."""
 
-    def step(self, current, state, threshold):
-        h = (1 - 1 / self.spec.tau) * state + current / self.spec.tau
+    def step(self, current, state, threshold, params=None):
+        h = (1 - 1 / self.spec.tau) * state[0] + current / self.spec.tau
         s = spike(h - threshold, self.spec.surrogate, self.spec.alpha)
-        return s, lif_reset(h, s, threshold, self.spec.v_reset)
+        return s, (reset(h, s, threshold, self.spec.v_reset),)
 
 
 class Refuses(TorchNeuron):
@@ -153,7 +156,7 @@ class Refuses(TorchNeuron):
         (Unscaled, "input is added as", "x"),
         (Sigmoid, "surrogate", "sigmoid, alpha 4"),
         (Sigmoid, "surrogate's height", "1, half of it at 0.441"),
-        (Triangle, "surrogate's height", "1, half of it at 0.5"),
+        (Bell, "surrogate's height", "1, half of it at 0.5"),
         (NoGradient, "surrogate", "none: no gradient"),
         (NoGradient, "gradient of a tensor threshold", "none"),
         (DeafThreshold, "gradient of a tensor threshold", "none"),
@@ -170,7 +173,7 @@ def test_what_is_wrong_is_found(neuron: type[Neuron], name: str, said: str) -> N
 
 
 def test_a_surrogate_that_the_core_does_not_have_is_only_near_one() -> None:
-    assert ", nearest: off by 0." in found(Triangle)["surrogate"]
+    assert ", nearest: off by 0." in found(Bell)["surrogate"]
 
 
 def test_right_neurons_differ_in_nothing_else() -> None:

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurozoo.backends.agreement import Agreement
-from neurozoo.backends.probe import LayerProbe, active_share, driving_currents, probe, record_calls
-from neurozoo.core.interfaces import LIFSpec
-from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
+from neurozoo.backends.probe import LayerProbe, active_share, driving_currents, probe
+from neurozoo.core.kinds import CubaSpec, LIFSpec, PLIFSpec, SpikingSpec
+from neurozoo.core.layer import TorchNeuron
 
 
 class OtherSurrogate(TorchNeuron):
@@ -48,31 +48,29 @@ def test_active_counts_neurons_and_not_spikes() -> None:
     assert active_share(torch.zeros(4, 0, 4)) == 0.0
 
 
-def test_calls_are_recorded_however_the_threshold_is_given() -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.by_place, self.by_name, self.default, self.unused = (
-                DynamicThresholdLIF(TorchNeuron(LIFSpec())) for _ in range(4)
-            )
+@pytest.mark.parametrize("spec", [PLIFSpec(), CubaSpec(synapse_decay=0.6, membrane_decay=0.7)])
+def test_parameters_of_each_neuron_are_given_and_their_gradients_compared(spec: SpikingSpec) -> None:
+    currents = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(0)) * 3
+    name = next(iter(spec.parameters))
+    params = {name: torch.tensor([0.3, 0.5, 0.8])}
 
-        def forward(self, x: Tensor) -> Tensor:
-            level = torch.tensor(0.5, requires_grad=True)
-            return self.default(self.by_name(self.by_place(x, 0.25) * 4, threshold=level) * 4)
+    class Forgets(TorchNeuron):
+        """Uses the parameter, and gives it no gradient."""
 
-    model, x = Model(), torch.ones(3, 1, 2, requires_grad=True)
-    with record_calls(model) as calls:
-        out = model(x)
-    assert list(calls) == ["by_place", "by_name", "default"]
-    assert calls["by_place"].threshold == 0.25
-    level = calls["by_name"].threshold
-    assert isinstance(level, Tensor)
-    assert not level.requires_grad
-    assert calls["default"].threshold == 1.0
-    assert torch.equal(calls["default"].spikes, out)
-    assert not calls["by_place"].currents.requires_grad
-    model(x * 0)
-    assert torch.equal(calls["by_place"].currents, torch.ones(3, 1, 2))
+        def scan(self, currents, state=None, threshold=1.0, params=None):
+            held = {key: torch.as_tensor(value).detach() for key, value in params.items()}
+            return super().scan(currents, state, threshold, held)
+
+    class Ignores(TorchNeuron):
+        def scan(self, currents, state=None, threshold=1.0, params=None):
+            return super().scan(currents, state, threshold)
+
+    oracle = TorchNeuron(spec)
+    assert probe(TorchNeuron(spec), oracle, currents, 1.0, params).gradient_difference == 0
+    assert probe(Forgets(spec), oracle, currents, 1.0, params).gradient_difference == 1
+    assert probe(Ignores(spec), oracle, currents, 1.0, params).agreement.parted > 0
+    driven = driving_currents(oracle, currents, 1.0, params=params)
+    assert active_share(oracle.scan(driven, None, 1.0, params)[0]) == pytest.approx(0.25, abs=0.1)
 
 
 def test_probes_add_up_by_how_much_they_hold() -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,9 +17,9 @@ from neurozoo.bench.busy import BusyCost, measure_busy, spinning
 from neurozoo.bench.neurons import measure_neurons
 from neurozoo.bench.training import FirstStep, TrainingCost, measure_first_step, measure_training
 from neurozoo.cli import main
-from neurozoo.core.interfaces import ZooModel
-from neurozoo.models.build import assemble
-from neurozoo.nn.hook_checks import listened_to
+from neurozoo.core.model import Model
+from neurozoo.core.recording import neuron_layers
+from neurozoo.models.build import Experiment
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.reporting.bench import as_page, busy_table, plainly
 
@@ -41,13 +40,20 @@ def test_neurons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(each["forward_ms"] > 0 and each["peak_mib"] > 0 for each in told[0]["backends"])
 
 
+def test_neurons_of_another_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "neurons", "--kind", "cuba", "--steps", "2", "--shape", "2,3,4", "--rounds", "1"]
+    assert main([*command, "--backends", "torch", "--device", "cpu"]) == 0
+    assert "Neurons (cuba): T = 2, 2 x 3 x 4" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--kind", "liff"], "no kind of neuron is called 'liff'; there are: lif, "),
         (["--steps", "5,x"], "--steps is '5,x'; give whole numbers above 0"),
         (["--shape", "0"], "--shape is '0'; give whole numbers above 0"),
         (["--backends", "norce"], "did you mean 'norse'"),
-        (["--device", "cuda:9"], "is not there"),
+        (["--device", "cuda:9"], "is not available"),
     ],
 )
 def test_what_cannot_be_measured_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,23 +142,34 @@ def test_a_model_without_a_plain_form(recipe: Callable[..., Recipe]) -> None:
 def test_evaluations_are_timed_without_who_listens_to_a_training(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models: list[ZooModel] = []
+    models: list[Model] = []
     heard: dict[str, bool] = {}
 
-    def kept(*arguments: Any, **named: Any) -> ZooModel:
-        models.append(assemble(*arguments, **named))
+    def kept(experiment: Experiment) -> Model:
+        models.append(build(experiment))
         return models[-1]
 
     def looked_at(runs: Mapping[str, object], *_: object) -> dict[str, list[float]]:
-        heard.update(dict.fromkeys(runs, listened_to(models[0])))
+        recorders = any(layer.recorders for layer in neuron_layers(models[0]).values())
+        heard.update(dict.fromkeys(runs, recorders))
         return {name: [1.0] for name in runs}
 
-    monkeypatch.setattr(training, "assemble", kept)
+    build = Experiment.build
+    monkeypatch.setattr(Experiment, "build", kept)
     monkeypatch.setattr(training, "in_turns", looked_at)
     measure_training(recipe(), rounds=1)
     assert heard["step"]
     assert not heard["evaluation"]
     assert not heard["one"]
+
+
+def test_any_model_and_task(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "train", "spiking_convnet", "training.batch_size=4", "--rounds", "1", "--json"]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)["training"]
+    assert told["step_ms"] > 0
+    assert told["plain_step_ms"] is None
+    assert told["around_ms"] > 0
 
 
 def test_from_the_command_to_the_first_step(recipe: Callable[..., Recipe], tmp_path: Path) -> None:

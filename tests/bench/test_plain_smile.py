@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neurozoo.bench.plain_smile import PlainSMILE
-from neurozoo.core.interfaces import Batch
+from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import UserError
 from neurozoo.models.smile.model import SMILE
 
@@ -29,7 +29,7 @@ def batch(samples: int, length: int = 9) -> Batch:
         name: 3 * torch.randn(samples, length, dim, generator=random) * masks[name][..., None]
         for name, dim in DIMS.items()
     }
-    return Batch(features, masks)
+    return Batch.of(features, masks)
 
 
 @pytest.mark.parametrize("parts", [None, PUBLISHED], ids=["sound", "published"])
@@ -46,7 +46,7 @@ def test_logits_and_gradients(
             module.p = 0.0
     model.double()
     given = batch(samples)
-    given = Batch({name: x.double() for name, x in given.features.items()}, given.masks)
+    given = Batch({name: Signal(x.values.double(), x.valid) for name, x in given.signals.items()})
     state = {name: x.clone() for name, x in model.state_dict().items()}
     outcomes = []
     for form in (model, PlainSMILE(model)):
@@ -64,7 +64,7 @@ def test_logits_and_gradients(
 
 def test_other_fusions_have_no_plain_form(smile: Callable[..., SMILE]) -> None:
     model = smile(DIMS, ("audio", "vision"), "text", parts={**PUBLISHED, "fusion": "concat"})
-    with pytest.raises(UserError, match="written for the fusion 'interactive' alone"):
+    with pytest.raises(UserError, match="written for the fusion 'interactive' only"):
         PlainSMILE(model)
 
 

@@ -18,10 +18,10 @@ from statistics import median
 
 PLUGIN = """
 from neurozoo.registry.hookspecs import Component, hookimpl
-neurozoo_api = "1.0"
+neurozoo_api = "2.0"
 @hookimpl
 def neurozoo_components():
-    for kind in ("backend", "fusion"):
+    for kind in ("neuron", "fusion"):
         yield Component(kind, "made-{n}", "neurozoo_made_{n}.part:Part", "made for a benchmark",
                         requires=("a_library_{n}",), install="pip install it", tested=("a-library-{n} >=1",))
 """

@@ -52,29 +52,31 @@ def measure(store: Path) -> dict[str, float]:
     """In a process of its own: peak memory over what there was, seconds a batch, seconds a step."""
     import torch
 
-    from neurozoo.models.build import assemble, inputs_of, open_data
+    from neurozoo.models.build import open_experiment
     from neurozoo.recipe.recipe import load_recipe
+    from neurozoo.training.engine import Engine
     from neurozoo.training.optimizer import make_optimizer
-    from neurozoo.training.step import train_step
+    from neurozoo.training.step import Stepper
 
     recipe = load_recipe(RECIPE, [f"data.root={store}", "data.instead=null"])
-    view = open_data(recipe)
+    experiment = open_experiment(recipe)
+    view = experiment.view
     generator = torch.Generator().manual_seed(0)
     next(view.batches("train", BATCH, generator))  # what is made once
     before = peak = anonymous()
     for _epoch in range(2):
         for _ in view.batches("train", BATCH, generator):
             peak = max(peak, anonymous())
-    model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels)))
-    model.train()
-    optimizer = make_optimizer(recipe, model)
+    model = experiment.build().train()
+    stepper = Stepper(model, make_optimizer(recipe, model), recipe, Engine.of(recipe.training))
     feeding, steps = [], []
     batches = view.batches("train", BATCH, generator)
     for _ in range(min(STEPS, len(view.split("train")) // BATCH)):
         started = time.perf_counter()
         batch = next(batches)
         fed = time.perf_counter()
-        train_step(model, batch, optimizer, recipe)
+        stepper.add(batch)
+        stepper.step()
         feeding.append(fed - started)
         steps.append(time.perf_counter() - started)
     return {

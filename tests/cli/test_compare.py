@@ -11,7 +11,7 @@ import pytest
 
 from neurozoo.cli import main
 from neurozoo.recipe.recipe import Recipe
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 EQUAL, DIFFERENT, WRONG = 0, 3, 2
 
@@ -54,12 +54,12 @@ def test_another_model_gives_3_and_says_how_far_off_it_is(small: str, capsys: py
     )
     assert status == DIFFERENT
     assert found["verdict"] == "different"
-    assert (found["samples"], found["batches"], found["schema"]) == (8, 2, 1)
+    assert (found["samples"], found["batches"], found["schema"]) == (8, 2, 2)
     torch, native = found["backends"]
     assert (torch["verdict"], native["verdict"]) == ("reference", "another model")
     assert 0 < native["mismatches"] < native["spikes"]
     assert native["first"]["batch"] == 0
-    assert native["probability_difference"] > 1e-6
+    assert native["prediction_difference"] > 1e-6
     assert native["gradient_difference"] > 0.01
     assert native["peak_bytes"] > 100_000
     assert native["memory_ratio"] == pytest.approx(native["peak_bytes"] / torch["peak_bytes"])
@@ -90,7 +90,7 @@ def test_training_side_by_side(small: str, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_trained_run(recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]) -> None:
-    summary = train(recipe("evaluation.decision.rule=valid-per-label", "training.epochs=1"), Path("run"))
+    summary = train(recipe("task.params.decision=valid-per-label", "training.epochs=1"), out=Path("run"))
     status, found = told(capsys, "--run", "run", "--backends", "torch,norse", "--batch-size", "32", "--repeats", "1")
     assert status == EQUAL
     assert (found["setting"]["trained"], found["setting"]["run"]) == (True, "run")
@@ -98,7 +98,7 @@ def test_a_trained_run(recipe: Callable[..., Recipe], capsys: pytest.CaptureFixt
     status, _, err = ran(capsys, "run", "--backends", "torch,norse")
     assert status == WRONG
     assert "run is a run; to compare backends on it, give --run run" in err
-    assert found["decision_threshold"] == summary["decision_threshold"]
+    assert found["decision"] == summary["decision"]
     for backend in found["backends"]:
         for name, value in backend["metrics"].items():
             assert value == pytest.approx(summary["metrics"]["valid"][name], abs=1e-6)
@@ -145,7 +145,7 @@ def test_data_that_is_not_there_is_made_up(capsys: pytest.CaptureFixture[str]) -
         (["--backends", "torch,norse", "--mixed"], "--mixed is for runs"),
         (["--backends", "torch,norse", "--run", "nowhere"], "there is no such run folder"),
         (["--backends", "torch,norse", "--run", "x", "seed=1"], "--run x has a recipe of its own; leave out seed=1"),
-        (["--backends", "torch,norse", "--device", "cuda:9"], "'cuda:9' and is not there"),
+        (["--backends", "torch,norse", "--device", "cuda:9"], "'cuda:9' and is not available"),
         ([], "without --backends, compare lines up finished runs: give two or more run folders"),
         (["smile_pom"], "to compare backends on a recipe or on a --run, give --backends torch,OTHER"),
         (["--run", "x"], "--run, --out and --train are for backends; give --backends torch,OTHER"),
@@ -167,7 +167,7 @@ def test_a_neuron_that_the_library_cannot_be_is_refused(small: str, capsys: pyte
 
 def test_runs_side_by_side(recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]) -> None:
     for name, seed in (("a", 1), ("b", 2)):
-        train(recipe("training.epochs=1", f"seed={seed}"), Path(name))
+        train(recipe("training.epochs=1", f"seed={seed}"), out=Path(name))
     status, found = told(capsys, "a", "b")
     assert status == EQUAL
     assert found["recipes_differ"] == {"seed": [1, 2]}

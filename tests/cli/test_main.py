@@ -14,6 +14,8 @@ import pytest
 import neurozoo.recipe.shipped
 from neurozoo.cli import main
 from neurozoo.errors import NeurozooError, RunError
+from neurozoo.evaluation.evaluate import Evaluation
+from neurozoo.training.listener import Checkpoint, Saved
 
 ROOT = Path(__file__).parents[2]
 NEVER = ("torch", "numpy", "sklearn", "ruamel.yaml")
@@ -113,7 +115,7 @@ def test_exit_statuses(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("neurozoo.training.fit.train", fail)
+    monkeypatch.setattr("neurozoo.training.train.train", fail)
     got, out, err = ran(capsys, "train", "smile_pom")
     assert (got, out) == (status, "")
     assert words in err
@@ -140,10 +142,10 @@ def test_list_has_every_kind_and_the_recipes(capsys: pytest.CaptureFixture[str])
 
 
 def test_list_takes_the_singular_and_refuses_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ran(capsys, "list", "backend")[1] == ran(capsys, "list", "backends")[1]
-    status, _, err = ran(capsys, "list", "backnds")
+    assert ran(capsys, "list", "neuron")[1] == ran(capsys, "list", "backends")[1]
+    status, _, err = ran(capsys, "list", "bakends")
     assert status == 2
-    assert "no kind is called 'backnds'" in err
+    assert "no kind is called 'bakends'" in err
     assert "did you mean 'backends'?" in err
 
 
@@ -168,7 +170,7 @@ def test_a_broken_plugin_is_listed_with_the_reason(
 def test_show_a_component(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = ran(capsys, "show", "disagreement")
     assert status == 0
-    assert "threshold disagreement" in out
+    assert "part disagreement" in out
     assert "kappa" in out
     told = json.loads(ran(capsys, "show", "smile", "--json")[1])["components"][0]
     assert told["params"]["hidden"] == {"type": "int, ge=1, le=65536", "required": False, "default": 30}
@@ -211,16 +213,18 @@ SUMMARY: dict[str, Any] = {
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
 
-    def train(recipe: Any, out: Path | None, *, reporter: Any, start: Any) -> dict[str, Any]:
+    def train(recipe: Any, *, out: Path | None, listener: Any, start: Any) -> dict[str, Any]:
         calls.append((recipe, out))
-        reporter.started({"epochs": 2, "synthetic": True, "recipe": recipe.name, "run": "runs/x"})
-        reporter.step(1, 1, 4, {"loss": 0.7, "rate": 0.1, "threshold": 1.0})
-        reporter.epoch({"epoch": 1, "train": {"loss": 0.7}, "valid": {"loss": 0.6, "map": 0.5}, "synthetic": True})
-        reporter.warning("branches.audio.lif: dead")
-        reporter.finished(SUMMARY)
+        about = {"epochs": 2, "synthetic": True, "recipe": recipe.name, "run": "runs/x", "headline": {"map": "mAP"}}
+        listener.started(about)
+        listener.step(1, 1, 4, {"loss": 0.7, "rate": 0.1, "threshold": 1.0})
+        record = {"epoch": 1, "train": {"loss": 0.7}, "valid": {"loss": 0.6, "map": 0.5}, "synthetic": True}
+        listener.epoch(record, Checkpoint({}, {}, best=True, saved=Saved({}, {})))
+        listener.warning("branches.audio.lif: dead")
+        listener.finished(SUMMARY, Evaluation(None))
         return SUMMARY
 
-    monkeypatch.setattr("neurozoo.training.fit.train", train)
+    monkeypatch.setattr("neurozoo.training.train.train", train)
     return calls
 
 
@@ -261,14 +265,14 @@ def test_bars_on_a_terminal_without_colour_where_asked(monkeypatch: pytest.Monke
 
     from rich.console import Console
 
-    from neurozoo.cli.progress import RichReporter
+    from neurozoo.cli.progress import RichListener
 
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     stream = io.StringIO()
-    with RichReporter(Console(file=stream, force_terminal=True, width=120)) as reporter:
-        reporter.started({"epochs": 2, "recipe": "r"})
-        reporter.step(1, 2, 4, {"loss": 0.75, "rate": 0.123, "threshold": 1.01})
+    with RichListener(Console(file=stream, force_terminal=True, width=120)) as listener:
+        listener.started({"epochs": 2, "recipe": "r"})
+        listener.step(1, 2, 4, {"loss": 0.75, "rate": 0.123, "threshold": 1.01})
     shown = stream.getvalue()
     assert "loss 0.750  firing rate 12.3%  threshold 1.010" in shown
     assert "2/8" in shown
@@ -325,7 +329,7 @@ def test_an_importers_options_that_are_missing_are_named(tmp_path: Path, capsys:
     for format, source in (("csd", tmp_path), ("guess", tmp_path / "x.csd")):
         status, _, told = ran(capsys, "data", "import", format, str(source), str(tmp_path / "store"), "--labels", "y")
         assert status == 2
-        assert "format 'csd' needs folds besides; add --folds VALUE (`neurozoo show csd` says what they are)" in told
+        assert "format 'csd' also needs folds; add --folds VALUE (`neurozoo show csd` describes them)" in told
 
 
 def test_data_import_parts_lists_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,9 +352,9 @@ def test_interrupting_the_real_program() -> None:
         "import signal, sys, time; from neurozoo.cli import main\n"
         # Who is started in the background ignores it, and so do all that it starts.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import neurozoo.training.fit as fit\n"
+        "import neurozoo.training.train as module\n"
         "def train(*a, **k):\n    print('ready', file=sys.stderr, flush=True); time.sleep(60)\n"
-        "fit.train = train\n"
+        "module.train = train\n"
         "sys.exit(main(['train', 'smile_pom']))"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -380,7 +384,12 @@ def test_info_finds_a_changed_value(capsys: pytest.CaptureFixture[str], store: P
 
 
 def test_a_part_that_needs_more_modalities_is_a_problem_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
-    changes = ["model.parts.threshold=cross-entropy-ratio", "data.spiking=[timbre]"]
-    status, _, told = ran(capsys, "train", "smile_emotions", *changes)
+    changes = ["model.parts.threshold=cross-entropy-ratio", "data.inputs=[timbre]", "model.params.spiking=[timbre]"]
+    status, _, told = ran(capsys, "train", "smile_emotions", *changes, "--dry-run")
     assert status == 2
-    assert "threshold 'cross-entropy-ratio' needs 2 spiking modalities, and data.spiking names timbre" in told
+    assert "'cross-entropy-ratio' compares two spiking modalities, and there is timbre" in told
+
+
+def test_types_of_parameters_are_shown_as_a_person_writes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "none | balanced | tuple[float, gt=0, ...]" in ran(capsys, "show", "multiclass")[1]
+    assert "str | None" in ran(capsys, "show", "smile")[1]

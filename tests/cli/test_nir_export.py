@@ -10,7 +10,7 @@ import pytest
 
 from neurozoo.cli import main
 from neurozoo.recipe.recipe import Recipe
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 Said = tuple[int, str, str]
 
@@ -62,7 +62,7 @@ def test_without_dt_it_says_what_to_give(say: Callable[..., Said], tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--check", "nrose"], "no NIR reader is called 'nrose'; there are: norse, snntorch, spikingjelly"),
+        (["--check", "nrose"], "no backend is called 'nrose'; there are: "),
         (["--check", ","], "--check names nothing; there are: norse, snntorch, spikingjelly"),
         (["--check", "norse", "--no-check"], "--check and --no-check exclude each other"),
         (["--threshold", "0"], "threshold is 0.0; give a positive number"),
@@ -77,12 +77,6 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_reader_is_held_to_its_interface(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plugins", "check", "norse", "--kind", "nir-reader"]) == 0  # and is asked for no params
-    said = capsys.readouterr().out
-    assert said.startswith("nir-reader norse: interface: it can be imported and has the interface of its kind")
-
-
 def test_nobody_need_read_it_back(say: Callable[..., Said]) -> None:
     status, out, _ = say("emotions-sound", "--dt", "1e-3", "--no-check")
     assert status == 0
@@ -93,7 +87,7 @@ def test_a_difference_ends_with_three_and_the_files_are_there(
     say: Callable[..., Said], tmp_path: Path, recipe: Callable[..., Recipe]
 ) -> None:
     soft = "model.parts.activation={name: lif, params: {v_reset: null}}"
-    train(recipe("training.epochs=1", soft), tmp_path / "run")
+    train(recipe("training.epochs=1", soft), out=tmp_path / "run")
     status, out, _ = say(str(tmp_path / "run"), "--dt", "1e-3", "--check", "norse")
     assert status == 3
     assert "reset by subtracting the threshold" in out

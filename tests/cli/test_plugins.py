@@ -18,18 +18,18 @@ Install = Callable[..., Path]
 
 NEURON = """
 from neurozoo.registry.hookspecs import Component, hookimpl
-neurozoo_api = "1.0"
+neurozoo_api = "2.0"
 
 @hookimpl
 def neurozoo_components():
-    yield Component("backend", "mine", "mine_part:Mine", "a neuron"{more})
+    yield Component("neuron", "mine", "mine_part:Mine", "a neuron"{more})
 """
 PART = """
 from neurozoo.core.layer import TorchNeuron
 
 class Mine(TorchNeuron):
-    def step(self, current, state, threshold):
-        s, v = super().step(current, state, threshold)
+    def step(self, current, state, threshold, params=None):
+        s, v = super().step(current, state, threshold, params)
         return s{change}, v
 """
 
@@ -68,7 +68,7 @@ def test_plugins_list_and_list_plugins_are_the_same(capsys: pytest.CaptureFixtur
 
 def test_every_kind_of_trouble_has_its_line(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     install("neurozoo-a", "1 / 0\n")
-    install("neurozoo-b", NEURON.replace('"1.0"', '"2.0"').format(more=""))
+    install("neurozoo-b", NEURON.replace('"2.0"', '"1.0"').format(more=""))
     install_neuron(install, more=', requires=("a_library_nobody_has",), install="pip install it"')
     install("neurozoo-y", "print('hello')\n" + NEURON.replace('"mine"', '"yours"').format(more=""))
     status, out, err = ran(capsys, "plugins", "list")
@@ -76,16 +76,16 @@ def test_every_kind_of_trouble_has_its_line(install: Install, capsys: pytest.Cap
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert any(line.startswith("a neurozoo-a 0.3 BROKEN: ZeroDivisionError: division by zero (") for line in lines)
     assert any(
-        line.startswith("b neurozoo-b 0.3 BROKEN: neurozoo-b 0.3 was written for plugin API 2") for line in lines
+        line.startswith("b neurozoo-b 0.3 BROKEN: neurozoo-b 0.3 was written for plugin API 1") for line in lines
     )
-    place = lines.index("x neurozoo-x 0.3 backend mine")
-    assert lines[place + 1] == "backend mine cannot be used: no a_library_nobody_has; install it with: pip install it"
+    place = lines.index("x neurozoo-x 0.3 neuron mine")
+    assert lines[place + 1] == "neuron mine cannot be used: no a_library_nobody_has; install it with: pip install it"
     assert "note: it printed 'hello' when it was loaded" in lines
     rows = {row["name"]: row for row in told(capsys, "plugins", "list")[1]["plugins"]}
     assert rows["x"]["unusable"] == [
-        {"component": "backend mine", "missing": ["a_library_nobody_has"], "install": "pip install it"}
+        {"component": "neuron mine", "missing": ["a_library_nobody_has"], "install": "pip install it"}
     ]
-    assert (rows["x"]["api"], rows["x"]["error"]) == ("1.0", "")
+    assert (rows["x"]["api"], rows["x"]["error"]) == ("2.0", "")
 
 
 def test_what_plugins_print_at_import_does_not_spoil_the_output(install: Install) -> None:
@@ -114,7 +114,7 @@ def test_check_takes_a_component_a_plugin_or_a_distribution(
     install_neuron(install)
     status, out, _ = ran(capsys, "plugins", "check", name, "--case", "ties_fire", "--case", "one_step")
     assert status == 0
-    assert out.startswith("backend mine: 2 of 2 cases passed\n")
+    assert out.startswith("neuron mine: 2 of 2 cases passed\n")
 
 
 def test_check_of_one_that_does_not_conform_says_where(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,21 +125,24 @@ def test_check_of_one_that_does_not_conform_says_where(install: Install, capsys:
     status, content = told(capsys, "plugins", "check", "mine", "--case", "ties_fire")
     assert status == 3
     (checked,) = content["checked"]
-    assert (checked["kind"], checked["name"], checked["outcome"]) == ("backend", "mine", "failed")
+    assert (checked["kind"], checked["name"], checked["outcome"]) == ("neuron", "mine", "failed")
     assert checked["report"]["results"][0]["outcome"] == "failed"
 
 
 def test_check_runs_every_case_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    from neurozoo.testing import KITS
+    from neurozoo.testing import kit_of
+
+    kit = kit_of("label-head")
+    assert kit is not None
 
     status, content = told(capsys, "plugins", "check", "pooled")
     assert status == 0
     names = [each["name"] for each in content["checked"][0]["report"]["results"]]
-    assert names == list(KITS["label-head"].cases)
+    assert names == list(kit.cases)
 
 
 def test_check_gives_params(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ran(capsys, "plugins", "check", "pooled", "dropout=0.5", "--case", "gives_logits")[0] == 0
+    assert ran(capsys, "plugins", "check", "pooled", "dropout=0.5", "--case", "gives_outputs")[0] == 0
     status, _, err = ran(capsys, "plugins", "check", "pooled", "dropout=2")
     assert status == 2
     assert err.startswith("error: dropout: 2 is too large")
@@ -153,7 +156,7 @@ def test_check_gives_params(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_kinds_without_a_kit_are_held_to_their_interface_and_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = ran(capsys, "plugins", "check", "constant", "--kind", "threshold")
+    status, out, _ = ran(capsys, "plugins", "check", "csd", "--kind", "importer")
     assert status == 0
     assert "it can be imported and has the interface of its kind; there is no kit" in out
 
@@ -201,12 +204,12 @@ def test_what_is_not_there_has_status_2(
 def test_a_name_of_two_kinds_asks_which(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     code = (
         NEURON.format(more="")
-        + '    yield Component("scaling", "torch", "neurozoo.models.smile.scaling:NoScaling", "a part")\n'
+        + '    yield Component("part", "torch", "neurozoo.models.smile.scaling:NoScaling", "a part")\n'
     )
     install("neurozoo-x", code)
     status, _, err = ran(capsys, "plugins", "check", "torch")
     assert status == 2
-    assert "'torch' is the name of a backend and of a scaling; say which with --kind" in err
+    assert "'torch' is the name of a neuron and of a part; say which with --kind" in err
     assert ran(capsys, "plugins", "check", "torch", "--kind", "neuron", "--case", "ties_fire")[0] == 0
 
 
@@ -220,7 +223,7 @@ def test_check_of_a_broken_plugin_or_without_its_library_has_status_1(
     assert "plugin a of neurozoo-a 0.3 is not loaded: ZeroDivisionError" in err
     status, out, _ = ran(capsys, "plugins", "check", "mine")
     assert status == 1
-    assert "backend mine: unusable: backend 'mine' needs a_library_nobody_has, which is not installed" in out
+    assert "neuron mine: unusable: neuron 'mine' needs a_library_nobody_has, which is not installed" in out
 
 
 # new

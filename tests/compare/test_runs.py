@@ -18,13 +18,13 @@ from neurozoo.operations.profiling import keep, profile_run
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.reporting.run_comparison import as_text
 from neurozoo.runs.trained_folder import open_trained
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 
 @pytest.fixture
 def run(recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
     """A finished run of one epoch, with seed 3."""
-    train(recipe("training.epochs=1"), tmp_path / "run")
+    train(recipe("training.epochs=1"), out=tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -101,7 +101,7 @@ def test_seeds_have_a_mean_and_a_deviation(run: Path) -> None:
 
 
 def test_recipes_are_told_apart_by_dotted_path(run: Path, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    train(recipe("training.epochs=1", "training.optimizer.lr=0.01", "seed=4"), tmp_path / "fast")
+    train(recipe("training.epochs=1", "training.optimizer.lr=0.01", "seed=4"), out=tmp_path / "fast")
     found = compare_runs([run, tmp_path / "fast"])
     assert found.recipes_differ == {"seed": (3, 4), "training.optimizer.lr": (0.001, 0.01)}
     assert found.spreads == ()  # more than the seed differs
@@ -146,3 +146,14 @@ def test_what_cannot_be_lined_up(run: Path, tmp_path: Path) -> None:
     (broken / "summary.json").write_text('{"recipe": "small"}')
     with pytest.raises(RunError, match=r"broken.summary\.json: not what a run has there \(model: Field required"):
         compare_runs([run, broken])
+
+
+def test_runs_of_different_tasks_are_refused(run: Path) -> None:
+    other = copied(run, "other")
+    text = (other / "recipe.yaml").read_text()
+    assert "name: multilabel" in text
+    start = text.index("task:")
+    end = text.index("model:")
+    (other / "recipe.yaml").write_text(text[:start] + "task:\n  name: regression\n" + text[end:])
+    with pytest.raises(DataError, match=r"tasks: .*run: multilabel; .*other: regression; their metrics do not compare"):
+        compare_runs([run, other], mixed=True)

@@ -15,7 +15,7 @@ from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.run import Run
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 
 def test_every_backend_gets_the_same_weights(recipe: Callable[..., Recipe]) -> None:
@@ -50,24 +50,24 @@ def test_made_up_samples_are_others_in_valid_than_in_training() -> None:
     assert source.setting.synthetic
     (valid,) = source.whole("valid", 4)
     trained = list(islice(source.training_batches(3), 3))
-    name = next(iter(valid.features))
-    assert not any(torch.equal(valid.features[name], batch.features[name][:4]) for batch in trained)
-    assert not torch.equal(trained[0].features[name], trained[1].features[name])
+    name = next(iter(valid.signals))
+    assert not any(torch.equal(valid.signals[name].values, batch.signals[name].values[:4]) for batch in trained)
+    assert not torch.equal(trained[0].signals[name].values, trained[1].signals[name].values)
 
 
 def test_a_run_gives_its_best_weights(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    train(recipe("training.epochs=1"), tmp_path / "run")
+    train(recipe("training.epochs=1"), out=tmp_path / "run")
     source = run_source(tmp_path / "run", registry=default_registry())
     best, _ = read_tensors(Run(tmp_path / "run").best)
     assert all(torch.equal(source.weights[key], best[key]) for key in best)
     assert source.decision == 0.35
     assert (source.setting.trained, source.setting.run) == (True, str(tmp_path / "run"))
-    with pytest.raises(UserError, match="'cuda:9' and is not there"):
+    with pytest.raises(UserError, match="'cuda:9' and is not available"):
         run_source(tmp_path / "run", registry=default_registry(), device="cuda:9")
 
 
 def test_a_run_on_other_data_than_its_own_says_so(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    train(recipe("training.epochs=1"), tmp_path / "run")
+    train(recipe("training.epochs=1"), out=tmp_path / "run")
     record = tmp_path / "run" / "data.json"
     record.write_text(record.read_text().replace(Run(tmp_path / "run").read_json("data.json")["checksum"], "0" * 64))
     source = run_source(tmp_path / "run", registry=default_registry())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,35 +11,35 @@ import torch
 from neurozoo.compare import Backend, Training
 from neurozoo.compare.sources import recipe_source
 from neurozoo.compare.trajectory import train_side_by_side
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import NeurozooError
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import Registry, default_registry
-from neurozoo.training.fit import own_random_numbers, train
-from neurozoo.training.reporter import Reporter
+from neurozoo.training.listener import Listener
+from neurozoo.training.train import own_random_numbers, train
 
 
 class Late(TorchNeuron):
     """Fires a little too late."""
 
-    def step(self, current, state, threshold):
-        return super().step(current, state, threshold + 0.05)
+    def step(self, current, state, threshold, params=None):
+        return super().step(current, state, threshold + 0.05, params)
 
 
 class OtherSurrogate(TorchNeuron):
     """The same spikes, another gradient."""
 
     def __init__(self, spec: LIFSpec) -> None:
-        super().__init__(LIFSpec(spec.tau, v_reset=spec.v_reset, surrogate="superspike", alpha=0.1))
+        super().__init__(replace(spec, surrogate="superspike", alpha=0.1))
 
 
 class WithWrongNeurons(Registry):
     """The installed backends, and wrong ones by the name of their class."""
 
-    def resolve(self, kind, name):
+    def resolve(self, kind, name, base=None):
         wrong = {each.__name__: each for each in (Late, OtherSurrogate)}
-        return wrong.get(name) or super().resolve(kind, name)
+        return wrong.get(name) or super().resolve(kind, name, base)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def trained(recipe: Callable[..., Recipe]) -> Callable[..., Training]:
 def test_the_reference_is_trained_as_train_does(
     trained: Callable[..., Training], recipe: Callable[..., Recipe], tmp_path
 ) -> None:
-    class Listener(Reporter):
+    class Losses(Listener):
         def __init__(self) -> None:
             self.losses: list[float] = []
 
@@ -67,8 +68,8 @@ def test_the_reference_is_trained_as_train_does(
         "model.params.context_dropout=0",
         "model.parts.head={name: pooled, params: {dropout: 0}}",
     )
-    listener = Listener()
-    train(recipe(*without_dropout), tmp_path / "run", reporter=listener)
+    listener = Losses()
+    train(recipe(*without_dropout), out=tmp_path / "run", listener=listener)
     found = trained(Backend("norse"), steps=5, overrides=without_dropout)
     # Two epochs of three steps; the second one is shuffled anew.
     assert list(found.backends[0].losses) == pytest.approx(listener.losses[:5], rel=1e-6)
@@ -90,7 +91,7 @@ def test_other_spikes_are_placed(trained: Callable[..., Training]) -> None:
     late = trained(Backend("Late")).backends[1]
     assert late.first_spike is not None
     assert late.first_spike.batch == 1
-    assert late.first_spike.layer.startswith("branches.audio.activation1")
+    assert late.first_spike.layer.startswith("branches.audio.first")
     assert late.parted > 8
     assert late.first_difference == 1
     assert late.problems[0].startswith("training: spikes differ in the first step, where the weights are the same")

@@ -5,15 +5,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurozoo.core.interfaces import Batch, LIFSpec, Neuron, steps_of
+from neurozoo.core.kinds import LIFSpec
+from neurozoo.core.neuron import Neuron, steps_of
+from neurozoo.core.signals import Batch
 from neurozoo.errors import SpikingError
 
 
 class Echo(Neuron):
     """Fires with the threshold, so that the default scan can be seen."""
 
-    def step(self, current, state, threshold):
-        return torch.zeros_like(current) + threshold, state + current
+    def step(self, current, state, threshold, params=None):
+        return torch.zeros_like(current) + threshold, (state[0] + current,)
 
 
 def test_a_spec_says_what_it_cannot_be() -> None:
@@ -28,15 +30,14 @@ def test_a_spec_says_what_it_cannot_be() -> None:
 
 
 def test_a_soft_reset_rests_at_0() -> None:
-    assert LIFSpec(v_reset=None).rest == 0.0
-    assert LIFSpec(v_reset=0.2).rest == 0.2
+    assert [LIFSpec(v_reset=each).rest(LIFSpec(v_reset=each).parameters) for each in (None, 0.2)] == [(0.0,), (0.2,)]
 
 
 def test_the_default_scan_steps_through_time() -> None:
     thresholds = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1)
     spikes, v = Echo(LIFSpec(v_reset=0.5)).scan(torch.ones(3, 2, 4), None, thresholds)
     assert spikes[:, 0, 0].tolist() == [1, 2, 3]
-    assert torch.equal(v, torch.full((2, 4), 3.5))
+    assert torch.equal(v[0], torch.full((2, 4), 3.5))
 
 
 @given(steps=st.integers(1, 4), batch=st.integers(1, 3), neurons=st.integers(1, 3), data=st.data())
@@ -76,10 +77,10 @@ def test_currents_need_a_step_and_a_batch_axis(shape: tuple[int, ...]) -> None:
 
 
 def test_a_batch_knows_its_size_and_moves() -> None:
-    batch = Batch({"audio": torch.zeros(4, 2, 3)}, {"audio": torch.ones(4, 2, dtype=torch.bool)}, torch.zeros(4, 6))
+    batch = Batch.of({"audio": torch.zeros(4, 2, 3)}, {"audio": torch.ones(4, 2, dtype=torch.bool)}, torch.zeros(4, 6))
     assert len(batch) == 4
     moved = batch.to("meta")
-    assert moved.features["audio"].device.type == moved.masks["audio"].device.type == "meta"
-    assert moved.labels is not None
-    assert moved.labels.device.type == "meta"
-    assert batch.features["audio"].device.type == "cpu"
+    assert moved.signals["audio"].values.device.type == moved.signals["audio"].mask.device.type == "meta"
+    assert moved.target is not None
+    assert moved.target.device.type == "meta"
+    assert batch.signals["audio"].values.device.type == "cpu"

@@ -11,7 +11,7 @@ from neurozoo.errors import NeurozooError
 @pytest.mark.parametrize("text", ["[enforce fail] gloo/transport/tcp: Connection closed by peer", "NCCL error: ..."])
 def test_another_one_s_end_is_told_in_words(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "processes", lambda: 2)
-    told = "another process of this training ended; its own message"
+    told = "another process of this training ended; its message"
     with pytest.raises(NeurozooError, match=told), processes.lost_partners_told():
         raise RuntimeError(text)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from neurozoo.data.store import Modality, Store, StoreWriter
+from neurozoo.data.store import Store, StoreWriter, feature_shape
 from neurozoo.errors import DataError
 
 MakeStore = Callable[..., Store]
@@ -42,26 +42,26 @@ def test_what_was_written_is_read(data: st.DataObject) -> None:
         split = store.split("train")
         assert len(split) == n
         assert split.ids == tuple(ids)
-        assert store.description.modalities == {"text": Modality(dim, length), "audio": Modality(3, 2)}
+        assert store.description.signals == {"text": feature_shape(dim, length), "audio": feature_shape(3, 2)}
         batch = split.batch(order)
-        assert torch.equal(batch.features["text"], torch.from_numpy(text)[order])
-        assert torch.equal(batch.features["audio"], torch.from_numpy(audio)[order])
-        assert batch.labels is not None
-        assert torch.equal(batch.labels, torch.from_numpy(labels)[order].float())
-        assert torch.equal(split.labels, torch.from_numpy(labels).float())
+        assert torch.equal(batch.signals["text"].values, torch.from_numpy(text)[order])
+        assert torch.equal(batch.signals["audio"].values, torch.from_numpy(audio)[order])
+        assert batch.target is not None
+        assert torch.equal(batch.target, torch.from_numpy(labels)[order].float())
+        assert torch.equal(split.target, torch.from_numpy(labels).float())
         assert batch.index is not None
         assert torch.equal(batch.index, order)
-        assert batch.masks["text"].dtype == torch.bool
+        assert batch.signals["text"].mask.dtype == torch.bool
 
 
 def test_a_batch_does_not_alias_the_file(make_store: MakeStore) -> None:
     store = make_store({"text": (3, 2)}, {"train": 4})
     places = torch.tensor([0, 1])
     batch = store.split("train").batch(places)
-    before = batch.features["text"].clone()
-    batch.features["text"].zero_()
+    before = batch.signals["text"].values.clone()
+    batch.signals["text"].values.zero_()
     places.zero_()
-    assert torch.equal(store.split("train").batch(torch.tensor([0, 1])).features["text"], before)
+    assert torch.equal(store.split("train").batch(torch.tensor([0, 1])).signals["text"].values, before)
     assert batch.index is not None
     assert batch.index.tolist() == [0, 1]
     store.verify()
@@ -70,7 +70,7 @@ def test_a_batch_does_not_alias_the_file(make_store: MakeStore) -> None:
 def test_only_the_modalities_asked_for_are_read(make_store: MakeStore) -> None:
     split = make_store({"text": (3, 2), "audio": (3, 2)}, {"train": 4}).split("train")
     batch = split.batch(torch.arange(2), ["audio"])
-    assert set(batch.features) == set(batch.masks) == {"audio"}
+    assert set(batch.signals) == {"audio"}
 
 
 @pytest.mark.parametrize("places", [[4], [-1], [0, 9]])
@@ -106,13 +106,13 @@ def edit(store: Store, **changes: object) -> None:
 def test_an_unknown_schema(make_store: MakeStore) -> None:
     store = make_store({"text": (3, 2)}, {"train": 4})
     edit(store, schema=9)
-    with pytest.raises(DataError, match=r"has schema 9; this neurozoo reads schema 1"):
+    with pytest.raises(DataError, match=r"has schema 9; this neurozoo reads schemas 1, 2"):
         Store(store.path)
 
 
 def test_a_description_that_was_edited(make_store: MakeStore) -> None:
     store = make_store({"text": (3, 2)}, {"train": 4})
-    edit(store, labels=["sad", "glad"])
+    edit(store, origin={"format": "another"})
     with pytest.raises(DataError, match=r"changed after it was written"):
         Store(store.path)
 
@@ -120,7 +120,7 @@ def test_a_description_that_was_edited(make_store: MakeStore) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"labels": "glad"}, r"malformed: labels: Input should be a valid array"),
+        ({"task": "glad"}, r"malformed: task: "),
         ({"surprise": 1}, r"malformed: surprise: "),
         ({"synthetic": "no"}, r"malformed: synthetic: "),
     ],

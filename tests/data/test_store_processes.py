@@ -31,11 +31,11 @@ import torch
 from neurozoo.data.store import Store
 store = Store(sys.argv[1])
 splits = [store.split(name) for name in ("train", "test")]
-seen = [split.batch(torch.arange(2)).features["text"].unique().tolist() for split in splits]
+seen = [split.batch(torch.arange(2)).signals["text"].values.unique().tolist() for split in splits]
 print("open", flush=True)
 for line in sys.stdin:
     for split in splits:
-        assert split.batch(torch.randperm(64)).features["text"].unique().tolist() == seen[0], seen
+        assert split.batch(torch.randperm(64)).signals["text"].values.unique().tolist() == seen[0], seen
     print("read", flush=True)
 """
 
@@ -83,7 +83,7 @@ def test_two_readers_and_a_writer(tmp_path: Path) -> None:
     assert ended(started(MAKE + "write(sys.argv[1], 2.0)", dest)) == [(0, "")]
     assert [tell(reader) for reader in readers] == ["read", "read"]
     assert ended(*readers) == [(0, "")] * 2
-    assert Store(dest).split("train").batch(torch.arange(3)).features["text"].unique().tolist() == [2.0]
+    assert Store(dest).split("train").batch(torch.arange(3)).signals["text"].values.unique().tolist() == [2.0]
     assert Store(dest).changed() == []
 
 

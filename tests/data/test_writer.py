@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurozoo.data.store import Modality, Store, StoreWriter
+from neurozoo.data.store import Store, StoreWriter, feature_shape
 from neurozoo.errors import DataError
 
 ONES = {"text": np.ones((2, 3, 2))}
@@ -27,7 +27,7 @@ def test_zero_rows_at_the_ends_are_padding_and_between_are_not(tmp_path: Path) -
     rows = np.array([[[0], [1], [0], [2], [0]], [[0], [0], [0], [0], [0]], [[1], [0], [0], [0], [1]]])
     with writer_at(tmp_path / "store") as writer:
         writer.add("train", {"text": rows}, [[0], [0], [1]])
-    masks = Store(tmp_path / "store").split("train").batch(torch.arange(3)).masks["text"]
+    masks = Store(tmp_path / "store").split("train").batch(torch.arange(3)).signals["text"].mask
     assert masks.int().tolist() == [[0, 1, 1, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]]
 
 
@@ -35,7 +35,7 @@ def test_a_given_mask_is_kept(tmp_path: Path) -> None:
     given = [[1, 0, 1], [0, 0, 0]]
     with writer_at(tmp_path / "store") as writer:
         writer.add("train", ONES, LABELS, masks={"text": given})
-    masks = Store(tmp_path / "store").split("train").batch(torch.arange(2)).masks["text"]
+    masks = Store(tmp_path / "store").split("train").batch(torch.arange(2)).signals["text"].mask
     assert masks.int().tolist() == given
 
 
@@ -50,8 +50,8 @@ def test_values_that_are_not_finite_are_counted_and_become_zero(tmp_path: Path) 
     store = Store(tmp_path / "store")
     assert store.non_finite == {"text": 8, "audio": 0}
     batch = store.split("train").batch(torch.arange(2))
-    assert batch.features["text"].tolist() == [[[0, 0], [1, 1], [1, 1]], [[1, 1], [0, 1], [1, 0]]]
-    assert batch.masks["text"].int().tolist() == [[0, 1, 1], [1, 1, 1]]
+    assert batch.signals["text"].values.tolist() == [[[0, 0], [1, 1], [1, 1]], [[1, 1], [0, 1], [1, 0]]]
+    assert batch.signals["text"].mask.int().tolist() == [[0, 1, 1], [1, 1, 1]]
     assert np.isnan(text[0, 0, 0]), "the caller's array was changed"
 
 
@@ -63,7 +63,7 @@ def test_samples_stream_into_shards(tmp_path: Path) -> None:
     shards = sorted(path.name for path in (tmp_path / "store").glob("train*"))
     assert shards == [f"train-0000{i}.safetensors" for i in range(3)]
     split = Store(tmp_path / "store").split("train")
-    assert split.batch(torch.arange(8)).features["text"].flatten().tolist() == list(range(8))
+    assert split.batch(torch.arange(8)).signals["text"].values.flatten().tolist() == list(range(8))
     assert split.ids == tuple(str(i) for i in range(8))
 
 
@@ -82,19 +82,19 @@ def test_labels_other_than_0_and_1(tmp_path: Path, value: float) -> None:
 @pytest.mark.parametrize(
     ("features", "said"),
     [
-        ({"text": np.ones((2, 3, 5))}, r"modalities are text \[3, 5\]; the store has text \[3, 2\]"),
-        ({"text": np.ones((2, 4, 2))}, r"modalities are text \[4, 2\]; the store has text \[3, 2\]"),
-        ({"audio": np.ones((2, 3, 2))}, r"modalities are audio \[3, 2\]; the store has text \[3, 2\]"),
-        ({}, r"modalities are none; the store has text"),
-        ({"text": np.ones((2, 3))}, r"modality 'text': float64 of shape \[2, 3\]; give numbers \[samples, L, D\]"),
+        ({"text": np.ones((2, 3, 5))}, r"signal 'text': float64 of shape \[2, 3, 5\]; give numbers \[samples, 3, 2\]"),
+        ({"text": np.ones((2, 4, 2))}, r"signal 'text': float64 of shape \[2, 4, 2\]; give numbers \[samples, 3, 2\]"),
+        ({"audio": np.ones((2, 3, 2))}, r"the signals are audio; the store has text \[3, 2\]; give all of them"),
+        ({}, r"the signals are none; the store has text"),
+        ({"text": np.ones((2, 3))}, r"signal 'text': float64 of shape \[2, 3\]; give numbers \[samples, 3, 2\]"),
         ({"text": np.full((2, 3, 2), "a")}, r"<U1 of shape \[2, 3, 2\]; give numbers"),
-        ({"text": np.ones((3, 3, 2))}, r"modality 'text' has 3 samples, labels have 2"),
+        ({"text": np.ones((3, 3, 2))}, r"signal 'text' has 3 samples, the target has 2"),
     ],
 )
 def test_wrong_features(tmp_path: Path, features: dict[str, np.ndarray], said: str) -> None:
     with (
         pytest.raises(DataError, match=said),
-        writer_at(tmp_path / "store", modalities={"text": Modality(2, 3)}) as writer,
+        writer_at(tmp_path / "store", modalities={"text": feature_shape(2, 3)}) as writer,
     ):
         writer.add("train", features, LABELS)
     assert list(tmp_path.iterdir()) == []
@@ -103,7 +103,7 @@ def test_wrong_features(tmp_path: Path, features: dict[str, np.ndarray], said: s
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"labels": [[0, 1], [1, 0]]}, r"labels are int64 of shape \[2, 2\]; give numbers \[samples, 1\].*glad"),
+        ({"target": [[0, 1], [1, 0]]}, r"targets are int64 of shape \[2, 2\]; give numbers \[samples, 1\].*glad"),
         ({"ids": ["a"]}, r"1 ids for 2 samples"),
         ({"masks": {"text": np.ones((2, 2))}}, r"the mask of 'text' is float64 of shape \[2, 2\]"),
         ({"masks": {"text": np.full((2, 3), 2)}}, r"the mask of 'text' is int64"),
@@ -112,7 +112,7 @@ def test_wrong_features(tmp_path: Path, features: dict[str, np.ndarray], said: s
 )
 def test_wrong_arguments(tmp_path: Path, arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said), writer_at(tmp_path / "store") as writer:
-        writer.add(**{"split": "train", "features": ONES, "labels": LABELS} | arguments)
+        writer.add(**{"split": "train", "signals": ONES, "target": LABELS} | arguments)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -180,3 +180,15 @@ def test_labels_have_names_of_their_own(tmp_path: Path, labels: list[str]) -> No
 def test_a_writer_that_is_not_open(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"use it as `with StoreWriter"):
         writer_at(tmp_path / "store").add("train", ONES, LABELS)
+
+
+def test_arrays_in_any_memory_order(tmp_path: Path) -> None:
+    x = np.arange(24.0).reshape(2, 3, 4)
+    forms = {"c": x, "fortran": np.asfortranarray(x), "columns": x[:, :, ::-1]}
+    forms["moved"] = np.ascontiguousarray(x.transpose(2, 0, 1)).transpose(1, 2, 0)
+    with writer_at(tmp_path / "store") as writer:
+        writer.add("train", forms, LABELS)
+    batch = Store(tmp_path / "store").split("train").batch(torch.arange(2))
+    for name in ("c", "fortran", "moved"):
+        assert np.array_equal(batch.signals[name].values, x), name
+    assert np.array_equal(batch.signals["columns"].values, x[:, :, ::-1])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
-KINDS = ("neuron", "fusion", "label-head", "model", "dataset")
+KINDS = ("neuron", "fusion", "label-head", "model", "part", "task", "data")
 ANYTHING = "…"
 _BLOCK = re.compile(r"^```(console|diff)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _STATUS = re.compile(r"\s+# exit status (\d+)$")
@@ -116,7 +116,7 @@ def test_every_kind_installs_shows_up_and_passes_its_own_test(stranger: Run, tmp
     ok("pip install " + " ".join(f"-e neurozoo-{name}" for name in names.values()))
     listed = ok("neurozoo plugins list")
     for kind, name in names.items():
-        assert f"{'backend' if kind == 'neuron' else kind} {name}" in listed
+        assert f"{kind} {name}" in listed
     assert "BROKEN" not in listed
     for kind, name in names.items():
         # pytest runs more of the neuron's below.

@@ -8,12 +8,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from neurozoo.core.interfaces import Batch
-from neurozoo.core.layer import record_spikes
-from neurozoo.evaluation.health import HealthMonitor, LayerHealth, health_warnings, lesion_effects, neuron_rates
+from neurozoo.core.layer import Firing
+from neurozoo.core.recording import recorded
+from neurozoo.core.signals import Batch
+from neurozoo.evaluation.health import HealthMonitor, LayerHealth, firing_rates, health_warnings, lesion_effects
 from neurozoo.models.smile.model import SMILE
 from neurozoo.training.initialisation import initialise_fluctuation_driven
-from neurozoo.training.objective import classification_loss, rate_penalty
+from neurozoo.training.step import rate_penalty
 
 SHAPES = {"audio": (6, 4), "vision": (5, 3)}
 
@@ -29,49 +30,58 @@ def test_rates_by_hand() -> None:
     spikes[0, 0, 1, 1] = 1
     spikes[:, 0, 2] = 1
     mask = torch.tensor([[True, True, False]])
-    assert neuron_rates(spikes, mask).tolist() == pytest.approx([0.5, 0.25])
-    assert neuron_rates(spikes, None).tolist() == pytest.approx([4 / 6, 3 / 6])
+    everywhere = torch.ones(1, 1, 3, dtype=torch.bool)
+    assert firing_rates(Firing(spikes, spikes, 1.0, mask[None])).tolist() == pytest.approx([0.5, 0.25])
+    assert firing_rates(Firing(spikes, spikes, 1.0, everywhere)).tolist() == pytest.approx([4 / 6, 3 / 6])
+
+
+def test_rates_of_feature_maps_by_hand() -> None:
+    """Every place of a map is a neuron: nothing but steps and samples is summed."""
+    spikes = torch.zeros(2, 3, 2, 2, 2)  # [T, B, C, H, W]
+    spikes[:, :, 1] = 1
+    spikes[0, 0, 0, 1, 1] = 1
+    expected = [0, 0, 0, 1 / 6, 1, 1, 1, 1]
+    assert firing_rates(Firing(spikes, spikes, 1.0)).tolist() == pytest.approx(expected)
+    # Of the third sample no step counts, of the second the first one.
+    valid = torch.tensor([[True, True, False], [True, False, False]])
+    expected = [0, 0, 0, 1 / 3, 1, 1, 1, 1]
+    assert firing_rates(Firing(spikes, spikes, 1.0, valid)).tolist() == pytest.approx(expected)
 
 
 def test_the_penalty_by_hand() -> None:
-    spikes = {"a": torch.tensor([0.0, 0.0, 1.0]).reshape(1, 1, 1, 3)}
+    spikes = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 1, 3)
     # Two neurons silent, one firing always: 2 * 0.02^2 + 0.5^2.
-    assert float(rate_penalty([neuron_rates(spikes["a"], None)], 0.02, 0.5)) == pytest.approx(2 * 0.0004 + 0.25)
-
-
-def test_the_loss_by_hand() -> None:
-    loss = classification_loss(torch.tensor([[0.0]]), torch.tensor([[1.0]]), 0.2)
-    assert float(loss) == pytest.approx(0.693147)
-    smoothed = classification_loss(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0.0]]), 0.2)
-    assert float(smoothed) == pytest.approx(-(0.8 * -0.313262 + 0.2 * -1.313262), rel=1e-5)
+    assert float(rate_penalty([firing_rates(Firing(spikes, spikes, 1.0))], 0.02, 0.5)) == pytest.approx(
+        2 * 0.0004 + 0.25
+    )
 
 
 @torch.no_grad()
 def test_the_monitor_counts_valid_positions(model: SMILE, random_batch: Callable[..., Batch]) -> None:
     batches = [random_batch(SHAPES, samples=n, seed=n) for n in (3, 5)]
-    initialise_fluctuation_driven(model, batches, 0.2)
+    initialise_fluctuation_driven(model, batches[1], 0.2)
     model.eval()
     fired = steps = 0.0
     with HealthMonitor(model) as monitor:
         for batch in batches:
             model(batch)
-            monitor.count(batch)
+            monitor.count()
     for batch in batches:
-        with record_spikes(model) as spikes:
+        with recorded(model) as firings:
             model(batch)
-        train = spikes["branches.audio.activation2.lif"]
-        fired += float(train[:, batch.masks["audio"]].sum())
-        steps += float(batch.masks["audio"].sum()) * 5 * 10
+        mask = batch.signals["audio"].mask
+        fired += float(firings["branches.audio.second"].spikes[:, mask].sum())
+        steps += float(mask.sum()) * 5 * 10
     layers = monitor.layers()
-    assert layers["branches.audio.activation2.lif"].rate == pytest.approx(fired / steps)
+    assert layers["branches.audio.second"].rate == pytest.approx(fired / steps)
     assert set(monitor.threshold()) == {"mean", "min", "max", "kappa", "divergence"}
 
 
 @torch.no_grad()
 def test_initialisation_reaches_its_rate(model: SMILE, random_batch: Callable[..., Batch]) -> None:
-    batches = [random_batch(SHAPES, samples=24, seed=1)]
+    batch = random_batch(SHAPES, samples=24, seed=1)
     before = {name: value.clone() for name, value in model.named_buffers()}
-    reached = initialise_fluctuation_driven(model, batches, 0.2)
+    reached = initialise_fluctuation_driven(model, batch, 0.2)
     assert len(reached) == 4
     assert all(rate == pytest.approx(0.2, abs=0.02) for rate in reached.values())
     assert all(torch.equal(before[name], value) for name, value in model.named_buffers())
@@ -88,8 +98,9 @@ class Split:
         return len(self._batch)
 
     def batch(self, indices: torch.Tensor) -> Batch:
-        features = {name: x[indices] for name, x in self._batch.features.items()}
-        return Batch(features, {name: mask[indices] for name, mask in self._batch.masks.items()})
+        signals = self._batch.signals.items()
+        values = {name: signal.values[indices] for name, signal in signals}
+        return Batch.of(values, {name: signal.mask[indices] for name, signal in signals})
 
 
 @torch.no_grad()
@@ -102,7 +113,7 @@ def test_a_single_sample_cannot_be_permuted(model: SMILE, random_batch: Callable
 @torch.no_grad()
 def test_lesions(model: SMILE, random_batch: Callable[..., Batch]) -> None:
     batch = random_batch(SHAPES, samples=12)
-    initialise_fluctuation_driven(model, [batch], 0.2)
+    initialise_fluctuation_driven(model, batch, 0.2)
     model(batch)
     model.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -119,13 +130,14 @@ def test_lesions(model: SMILE, random_batch: Callable[..., Batch]) -> None:
 def test_a_donor_without_valid_rows_gives_no_spikes(model: SMILE, random_batch: Callable[..., Batch]) -> None:
     """Every sample's neighbour in the circle is empty, or it is empty itself: so permuted is silent."""
     batch = random_batch(SHAPES, samples=2)
-    for stages in model.branches_by_name().values():
-        stages[-1][0].bias.fill_(5.0)  # fires at padding too
+    for branch in model.branches.values():
+        branch.second.synapse.bias.fill_(5.0)  # fires at padding too
     model(batch)
-    masks = {name: mask.clone() for name, mask in batch.masks.items()}
+    masks = {name: signal.mask.clone() for name, signal in batch.signals.items()}
     for mask in masks.values():
         mask[1] = False
-    effects = lesion_effects(model.eval(), Split(Batch(batch.features, masks)), 2)
+    values = {name: signal.values for name, signal in batch.signals.items()}
+    effects = lesion_effects(model.eval(), Split(Batch.of(values, masks)), 2)
     assert effects["silent"] > 1e-6
     assert effects["permuted"] == pytest.approx(effects["silent"], rel=1e-4)
 
@@ -140,15 +152,15 @@ def test_spikes_that_are_not_used_have_no_lesion(
 
 def test_warnings_name_the_layer_and_what_to_do() -> None:
     layers = {
-        "a.lif": LayerHealth(0.0, 1.0, 0.0),
-        "b.lif": LayerHealth(0.99, 0.0, 0.9),
-        "c.lif": LayerHealth(0.2, 0, 0),
+        "a.first": LayerHealth(0.0, 1.0, 0.0),
+        "b.first": LayerHealth(0.99, 0.0, 0.9),
+        "c.first": LayerHealth(0.2, 0, 0),
     }
     told = health_warnings(layers, {"kappa": 0.001}, {"permuted": {"valid": 0.002}})
     assert len(told) == 4
-    assert told[0].startswith("a.lif: 100% of its neurons are dead")
+    assert told[0].startswith("a.first: 100% of its neurons are dead")
     assert "training.initialisation.name=fluctuation-driven" in told[0]
-    assert told[1].startswith("b.lif: 90% of its neurons are saturated")
+    assert told[1].startswith("b.first: 90% of its neurons are saturated")
     assert told[2].startswith("lesion effect below 0.01: permuted (valid) 0.0020; the spikes hardly matter")
     assert told[3].startswith("kappa is 0.0010: the dynamic threshold does nothing")
-    assert health_warnings({"c.lif": layers["c.lif"]}, {"kappa": 0.1}, {"permuted": {"valid": 0.3}}) == []
+    assert health_warnings({"c.first": layers["c.first"]}, {"kappa": 0.1}, {"permuted": {"valid": 0.3}}) == []

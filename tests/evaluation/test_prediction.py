@@ -23,23 +23,20 @@ from neurozoo.data.store import Store
 from neurozoo.evaluation.prediction import Sample
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import read_tensors
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 LABELS = ["calm", "angry", "sad"]
 Recipes = Callable[..., Recipe]
 
 
 @pytest.fixture
-def trained(tmp_path: Path, recipe: Recipes) -> Path:
-    train(recipe("training.epochs=1"), tmp_path / "run")
-    return tmp_path / "run"
-
-
-@pytest.fixture
 def batch(store: Path) -> dict[str, Any]:
-    """Features and masks of the test split."""
+    """Signals and masks of the test split."""
     found = Store(store).split("test").batch(torch.arange(11))
-    return {"features": found.features, "masks": found.masks}
+    return {
+        "signals": {name: signal.values for name, signal in found.signals.items()},
+        "masks": {name: signal.mask for name, signal in found.signals.items()},
+    }
 
 
 def predicted(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict[str, Any]]:
@@ -50,15 +47,15 @@ def predicted(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict[s
 def lines(path: Path, batch: dict[str, Any], count: int = 11) -> Path:
     with path.open("w") as file:
         for place in range(count):
-            features = {name: x[place].tolist() for name, x in batch["features"].items()}
+            features = {name: x[place].tolist() for name, x in batch["signals"].items()}
             masks = {name: x[place].tolist() for name, x in batch["masks"].items()}
-            file.write(json.dumps({"id": f"s{place}", "features": features, "masks": masks}) + "\n")
+            file.write(json.dumps({"id": f"s{place}", "signals": features, "masks": masks}) + "\n")
     return path
 
 
 def npz(path: Path, batch: dict[str, Any]) -> Path:
     masks = {f"mask/{name}": x.numpy() for name, x in batch["masks"].items()}
-    features = {name: x.numpy() for name, x in batch["features"].items()}
+    features = {name: x.numpy() for name, x in batch["signals"].items()}
     np.savez(path, ids=[f"s{place}" for place in range(11)], **features, **masks)
     return path
 
@@ -70,8 +67,8 @@ def test_every_form_of_the_same_samples_says_the_same(
     made, metadata = read_tensors(trained / "predictions" / "test.safetensors")
     assert [each["id"] for each in of_store] == metadata["ids"]
     found = torch.tensor([[each["probabilities"][name] for name in LABELS] for each in of_store])
-    torch.testing.assert_close(found, made["probabilities"], rtol=1e-5, atol=1e-6)
-    cut = json.loads((trained / "summary.json").read_text())["decision_threshold"]
+    torch.testing.assert_close(found, made["predicted"], rtol=1e-5, atol=1e-6)
+    cut = json.loads((trained / "summary.json").read_text())["decision"]
     for each in of_store:
         assert each["labels"] == [name for name, p in each["probabilities"].items() if p > cut]
         assert each["split"] == "test"
@@ -85,7 +82,7 @@ def test_every_form_of_the_same_samples_says_the_same(
 def test_what_is_said_of_a_sample_does_not_depend_on_the_others(
     threshold: str, tmp_path: Path, recipe: Recipes, batch: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(recipe("training.epochs=1", f"model.parts.threshold={threshold}"), tmp_path / "run")
+    train(recipe("training.epochs=1", f"model.parts.threshold={threshold}"), out=tmp_path / "run")
     path = lines(tmp_path / "in.jsonl", batch)
     whole = predicted(capsys, tmp_path / "run", path)
     for place in (0, 5, 10):
@@ -104,7 +101,7 @@ def test_a_table_and_a_document(trained: Path, store: Path, tmp_path: Path, caps
     assert head == ["split", "id", *LABELS, "labels"]
     assert main(["predict", str(trained), str(store), "--split", "test", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["labels"] == LABELS
+    assert (told["task"], told["outputs"]) == ("multilabel", LABELS)
     assert [([float(cell) for cell in row[2:-1]], row[-1], row[0]) for row in rows] == [
         (list(each["probabilities"].values()), ";".join(each["labels"]), "test") for each in told["predictions"]
     ]
@@ -137,17 +134,19 @@ def test_a_value_that_is_not_finite_is_named(
 ) -> None:
     path = lines(tmp_path / "in.jsonl", batch, 1)
     given = json.loads(path.read_text())
-    given["features"]["audio"][0][0] = "VALUE"
+    given["signals"]["audio"][0][0] = "VALUE"
     path.write_text(json.dumps(given | {"id": "bad"}).replace('"VALUE"', value))
     assert main(["predict", str(trained), str(path), "--format", "csv", "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err
-    assert "sample 'bad': features['audio'] has 1 values that are NaN or infinite in float32, in valid rows" in told
+    assert (
+        "sample 'bad': signals['audio'] has 1 valid positions with values that are NaN or infinite in float32" in told
+    )
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_masked_may_hold_anything(trained: Path, batch: dict[str, Any]) -> None:
     model = neurozoo.load(trained)
-    features = {name: torch.as_tensor(x[:1]).clone() for name, x in batch["features"].items()}
+    features = {name: torch.as_tensor(x[:1]).clone() for name, x in batch["signals"].items()}
     masks = {name: torch.ones(x.shape[:2], dtype=torch.bool) for name, x in features.items()}
     masks["audio"][0, -1] = False
     found = model.predict(features, masks)
@@ -170,7 +169,7 @@ def test_lines_are_answered_as_they_come(
     def samples() -> Any:
         for place in range(3):
             taken.append(place)
-            yield Sample(str(place), {name: x[place] for name, x in batch["features"].items()})
+            yield Sample(str(place), {name: x[place] for name, x in batch["signals"].items()})
 
     predictions = neurozoo.predict(trained, samples(), backend="norse")
     assert next(predictions).id == "0"
@@ -182,12 +181,12 @@ def test_lines_are_answered_as_they_come(
     [
         ("{", r"in\.jsonl:2: Expecting property name"),
         ("[]", r"in\.jsonl:2: .*give \{\"id\""),
-        ('{"id": 1}', r"in\.jsonl:2: not an object with features by modality"),
-        ('{"features": {"text": [[1, 2], [3]]}}', r"in\.jsonl:2: text is not rows of numbers, all of the same length"),
-        ('{"features": {"text": [1, 2]}}', r"in\.jsonl:2: text has 1 axes; give rows of numbers"),
-        ('{"id": "x", "features": {"text": [[1, 2, 3, 4, 5]]}}', r"sample 'x': features\['audio'\] is missing"),
+        ('{"id": 1}', r"in\.jsonl:2: not an object with signals by name"),
+        ('{"signals": {"text": [[1, 2], [3]]}}', r"in\.jsonl:2: text is not rows of numbers, all of the same length"),
+        ('{"signals": {"text": [1, 2]}}', r"in\.jsonl:2: text has 1 axes; give \[L, 5\]"),
+        ('{"id": "x", "features": {"text": [[1, 2, 3, 4, 5]]}}', r"sample 'x': signals\['audio'\] is missing"),
         ('{"id": "x", "features": {"text": [["a"]]}}', r"in\.jsonl:2: text is not rows of numbers"),
-        ('{"id": "x", "features": [1]}', r"in\.jsonl:2: not an object with features by modality"),
+        ('{"id": "x", "features": [1]}', r"in\.jsonl:2: not an object with signals by name"),
     ],
 )
 def test_a_line_that_is_wrong_is_named(
@@ -206,7 +205,10 @@ def test_a_line_that_is_wrong_is_named(
 def test_other_sources_are_refused(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "x.npz", text=np.ones((2, 3, 5)), audio=np.ones((3, 3, 4)))
     for words, said in (
-        ([tmp_path / "x.npz"], "holds text 2, audio 3; give numbers [N, L, D] by modality, the same N for all"),
+        (
+            [tmp_path / "x.npz"],
+            "holds text 2, audio 3; give numbers text [N, L, 5], audio [N, L, 4], vision [N, L, 3], the same N for all",
+        ),
         ([tmp_path / "none.jsonl"], "cannot be read as JSON lines"),
         ([tmp_path / "x.npz", "--split", "test"], "is no store and has no splits"),
         ([tmp_path], "is not a data store"),

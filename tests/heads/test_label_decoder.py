@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from neurozoo.core.interfaces import Batch
+from neurozoo.core.signals import Batch
 from neurozoo.heads.label_decoder import LabelAttention, record_label_attention
 from neurozoo.heads.pooled import PooledHead
 from neurozoo.nn.attention import record_attention

@@ -26,5 +26,5 @@ def test_a_licence_and_its_name_on_the_hub(given: str, spdx: str, hub: dict[str,
 
 def test_no_licence_is_unknown_and_another_word_is_refused() -> None:
     assert hub_licence(None) == {"license": "unknown"}
-    with pytest.raises(UserError, match="'do what you like' is no SPDX expression"):
+    with pytest.raises(UserError, match="'do what you like' is not an SPDX expression"):
         checked_licence("do what you like")

@@ -25,10 +25,10 @@ from neurozoo.errors import CheckpointError, RunError, UserError
 from neurozoo.hub.packing import pack
 from neurozoo.operations.profiling import keep, kept_profile, profile_run
 from neurozoo.recipe.recipe import Recipe, load_recipe
-from neurozoo.runs.packed import LEFT_ALONE, Packed, read_packed
+from neurozoo.runs.packed import LEFT_ALONE, SCHEMA, Packed, read_packed
 from neurozoo.runs.run import Run
 from neurozoo.runs.trained_folder import open_trained
-from neurozoo.training import fit
+from neurozoo.training.train import train
 
 SHAPES = {"timbre": 64, "rhythm": 8}
 FILES = {"README.md", "model.safetensors", "neurozoo.json", "recipe.yaml"}
@@ -41,7 +41,7 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("data-home")
     rng = np.random.default_rng(1)
     origin = {"format": "mulan", "source": 'made up: "a|b"', "licence": "CC0-1.0", "options": {"from": "/its/place/x"}}
-    labels = load_recipe("smile_emotions").data.labels
+    labels = load_recipe("smile_emotions").task.outputs
     assert labels is not None
     with StoreWriter(home / "emotions", labels=labels, origin=origin) as writer:
         for split, samples in (("train", 30), ("test", 9)):
@@ -102,10 +102,11 @@ def test_the_folder_holds_weights_recipe_card_and_the_hash_of_each(trained: Path
     assert (packed / "model.safetensors").read_bytes() == Run(trained).best.read_bytes()
     summary = Run(trained).read_json("summary.json")
     assert manifest.summary["metrics"] == summary["metrics"]
-    assert manifest.summary["decision_threshold"] == summary["decision_threshold"]
+    assert manifest.summary["decision"] == summary["decision"]
     assert manifest.summary["environment"]["versions"]["torch"] == torch.__version__
-    assert (manifest.dims, manifest.licence, manifest.seeds) == (SHAPES, "Apache-2.0", None)
-    assert manifest.labels == summary["data"]["labels"]
+    assert manifest.shapes == {name: (dim,) for name, dim in SHAPES.items()}
+    assert (manifest.licence, manifest.seeds) == ("Apache-2.0", None)
+    assert list(manifest.outputs) == summary["data"]["task"]["outputs"]
 
 
 def test_the_same_run_is_packed_to_the_same_bytes(trained: Path, packed: Path, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_nothing_names_a_place_of_this_machine(
     data_home: Path, tmp_path: Path, recipe: Callable[..., Recipe], store: Path
 ) -> None:
     # By the folder alone, and by a folder instead of the name that the recipe has.
-    fit.train(recipe("training.epochs=1"), tmp_path / "alone")
+    train(recipe("training.epochs=1"), out=tmp_path / "alone")
     neurozoo.train("smile_emotions", *SMALL, f"data.root={data_home / 'emotions'}", out=tmp_path / "beside")
     for name, wanted in (("alone", store.name), ("beside", "emotions")):
         folder = pack(tmp_path / name, tmp_path / f"{name}-packed")
@@ -174,7 +175,7 @@ def test_the_card_tells_what_was_measured(packed: Path) -> None:
         "valid is 20% of train, drawn with seed 7",
         "mean over samples of \\|Y and P\\|",
         f"Firing threshold on valid: mean {summary['threshold']['mean']:.4g}",
-        "| branches.timbre.activation1.lif | test |",
+        "| branches.timbre.first | test |",
         "Licence of the weights: Apache-2.0.",
         f"| torch | {torch.__version__} |",
     ):
@@ -190,7 +191,7 @@ def test_the_card_says_what_the_model_computes(run: Path, tmp_path: Path, monkey
     for words in (
         "## Operations and energy",
         f"means over {counted.of} samples of valid",
-        "branches.timbre.linear2",
+        "branches.timbre.second",
         "## Products of attention",
         "## Energy, an estimate",
         "An estimate, and nothing measured",
@@ -240,7 +241,9 @@ def test_notes_and_no_licence(run: Path, tmp_path: Path) -> None:
     folder = pack(run, tmp_path / "packed", notes="It knows *nothing* of jazz.\n")
     assert "## Notes\n\nIt knows *nothing* of jazz.\n" in (folder / "README.md").read_text()
     assert front(folder)["license"] == "unknown"
-    with pytest.raises(UserError, match=r"the licence 'free' is no SPDX expression .*; give one such as Apache-2\.0"):
+    with pytest.raises(
+        UserError, match=r"the licence 'free' is not an SPDX expression .*; give one such as Apache-2\.0"
+    ):
         pack(run, tmp_path / "other", licence="free")
 
 
@@ -364,7 +367,7 @@ def resealed(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]
         path = folder / "neurozoo.json"
         edit(path, change)
         content = json.loads(path.read_text())
-        if content["schema"] == 1:
+        if content["schema"] == SCHEMA:
             path.write_text(json.dumps(content | {"checksum": Packed(**content).digest()}))
 
     return spoil
@@ -388,7 +391,7 @@ def cut(folder: Path) -> None:
         (lambda f: (f / "neurozoo.json").write_text("{"), "neurozoo.json: cannot be read as JSON"),
         (lambda f: edit(f / "neurozoo.json", lambda c: c["summary"].update(seed=7)), "its checksum differs"),
         (resealed(lambda c: c["files"].update({"../x": "0"})), "names the files"),
-        (resealed(lambda c: c.update(schema=9)), "its schema is 9 and this version reads 1"),
+        (resealed(lambda c: c.update(schema=9)), "its schema is 9 and this version reads 1 and 2"),
         (lambda f: edit(f / "neurozoo.json", lambda c: c.update(extra=1)), "malformed: extra"),
     ],
 )

@@ -7,9 +7,10 @@ from importlib.metadata import EntryPoint
 import pytest
 import torch
 
-from neurozoo.core.interfaces import Tokens
+from neurozoo.core.multimodal import Tokens
+from neurozoo.core.shapes import SignalShape
 from neurozoo.errors import NeurozooError
-from neurozoo.models.build import assemble, inputs_of
+from neurozoo.models.build import build_model, make_problem, open_experiment
 from neurozoo.models.smile.parts import Encoder, TorchBlocks
 from neurozoo.nn.attention import EncoderBlock, encode_each
 from neurozoo.recipe.recipe import load_recipe
@@ -42,22 +43,21 @@ def mine(target: str) -> Component:
 
 
 def logits(encoder: str | None, known: Registry) -> torch.Tensor:
-    from neurozoo.models.build import open_data
-
     named = [] if encoder is None else [f"model.parts.encoder={encoder}"]
     recipe = load_recipe("smile_mosei", ["data.instead.params.size=16", *named], registry=known)
-    view = open_data(recipe, registry=known)
+    experiment = open_experiment(recipe, registry=known)
     torch.manual_seed(0)
-    model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels)), registry=known).eval()
+    model = build_model(recipe, experiment.problem, registry=known).eval()
     with torch.no_grad():
-        found: torch.Tensor = model(next(iter(view.batches("train", 4))))
+        found: torch.Tensor = model(next(iter(experiment.view.batches("train", 4))))
     return found
 
 
 def test_the_default_has_the_name_that_older_recipes_give() -> None:
     assert torch.equal(logits(None, registry()), logits("torch-blocks", registry()))
     recipe = load_recipe("smile_mosei", registry=registry())
-    model = assemble(recipe, inputs_of(recipe, dict.fromkeys(recipe.data.modalities, 4), 6), registry=registry())
+    signals = {name: SignalShape((4,), 8) for name in ("text", "audio", "vision")}
+    model = build_model(recipe, make_problem(recipe, signals, tuple("abcdef")), registry=registry())
     assert type(model.encoder) is TorchBlocks  # type: ignore[attr-defined]
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import UserError
 from neurozoo.nir.branches import Stage, branch_graph, described, neurons_in_order, read_graph, up_to, write_graph

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neurozoo.core.interfaces import Batch, Inputs
-from neurozoo.core.layer import TorchNeuron, record_spikes
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.core.recording import recorded
+from neurozoo.core.signals import Batch, Problem, SignalShape
 from neurozoo.errors import DataError
 from neurozoo.nir.model import NIRGraphModel, module_name
 from neurozoo.registry.registry import default_registry
+from neurozoo.tasks.multilabel import Multilabel
 
 SETTINGS: dict[str, Any] = {
     "dt": 0.25, "reset": "value", "integration": "euler", "fires": "at",
@@ -49,12 +51,16 @@ def model_of(
     pairs = [tuple(edge.split()) for edge in edges.split(", ")]
     given = SETTINGS | changes
     assert not list(NIRGraphModel.check_params(nodes=nodes, edges=pairs, **given))
-    inputs = Inputs({"x": takes}, ("x",), None, makes)
-    return NIRGraphModel(inputs, None, neuron, False, nodes=nodes, edges=pairs, **given)  # type: ignore[arg-type]
+    return NIRGraphModel(problem_of({"x": takes}, makes), None, neuron, nodes=nodes, edges=pairs, **given)  # type: ignore[arg-type]
+
+
+def problem_of(dims: dict[str, int], outputs: int, per_step: bool = False) -> Problem:
+    task = Multilabel(tuple(f"label {place}" for place in range(outputs)), per_step)
+    return Problem({name: SignalShape((dim,), 9) for name, dim in dims.items()}, task)
 
 
 def batch_of(x: Tensor, mask: Tensor | None = None) -> Batch:
-    return Batch({"x": x}, {"x": torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask})
+    return Batch.of({"x": x}, {"x": torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask})
 
 
 def recurrent(**options: Any) -> NIRGraphModel:
@@ -128,17 +134,17 @@ def test_a_recurrent_net_is_that_of_plain_numpy(late: int, forward: Any, reset: 
 def test_spikes_and_gradients_are_those_of_every_backend(backend: str, reset: str) -> None:
     torch.manual_seed(3)
     reference = recurrent(reset=reset)
-    other = recurrent(reset=reset, neuron=default_registry().resolve("backend", backend))
+    other = recurrent(reset=reset, neuron=default_registry().resolve("neuron", backend))
     other.load_state_dict(reference.state_dict())
     batch = batch_of(torch.randn(5, 20, 3) * 2)
     outcomes = []
     for model in (reference, other):
-        with record_spikes(model) as spikes:
+        with recorded(model) as firings:
             logits = model(batch)
         gradients = torch.autograd.grad(logits.square().sum(), list(model.parameters()))
-        outcomes.append((dict(spikes), gradients))
+        outcomes.append(({name: firing.spikes for name, firing in firings.items()}, gradients))
     (expected, wanted), (found, gradients) = outcomes
-    assert found.keys() == {"nodes.rnn/n.groups.0", "nodes.m.groups.0"}
+    assert found.keys() == {"nodes.rnn/n.layer", "nodes.m.layer"}
     for name, spikes in expected.items():
         assert torch.equal(found[name], spikes)
         assert 0.02 < spikes.mean() < 0.98
@@ -151,12 +157,14 @@ def test_who_listens_hears_what_a_loop_did() -> None:
     model = recurrent()
     batch = batch_of(torch.randn(2, 9, 3) * 2)
     silent = model(batch)
-    with record_spikes(model) as spikes:
+    with recorded(model) as firings:
         heard = model(batch)
     assert torch.equal(silent, heard)
-    assert torch.equal(spikes["nodes.m.groups.0"].sum(0)[:, 0], heard)
-    masks = model.layer_masks(batch)
-    assert masks.keys() == spikes.keys()
+    assert firings.keys() == {"nodes.rnn/n.layer", "nodes.m.layer"}
+    assert torch.equal(firings["nodes.m.layer"].spikes.sum(0), heard)
+    for firing in firings.values():
+        assert firing.valid is not None
+        assert firing.valid.shape == firing.spikes.shape[:2]
 
 
 def test_padding_takes_no_step() -> None:
@@ -204,9 +212,7 @@ def test_a_spiking_cnn() -> None:
 def test_a_node_may_be_called_anything(name: str) -> None:
     nodes = [end("Input", 2), linear(name, 2, 2), lif("n", 2), end("Output", 2)]
     pairs = [("input", name), (name, "n"), ("n", "output")]
-    model = NIRGraphModel(
-        Inputs({"x": 2}, ("x",), None, 2), None, TorchNeuron, False, nodes=nodes, edges=pairs, **SETTINGS
-    )  # type: ignore[arg-type]
+    model = NIRGraphModel(problem_of({"x": 2}, 2), None, TorchNeuron, nodes=nodes, edges=pairs, **SETTINGS)  # type: ignore[arg-type]
     assert f"nodes.{module_name(name)}.of.weight" in model.state_dict()
     assert model(batch_of(torch.ones(1, 3, 2))).shape == (1, 2)
 
@@ -214,17 +220,16 @@ def test_a_node_may_be_called_anything(name: str) -> None:
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
-        (Inputs({"x": 5}, ("x",), None, 2), "Input takes 3 numbers a step and the data has 5"),
-        (Inputs({"x": 3}, ("x",), None, 4), "Output has 2 elements and the data 4 labels"),
-        (Inputs({"x": 3, "y": 3}, ("x",), "y", 2), "one spiking modality and no context"),
+        (problem_of({"x": 5}, 2), "Input takes 3 numbers a step and the data has 5"),
+        (problem_of({"x": 3}, 4), "Output has 2 elements and the data 4 labels"),
+        (problem_of({"x": 3, "y": 3}, 2), "takes one signal, and the data gives: x .*, y .*; name one in data.inputs"),
+        (problem_of({"x": 3}, 2, per_step=True), "read out once a sample, and the task is per step"),
     ],
 )
-def test_data_that_does_not_fit_is_refused(inputs: Inputs, said: str) -> None:
+def test_data_that_does_not_fit_is_refused(inputs: Problem, said: str) -> None:
     nodes = [end("Input", 3), linear("a", 2, 3), end("Output", 2)]
     with pytest.raises(DataError, match=said):
-        NIRGraphModel(
-            inputs, None, TorchNeuron, False, nodes=nodes, edges=[("input", "a"), ("a", "output")], **SETTINGS
-        )  # type: ignore[arg-type]
+        NIRGraphModel(inputs, None, TorchNeuron, nodes=nodes, edges=[("input", "a"), ("a", "output")], **SETTINGS)  # type: ignore[arg-type]
 
 
 def test_the_rate_of_several_nodes_is_finite() -> None:

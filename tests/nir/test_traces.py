@@ -53,7 +53,7 @@ def told(folder: Path, platform: str) -> np.ndarray:
 def run(folder: Path, settings: Mapping[str, Any], backend: str = "torch") -> tuple[np.ndarray, np.ndarray]:
     """Voltages after each step's reset, and spikes."""
     dynamics = Dynamics(**{"dt": DT, **NEUTRAL, **settings})
-    neuron = default_registry().resolve("backend", backend)
+    neuron = default_registry().resolve("neuron", backend)
     node = make_node(read_nir(folder / "lif.nir").graph.by_name["1"], dynamics, neuron, "atan", 2.0)
     x = torch.tensor(told(folder, "norse")[:, 0], dtype=torch.float32).view(-1, 1, 1)
     if dynamics.forward_delay:

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 from torch.nn.modules import module as modules
 
-from neurozoo.nn.hook_checks import listened_to
+from neurozoo.nn.hook_checks import has_hooks
 
 
 @pytest.fixture
@@ -31,15 +31,15 @@ def layer() -> Iterator[nn.Module]:
     ids=["itself", "a part", "a part's part", "another one", "a part without parts", "all"],
 )
 def test_hooks_are_found_until_they_go(layer: nn.Module, listen: Callable[[nn.Module], object]) -> None:
-    assert not listened_to(layer)
+    assert not has_hooks(layer)
     handle = listen(layer)
-    assert listened_to(layer)
+    assert has_hooks(layer)
     handle.remove()  # type: ignore[attr-defined]
-    assert not listened_to(layer)
+    assert not has_hooks(layer)
 
 
 def test_a_forward_of_its_own_is_found() -> None:
     linear = nn.Linear(2, 2)
     around = nn.Sequential(linear)
     linear.forward = lambda x: x  # type: ignore[method-assign]
-    assert listened_to(around)
+    assert has_hooks(around)

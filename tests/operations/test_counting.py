@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Batch, LIFSpec
-from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
-from neurozoo.models.smile.branch import ReLUActivation
+from neurozoo.core.kinds import LIFSpec, LISpec
+from neurozoo.core.layer import SpikingLayer, TorchNeuron
+from neurozoo.core.signals import Batch, Signal
 from neurozoo.models.smile.model import SMILE
+from neurozoo.nn.synapses import Normalised
 from neurozoo.operations import Counts, LayerOperations, OperationCounter
 
 DIMS = {"text": 5, "audio": 4, "vision": 3}
@@ -39,7 +41,8 @@ def linear(weight: list[list[float]]) -> nn.Sequential:
 
 
 def without_padding(batch: Batch) -> Batch:
-    return Batch(batch.features, {name: torch.ones_like(mask) for name, mask in batch.masks.items()}, batch.labels)
+    whole = {name: Signal(signal.values, torch.ones_like(signal.mask)) for name, signal in batch.signals.items()}
+    return replace(batch, signals=whole)
 
 
 # By hand
@@ -73,7 +76,7 @@ def test_spikes_and_other_inputs_of_one_layer_are_told_apart_call_by_call() -> N
 
 
 def test_a_layer_of_neurons_updates_each_membrane_at_each_step() -> None:
-    model = nn.Sequential(DynamicThresholdLIF(TorchNeuron(LIFSpec(tau=2.0))))
+    model = nn.Sequential(SpikingLayer(TorchNeuron(LIFSpec(tau=2.0))))
     currents = torch.tensor([2.0, 0.0, 4.0]).expand(5, 1, 3)  # half of it in a step: 2.0 fires in every one
     with torch.no_grad(), OperationCounter(model) as counter:
         model(currents)
@@ -88,11 +91,11 @@ def test_a_spiking_branch_multiplies_its_held_input_once(
     model = smile(DIMS, ("audio", "vision"), "text", hidden=10, spiking_inner=16, time_steps=5)
     counts = counted(model, without_padding(random_batch(WHOLE)))
     rows = 4 * 6
-    one, two = layer(counts, "branches.audio.linear1"), layer(counts, "branches.audio.linear2")
+    one, two = layer(counts, "branches.audio.first.synapse"), layer(counts, "branches.audio.second.synapse")
     assert (one.dense, one.presented, one.acs) == (rows * 160, 5, 0)
     assert (two.dense, two.presented, two.macs) == (5 * rows * 160, 1, 0)
-    assert layer(counts, "branches.audio.activation1").updates == 5 * rows * 16
-    assert layer(counts, "branches.audio.activation2").updates == 5 * rows * 10
+    assert layer(counts, "branches.audio.first").updates == 5 * rows * 16
+    assert layer(counts, "branches.audio.second").updates == 5 * rows * 10
 
 
 def test_without_time_one_step_stands_for_all(smile: Callable[..., SMILE], random_batch: Callable[..., Batch]) -> None:
@@ -104,7 +107,7 @@ def test_without_time_one_step_stands_for_all(smile: Callable[..., SMILE], rando
     ]
     for one, five in zip(*(each.layers for each in counts), strict=True):
         assert (one.dense, one.macs, one.acs, one.updates) == (five.dense, five.macs, five.acs, five.updates)
-    found = layer(counts[1], "branches.vision.activation1")
+    found = layer(counts[1], "branches.vision.first")
     assert (found.kind, found.updates) == ("activation", 4 * 6 * 128)
     assert counts[1].updates == 0
 
@@ -115,7 +118,7 @@ def test_attention_products_are_apart_and_leave_out_what_is_masked(
     batch = random_batch(WHOLE)
     counts = counted(smile(DIMS, ("audio", "vision"), "text", hidden=10), batch)
     found = layer(counts, "refine.text.attention")
-    valid = int(batch.masks["text"].sum())
+    valid = int(batch.signals["text"].mask.sum())
     assert (found.dense, found.macs) == (2 * 4 * 6 * 6 * 10, 2 * 6 * valid * 10)
     assert counts.attention == sum(each.macs for each in counts.layers if each.kind == "attention") > 0
     assert counts.macs + counts.acs + counts.attention == sum(each.macs + each.acs for each in counts.layers)
@@ -250,12 +253,48 @@ def test_a_convolutions_effective_operations_are_never_more_than_its_dense_ones(
     assert found.acs <= found.dense == full.dense == full.acs
 
 
-def test_an_activation_of_a_plugin_without_our_neurons_has_membranes(layout: Callable[..., object]) -> None:
-    class Theirs(ReLUActivation):
-        temporal = True
+def test_what_comes_back_is_counted_by_the_spikes_that_come_back() -> None:
+    layer_ = SpikingLayer(TorchNeuron(LIFSpec(tau=2.0)), nn.Linear(3, 2), recurrent=nn.Linear(2, 2, bias=False))
+    layer_.synapse.weight.data = torch.eye(2, 3) * 4  # type: ignore[union-attr,operator]
+    layer_.synapse.bias.data.zero_()  # type: ignore[union-attr,operator]
+    layer_.recurrent.weight.data = torch.tensor([[0.0, 0.0], [0.0, 0.1]])  # type: ignore[union-attr]
+    x = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])[:, None]  # [T, 1, 3]
+    with torch.no_grad(), OperationCounter(nn.Sequential(layer_)) as counter:
+        fired = layer_(x)
+    assert fired[:, 0].tolist() == [[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]
+    counts = counter.counts(1)
+    back = layer(counts, "0.recurrent")
+    # 4 weights at 3 steps; after the first step 1, after the second 1 that is not 0; the last spikes go nowhere.
+    assert (back.dense, back.acs, back.macs, back.zeros, back.elements) == (12, 2, 0, 3, 6)
+    assert (layer(counts, "0.synapse").dense, layer(counts, "0").updates) == (18, 6)
+    assert not counts.uncounted
 
-    model = Theirs(layout())  # type: ignore[arg-type]
+
+def test_weights_that_are_not_used_are_no_effective_ones() -> None:
+    back = nn.Linear(2, 2, bias=False)
+    back.weight.data = torch.ones(2, 2)
+    layer_ = SpikingLayer(TorchNeuron(LIFSpec()), recurrent=back, self_connections=False)
+    with torch.no_grad(), OperationCounter(nn.Sequential(layer_)) as counter:
+        layer_(torch.full((2, 1, 2), 3.0))
+    found = layer(counter.counts(1), "0.recurrent")
+    assert (found.dense, found.acs) == (8, 2)
+
+
+def test_a_held_picture_is_convolved_once_and_a_normalised_layer_is_a_part() -> None:
+    synapse = Normalised(nn.Conv2d(1, 2, 3, padding=1, bias=False), 2)
+    model = nn.ModuleDict({"a": SpikingLayer(TorchNeuron(LIFSpec()), synapse)}).eval()
     with torch.no_grad(), OperationCounter(model) as counter:
-        model(torch.ones(5, 1, 2, 3), torch.tensor(1.0))
-    (found,) = counter.counts(1).layers
-    assert (found.kind, found.updates) == ("neurons", 30)
+        model["a"](torch.ones(5, 1, 4, 4), steps=3)
+    counts = counter.counts(5)
+    found, neurons = layer(counts, "a.synapse.weight"), layer(counts, "a")
+    assert (found.dense, found.presented, found.part) == (5 * 2 * 100, 3, "a.synapse")
+    assert (neurons.updates, neurons.elements) == (5 * 3 * 2 * 16, 5 * 3 * 2 * 16)
+    assert counts.parameters == sum(each.numel() for each in model.parameters())
+
+
+def test_a_readout_has_membranes_and_no_sparsity() -> None:
+    model = nn.Sequential(SpikingLayer(TorchNeuron(LISpec()), nn.Linear(2, 3)))
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model[0](torch.ones(4, 1, 2))
+    found = layer(counter.counts(1), "0")
+    assert (found.kind, found.updates, found.sparsity) == ("neurons", 12, None)

@@ -13,7 +13,7 @@ from neurozoo.operations.energy import assumptions, dense_energy, memory_for, st
 
 HELD = LayerOperations("one", "one", "Linear", "synaptic", dense=40, macs=30, presented=5, parameters=10, bytes=40)
 FIRED = LayerOperations("two", "two", "Linear", "synaptic", dense=100, acs=20)
-NEURONS = LayerOperations("lif", "lif", "DynamicThresholdLIF", "neurons", updates=50)
+NEURONS = LayerOperations("lif", "lif", "SpikingLayer", "neurons", updates=50)
 RELU = LayerOperations("relu", "relu", "ReLUActivation", "activation", updates=10)
 
 

@@ -12,12 +12,13 @@ from neurobench.metrics.workload import SynapticOperations
 from neurobench.models import TorchModel
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Batch, Inputs, Layout, LIFSpec
-from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
+from neurozoo.core.kinds import LIFSpec
+from neurozoo.core.layer import SpikingLayer, TorchNeuron
+from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.smile.model import SMILE
 from neurozoo.models.smile.sequence_model import SpikingSequence
 from neurozoo.operations import Counts, OperationCounter
-from neurozoo.registry.registry import default_registry
+from neurozoo.registry.registry import default_registry, slot_kind
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 DIMS = {"text": 5, "audio": 4, "vision": 3}
@@ -57,24 +58,28 @@ def check(model: nn.Module, *batches: Any) -> Counts:
 def test_smile(smile: Callable[..., SMILE], random_batch: Callable[..., Batch], padding: str) -> None:
     model = smile(DIMS, ("audio", "vision"), "text", hidden=10, spiking_inner=16, padding=padding)
     batches = [random_batch(SHAPES, seed=seed) for seed in range(2)]
-    initialise_fluctuation_driven(model, batches, 0.25)
+    initialise_fluctuation_driven(model, batches[0], 0.25)
     assert check(model, *batches).acs > 0
 
 
 @pytest.mark.parametrize("context", [None, "text"])
-def test_spiking_sequence(random_batch: Callable[..., Batch], context: str | None) -> None:
+def test_spiking_sequence(
+    problem: Callable[..., Problem], random_batch: Callable[..., Batch], context: str | None
+) -> None:
     parts = {"activation": "lif", "threshold": "constant", "head": "label-decoder"}
     registry = default_registry()
 
-    def build(slot: str, layout: Layout) -> Any:
-        return registry.resolve(SpikingSequence.slots[slot], parts[slot])(layout)
+    def build(slot: str, *args: Any) -> Any:
+        kind, base = slot_kind(SpikingSequence.slots[slot])
+        return registry.resolve(kind, parts[slot], base)(*args)
 
     torch.manual_seed(0)
+    dims = {name: dim for name, dim in DIMS.items() if context or name != "text"}
     model = SpikingSequence(
-        Inputs(DIMS, ("audio", "vision"), context, 3), build, TorchNeuron, True, hidden=10, spiking_inner=8
+        problem(dims, standardise=True), build, TorchNeuron, context=context, hidden=10, spiking_inner=8
     )
     batches = [random_batch(SHAPES, seed=seed) for seed in range(2)]
-    initialise_fluctuation_driven(model, batches, 0.25)
+    initialise_fluctuation_driven(model, batches[0], 0.25)
     assert check(model, *batches).acs > 0
 
 
@@ -86,7 +91,7 @@ class ConvolutionalNet(nn.Module):
         self.first = nn.Conv2d(1, 4, 3, padding=1, bias=False)
         self.second = nn.Conv2d(4, 6, 3, stride=2)
         self.third = nn.Linear(24, 5)
-        self.neurons = nn.ModuleList(DynamicThresholdLIF(TorchNeuron(LIFSpec(tau=1.5))) for _ in range(2))
+        self.neurons = nn.ModuleList(SpikingLayer(TorchNeuron(LIFSpec(tau=1.5))) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         steps = x.shape[1]  # [B, T, 1, 6, 6]

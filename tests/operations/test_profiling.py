@@ -19,7 +19,7 @@ from neurozoo.operations import Counts, OperationCounter, kept_profile, profile_
 from neurozoo.operations.profiling import FILE
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.trained_folder import open_trained
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def _trained() -> dict[str, Path]:
 def run(recipe: Callable[..., Recipe], tmp_path: Path, _trained: dict[str, Path]) -> Path:
     """A finished run of two epochs, trained once."""
     if "run" not in _trained:
-        train(recipe(), tmp_path / "trained")
+        train(recipe(), out=tmp_path / "trained")
         _trained["run"] = tmp_path / "trained"
     return Path(shutil.copytree(_trained["run"], tmp_path / "first"))
 
@@ -39,7 +39,7 @@ def run(recipe: Callable[..., Recipe], tmp_path: Path, _trained: dict[str, Path]
 @pytest.fixture
 def relu(recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
     """A run of the same recipe without spikes."""
-    train(recipe("model.parts.activation=relu", "training.epochs=1"), tmp_path / "relu")
+    train(recipe("model.parts.activation=relu", "training.epochs=1"), out=tmp_path / "relu")
     return tmp_path / "relu"
 
 
@@ -61,17 +61,17 @@ def test_all_samples_of_valid_are_counted_one_by_one_without_padding(run: Path) 
     rows = 0
     for place in range(len(split)):
         sample = split.batch(torch.tensor([place]))
-        cut = {name: x[:, sample.masks[name][0]] for name, x in sample.features.items()}
+        cut = {name: signal.values[:, signal.mask[0]] for name, signal in sample.signals.items()}
         masks = {name: torch.ones(x.shape[:2], dtype=torch.bool) for name, x in cut.items()}
         rows += cut["audio"].shape[1]
         with torch.no_grad(), expected:
-            trained.module(type(sample)(cut, masks))
+            trained.module(type(sample).of(cut, masks))
     assert found.network.samples == found.of == len(split) == 10
     ours, by_hand = found.network, expected.counts(len(split))
     assert (names(ours), ours.dense, ours.updates) == (names(by_hand), by_hand.dense, by_hand.updates)
     for a, b in zip(ours.layers, by_hand.layers, strict=True):  # a spike may flip where a batch rounds differently
         assert (a.macs, a.acs) == (pytest.approx(b.macs, rel=0.02), pytest.approx(b.acs, rel=0.02))
-    (linear,) = [layer for layer in ours.layers if layer.name == "branches.audio.linear1"]
+    (linear,) = [layer for layer in ours.layers if layer.name == "branches.audio.first.synapse"]
     assert linear.dense == rows * 10 * 16
     assert (found.padding, found.alone, found.same_data, found.split) == (False, True, True, "valid")
 
@@ -86,7 +86,8 @@ def test_the_control_has_the_same_weights_and_no_spikes(run: Path) -> None:
     assert network.acs > 0
     assert network.updates > 0
     one, five = (
-        next(layer for layer in each.layers if layer.name == "branches.audio.linear2") for each in (control, network)
+        next(layer for layer in each.layers if layer.name == "branches.audio.second.synapse")
+        for each in (control, network)
     )
     assert 5 * one.dense == five.dense
 
@@ -111,10 +112,10 @@ def test_a_published_model_is_counted_in_the_batches_of_evaluation(
     recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     overrides = ("model.parts.threshold=cross-entropy-ratio", "model.parts.scaling=batch-softmax")
-    train(recipe(*overrides, "model.params.padding=visible", "training.epochs=1"), tmp_path / "published")
+    train(recipe(*overrides, "model.params.padding=visible", "training.epochs=1"), out=tmp_path / "published")
     found = profile_run(tmp_path / "published")
     assert (found.padding, found.alone) == (True, False)
-    (linear,) = [layer for layer in found.network.layers if layer.name == "branches.audio.linear1"]
+    (linear,) = [layer for layer in found.network.layers if layer.name == "branches.audio.first.synapse"]
     assert linear.dense == 10 * 8 * 10 * 16
 
 
@@ -135,9 +136,9 @@ def test_what_cannot_be_profiled(run: Path, relu: Path, tmp_path: Path) -> None:
 
 
 def test_a_control_takes_the_same_inputs(run: Path, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    fewer = recipe("model.parts.activation=relu", "training.epochs=1", "data.spiking=[audio]")
-    train(fewer, tmp_path / "fewer")
-    with pytest.raises(UserError, match="takes other inputs or labels"):
+    fewer = recipe("model.parts.activation=relu", "training.epochs=1", "data.inputs=[text, audio]")
+    train(fewer, out=tmp_path / "fewer")
+    with pytest.raises(UserError, match="has other signals or outputs"):
         profile_run(run, control=tmp_path / "fewer")
 
 
@@ -194,7 +195,7 @@ def test_the_tables_say_where_the_spiking_network_costs_more(run: Path, capsys: 
         "An estimate, and nothing measured: 45 nm",
         "it costs more in: branches.",
         "rows of padding are left out",
-        "multiplied once, and presented for so many steps: branches.audio.linear1 (5)",
+        "multiplied once, and presented for so many steps: branches.audio.first.synapse (5)",
         "not counted, as they multiply no matrices: ",
         "a ReLU for each spiking neuron",
     ):

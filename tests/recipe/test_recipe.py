@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from neurozoo.errors import RecipeError
+from neurozoo.recipe.overrides import apply_override, override
 from neurozoo.recipe.params import component_params, component_problems
-from neurozoo.recipe.recipe import Recipe, _Origins, _override, check_names, load_recipe, override, shipped_recipes
+from neurozoo.recipe.recipe import Recipe, check_names, load_recipe
 from neurozoo.recipe.schema import DataSection
+from neurozoo.recipe.shipped import shipped_recipes
+from neurozoo.recipe.yaml_text import Origins
 from neurozoo.registry.hookspecs import Component
 from neurozoo.registry.registry import Registry, default_registry
 
 MINIMAL = """\
-schema: 1
-data:
-  name: some-data
-  spiking: [audio, vision]
+schema: 2
+task: multilabel
+data: {name: some-data,
+  inputs: [audio, vision]}
 model:
   name: smile
   parts:
@@ -86,8 +89,10 @@ def test_a_shipped_recipe_opens_with_command_source_score_and_duration(name: str
     path = neurozoo.recipe.shipped.shipped_path(name)
     assert path is not None
     head = path.read_text(encoding="utf-8").partition("schema:")[0]
-    for words in (f"# neurozoo train {name}", "# Source:", "# Expected:", "# Duration:"):
+    for words in (f"# neurozoo train {name}", "# Source:", "# Duration:"):
         assert words in head
+    # A score is expected, or the data is made up and said to be.
+    assert "# Expected:" in head or "SYNTHETIC" in head
 
 
 def test_published_and_sound_differ_in_the_choices_alone() -> None:
@@ -121,7 +126,8 @@ def test_defaults_and_bare_names(folder: Path) -> None:
     recipe = load_recipe(write(folder, MINIMAL))
     assert (recipe.seed, recipe.backend, recipe.training.epochs) == (1, "torch", 50)
     assert recipe.model.parts["threshold"].name == "disagreement"
-    assert recipe.data.modalities == ("audio", "vision")
+    assert recipe.data.inputs == ("audio", "vision")
+    assert (recipe.task.name, recipe.task.per_step, recipe.task.params) == ("multilabel", False, {})
     assert recipe.training.gradient_clip is None
 
 
@@ -175,9 +181,10 @@ def test_any_content_survives_yaml(
     import json
 
     content = {
-        "schema": 1,
+        "schema": 2,
         "description": description,
-        "data": {"name": "d", "spiking": ["a"]},
+        "data": {"name": "d", "inputs": ["a"]},
+        "task": {"name": "t", "params": params},
         "model": {"name": "m", "params": params},
         "training": {"optimizer": {"lr": lr}},
     }
@@ -252,8 +259,9 @@ def test_dates_and_keys_that_are_no_words(folder: Path) -> None:
 
 
 def test_another_schema_is_refused_by_name_and_alone(folder: Path) -> None:
-    (problem,) = problems(folder, MINIMAL.replace("schema: 1", "schema: 2\nwhatever: 3"))
-    assert problem.startswith("r.yaml:1:1: schema: this recipe has schema 2, and this neurozoo reads schema 1; install")
+    (problem,) = problems(folder, MINIMAL.replace("schema: 2", "schema: 3\nwhatever: 3"))
+    told = "r.yaml:1:1: schema: this recipe has schema 3, and this neurozoo reads the schemas 1 and 2; install"
+    assert problem.startswith(told)
 
 
 # Problems inside
@@ -261,15 +269,15 @@ def test_another_schema_is_refused_by_name_and_alone(folder: Path) -> None:
 
 def test_every_problem_is_told_at_once_in_order_of_lines(folder: Path) -> None:
     text = """\
-schema: 1
+schema: 2
 sed: 3
 seed: ten
 backend: tourch
 seed: 4
 data:
   name: a/b
-  context: audio
-  spiking: [audio, vision, vision]
+  inptus: [audio]
+  inputs: [audio, vision, vision]
   standardise: maybe
   valid: {fraction: 1.5}
   expect: {audio: {dim: 0, length: 3}}
@@ -289,10 +297,11 @@ training:
   rate_penalty: {low: 0.6}
   device: gpu
   best: true
+task: {name: multilabel, params: {gamma: -1, decision: sometimes, top_k: 3}}
 """
     keys = (
-        "schema, description, seed, backend, data, model, training, evaluation, ablations, tune",
-        "hidden, heads, spiking_inner, time_steps, dropout, context_dropout, padding, arithmetic",
+        "schema, description, seed, backend, data, task, model, training, evaluation, ablations, tune",
+        "context, spiking, hidden, heads, spiking_inner, time_steps, dropout, context_dropout, padding, arithmetic",
     )
     found = problems(folder, text, registry=default_registry())
     expected = (
@@ -301,15 +310,15 @@ training:
         "4:1: backend: no backend is called 'tourch'; there are: ",
         "5:1: key 'seed' is given twice, first in line 3; remove one of the two",
         "7:3: data.name: 'a/b' is a path; give a name here, or the folder as `root`",
-        "8:3: data.context: 'audio' is among the spiking modalities too; name it in one of the two",
-        "9:3: data.spiking: 'vision' is named 2 times; name it once",
+        "8:3: data.inptus: data has no key 'inptus'; there are: name, root, ",
+        "9:3: data.inputs: 'vision' is named 2 times; name it once",
         "10:3: data.standardise: found the text 'maybe'; give true or false",
         "11:11: data.valid.fraction: 1.5 is too large; give less than 1.0",
         "12:20: data.expect.audio.dim: 0 is too small; give at least 1",
         f"15:24: model.params.hiden: model 'smile' has no parameter 'hiden'; there are: {keys[1]}; did you mean",
         "16:3: model.parts: nothing is named for the slot 'threshold'; give one of: constant, ",
         "18:5: model.parts.treshold: model 'smile' has no slot 'treshold'; there are: ",
-        "19:15: model.parts.scaling.name: no scaling is called 'rate-gian'; there are: ",
+        "19:15: model.parts.scaling.name: no part is called 'rate-gian'; there are: batch-softmax, none, rate-gain;",
         "21:42: model.parts.head.params.dropout_at: found the text 'logit'; give one of: features, logits",
         "21:61: model.parts.head.params.inner: 0 is too small; give at least 1",
         "23:3: training.epochs: found the number 2.5; give a whole number",
@@ -318,7 +327,10 @@ training:
         "25:26: training.optimizer.lr: -1 is too small; give more than 0.0",
         "26:18: training.rate_penalty.low: 0.6 is above high = 0.5; choose a smaller one",
         "27:3: training.device: found 'gpu'; give auto, cpu, mps, cuda, or cuda:N for one of several",
-        "28:3: training.best: found true; give one of: loss, map, micro_f1, macro_f1, accuracy",
+        "28:3: training.best: found true; give text",
+        "29:35: task.params.gamma: -1 is too small; give at least 0",
+        "29:46: task.params.decision: found the text 'sometimes'; give one of: fixed, valid, valid-per-label",
+        "29:67: task.params.top_k: task 'multilabel' has no parameter 'top_k'; there are: ",
     )
     assert len(found) == len(expected), "\n".join(found)
     for problem, start in zip(found, expected, strict=True):
@@ -333,15 +345,17 @@ training:
         ("training.optimizer.lr='0.1'", "found the text '0.1'; give a number"),
         ("training.optimizer.lr=.nan", "nan is not a finite number"),
         ("training.epochs=1.0", "found the number 1.0; give a whole number"),
-        ("data.spiking=audio", "found the text 'audio'; give a list"),
-        ("data.spiking=[]", "it is empty; give at least one entry"),
-        ("data.spiking=[1]", "found the number 1; give text"),
+        ("data.inputs=audio", "found the text 'audio'; give a list"),
+        ("data.inputs=[]", "it is empty; give at least one entry"),
+        ("data.inputs=[1]", "found the number 1; give text"),
         ("training=null", "found null; give a section of keys"),
         ("data.root=3", "found the number 3; give text"),
         ("data.join={text: 3}", "found the number 3; give a list"),
         ("model.parts.fusion=[a]", "found a list; give a section of keys"),
         ("model.parts.fusion.params=3", "found the number 3; give a section of keys"),
-        ("evaluation.decision.threshold=1.5", "1.5 is too large; give at most 1"),
+        ("task.per_step=1", "found the number 1; give true or false"),
+        ("task.outputs=[a, b, a]", "'a' is named 2 times; name it once"),
+        ("data.expect={audio: {length: 2}, vision: {dim: 1, length: 2}}", "give one of shape (the axes of a position)"),
         ("data.expect={audio: {dim: 3, length: 2}}", "no shape for vision; there is: audio; add it"),
         ("data.name=null", "no data is named; give the name of an installed data set, or `root`"),
         ("training.optimizer.nme=adam", "training.optimizer has no key 'nme'; there are: name, lr, weight_decay"),
@@ -353,17 +367,30 @@ def test_values_of_the_wrong_kind(folder: Path, override: str, words: str) -> No
     assert words in problem
 
 
+NEEDED = ("data", "task", "model")
+
+
 def test_what_is_missing_is_told_at_the_section_around_it(folder: Path) -> None:
-    assert (
-        problems(folder, "schema: 1\n")[0]
-        == "r.yaml:1:1: data: the recipe needs the key 'data', which is missing; add it"
+    missing = [f"r.yaml:1:1: {key}: the recipe needs the key {key!r}, which is missing; add it" for key in NEEDED]
+    assert problems(folder, "schema: 2\n") == tuple(missing)
+    found = problems(folder, MINIMAL + "tune: {metric: map}\n")
+    assert found == ("r.yaml:13:1: tune.space: tune needs the key 'space', which is missing; add it",)
+
+
+def test_a_metric_that_the_task_does_not_have(folder: Path) -> None:
+    text = MINIMAL + "training:\n  best: top_5s\n"
+    assert load_recipe(write(folder, text)).training.best == "top_5s"  # names are checked with components
+    (problem,) = problems(folder, text, registry=default_registry())
+    assert problem.startswith("r.yaml:14:3: training.best: found the text 'top_5s'; give one of: loss, ")
+    classes = text.replace("top_5s", "top_5").replace(
+        "task: multilabel", "task: {name: multiclass, params: {weights: [1.0, 2.0, 3.0]}}"
     )
-    found = problems(folder, MINIMAL.replace("  spiking: [audio, vision]\n", ""))
-    assert found == ("r.yaml:2:1: data.spiking: data needs the key 'spiking', which is missing; add it",)
+    assert load_recipe(write(folder, classes), registry=default_registry()).training.best == "top_5"
+    assert "training.best" in problems(folder, classes, ["task.params.top_k=3"], default_registry())[0]
 
 
 def test_every_problem_of_a_section_is_found_beside_a_wrong_type(folder: Path) -> None:
-    found = problems(folder, MINIMAL, ["data.context=audio", "data.standardise=3"])
+    found = problems(folder, MINIMAL, ["data.inputs=[audio, audio]", "data.standardise=3"])
     assert len(found) == 2
 
 
@@ -400,7 +427,7 @@ def test_overrides_reach_parts_and_sections_that_are_not_there(folder: Path) -> 
         ("abc", "command line: 'abc' is not key=value; write for example training.epochs=3"),
         ("=3", "command line: '=3' is not key=value"),
         ("a..b=3", "command line: 'a..b=3' is not key=value"),
-        ("schema.x=3", "command line: schema.x: schema is no section, it is the number 1; set it as a whole"),
+        ("schema.x=3", "command line: schema.x: schema is no section, it is the number 2; set it as a whole"),
         ("seed=[", "command line: seed=1:2: this is not YAML"),
         ("seed=!!python/name:os.system x", "command line: seed: the tag "),
         ("trainng.epochs=3", "command line: trainng: the recipe has no key 'trainng'; there are: "),
@@ -430,6 +457,15 @@ def test_names_are_checked_and_defaults_filled_in(folder: Path) -> None:
     assert checked.origin_of("model.params.hidden") == "default"
     assert check_names(checked, default_registry()) == checked
     assert checked == load_recipe(write(folder, MINIMAL), registry=default_registry())
+
+
+def test_roles_that_cannot_be(folder: Path) -> None:
+    roles = ["model.params.context=audio", "model.params.spiking=[audio, vision, vision]"]
+    found = problems(folder, MINIMAL, roles, registry=default_registry())
+    assert found == (
+        "command line: model.params.context: 'audio' is among the spiking modalities too; name it in one of the two",
+        "command line: model.params.spiking: 'vision' is named twice; name it once",
+    )
 
 
 def test_sizes_that_cannot_be_built(folder: Path) -> None:
@@ -467,7 +503,7 @@ class Fake(Registry):
         self._owners["fusion", "part"] = "test"
         self.target = target
 
-    def resolve(self, kind: Any, name: str) -> Any:
+    def resolve(self, kind: Any, name: str, base: type[Any] | None = None) -> Any:
         self.get(kind, name)
         return self.target
 
@@ -513,7 +549,8 @@ def test_a_class_whose_annotations_cannot_be_read_is_named() -> None:
 
 def test_reading_recipes_imports_no_torch() -> None:
     code = (
-        "import sys; from neurozoo.recipe.recipe import load_recipe, shipped_recipes\n"
+        "import sys; from neurozoo.recipe.recipe import load_recipe\n"
+        "from neurozoo.recipe.shipped import shipped_recipes\n"
         "print(len([load_recipe(name) for name in shipped_recipes()]), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -584,7 +621,7 @@ tune:
     training.batch_size: {low: 32.0, high: 256}
     training.epochs: {low: 5, high: 4}
     training.accumulate: {low: 1}
-    training.label_smoothing: {low: 0.0, high: 0.4, log: true}
+    task.params.label_smoothing: {low: 0.0, high: 0.4, log: true}
     training.gradient_clip: {low: 1.0, high: 2.0, step: 3}
     training.early_stopping: {low: 1, high: 9, step: 0.5}
     model.params.dropout: {low: many, high: true}
@@ -598,18 +635,18 @@ tune:
 """
     )
     expected = (
-        "14:3: tune.metric: found the text 'mAP'; give one of: loss, map, micro_f1, macro_f1, accuracy",
+        "14:3: tune.metric: found the text 'mAP'; give one of: loss, accuracy, ",
         "16:5: tune.space.training.lr: training has no key 'lr'; there are: epochs, ",
         "17:5: tune.space.training.optimizer: found the text 'adam'; give a section of keys",
         "18:5: tune.space.training.optimizer.lr: it lies within 'training.optimizer', which is in the space as well",
         "19:5: tune.space.model.params.hidden: found the number 40.5; give a whole number",
         "20:5: tune.space.model.params.heads: 7 heads do not divide hidden = ",
         "21:5: tune.space.model.parts.head.params.inner: 0 is too small; give at least 1",
-        "22:5: tune.space.model.parts.threshold: no threshold is called 'constan'; there are: ",
+        "22:5: tune.space.model.parts.threshold: no part is called 'constan'; there are: ",
         "23:5: tune.space.training.batch_size: found the number 32.0; give a whole number",
         "24:23: tune.space.training.epochs.low: 5 is not below high = 4; choose a smaller one",
         "25:27: tune.space.training.accumulate.low: there is no whole range; give low and high, or values",
-        "26:32: tune.space.training.label_smoothing.low: 0.0 has no logarithm; give more than 0, or leave out log",
+        "26:35: tune.space.task.params.label_smoothing.low: 0.0 has no logarithm; give more than 0, or leave out log",
         "27:51: tune.space.training.gradient_clip.step: 3 does not lead from 1.0 to 2.0; choose one in between",
         "28:48: tune.space.training.early_stopping.step: 0.5 leads to numbers that are not whole, and low and high are",
         "29:28: tune.space.model.params.dropout.low: found the text 'many'; give a number",
@@ -641,7 +678,7 @@ tune:
 def test_an_override_reads_back(value: Any) -> None:
     text = override("model.params.x", value)
     content: dict[str, Any] = {"model": {"params": {}}}
-    assert not list(_override(content, _Origins(""), text))
+    assert not list(apply_override(content, Origins(""), text))
     read = content["model"]["params"]["x"]
     assert (read, type(read)) == (value, type(value))
 

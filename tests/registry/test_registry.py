@@ -11,9 +11,10 @@ from types import ModuleType
 
 import pytest
 
-from neurozoo.core.interfaces import Neuron
+from neurozoo.core.neuron import Neuron
 from neurozoo.errors import PluginError, UnknownNameError
-from neurozoo.registry.hookspecs import API_VERSION, KINDS, Component, hookimpl
+from neurozoo.models.smile.parts import Scaling
+from neurozoo.registry.hookspecs import API_VERSION, CHANGES, KINDS, Component, hookimpl
 from neurozoo.registry.registry import Plugin, Registry, default_registry
 
 CORE = EntryPoint("builtin", "neurozoo.registry.builtin", "neurozoo")
@@ -41,19 +42,19 @@ def loaded(registry: Registry, name: str = "mine") -> Plugin:
     return next(plugin for plugin in registry.plugins if plugin.name == name)
 
 
-def part(name: str = "mine", kind: str = "scaling", target: str = "json:dumps", **other: object) -> Component:
+def part(name: str = "mine", kind: str = "part", target: str = "json:dumps", **other: object) -> Component:
     return Component(kind, name, target, "a part", **other)  # type: ignore[arg-type]
 
 
 def assert_core_works(registry: Registry) -> None:
-    assert "torch" in registry.components("backend")
-    assert registry.resolve("backend", "torch").__name__ == "TorchNeuron"
+    assert "torch" in registry.components("neuron")
+    assert registry.resolve("neuron", "torch").__name__ == "TorchNeuron"
 
 
 def test_core_is_a_plugin_and_offers_every_kind_but_what_other_libraries_read() -> None:
     registry = Registry([CORE])
     assert [plugin.error for plugin in registry.plugins] == [""]
-    assert [kind for kind in KINDS if not registry.components(kind)] == ["nir-reader"]
+    assert not [kind for kind in KINDS if not registry.components(kind)]
 
 
 def test_every_component_of_the_core_can_be_resolved_and_read() -> None:
@@ -69,8 +70,8 @@ def test_every_component_of_the_core_can_be_resolved_and_read() -> None:
 def test_a_good_plugin_adds_its_part(module: ModuleType) -> None:
     registry = Registry([offer(module, part(target="neurozoo.models.smile.scaling:NoScaling")), CORE])
     assert loaded(registry).error == ""
-    assert registry.resolve("scaling", "mine").__name__ == "NoScaling"
-    assert registry.owner("scaling", "mine") == module.__name__
+    assert registry.resolve("part", "mine").__name__ == "NoScaling"
+    assert registry.owner("part", "mine") == module.__name__
 
 
 def test_an_exception_at_import_is_reported() -> None:
@@ -89,7 +90,7 @@ def test_an_exception_in_the_hook_is_reported(module: ModuleType, error: BaseExc
     registry = Registry([EntryPoint("mine", module.__name__, "neurozoo"), CORE])
     assert loaded(registry).error == f"{type(error).__name__}: {error}"
     assert loaded(registry).components == ()
-    assert "first" not in registry.components("scaling")
+    assert "first" not in registry.components("part")
     assert_core_works(registry)
 
 
@@ -104,55 +105,55 @@ def test_a_misspelt_hook_is_reported_with_the_hooks_there_are(module: ModuleType
 def test_a_duplicate_of_a_core_name_is_refused_and_the_core_keeps_it(module: ModuleType) -> None:
     # As installed: the core's entry point knows its distribution, and comes first by that alone.
     (core,) = [entry for entry in entry_points(group="neurozoo") if entry.name == "builtin"]
-    registry = Registry([offer(module, part("torch", kind="backend")), core])
-    assert "backend 'torch'" in loaded(registry).error
+    registry = Registry([offer(module, part("torch", kind="neuron")), core])
+    assert "neuron 'torch'" in loaded(registry).error
     assert "already registered by neurozoo" in loaded(registry).error
     assert loaded(registry, "builtin").error == ""
-    assert registry.owner("backend", "torch").startswith("neurozoo ")
-    assert registry.get("backend", "torch").target == "neurozoo.core.layer:TorchNeuron"
+    assert registry.owner("neuron", "torch").startswith("neurozoo ")
+    assert registry.get("neuron", "torch").target == "neurozoo.core.layer:TorchNeuron"
 
 
 def test_an_unknown_kind_is_reported_with_the_kinds_there_are(module: ModuleType) -> None:
-    registry = Registry([offer(module, part(kind="neuron")), CORE])
+    registry = Registry([offer(module, part(kind="neurons")), CORE])
     error = loaded(registry).error
-    assert "unknown kind 'neuron'" in error
+    assert "unknown kind 'neurons'" in error
     assert "label-head" in error
     assert_core_works(registry)
 
 
 def test_a_missing_library_says_how_to_install_it(module: ModuleType) -> None:
-    component = part(kind="backend", requires=("a_library_nobody_has",), install="pip install it")
+    component = part(kind="neuron", requires=("a_library_nobody_has",), install="pip install it")
     registry = Registry([offer(module, component), CORE])
     assert loaded(registry).error == ""
     with pytest.raises(PluginError, match="needs a_library_nobody_has, which is not installed; install it with: pip"):
-        registry.resolve("backend", "mine")
+        registry.resolve("neuron", "mine")
 
 
 @pytest.mark.parametrize("target", ["json:nothing", "no_such_module:thing"])
 def test_a_part_that_cannot_be_imported_names_its_target(module: ModuleType, target: str) -> None:
     registry = Registry([offer(module, part(target=target)), CORE])
     with pytest.raises(PluginError, match=f"could not be imported from '{target}'"):
-        registry.resolve("scaling", "mine")
+        registry.resolve("part", "mine")
 
 
 def test_an_unknown_name_has_the_nearest_one_and_the_broken_plugin() -> None:
     registry = Registry([CORE, EntryPoint("mine", "neurozoo_that_is_not_there", "neurozoo")])
     with pytest.raises(UnknownNameError) as caught:
-        registry.get("threshold", "disagrement")
+        registry.get("part", "disagrement")
     message = str(caught.value)
-    assert "no threshold is called 'disagrement'" in message
+    assert "no part is called 'disagrement'" in message
     assert "did you mean 'disagreement'?" in message
     assert "; plugins that failed to load: mine (`neurozoo plugins list` says why)" in message
 
 
 def test_a_part_that_is_not_what_its_kind_must_be_is_refused(module: ModuleType) -> None:
     module.Lazy = type("Lazy", (Neuron,), {})  # type: ignore[attr-defined]
-    parts = [part("other"), part("unfinished", kind="backend", target=f"{module.__name__}:Lazy")]
+    parts = [part("other"), part("unfinished", kind="neuron", target=f"{module.__name__}:Lazy")]
     registry = Registry([offer(module, *parts), CORE])
-    with pytest.raises(PluginError, match=r"'json:dumps' is not a subclass of neurozoo\.core\.interfaces\.Scaling"):
-        registry.resolve("scaling", "other")
+    with pytest.raises(PluginError, match=r"'json:dumps' is not a subclass of neurozoo\.models\.smile\.parts\.Scaling"):
+        registry.resolve("part", "other", Scaling)
     with pytest.raises(PluginError, match="lacks step, which Neuron asks for"):
-        registry.resolve("backend", "unfinished")
+        registry.resolve("neuron", "unfinished")
 
 
 def test_a_hook_without_its_mark_is_reported(module: ModuleType) -> None:
@@ -164,14 +165,14 @@ def test_a_hook_without_its_mark_is_reported(module: ModuleType) -> None:
 @pytest.mark.parametrize("offered", ["backend", None])
 def test_what_is_no_component_is_reported(module: ModuleType, offered: object) -> None:
     registry = Registry([offer(module, offered), CORE])  # type: ignore[arg-type]
-    assert f"it offers {offered!r}; yield Component(kind, name, 'module:attribute', summary)" in loaded(registry).error
+    assert f"it yields {offered!r}; yield Component(kind, name, 'module:attribute', summary)" in loaded(registry).error
     assert_core_works(registry)
 
 
 def test_a_library_inside_a_missing_package_is_missing(module: ModuleType) -> None:
-    component = part(kind="backend", requires=("a_library_nobody_has.inside",))
+    component = part(kind="neuron", requires=("a_library_nobody_has.inside",))
     registry = Registry([offer(module, component), CORE])
-    assert registry.missing("backend", "mine") == ["a_library_nobody_has"]
+    assert registry.missing("neuron", "mine") == ["a_library_nobody_has"]
 
 
 def test_what_is_installed_has_the_core() -> None:
@@ -182,10 +183,10 @@ def test_what_is_installed_has_the_core() -> None:
 
 GOOD = """
 from neurozoo.registry.hookspecs import Component, hookimpl
-neurozoo_api = "1.0"
+neurozoo_api = "2.0"
 @hookimpl
 def neurozoo_components():
-    yield Component("scaling", "{name}", "json:dumps", "a part")
+    yield Component("part", "{name}", "json:dumps", "a part")
 """
 
 Install = Callable[..., Path]
@@ -199,45 +200,45 @@ def errors(registry: Registry) -> dict[str, str]:
 def test_a_distribution_is_found_with_its_version(install: Install) -> None:
     install("neurozoo-x", GOOD.format(name="mine"))
     plugin = loaded(Registry(), "x")
-    assert (plugin.distribution, plugin.api, plugin.error, plugin.note) == ("neurozoo-x 0.3", "1.0", "", "")
+    assert (plugin.distribution, plugin.api, plugin.error, plugin.note) == ("neurozoo-x 0.3", "2.0", "", "")
 
 
 def test_a_plugin_for_another_major_is_refused_by_name(install: Install) -> None:
-    install("neurozoo-x", GOOD.format(name="mine").replace('"1.0"', '"2.1"'))
+    install("neurozoo-x", GOOD.format(name="mine").replace('"2.0"', '"1.1"'))
     registry = Registry()
     assert errors(registry) == {
-        "x": f"neurozoo-x 0.3 was written for plugin API 2.x, and this neurozoo offers {API_VERSION}; "
-        "install a neurozoo that offers 2.x, or a version of the plugin for 1.x"
+        "x": f"neurozoo-x 0.3 was written for plugin API 1.x, and this neurozoo offers {API_VERSION}; "
+        f"install a neurozoo that offers 1.x, or a version of the plugin for 2.x. To change it: {CHANGES['1']}"
     }
-    assert "mine" not in registry.components("scaling")
+    assert "mine" not in registry.components("part")
 
 
 def test_a_plugin_for_another_major_that_cannot_even_be_imported_is_refused_by_its_api(install: Install) -> None:
-    install("neurozoo-x", 'neurozoo_api = "2.0"\nfrom neurozoo.registry.hookspecs import SomethingOfTwo\n')
-    told = f"neurozoo-x 0.3 was written for plugin API 2.x, and this neurozoo offers {API_VERSION}"
+    install("neurozoo-x", 'neurozoo_api = "3.0"\nfrom neurozoo.registry.hookspecs import SomethingOfThree\n')
+    told = f"neurozoo-x 0.3 was written for plugin API 3.x, and this neurozoo offers {API_VERSION}"
     assert told in errors(Registry())["x"]
 
 
 def test_a_newer_minor_is_loaded_with_a_note(install: Install) -> None:
-    install("neurozoo-x", GOOD.format(name="mine").replace('"1.0"', '"1.7"'))
+    install("neurozoo-x", GOOD.format(name="mine").replace('"2.0"', '"2.7"'))
     registry = Registry()
-    assert "mine" in registry.components("scaling")
+    assert "mine" in registry.components("part")
     note = loaded(registry, "x").note
-    assert note.startswith(f"it was written for plugin API 1.7, and this neurozoo offers {API_VERSION}")
+    assert note.startswith(f"it was written for plugin API 2.7, and this neurozoo offers {API_VERSION}")
 
 
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        ("", 'does not say which plugin API it was written for; add neurozoo_api = "1.4" beside its hook'),
-        ("neurozoo_api = 1.0", 'neurozoo_api = 1.0, which is no MAJOR.MINOR; write neurozoo_api = "1.4"'),
-        ('neurozoo_api = "one"', "neurozoo_api = 'one', which is no MAJOR.MINOR"),
+        ("", 'does not declare its plugin API version; add neurozoo_api = "2.0" next to its hook'),
+        ("neurozoo_api = 1.0", 'neurozoo_api = 1.0, which is not MAJOR.MINOR; write neurozoo_api = "2.0"'),
+        ('neurozoo_api = "one"', "neurozoo_api = 'one', which is not MAJOR.MINOR"),
     ],
 )
 def test_an_api_that_is_missing_or_malformed_is_refused_with_the_line_to_add(
     install: Install, declared: str, words: str
 ) -> None:
-    install("neurozoo-x", GOOD.format(name="mine").replace('neurozoo_api = "1.0"', declared))
+    install("neurozoo-x", GOOD.format(name="mine").replace('neurozoo_api = "2.0"', declared))
     assert words in errors(Registry())["x"]
 
 
@@ -263,7 +264,7 @@ def test_a_library_missing_at_import_says_what_to_install(install: Install) -> N
 
 def test_a_plugin_without_its_module_says_to_install_it_again(install: Install) -> None:
     install("neurozoo-x", entry_points="[neurozoo]\nx = neurozoo_gone\n")
-    assert errors(Registry())["x"].endswith("not installed whole, install it again with: pip install neurozoo-x")
+    assert errors(Registry())["x"].endswith("not completely installed, install it again with: pip install neurozoo-x")
 
 
 def test_a_name_offered_twice_names_both_distributions(install: Install) -> None:
@@ -271,10 +272,10 @@ def test_a_name_offered_twice_names_both_distributions(install: Install) -> None
     install("neurozoo-b", GOOD.format(name="mine"), version="2.0")
     registry = Registry()
     assert errors(registry) == {
-        "b": "scaling 'mine' of neurozoo-b 2.0 is already registered by neurozoo-a 1.0; "
+        "b": "part 'mine' of neurozoo-b 2.0 is already registered by neurozoo-a 1.0; "
         "uninstall one of the two, or rename it"
     }
-    assert registry.owner("scaling", "mine") == "neurozoo-a 1.0"
+    assert registry.owner("part", "mine") == "neurozoo-a 1.0"
 
 
 def test_two_plugins_of_one_name_name_the_other_distribution(install: Install) -> None:
@@ -282,14 +283,14 @@ def test_two_plugins_of_one_name_name_the_other_distribution(install: Install) -
         install(f"neurozoo-{name}", GOOD.format(name=name), entry_points=f"[neurozoo]\nsame = neurozoo_{name}\n")
     registry = Registry()
     assert errors(registry)["same"].startswith("a plugin of neurozoo-a 0.3 is called 'same' as well")
-    assert "b" not in registry.components("scaling")
+    assert "b" not in registry.components("part")
 
 
 def test_a_plugin_that_offers_one_name_twice_is_refused(module: ModuleType) -> None:
     registry = Registry([offer(module, part("one"), part("one")), CORE])
-    assert "scaling 'one'" in loaded(registry).error
+    assert "part 'one'" in loaded(registry).error
     assert "already registered by itself" in loaded(registry).error
-    assert "one" not in registry.components("scaling")
+    assert "one" not in registry.components("part")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +303,7 @@ def test_malformed_metadata_is_told_and_stops_nobody(
     install("neurozoo-x", GOOD.format(name="x"), metadata=metadata, entry_points=entry_points)
     install("neurozoo-y", GOOD.format(name="y"))
     registry = Registry()
-    assert "y" in registry.components("scaling")
+    assert "y" in registry.components("part")
     ((_, error),) = errors(registry).items()
     assert "its metadata cannot be read" in error or "is malformed; name a module" in error
 
@@ -313,7 +314,7 @@ def test_a_plugin_that_prints_and_warns_is_quiet_and_told_of(
     code = 'print("hello\\nthere")\nimport warnings\nwarnings.simplefilter("always")\nwarnings.warn("old")\n'
     install("neurozoo-x", code + GOOD.format(name="mine"))
     registry = Registry()
-    assert "mine" in registry.components("scaling")
+    assert "mine" in registry.components("part")
     assert capsys.readouterr() == ("", "")
     assert loaded(registry, "x").note == "it warned: old; it printed 'hello there' when it was loaded"
 
@@ -333,7 +334,7 @@ def test_a_forgotten_comma_is_told(module: ModuleType, field: str) -> None:
 @pytest.mark.parametrize(("name", "target"), [("two words", "json:dumps"), ("mine", "json"), ("mine", "json:")])
 def test_a_name_or_target_that_cannot_be_used_is_told(module: ModuleType, name: str, target: str) -> None:
     registry = Registry([offer(module, part(name, target=target)), CORE])
-    assert "a name is one word" in loaded(registry).error or "give 'module:attribute'" in loaded(registry).error
+    assert "give a name of one word" in loaded(registry).error or "give 'module:attribute'" in loaded(registry).error
     assert_core_works(registry)
 
 
@@ -387,5 +388,5 @@ def with_part(install: Install) -> tuple[Registry, ModuleType, Path]:
 def test_the_fastest_backend_is_a_fused_exact_one(
     offered: dict[str, object], device: str, expected: str, module: ModuleType
 ) -> None:
-    registry = Registry([CORE, offer(module, part(kind="backend", **offered))])
+    registry = Registry([CORE, offer(module, part(kind="neuron", **offered))])
     assert registry.fastest_backend(device) == expected

@@ -24,8 +24,8 @@ from neurozoo.registry.scaffold.writing import checked_name
 ROOT = Path(__file__).parents[2]
 
 
-def test_there_are_the_five_kinds() -> None:
-    assert list(KINDS_OF_PLUGIN) == ["neuron", "fusion", "label-head", "model", "dataset"]
+def test_there_are_these_kinds() -> None:
+    assert list(KINDS_OF_PLUGIN) == ["neuron", "fusion", "label-head", "model", "part", "task", "data"]
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_PLUGIN)
@@ -62,11 +62,11 @@ def test_the_code_is_clean(kind: str, name: str, tmp_path: Path) -> None:
 
 
 def test_the_neuron_kind_may_be_called_a_backend(tmp_path: Path) -> None:
-    assert write_plugin("neurozoo-mine", "backend", tmp_path).part == "neurozoo_mine/neuron.py"
+    assert write_plugin("neurozoo-mine", "neuron", tmp_path).part == "neurozoo_mine/neuron.py"
 
 
 def test_an_unknown_kind_has_the_kinds_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'label_head'; there are: dataset, fusion, label-head.*mean 'label-head'"):
+    with pytest.raises(UserError, match=r"'label_head'; there are: data, fusion, label-head.*mean 'label-head'"):
         write_plugin("mine", "label_head", tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_a_name_that_cannot_be_used_has_a_suggestion(name: str, suggested: str, 
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("torch", "neuron", "a backend 'torch' is registered already, by neurozoo "),
+        ("torch", "neuron", "a neuron 'torch' is registered already, by neurozoo "),
         ("concat", "fusion", "a fusion 'concat' is registered already"),
         ("builtin", "model", "a plugin 'builtin' is installed already, by neurozoo "),
     ],
@@ -137,7 +137,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatc
 @given(st.text(max_size=50))
 def test_a_name_is_normal_and_a_package_or_is_refused(given: str) -> None:
     try:
-        name = checked_name(given, "backend", default_registry())
+        name = checked_name(given, "neuron", default_registry())
     except UserError:
         return
     assert is_normalized_name(f"neurozoo-{name}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from neurozoo.cli import main
+from neurozoo.core.signals import SignalShape
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.summary import Labels, summarise
 
@@ -42,7 +44,7 @@ def test_the_tables(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     lines = [line.split() for line in out.splitlines()]
     assert ["format:", "by", "hand"] in lines
-    assert ["text", "2", "4", "1"] in lines
+    assert ["text", "2", "4", "1", "float32", "padded"] in lines
     assert ["text", "train", "0", "0.75", "1.5", "2.5", "4", "1"] in lines
     assert ["glad", "3", "(75.0%)", "0", "(0.0%)"] in lines
     assert ["labels", "a", "sample", "1.25", "1.00"] in lines
@@ -99,3 +101,76 @@ def test_a_page_that_cannot_be_written_or_drawn(
     assert main(["data", "info", str(store), "--html", str(tmp_path / "page.html")]) == 2
     assert "pip install 'neurozoo[plots]'" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
+
+
+def info(store: Path, page: Path, capsys: pytest.CaptureFixture[str]) -> tuple[list[list[str]], dict[str, Any], str]:
+    """What ``data info`` prints, gives programs, and draws."""
+    assert main(["data", "info", str(store), "--html", str(page)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert main(["data", "info", str(store), "--json"]) == 0
+    return lines, json.loads(capsys.readouterr().out), page.read_text("utf-8")
+
+
+def test_frames_spikes_and_tokens_with_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    signals = {
+        "frames": SignalShape((1, 2, 2), 1, "uint8", ragged=False),
+        "spikes": SignalShape((4,), 5, "bool"),
+        "tokens": SignalShape((), 9, "int64"),
+    }
+    with StoreWriter(
+        tmp_path / "s", signals=signals, task="multiclass", outputs=["left", "right"], origin={}
+    ) as writer:
+        values = {
+            "frames": np.array([[[[[0, 10], [20, 30]]]], [[[[40, 50], [60, 70]]]]]),
+            "spikes": [np.array([[1, 0, 0, 0]]), np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])],
+            "tokens": [np.array([7, 3]), np.array([5])],
+        }
+        writer.add("train", values, [1, 1])
+    lines, told, page = info(tmp_path / "s", tmp_path / "page.html", capsys)
+    assert ["frames", "1", "x", "2", "x", "2", "1", "0", "uint8", "one", "length"] in lines
+    assert ["spikes", "4", "3", "0", "bool", "as", "bits", "own", "lengths"] in lines
+    assert ["spikes", "train", "0", "1", "0.1875"] in lines
+    assert ["tokens", "train", "3", "7", "5"] in lines
+    assert ["right", "2", "(100.0%)"] in lines
+    assert told["summary"]["classes"] == {"train": {"samples": 2, "counts": [0, 2]}}
+    assert told["summary"]["values"]["frames"]["train"] == {"least": 0, "most": 70, "mean": 35}
+    assert told["signals"]["spikes"] == {"shape": [4], "length": 3, "dtype": "bool", "ragged": True}
+    assert told["task"] == {"name": "multiclass", "outputs": ["left", "right"], "per_step": False}
+    for words in ("2 (100.0%)", "spikes: valid positions", "own lengths", "<svg"):
+        assert words in page
+    assert "frames: valid positions" not in page
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass", "regression"])
+def test_targets_per_step_are_counted_by_step(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    signals = {"x": SignalShape((1,), 3, "float32")}
+    of = {"task": task, "outputs": ["a", "b"], "along": "x", "target_masked": True, "origin": {}}
+    steps = [[[1, 0], [1, 1], [0, 0]], [[0, 1]]]
+    target = [np.array(each)[:, 1] if task == "multiclass" else np.array(each) for each in steps]
+    with StoreWriter(tmp_path / "s", signals=signals, **of) as writer:
+        values = {"x": [np.ones((len(each), 1)) for each in steps]}
+        writer.add("train", values, target, target_mask=[[1, 1, 0], [1]])
+    lines, told, _ = info(tmp_path / "s", tmp_path / "page.html", capsys)
+    summary = told["summary"]
+    if task == "multilabel":
+        assert summary["labels"]["train"]["counts"] == [2, 2]
+        assert ["a", "2", "(66.7%)"] in lines
+    elif task == "multiclass":
+        assert summary["classes"]["train"] == {"samples": 3, "counts": [1, 2]}
+        assert ["b", "2", "(66.7%)"] in lines
+    else:
+        first = summary["quantities"]["train"][0]
+        assert (first["least"], first["most"]) == (0, 1)
+        assert (first["mean"], first["deviation"]) == pytest.approx((2 / 3, 2**0.5 / 3))
+        assert ["a", "train", "0.6667", "0.4714", "0", "1"] in lines
+
+
+def test_targets_of_another_task_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    signals = {"x": SignalShape((1,), 3, "float32", ragged=False)}
+    of = {"task": "ranking", "outputs": ["first", "second"], "target": SignalShape((2,), 1, "int64"), "origin": {}}
+    with StoreWriter(tmp_path / "s", signals=signals, **of) as writer:
+        writer.add("train", {"x": np.ones((1, 3, 1))}, [[1, 0]])
+    lines, told, _ = info(tmp_path / "s", tmp_path / "page.html", capsys)
+    assert ["Targets", "of", "ranking"] in lines
+    assert ["first,", "second"] in lines
+    assert told["summary"]["labels"] == told["summary"]["classes"] == {}

@@ -24,7 +24,7 @@ def test_the_page_says_what_the_neurons_do_today() -> None:
     names = head[1:]
     assert {"torch", "spikingjelly", "norse", "snntorch", "norse-native", "snntorch-native"} == set(names)
     registry = default_registry()
-    found = {name: traits(registry.resolve("backend", name)) for name in names}
+    found = {name: traits(registry.resolve("neuron", name)) for name in names}
     expected = [
         [trait.name, *(found[name][place].found for name in names)] for place, trait in enumerate(found[names[0]])
     ]

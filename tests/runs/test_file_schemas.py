@@ -48,7 +48,7 @@ def test_what_is_no_file_of_a_run_is_named(
     "change",
     [
         lambda summary: summary["metrics"]["test"].update(micro_f1="0.5"),
-        lambda summary: summary.update(decision_threshold="x"),
+        lambda summary: summary.update(decision="x"),
         lambda summary: summary["lesion"].update(permuted=1.0),
     ],
 )
@@ -65,9 +65,9 @@ def test_numbers_that_are_none(
 
 def test_a_threshold_a_label_has_one_for_each(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = trained / "summary.json"
-    path.write_text(path.read_text().replace('"decision_threshold": 0.35', '"decision_threshold": [0.1, 0.2]', 1))
+    path.write_text(path.read_text().replace('"decision": 0.35', '"decision": [0.1, 0.2]', 1))
     assert main(["verify", str(trained)]) == 2
-    assert "decision_threshold has 2 values, and there are 3 labels" in capsys.readouterr().err
+    assert "its decision has 2 values, and there are 3 outputs" in capsys.readouterr().err
 
 
 def test_many_runs_do_not_go_into_one(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,5 +80,5 @@ def test_many_runs_do_not_go_into_one(trained: Path, capsys: pytest.CaptureFixtu
             (trained.parent / "many.yaml").write_text(f"{text}\nablations: {{plain: [model.parts.scaling=none]}}\n")
             command[1] = str(trained.parent / "many.yaml")
         assert main([*command, "--out", str(trained)]) == 2
-        assert f"{trained}: is the run of one training, which nothing is added to" in capsys.readouterr().err
+        assert f"{trained}: is a single run, to which no runs can be added" in capsys.readouterr().err
     assert sorted(trained.rglob("*")) == before

@@ -21,7 +21,7 @@ from neurozoo.runs.threads import SPIN_COUNT, VARIABLES
 OURS = {"GOMP_SPINCOUNT": SPIN_COUNT}
 SHOW = "from neurozoo.runs.threads import thread_waiting; print(json.dumps(thread_waiting().to_dict()))"
 DOCTOR = (
-    "from neurozoo import doctor; from neurozoo.cli import main; "
+    "from neurozoo.testing import doctor; from neurozoo.cli import main; "
     "doctor.SECTIONS = {'devices': doctor.SECTIONS['devices']}; main(['doctor', '--json'])"
 )
 LIBGOMP = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import neurozoo
 from neurozoo.cli import main
-from neurozoo.core.layer import record_spikes
+from neurozoo.core.recording import recorded
 from neurozoo.errors import RunError
 from neurozoo.recipe.recipe import load_recipe
 from neurozoo.registry.registry import default_registry
@@ -42,9 +42,9 @@ def folder_of(name: str) -> Path:
 def waves(model: TrainedModel, phase: float, samples: int) -> dict[str, Tensor]:
     """``[B, 1, D]`` by modality: the training data's mean and twice its deviation times a sine of the place."""
     state, features = model.module.state_dict(), {}
-    for number, (name, dim) in enumerate(model.module.inputs.dims.items(), start=1):
+    for number, (name, shape) in enumerate(model.module.problem.signals.items(), start=1):
         mean, deviation = (state[f"standardise.{name}.{each}"].double().flatten() for each in ("mean", "std"))
-        sines = [[math.sin(phase + 1.7 * b + 0.37 * number * d) for d in range(dim)] for b in range(samples)]
+        sines = [[math.sin(phase + 1.7 * b + 0.37 * number * d) for d in range(shape.dim)] for b in range(samples)]
         features[name] = (mean + 2 * deviation * torch.tensor(sines, dtype=torch.float64)).float()[:, None]
     return features
 
@@ -60,11 +60,13 @@ def test_there_are_models_and_backends_to_look_at() -> None:
 def test_it_says_what_it_always_said(name: str, backend: str) -> None:
     pinned = PINNED[name]
     model = neurozoo.load(name, backend=backend)
-    with record_spikes(model.module) as spikes:
+    with recorded(model.module) as firings:
         found = model.predict(waves(model, pinned["phase"], len(pinned["probabilities"])))
     torch.testing.assert_close(found, torch.tensor(pinned["probabilities"]), rtol=0, atol=ROUNDING)
-    counts = {layer: x.sum((0, 2, 3)).int().tolist() for layer, x in spikes.items()}
-    assert counts == pinned["spikes"]
+    counts = {layer: firing.spikes.sum((0, 2, 3)).int().tolist() for layer, firing in firings.items()}
+    renamed = {"activation1.lif": "first", "activation2.lif": "second"}
+    expected = {layer.replace(old, new): n for layer, n in pinned["spikes"].items() for old, new in renamed.items()}
+    assert counts == {layer: n for layer, n in expected.items() if layer.endswith(("first", "second"))}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -74,7 +76,8 @@ def test_its_recipe_loads_and_every_schema_is_read(name: str) -> None:
     assert packed.files[WEIGHTS] == PINNED[name]["weights"]
     assert packed.schema <= SCHEMA
     recipe = load_recipe(folder / RECIPE, registry=default_registry())  # every name and parameter is still known
-    assert recipe.schema_version == 1
+    assert "schema: 1\n" in (folder / RECIPE).read_text()
+    assert recipe.schema_version == 2
     _, metadata = read_tensors(folder / WEIGHTS)
     assert metadata["schema"] == 2
     assert (metadata["labels"], metadata["dims"]) == (packed.labels, packed.dims)
@@ -128,7 +131,7 @@ def test_its_name_works_anywhere(
     sample = {"features": {"timbre": [[0.0] * 64], "rhythm": [[1.0] * 8]}}
     (tmp_path / "in.jsonl").write_text(json.dumps(sample))
     assert main(["predict", "emotions-sound", "in.jsonl"]) == 0
-    assert set(json.loads(capsys.readouterr().out)["probabilities"]) == set(neurozoo.load("emotions-sound").labels)
+    assert set(json.loads(capsys.readouterr().out)["probabilities"]) == set(neurozoo.load("emotions-sound").outputs)
     assert main(["predict", "emotion-sound", "in.jsonl"]) == 2
     assert "models that come with neurozoo: emotions-sound" in capsys.readouterr().err
 

@@ -14,19 +14,19 @@ import pytest
 
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, RecipeError, RunError, UserError
-from neurozoo.models.build import open_data
+from neurozoo.models.build import open_data, open_experiment
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.reporting.results_page import results_page
-from neurozoo.studies.ablation import COLUMNS, ablate
-from neurozoo.studies.baseline import logistic_regression, pooled_features
+from neurozoo.studies.ablation import ablate
+from neurozoo.studies.baseline import on_pooled_features, pooled_features
 from neurozoo.studies.intervals import paired_difference
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 ABLATIONS = """
 ablations:
   no spikes: [model.parts.scaling=none]
-  audio alone: ["data.spiking=[audio]", data.context=null]
+  audio alone: ["data.inputs=[audio]", model.params.context=null]
 """
 
 
@@ -45,6 +45,7 @@ def test_paired_differences_by_hand() -> None:
     assert math.isnan(paired_difference([0.5], [0.4]).half_width)
 
 
+@pytest.mark.slow
 def test_an_ablation_and_its_page(path: Path, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     options = ["training.epochs=1"]
@@ -55,7 +56,8 @@ def test_an_ablation_and_its_page(path: Path, tmp_path: Path) -> None:
     assert [done for _, done, _ in told] == [1, 2, 3, 4, 5, 6]
     assert found.values["no spikes"]["lesion"] == [0.0, 0.0]
     assert all(value > 0 for value in found.values["full"]["lesion"])
-    for column in COLUMNS:
+    assert found.columns == ("accuracy", "micro_f1", "macro_f1", "map", "lesion")
+    for column in found.columns:
         pairs = np.array(found.values["audio alone"][column]) - np.array(found.values["full"][column])
         assert found.differences["audio alone"][column].mean == pytest.approx(pairs.mean())
     assert json.loads((tmp_path / "out" / "ablation.json").read_text())["seeds"] == [1, 2]
@@ -97,7 +99,7 @@ def test_an_interrupted_training_goes_on(
     folder = tmp_path / "out" / "full" / "1"
     begun_with = load_recipe(path, ["training.epochs=1", "seed=1", "training.threads=1"], registry=default_registry())
     with interrupted_at(1):
-        train(begun_with, folder)
+        train(begun_with, out=folder)
     assert not (folder / "summary.json").is_file()
     begun = (folder / "run.json").stat().st_mtime_ns
     found = ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"], jobs=1)
@@ -135,14 +137,15 @@ def test_pooled_features_by_hand(recipe: Callable[..., Recipe]) -> None:
     pooled = pooled_features(view, "valid")
     assert pooled.shape == (10, 2 * (5 + 4 + 3))
     batch = next(iter(view.batches("valid", 1)))
-    rows = batch.features["text"][0][batch.masks["text"][0]].double().numpy()
+    rows = batch.signals["text"].values[0][batch.signals["text"].mask[0]].double().numpy()
     np.testing.assert_allclose(pooled[0, :5], rows.mean(0), rtol=1e-6)
     np.testing.assert_allclose(pooled[0, 5:10], rows.std(0), atol=1e-6)
 
 
 def test_the_baseline_learns(recipe: Callable[..., Recipe]) -> None:
-    small = recipe()
-    found = logistic_regression(open_data(small), small.evaluation.decision)
+    experiment = open_experiment(recipe())
+    found = on_pooled_features(experiment.view, experiment.problem.task)
+    assert found.name == "logistic regression on means and deviations"
     assert found.metrics["map"] > 0.5
     assert found.strength in (0.001, 0.01, 0.1, 1.0)
 

@@ -20,7 +20,7 @@ from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.studies.intervals import spread
 from neurozoo.studies.parallel_runs import ONE_THREAD, usable_jobs
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 Recipes = Callable[..., Recipe]
 
@@ -55,10 +55,10 @@ def test_seeds_are_trained_shown_and_gone_on_with(
 ) -> None:
     """Seed 3 was trained before, seed 4 stopped in its second epoch, and seed 5 is new."""
     out = tmp_path / "out"
-    undisturbed = train(resolved(path, "seed=3"), out / "3")
-    expected = train(resolved(path, "seed=4"), tmp_path / "undisturbed")
+    undisturbed = train(resolved(path, "seed=3"), out=out / "3")
+    expected = train(resolved(path, "seed=4"), out=tmp_path / "undisturbed")
     with interrupted_at(5):
-        train(resolved(path, "seed=4"), out / "4")
+        train(resolved(path, "seed=4"), out=out / "4")
     begun = (out / "4" / "run.json").stat().st_mtime_ns
     stamp = (out / "3" / "summary.json").stat().st_mtime_ns
 
@@ -94,7 +94,7 @@ def test_seeds_are_trained_shown_and_gone_on_with(
 
 def test_a_run_that_another_process_is_at_is_waited_for(path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "3"
-    summary = train(resolved(path), folder)
+    summary = train(resolved(path), out=folder)
     lock, begun = lock_folder(folder), time.monotonic()
     Timer(0.5, unlock_folder, [lock]).start()
     found = neurozoo.train_seeds(path, seeds=1, out=tmp_path / "out", jobs=1)

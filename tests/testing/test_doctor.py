@@ -17,14 +17,14 @@ Install = Callable[..., Path]
 PLUGIN = """
 from neurozoo.registry.hookspecs import Component, hookimpl
 from neurozoo.core.layer import TorchNeuron
-neurozoo_api = "1.0"
+neurozoo_api = "2.0"
 class Silent(TorchNeuron):
-    def step(self, current, state, threshold):
-        s, v = super().step(current, state, threshold)
+    def step(self, current, state, threshold, params=None):
+        s, v = super().step(current, state, threshold, params)
         return s * 0, v
 @hookimpl
 def neurozoo_components():
-    yield Component("backend", "mine", "neurozoo_x:{target}", "a neuron"{more})
+    yield Component("neuron", "mine", "neurozoo_x:{target}", "a neuron"{more})
 """
 
 
@@ -83,7 +83,7 @@ def test_a_missing_library_is_a_warning_with_the_command(install: Install) -> No
     plugin = of(look("plugins", registry), "x ")
     assert plugin.status == "warning"
     assert plugin.said == (
-        "backend mine cannot be used: a_library_nobody_has is not installed; install it with: pip install it"
+        "neuron mine cannot be used: a_library_nobody_has is not installed; install it with: pip install it"
     )
     assert not [each for each in look("conformance", registry) if each.name == "mine"]
 
@@ -101,7 +101,7 @@ def test_an_extra_of_the_core_that_is_not_installed_is_no_warning(monkeypatch: p
 @pytest.mark.parametrize(
     ("tested", "status", "words"),
     [
-        ("torch >=2", "ok", "loaded, 1 component, plugin API 1.0, torch "),
+        ("torch >=2", "ok", "loaded, 1 component, plugin API 2.0, torch "),
         ("torch ==1.0.*", "warning", "and the plugin was tested with ==1.0.*; check it before use"),
         ("not a requirement", "warning", "'not a requirement', which is no requirement"),
         ("a-library-nobody-has >=1", "ok", "loaded"),
@@ -177,5 +177,5 @@ def test_a_section_that_breaks_is_told_and_stops_no_other(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(doctor, "SECTIONS", {"devices": broken, "recipes": SECTIONS["recipes"]})
     first, *rest = examine(Registry())
-    assert (first.status, first.said) == ("failed", "could not be looked at: RuntimeError: no luck")
+    assert (first.status, first.said) == ("failed", "could not be checked: RuntimeError: no luck")
     assert rest

@@ -11,17 +11,28 @@ from types import ModuleType
 import pytest
 
 from neurozoo.registry.hookspecs import Kind
-from neurozoo.testing import KITS, Candidate, check
+from neurozoo.testing import Candidate, check, kit_of
 
 PAGES = Path(__file__).parents[2] / "docs" / "plugins"
-KINDS: tuple[Kind, ...] = ("backend", "fusion", "label-head", "model", "dataset")
-DECLARED = {"backend": {"exact": False, "requires": ("mylib",)}}
+KINDS: tuple[Kind, ...] = ("neuron", "fusion", "label-head", "model", "part", "task", "data")
+DECLARED = {"neuron": {"exact": False, "requires": ("mylib",)}}
 MYLIB = "def integrate(v, current, tau):\n    return v - v / tau + current\n"
-SMALL = {"model": {"inner": 16, "time_steps": 3}, "dataset": {"size": 8}}
+SMALL = {"model": {"channels": 4}, "data": {"size": 8}}
+PAGE_OF = {"neuron": "backend"}
+
+
+def page(kind: Kind) -> str:
+    return (PAGES / f"{PAGE_OF.get(kind, kind)}.md").read_text(encoding="utf-8")
+
+
+def cases_of(kind: Kind) -> list[str]:
+    kit = kit_of(kind)
+    assert kit is not None
+    return list(kit.cases)
 
 
 def blocks(kind: Kind) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", (PAGES / f"{kind}.md").read_text(encoding="utf-8"), re.M | re.S)
+    return re.findall(r"^```python\n(.*?)^```$", page(kind), re.M | re.S)
 
 
 def written(source: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -50,12 +61,13 @@ def test_the_test_is_what_it_says(kind: Kind, tmp_path: Path, monkeypatch: pytes
     _, test, *_ = blocks(kind)
     suite = written(test, f"test_of_{kind.replace('-', '_')}", tmp_path, monkeypatch).TestMine
     assert (suite.kind, suite.name, dict(suite.params)) == (kind, "mine", SMALL.get(kind, {}))
-    assert {f"test_{case}" for case in KITS[kind].cases} <= set(dir(suite))
+    assert {f"test_{case}" for case in cases_of(kind)} <= set(dir(suite))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_case_is_named(kind: Kind) -> None:
-    shared = PAGES / "fusion.md" if "fusion.md#what-the-kit-checks" in (PAGES / f"{kind}.md").read_text() else None
-    text = (PAGES / f"{kind}.md").read_text() + (shared.read_text() if shared else "")
-    missing = [case for case in KITS[kind].cases if f"`{case}`" not in text]
+    text = page(kind)
+    for shared in ("model", "fusion"):
+        text += page(shared) if f"{shared}.md#what-the-kit-checks" in text else ""  # type: ignore[arg-type]
+    missing = [case for case in cases_of(kind) if f"`{case}`" not in text]
     assert not missing

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import distributed
 
-from neurozoo.core.interfaces import LIFSpec
-from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
+from neurozoo.core.kinds import LIFSpec
+from neurozoo.core.layer import SpikingLayer, TorchNeuron
 from neurozoo.errors import RecipeError, UserError
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.run import Run
-from neurozoo.training.fit import dry_run, resume, train
+from neurozoo.training.train import dry_run, resume, train
 
 Recipes = Callable[..., Recipe]
 
@@ -30,10 +30,10 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_compiled_training_is_the_same(tmp_path: Path, recipe: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without generating code, which takes minutes: what is looked at is that the forward can be traced whole.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager", fullgraph=True))
-    # Attention of narrow heads is in pieces where it is not compiled: it rounds otherwise, and drops other weights.
+    # Attention is for some samples at a time where it is not compiled, and drops other weights.
     once = "training.epochs=1", "model.params.dropout=0.0", "model.parts.head.params.dropout=0.0"
-    train(recipe("training.compile=true", *once), tmp_path / "compiled")
-    train(recipe(*once), tmp_path / "plain")
+    train(recipe("training.compile=true", *once), out=tmp_path / "compiled")
+    train(recipe(*once), out=tmp_path / "plain")
     for one, other in zip(Run(tmp_path / "compiled").records(), Run(tmp_path / "plain").records(), strict=True):
         assert one["train"] == pytest.approx(other["train"], rel=1e-5)
         assert one["valid"]["loss"] == pytest.approx(other["valid"]["loss"], rel=1e-4)
@@ -44,8 +44,8 @@ def test_mixed_precision_is_another_training_that_comes_back(
     precision: str, tmp_path: Path, recipe: Recipes, interrupted_at: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     checked = recipe(f"training.precision={precision}", "training.checkpoint_steps=1")
-    train(checked, tmp_path / "mixed")
-    train(recipe(), tmp_path / "plain")
+    train(checked, out=tmp_path / "mixed")
+    train(recipe(), out=tmp_path / "plain")
     losses = [[record["train"]["loss"] for record in Run(tmp_path / name).records()] for name in ("mixed", "plain")]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
@@ -53,13 +53,13 @@ def test_mixed_precision_is_another_training_that_comes_back(
     assert {x.dtype for name, x in weighed.items() if not name.startswith("threshold.")} == {torch.float32}
 
     with interrupted_at(3):
-        train(checked, tmp_path / "run")
+        train(checked, out=tmp_path / "run")
     resume(tmp_path / "run")
     assert Run(tmp_path / "run").last.read_bytes() == Run(tmp_path / "mixed").last.read_bytes()
 
 
 def test_membranes_are_in_float32_under_mixed_precision() -> None:
-    layer = DynamicThresholdLIF(TorchNeuron(LIFSpec(tau=2.0)))
+    layer = SpikingLayer(TorchNeuron(LIFSpec(tau=2.0)))
     # In bfloat16 the second step's membrane, 0.501 + 0.2505 = 0.7515, would be rounded to 0.75.
     currents = torch.full((2, 1, 1), 1.002)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -89,11 +89,11 @@ def test_what_does_not_go_with_several_processes(
     with pytest.raises(UserError, match="8 processes train into one run folder that all see; give it as --out"):
         train(recipe())
     with pytest.raises(UserError, match=r"training.batch_size is 4, .* and there are 8 processes; start fewer"):
-        train(recipe("training.batch_size=4"), tmp_path / "run")
+        train(recipe("training.batch_size=4"), out=tmp_path / "run")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UserError, match=r"training.device is 'cuda:1', and 8 processes would share it"):
-        train(recipe("training.device=cuda:1"), tmp_path / "run")
+        train(recipe("training.device=cuda:1"), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -15,7 +15,7 @@ import gc, json, sys
 from pathlib import Path
 import torch
 from contextlib import closing
-from neurozoo.models.build import assemble, inputs_of, open_data
+from neurozoo.models.build import open_experiment
 from neurozoo.recipe.recipe import load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.training.optimizer import make_optimizer
@@ -29,9 +29,9 @@ torch.set_num_threads(1)
 options = ["data.instead.params.size=16", "training.batch_size=4", "model.params.hidden=10", "model.params.heads=5",
            "model.params.spiking_inner=8"]
 recipe = load_recipe("smile_mosei_sound", options, backend=sys.argv[1], registry=default_registry())
-view = open_data(recipe)
-model = assemble(recipe, inputs_of(recipe, view.dims, len(view.labels)))
-batch = next(iter(view.batches("train", 4)))
+experiment = open_experiment(recipe)
+model = experiment.build()
+batch = next(iter(experiment.view.batches("train", 4)))
 told = []
 with closing(Stepper(model, make_optimizer(recipe, model), recipe)) as stepper:
     for number in range(1, 1101):

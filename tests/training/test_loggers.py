@@ -1,4 +1,4 @@
-"""Loggers beside the reporter: told everything once, and no harm to the run whatever they do."""
+"""Loggers beside the listener: told everything once, and no harm to the run whatever they do."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ import pytest
 import torch
 
 from neurozoo.cli import main
-from neurozoo.core.interfaces import Logger
 from neurozoo.errors import UserError
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.run import Run
-from neurozoo.training import fitting
-from neurozoo.training.fit import resume, train
-from neurozoo.training.reporter import Reporter
+from neurozoo.training import listener as following
+from neurozoo.training import run_folder
+from neurozoo.training.loggers import Logger
+from neurozoo.training.train import resume, train
 
 Recipes = Callable[..., Recipe]
 PAGE = Path(__file__).parents[2] / "docs" / "plugins" / "logger.md"
 
 PLUGIN = """
 from neurozoo.registry.hookspecs import Component, hookimpl
-neurozoo_api = "1.1"
+neurozoo_api = "2.0"
 
 @hookimpl
 def neurozoo_components():
@@ -75,7 +75,7 @@ class Ear(Logger):
             raise ZeroDivisionError("oh")
 
 
-class Listener(Reporter):
+class Listener(following.Listener):
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
@@ -108,8 +108,8 @@ def outcome(run: Path) -> tuple[dict[str, str], list[Any], dict[str, Any]]:
 
 
 def test_a_logger_hears_all_and_changes_nothing(recipe: Recipes, tmp_path: Path) -> None:
-    train(recipe(), tmp_path / "quiet")
-    told = train(recipe("training.loggers=[{name: mine, params: {word: v}}]"), tmp_path / "loud")
+    train(recipe(), out=tmp_path / "quiet")
+    told = train(recipe("training.loggers=[{name: mine, params: {word: v}}]"), out=tmp_path / "loud")
     assert Ear.heard == [
         *[("made", "loud", "v"), ("started", []), ("epoch", 1), ("epoch", 2), ("finished", "finished"), ("close",)]
     ]
@@ -130,13 +130,12 @@ def test_one_that_fails_is_named_and_left_out(
 ) -> None:
     monkeypatch.setattr(Ear, "fails", fails)
     listener = Listener()
-    summary = train(recipe("training.loggers=[mine]"), tmp_path / "run", reporter=listener)
+    summary = train(recipe("training.loggers=[mine]"), out=tmp_path / "run", listener=listener)
     assert [what for what, *_ in Ear.heard] == heard
     assert summary["status"] == "finished"
     (warning,) = [text for text in listener.warnings if "logger" in text]
     assert warning == (
-        f"the logger 'mine' failed {words} and was left out from there on; the training is none the worse: "
-        "ZeroDivisionError: oh"
+        f"the logger 'mine' failed {words} and was disabled; the training is not affected: ZeroDivisionError: oh"
     )
     if fails in ("made", "started", "epoch"):
         assert warning in json.loads((tmp_path / "run" / "summary.json").read_text())["warnings"]
@@ -145,18 +144,18 @@ def test_one_that_fails_is_named_and_left_out(
 def test_who_goes_on_is_told_of_the_epochs_before(
     recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, calls = fitting.write_tensors, []
+    write, calls = run_folder.write_tensors, []
 
     def stopped(*arguments: Any) -> None:
         calls.append(1)
-        if len(calls) == 3:  # in the second epoch
+        if len(calls) == 4:  # in the second epoch
             raise KeyboardInterrupt
         write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "write_tensors", stopped)
+        patch.setattr(run_folder, "write_tensors", stopped)
         with pytest.raises(KeyboardInterrupt):
-            train(recipe("training.loggers=[mine]"), tmp_path / "run")
+            train(recipe("training.loggers=[mine]"), out=tmp_path / "run")
     assert [what for what, *_ in Ear.heard] == ["made", "started", "epoch", "close"]
     Ear.heard.clear()
     resume(tmp_path / "run")
@@ -197,7 +196,7 @@ def test_a_missing_library_is_told_before_anything_is_done(
 ) -> None:
     monkeypatch.setattr("neurozoo.registry.registry._is_there", lambda library: library != "tensorboard")
     with pytest.raises(UserError) as caught:
-        train(recipe("training.loggers=[tensorboard]"), tmp_path / "run")
+        train(recipe("training.loggers=[tensorboard]"), out=tmp_path / "run")
     assert str(caught.value) == (
         "training.loggers: logger 'tensorboard' needs tensorboard, which is not installed; install it with: "
         "pip install 'neurozoo[tensorboard]'; or take it out of training.loggers"
@@ -208,8 +207,8 @@ def test_a_missing_library_is_told_before_anything_is_done(
 def test_what_is_no_logger_is_refused(install: Callable[..., Path], recipe: Recipes, tmp_path: Path) -> None:
     install("neurozoo-y", PLUGIN.format(target="json:dumps", more="").replace('"mine"', '"other"'))
     default_registry.cache_clear()
-    with pytest.raises(UserError, match=r"'json:dumps' is not a subclass of neurozoo\.core\.interfaces\.Logger"):
-        train(recipe("training.loggers=[other]"), tmp_path / "run")
+    with pytest.raises(UserError, match=r"'json:dumps' is not a subclass of neurozoo\.training\.loggers\.Logger"):
+        train(recipe("training.loggers=[other]"), out=tmp_path / "run")
 
 
 class FakeWandb(ModuleType):
@@ -244,7 +243,7 @@ def test_the_pages_example_logs_a_run(
     default_registry.cache_clear()
     listener = Listener()
     summary = train(
-        recipe("training.loggers=[{name: page, params: {mode: offline}}]"), tmp_path / "run", reporter=listener
+        recipe("training.loggers=[{name: page, params: {mode: offline}}]"), out=tmp_path / "run", listener=listener
     )
     assert not [text for text in listener.warnings if "logger" in text]
     assert wandb.settings["mode"] == "offline"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurozoo.models.build import assemble, inputs_of
+from neurozoo.core.shapes import SignalShape
+from neurozoo.models.build import build_model, make_problem
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.training.optimizer import make_optimizer
@@ -29,7 +30,8 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_it_steps_as_torch_s_does(name: str, recipe: Callable[..., Recipe]) -> None:
     checked = recipe(f"training.optimizer.name={name}", "training.optimizer.weight_decay=0.01")
-    model = assemble(checked, inputs_of(checked, {"text": 4, "audio": 3, "vision": 2}, 3))
+    signals = {name: SignalShape((dim,), 5) for name, dim in {"text": 4, "audio": 3, "vision": 2}.items()}
+    model = build_model(checked, make_problem(checked, signals, ("a", "b", "c")))
     models = [model, deepcopy(model)]
     ours = make_optimizer(checked, models[0])
     theirs = KINDS[name](models[1].parameters(), lr=checked.training.optimizer.lr, weight_decay=0.01)

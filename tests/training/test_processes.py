@@ -14,20 +14,20 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
-from neurozoo.core.layer import record_spikes
+from neurozoo.core.recording import recorded
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
 from neurozoo.runs.run import Run
+from neurozoo.training import listener as following
 from neurozoo.training import step
-from neurozoo.training.fit import resume, train
-from neurozoo.training.reporter import Reporter
+from neurozoo.training.train import resume, train
 
 pytestmark = pytest.mark.skipif(not distributed.is_gloo_available(), reason="this torch has no gloo")
 
 Recipes = Callable[..., Recipe]
 
 NO_DROPOUT = [
-    "model.params={hidden: 10, heads: 5, spiking_inner: 16, dropout: 0.0, context_dropout: 0.0}",
+    "model.params={context: text, hidden: 10, heads: 5, spiking_inner: 16, dropout: 0.0, context_dropout: 0.0}",
     "model.parts.head.params={dropout: 0.0, classifier_dropout: 0.0}",
     "training.checkpoint_steps=1",
 ]
@@ -41,18 +41,18 @@ from pathlib import Path
 import test_processes as here
 from neurozoo.errors import UserError
 from neurozoo.recipe.recipe import load_recipe
-from neurozoo.training.fit import resume, train
+from neurozoo.training.train import resume, train
 
 folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
 here.record(load_recipe(folder / "twenty.yaml"), folder / "two", folder / f"two-{rank}.safetensors")
 with here.stopping_after(4):
     try:
-        train(load_recipe(folder / "short.yaml"), folder / "begun-by-two")
+        train(load_recipe(folder / "short.yaml"), out=folder / "begun-by-two")
     except here.Stop:
         pass
 resume(folder / "begun-by-one")
 try:
-    train(load_recipe(folder / "published.yaml"), folder / "published")
+    train(load_recipe(folder / "published.yaml"), out=folder / "published")
 except UserError as error:
     (folder / f"refused-{rank}").write_text(str(error))
 """
@@ -80,7 +80,7 @@ def stopping_after(steps: int) -> Iterator[None]:
         step.Stepper.step = original  # type: ignore[method-assign]
 
 
-class Losses(Reporter):
+class Losses(following.Listener):
     def __init__(self) -> None:
         self.values: list[float] = []
 
@@ -95,16 +95,17 @@ def record(recipe: Recipe, folder: Path, kept: Path) -> None:
     count = iter(range(1, 1000))
 
     def add(self: step.Stepper, batch: Any, **options: Any) -> Any:
-        with record_spikes(self._model) as seen:
+        with recorded(self._model) as seen:
             values = original(self, batch, **options)
         number = next(count)
         if options["part"] > 0:
-            spikes.update({f"step {number:02d}, {name}": train.detach().clone() for name, train in seen.items()})
+            fired = {f"step {number:02d}, {name}": firing.spikes for name, firing in seen.items()}
+            spikes.update({name: train.detach().clone() for name, train in fired.items()})
         return values
 
     step.Stepper.add = add  # type: ignore[method-assign]
     try:
-        train(recipe, folder, reporter=losses)
+        train(recipe, out=folder, listener=losses)
     finally:
         step.Stepper.add = original  # type: ignore[method-assign]
     write_tensors(kept, spikes, {"losses": losses.values})
@@ -125,8 +126,8 @@ def trained(folder: Path, recipe: Recipes) -> Path:
     for name, checked in (("twenty", twenty), ("short", short), ("published", published)):
         (folder / f"{name}.yaml").write_text(checked.to_yaml())
     with stopping_after(2), pytest.raises(Stop):
-        train(short, folder / "begun-by-one")
-    train(short, folder / "undisturbed")
+        train(short, out=folder / "begun-by-one")
+    train(short, out=folder / "undisturbed")
     worker = folder / "worker.py"
     worker.write_text(WORKER)
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
@@ -169,16 +170,12 @@ def test_what_is_measured_is_that_of_one_process(trained: Path) -> None:
     one, two = (Run(trained / name).read_json("summary.json") for name in ("one", "two"))
     for split in ("valid", "test"):
         assert two["metrics"][split] == pytest.approx(one["metrics"][split], rel=1e-4)
-        assert (
-            two["health"][split]["branches.audio.activation1"]
-            == pytest.approx(one["health"][split]["branches.audio.activation1"], rel=1e-3)
-            if "branches.audio.activation1" in one["health"][split]
-            else True
-        )
+        layer = "branches.audio.first"
+        assert two["health"][split][layer] == pytest.approx(one["health"][split][layer], rel=1e-3)
         got, want = (read_tensors(trained / name / "predictions" / f"{split}.safetensors") for name in ("two", "one"))
         assert got[1]["ids"] == want[1]["ids"]
-        assert got[0]["labels"].equal(want[0]["labels"])
-        torch.testing.assert_close(got[0]["probabilities"], want[0]["probabilities"], rtol=0, atol=1e-4)
+        assert got[0]["target"].equal(want[0]["target"])
+        torch.testing.assert_close(got[0]["predicted"], want[0]["predicted"], rtol=0, atol=1e-4)
     assert two["lesion"]["permuted"] == pytest.approx(one["lesion"]["permuted"], rel=1e-2)
     assert (one["environment"]["processes"], two["environment"]["processes"]) == (1, 2)
     assert len((trained / "two" / "metrics.jsonl").read_text().splitlines()) == 10

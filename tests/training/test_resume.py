@@ -17,13 +17,14 @@ import pytest
 
 from neurozoo.cli import main
 from neurozoo.errors import CheckpointError, DataError, RunError
+from neurozoo.evaluation.evaluate import Evaluation
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.run import Run
-from neurozoo.training import fitting, state
-from neurozoo.training.fit import resume, train
+from neurozoo.training import run_folder
 from neurozoo.training.step import Stepper
+from neurozoo.training.train import resume, train
 
 Recipes = Callable[..., Recipe]
 CHANGES = ["training.epochs=4", "training.checkpoint_steps=2", "model.params.dropout=0.2"]
@@ -56,7 +57,7 @@ def kill(tmp_path: Path, recipe: Recipes, monkeypatch: pytest.MonkeyPatch) -> Ca
         with monkeypatch.context() as patch:
             patch.setattr(module, name, call)
             with pytest.raises(Killed):
-                train(checked, folder)
+                train(checked, out=folder)
         return folder
 
     return begun
@@ -77,7 +78,7 @@ def outcome(run: Path) -> tuple[dict[str, str], list[dict[str, Any]], dict[str, 
 
 @pytest.fixture
 def undisturbed(tmp_path: Path, recipe: Recipes) -> Path:
-    train(recipe(*CHANGES), tmp_path / "undisturbed")
+    train(recipe(*CHANGES), out=tmp_path / "undisturbed")
     return tmp_path / "undisturbed"
 
 
@@ -88,14 +89,27 @@ def test_killed_at_any_step(undisturbed: Path, kill: Callable[..., Path]) -> Non
         assert outcome(run) == outcome(undisturbed), f"killed after step {step}"
 
 
+@pytest.mark.slow
 def test_killed_between_the_files_of_an_epoch(undisturbed: Path, kill: Callable[..., Path]) -> None:
-    for module, writes in ((fitting, (1, 4)), (state, (1, 5))):
-        for write in writes:
-            for after in (False, True):
-                run = kill(module, "write_tensors", write, after=after)
-                resume(run)
-                assert outcome(run) == outcome(undisturbed), (module.__name__, write, after)
-                shutil.rmtree(run)
+    """Each epoch writes the state after its second step, then best and last weights, its record, and the state."""
+    places = [(run_folder, "write_tensors", write) for write in (1, 2, 3, 4, 7)]
+    for module, name, at in (*places, (Run, "append", 1), (Run, "append", 3)):
+        for after in (False, True):
+            run = kill(module, name, at, after=after)
+            resume(run)
+            assert outcome(run) == outcome(undisturbed), (name, at, after)
+            shutil.rmtree(run)
+
+
+def test_killed_between_the_files_of_the_end(undisturbed: Path, kill: Callable[..., Path]) -> None:
+    """Predictions, the summary, and last the state that nothing needs any more."""
+    for after in (False, True):
+        run = kill(Evaluation, "write_predictions", 1, after=after)
+        assert Run(run).state.is_file()
+        assert not Run(run).finished
+        resume(run)
+        assert outcome(run) == outcome(undisturbed)
+        shutil.rmtree(run)
 
 
 KILLS = """
@@ -103,7 +117,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 from neurozoo.files import writing as files
 from neurozoo.recipe.recipe import load_recipe
-from neurozoo.training import fit
+from neurozoo.training import train as training
 from neurozoo.training.step import Stepper
 folder, recipe, seed = Path(sys.argv[1]), load_recipe(sys.argv[2]), int(sys.argv[3])
 random.seed(seed)
@@ -125,7 +139,7 @@ def attempt(kill):
     Stepper.step = counted(Stepper.step)
     os.fsync, Path.replace = counted(os.fsync), counted(Path.replace)
     try:
-        fit.resume(folder) if (folder / "recipe.yaml").is_file() else fit.train(recipe, folder)
+        training.resume(folder) if (folder / "recipe.yaml").is_file() else training.train(recipe, out=folder)
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)
         os._exit(1)
@@ -163,7 +177,7 @@ def test_early_stopping_and_the_plateau_come_back(tmp_path: Path, recipe: Recipe
         "training.scheduler={name: plateau, patience: 0, factor: 0.3}",
         "training.optimizer.lr=0.2",
     ]
-    train(recipe(*changes), tmp_path / "whole")
+    train(recipe(*changes), out=tmp_path / "whole")
     assert len(Run(tmp_path / "whole").records()) < 30
     rates = {record["learning_rate"] for record in Run(tmp_path / "whole").records()}
     assert len(rates) > 1
@@ -248,10 +262,8 @@ def test_a_disk_that_is_full_or_read_only_keeps_the_last_state(
     checked = recipe(*CHANGES)
     with monkeypatch.context() as patch:
         patch.setattr(module, name, failing)
-        with pytest.raises(
-            RunError, match=rf"could not be written: .*{error.strerror}.*; what stood there is untouched"
-        ):
-            train(checked, tmp_path / "run")
+        with pytest.raises(RunError, match=rf"cannot be written: .*{error.strerror}.*; the old file is unchanged"):
+            train(checked, out=tmp_path / "run")
     assert not list(tmp_path.rglob("*.partial"))
     read_tensors(Run(tmp_path / "run").last)
     resume(tmp_path / "run")

@@ -11,8 +11,7 @@ import pytest
 
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.run import Run
-from neurozoo.training import fitting
-from neurozoo.training.fit import resume, train
+from neurozoo.training.train import resume, train
 
 pytest.importorskip("tensorboard")
 
@@ -33,15 +32,13 @@ def scalars(run: Path, name: str) -> list[tuple[int, float]]:
 
 def test_every_epochs_numbers_the_recipe_and_the_end_are_there(recipe: Recipes, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    summary = train(recipe("training.loggers=[tensorboard]"), run)
+    summary = train(recipe("training.loggers=[tensorboard]"), out=run)
     records = Run(run).records()
     for name, values in {
         "train/loss": [record["train"]["loss"] for record in records],
         "valid/map": [record["valid"]["map"] for record in records],
         "threshold/mean": [record["threshold"]["mean"] for record in records],
-        "health/branches.audio.activation1.lif.rate": [
-            record["health"]["branches.audio.activation1.lif"]["rate"] for record in records
-        ],
+        "health/branches.audio.first.rate": [record["health"]["branches.audio.first"]["rate"] for record in records],
     }.items():
         assert scalars(run, name) == [(step, pytest.approx(value)) for step, value in enumerate(values, 1)], name
     best = summary["best_epoch"]
@@ -55,7 +52,7 @@ def test_a_run_that_goes_on_has_each_step_once(
     recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, calls = tmp_path / "run", []
-    append = fitting.Run.append
+    append = Run.append
 
     def stopped(self: Run, record: Any) -> None:
         append(self, record)
@@ -64,9 +61,9 @@ def test_a_run_that_goes_on_has_each_step_once(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fitting.Run, "append", stopped)
+        patch.setattr(Run, "append", stopped)
         with pytest.raises(KeyboardInterrupt):
-            train(recipe("training.loggers=[tensorboard]", "training.epochs=3"), run)
+            train(recipe("training.loggers=[tensorboard]", "training.epochs=3"), out=run)
     assert [step for step, _ in scalars(run, "valid/map")] == [1]
     resume(run)
     losses = [(step, pytest.approx(record["valid"]["loss"])) for step, record in enumerate(Run(run).records(), 1)]

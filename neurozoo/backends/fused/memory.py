@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Call", "Rows", "each", "flat"]
+from neurozoo.core.neuron import NeuronSpec
+
+__all__ = ["Call", "Rows", "Spread", "each", "flat"]
 
 
 class Rows(NamedTuple):
@@ -18,51 +21,90 @@ class Rows(NamedTuple):
     step: int
 
 
-class Call:
-    """Currents, state and threshold of one call, and how a kernel finds its way in them.
+class Spread:
+    """Numbers that neurons share, such as thresholds or parameters, without what only repeats.
 
     Attributes:
+        numbers: ``[rows * period]``: neuron m has number ``m // inner % period`` of a row.
+        rows: Number of rows.
+        inner: See above.
+        period: See above; 1 where all neurons share one.
+
+    Args:
+        values: ``[rows, ...]``, with as many axes as the currents, each but the first of their size or 1; or 0-d.
+        shape: Of the currents.
+    """
+
+    def __init__(self, values: Tensor, shape: torch.Size) -> None:
+        self.rows = values.shape[0] if values.dim() else 1
+        compact, self.inner, self.period = _periodic(values, shape)
+        self.numbers = flat(compact)
+        self._form, self._batch = values.shape, shape[1:]
+
+    def places(self, blocks: int) -> int:
+        """How many numbers of their gradient a kernel that runs ``blocks`` blocks of neurons writes.
+
+        A row's are one a block where all neurons share a number, else one a neuron.
+        """
+        return self.rows * (blocks if self.period == 1 else math.prod(self._batch))
+
+    def gradient(self, written: Tensor, blocks: int) -> Tensor:
+        """Those numbers added up to the shape of ``values``."""
+        if self.period == 1:
+            return written.view(-1, blocks).sum(1).reshape(self._form)
+        return written.view(-1, *self._batch).sum_to_size(self._form)
+
+
+class Call:
+    """Currents, states, threshold and parameters of one call, and how a kernel finds its way in them.
+
+    Attributes:
+        spec: What neuron it is.
         steps: T.
         size: M, the neurons: all axes of the currents but T.
         shape: Of the currents.
         currents: Step by step; ``step`` is 0 where all steps have the same.
-        state: Membranes to start from, ``[M]``, or None.
-        threshold: Without what only repeats, ``[period]`` or ``[T * period]``: neuron m has number
-            ``m // inner % period`` of its step's.
-        by_step: Whether each step has thresholds of its own.
-        inner: See ``threshold``.
-        period: See ``threshold``; 1 where all neurons of a step share one.
+        state: S states to start from, ``[S * M]``, or None.
+        threshold: With T rows, or 1.
+        params: With P rows, or None where :attr:`numbers` has them.
+        numbers: P parameters and S states at rest.
 
     Args:
         currents: ``[T, B, ...]``.
-        state: ``[B, ...]`` or None.
+        state: ``[S, B, ...]`` or None.
         threshold: 0-d, or with as many axes as the currents, each of their size or 1.
+        params: ``[P, *shape]`` that broadcasts against one sample's neurons, or None.
+        numbers: See above.
+        spec: See above.
     """
 
-    def __init__(self, currents: Tensor, state: Tensor | None, threshold: Tensor) -> None:
+    def __init__(
+        self,
+        currents: Tensor,
+        state: Tensor | None,
+        threshold: Tensor,
+        params: Tensor | None,
+        numbers: Sequence[float],
+        spec: NeuronSpec,
+    ) -> None:
+        self.spec = spec
         self.shape = currents.shape
         self.steps = currents.shape[0]
         self.size = math.prod(currents.shape[1:])
         self.currents = _rows(currents)
         self.state = None if state is None else flat(state)
-        self.by_step = threshold.dim() > 0 and threshold.shape[0] > 1
-        compact, self.inner, self.period = _periodic(threshold, currents.shape)
-        self.threshold = flat(compact)
-        self._form = threshold.shape
+        self.threshold = Spread(threshold, currents.shape)
+        self.numbers = numbers
+        self.params = None
+        if params is not None:
+            missing = currents.dim() - params.dim()
+            whole = params.reshape(len(params), *[1] * missing, *params.shape[1:])
+            self.params = Spread(whole, currents.shape)
 
-    def threshold_places(self, blocks: int) -> int:
-        """How many numbers a kernel that runs ``blocks`` blocks of neurons writes of the threshold's gradient.
-
-        A step's are one a block where all neurons share a threshold, else one a neuron; where the
-        threshold is the same at all steps, so is the step.
-        """
-        return (self.steps if self.by_step else 1) * (blocks if self.period == 1 else self.size)
-
-    def threshold_gradient(self, written: Tensor, blocks: int) -> Tensor:
-        """Those numbers added up to the threshold's shape."""
-        if self.period == 1:
-            return written.view(-1, blocks).sum(1).reshape(self._form)
-        return written.view(-1, *self.shape[1:]).sum_to_size(self._form)
+    @property
+    def by_step(self) -> bool:
+        """Whether each step has thresholds of its own."""
+        return self.threshold.rows > 1
 
 
 def flat(x: Tensor) -> Tensor:
@@ -91,18 +133,16 @@ def _rows(x: Tensor) -> Rows:
     return Rows(x.as_strided(((x.shape[0] - 1) * step + size,), (1,)), step)
 
 
-def _periodic(threshold: Tensor, shape: torch.Size) -> tuple[Tensor, int, int]:
-    """A threshold without what only repeats: neuron m of a step has number ``m // inner % period`` of its row.
-
-    Returns:
-        The threshold, with T or 1 times ``period`` numbers; inner; period.
-    """
-    sizes = threshold.shape[1:]
+def _periodic(values: Tensor, shape: torch.Size) -> tuple[Tensor, int, int]:
+    """See :class:`Spread`: values without what only repeats, inner, and period."""
+    sizes = values.shape[1:]
+    if sizes == shape[1:]:
+        return values, 1, math.prod(sizes)
     own = [axis for axis, size in enumerate(sizes) if size > 1]
     if not own:
-        return threshold, max(1, math.prod(shape[1:])), 1
+        return values, max(1, math.prod(shape[1:])), 1
     first, last = own[0], own[-1]
     # What repeats between axes of its own is written out.
     middle = [full if first <= axis <= last else 1 for axis, full in enumerate(shape[1:])]
-    written = threshold.expand(-1, *middle)
+    written = values.expand(-1, *middle)
     return written.flatten(1), math.prod(shape[last + 2 :]), math.prod(middle)

@@ -3,60 +3,160 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from neurozoo.backends.fused.operators import Numbers, Operators, plain, untraced
-from neurozoo.core.equations import lif_step
-from neurozoo.core.interfaces import Neuron, check_threshold
+from neurozoo.backends.fused.operators import Operators, plain, text_of, untraced
+from neurozoo.core.kinds import KINDS
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, check_params, check_threshold
 
 __all__ = ["FusedNeuron"]
 
 
 class FusedNeuron(Neuron):
-    """LIF with forward and backward over all steps in one pass each, by a backend's operator.
+    """Neurons with forward and backward over all steps in one pass each, by a backend's operator.
 
-    For float32 and float64, on devices that :meth:`takes` says. Other dtypes and devices, states that
-    broadcast and single calls of :meth:`step` run the core's equations one operator after the other.
+    For float32 and float64, on devices that :meth:`takes` accepts. Other dtypes and devices, states that broadcast and
+    single calls of :meth:`step` run the specification's step, one operator after the other.
     """
 
     operators: ClassVar[Operators]
     """See :func:`neurozoo.backends.fused.operators.register`."""
+
+    def __init__(self, spec: NeuronSpec) -> None:
+        super().__init__(spec)
+        self._text = text_of(spec)
+        self._numbers = _numbers(spec, spec.complete(None))
+        self._last: tuple[object, tuple[Tensor | None, list[float]], Params] | None = None
+
+    @classmethod
+    def refusal(cls, spec: NeuronSpec) -> str:
+        if type(spec) is not KINDS.get(spec.kind) and spec.kind in cls.kinds:
+            return f"{cls.__name__} runs the {spec.kind} neurons of neurozoo, and not those of {type(spec).__name__}"
+        return super().refusal(spec)
 
     @abstractmethod
     def takes(self, device: torch.device) -> bool:
         """Whether the kernels run on a device.
 
         Raises:
-            DeviceError: The backend runs nothing there, not even the core's equations.
+            DeviceError: The backend runs nothing there, not even single steps.
         """
 
-    def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
-        return lif_step(current, state, threshold, self.spec)
+    def fuses(self, params: Tensor | None) -> bool:
+        """Whether the kernels run with parameters ``[P, *shape]`` that are tensors, or None where all are numbers."""
+        return True
+
+    def step(
+        self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
+    ) -> tuple[Tensor, State]:
+        return self.spec.step(current, state, threshold, self.spec.complete(params))
 
     def scan(
-        self, currents: Tensor, state: Tensor | None = None, threshold: Tensor | float = 1.0
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        currents: Tensor,
+        state: State | None = None,
+        threshold: Tensor | float = 1.0,
+        params: Params | None = None,
+    ) -> tuple[Tensor, State]:
         check_threshold(threshold, currents)
+        takes = self.takes(currents.device)
+        if not self.spec.states:
+            return self._stateless(currents, threshold, params)
+        arranged, numbers = None, self._numbers
+        if params:
+            every = params
+            key, last = _key(params, currents), self._last
+            if key is not None and last is not None and last[0] == key:
+                arranged, numbers = last[1]
+            else:
+                every = check_params(self.spec.complete(params), currents)
+                arranged, numbers = _arranged(self.spec, every, currents)
+                # With the parameters themselves, so that no other tensor gets the address of one that is gone.
+                self._last = None if key is None else (key, (arranged, numbers), dict(params))
+            if state is None and any(
+                isinstance(value, Tensor) for value in self.spec.rest({**self.spec.parameters, **every})
+            ):
+                state = self.initial_state(currents[0], every)
         level = threshold if isinstance(threshold, Tensor) else currents.new_full((), threshold)
-        if not self.takes(currents.device) or not _fits(currents, state, level):
-            return super().scan(currents, state, threshold)
-        # To call an operator takes longer than a few neurons do.
-        given = (currents, level) if state is None else (currents, level, state)
-        unseen = not torch.is_grad_enabled() and untraced() and plain(*given)
-        run = self.operators.unseen_lif if unseen else self.operators.lif
-        spikes, v = run(currents, state, level.to(currents.dtype), *Numbers.of(self.spec))
-        return spikes, v
+        if not takes or not self.fuses(arranged) or not _fits(currents, state, level, arranged):
+            return super().scan(currents, state, threshold, params)
+        packed = None if state is None else state[0][None] if len(state) == 1 else torch.stack(state)
+        run = self.operators.scan
+        if untraced() and plain(*[x for x in (currents, level, packed, arranged) if x is not None]):
+            run = self.operators.eager_scan if torch.is_grad_enabled() else self.operators.unseen_scan
+        out, after = run(currents, packed, level.to(currents.dtype), arranged, numbers, self._text)
+        return out, (after.squeeze(0),) if len(after) == 1 else after.unbind(0)
+
+    def _stateless(self, currents: Tensor, threshold: Tensor | float, params: Params | None) -> tuple[Tensor, State]:
+        """All steps as one: there is nothing that one leaves for the next."""
+        level = threshold.to(currents.dtype) if isinstance(threshold, Tensor) else threshold
+        return self.step(currents, (), level, params)
 
 
-def _fits(currents: Tensor, state: Tensor | None, threshold: Tensor) -> bool:
+def _key(params: Params, currents: Tensor) -> object:
+    """What tells whether parameters are those of the last call, unchanged; None where that may not be remembered."""
+    if torch.is_inference_mode_enabled():  # its tensors cannot be kept for a backward
+        return None
+    found: list[object] = [currents.shape[2:], currents.dtype]
+    for name, value in params.items():
+        if not isinstance(value, Tensor):
+            found.append((name, value))
+        elif value.requires_grad or value.is_inference() or not untraced():
+            return None
+        else:
+            found.append((name, id(value), value._version, value.data_ptr()))
+    return found
+
+
+def _arrange(spec: Any, params: Params) -> tuple[Tensor | float, ...]:
+    """The parameters as kernels take them: what the specification derives of them at each step is derived once."""
+    rest = params.get("v_reset", 0.0)
+    if spec.kind == "lif":
+        return params["tau"], rest
+    if spec.kind == "plif":
+        return params["leak"], rest
+    if spec.kind == "if":
+        return 1.0, rest
+    if spec.kind == "cuba":
+        return params["synapse_decay"], params["membrane_decay"], params["gain"], rest
+    if spec.kind == "adlif":
+        alpha = params["membrane_decay"]
+        return alpha, 1 - alpha, params["adaptation_decay"], params["coupling"], params["jump"]
+    if spec.kind == "alif":
+        return params["membrane_decay"], params["adaptation_decay"], params["adaptation"], float(spec.refractory)
+    decay = params["decay"]
+    return decay, params["gain"], (1 - decay) * params["v_rest"]
+
+
+def _numbers(spec: NeuronSpec, params: Params) -> list[float]:
+    """The parameters as kernels take them and then the states at rest; 0 for those that are tensors."""
+    if not spec.states:
+        return []
+    every = (*_arrange(spec, params), *spec.rest(params))
+    return [0.0 if isinstance(value, Tensor) else float(value) for value in every]
+
+
+def _arranged(spec: NeuronSpec, params: Params, currents: Tensor) -> tuple[Tensor | None, list[float]]:
+    """The parameters as one tensor ``[P, *shape]``, None where none is a tensor; and the numbers."""
+    values, numbers = _arrange(spec, params), _numbers(spec, params)
+    if not any(isinstance(value, Tensor) for value in values):
+        return None, numbers
+    shape, *others = {value.shape for value in values if isinstance(value, Tensor)}
+    shape = torch.broadcast_shapes(shape, *others) if others else shape  # type: ignore[no-untyped-call]  # which takes long
+    made = [value.expand(shape) if isinstance(value, Tensor) else currents.new_full(shape, value) for value in values]
+    return torch.stack(made), numbers
+
+
+def _fits(currents: Tensor, state: State | None, threshold: Tensor, params: Tensor | None) -> bool:
     """Whether the kernels take it."""
     if currents.dtype not in (torch.float32, torch.float64) or threshold.device != currents.device:
         return False
-    if currents.numel() == 0:
+    if currents.numel() == 0 or (params is not None and params.device != currents.device):
         return False
-    return state is None or (
-        state.dtype == currents.dtype and state.device == currents.device and state.shape == currents.shape[1:]
+    return state is None or all(
+        each.dtype == currents.dtype and each.device == currents.device and each.shape == currents.shape[1:]
+        for each in state
     )

@@ -1,1 +1,1 @@
-"""Public data by its URLs: what there is, under which terms, and fetching it whole, once."""
+"""Download public data: a catalogue of URLs and terms, resumable transfers, recorded checksums."""

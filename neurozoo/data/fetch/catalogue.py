@@ -1,4 +1,4 @@
-"""What ``neurozoo data fetch`` knows: whose files, where, and under which terms."""
+"""Data sets that ``neurozoo data fetch`` downloads: their files, URLs and terms."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from neurozoo.data.importers.mosei import CMU_MOSEI
-from neurozoo.errors import UserError, nearest
+from neurozoo.data.importers.common import CMU_MOSEI, POM
+from neurozoo.errors import UnknownNameError, UserError, suggestion
 
 __all__ = ["CATALOGUE", "PublicData", "PublicFile", "find"]
 
@@ -17,10 +17,10 @@ class PublicFile:
     """One file.
 
     Attributes:
-        name: What ``--only`` calls it.
-        url: Where it is, http or https.
-        path: Where it goes, within the data set's folder.
-        usual: Whether it is fetched where ``--only`` is not given.
+        name: Its name for ``--only``.
+        url: Its address, http or https.
+        path: Its path within the data set's folder.
+        usual: Whether it is fetched without ``--only``.
     """
 
     name: str
@@ -34,12 +34,12 @@ class PublicData:
     """A data set.
 
     Attributes:
-        name: What it is called here.
-        summary: What it is, in a line.
-        files: Its files, each name and path once.
+        name: Its name in the catalogue.
+        summary: Its content, in one line.
+        files: Its files, with distinct names and paths.
         licence: The terms, and where to read them.
-        citation: What to cite.
-        next_command: What to type when the files are there; ``{folder}`` is where they are.
+        citation: The publication to cite.
+        next_command: Command to type after fetching; ``{folder}`` stands for the files' folder.
     """
 
     name: str
@@ -50,23 +50,21 @@ class PublicData:
     next_command: str
 
     def choose(self, only: Sequence[str]) -> tuple[PublicFile, ...]:
-        """The files of these names; by default the usual ones.
+        """Return the files of these names; by default the usual ones.
 
         Raises:
-            UserError: There is none of a name.
+            UserError: A name is unknown.
         """
-        known = {file.name: file for file in self.files}
+        known = [file.name for file in self.files]
         for name in only:
             if name not in known:
-                guess = nearest(name, known)
                 raise UserError(
-                    f"{self.name} has no file {name!r}; there are: {', '.join(known)}"
-                    + (f"; did you mean {guess!r}?" if guess else "")
+                    f"{self.name} has no file {name!r}; there are: {', '.join(known)}{suggestion(name, known)}"
                 )
         return tuple(file for file in self.files if (file.name in only if only else file.usual))
 
     def told(self, folder: Path) -> str:
-        """The next command for files that lie in ``folder``."""
+        """Return the next command for files in ``folder``."""
         return self.next_command.format(folder=folder)
 
 
@@ -110,8 +108,8 @@ CATALOGUE: dict[str, PublicData] = {
                 for part in ("y", "audio", "video")
                 for split in ("train", "valid", "test")
             ),
-            "MIT (as distributed with MFN): see github.com/pliang279/MFN",
-            "Park et al.: Computational analysis of persuasiveness in social multimedia, ICMI 2014",
+            f"{POM['licence']}: see github.com/pliang279/MFN",
+            POM["citation"],
             "neurozoo data import mfn {folder} DEST",
         ),
     )
@@ -119,15 +117,11 @@ CATALOGUE: dict[str, PublicData] = {
 
 
 def find(name: str) -> PublicData:
-    """The data set of a name.
+    """Return the data set called ``name``.
 
     Raises:
-        UserError: There is none.
+        UnknownNameError: There is none.
     """
     if name not in CATALOGUE:
-        guess = nearest(name, CATALOGUE)
-        raise UserError(
-            f"no public data is called {name!r}; there are: {', '.join(CATALOGUE)}"
-            + (f"; did you mean {guess!r}?" if guess else "")
-        )
+        raise UnknownNameError("public data set", name, CATALOGUE)
     return CATALOGUE[name]

@@ -1,30 +1,39 @@
-"""Bringing a public data set to a folder: what is missing, what it takes, and each file whole and as it first was."""
+"""Fetch a public data set into a folder: only missing files, each complete, with its checksum recorded.
+
+``checksums.json`` in the folder records each file's SHA-256 when it first arrives; later runs compare with it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pooch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
 
 from neurozoo.data.fetch.catalogue import PublicData, PublicFile
-from neurozoo.data.fetch.checksums import CHECKSUMS, Entry, Record, digest
 from neurozoo.data.fetch.transfer import Transfer, remote_size
-from neurozoo.data.foreign.hdf5 import open_hdf5
-from neurozoo.data.importers.csd.segments import read_folds
-from neurozoo.errors import ChangedError, FetchError, NeurozooError
+from neurozoo.data.importers.csd.labels import read_folds
+from neurozoo.data.untrusted.hdf5 import open_hdf5
+from neurozoo.errors import ChangedError, DataError, FetchError, NeurozooError
 from neurozoo.files.locks import lock_folder, unlock_folder
+from neurozoo.files.writing import write_whole
 
-__all__ = ["Fetch", "Fetched", "Needs"]
+__all__ = ["CHECKSUMS", "Fetch", "Fetched", "Needs"]
 
-Told = Callable[[str, int, int | None], None]
-"""Called with a file's path, the bytes that are there, and of how many."""
+CHECKSUMS = "checksums.json"
+OnProgress = Callable[[str, int, int | None], None]
+"""Called with a file's path, the bytes received, and its size if known."""
+_STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,10 @@ class Needs:
     """What fetching takes.
 
     Attributes:
-        files: Paths that are missing.
-        download: Bytes still to come; of files whose size the server does not say, none are counted.
-        unsaid: Paths of those files.
-        free: Bytes free where they go.
+        files: Paths of the missing files.
+        download: Bytes still to download, without the files of unknown size.
+        unsaid: Paths of the files whose size the server does not give.
+        free: Free bytes on the folder's disk.
     """
 
     files: tuple[str, ...]
@@ -46,13 +55,13 @@ class Needs:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that is there.
+    """A file in the folder.
 
     Attributes:
         path: Within the folder.
-        state: ``fetched`` now, ``kept`` from before, or ``found``: put there by hand.
+        state: ``fetched`` now, ``kept`` from an earlier run, or ``found``: copied there by the user.
         bytes: Its size.
-        sha256: Its checksum.
+        sha256: Its checksum, hexadecimal.
     """
 
     path: str
@@ -61,18 +70,63 @@ class Fetched:
     sha256: str
 
 
+@checked(frozen=True, config=_STRICT)
+class _Entry:
+    """The record of one file: its address, size in bytes, and SHA-256, hexadecimal."""
+
+    url: str
+    bytes: int
+    sha256: str
+
+
+@checked(frozen=True, config=_STRICT)
+class _Record:
+    """The content of ``checksums.json``.
+
+    Attributes:
+        name: The data set.
+        accepted: The terms that were accepted.
+        files: By path within the folder.
+    """
+
+    name: str
+    accepted: str
+    files: dict[str, _Entry]
+
+    @staticmethod
+    def read(folder: Path, name: str) -> _Record:
+        """Return the folder's record, or an empty one if it has none.
+
+        Raises:
+            DataError: It is malformed, or of another data set.
+        """
+        path = folder / CHECKSUMS
+        if not path.is_file():
+            return _Record(name, "", {})
+        try:
+            record = TypeAdapter(_Record).validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise DataError(f"{path} is not a record of checksums; remove it to record them again") from error
+        if record.name != name:
+            raise DataError(f"{folder} holds {record.name}, and not {name}; give another folder with --to")
+        return record
+
+    def write(self, folder: Path) -> None:
+        write_whole(folder / CHECKSUMS, (json.dumps(asdict(self), indent=2) + "\n").encode())
+
+
 class Fetch:
-    """Fetches files of a public data set into a folder, or finds them there.
+    """Fetches files of a public data set into a folder, and checks those that are there already.
 
     Args:
         data: The data set.
-        folder: Where its files go.
+        folder: Destination of its files.
         only: Names of files; by default the usual ones.
-        again: Whether files that are there are fetched anew.
+        again: Whether to download files that are there already.
         wait: Waits some seconds between two tries.
 
     Raises:
-        UserError: A file is unknown, or the folder holds something else.
+        UserError: A file is unknown, or the folder holds another data set.
     """
 
     def __init__(
@@ -86,8 +140,9 @@ class Fetch:
     ) -> None:
         self.data, self.folder = data, folder
         self._files, self._again, self._wait = data.choose(only), again, wait
-        self._record = Record.read(folder, data.name)
+        self._record = _Record.read(folder, data.name)
         self._sizes: dict[str, int | None] = {}
+        self._workspace = folder / ".fetching"  # holds files until they are complete
 
     @property
     def accepted(self) -> bool:
@@ -95,31 +150,31 @@ class Fetch:
         return self._record.accepted == self.data.licence
 
     def needs(self) -> Needs:
-        """Ask the servers how large the missing files are.
+        """Ask the servers for the sizes of the missing files.
 
         Raises:
-            FetchError: One cannot be reached; says which files to put where by hand.
+            FetchError: A server cannot be reached; lists the files to copy by hand.
         """
-        missing = [file for file in self._files if self._wanted(file)]
+        missing = [file for file in self._files if self._is_wanted(file)]
         if {file.path for file in missing} != set(self._sizes):
-            with self._by_hand():
+            with self._hint_by_hand():
                 self._sizes = {file.path: remote_size(file.url) for file in missing}
-        sizes = [size for size in self._sizes.values() if size is not None]
-        begun = sum(self._transfer(file).begun for file in missing)
+        total = sum(size for size in self._sizes.values() if size is not None)
+        received = sum(self._transfer(file).received for file in missing)
         unsaid = tuple(path for path, size in self._sizes.items() if size is None)
-        there = next(each for each in (self.folder, *self.folder.absolute().parents) if each.exists())
-        return Needs(tuple(self._sizes), max(sum(sizes) - begun, 0), unsaid, shutil.disk_usage(there).free)
+        existing = next(each for each in (self.folder, *self.folder.absolute().parents) if each.exists())
+        return Needs(tuple(self._sizes), max(total - received, 0), unsaid, shutil.disk_usage(existing).free)
 
-    def run(self, told: Told = lambda path, done, of: None) -> list[Fetched]:
-        """Bring what is missing, and hold all of it to its checksums.
+    def run(self, on_progress: OnProgress = lambda path, done, size: None) -> list[Fetched]:
+        """Download the missing files, and compare all files with their checksums.
 
         Args:
-            told: Hears of each piece.
+            on_progress: Called after each piece.
 
         Raises:
-            ChangedError: A file is not what it was when it first came.
-            FetchError: A file cannot be had; says which to put where by hand. What came is kept.
-            NeurozooError: The folder cannot be written, or another process is at it.
+            ChangedError: A file differs from its recorded checksum.
+            FetchError: A file cannot be downloaded; lists the files to copy by hand. Received bytes are kept.
+            NeurozooError: The folder cannot be written, or another process fetches into it.
         """
         needs = self.needs()
         if needs.download > needs.free:
@@ -130,44 +185,45 @@ class Fetch:
                 ]
             )
         with self._locked():
-            # Again, now that nobody else writes to it.
-            self._record = replace(Record.read(self.folder, self.data.name), accepted=self.data.licence)
-            return [self._one(file, told) for file in self._files]
+            # Read again: another process may have changed the record before the lock.
+            self._record = replace(_Record.read(self.folder, self.data.name), accepted=self.data.licence)
+            return [self._fetch(file, on_progress) for file in self._files]
 
-    def _one(self, file: PublicFile, told: Told) -> Fetched:
+    def _fetch(self, file: PublicFile, on_progress: OnProgress) -> Fetched:
         path, known = self.folder / file.path, self._record.files.get(file.path)
         state = "kept" if known else "found"
-        if self._wanted(file):
+        if self._is_wanted(file):
             state = "fetched"
-            with self._by_hand():
-                self._bring(file, known, told)
-        found = digest(path)
+            with self._hint_by_hand():
+                self._download(file, known, on_progress)
+        with path.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         if known is None:
-            self._look(path)
-        elif found != known.sha256:
+            _check_content(path, path.suffix)
+        elif sha256 != known.sha256:
             raise ChangedError(
-                f"{path}: changed since it first came: its SHA-256 is {found[:12]}..., and was {known.sha256[:12]}...; "
-                "--again fetches it anew"
+                f"{path}: changed since it first came: its SHA-256 is {sha256[:12]}..., and was "
+                f"{known.sha256[:12]}...; --again downloads it again"
             )
-        entry = Entry(file.url, path.stat().st_size, found)
+        entry = _Entry(file.url, path.stat().st_size, sha256)
         self._record = replace(self._record, files={**self._record.files, file.path: entry})
         self._record.write(self.folder)
-        return Fetched(file.path, state, entry.bytes, found)
+        return Fetched(file.path, state, entry.bytes, sha256)
 
-    def _bring(self, file: PublicFile, known: Entry | None, told: Told) -> None:
+    def _download(self, file: PublicFile, known: _Entry | None, on_progress: OnProgress) -> None:
         pooch.get_logger().setLevel(logging.WARNING)
         path = self.folder / file.path
         try:
-            came = pooch.retrieve(
+            complete = pooch.retrieve(
                 file.url,
                 known_hash=known.sha256 if known else None,
                 fname=f"{file.name}.whole",
                 path=self._workspace,
-                downloader=self._transfer(file, told),
+                downloader=self._transfer(file, on_progress),
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(came, path)
-        except ValueError as error:  # pooch's word for a checksum that differs
+            os.replace(complete, path)
+        except ValueError as error:  # raised by pooch if the checksum differs
             if known is None:
                 raise
             raise ChangedError(
@@ -177,23 +233,19 @@ class Fetch:
         except OSError as error:
             raise FetchError([f"{path}: {error.strerror or error}"]) from error
 
-    def _transfer(self, file: PublicFile, told: Told = lambda path, done, of: None) -> Transfer:
+    def _transfer(self, file: PublicFile, on_progress: OnProgress = lambda path, done, size: None) -> Transfer:
+        suffix = Path(file.path).suffix
         return Transfer(
             self._workspace / f"{file.name}.part",
-            check=self._looking(file.path),
-            told=lambda done, of: told(file.path, done, of),
+            check=lambda part: _check_content(part, suffix),
+            on_progress=lambda done, size: on_progress(file.path, done, size),
             expected=self._sizes.get(file.path),
             wait=self._wait,
         )
 
-    @property
-    def _workspace(self) -> Path:
-        """Where files are until they are whole."""
-        return self.folder / ".fetching"
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """The folder and its workspace, for nobody else; what a killed process left unnamed is removed."""
+        """Lock the folder, make the workspace, and remove unnamed files of a killed process from it."""
         try:
             self._workspace.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -205,43 +257,36 @@ class Fetch:
         except OSError as error:
             raise NeurozooError(f"{self.folder}: another process is fetching to it; wait for its end") from error
         try:
-            for left in self._workspace.glob("tmp*"):  # pooch's own
-                left.unlink()
+            for abandoned in self._workspace.glob("tmp*"):  # pooch's names
+                abandoned.unlink()
             yield
         finally:
-            with suppress(OSError):  # parts are in it
+            with suppress(OSError):  # not empty: it holds parts to resume
                 self._workspace.rmdir()
             unlock_folder(lock)
 
-    def _wanted(self, file: PublicFile) -> bool:
+    def _is_wanted(self, file: PublicFile) -> bool:
         return self._again or not (self.folder / file.path).is_file()
 
-    def _look(self, path: Path) -> None:
-        """Whether a file that was put there by hand is what it should be.
-
-        Raises:
-            DataError: It is not.
-        """
-        self._looking(path.name)(path)
-
-    @staticmethod
-    def _looking(name: str) -> Callable[[Path], None]:
-        def hdf5(path: Path) -> None:
-            open_hdf5(path).close()
-
-        def folds(path: Path) -> None:
-            read_folds(path, python=True)
-
-        looks = {".csd": hdf5, ".h5": hdf5, ".py": folds}
-        return looks.get(Path(name).suffix, lambda path: None)
-
     @contextmanager
-    def _by_hand(self) -> Iterator[None]:
-        """What to do where the network does not."""
+    def _hint_by_hand(self) -> Iterator[None]:
+        """Add to a FetchError which files can be copied to which paths by hand."""
         try:
             yield
         except FetchError as error:
             missing = [file for file in self._files if not (self.folder / file.path).is_file()]
             lines = [f"  {file.url}\n    -> {self.folder / file.path}" for file in missing]
-            hint = "files that come by another way are taken from their places, and these are missing:"
+            hint = "files copied by other means are used if they are at these paths; missing are:"
             raise FetchError([*error.problems, *(["\n".join([hint, *lines])] if lines else [])]) from error
+
+
+def _check_content(path: Path, suffix: str) -> None:
+    """Refuse a file that does not have the content of its type.
+
+    Raises:
+        DataError: It does not.
+    """
+    if suffix in (".csd", ".h5"):
+        open_hdf5(path).close()
+    elif suffix == ".py":
+        read_folds(path, python=True)

@@ -1,4 +1,4 @@
-"""Importer of the tactile Braille readings: a robot's fingertip slides over letters.
+"""Importer of the tactile Braille readings of a robot's fingertip that slides over letters.
 
 Source: Müller-Cleve et al., Braille letter reading: a benchmark for spatio-temporal pattern recognition on neuromorphic
 hardware, Frontiers in Neuroscience 16, 2022; the recordings are Zenodo's record 6556273.
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from neurozoo.data.foreign.npz import read_npz
+from neurozoo.data.importers.common import SPLITS, list_arrays
 from neurozoo.data.store import Store, StoreWriter
-from neurozoo.errors import DataError, nearest
+from neurozoo.data.untrusted.npz import read_npz
+from neurozoo.errors import DataError, suggestion
 
 __all__ = ["BRAILLE_ARRAYS", "import_braille"]
 
@@ -24,34 +25,34 @@ BRAILLE_ARRAYS = ("x", "y", "letters")
 """The arrays of the file."""
 MODALITY = "taxels"
 _SHARE = 0.15
-"""Of a letter's readings, in each of valid and test."""
-_LEAST = 3
-"""Readings of a letter, so that each split has one."""
+"""Share of a letter's readings in each of valid and test."""
+_MIN_READINGS = 3
+"""Readings of a letter that give each split one."""
 
 
 def import_braille(
     source: Path, dest: Path, *, letters: Sequence[str] = (), seed: Annotated[int, Field(ge=0)] = 0
 ) -> Store:
-    """Make a store of Braille readings; its one modality is ``taxels``, its labels are letters, one a reading.
+    """Make a store of Braille readings with one modality, ``taxels``, and one letter as the label of each reading.
 
-    The file has no splits. They are drawn here, of each letter by itself: 15 % to valid, as many to test, the rest to
-    train. A letter's draw is the same whichever others are chosen. A reading's id is its row in the file.
+    The file has no splits. They are drawn here for each letter separately: 15 % to valid, as many to test, the rest to
+    train. A letter's draw does not depend on the other letters chosen. A reading's id is its row in the file.
 
     Args:
         source: An npz file with the readings ``x`` ``[N, L, D]`` (76 positions, 12 taxels), the names ``letters``
-            ``[K]``, and for each reading the place of its letter among them, ``y`` ``[N]``. Values stay as they are.
+            ``[K]``, and the index ``y`` ``[N]`` of each reading's letter. Values are stored unchanged.
         dest: The store's folder; new or empty.
-        letters: Which to take, in the order of the labels; by default all, as in the file.
-        seed: Of the splits.
+        letters: Letters to import, in the order of the labels; by default all, as in the file.
+        seed: Seed of the splits.
 
     Raises:
-        DataError: The file is not of that form, has no such letter, or fewer than three readings of one.
+        DataError: The file is not of that form, lacks a chosen letter, or has fewer than three readings of one.
     """
     arrays = read_npz(source)
     _check(source, arrays)
     x, y = arrays["x"], arrays["y"]
     known = [str(letter) for letter in arrays["letters"]]
-    chosen = _chosen(letters, known, source)
+    chosen = _choose(letters, known, source)
     origin = {
         "format": "braille",
         "source": source.name,
@@ -62,26 +63,25 @@ def import_braille(
         "splits": f"drawn by neurozoo with the seed {seed}, of each letter by itself: {_SHARE:g} of its readings to "
         "valid, as many to test; the file has none",
     }
-    drawn = [_drawn(np.flatnonzero(y == known.index(name)), known.index(name), seed, name, source) for name in chosen]
+    drawn = [_draw_splits(y, known.index(name), seed, name, source) for name in chosen]
     with StoreWriter(dest, labels=chosen, origin=origin) as writer:
-        for split in ("train", "valid", "test"):
-            places = [place for place, found in enumerate(drawn) for _ in found[split]]
-            rows = np.concatenate([found[split] for found in drawn])
+        for split in SPLITS:
+            rows = np.concatenate([splits[split] for splits in drawn])
+            labels = np.repeat(np.arange(len(chosen)), [len(splits[split]) for splits in drawn])
             writer.add(
                 split,
                 {MODALITY: x[rows]},
-                np.eye(len(chosen), dtype=np.uint8)[places],
+                np.eye(len(chosen), dtype=np.uint8)[labels],
                 ids=[str(row) for row in rows],
-                # A reading has no padding: rows of zeros would be values.
+                # Readings have no padding: a row of zeros is a measurement.
                 masks={MODALITY: np.ones((len(rows), x.shape[1]), np.uint8)},
             )
     return Store(dest)
 
 
 def _check(source: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    there = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
     if missing := [name for name in BRAILLE_ARRAYS if name not in arrays]:
-        raise DataError(f"{source}: the array {missing[0]!r} is missing; there are: {there}")
+        raise DataError(f"{source}: the array {missing[0]!r} is missing; there are: {list_arrays(arrays)}")
     x, y, letters = (arrays[name] for name in BRAILLE_ARRAYS)
     if x.ndim != 3 or x.dtype.kind not in "fiu" or 0 in x.shape:
         raise DataError(f"{source}: x is {x.dtype} of shape {list(x.shape)}; give numbers [N, L, D]")
@@ -102,24 +102,26 @@ def _check(source: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         )
 
 
-def _chosen(letters: Sequence[str], known: Sequence[str], source: Path) -> list[str]:
+def _choose(letters: Sequence[str], known: Sequence[str], source: Path) -> list[str]:
     for name in letters:
         if name not in known:
-            otherwise = {letter.lower(): letter for letter in known}
-            guess = otherwise.get(name.lower()) or nearest(name, known)
+            same_letter = [letter for letter in known if letter.lower() == name.lower()]
             raise DataError(
                 f"{source} has no letter {name!r}; there are: {', '.join(known)}"
-                + (f"; did you mean {guess!r}?" if guess else "")
+                + (f"; did you mean {same_letter[-1]!r}?" if same_letter else suggestion(name, known))
             )
     return list(letters) or list(known)
 
 
-def _drawn(rows: NDArray[np.intp], place: int, seed: int, name: str, source: Path) -> dict[str, NDArray[np.intp]]:
-    """A letter's rows by split, in the file's order."""
-    if len(rows) < _LEAST:
+def _draw_splits(
+    y: NDArray[np.integer[Any]], letter: int, seed: int, name: str, source: Path
+) -> dict[str, NDArray[np.intp]]:
+    """Draw a letter's rows by split, each in the file's order."""
+    rows = np.flatnonzero(y == letter)
+    if len(rows) < _MIN_READINGS:
         raise DataError(
             f"{source} has {len(rows)} readings of {name!r}, and each split needs one; choose others with letters="
         )
     share = max(1, round(_SHARE * len(rows)))
-    valid, test, train = np.split(np.random.default_rng((seed, place)).permutation(rows), (share, 2 * share))
+    valid, test, train = np.split(np.random.default_rng((seed, letter)).permutation(rows), (share, 2 * share))
     return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}

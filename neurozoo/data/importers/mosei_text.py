@@ -1,35 +1,41 @@
-"""Importer of CMU-MOSEI's transcripts, with word vectors or encodings that the user brings."""
+"""Importer of CMU-MOSEI's transcripts, a CSV with a row per segment, with the user's word vectors or encodings."""
 
 from __future__ import annotations
 
+import csv
+import math
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from neurozoo.data.importers.csd.alignment import stacked
-from neurozoo.data.importers.csd.segments import read_folds
-from neurozoo.data.importers.mosei import CMU_MOSEI
-from neurozoo.data.importers.tokenizer import TokenRule, tokenize
-from neurozoo.data.importers.transcripts import SENTIMENT, SPLITS, Transcript, read_transcripts
+from neurozoo.data.importers.common import CHUNK, CMU_MOSEI, SPLITS, Positions, pad_samples
+from neurozoo.data.importers.csd.labels import SENTIMENT, read_folds
 from neurozoo.data.importers.word_vectors import Encodings, WordVectors, read_vectors
-from neurozoo.data.manifest import Modality
+from neurozoo.data.manifest import feature_shape
 from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.untrusted.files import open_regular
 from neurozoo.errors import DataError
 
-__all__ = ["TEXT", "WORD_IDS", "import_mosei_text"]
+__all__ = ["TEXT", "TOKEN_RULES", "WORD_IDS", "TokenRule", "import_mosei_text", "tokenize"]
 
 TEXT = "text"
 """The modality of the vectors, ``[L, D]``."""
 WORD_IDS = "word-ids"
-"""The modality of the words themselves, ``[L, 1]``: what a bag of words is made of."""
+"""The modality of the words' ids, ``[L, 1]``, for bags of words."""
+TokenRule = Literal["apostrophes", "white-space"]
+TOKEN_RULES: tuple[TokenRule, ...] = get_args(TokenRule)
 
-Positions = Annotated[int, Field(ge=1, le=100_000)]
-_TOGETHER = 512
+_FIRST_COLUMNS, _LAST_COLUMN = ("video_id", "segment_id", "start", "end", "split"), "text"
+_MAX_FIELD = 1_000_000
+"""Characters of one field; a transcript of a segment is a few sentences."""
+# GloVe's training text was split like this: don't -> do n't, it's -> it 's.
+_TOKEN = re.compile(r"n't\b|'[^\W_]+|[^\W_]+?(?=n't\b)|[^\W_]+")
 
 
 def import_mosei_text(
@@ -46,30 +52,29 @@ def import_mosei_text(
 ) -> Store:
     """Make a store of the transcripts, their emotions and splits.
 
-    Beside the vectors the store holds every word's id under ``word-ids``, from 1: the words that have a
-    vector first, then the others, each by how often the training split has them. The words themselves
-    are not kept.
+    In addition to the vectors the store holds every word's id under ``word-ids``, from 1: words that have a vector
+    first, then the others, each by their frequency in the training split. The words themselves are not stored.
 
     Args:
-        source: ``text_emotions.csv``: a row for each segment.
+        source: ``text_emotions.csv``: a row per segment.
         dest: The store's folder; new or empty.
         vectors: Word vectors, as text or npz, or the segments' encodings as npz: an array under each
             segment's id ``video_id[segment_id]``.
         folds: The videos of ``train``, ``valid`` and ``test``, as JSON or the SDK's Python file; by default the
             file's splits.
-        tokens: How a transcript is parted into words.
-        unknown: What becomes of a word without vector: ``skip`` leaves it out, ``zero`` keeps its
+        tokens: How a transcript is split into words.
+        unknown: Treatment of a word without vector: ``skip`` leaves it out, ``zero`` keeps its
             place, as a valid row of zeros.
         length: Positions L; longer transcripts are cut, shorter ones padded at their end.
-        keep: Which end of a longer transcript stays.
+        keep: End of a longer transcript that is kept.
         above: An emotion is present where its intensity is larger.
 
     Raises:
-        DataError: A file is missing or malformed, or there is no vector for what it says.
+        DataError: A file is missing or malformed, or has no vector for a segment or for any word.
     """
-    transcripts = read_transcripts(source, read_folds(Path(folds)) if folds else None)
-    said = {each.id: tokenize(each.text, tokens) for each in transcripts}
-    counts = Counter(word for words in said.values() for word in words)
+    transcripts = _read_transcripts(source, read_folds(Path(folds)) if folds else None)
+    words = {transcript.id: tokenize(transcript.text, tokens) for transcript in transcripts}
+    counts = Counter(word for spoken in words.values() for word in spoken)
     known = read_vectors(Path(vectors), counts)
     names = [name for name in transcripts[0].intensities if name != SENTIMENT]
     origin = {
@@ -86,76 +91,176 @@ def import_mosei_text(
             "above": above,
         },
     }
-    ids = _ids(transcripts, said, known)
-    longest = max(1, *(len(words) for words in said.values()))
-    shapes = {TEXT: Modality(known.dim, length), WORD_IDS: Modality(1, longest)}
-    rows = _Rows(known, unknown == "zero")
+    ids = _number_words(transcripts, words, known)
+    longest = max(1, *map(len, words.values()))
+    shapes = {TEXT: feature_shape(known.dim, length), WORD_IDS: feature_shape(1, longest)}
+    lengths: list[int] = []
     with StoreWriter(dest, labels=names, origin=origin, modalities=shapes) as writer:
         for split in SPLITS:
-            own = [each for each in transcripts if each.split == split]
-            for first in range(0, len(own), _TOGETHER):
-                part = own[first : first + _TOGETHER]
-                found = [rows.of(each, said[each.id]) for each in part]
-                words = [np.array([ids[word] for word in said[each.id]], np.float32)[:, None] for each in part]
-                features, masks = stacked(found, length, pad="right", keep=keep)
-                places, there = stacked(words, longest, pad="right", keep="first")
+            samples = [transcript for transcript in transcripts if transcript.split == split]
+            for first in range(0, len(samples), CHUNK):
+                chunk = samples[first : first + CHUNK]
+                rows = [_vectors_of(transcript, words[transcript.id], known, unknown == "zero") for transcript in chunk]
+                lengths += map(len, rows)
+                numbers = [np.array([ids[word] for word in words[each.id]], np.float32)[:, None] for each in chunk]
+                features, mask = pad_samples(rows, length, pad="right", keep=keep)
+                word_ids, word_mask = pad_samples(numbers, longest, pad="right", keep="first")
                 writer.add(
                     split,
-                    {TEXT: features, WORD_IDS: places},
-                    np.array([[each.intensities[name] > above for name in names] for each in part], np.uint8),
-                    ids=[each.id for each in part],
-                    masks={TEXT: masks, WORD_IDS: there},
+                    {TEXT: features, WORD_IDS: word_ids},
+                    np.array([[each.intensities[name] > above for name in names] for each in chunk], np.uint8),
+                    ids=[each.id for each in chunk],
+                    masks={TEXT: mask, WORD_IDS: word_mask},
                 )
-        writer.annotate(**_coverage(known, counts), **rows.told(length))
+        writer.annotate(
+            words=_coverage(known, counts),
+            segments_without_vector=lengths.count(0),
+            segments_cut=sum(n > length for n in lengths),
+        )
     return Store(dest)
 
 
-class _Rows:
-    """The rows of each transcript, and what was met on the way."""
+@dataclass(frozen=True)
+class _Transcript:
+    """The transcript of a video's segment, and the intensity of each emotion in it.
 
-    def __init__(self, known: WordVectors | Encodings, zero: bool) -> None:
-        self._known, self._zero = known, zero
-        self.lengths: list[int] = []
+    Attributes:
+        video: The video's id.
+        segment: The segment's number in its video, as the file has it.
+        split: ``train``, ``valid`` or ``test``; empty if the segment is left out.
+        intensities: By label, 0 where it is absent; dimensionless. ``sentiment`` may be negative.
+        text: The transcript.
+    """
 
-    def of(self, transcript: Transcript, words: Sequence[str]) -> NDArray[np.float32]:
-        """Its vectors ``[n, D]``, in order."""
-        if isinstance(self._known, Encodings):
-            if transcript.id not in self._known.rows:
-                known = next(iter(self._known.rows), "none")
-                raise DataError(f"there is no encoding of segment {transcript.id}; the ids are such as {known!r}")
-            found = self._known.rows[transcript.id]
-        else:
-            found = self._known.rows(words, zero=self._zero)
-        self.lengths.append(len(found))
-        return found
+    video: str
+    segment: str
+    split: str
+    intensities: Mapping[str, float]
+    text: str
 
-    def told(self, length: int) -> dict[str, int]:
-        """How many segments have nothing, or more than ``length``."""
-        return {
-            "segments_without_vector": sum(n == 0 for n in self.lengths),
-            "segments_cut": sum(n > length for n in self.lengths),
-        }
+    @property
+    def id(self) -> str:
+        """``video[segment]``."""
+        return f"{self.video}[{self.segment}]"
 
 
-def _ids(
-    transcripts: Sequence[Transcript], said: dict[str, list[str]], known: WordVectors | Encodings
+def _read_transcripts(path: Path, split_of: Mapping[str, str] | None) -> list[_Transcript]:
+    """Read the CSV; the columns between ``split`` and ``text`` are the labels.
+
+    Args:
+        path: The file.
+        split_of: The split of each video, if the file's own is not to be used; other videos are left out.
+
+    Raises:
+        DataError: It is missing, malformed, or names a segment twice; names the line.
+    """
+    line_of: dict[str, int] = {}
+    transcripts = []
+    for line, transcript in _parse_rows(path, split_of):
+        if transcript.id in line_of:
+            raise DataError(f"{path}:{line}: segment {transcript.id} is in line {line_of[transcript.id]} already")
+        line_of[transcript.id] = line
+        if transcript.split:
+            transcripts.append(transcript)
+    if not transcripts:
+        raise DataError(f"{path}: it has no row, or no video that the folds name")
+    return transcripts
+
+
+def _parse_rows(path: Path, split_of: Mapping[str, str] | None) -> Iterator[tuple[int, _Transcript]]:
+    before = csv.field_size_limit(_MAX_FIELD)
+    try:
+        with open(open_regular(path), encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            n = len(_FIRST_COLUMNS)
+            labels = header[n:-1]
+            if tuple(header[:n]) != _FIRST_COLUMNS or header[-1] != _LAST_COLUMN or not set(labels) - {SENTIMENT}:
+                raise DataError(
+                    f"{path}:1: the columns are {', '.join(header)[:200] or 'none'}; needed are "
+                    f"{', '.join(_FIRST_COLUMNS)}, the labels, {_LAST_COLUMN}"
+                )
+            for cells in reader:
+                yield reader.line_num, _parse_row(cells, labels, split_of, f"{path}:{reader.line_num}")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}); download it again") from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _parse_row(
+    cells: Sequence[str], labels: Sequence[str], split_of: Mapping[str, str] | None, where: str
+) -> _Transcript:
+    columns = len(_FIRST_COLUMNS) + len(labels) + 1
+    if len(cells) != columns:
+        raise DataError(f"{where}: {len(cells)} values for {columns} columns; download the file again")
+    video, segment, _start, _end, split = cells[: len(_FIRST_COLUMNS)]
+    if split_of is not None:
+        split = split_of.get(video, "")
+    elif split not in SPLITS:
+        raise DataError(f"{where}: the split is {split!r}; give one of {', '.join(SPLITS)}, or --folds FILE")
+    values = cells[len(_FIRST_COLUMNS) : -1]
+    intensities = {name: _parse_number(value, name, where) for name, value in zip(labels, values, strict=True)}
+    return _Transcript(video, segment, split, intensities, cells[-1])
+
+
+def _parse_number(text: str, name: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where}: {name} is {text[:40]!r}, which is not a finite number")
+    return value
+
+
+def tokenize(text: str, rule: TokenRule = "apostrophes") -> list[str]:
+    """Split a text into its words, in lower case and in order.
+
+    Args:
+        text: The text.
+        rule: ``apostrophes`` takes runs of letters and digits and leaves punctuation out; an apostrophe
+            and what follows it are a word (``it's`` becomes ``it`` and ``'s``, ``don't`` becomes ``do`` and
+            ``n't``). ``white-space`` splits at white space only, so that punctuation stays attached.
+
+    Example:
+        >>> tokenize("I don't, well: it's (umm) fine.")
+        ['i', 'do', "n't", 'well', 'it', "'s", 'umm', 'fine']
+    """
+    if rule == "white-space":
+        return text.lower().split()
+    return _TOKEN.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+def _vectors_of(
+    transcript: _Transcript, words: Sequence[str], known: WordVectors | Encodings, zero: bool
+) -> NDArray[np.float32]:
+    """Return the vectors ``[n, D]`` of a transcript, in order."""
+    if isinstance(known, WordVectors):
+        return known.rows(words, zero=zero)
+    if transcript.id not in known.rows:
+        example = next(iter(known.rows), "none")
+        raise DataError(f"there is no encoding of segment {transcript.id}; the ids are such as {example!r}")
+    return known.rows[transcript.id]
+
+
+def _number_words(
+    transcripts: Sequence[_Transcript], words: Mapping[str, Sequence[str]], known: WordVectors | Encodings
 ) -> dict[str, int]:
-    """An id for each word, from 1: with a vector first, by its count in the training split, then by the alphabet."""
+    """Return an id per word, from 1: with a vector first, then by count in the training split, then alphabetical."""
     vectors = known.vectors if isinstance(known, WordVectors) else {}
-    counts = Counter(word for each in transcripts if each.split == "train" for word in said[each.id])
-    words = {word for words in said.values() for word in words}
-    return {
-        word: rank for rank, word in enumerate(sorted(words, key=lambda w: (w not in vectors, -counts[w], w)), start=1)
-    }
+    counts = Counter(word for each in transcripts if each.split == "train" for word in words[each.id])
+    distinct = {word for spoken in words.values() for word in spoken}
+    ordered = sorted(distinct, key=lambda word: (word not in vectors, -counts[word], word))
+    return {word: rank for rank, word in enumerate(ordered, start=1)}
 
 
 def _coverage(known: WordVectors | Encodings, counts: Counter[str]) -> dict[str, object]:
-    """How many of the words that were said have a vector: of all tokens, and of the different ones."""
-    tokens, types = counts.total(), len(counts)
-    words: dict[str, object] = {"modality": WORD_IDS, "tokens": tokens, "types": types}
+    """Count the tokens and the distinct words, and those that have a vector."""
+    words: dict[str, object] = {"modality": WORD_IDS, "tokens": counts.total(), "types": len(counts)}
     if isinstance(known, Encodings):
-        return {"words": words | {"types_with_vector": None}}
-    there = {word: count for word, count in counts.items() if word in known.vectors}
-    if not there:
-        raise DataError("none of the words that were said has a vector; is it a file of word vectors, in lower case?")
-    return {"words": words | {"types_with_vector": len(there), "tokens_with_vector": sum(there.values())}}
+        return words | {"types_with_vector": None}
+    covered = {word: count for word, count in counts.items() if word in known.vectors}
+    if not covered:
+        raise DataError("no word of the transcripts has a vector; give a file of word vectors, in lower case")
+    return words | {"types_with_vector": len(covered), "tokens_with_vector": sum(covered.values())}

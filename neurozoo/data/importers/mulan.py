@@ -1,21 +1,22 @@
-"""Importer of Mulan's multi-label data sets: ``NAME.xml`` with the labels, and ARFF files.
+"""Importer of Mulan's multi-label data sets: ``NAME.xml`` with the labels, and dense ARFF files of numbers.
 
-Format: https://mulan.sourceforge.net/format.html
+Formats: https://mulan.sourceforge.net/format.html,
+https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.arff import Table, read_arff
-from neurozoo.data.importers.column_widths import modality_widths
-from neurozoo.data.manifest import Modality
+from neurozoo.data.importers.common import modality_widths, split_columns
+from neurozoo.data.manifest import feature_shape
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
@@ -25,6 +26,11 @@ _EMOTIONS = {
     "licence": "GPL-3.0 (as distributed with Mulan)",
     "citation": "Trohidis et al.: Multi-label classification of music into emotions, ISMIR 2008",
 }
+_ATTRIBUTE = re.compile(
+    r"""@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s{]+)(?:\s+|(?={))(.+)""", re.IGNORECASE
+)
+_NUMERIC = {"numeric", "real", "integer"}
+_MAX_ATTRIBUTES = 100_000
 
 
 def import_mulan(source: Path, dest: Path, *, modalities: Sequence[str] = ()) -> Store:
@@ -35,65 +41,70 @@ def import_mulan(source: Path, dest: Path, *, modalities: Sequence[str] = ()) ->
             ``NAME.arff`` alone, which becomes ``train``.
         dest: The store's folder; new or empty.
         modalities: How the attributes that are not labels become modalities, in their order:
-            ``("timbre=64", "rhythm=8")``. By default ``emotions``, known by its attributes, becomes
-            these two, and anything else one modality ``features``.
+            ``("timbre=64", "rhythm=8")``. By default ``emotions``, recognised by its attributes, becomes
+            these two, and any other data set one modality ``features``.
 
     Raises:
         DataError: A file is missing or malformed, or the modalities do not add up.
     """
-    xml = _one_xml(source)
-    names = _label_names(xml)
-    tables = {split: read_arff(path) for split, path in _arff_files(source, xml.stem).items()}
+    xml = _find_xml(source)
+    names = _read_label_names(xml)
+    tables = {split: _read_arff(path) for split, path in _find_arff(source, xml.stem).items()}
     first = next(iter(tables.values()))
     for table in tables.values():
         if table.names != first.names:
             raise DataError(
                 f"{table.path} has other attributes than {first.path}; both must declare the same, in the same order"
             )
-    missing = [name for name in names if name not in first.names]
-    if missing:
+    if missing := [name for name in names if name not in first.names]:
         raise DataError(f"{xml} names the label {', '.join(missing)}, but {first.path} has no such attribute")
-    attributes = [name for name in first.names if name not in names]
-    widths = _widths(modalities, attributes, xml.stem)
-    origin: dict[str, Any] = {"format": "mulan", "source": xml.stem, "licence": "unknown", "citation": "unknown"}
-    origin |= _EMOTIONS if _is_emotions(attributes) else {}
-    origin["options"] = {"modalities": [f"{name}={width}" for name, width in widths.items()]}
-    place = {name: column for column, name in enumerate(first.names)}
-    columns = [place[name] for name in attributes]
-    shapes = {name: Modality(width, 1) for name, width in widths.items()}
+    columns = [column for column, name in enumerate(first.names) if name not in names]
+    attributes = [first.names[column] for column in columns]
+    emotions = _is_emotions(attributes)
+    if modalities:
+        widths = modality_widths(modalities, len(attributes), xml.stem)
+    else:
+        widths = {"timbre": 64, "rhythm": 8} if emotions else {"features": len(attributes)}
+    origin = {
+        "format": "mulan",
+        "source": xml.stem,
+        **(_EMOTIONS if emotions else {"licence": "unknown", "citation": "unknown"}),
+        "options": {"modalities": [f"{name}={width}" for name, width in widths.items()]},
+    }
+    shapes = {name: feature_shape(width, 1) for name, width in widths.items()}
     with StoreWriter(dest, labels=names, origin=origin, modalities=shapes) as writer:
         for split, table in tables.items():
-            features = np.split(table.values[:, None, columns], np.cumsum(list(widths.values()))[:-1], axis=2)
+            features = split_columns(table.values[:, None, columns], widths)
             # In a table a row of zeros is a value, not padding.
             masks = {name: np.ones((len(table.values), 1)) for name in widths}
-            writer.add(split, dict(zip(widths, features, strict=True)), _labels(table, names), masks=masks)
+            writer.add(split, features, _label_columns(table, names), masks=masks)
     return Store(dest)
 
 
-def _one_xml(source: Path) -> Path:
+def _find_xml(source: Path) -> Path:
     files = sorted(source.glob("*.xml")) if source.is_dir() else []
     if len(files) != 1:
-        found = ", ".join(path.name for path in files) or "none"
-        raise DataError(f"{source}: a Mulan data set is a folder with one NAME.xml; there are: {found}")
+        listed = ", ".join(path.name for path in files) or "none"
+        raise DataError(f"{source}: a Mulan data set is a folder with one NAME.xml; there are: {listed}")
     return files[0]
 
 
-def _arff_files(source: Path, name: str) -> dict[str, Path]:
+def _find_arff(source: Path, name: str) -> dict[str, Path]:
     pair = {split: source / f"{name}-{split}.arff" for split in ("train", "test")}
     if all(path.is_file() for path in pair.values()):
         return pair
     whole = source / f"{name}.arff"
     if whole.is_file() and not any(path.is_file() for path in pair.values()):
         return {"train": whole}
-    found = ", ".join(sorted(path.name for path in source.glob("*.arff"))) or "none"
+    listed = ", ".join(sorted(path.name for path in source.glob("*.arff"))) or "none"
     raise DataError(
-        f"{source}: give {name}-train.arff and {name}-test.arff, or {name}.arff alone, as {name}.xml is called; "
-        f"ARFF files there: {found}"
+        f"{source}: give {name}-train.arff and {name}-test.arff, or {name}.arff alone, named as {name}.xml; "
+        f"ARFF files there: {listed}"
     )
 
 
-def _label_names(xml: Path) -> list[str]:
-    """The labels of ``NAME.xml``, nested ones included, in order."""
+def _read_label_names(xml: Path) -> list[str]:
+    """Return the labels of ``NAME.xml``, nested ones included, in order."""
     names: list[str] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
@@ -127,15 +138,24 @@ def _is_emotions(attributes: Sequence[str]) -> bool:
     )
 
 
-def _widths(modalities: Sequence[str], attributes: Sequence[str], name: str) -> dict[str, int]:
-    """Number of features by modality."""
-    total = len(attributes)
-    if not modalities:
-        return {"timbre": 64, "rhythm": 8} if _is_emotions(attributes) else {"features": total}
-    return modality_widths(modalities, total, name)
+@dataclass(frozen=True)
+class _Table:
+    """The content of an ARFF file.
+
+    Attributes:
+        path: The file.
+        names: The attributes, in order.
+        values: ``[rows, attributes]`` float64; a missing value (``?``) is NaN.
+        lines: Line in the file of each row, from 1.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    lines: tuple[int, ...]
 
 
-def _labels(table: Table, names: Sequence[str]) -> NDArray[np.float64]:
+def _label_columns(table: _Table, names: Sequence[str]) -> NDArray[np.float64]:
     values = table.values[:, [table.names.index(name) for name in names]]
     wrong = np.argwhere((values != 0) & (values != 1))
     if len(wrong):
@@ -143,3 +163,82 @@ def _labels(table: Table, names: Sequence[str]) -> NDArray[np.float64]:
         shown = "missing" if np.isnan(values[row, column]) else f"{values[row, column]:g}"
         raise DataError(f"{table.path}:{table.lines[row]}: label {names[column]!r} is {shown}; labels are 0 or 1")
     return values
+
+
+def _read_arff(path: Path) -> _Table:
+    """Read a dense ARFF file whose attributes are numeric or ``{0,1}``; errors name the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text: {error}") from error
+    names: dict[str, None] = {}  # ordered, and quick to search
+    rows: list[list[float]] = []
+    lines: list[int] = []
+    in_data = False
+    for number, raw in enumerate(text.split("\n"), 1):
+        line, where = raw.strip(), f"{path}:{number}"
+        if not line or line.startswith("%"):
+            continue
+        if in_data:
+            rows.append(_parse_row(line, names, where))
+            lines.append(number)
+        elif line.lower().startswith("@attribute"):
+            name = _parse_attribute(line, where)
+            if name in names:
+                raise DataError(f"{where}: attribute {name!r} is declared twice; rename one of them")
+            if len(names) == _MAX_ATTRIBUTES:
+                raise DataError(f"{where}: more than {_MAX_ATTRIBUTES:,} attributes; split the file into modalities")
+            names[name] = None
+        elif line.lower() == "@data":
+            in_data = True
+        elif not line.lower().startswith("@relation"):
+            raise DataError(f"{where}: {line[:60]!r} is neither @relation, @attribute nor @data; remove the line")
+    if not in_data or not names:
+        raise DataError(f"{path}: no {'@data' if names else '@attribute'} line; the file is truncated or not ARFF")
+    if not rows:
+        raise DataError(f"{path}: no rows after @data; the file is truncated or empty")
+    return _Table(path, tuple(names), np.array(rows, dtype=np.float64), tuple(lines))
+
+
+def _parse_attribute(line: str, where: str) -> str:
+    match = _ATTRIBUTE.fullmatch(line)
+    if not match:
+        raise DataError(f"{where}: {line[:60]!r} is not `@attribute NAME TYPE`")
+    name, kind = match[1], match[2].strip()
+    if name[0] in "'\"":
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    values = {_unquote(value) for value in kind[1:-1].split(",")} if kind[0] == "{" and kind[-1] == "}" else set()
+    if kind.lower() not in _NUMERIC and not (values and values <= {"0", "1"}):
+        raise DataError(
+            f"{where}: attribute {name!r} is {kind[:40]}; only numeric attributes and {{0,1}} can be imported"
+        )
+    return name
+
+
+def _parse_row(line: str, names: Collection[str], where: str) -> list[float]:
+    if line.startswith("{"):
+        raise DataError(f"{where}: a sparse row; only dense rows can be imported: save the file as dense ARFF")
+    cells = line.split(",")
+    if len(cells) != len(names):
+        raise DataError(f"{where}: {len(cells)} values for {len(names)} attributes; the file is truncated or malformed")
+    try:
+        return [_parse_number(cell) for cell in cells]
+    except ValueError:  # slower: unquotes, and names the attribute
+        return [_parse_cell(cell, name, where) for cell, name in zip(cells, names, strict=True)]
+
+
+def _parse_cell(cell: str, name: str, where: str) -> float:
+    text = _unquote(cell)
+    try:
+        return float("nan") if text == "?" else _parse_number(text)
+    except ValueError:
+        raise DataError(f"{where}: {name!r} is {text!r}, which is not a number") from None
+
+
+def _parse_number(text: str) -> float:
+    # float() accepts 1_000, ARFF does not.
+    return float("_" if "_" in text else text)
+
+
+def _unquote(value: str) -> str:
+    return value.strip().strip("'\"")

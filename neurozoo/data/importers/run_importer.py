@@ -1,51 +1,183 @@
-"""Making a store of other people's files, by the importer that a plugin registered for the format."""
+"""Import files of a named format, and detect the format of files."""
 
 from __future__ import annotations
 
 import inspect
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from neurozoo.data.importers.braille import BRAILLE_ARRAYS
+from neurozoo.data.importers.common import SPLITS, list_arrays
+from neurozoo.data.manifest import MANIFEST
 from neurozoo.data.store import Store
-from neurozoo.errors import DataError, nearest
+from neurozoo.data.untrusted.nested import Place, content_of
+from neurozoo.data.untrusted.npz import read_npz
+from neurozoo.errors import DataError, suggestion
 from neurozoo.registry.registry import default_registry
 
-__all__ = ["import_data"]
+__all__ = ["DetectedFormat", "detect_format", "import_data"]
 
 
 def import_data(format: str, source: str | Path, dest: str | Path, **options: Any) -> Store:
-    """Make a store.
+    """Make a store with the importer that is registered for a format.
 
     Args:
         format: Name of an importer, such as ``mulan``.
         source: The files to read.
         dest: The store's folder; new or empty.
-        options: The importer's own.
+        options: The importer's keyword-only parameters.
 
     Raises:
         UnknownNameError: No importer is called ``format``.
         DataError: An option is unknown or missing, the source is malformed, or ``dest`` cannot be written.
     """
     importer = default_registry().resolve("importer", format)
-    parameters = inspect.signature(importer).parameters.values()
-    own = [each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
-    known = [each.name for each in own]
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(importer).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
     for name in options:
-        if name not in known:
-            guess = nearest(name, known)
+        if name not in parameters:
             raise DataError(
-                f"format {format!r} has no option {name!r}; there are: {', '.join(known) or 'none'}"
-                + (f"; did you mean {guess!r}?" if guess else "")
+                f"format {format!r} has no option {name!r}; there are: {', '.join(parameters) or 'none'}"
+                + suggestion(name, parameters)
             )
-    missing = [each.name for each in own if each.default is inspect.Parameter.empty and each.name not in options]
-    if missing:
+    required = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
+    if missing := [name for name in required if name not in options]:
         raise DataError(
-            f"format {format!r} needs {' and '.join(missing)} besides; add "
-            f"{' '.join(f'--{name} VALUE' for name in missing)} (`neurozoo show {format}` says what they are)"
+            f"format {format!r} also needs {' and '.join(missing)}; add "
+            f"{' '.join(f'--{name} VALUE' for name in missing)} (`neurozoo show {format}` describes them)"
         )
     if not Path(source).exists():
         raise DataError(f"there is no {source} to import; give the folder with the {format} files")
     store = importer(Path(source), Path(dest), **options)
     if not isinstance(store, Store):
-        raise DataError(f"the importer {format!r} gave {type(store).__name__} and not a Store; report it to its author")
+        raise DataError(
+            f"the importer {format!r} returned {type(store).__name__} instead of a Store; report it to its author"
+        )
     return store
+
+
+@dataclass(frozen=True)
+class DetectedFormat:
+    """The format that a source seems to have.
+
+    Attributes:
+        format: The importer's name; empty if the source is a store already.
+        why: Which content identifies the format.
+        saw: What the source holds, one line each.
+        options: Options that the importer needs, as ``--NAME VALUE`` to fill in.
+        whole_folder: Whether the importer takes the folder that contains the file.
+    """
+
+    format: str
+    why: str
+    saw: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    whole_folder: bool = False
+
+    def command(self, source: Path, dest: str = "DEST") -> str:
+        """Return the import command to type; empty if nothing is to be imported."""
+        if not self.format:
+            return ""
+        argument = source.absolute().parent if self.whole_folder else source
+        return shlex.join(["neurozoo", "data", "import", self.format, str(argument), dest, *self.options])
+
+
+_FILE_OF_SPLIT = re.compile("_(train|valid|test)(_emb)?$")
+_CSD_OPTIONS = ("--labels", "LABELS.csd", "--folds", "FOLDS.json")
+_LABELS_OPTION = ("--labels", "LABELS.csd")
+_VECTORS_OPTION = ("--vectors", "VECTORS.txt")
+
+
+def detect_format(source: Path) -> DetectedFormat:
+    """Detect the format of a file or folder by its content.
+
+    Raises:
+        DataError: The source is missing, refused, or of an unknown format; lists its content.
+    """
+    if source.is_dir():
+        return _detect_folder(source)
+    if not source.exists():
+        raise DataError(f"there is no {source}; give a file or folder")
+    if source.suffix == ".csv":
+        return _detect_table(source)
+    if source.suffix == ".npz" and not _FILE_OF_SPLIT.search(source.stem):
+        arrays = read_npz(source)
+        if set(BRAILLE_ARRAYS) <= set(arrays):
+            content = tuple(list_arrays({name: array}) for name, array in arrays.items())
+            return DetectedFormat("braille", "an npz with x, y and letters", content)
+        raise _unknown(source, "it holds", list_arrays(arrays))
+    if source.suffix in (".npz", ".h5", ".hdf5"):
+        reason = f"{source.name} belongs to one split; the importer takes the folder that contains it"
+        return DetectedFormat("mfn", reason, whole_folder=True)
+    if source.suffix == ".csd":
+        reason = f"{source.name} is a .csd; the importer takes the folder that contains it"
+        return DetectedFormat("csd", reason, (), _CSD_OPTIONS, True)
+    return _detect_pickle(content_of(source), source)
+
+
+def _detect_folder(source: Path) -> DetectedFormat:
+    names = sorted(path.name for path in source.iterdir())
+    if MANIFEST in names:
+        return DetectedFormat("", f"it holds {MANIFEST}: a store already; `neurozoo data info {source}` describes it")
+    if csd := sorted(path.relative_to(source) for path in source.rglob("*.csd")):
+        return DetectedFormat("csd", "it holds computational sequences", tuple(map(str, csd)), _CSD_OPTIONS)
+    xml, arff = ([name for name in names if name.endswith(ending)] for ending in (".xml", ".arff"))
+    if xml and arff:
+        return DetectedFormat("mulan", "it holds an XML of labels and ARFF", tuple(sorted([*xml, *arff])))
+    for ending in (".npz", ".h5", ".hdf5"):
+        files = [name for name in names if name.endswith(ending)]
+        if train := [name for name in files if name.endswith((f"_train{ending}", f"_train_emb{ending}"))]:
+            options = ("--modalities", "NAME=NUMBER,...") if f"X_train{ending}" in train else ()
+            return DetectedFormat("mfn", f"it holds {', '.join(train)}", tuple(files), options)
+    raise _unknown(source, "it holds", ", ".join(names[:12]) or "nothing")
+
+
+def _detect_table(source: Path) -> DetectedFormat:
+    try:
+        with source.open(encoding="utf-8-sig") as file:
+            columns = file.readline(10_000).strip().split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source} cannot be read as text ({error})") from error
+    if not {"video_id", "segment_id", "split", "text"} <= set(columns):
+        raise _unknown(source, "its columns are", ", ".join(columns))
+    return DetectedFormat("mosei-text", "a table of transcripts", (", ".join(columns),), _VECTORS_OPTION)
+
+
+def _detect_pickle(file: Place, source: Path) -> DetectedFormat:
+    value = file.value if isinstance(file.value, Mapping) else {}
+    splits = {key: part for key, part in value.items() if key in SPLITS and isinstance(part, Mapping)}
+    content = tuple(
+        f"{split}: " + ", ".join(f"{key} {_shape(value)}" for key, value in part.items())
+        for split, part in splits.items()
+    )
+    keys = {key for part in splits.values() for key in part}
+    order = () if "dict" in file and "tgt" in file["dict"] else ("--label_order", "NAME,NAME,...")
+    if {"src-com", "src-lyr", "tgt"} <= keys:
+        return DetectedFormat("nemu", "splits with src-com, src-lyr and tgt", content, (*_VECTORS_OPTION, *order))
+    if {"src-text", "src-audio", "src-visual", "tgt"} <= keys:
+        return DetectedFormat("tailor", "splits with src-text and tgt", content, order)
+    if "regression_labels" in keys:
+        return DetectedFormat("mmsa", "splits with regression_labels", content, _LABELS_OPTION)
+    if {"text", "audio", "vision", "labels"} <= keys:
+        return DetectedFormat("mult", "splits with text, audio, vision and labels", content, _LABELS_OPTION)
+    held = ", ".join(map(str, value)) if isinstance(file.value, Mapping) else _shape(file.value)
+    raise _unknown(source, "it holds", "; ".join([held[:200] or "nothing", *content]), limit=None)
+
+
+def _unknown(source: Path, introduction: str, content: str, limit: int | None = 200) -> DataError:
+    return DataError(f"{source}: of no known format; {introduction} {content[:limit]}")
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return str(list(value.shape))
+    return f"({len(value)})" if isinstance(value, list | tuple | Mapping) else type(value).__name__

@@ -1,91 +1,181 @@
-"""Labels for files that hold sentiment alone: emotions from another file, or thresholds with a name."""
+"""Importers of CMU-MOSEI files that hold sentiment alone: MulT's and MMSA's.
+
+Their emotion labels come from another file; without one, thresholds on the sentiment define labels.
+
+Sources: Tsai et al., Multimodal transformer for unaligned multimodal language sequences, ACL 2019;
+Mao et al., M-SENA: an integrated platform for multimodal sentiment analysis, ACL 2022.
+"""
 
 from __future__ import annotations
 
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.csd.matching import labels_by_id
+from neurozoo.data.importers.common import CMU_MOSEI, SPLITS
+from neurozoo.data.importers.csd.labels import labels_by_id
 from neurozoo.data.importers.tailor import tailor_labels
-from neurozoo.data.pickled import Place, content_of
+from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.untrusted.nested import Place, content_of
 from neurozoo.errors import DataError
 
-__all__ = ["is_csd", "sentiment_labels"]
+__all__ = ["import_mmsa", "import_mult"]
 
+_MODALITIES = ("text", "audio", "vision")
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
 }
-_RULE = re.compile(r"([^<>=]+?)\s*(<=|>=|<|>)\s*([-+]?[0-9.]+)")
-
-Truth = tuple[tuple[str, ...], Mapping[str, NDArray[np.uint8]]]
-"""Names of the K labels, and ``[N, K]`` of each split."""
+_THRESHOLD = re.compile(r"([^<>=]+?)\s*(<=|>=|<|>)\s*([-+]?[0-9.]+)")
 
 
-def is_csd(labels: str) -> bool:
-    """Whether the labels' file is a computational sequence, by its name."""
-    return labels.endswith(".csd")
-
-
-def sentiment_labels(
-    scores: Mapping[str, Place],
-    ids: Mapping[str, Place],
-    labels: str,
-    thresholds: Sequence[str],
-    label_order: Sequence[str],
-) -> Truth:
-    """The labels of each split.
+def import_mult(
+    source: Path, dest: Path, *, labels: str = "", thresholds: Sequence[str] = (), label_order: Sequence[str] = ()
+) -> Store:
+    """Make a store of a MulT file, ``mosei_senti_data[_noalign].pkl``; rows of zeros at either end are padding.
 
     Args:
-        scores: The sentiment of each split's samples, from -3 to 3.
-        ids: The ids of each split's samples; needed where the labels are a ``.csd``.
-        labels: A TAILOR file with the emotions of the same samples in the same order, or a ``.csd`` of
-            labels; or nothing.
-        thresholds: ``NAME<SCORE``, ``NAME>=SCORE`` and so on, a label each; where there is no file.
-        label_order: Names of the labels in the file, where it does not say.
+        source: The file: ``{split: {text, audio, vision, labels, id}}``.
+        dest: The store's folder; new or empty.
+        labels: A TAILOR file with the emotions of the same samples, in the same order; or a ``.csd`` of
+            labels, in which the samples are found by their ids.
+        thresholds: Labels of sentiment, such as ``negative<0,positive>0``; if ``labels`` is not given.
+        label_order: Names of the labels in ``labels``, if that file does not name them.
 
     Raises:
-        DataError: Both or none are given, they are malformed, or numbers of samples differ.
+        DataError: The file is not of that form, or neither labels nor thresholds are given.
     """
-    if bool(labels) == bool(thresholds):
-        raise DataError(
-            "this format holds sentiment alone; give labels=FILE, a TAILOR file with the emotions of the same samples "
-            "or the labels' .csd, or thresholds=negative<0,positive>0 for labels of sentiment (one of the two)"
-        )
-    if labels:
-        if is_csd(labels):
-            return labels_by_id(Path(labels), ids, label_order=label_order)
-        names, truth = tailor_labels(content_of(labels), label_order)
-        for split, place in scores.items():
-            place.count(len(truth[split]), f"{labels}: {split!r}")
-        return names, truth
-    rules = [_rule(each) for each in thresholds]
-    if len({name for name, _, _ in rules}) < len(rules):
-        raise DataError(f"thresholds {', '.join(thresholds)} name a label twice")
-    made = {}
-    for split, place in scores.items():
-        score = np.asarray(place.value, dtype=np.float64).reshape(len(place.value), -1)
-        if score.shape[1] != 1 or not np.isfinite(score).all():
+    truth = _Labels(labels, thresholds, label_order)
+    return _import("mult", source, dest, "labels", truth)
+
+
+def import_mmsa(
+    source: Path, dest: Path, *, labels: str = "", thresholds: Sequence[str] = (), label_order: Sequence[str] = ()
+) -> Store:
+    """Make a store of an MMSA file, ``[un]aligned_50.pkl``; padding is on the right, as long as the file says.
+
+    Args:
+        source: The file: ``{split: {id, text, text_bert, audio, vision, regression_labels, ...}}``.
+        dest: The store's folder; new or empty.
+        labels: A TAILOR file with the emotions of the same samples, in the same order; or a ``.csd`` of
+            labels, in which the samples are found by their ids.
+        thresholds: Labels of sentiment, such as ``negative<0,positive>0``; if ``labels`` is not given.
+        label_order: Names of the labels in ``labels``, if that file does not name them.
+
+    Raises:
+        DataError: The file is not of that form, or neither labels nor thresholds are given.
+    """
+    truth = _Labels(labels, thresholds, label_order)
+    return _import("mmsa", source, dest, "regression_labels", truth, with_ids=True)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Where the labels come from; see :func:`import_mult`."""
+
+    file: str
+    thresholds: Sequence[str]
+    order: Sequence[str]
+
+    def of(self, content: Place, scores: Mapping[str, Place]) -> tuple[tuple[str, ...], Mapping[str, NDArray[Any]]]:
+        """Return the names of the K labels, and ``[N, K]`` uint8 of each split.
+
+        Args:
+            content: The imported file.
+            scores: The sentiment of each split's samples, from -3 to 3.
+
+        Raises:
+            DataError: Both sources of labels or none are given, they are malformed, or numbers of samples differ.
+        """
+        if bool(self.file) == bool(self.thresholds):
             raise DataError(
-                f"{place.where} is of shape {list(np.shape(place.value))}; one finite score a sample is needed"
+                "this format holds sentiment alone; give labels=FILE, a TAILOR file with the emotions of the same "
+                "samples or the labels' .csd, or thresholds=negative<0,positive>0 for labels of sentiment (one of "
+                "the two)"
             )
-        made[split] = np.stack([compare(score[:, 0], at) for _, compare, at in rules], axis=1).astype(np.uint8)
-    return tuple(name for name, _, _ in rules), made
+        if self.file.endswith(".csd"):
+            ids = {split: content[split]["id"] for split in SPLITS}
+            return labels_by_id(Path(self.file), ids, label_order=self.order)
+        if self.file:
+            names, labels = tailor_labels(content_of(self.file), self.order)
+            for split, place in scores.items():
+                place.count(len(labels[split]), f"{self.file}: {split!r}")
+            return names, labels
+        rules = [_parse_threshold(each) for each in self.thresholds]
+        if len({name for name, _, _ in rules}) < len(rules):
+            raise DataError(f"thresholds {', '.join(self.thresholds)} name a label twice")
+        derived = {}
+        for split, place in scores.items():
+            score = np.asarray(place.value, dtype=np.float64).reshape(len(place.value), -1)
+            if score.shape[1] != 1 or not np.isfinite(score).all():
+                raise DataError(
+                    f"{place.where} is of shape {list(np.shape(place.value))}; one finite score a sample is needed"
+                )
+            columns = [compare(score[:, 0], threshold) for _, compare, threshold in rules]
+            derived[split] = np.stack(columns, axis=1).astype(np.uint8)
+        return tuple(name for name, _, _ in rules), derived
 
 
-def _rule(text: str) -> tuple[str, Callable[[Any, Any], Any], float]:
-    found = _RULE.fullmatch(text.strip())
+def _import(format: str, source: Path, dest: Path, score_key: str, labels: _Labels, *, with_ids: bool = False) -> Store:
+    """Make the store; ``with_ids`` for MMSA's files, which hold ids and lengths."""
+    content = content_of(source)
+    scores = {split: content[split][score_key] for split in SPLITS}
+    names, truth = labels.of(content, scores)
+    origin = {
+        "format": format,
+        "source": source.name,
+        **CMU_MOSEI,
+        "options": {"labels": Path(labels.file).name, "thresholds": list(labels.thresholds)},
+    }
+    with StoreWriter(dest, labels=names, origin=origin) as writer:
+        for split in SPLITS:
+            part = content[split]
+            arrays = {name: part[name].numbers(3) for name in _MODALITIES}
+            for name in (*_MODALITIES, "id") if with_ids else _MODALITIES:
+                part[name].count(len(truth[split]), scores[split].where)
+            if with_ids:
+                masks = {name: _mask(part, name, x) for name, x in arrays.items()}
+                ids = [str(each) for each in part["id"].items()]
+                known = {name: mask for name, mask in masks.items() if mask is not None}
+                writer.add(split, arrays, truth[split], ids=ids, masks=known)
+            else:
+                writer.add(split, arrays, truth[split])
+    return Store(dest)
+
+
+def _mask(split: Place, name: str, x: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Return the mask ``[N, L]`` from the lengths in an MMSA file; None without lengths, as in aligned features."""
+    if name == "text" and "text_bert" in split:
+        place = split["text_bert"]
+        bert = place.numbers(3)  # [N, 3, L]: word pieces, mask, segment
+        if bert.shape[1] != 3 or bert.shape[0] != len(x) or bert.shape[2] != x.shape[1]:
+            raise DataError(f"{place.where} is of shape {list(bert.shape)}; [N, 3, L] of the text's L is needed")
+        spoken: NDArray[np.uint8] = (bert[:, 1] != 0).astype(np.uint8)
+        return spoken
+    if f"{name}_lengths" not in split:
+        return None
+    place = split[f"{name}_lengths"]
+    lengths = np.asarray(place.value).reshape(-1)
+    fits = lengths.dtype.kind in "iu" and lengths.shape == (len(x),)
+    if not fits or (lengths < 0).any() or (lengths > x.shape[1]).any():
+        raise DataError(f"{place.where} is malformed; a length from 0 to {x.shape[1]} for each of {len(x)} is needed")
+    valid: NDArray[np.uint8] = (np.arange(x.shape[1]) < lengths[:, None]).astype(np.uint8)
+    return valid
+
+
+def _parse_threshold(text: str) -> tuple[str, Callable[[Any, Any], Any], float]:
+    match = _THRESHOLD.fullmatch(text.strip())
     try:
-        if found is None:
+        if match is None:
             raise ValueError
-        return found[1], _COMPARE[found[2]], float(found[3])
+        return match[1], _COMPARE[match[2]], float(match[3])
     except ValueError:
         raise DataError(f"the threshold {text!r} is malformed; write a name, one of < <= > >=, and a score") from None

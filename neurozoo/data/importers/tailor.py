@@ -1,7 +1,7 @@
-"""Importer of the file that TAILOR's and SMILE's authors give away for CMU-MOSEI.
+"""Importer of the CMU-MOSEI file that TAILOR's and SMILE's authors distribute.
 
 Source: the loaders of TAILOR (Zhang et al., Tailor versatile multi-modal learning for multi-label
-emotion recognition, AAAI 2022), which SMILE's authors use as well.
+emotion recognition, AAAI 2022), which SMILE's authors also use.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.mosei import CMU_MOSEI
-from neurozoo.data.pickled import Place, content_of
+from neurozoo.data.importers.common import CMU_MOSEI, SPLITS
 from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.untrusted.nested import Place, content_of
 from neurozoo.errors import DataError
 
-__all__ = ["FIRST_WORD", "SPLITS", "TARGETS", "import_tailor", "tailor_labels"]
+__all__ = ["FIRST_WORD", "TARGETS", "import_tailor", "tailor_labels"]
 
-SPLITS = ("train", "valid", "test")
 MODALITIES = {"text": "src-text", "audio": "src-audio", "vision": "src-visual"}
 TARGETS = "tgt"
 _BEGIN, _END, FIRST_WORD = 2, 3, 4
-"""Ids of a list's first and last entry, and the first of an emotion, or of a word; 0 is padding, 1 unknown."""
+"""Ids of a list's first and last entry, and the first id of an emotion or word; 0 is padding, 1 unknown."""
 
 
 def import_tailor(source: Path, dest: Path, *, features: str = "", label_order: Sequence[str] = ()) -> Store:
@@ -32,13 +31,12 @@ def import_tailor(source: Path, dest: Path, *, features: str = "", label_order: 
     Args:
         source: The file.
         dest: The store's folder; new or empty.
-        features: MulT's ``mosei_senti_data_noalign.pkl``, to take the unaligned features from; its
+        features: MulT's ``mosei_senti_data_noalign.pkl``, the source of unaligned features; its
             samples are in the same order.
-        label_order: Names of the emotions with the ids 4, 5, ...; only where the file does not say.
+        label_order: Names of the emotions with the ids 4, 5, ...; only if the file does not name them.
 
     Raises:
-        DataError: The file is not of that form, or does not name its labels and ``label_order`` is
-            not given.
+        DataError: The file is not of that form, or does not name its labels and ``label_order`` is not given.
     """
     content = content_of(source)
     names, labels = tailor_labels(content, label_order)
@@ -63,41 +61,44 @@ def import_tailor(source: Path, dest: Path, *, features: str = "", label_order: 
 def tailor_labels(
     content: Place, label_order: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], Mapping[str, NDArray[np.uint8]]]:
-    """Names of the K labels, and ``[N, K]`` of each split.
+    """Read the labels of a file.
 
     Args:
         content: The file.
-        label_order: Names of the ids from 4 on, where the file does not say.
+        label_order: Names of the ids from 4 on, if the file does not name them.
+
+    Returns:
+        Names of the K labels, and ``[N, K]`` of each split.
 
     Raises:
-        DataError: The file does not say what its labels are, or holds others.
+        DataError: The file does not name its labels, or holds other ids.
     """
-    names = _names(content, label_order)
-    column = {identity: place for place, identity in enumerate(names)}
+    names = _label_names(content, label_order)
+    column = {identity: index for index, identity in enumerate(names)}
     labels = {}
     for split in SPLITS:
         targets = content[split][TARGETS]
         truth = np.zeros((len(targets.items()), len(names)), np.uint8)
         for sample, target in enumerate(targets.items()):
-            truth[sample, _columns(target, column, f"{targets.where}, sample {sample}")] = 1
+            truth[sample, _target_columns(target, column, f"{targets.where}, sample {sample}")] = 1
         labels[split] = truth
     return tuple(names.values()), labels
 
 
-def _names(content: Place, given: Sequence[str]) -> dict[int, str]:
-    """The names by id; never guessed, for two projects that share the file's form order them differently."""
+def _label_names(content: Place, given: Sequence[str]) -> dict[int, str]:
+    """Return the names by id; no default order, as two projects that share the file's form order them differently."""
     if "dict" in content and TARGETS in content["dict"]:
-        told = content["dict"][TARGETS]
-        pairs = told.value.items() if isinstance(told.value, Mapping) else ()
-        found = {
-            int(identity): str(name) for name, identity in pairs if isinstance(identity, int) and identity >= FIRST_WORD
+        place = content["dict"][TARGETS]
+        pairs = place.value.items() if isinstance(place.value, Mapping) else ()
+        ids = [(identity, str(name)) for name, identity in pairs if isinstance(identity, int)]
+        names = {
+            int(identity): name for identity, name in sorted(ids, key=lambda pair: pair[0]) if identity >= FIRST_WORD
         }
-        if not found or len(set(found.values())) < len(found):
-            raise DataError(f"{told.where} is no mapping of labels to ids from {FIRST_WORD} on")
-        if given and list(given) != [found[key] for key in sorted(found)]:
-            there = ", ".join(found[key] for key in sorted(found))
-            raise DataError(f"{told.where} says the labels are {there}; leave out label_order")
-        return {key: found[key] for key in sorted(found)}
+        if not names or len(set(names.values())) < len(names):
+            raise DataError(f"{place.where} does not map labels to ids from {FIRST_WORD} on")
+        if given and list(given) != list(names.values()):
+            raise DataError(f"{place.where} says the labels are {', '.join(names.values())}; leave out label_order")
+        return names
     if not given:
         raise DataError(
             f"{content.where} does not say what its labels are (it has no 'dict' with {TARGETS!r}); give "
@@ -106,7 +107,7 @@ def _names(content: Place, given: Sequence[str]) -> dict[int, str]:
     return dict(enumerate(given, start=FIRST_WORD))
 
 
-def _columns(target: object, column: Mapping[int, int], where: str) -> list[int]:
+def _target_columns(target: object, column: Mapping[int, int], where: str) -> list[int]:
     ids = list(target) if isinstance(target, list | tuple | np.ndarray) else []
     if len(ids) < 2 or ids[0] != _BEGIN or ids[-1] != _END:
         raise DataError(f"{where} is {str(target)[:40]}; a list of label ids from {_BEGIN} to {_END} is needed")

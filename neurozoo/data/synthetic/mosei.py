@@ -5,26 +5,26 @@ The stand-in's generator is described in :mod:`neurozoo.data.synthetic.emotion_e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from neurozoo.core.interfaces import Batch
-from neurozoo.data.locations import data_home
-from neurozoo.data.manifest import Modality
-from neurozoo.data.store import Store, StoreWriter
+from neurozoo.core.signals import Batch, Signal, SignalShape
+from neurozoo.data.checks import target_column
+from neurozoo.data.manifest import TaskEntry
+from neurozoo.data.store import StoreWriter
 from neurozoo.data.synthetic.emotion_events import BLOCK, EmotionEvents, statistics
-from neurozoo.errors import DataError
+from neurozoo.data.synthetic.generated import Generated, refuse_small
 
-__all__ = ["MoseiSynthetic", "made_once", "made_up"]
+__all__ = ["MoseiSynthetic", "made_up"]
 
-VERSION = 1
 # Samples of CMU-MOSEI's aligned splits; the stand-in keeps their proportion.
 _FULL = {"train": 16326, "valid": 1871, "test": 4659}
 
 
-class MoseiSynthetic:
+class MoseiSynthetic(Generated):
     """SYNTHETIC stand-in with CMU-MOSEI's shapes, label sets, lengths and feature scales.
 
     Nothing in it was recorded, and no score on it compares with the paper's.
@@ -38,10 +38,11 @@ class MoseiSynthetic:
         DataError: An argument is out of range.
     """
 
+    name = "mosei-synthetic"
+    what = "made up by neurozoo's generator, version {version}; nothing compares with the paper"
+
     def __init__(self, *, size: int = 16326, seed: int = 7, length: int = 60) -> None:
-        for name, value, least in (("size", size, 1), ("seed", seed, 0), ("length", length, 1)):
-            if value < least:
-                raise DataError(f"mosei-synthetic: {name} is {value}; it must be at least {least}")
+        refuse_small("mosei-synthetic", size=(size, 1), seed=(seed, 0), length=(length, 1))
         self.size, self.seed, self.length = size, seed, length
 
     @property
@@ -50,31 +51,21 @@ class MoseiSynthetic:
         return {name: max(1, round(self.size * full / _FULL["train"])) for name, full in _FULL.items()}
 
     @property
-    def path(self) -> Path:
-        """Where the store is, or will be."""
-        return data_home() / f"mosei-synthetic-v{VERSION}-{self.size}-{self.seed}-{self.length}"
+    def options(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return {"size": self.size, "seed": self.seed, "length": self.length}
 
-    def store(self) -> Store:
-        """The data; generated on first use, about 1 s for every 1,500 samples, and kept for later.
-
-        Raises:
-            DataError: The folder cannot be written, or what is in it is not whole.
-        """
-        return made_once(self.path, self._generate)
+    def origin(self) -> dict[str, Any]:
+        """As for every set; the figures are CMU-MOSEI's."""
+        follows = f"none; label sets, lengths and feature scales follow: {statistics()['source']}"
+        return super().origin() | {"citation": follows}
 
     def _generate(self) -> None:
         figures = statistics()
         draw = EmotionEvents(self.seed, self.length)
-        shapes = {name: Modality(of["dim"], self.length) for name, of in figures["features"].items()}
-        origin = {
-            "format": "mosei-synthetic",
-            "source": f"SYNTHETIC: made up by neurozoo's generator, version {VERSION}; nothing compares with the paper",
-            "licence": "Apache-2.0",
-            "citation": f"none; label sets, lengths and feature scales follow: {figures['source']}",
-            "options": {"size": self.size, "seed": self.seed, "length": self.length},
-        }
+        shapes = {name: SignalShape((of["dim"],), self.length) for name, of in figures["features"].items()}
         with StoreWriter(
-            self.path, labels=figures["labels"], origin=origin, modalities=shapes, synthetic=True
+            self.path, labels=figures["labels"], origin=self.origin(), modalities=shapes, synthetic=True
         ) as writer:
             for split, samples in self.splits.items():
                 for first in range(0, samples, BLOCK):
@@ -89,47 +80,45 @@ class MoseiSynthetic:
                     )
 
 
-def made_once(path: Path, generate: Callable[[], None]) -> Store:
-    """A store that is made up on first use, and kept.
-
-    Args:
-        path: Where it is, or will be.
-        generate: Writes it there, whole or not at all.
-
-    Raises:
-        DataError: The folder cannot be written, or what is in it is not whole.
-    """
-    if not path.exists():
-        try:
-            generate()
-        except DataError:
-            # Another process may have been faster; then its store is this one.
-            if not path.exists():
-                raise
-    try:
-        return Store(path)
-    except DataError as error:
-        raise DataError(f"{error}; this one is SYNTHETIC: remove {path}, and it is made anew") from error
-
-
-def made_up(modalities: Mapping[str, Modality], labels: Sequence[str], samples: int, seed: int) -> Batch:
+def made_up(signals: Mapping[str, SignalShape], answers: TaskEntry | Sequence[str], samples: int, seed: int) -> Batch:
     """Random values of the right shape, for dry runs: SYNTHETIC and without any meaning.
 
     Args:
-        modalities: Shapes by modality.
-        labels: Names of the K labels.
+        signals: Shapes by signal.
+        answers: The task, one of the zoo's own; or the names of K labels.
         samples: Number of samples B.
         seed: Fixes the values.
 
     Returns:
-        Standard normal features, padded on the left by random amounts, with random labels.
+        Standard normal floats, spikes with probability 1/5, bytes of every value, small whole numbers; ragged signals
+        are padded on the left by random amounts. The targets are random too.
     """
     generator = torch.Generator().manual_seed(seed)
-    features, masks = {}, {}
-    for name, modality in modalities.items():
-        padding = torch.randint(0, modality.length, (samples, 1), generator=generator)
-        masks[name] = torch.arange(modality.length) >= padding
-        x = torch.randn(samples, modality.length, modality.dim, generator=generator)
-        features[name] = x * masks[name][:, :, None]
-    truth = torch.randint(0, 2, (samples, len(labels)), generator=generator).float()
-    return Batch(features, masks, truth, torch.arange(samples))
+    read = {}
+    for name, shape in signals.items():
+        axes = (samples, shape.length, *shape.shape)
+        valid = None
+        if shape.ragged:
+            padding = torch.randint(0, shape.length, (samples, 1), generator=generator)
+            valid = torch.arange(shape.length) >= padding
+        x = _random(axes, shape.dtype, generator)
+        read[name] = Signal(x if valid is None else x * valid.view(*axes[:2], *[1] * len(shape.shape)), valid)
+    task = answers if isinstance(answers, TaskEntry) else TaskEntry("multilabel", tuple(answers), False)
+    column, first = target_column(task, "a made-up batch"), next(iter(read.values()))
+    steps = (samples, first.values.shape[1]) if task.per_step else (samples,)
+    if task.name == "regression":
+        target = torch.randn(*steps, *column.shape, generator=generator)
+    else:
+        classes = len(task.outputs) if task.name == "multiclass" else 2
+        target = torch.randint(0, classes, (*steps, *column.shape), generator=generator)
+        target = target.float() if task.name == "multilabel" else target
+    return Batch(read, target, first.valid if task.per_step else None, torch.arange(samples))
+
+
+def _random(axes: tuple[int, ...], dtype: str, generator: torch.Generator) -> Tensor:
+    kind: torch.dtype = getattr(torch, dtype)
+    if kind.is_floating_point:
+        return torch.randn(*axes, generator=generator).to(kind)
+    if kind == torch.bool:
+        return torch.rand(*axes, generator=generator) < 0.2
+    return torch.randint(0, 256 if kind == torch.uint8 else 10, axes, generator=generator).to(kind)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import torch
 
-from neurozoo.data.locations import data_home
-from neurozoo.data.manifest import Modality
-from neurozoo.data.store import Store, StoreWriter
-from neurozoo.data.synthetic.mosei import made_once
+from neurozoo.data.manifest import feature_shape
+from neurozoo.data.store import StoreWriter
+from neurozoo.data.synthetic.generated import Generated
 from neurozoo.errors import DataError
 
 __all__ = ["LENGTH", "RATE", "SIZE", "PoissonSynthetic"]
@@ -20,10 +19,9 @@ LENGTH = 100
 """Steps of a sample."""
 RATE = 0.2
 """Spikes a step."""
-VERSION = 1
 
 
-class PoissonSynthetic:
+class PoissonSynthetic(Generated):
     """SYNTHETIC: each feature fires by itself at each step with one probability, and labels are drawn likewise.
 
     Nothing can be learned from it. It is there to run a model, and to compare backends on it.
@@ -39,6 +37,9 @@ class PoissonSynthetic:
     Raises:
         DataError: An argument is out of range.
     """
+
+    name = "poisson-synthetic"
+    what = "independent spikes by neurozoo's generator, version {version}; without any meaning"
 
     def __init__(
         self,
@@ -61,35 +62,19 @@ class PoissonSynthetic:
         self.length, self.rate, self.seed = length, rate, seed
 
     @property
-    def path(self) -> Path:
-        """Where the store is, or will be."""
-        sizes = (self.features, self.labels, self.size, self.length, self.rate, self.seed)
-        return data_home() / f"poisson-synthetic-v{VERSION}-{'-'.join(map(str, sizes))}"
-
-    def store(self) -> Store:
-        """The data; made on first use, and kept.
-
-        Raises:
-            DataError: The folder cannot be written, or what is in it is not whole.
-        """
-        return made_once(self.path, self._generate)
+    def options(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return {
+            "features": self.features, "labels": self.labels, "size": self.size,
+            "length": self.length, "rate": self.rate, "seed": self.seed,
+        }  # fmt: skip
 
     def _generate(self) -> None:
-        origin = {
-            "format": "poisson-synthetic",
-            "source": f"SYNTHETIC: independent spikes by neurozoo's generator, version {VERSION}; without any meaning",
-            "licence": "Apache-2.0",
-            "citation": "none",
-            "options": {
-                "features": self.features, "labels": self.labels, "size": self.size,
-                "length": self.length, "rate": self.rate, "seed": self.seed,
-            },
-        }  # fmt: skip
         generator = torch.Generator().manual_seed(self.seed)
-        shapes = {"spikes": Modality(self.features, self.length)}
+        shapes = {"spikes": feature_shape(self.features, self.length)}
         labels = [f"label-{number}" for number in range(self.labels)]
         counts = {"train": self.size, "valid": max(1, self.size // 2), "test": max(1, self.size // 2)}
-        with StoreWriter(self.path, labels=labels, origin=origin, modalities=shapes, synthetic=True) as writer:
+        with StoreWriter(self.path, labels=labels, origin=self.origin(), modalities=shapes, synthetic=True) as writer:
             for split, samples in counts.items():
                 for first in range(0, samples, 64):
                     n = min(64, samples - first)

@@ -1,118 +1,119 @@
-"""The spiking branch: two linears, each followed by a layer of neurons, over T time steps."""
+"""SMILE's spiking branches: two layers of neurons, over T held steps or along the sequence."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Activation, Layout, LIFSpec, Surrogate
-from neurozoo.core.layer import DynamicThresholdLIF
+from neurozoo.core.layer import MakeNeuron
+from neurozoo.core.model import NeuronChoice
+from neurozoo.core.neuron import State
 
-__all__ = ["LIFActivation", "ReLUActivation", "SpikingBranch"]
+__all__ = ["BranchState", "PositionLinear", "SequenceBranch", "SpikingBranch"]
 
-
-class LIFActivation(Activation):
-    """Leaky integrate-and-fire neurons of the recipe's backend.
-
-    Args:
-        layout: The model's layout; gives the backend.
-        tau: Membrane time constant, in steps.
-        decay_input: Whether the current is divided by ``tau``.
-        v_reset: Membrane after a spike; null for a soft reset.
-        detach_reset: Whether the gradient stops at the reset.
-        surrogate: Backward function of a spike.
-        alpha: Its steepness, dimensionless.
-        apply: ``threshold`` compares the membrane with the policy's threshold; ``gain`` divides
-            the current by it and fires at 1. Without reset offset and from rest both give the
-            same spikes, with other surrogate gradients: a scalar threshold is a gain.
-    """
-
-    def __init__(
-        self,
-        layout: Layout,
-        *,
-        tau: Annotated[float, Field(gt=1)] = 2.0,
-        decay_input: bool = True,
-        v_reset: float | None = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate = "atan",
-        alpha: Annotated[float, Field(gt=0)] = 2.0,
-        apply: Literal["threshold", "gain"] = "threshold",
-    ) -> None:
-        super().__init__()
-        spec = LIFSpec(tau, decay_input, v_reset, detach_reset, surrogate, alpha)
-        self.lif = DynamicThresholdLIF(layout.neuron(spec))
-        self.gain = apply == "gain"
-
-    def forward(self, currents: Tensor, threshold: Tensor) -> Tensor:
-        level = _by_sample(threshold, currents)
-        spikes: Tensor = self.lif(currents / level, 1.0) if self.gain else self.lif(currents, level)
-        return spikes
-
-    def run(self, currents: Tensor, threshold: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        level = _by_sample(threshold, currents)
-        return self.lif.run(currents / level, 1.0, state) if self.gain else self.lif.run(currents, level, state)
-
-
-class ReLUActivation(Activation):
-    """``relu(I / threshold)`` at every step: the control without spikes, of equal parameters.
-
-    Args:
-        layout: The model's layout, not used.
-    """
-
-    temporal = False
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__()
-
-    def forward(self, currents: Tensor, threshold: Tensor) -> Tensor:
-        return torch.relu(currents / _by_sample(threshold, currents))
-
-    def run(self, currents: Tensor, threshold: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        return self(currents, threshold), None
-
-
-def _by_sample(threshold: Tensor, currents: Tensor) -> Tensor:
-    """A threshold 0-d or ``[B]``, shaped to go with currents ``[T, B, ...]``."""
-    return threshold if threshold.dim() == 0 else threshold.reshape(1, -1, *[1] * (currents.dim() - 2))
+BranchState = tuple[State | None, State | None]
+"""What the two layers of a sequence branch carry from one position to the next; None at rest."""
 
 
 class SpikingBranch(nn.Module):
     """``Linear -> neurons -> Linear -> neurons`` on each position, the input held for T steps.
 
     Args:
+        choices: The neurons of the first and of the second layer.
+        neuron: Makes the backend's neuron.
         hidden: Features D of input and output.
         inner: Neurons of the first layer.
         time_steps: T.
-        first: Activation after the first linear.
-        second: Activation after the second one.
     """
 
-    def __init__(self, hidden: int, inner: int, time_steps: int, first: Activation, second: Activation) -> None:
+    def __init__(
+        self, choices: Sequence[NeuronChoice], neuron: MakeNeuron, hidden: int, inner: int, time_steps: int
+    ) -> None:
         super().__init__()
         self.time_steps = time_steps
-        self.linear1 = nn.Linear(hidden, inner)
-        self.activation1 = first
-        self.linear2 = nn.Linear(inner, hidden)
-        self.activation2 = second
+        first, second = choices
+        self.first = first.layer(neuron, nn.Linear(hidden, inner), shape=(inner,))
+        self.second = second.layer(neuron, nn.Linear(inner, hidden), shape=(hidden,))
 
-    def stages(self) -> list[tuple[nn.Linear, Activation]]:
-        """Each linear with the activation that it drives, in order."""
-        return [(self.linear1, self.activation1), (self.linear2, self.activation2)]
-
-    def forward(self, x: Tensor, threshold: Tensor) -> Tensor:
+    def forward(self, x: Tensor, threshold: Tensor, mask: Tensor | None) -> Tensor:
         """Firing rates ``[B, L, D]``, in spikes a step, of ``x`` ``[B, L, D]``.
 
         Args:
             x: The modality's projection.
             threshold: 0-d or ``[B]``, dimensionless.
+            mask: ``[B, L]``, the positions that count; None where all do.
         """
-        # The input is the same at every step: multiply once, and present it T times.
-        current = self.linear1(x).expand(self.time_steps, -1, -1, -1)  # [T, B, L, N]
-        spikes = self.activation2(self.linear2(self.activation1(current, threshold)), threshold)
+        valid = (torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask)[None]
+        spikes = self.second(self.first(x, threshold, steps=self.time_steps, valid=valid), threshold, valid=valid)
         rates: Tensor = spikes.mean(0)
         return rates
+
+
+class PositionLinear(nn.Linear):
+    """A linear on ``[L, B, ..., D]`` that in evaluation mode runs position by position.
+
+    A matrix product rounds differently by its shape. Here its shape does not depend on L, so that a sequence that comes
+    in chunks gives the bits of the whole.
+    """
+
+    def forward(self, steps: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(steps)
+        return torch.stack([super(PositionLinear, self).forward(each) for each in steps.contiguous().unbind(0)])
+
+
+class SequenceBranch(nn.Module):
+    """``Linear -> neurons -> Linear -> neurons`` with one step a position, from left to right.
+
+    Unlike :class:`SpikingBranch`, which presents each position for T steps from rest, it carries the membrane from each
+    position to the next, so that T = L and what a neuron fires depends on what came before, and on nothing that comes
+    after.
+
+    Args:
+        choices: The neurons of the first and of the second layer.
+        neuron: Makes the backend's neuron.
+        hidden: Features D of input and output.
+        inner: Neurons of the first layer.
+    """
+
+    def __init__(self, choices: Sequence[NeuronChoice], neuron: MakeNeuron, hidden: int, inner: int) -> None:
+        super().__init__()
+        first, second = choices
+        self.first = first.layer(neuron, PositionLinear(hidden, inner), shape=(inner,))
+        self.second = second.layer(neuron, PositionLinear(inner, hidden), shape=(hidden,))
+
+    def forward(self, x: Tensor, threshold: Tensor, mask: Tensor | None) -> Tensor:
+        """Spikes ``[B, L, D]`` of ``x`` ``[B, L, D]``, from rest at its first position.
+
+        Args:
+            x: Valid rows first; what follows them changes none of their spikes.
+            threshold: 0-d or ``[B]``, dimensionless.
+            mask: ``[B, L]``, the rows that count; None where all do.
+        """
+        valid = None if mask is None else mask.T
+        spikes = self.second(self.first(x.transpose(0, 1), threshold, valid=valid), threshold, valid=valid)
+        fired: Tensor = spikes.transpose(0, 1)
+        return fired
+
+    def step(self, x: Tensor, valid: Tensor, threshold: Tensor, state: BranchState) -> tuple[Tensor, BranchState]:
+        """One position, from the state that the last one left.
+
+        Args:
+            x: ``[B, D]``.
+            valid: ``[B]`` bool; the state of a sample that has nothing here stays as it is.
+            threshold: 0-d or ``[B]``, dimensionless.
+            state: One a layer, ``(None, None)`` before the first position.
+
+        Returns:
+            Spikes ``[B, D]``, of no use where ``valid`` is false, and the new state.
+        """
+        here, states = valid[:, None], []
+        steps = x[None]
+        for layer, old in zip((self.first, self.second), state, strict=True):
+            # No current for a sample without a word: at rest it stays there, and else its state is put back.
+            currents = layer.currents(steps).masked_fill(~here, 0.0)
+            steps, new = layer.go_on(currents, old, threshold)
+            states.append(new if old is None else tuple(torch.where(here, a, b) for a, b in zip(new, old, strict=True)))
+        return steps[0], (states[0], states[1])

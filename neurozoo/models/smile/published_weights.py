@@ -11,6 +11,7 @@ from neurozoo.errors import CheckpointError
 
 __all__ = ["from_published", "published_name"]
 
+_LAYERS = {"0": "first", "2": "second"}
 _MODALITIES = {"l": "text", "a": "audio", "v": "vision"}
 
 _BLOCKS = {
@@ -73,7 +74,7 @@ def published_name(name: str) -> str | None:
     if match := re.fullmatch(r"proj_([lav])", stem):
         return f"project.{_MODALITIES[match[1]]}.{leaf}"
     if match := re.fullmatch(r"snn([av])\.slinear\.([02])", stem):
-        return f"branches.{_MODALITIES[match[1]]}.linear{1 + int(match[2]) // 2}.{leaf}"
+        return f"branches.{_MODALITIES[match[1]]}.{_LAYERS[match[2]]}.synapse.{leaf}"
     if block in _BLOCKS and inside in _IN_BLOCK:
         return f"{_BLOCKS[block]}.{_IN_BLOCK[inside]}.{leaf}"
     if stem in _IN_HEAD:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Layout, Scaling, Tokens
+from neurozoo.models.smile.parts import Layout, Scaling, Tokens
 from neurozoo.nn.running import RunningMean
 
 __all__ = ["BatchSoftmax", "NoScaling", "RateGain"]

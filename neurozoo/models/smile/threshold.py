@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Layout, ThresholdPolicy, Tokens
 from neurozoo.errors import SpikingError
+from neurozoo.models.smile.parts import Layout, ThresholdPolicy, Tokens
 from neurozoo.nn.running import RunningMean
 from neurozoo.nn.sequence import at_relative_times
 
@@ -63,10 +63,10 @@ class CrossEntropyRatio(ThresholdPolicy):
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
-        if len(layout.spiking) < self.least_spiking:
+        if len(layout.primary) < self.least_spiking:
             raise SpikingError(
                 "the threshold policy 'cross-entropy-ratio' compares two spiking modalities, "
-                f"and there is {', '.join(layout.spiking)}; name a second one, or use 'disagreement' or 'constant'"
+                f"and there is {', '.join(layout.primary)}; name a second one, or use 'disagreement' or 'constant'"
             )
         self.register_buffer("previous", torch.ones(()))
         self.register_buffer("cross_entropy", torch.ones(()), persistent=False)

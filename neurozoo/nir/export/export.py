@@ -1,35 +1,41 @@
-"""A trained model's spiking branches as .nir files in a new folder, and what was left out of them."""
+"""A trained model as .nir files in a new folder, and what was left out of them: all of it, or each spiking branch."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from neurozoo.core.interfaces import Activation, LIFSpec, ThresholdPolicy, ZooModel
+from neurozoo.core.neuron import NeuronSpec
 from neurozoo.errors import RunError, UserError
 from neurozoo.files.partial_folder import PartialFolder
-from neurozoo.models.smile.branch import LIFActivation, SpikingBranch
-from neurozoo.models.smile.sequence_branch import SequenceBranch
 from neurozoo.nir import check_installed
+from neurozoo.nir.export.folding import folded
+from neurozoo.nir.export.spiking_branches import (
+    branches_of,
+    left_out_of_branches,
+    setting_text,
+    settings_of,
+    stages_of,
+    threshold_of,
+)
+from neurozoo.nir.export.tracing import Link, Traced, sample_batch, trace
 from neurozoo.nir.model import NIRGraphModel, module_name
 from neurozoo.nir.settings import Reset
+from neurozoo.nn.synapses import Normalised
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.run import Run, write_json
 
-if TYPE_CHECKING:
-    from neurozoo.nir.branches import Stage
-
-__all__ = ["SUMMARY", "Branch", "Export", "export_run", "neuron_at"]
+__all__ = ["SUMMARY", "Branch", "Export", "export_run"]
 
 SUMMARY = "export.json"
 """What lies beside the graphs: an :class:`Export` as JSON."""
@@ -37,10 +43,10 @@ SUMMARY = "export.json"
 
 @dataclass(frozen=True)
 class Branch:
-    """One spiking branch, written.
+    """One graph, written.
 
     Attributes:
-        name: Of the branch, a modality's.
+        name: Of the branch, a modality's; of a whole model the recipe's.
         file: Its file in the folder.
         sha256: Of the file, hexadecimal.
         nodes: Kind of each node in order, with its size, such as ``Affine 30 -> 128``.
@@ -64,12 +70,13 @@ class Export:
         recipe: Name of the recipe.
         synthetic: Whether the model was trained on made-up data.
         dt: Length of a time step, in seconds.
-        threshold: Of all neurons, dimensionless; None for a graph that was imported, which has its own.
+        threshold: Of all neurons, dimensionless; None where layers have their own, as in a graph that was imported.
         threshold_from: Why this one, in words.
         folded: Whether weights and biases took it up, and the resistance.
         reset: The kind of reset.
         branches: One a file.
         left_out: What of the model is in no file, a line each.
+        kind: ``branches``; a whole ``model``; or a ``graph`` that was imported.
     """
 
     folder: Path
@@ -83,10 +90,11 @@ class Export:
     reset: Reset
     branches: tuple[Branch, ...]
     left_out: tuple[str, ...]
+    kind: Literal["branches", "model", "graph"] = "branches"
 
     def to_dict(self) -> dict[str, Any]:
-        """All but where it is and where it came from, for JSON."""
-        return {key: value for key, value in asdict(self).items() if key not in ("folder", "source")}
+        """What it is, for JSON, without where it is and where it came from."""
+        return {key: value for key, value in asdict(self).items() if key not in ("folder", "source", "kind")}
 
 
 def export_run(
@@ -98,21 +106,21 @@ def export_run(
     fold: bool = False,
     registry: Registry | None = None,
 ) -> Export:
-    """Write each spiking branch of a trained model as a NIR graph; see ``docs/nir.md``.
+    """Write a trained model as a NIR graph, or each of its spiking branches as one; see ``docs/nir.md``.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         out: A new folder.
         dt: Length of a time step, in seconds; NIR's time constants are in seconds. There is no default, but for a graph
             that was imported, which says it.
-        threshold: Of all neurons, dimensionless; by default what the model's policy starts from, which is its
-            threshold at ``kappa = 0``.
-        fold: Whether weights and biases take up threshold and resistance.
+        threshold: Of all neurons of spiking branches, dimensionless; by default what the model's policy starts from,
+            which is its threshold at ``kappa = 0``. Other models' neurons have thresholds of their own.
+        fold: Whether weights and biases of spiking branches take up threshold and resistance.
         registry: Where names are looked up.
 
     Raises:
-        UserError: ``dt`` is missing, or it or the threshold is not positive, the policy has no threshold of its own, an
-            activation has no node in NIR, or nir is not installed.
+        UserError: ``dt`` is missing, or it or the threshold is not positive, the policy has no threshold of its own,
+            NIR cannot say something of the model, which is named, or nir is not installed.
         RunError: The run cannot be opened, or ``out`` is not empty or cannot be written.
         CheckpointError: Its weights are missing or damaged.
     """
@@ -127,23 +135,30 @@ def export_run(
             "NIR's time constants are in seconds and ours in steps, so say how long a step is: --dt SECONDS, such as "
             "--dt 1e-3 (or 1e-4, which several readers assume)"
         )
-    level, why = _threshold(trained, threshold)
-    stages = {
-        name: [_stage(name, *stage, level, trained) for stage in each]
-        for name, each in trained.module.branches_by_name().items()
-    }
-    if not stages:
+    if branches_of(trained.module):
+        return _export_branches(trained, str(run), out, dt=dt, threshold=threshold, fold=fold)
+    if fold or threshold is not None:
         raise UserError(
-            f"{run}: the model {trained.recipe.model.name!r} has no spiking branch, so there is nothing to export"
+            f"{run}: the model {trained.recipe.model.name!r} has no spiking branches, and its neurons have thresholds "
+            "of their own; leave out --threshold and --fold"
         )
-    reset = _reset([stage.spec for each in stages.values() for stage in each])
-    left_out = tuple(_left_out(trained))
+    return _export_model(trained, str(run), out, dt=dt)
+
+
+def _export_branches(
+    trained: TrainedModel, run: str, out: Path, *, dt: float, threshold: float | None, fold: bool
+) -> Export:
+    """Each spiking branch as a graph, at one threshold."""
+    level, why = threshold_of(trained, threshold)
+    stages = {name: stages_of(name, branch, level, trained) for name, branch in branches_of(trained.module).items()}
+    reset = _reset(stage.spec for each in stages.values() for stage in each)
+    left_out = tuple(left_out_of_branches(trained))
     settings = _origin(trained) | {
         "dt": dt,
         "integration": "euler",
         "threshold": level,
         "threshold_from": why,
-        "folded": _text(fold),
+        "folded": setting_text(fold),
         "fires": "above",
         "reset": reset,
         "reset_delay": 0,
@@ -153,14 +168,83 @@ def export_run(
 
     from neurozoo.nir.branches import branch_graph
 
+    branches = branches_of(trained.module)
     graphs = {
         name: branch_graph(
-            each, dt=dt, threshold=level, fold=fold, metadata=settings | _of_branch(name, each, trained.module)
+            each, dt=dt, threshold=level, fold=fold, metadata=settings | settings_of(name, branches[name], each)
         )
         for name, each in stages.items()
     }
-    bare = Export(out, str(run), trained.recipe.name, _synthetic(trained), dt, level, why, fold, reset, (), left_out)
+    bare = Export(out, run, trained.recipe.name, _synthetic(trained), dt, level, why, fold, reset, (), left_out)
     return _written(bare, graphs)
+
+
+def _export_model(trained: TrainedModel, run: str, out: Path, *, dt: float) -> Export:
+    """A whole model as one graph, its normalisation folded into the weights."""
+    if not (math.isfinite(dt) and dt > 0):
+        raise UserError(f"dt is {dt}; give a positive number, in seconds, such as 1e-3")
+
+    from neurozoo.nir.export.model_graph import level_of, model_graph
+
+    model = folded(trained.module)
+    traced = trace(model, sample_batch(model.problem))
+    levels = [level_of(link.name, link.fired) for link in traced.neurons]
+    numbers = {level for each in levels for level in torch.as_tensor(each).flatten().tolist()}
+    whole = numbers.pop() if len(numbers) == 1 else None
+    reset = _reset(link.layer.spec for link in traced.neurons)
+    left_out = tuple(_left_out(trained, traced))
+    held = {} if traced.held is None else {"time_steps": traced.held}
+    position = "one position a step" if traced.held is None else "one position, held for all steps, from rest"
+    scaled = ", as the training split's statistics scale it" if traced.signal in model.problem.standardise else ""
+    settings = _origin(trained) | {
+        "dt": dt,
+        "integration": "euler",
+        "threshold_from": "each layer's own",
+        "fires": "above",
+        "reset": reset,
+        "reset_delay": 0,
+        "forward_delay": 0,
+        "recurrent_delay": 1,
+        "synapse_delay": 0,
+        "input": f"{traced.signal}{scaled}, {position}",
+        "readout": str(getattr(trained.module, "readout", "none")),
+        "left_out": "; ".join(left_out),
+        **held,
+        **_of_neurons(traced.neurons),
+    }
+    graph = model_graph(traced, dt=dt, metadata=settings)
+    name = trained.recipe.name
+    bare = Export(
+        out, run, name, _synthetic(trained), dt, whole, "each layer's own", False, reset, (), left_out, "model"
+    )
+    return _written(bare, {name: graph})
+
+
+def _of_neurons(links: Iterable[Link]) -> dict[str, str]:
+    """What the metadata says of the neurons: the settings of all layers, each value once."""
+    found: dict[str, list[str]] = {}
+    for link in links:
+        spec = link.layer.spec
+        for key, value in {"kind": spec.kind, **asdict(spec)}.items():
+            found.setdefault(f"neuron_{key}", []).append(setting_text(value))
+    return {key: ", ".join(dict.fromkeys(values)) for key, values in found.items()}
+
+
+def _left_out(trained: TrainedModel, traced: Traced) -> Iterator[str]:
+    """What of a whole model is in no graph, in words."""
+    model = trained.module
+    inside = {link.name.partition(".")[0] for link in traced.links}
+    for name, child in model.named_children():
+        if name not in inside and child.state_dict():
+            yield f"{name}: {type(child).__name__}"
+    if model.problem.standardise:
+        yield "standardise: the graph's input is the signal as the training split's statistics scale it"
+    if any(isinstance(module, Normalised) for module in model.modules()):
+        yield "batch normalisation, which is folded into the weights; equal up to rounding"
+    if readout := getattr(model, "readout", None):
+        yield f"what is read of the outputs over the steps, {readout} (in the metadata)"
+    yield "surrogate gradients and detach_reset, which matter in training alone (in the metadata)"
+    yield "the kind of reset, for which NIR has no field (in the metadata)"
 
 
 def _export_graph(
@@ -188,7 +272,7 @@ def _export_graph(
     graph = nir_graph(model.graph, _weights(model), settings)
     name = trained.recipe.name
     bare = Export(
-        out, run, name, _synthetic(trained), dynamics.dt, None, "its own", False, dynamics.reset, (), left_out
+        out, run, name, _synthetic(trained), dynamics.dt, None, "its own", False, dynamics.reset, (), left_out, "graph"
     )
     return _written(bare, {name: graph})
 
@@ -210,7 +294,7 @@ def _origin(trained: TrainedModel) -> dict[str, str | float]:
         "neurozoo": importlib.metadata.version("neurozoo"),
         "recipe": trained.recipe.name,
         "model": trained.recipe.model.name,
-        "synthetic": _text(_synthetic(trained)),
+        "synthetic": setting_text(_synthetic(trained)),
         "weights_sha256": hashlib.sha256(trained.source.checkpoint.read_bytes()).hexdigest(),
     }
 
@@ -243,19 +327,10 @@ def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
     return export
 
 
-def neuron_at(activation: LIFActivation, threshold: float) -> LIFSpec:
-    """An activation's neuron, with voltages in the unit of a threshold that it is compared with.
-
-    With ``apply: gain`` the membrane is in units of the threshold, and so is its reset.
-    """
-    spec = activation.lif.spec
-    return replace(spec, v_reset=spec.v_reset * threshold) if activation.gain and spec.v_reset else spec
-
-
 def _check_backend(trained: TrainedModel, registry: Registry) -> None:
     """Refuse weights that were trained on a library's own neuron, which is another model."""
     name = str(trained.source.summary.get("backend", "torch"))
-    known = registry.components("backend")
+    known = registry.components("neuron")
     if name in known and known[name].native:
         raise UserError(
             f"{trained.source.folder}: was trained on {name}, whose neuron is its library's own and another "
@@ -263,83 +338,8 @@ def _check_backend(trained: TrainedModel, registry: Registry) -> None:
         )
 
 
-def _threshold(trained: TrainedModel, stated: float | None) -> tuple[float, str]:
-    if stated is not None:
-        return stated, "stated"
-    policies = [module for module in trained.module.modules() if isinstance(module, ThresholdPolicy)]
-    bases = {policy.base() for policy in policies}
-    (base,) = bases if len(bases) == 1 else (None,)
-    named = trained.recipe.model.parts.get("threshold")
-    name = named.name if named is not None else type(policies[0]).__name__ if policies else "none"
-    if base is None:
-        raise UserError(
-            f"the threshold policy {name!r} has no threshold of its own, its batches make it; NIR has fixed ones, so "
-            "give one with --threshold, such as 1.0"
-        )
-    learned = any("kappa" in policy.report() for policy in policies)
-    return base, f"that of {name!r}" + (" at kappa = 0" if learned else "")
-
-
-def _stage(name: str, linear: nn.Linear, activation: Activation, threshold: float, trained: TrainedModel) -> Stage:
-    from neurozoo.nir.branches import Stage
-
-    if not isinstance(activation, LIFActivation):
-        part = trained.recipe.model.parts.get("activation")
-        called = part.name if part is not None else type(activation).__name__
-        raise UserError(
-            f"the branch {name!r} has the activation {called!r} ({type(activation).__name__}), which is no LIF and for "
-            "which NIR has no node; export a run whose activation is 'lif'"
-        )
-    return Stage(linear.weight, linear.bias, neuron_at(activation, threshold))
-
-
-def _reset(specs: Sequence[LIFSpec]) -> Reset:
-    kinds = {"subtract" if spec.v_reset is None else "value" for spec in specs}
+def _reset(specs: Iterable[NeuronSpec]) -> Reset:
+    kinds = {"subtract" if getattr(spec, "v_reset", 0.0) is None else "value" for spec in specs}
     if len(kinds) > 1:
         raise UserError("some layers reset to a value and some by subtraction; a program that reads NIR is told of one")
     return "subtract" if kinds == {"subtract"} else "value"
-
-
-def _of_branch(name: str, stages: Sequence[Stage], model: ZooModel) -> dict[str, str | float]:
-    """What the metadata says of one branch: its neurons' settings, and how it is presented with its input."""
-    (first, activation), *_ = model.branches_by_name()[name]
-    how: dict[str, str | float] = {}
-    for module in model.modules():
-        if isinstance(module, SpikingBranch) and module.linear1 is first:
-            how = {
-                "time_steps": module.time_steps,
-                "input": "the projection of one position, held for all steps, from rest",
-                "output": "spikes, whose mean over the steps is the firing rate that the model goes on with",
-            }
-        elif isinstance(module, SequenceBranch) and module.linear1 is first:
-            how = {
-                "input": "the projection of one position a step, valid positions first, from rest at the first",
-                "output": "the spikes of each position",
-            }
-    layers = [asdict(stage.spec) for stage in stages]
-    neurons = {f"neuron_{key}": ", ".join(dict.fromkeys(_text(each[key]) for each in layers)) for key in layers[0]}
-    applied = "gain" if isinstance(activation, LIFActivation) and activation.gain else "threshold"
-    return {"branch": name, **how, **neurons, "neuron_apply": applied}
-
-
-def _text(value: object) -> str:
-    """A setting as a recipe writes it; HDF5 has no null, and programs read its booleans as numbers."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _left_out(trained: TrainedModel) -> Iterator[str]:
-    """What of the model is in no graph, in words."""
-    model = trained.module
-    exported = {linear for stages in model.branches_by_name().values() for linear, _ in stages}
-    for name, child in model.named_children():
-        part = trained.recipe.model.parts.get(name)
-        if exported & set(child.modules()) or not (part or child.state_dict()):
-            continue
-        inside = list(child.children()) if isinstance(child, nn.ModuleDict) else [child]
-        classes = dict.fromkeys(type(each).__name__ for each in inside)
-        said = f"{name}: {part.name if part is not None else ', '.join(classes)}"
-        if isinstance(child, ThresholdPolicy) and "kappa" in (report := child.report()):
-            said += f", which moves the threshold by sample (kappa = {float(report['kappa']):.4g} in these weights)"
-        yield said
-    yield "surrogate gradients and detach_reset, which matter in training alone (in the metadata)"
-    yield "the kind of reset, for which NIR has no field (in the metadata)"

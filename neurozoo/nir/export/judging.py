@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurozoo.backends.agreement import within_margin
-from neurozoo.core.equations import lif_charge, lif_reset
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.backends.agreement import heights, within_margin
+from neurozoo.core.equations import charge, reset
+from neurozoo.core.kinds import LIFSpec
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.core.neuron import NeuronSpec, Params
 
-__all__ = ["Judged", "judge"]
+__all__ = ["Judged", "Neurons", "judge"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,26 @@ class Judged:
     first: tuple[int, int] | None
 
 
+@dataclass(frozen=True)
+class Neurons:
+    """The neurons of a layer.
+
+    Attributes:
+        spec: What they are.
+        threshold: A number, or one that broadcasts against ``[P, N]``.
+        params: Parameters that broadcast against ``[P, N]``.
+    """
+
+    spec: NeuronSpec
+    threshold: Tensor | float
+    params: Params | None = None
+
+
 def judge(
     ours: Sequence[Tensor],
     theirs: Sequence[Tensor],
     currents: Sequence[Tensor],
-    specs: Sequence[LIFSpec],
-    threshold: float,
+    neurons: Sequence[Neurons],
 ) -> Judged:
     """Compare layer by layer, each neuron by the step at which its two spike trains part.
 
@@ -52,19 +68,18 @@ def judge(
         ours: Spikes of each layer, ``[T, P, N]``.
         theirs: The same.
         currents: What drove ours, ``[T, P, N]``, dimensionless.
-        specs: The neurons of each layer.
-        threshold: Of all, dimensionless.
+        neurons: Of each layer.
     """
     steps, positions = ours[0].shape[:2]
     never = torch.full((positions, 1), steps, device=ours[0].device)
     rounded = strayed = never  # the step at which the layer before parted, by rounding or else
     mismatches = rounding = 0
     first: tuple[int, int] | None = None
-    for number, (own, other, current, spec) in enumerate(zip(ours, theirs, currents, specs, strict=True), start=1):
+    for number, (own, other, current, each) in enumerate(zip(ours, theirs, currents, neurons, strict=True), start=1):
         differ = own != other
         count = torch.arange(steps, device=own.device)[:, None, None]
         parts = torch.where(differ, count, steps).amin(0)  # [P, N]
-        near = _near(own, current, spec, threshold).gather(0, parts.clamp(max=steps - 1)[None])[0]
+        near = _near(own, current, each).gather(0, parts.clamp(max=steps - 1)[None])[0]
         stray = (parts < steps) & ((strayed <= parts) | ~(near | (rounded <= parts)))
         by_stray = int((differ & stray).sum())
         mismatches, rounding = mismatches + by_stray, rounding + int(differ.sum()) - by_stray
@@ -76,12 +91,27 @@ def judge(
     return Judged(sum(each.numel() for each in ours), fired, mismatches, rounding, first)
 
 
-def _near(spikes: Tensor, currents: Tensor, spec: LIFSpec, threshold: float) -> Tensor:
+def _near(spikes: Tensor, currents: Tensor, neurons: Neurons) -> Tensor:
     """Where our membrane is within rounding of the threshold, bool ``[T, P, N]``."""
-    v = torch.full_like(currents[0], spec.rest)
+    if isinstance(neurons.spec, LIFSpec) and neurons.params is None:
+        return _near_lif(spikes, currents, neurons.spec, neurons.threshold)
+    oracle, params = TorchNeuron(neurons.spec), neurons.spec.complete(neurons.params)
+    state = oracle.initial_state(currents[0], params)
+    found = []
+    for step, current in enumerate(currents.unbind(0), start=1):
+        h, level = heights(neurons.spec, current, state, neurons.threshold, params)
+        found.append(within_margin(h, level, step))
+        _, state = oracle.step(current, state, neurons.threshold, params)
+    return torch.stack(found)
+
+
+def _near_lif(spikes: Tensor, currents: Tensor, spec: LIFSpec, threshold: Tensor | float) -> Tensor:
+    """The same of LIF, with the spikes that there were: another unit of voltage may round otherwise."""
+    rest = spec.v_reset or 0.0
+    v = torch.full_like(currents[0], rest)
     found = []
     for step, (current, s) in enumerate(zip(currents.unbind(0), spikes.unbind(0), strict=True), start=1):
-        h = lif_charge(v, current, spec.tau, spec.decay_input, spec.rest)
+        h = charge(v, current, spec.tau, spec.decay_input, rest)
         found.append(within_margin(h, threshold, step))
-        v = lif_reset(h, s, threshold, spec.v_reset)
+        v = reset(h, s, threshold, spec.v_reset)
     return torch.stack(found)

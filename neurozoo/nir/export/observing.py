@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Activation, Batch, ThresholdPolicy, ZooModel
-from neurozoo.nn.running import frozen_statistics
+from neurozoo.core.layer import Firing
+from neurozoo.core.model import Model
+from neurozoo.core.recording import frozen_statistics, recorded
+from neurozoo.core.signals import Batch
+from neurozoo.models.smile.parts import ThresholdPolicy
+from neurozoo.nir.export.spiking_branches import branches_of
+from neurozoo.nir.export.tracing import Traced
 
-__all__ = ["ObservedBranch", "observe"]
+__all__ = ["ObservedBranch", "observe", "observed"]
 
 
 @dataclass
@@ -21,8 +25,8 @@ class ObservedBranch:
     """A branch's input, and what its layers made of it.
 
     Attributes:
-        inputs: ``[T, P, D]``: P positions (of all samples together) at T steps.
-        currents: Of each layer of neurons, ``[T, P, N]``.
+        inputs: ``[T, P, D]``: P positions (of all samples together) at T steps; of a whole model P samples.
+        currents: Of each layer of neurons that fire, ``[T, P, N]``.
         spikes: Of each layer, ``[T, P, N]``.
     """
 
@@ -32,7 +36,7 @@ class ObservedBranch:
 
 
 @torch.no_grad()
-def observe(model: ZooModel, batch: Batch, threshold: float) -> dict[str, ObservedBranch]:
+def observe(model: Model, batch: Batch, threshold: float) -> dict[str, ObservedBranch]:
     """Run the model with ``threshold`` in the place of its policy's, and look at each branch.
 
     Args:
@@ -40,49 +44,45 @@ def observe(model: ZooModel, batch: Batch, threshold: float) -> dict[str, Observ
         batch: Samples.
         threshold: For all samples, dimensionless.
     """
-    watched = {name: _Watched(stages) for name, stages in model.branches_by_name().items()}
-    with ExitStack() as undo:
-        undo.enter_context(frozen_statistics(model))
+    branches = branches_of(model)
+    inputs: dict[str, Tensor] = {}
+    with ExitStack() as undo, frozen_statistics(model), recorded(model) as firings:
         for module in model.modules():
             if isinstance(module, ThresholdPolicy):
                 handle = module.register_forward_hook(lambda _module, _args, said: torch.full_like(said, threshold))
                 undo.callback(handle.remove)
-        for each in watched.values():
-            each.begin(undo)
+        for name, branch in branches.items():
+            undo.callback(branch.first.register_forward_pre_hook(_kept(name, inputs), with_kwargs=True).remove)
         model(batch)
-    return {name: each.found() for name, each in watched.items()}
+    layers = {id(layer): name for name, layer in model.named_modules()}
+    found = {}
+    for name, branch in branches.items():
+        fired = [firings[layers[id(layer)]] for layer in (branch.first, branch.second)]
+        steps, x = len(fired[0].spikes), inputs[name]
+        found[name] = _flat(x.flatten(1, -2) if x.dim() > 3 else x, steps, fired)
+    return found
 
 
-@dataclass
-class _Watched:
-    """One branch, while the model runs."""
+def observed(traced: Traced) -> ObservedBranch:
+    """What went through a whole model that was traced, in the same form."""
+    fired = [link.fired for link in traced.neurons]
+    return ObservedBranch(
+        traced.inputs, [each.currents.flatten(2) for each in fired], [each.spikes.flatten(2) for each in fired]
+    )
 
-    stages: Sequence[tuple[nn.Linear, Activation]]
-    inputs: list[Tensor] = field(default_factory=list)
-    currents: list[Tensor] = field(default_factory=list)
-    spikes: list[Tensor] = field(default_factory=list)
 
-    def begin(self, undo: ExitStack) -> None:
-        def note_input(_linear: nn.Module, args: tuple[Any, ...]) -> None:
-            self.inputs.append(args[0])
+def _kept(name: str, inputs: dict[str, Tensor]) -> Any:
+    """A hook that keeps what a layer gets as ``[T, B, ..., D]``; T is 1 where it is held."""
 
-        def note_layer(_activation: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-            self.currents.append(args[0])
-            self.spikes.append(output)
+    def hook(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inputs[name] = args[0][None] if kwargs.get("steps") is not None else args[0]
 
-        undo.callback(self.stages[0][0].register_forward_pre_hook(note_input).remove)
-        for _, activation in self.stages:
-            undo.callback(activation.register_forward_hook(note_layer).remove)
+    return hook
 
-    def found(self) -> ObservedBranch:
-        steps = self.currents[0].shape[0]
-        # One call for all steps: the input is held. Else the steps are a call each, or the first axis of one.
-        given = torch.stack([x.reshape(-1, x.shape[-1]) for x in self.inputs])
-        positions = self.currents[0][0, ..., 0].numel()
-        if given.shape[:2].numel() == positions:
-            inputs = given.reshape(1, positions, -1).expand(steps, -1, -1)
-        else:
-            inputs = given.reshape(steps, positions, -1)
-        return ObservedBranch(
-            inputs, [x.flatten(1, -2) for x in self.currents], [x.flatten(1, -2) for x in self.spikes]
-        )
+
+def _flat(inputs: Tensor, steps: int, fired: list[Firing]) -> ObservedBranch:
+    return ObservedBranch(
+        inputs.expand(steps, -1, -1),
+        [each.currents.flatten(1, -2) for each in fired],
+        [each.spikes.flatten(1, -2) for each in fired],
+    )

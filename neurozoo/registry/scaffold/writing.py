@@ -39,7 +39,7 @@ class _Part:
 _TRAIN = "neurozoo train smile_mosei_sound --dry-run"
 KINDS_OF_PLUGIN: Mapping[str, _Part] = {
     "neuron": _Part(
-        "backend",
+        "neuron",
         "neuron",
         "Neuron",
         "BackendConformance",
@@ -69,22 +69,39 @@ KINDS_OF_PLUGIN: Mapping[str, _Part] = {
         "model",
         "Model",
         "ModelConformance",
-        "a small spiking model",
-        f"{_TRAIN} 'model={{name: $name, parts: "
-        "{activation: lif, threshold: disagreement, fusion: concat, head: pooled}}'",
+        "a small spiking convnet",
+        "neurozoo train spiking_convnet --dry-run 'model={name: $name}'",
         ("torch>=2.4", "pydantic>=2.8"),
     ),
-    "dataset": _Part(
-        "dataset",
-        "dataset",
-        "Dataset",
-        "DatasetConformance",
+    "part": _Part(
+        "part",
+        "part",
+        "Neuron",
+        "PartConformance",
+        "LIF neurons with a learned leak",
+        "neurozoo train spiking_convnet --dry-run model.parts.neuron=$name",
+        ("pydantic>=2.8",),
+    ),
+    "task": _Part(
+        "task",
+        "task",
+        "Task",
+        "TaskConformance",
+        "classes in an order",
+        "neurozoo train spiking_convnet --dry-run 'task={name: $name}'",
+        ("torch>=2.4", "numpy>=1.26", "pydantic>=2.8"),
+    ),
+    "data": _Part(
+        "data",
+        "data",
+        "Data",
+        "DataConformance",
         "SYNTHETIC small sequences",
-        f"{_TRAIN} 'data={{name: $name, context: text, spiking: [audio]}}'",
+        f"{_TRAIN} 'data={{name: $name, inputs: [text, audio]}}' model.params.context=text task.outputs=null",
         ("numpy>=1.26", "pydantic>=2.8"),
     ),
 }
-"""What ``plugins new`` can write, by the word for it; ``neuron`` is a backend."""
+"""What ``plugins new`` can write, by kind."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +150,9 @@ def write_plugin(name: str, kind: str, out: Path, registry: Registry | None = No
         UserError: The kind is unknown, the name cannot be used or is taken, the folder is there
             already or cannot be written.
     """
-    chosen = {"backend": "neuron"}.get(kind, kind)
-    if chosen not in KINDS_OF_PLUGIN:
+    if kind not in KINDS_OF_PLUGIN:
         raise UnknownNameError("kind of plugin to begin with", kind, KINDS_OF_PLUGIN)
-    part = KINDS_OF_PLUGIN[chosen]
+    part = KINDS_OF_PLUGIN[kind]
     name = checked_name(name, part.kind, registry or default_registry())
     path = out / (PREFIX + name)
     if path.exists():

@@ -12,7 +12,6 @@ from neurozoo.reporting.tables import Table, number
 
 __all__ = ["health", "key", "lesions", "sparsity", "thresholds", "training_curves"]
 
-_METRICS = ("map", "micro_f1", "macro_f1", "accuracy", "precision", "recall", "hamming_loss")
 _NO_EPOCH = "No epoch is logged yet."
 _LAYERS = 12
 """So many layers have pictures."""
@@ -30,18 +29,23 @@ def training_curves(runs: Sequence[ReportedRun]) -> list[Content]:
     ]
     rates = _by_run(runs, lambda record: record.get("learning_rate"))
     pictures = [
-        Picture("Loss", _epochs(losses, "loss, nats", "loss on train and valid")),
+        Picture("Loss", _epochs(losses, f"loss, {_units(runs)}", "loss on train and valid")),
         Picture("Learning rate", _epochs(rates, "learning rate", "learning rate")),
     ]
-    for name in _METRICS:
+    for name in dict.fromkeys(name for run in runs for name in run.definitions):
         drawn = _by_run(runs, lambda record, name=name: record.get("valid", {}).get(name))  # type: ignore[misc]
         if any(value is not None for line in drawn for value in line.y):
             pictures.append(Picture(f"{name} on valid", _epochs(drawn, name, f"{name} on valid")))
     caption = (
-        "By epoch. Of the losses the solid line is the cross-entropy on valid, the dashed one what is minimised on "
-        "train, measured while it trains: with focus or class weights they are two things."
+        "By epoch. Of the losses the solid line is the one that is reported on valid, the dashed one what is minimised "
+        "on train, measured while it trains: with class weights or focus they are two things."
     )
     return [Gallery("Training", pictures, caption, key(runs))]
+
+
+def _units(runs: Sequence[ReportedRun]) -> str:
+    """Units of the runs' losses; ``target`` is the target's own."""
+    return " or ".join(dict.fromkeys(run.task.loss_unit for run in runs if run.task is not None)) or "nats"
 
 
 def thresholds(runs: Sequence[ReportedRun]) -> list[Content]:
@@ -123,7 +127,8 @@ def lesions(runs: Sequence[ReportedRun]) -> list[Content]:
     found = {run.name: run.summary.get("lesion", {}) for run in runs}
     names = list(dict.fromkeys((kind, split) for each in found.values() for kind in each for split in each[kind]))
     if not names:
-        return [Table("Lesion effects", notes=["They are measured when a run is finished."])]
+        why = "They are measured when a run is finished, of models that have something left without their spikes."
+        return [Table("Lesion effects", notes=[why])]
     series = {
         name: [each.get(kind, {}).get(split) or 0.0 for kind, split in names] for name, each in found.items() if each
     }
@@ -136,8 +141,8 @@ def lesions(runs: Sequence[ReportedRun]) -> list[Content]:
         legend=False,
     )
     caption = (
-        "How far the predicted probabilities move, in units of their standard deviation, when each sample is given "
-        "another one's spikes (permuted), or none (silent). Near 0 the spikes do nothing."
+        "How far the predictions move, in units of their standard deviation, when each sample is given another one's "
+        "spikes (permuted), or none (silent). Near 0 the spikes do nothing."
     )
     rows = [[run, *(number(each.get(kind, {}).get(split)) for kind, split in names)] for run, each in found.items()]
     table = Table("", ["run", *(f"{kind} ({split})" for kind, split in names)], rows)

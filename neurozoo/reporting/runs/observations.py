@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurozoo.core.interfaces import ZooModel
-from neurozoo.core.layer import record_spikes
+from neurozoo.core.layer import Firing
+from neurozoo.core.model import Model
+from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, UserError
 from neurozoo.evaluation.evaluate import check_data
 from neurozoo.heads.label_decoder import LabelDecoderHead, record_label_attention
 from neurozoo.models.build import open_data
-from neurozoo.nn.running import frozen_statistics
 from neurozoo.reporting.runs.run_contents import ReportedRun
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.loading import load
@@ -25,7 +25,7 @@ from neurozoo.runs.loading import load
 __all__ = ["Attention", "Looked", "SpikeTrains", "Told", "look"]
 
 Told = Callable[[str, int, int], None]
-"""Hears of the progress: what is done, how much of it, of how much."""
+"""Gets the progress: what is done, how much of it, of how much."""
 
 SPLIT = "valid"
 _STEPS = 600
@@ -43,6 +43,7 @@ class SpikeTrains:
         positions: How many positions the S steps are.
         neurons: How many the layer has.
         cut: Whether there are more steps.
+        rate: Mean firing rate of all neurons over all valid steps, in spikes a step; 0 where no step is valid.
     """
 
     sample: str
@@ -51,6 +52,7 @@ class SpikeTrains:
     positions: int
     neurons: int
     cut: bool
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def look(run: ReportedRun, samples: Sequence[str], first: int, *, data_root: str
         samples: Names of those whose spikes are wanted.
         first: How many from the first on, where none is named.
         data_root: A store, where it is not where the recipe says.
-        told: Hears of the progress.
+        told: Gets the progress.
 
     Raises:
         NeurozooError: The data or the weights are not there, or another's; or the model cannot be built here.
@@ -130,42 +132,52 @@ def _chosen(ids: Sequence[str], wanted: Sequence[str], first: int) -> Sequence[s
     return wanted or ids[:first]
 
 
-def _trains(model: ZooModel, view: DataView, sample: str, place: int, device: torch.device) -> list[SpikeTrains]:
-    """A sample by itself, so that nobody else's features decide its spikes."""
+def _trains(model: Model, view: DataView, sample: str, place: int, device: torch.device) -> list[SpikeTrains]:
+    """A sample alone, so that no other one's features decide its spikes."""
     batch = view.split(SPLIT).batch(torch.tensor([place])).to(device)
-    with record_spikes(model) as spikes:
+    with recorded(model) as firings:
         model(batch)
-    masks = model.layer_masks(batch)
-    return [_train(sample, name, each, masks[name]) for name, each in spikes.items()]
+    spiking = spiking_layers(model)
+    return [_train(sample, name, firing) for name, firing in firings.items() if name in spiking]
 
 
-def _train(sample: str, layer: str, spikes: Tensor, mask: Tensor | None) -> SpikeTrains:
-    """Of ``[T, 1, L, N]``, position by position."""
-    fired = (spikes[:, 0] > 0).cpu()  # [T, L, N]
-    if mask is not None and mask.dim() == 3:  # each position is a step
-        fired = fired[mask[:, 0, 0].cpu()]
-        by_position, steps = fired.flatten(0, 1), 1
-    else:
-        fired = fired if mask is None else fired[:, mask[0].cpu()]
-        by_position, steps = fired.transpose(0, 1).flatten(0, 1), fired.shape[0]  # [L * T, N]
-    neurons = by_position.shape[1]
+def _train(sample: str, layer: str, firing: Firing) -> SpikeTrains:
+    """A sample's spikes ``[T, 1, ...]``, one row a neuron.
+
+    Where a mask covers positions, ``[1, 1, L]``, the T steps of a position stand together. Every axis that the mask
+    does not cover is the neurons': N, or the C H W places of a feature map.
+    """
+    fired = (firing.spikes[:, 0] > 0).cpu()  # [T, ...]
+    steps = 1
+    if firing.valid is None:
+        rows = fired
+    elif len(firing.valid) == 1 and firing.valid.dim() > 2:  # positions, each held for T steps
+        mask = firing.valid[0, 0].cpu()
+        rows, steps = fired.movedim(0, mask.dim())[mask].flatten(0, 1), len(fired)
+    else:  # each step, or position and step, counts or not
+        mask = firing.valid[:, 0].cpu()
+        rows = fired[mask.expand(len(fired), *mask.shape[1:])]
+    rows = rows.flatten(1)  # [S, N]
+    neurons = rows.shape[1]
     chosen = np.unique(np.linspace(0, neurons - 1, min(neurons, _NEURONS)).astype(int))
-    kept = by_position[: max(_STEPS // steps, 1) * steps].numpy()[:, chosen].T
-    return SpikeTrains(sample, layer, kept, kept.shape[1] // steps, neurons, cut=kept.shape[1] < by_position.shape[0])
+    shown = rows[: max(_STEPS // steps, 1) * steps].numpy()[:, chosen].T
+    rate = float(rows.double().mean()) if rows.numel() else 0.0
+    cut = shown.shape[1] < rows.shape[0]
+    return SpikeTrains(sample, layer, shown, shown.shape[1] // steps, neurons, cut, rate)
 
 
 def _attention(
-    model: ZooModel, view: DataView, batch_size: int, device: torch.device, told: Told
+    model: Model, view: DataView, batch_size: int, device: torch.device, told: Told
 ) -> tuple[Attention | None, str]:
     if not any(isinstance(module, LabelDecoderHead) for module in model.modules()):
-        return None, "its label head has no attention from labels to the sequence"
+        return None, "it has no label decoder, whose attention to the sequence is shown here"
     weights: dict[str, Tensor] = {}
     shares: dict[str, Tensor] = {}
     samples, seen, size = 0, 0, len(view.split(SPLIT))
     for batch in view.batches(SPLIT, batch_size):
-        with record_label_attention(model) as recorded:
+        with record_label_attention(model) as seen_by_labels:
             model(batch.to(device))
-        (looked,) = recorded
+        (looked,) = seen_by_labels
         own, rows = looked.by_modality()
         if not own:
             return None, "its fusion does not say which rows of its sequence are whose"

@@ -49,7 +49,7 @@ def rasters(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Mapp
                 pictures.append(Picture(f"{sample}: {layer}{of}", svg, _said(train)))
     if left_out:
         notes.append(f"{left_out} more pictures found no room; name fewer samples to see them.")
-    gallery = [Gallery(title, pictures, f"Samples of {SPLIT}, each by itself; a dot is a spike.")] if pictures else []
+    gallery = [Gallery(title, pictures, f"Samples of {SPLIT}, each alone; a dot is a spike.")] if pictures else []
     return [*gallery, *([Table("" if gallery else title, notes=notes)] if notes else [])]
 
 
@@ -62,10 +62,10 @@ def attention(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Ma
         if found is None:
             continue
         modalities = list(found.weights)
-        rows = [[found.weights[name][k] for name in modalities] for k in range(len(run.labels))]
+        rows = [[found.weights[name][k] for name in modalities] for k in range(len(run.outputs))]
         rows.append([found.shares[name] for name in modalities])
         drawn = heat_map(
-            [*run.labels, "share of the rows"],
+            [*run.outputs, "share of the rows"],
             rows,
             columns=modalities,
             label=f"attention of the labels to the modalities, {run.name}",
@@ -91,12 +91,11 @@ def _reasons(runs: Sequence[ReportedRun], why: Mapping[str, str]) -> list[str]:
 
 def _raster(run: ReportedRun, train: SpikeTrains) -> str:
     steps = train.spikes.shape[1] // max(train.positions, 1)
-    each = "one step each" if steps == 1 else f"{steps} steps each"
     label = f"spikes of {train.layer} for the sample {train.sample}, {run.name}"
     return raster(
         train.spikes,
         positions=train.positions,
-        along=f"position ({each})",
+        along="step" if steps <= 1 else f"position ({steps} steps each)",
         unit="neuron",
         label=label,
         colour=run.place,
@@ -105,7 +104,7 @@ def _raster(run: ReportedRun, train: SpikeTrains) -> str:
 
 def _said(train: SpikeTrains) -> str:
     shown = len(train.spikes)
-    said = [f"rate {train.spikes.mean():.1%}"] if train.spikes.size else ["no valid position"]
-    said += [f"{shown} of {train.neurons} neurons, evenly chosen"] if shown < train.neurons else []
+    said = [f"rate {train.rate:.1%}"] if train.spikes.size else ["no valid position"]
+    said += [f"{shown} of {train.neurons:,} neurons, evenly chosen"] if shown < train.neurons else []
     said += [f"the first {train.positions} positions"] if train.cut else []
     return "; ".join(said)

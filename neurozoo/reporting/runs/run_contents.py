@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurozoo.core.task import Decision, Task
 from neurozoo.errors import UserError
+from neurozoo.models.build import make_problem
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.run import Run
 
@@ -23,15 +25,18 @@ MOST_RUNS = 6
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a run said of a split.
+    """What a run said of a split: of each sample, or of each step that counts.
 
     Attributes:
-        labels: ``[N, K]`` bool, which are there.
-        probabilities: ``[N, K]``.
+        target: ``[n, ...]``, as the task has it.
+        predicted: ``[n, K]``: probabilities, or values in the target's unit.
     """
 
-    labels: NDArray[np.bool_]
-    probabilities: NDArray[np.float64]
+    target: NDArray[Any]
+    predicted: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.target)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class ReportedRun:
         about_data: What data.json holds; empty where it did not get that far.
         environment: The same of environment.json.
         predictions: By split.
+        task: What the outputs mean; None where the run did not get that far.
     """
 
     folder: Path
@@ -61,6 +67,7 @@ class ReportedRun:
     about_data: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     predictions: Mapping[str, Predicted] = field(default_factory=dict)
+    task: Task | None = None
 
     @property
     def run(self) -> str:
@@ -89,22 +96,27 @@ class ReportedRun:
         return found
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the K labels."""
-        return tuple(self.about_data.get("labels", ()))
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the K labels, classes or quantities; empty where they are not known."""
+        return () if self.task is None else self.task.outputs
 
     @property
     def definitions(self) -> Mapping[str, str]:
-        """What each metric is."""
-        found: Mapping[str, str] = self.summary.get("metric_definitions", {})
+        """What each metric is, as the summary says it, or else the task."""
+        known = {} if self.task is None else self.task.definitions
+        found: Mapping[str, str] = self.summary.get("metric_definitions", known)
         return found
 
     @property
-    def cut(self) -> NDArray[np.float64]:
-        """The probability above which each label is predicted, ``[K]``."""
-        decision = self.content["evaluation"]["decision"]["threshold"]
-        decided = np.asarray(self.summary.get("decision_threshold", decision), dtype=np.float64)
-        return np.broadcast_to(decided, len(self.labels))
+    def decision(self) -> Decision:
+        """How predictions become answers; the recipe's where the run is not finished."""
+        known = None if self.task is None else self.task.default_decision
+        return self.summary.get("decision", self.summary.get("decision_threshold", known))
+
+    def predicted(self, split: str) -> Predicted | None:
+        """The predictions of a split; None where there are none."""
+        found = self.predictions.get(split)
+        return found if found is not None and len(found) else None
 
 
 def read_runs(folders: Sequence[Path]) -> list[ReportedRun]:
@@ -140,6 +152,9 @@ def _read(folder: Path, name: str, place: int) -> ReportedRun:
     def read(file: str) -> dict[str, Any]:
         return run.read_json(file) if (folder / file).is_file() else {}
 
+    about = read("data.json")
+    # Of runs made before there were tasks.
+    outputs = about["task"]["outputs"] if "task" in about else about.get("labels")
     return ReportedRun(
         folder,
         name,
@@ -148,12 +163,17 @@ def _read(folder: Path, name: str, place: int) -> ReportedRun:
         recipe.content,
         run.records(),
         read("summary.json"),
-        read("data.json"),
+        about,
         read("environment.json"),
         {path.stem: _predicted(path) for path in sorted((folder / "predictions").glob("*.safetensors"))},
+        make_problem(recipe, {}, outputs).task if outputs else None,
     )
 
 
 def _predicted(path: Path) -> Predicted:
     tensors, _ = read_tensors(path)
-    return Predicted(tensors["labels"].numpy() > 0.5, tensors["probabilities"].double().numpy())
+    # Before there were tasks the same was called by the words of multi-label.
+    target, predicted = (
+        tensors[new if new in tensors else old] for new, old in (("target", "labels"), ("predicted", "probabilities"))
+    )
+    return Predicted(target.numpy(), predicted.double().numpy())

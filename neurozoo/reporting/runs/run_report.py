@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neurozoo.compare.runs import check_same_data
+from neurozoo.core.task import Task
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import NeurozooError, UserError
 from neurozoo.operations.result import OperationsProfile
 from neurozoo.reporting.page import Content, html_page
-from neurozoo.reporting.runs import curves, labels, operations
-from neurozoo.reporting.runs import rasters as samples
-from neurozoo.reporting.runs import summary_tables as about
+from neurozoo.reporting.runs import curves, rasters, summary_tables
 from neurozoo.reporting.runs.observations import Looked, Told, look
 from neurozoo.reporting.runs.run_contents import ReportedRun, read_runs
 
@@ -22,6 +22,10 @@ __all__ = ["LARGEST", "RunReport", "report_runs"]
 
 LARGEST = 1_000_000
 """Bytes that a page stays below."""
+
+Section = Callable[[Sequence[ReportedRun], str], tuple[Sequence[Content], Mapping[str, Any]]]
+"""What :attr:`neurozoo.core.task.Task.section` names: of the runs of a task and a split, what is to be drawn, and the
+numbers in it for programs."""
 
 _SAMPLES = {1: 3, 2: 2}
 """How many samples show their spikes, by the number of runs; else one."""
@@ -58,7 +62,7 @@ def report_runs(
         wanted: Samples of valid whose spikes are drawn; by default the first.
         mixed: Whether runs on different data, or on made-up and real data, may stand side by side.
         data_root: A store, where it is not where the recipes say.
-        told: Hears of the progress.
+        told: Gets the progress.
 
     Raises:
         UserError: A folder is no run, there is no such sample, or matplotlib is not installed.
@@ -72,23 +76,32 @@ def report_runs(
     predicted = split or ("test" if any("test" in run.predictions for run in runs) else "valid")
     looked, why = _look(runs, wanted, data_root, told)
     profiles, uncounted = _profiles(runs, data_root, told)
-    scores = labels.label_scores(runs, predicted)
+    numbers: dict[str, Any] = {}
+
+    def by_task() -> Sequence[Content]:
+        content: list[Content] = []
+        for task in _tasks(runs):
+            of_it = [run for run in runs if run.task is not None and run.task.name == task.name]
+            drawn, found = _section_of(task)(of_it, predicted)
+            content += drawn
+            numbers.update(found)
+        return content
+
     sections: list[Callable[[], Sequence[Content]]] = [
-        lambda: about.overview(runs),
-        lambda: about.warnings(runs),
-        lambda: about.metrics(runs),
+        lambda: summary_tables.overview(runs),
+        lambda: summary_tables.warnings(runs),
+        lambda: summary_tables.metrics(runs),
         lambda: curves.training_curves(runs),
-        lambda: labels.label_pictures(runs, predicted, scores),
-        lambda: labels.together(runs, predicted),
+        by_task,
         lambda: curves.thresholds(runs),
         lambda: curves.health(runs),
         lambda: curves.lesions(runs),
-        lambda: operations.operations(runs, profiles, uncounted),
+        lambda: summary_tables.operations(runs, profiles, uncounted),
         lambda: curves.sparsity(runs),
-        lambda: samples.rasters(runs, looked, why),
-        lambda: samples.attention(runs, looked, why),
-        lambda: about.recipes(runs),
-        lambda: about.environment(runs),
+        lambda: rasters.rasters(runs, looked, why),
+        lambda: rasters.attention(runs, looked, why),
+        lambda: summary_tables.recipes(runs),
+        lambda: summary_tables.environment(runs),
     ]
     content: list[Content] = []
     for number, section in enumerate(sections, 1):
@@ -100,8 +113,21 @@ def report_runs(
         warning = f"{SYNTHETIC_NOTICE} ({', '.join(synthetic)})"
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     page = html_page(title, content, lead=_lead(runs), warning=warning)
-    facts = _facts(runs, predicted, scores, looked, why)
-    return RunReport(page, {**facts, "operations": operations.facts(profiles), "not_counted": uncounted})
+    facts = {**_facts(runs, predicted, looked, why), **numbers}
+    return RunReport(page, {**facts, "operations": summary_tables.operations_facts(profiles), "not_counted": uncounted})
+
+
+def _tasks(runs: Sequence[ReportedRun]) -> list[Task]:
+    """The tasks that draw a section of their own, one of each name."""
+    found = {run.task.name: run.task for run in reversed(runs) if run.task is not None and run.task.section}
+    return list(reversed(found.values()))
+
+
+def _section_of(task: Task) -> Section:
+    """The function that a task names to draw its section."""
+    module, _, function = task.section.partition(":")
+    section: Section = getattr(importlib.import_module(module), function)
+    return section
 
 
 def _look(
@@ -129,7 +155,7 @@ def _profiles(
     why: dict[str, str] = {}
     for run in runs:
         try:
-            found[run.name] = operations.profiled(run, data_root=data_root, told=told)
+            found[run.name] = summary_tables.profiled(run, data_root=data_root, told=told)
         except NeurozooError as error:
             why[run.name] = str(error).rstrip(".").replace("\n", "; ")
     return found, why
@@ -146,7 +172,6 @@ def _lead(runs: Sequence[ReportedRun]) -> str:
 def _facts(
     runs: Sequence[ReportedRun],
     split: str,
-    scores: dict[str, dict[str, labels.LabelScores]],
     looked: dict[str, Looked],
     why: dict[str, str],
 ) -> dict[str, Any]:
@@ -162,16 +187,6 @@ def _facts(
             for run in runs
         ],
         "split": split,
-        "labels": {
-            name: {
-                run: {
-                    "average_precision": None if each.curve is None else each.curve.average,
-                    "expected_calibration_error": each.calibration.error,
-                }
-                for run, each in by_run.items()
-            }
-            for name, by_run in scores.items()
-        },
         "attention": {
             name: {"by_modality": found.attention.weights, "rows": found.attention.shares}
             for name, found in looked.items()

@@ -18,7 +18,7 @@ class Trial:
 
     Attributes:
         number: Of the trial, from 0.
-        state: ``running`` may be one that was interrupted, which the same command goes on with.
+        state: ``running`` may be one that was interrupted, which the same command continues.
         value: The metric on valid; of a pruned trial the last one told, None where there is none.
         overrides: What was chosen.
         reason: Why it failed, or an empty text.
@@ -41,6 +41,7 @@ class TuningResult:
         source: Its file or name, as it was given.
         study: Name of the study in its storage.
         metric: What was to be best, on valid.
+        better: Whether lower or higher values of it are better.
         synthetic: Whether the data is made up.
         checksum: Of the data.
         overrides: What was changed in the recipe for all trials.
@@ -55,6 +56,7 @@ class TuningResult:
     source: str
     study: str
     metric: str
+    better: Literal["higher", "lower"]
     synthetic: bool
     checksum: str
     overrides: tuple[str, ...]
@@ -75,7 +77,7 @@ class TuningResult:
     @property
     def ranked(self) -> list[Trial]:
         """The finished trials, the best first."""
-        sign = 1 if self.metric == "loss" else -1
+        sign = 1 if self.better == "lower" else -1
         finished = [
             (sign * trial.value, trial.number, trial)
             for trial in self.trials
@@ -101,6 +103,7 @@ class TuningResult:
             "data_checksum": self.checksum,
             "split": "valid",
             "metric": self.metric,
+            "better": self.better,
             "value": None if best is None else best.value,
             "trial": None if best is None else best.number,
             "overrides": [] if best is None else [*self.overrides, *best.overrides],

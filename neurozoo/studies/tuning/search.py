@@ -12,11 +12,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from neurozoo.data.manifest import Description
 from neurozoo.errors import NeurozooError, RunError, UserError
 from neurozoo.files.locks import lock_folder, unlock_folder
-from neurozoo.models.build import open_data
+from neurozoo.models.build import open_experiment
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.recipe.schema import TuneSection
 from neurozoo.registry.registry import default_registry
@@ -24,8 +25,8 @@ from neurozoo.runs.run import Run, write_json
 from neurozoo.studies.parallel_runs import ONE_THREAD, Commands
 from neurozoo.studies.tuning.result import SCHEMA, Trial, TuningResult
 from neurozoo.studies.tuning.storage import SURPLUS, Claim, check_installed, open_study, quiet, suggested, texts
-from neurozoo.training import fit
-from neurozoo.training.reporter import Reporter
+from neurozoo.training.listener import Checkpoint, Listener
+from neurozoo.training.train import resume, train
 
 if TYPE_CHECKING:
     import optuna
@@ -58,8 +59,8 @@ def tune(
     """Search a recipe's ``tune.space`` for what is best on the valid split (TPE, Bergstra et al. 2011).
 
     Every trial is a run folder ``out/trials/NUMBER``, of the recipe's own seed, in which the test split is closed: it
-    is neither measured nor opened, nor can it be later. A trial that fails is noted, and the search goes on. Who is
-    interrupted goes on with the same call, trials that were begun included; others with the same storage, study and
+    is neither measured nor opened, nor can it be later. A trial that fails is noted, and the search continues. After
+    an interruption the same call continues, trials that were begun included; others with the same storage, study and
     recipe take part.
 
     Args:
@@ -75,8 +76,8 @@ def tune(
         told: Called after each trial with what came of it, how many have ended and of how many.
 
     Raises:
-        UserError: optuna is not installed, the recipe has no section ``tune``, the data or the storage cannot be
-            used, or the study is of another recipe.
+        UserError: optuna is not installed, the recipe has no section ``tune``, its task has no such metric, the data
+            or the storage cannot be used, or the study is of another recipe.
         NeurozooError: No trial came to its end.
     """
     check_installed()
@@ -87,7 +88,8 @@ def tune(
             f"{base.name} has no `tune` section; add one, such as `tune: {{metric: map, space: "
             "{training.optimizer.lr: {low: 1.0e-4, high: 1.0e-2, log: true}}}`"
         )
-    description = open_data(base, closed=CLOSED).description
+    experiment = open_experiment(base, closed=CLOSED)
+    description, better = experiment.view.description, experiment.problem.task.better(base.tune.metric)
     for split in ("train", "valid"):
         if not description.splits.get(split):
             raise UserError(f"tuning needs the split {split}, and the data has: {', '.join(description.splits)}")
@@ -100,7 +102,7 @@ def tune(
         "tune section": json.dumps(base.content["tune"], sort_keys=True),
     }
     with quiet():
-        shared = open_study(place, name, base.tune, identity)
+        shared = open_study(place, name, base.tune, better, identity)
         _keep_to_one_study(folder, {"study": name, **identity})
         search = _Search(base, base.tune, shared, folder, trials, told)
         if jobs == 1:
@@ -108,7 +110,7 @@ def tune(
         else:
             command = ["tune", str(recipe), *lines, "--trials", str(trials), "--storage", place, "--study", name]
             search.run_workers(jobs, [*command, "--out", str(folder), "--json"])
-        found = _result(base, base.tune, str(recipe), lines, shared, description.synthetic, description.checksum)
+        found = _result(base, base.tune, better, str(recipe), lines, shared, description)
     if found.best is None and "running" not in found.counts:
         failed = [trial for trial in found.trials if trial.reason]
         last = f"; trial {failed[-1].number}: {failed[-1].reason}" if failed else ""
@@ -213,7 +215,7 @@ class _Search:
         except optuna.TrialPruned:
             self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return f"trial {trial.number}: pruned"
-        except RunError:  # nothing can be written: no fault of this trial, which the next command goes on with
+        except RunError:  # nothing can be written: no fault of this trial, which the next command continues
             raise
         except Exception as error:
             reason = str(error) if isinstance(error, NeurozooError) else f"{type(error).__name__}: {error}"
@@ -230,27 +232,27 @@ class _Search:
         # Without the search, which is nothing of the trial's own, and which would be checked again.
         recipe = self._base.with_overrides(("tune=null", *lines, *threads), registry=default_registry())
         folder = self._run(trial.number)
-        reporter = _Pruning(trial, self._tune.metric) if self._tune.pruning != "none" else Reporter()
+        listener = _Pruning(trial, self._tune.metric) if self._tune.pruning != "none" else Listener()
         if not (folder / "recipe.yaml").is_file():
-            summary = fit.train(recipe, folder, reporter=reporter, closed=CLOSED)
+            summary = train(recipe, out=folder, listener=listener, closed=CLOSED)
         else:
             run = Run(folder)
-            if run.recipe().digest != recipe.digest or run.closed != CLOSED:
+            if not run.recipe().is_of(recipe.digest) or run.closed != CLOSED:
                 raise RunError(f"{folder}: not of this study; give another --out")
-            summary = run.read_json("summary.json") if run.finished else fit.resume(folder, reporter=reporter)
+            summary = run.read_json("summary.json") if run.finished else resume(folder, listener=listener)
         value = summary["metrics"]["valid"].get(self._tune.metric)
         if value is None or not math.isfinite(value):
             raise NeurozooError(f"tune.metric={self._tune.metric} is not defined on valid; use loss")
         return float(value)
 
 
-class _Pruning(Reporter):
+class _Pruning(Listener):
     """Ends a trial that is worse than others were at the same epoch."""
 
     def __init__(self, trial: optuna.Trial, metric: str) -> None:
         self._trial, self._metric = trial, metric
 
-    def epoch(self, record: Mapping[str, Any]) -> None:
+    def epoch(self, record: Mapping[str, Any], checkpoint: Checkpoint) -> None:
         import optuna
 
         value = record["valid"].get(self._metric)
@@ -267,11 +269,11 @@ def _counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def _result(
     base: Recipe,
     tune: TuneSection,
+    better: Literal["higher", "lower"],
     source: str,
     overrides: tuple[str, ...],
     study: optuna.Study,
-    synthetic: bool,
-    checksum: str,
+    description: Description,
 ) -> TuningResult:
     states: dict[str, Any] = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
     trials = tuple(
@@ -291,8 +293,9 @@ def _result(
         source,
         study.study_name,
         tune.metric,
-        synthetic,
-        checksum,
+        better,
+        description.synthetic,
+        description.checksum,
         overrides,
         trials,
         None,

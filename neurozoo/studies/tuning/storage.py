@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from neurozoo.errors import UserError
 from neurozoo.files.locks import lock_folder, unlock_folder
-from neurozoo.recipe.recipe import override
+from neurozoo.recipe.overrides import override
 from neurozoo.recipe.schema import Searched, TuneSection
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def open_study(place: str, name: str, tune: TuneSection, identity: Mapping[str, str]) -> optuna.Study:
+def open_study(
+    place: str, name: str, tune: TuneSection, better: Literal["higher", "lower"], identity: Mapping[str, str]
+) -> optuna.Study:
     """The study of that name, a new one where there is none.
 
     Args:
@@ -65,6 +67,7 @@ def open_study(place: str, name: str, tune: TuneSection, identity: Mapping[str, 
             SQLite.
         name: Of the study.
         tune: What is looked for.
+        better: Whether higher or lower values of its metric are better.
         identity: What it is a study of, in words by what they are about; a study is of one recipe, data and space.
 
     Raises:
@@ -78,7 +81,7 @@ def open_study(place: str, name: str, tune: TuneSection, identity: Mapping[str, 
                 storage=_storage(place),
                 study_name=name,
                 load_if_exists=True,
-                direction="minimize" if tune.metric == "loss" else "maximize",
+                direction="minimize" if better == "lower" else "maximize",
                 pruner=optuna.pruners.MedianPruner() if tune.pruning == "median" else optuna.pruners.NopPruner(),
             )
             known = study.user_attrs.get(_RECIPE)
@@ -169,7 +172,7 @@ def _used(value: Any, searched: Searched) -> Any:
 
 
 class Claim:
-    """A hidden folder beside a trial's run, locked while its process lives, and removed when the trial has ended.
+    """A hidden folder next to a trial's run, locked while its process lives, and removed when the trial has ended.
 
     Args:
         run: The trial's run folder.

@@ -1,38 +1,35 @@
-"""What a backend's neuron must do."""
+"""What a backend's neuron must do.
+
+A case is a public function of one of the modules below: its name says what must hold, its docstring how, and it raises
+ConformanceError where that does not hold.
+"""
 
 from __future__ import annotations
 
-from neurozoo.testing.backend.backward import BACKWARD_CASES
-from neurozoo.testing.backend.calls import CALL_CASES
-from neurozoo.testing.backend.compiled import COMPILED_CASES
-from neurozoo.testing.backend.data_parallel import PAIR_CASES
-from neurozoo.testing.backend.devices import DEVICE_CASES
-from neurozoo.testing.backend.forward import FORWARD_CASES
-from neurozoo.testing.backend.interface import INTERFACE_CASES
-from neurozoo.testing.backend.long_scans import LONG_CASES
-from neurozoo.testing.backend.models import MODEL_CASES
-from neurozoo.testing.backend.properties import PROPERTY_CASES
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+
+from neurozoo.testing.backend import calls, data_parallel, models, objects, oracle, properties, tables
 from neurozoo.testing.backend.subject import Subject
 from neurozoo.testing.report import Kit
 
-__all__ = ["BACKEND"]
+__all__ = ["BACKEND", "CASE_MODULES", "cases_of"]
 
-_CASES = (
-    *INTERFACE_CASES,
-    *FORWARD_CASES,
-    *CALL_CASES,
-    *BACKWARD_CASES,
-    *LONG_CASES,
-    *PROPERTY_CASES,
-    *DEVICE_CASES,
-    *MODEL_CASES,
-    *COMPILED_CASES,
-    *PAIR_CASES,
-)
+CASE_MODULES: tuple[ModuleType, ...] = (objects, tables, oracle, calls, properties, models, data_parallel)
+
+
+def cases_of(module: ModuleType) -> dict[str, Callable[[Subject], None]]:
+    """The cases of a module by name, in the order in which they are written."""
+    return {
+        name: function
+        for name, function in vars(module).items()
+        if isinstance(function, FunctionType) and function.__module__ == module.__name__ and not name.startswith("_")
+    }
+
 
 BACKEND = Kit(
-    "backend",
+    "neuron",
     Subject,
-    {case.__name__: case for case in _CASES},
-    tiny=("hand_computed_membranes", "ties_fire", "every_threshold_form", "learnable_thresholds"),
+    {name: case for module in CASE_MODULES for name, case in cases_of(module).items()},
+    tiny=("hand_computed_membranes", "ties_fire", "continues_from_a_state", "learnable_thresholds"),
 )

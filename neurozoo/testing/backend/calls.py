@@ -1,242 +1,205 @@
-"""Cases on how a neuron is called, for any neuron: what is refused, what is kept, and in what shape and dtype."""
+"""Cases on calls: how time, samples and memory may be cut and ordered, and what comes out in which dtype."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurozoo.core.interfaces import LIFSpec
-from neurozoo.errors import SpikingError
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params
 from neurozoo.testing.backend.inputs import (
+    DTYPES,
+    FLOAT_AND_TENSOR,
+    SPECS,
     B,
     N,
     T,
     cut_threshold,
-    made_up_currents,
+    random_currents,
     same,
     spec_text,
+    tensor_params,
     threshold_forms,
     threshold_text,
+    total,
 )
-from neurozoo.testing.backend.subject import Subject
+from neurozoo.testing.backend.subject import Subject, each_kind, each_of
 from neurozoo.testing.findings import ConformanceError
 
-__all__ = ["CALL_CASES"]
 
-
-def other_threshold_shapes_are_refused(subject: Subject) -> None:
-    """A shape that would broadcast by accident is an error, not a guess."""
-    currents = made_up_currents(T, B, N)
-    for shape in ((N,), (B, 1), (B, N), (T,), (1,), (2, 1, 1), (1, B + 1, 1), (1, 1, 1, N), (T, B, N, 1)):
-        _refused(subject, currents, torch.ones(shape), f"threshold of {shape}")
-
-
-def currents_without_steps_are_refused(subject: Subject) -> None:
-    """No time step, or no batch axis."""
-    for currents in (torch.zeros(0, B, N), torch.zeros(N), torch.zeros(())):
-        _refused(subject, currents, 1.0, f"currents of {tuple(currents.shape)}")
-
-
-def a_state_of_another_batch_is_refused(subject: Subject) -> None:
-    """Some libraries start again from zeros without a word."""
-    neuron = subject.neuron()
-    try:
-        neuron.scan(made_up_currents(T, B, N), torch.full((B + 1, N), 0.5), 1.0)
-    except (SpikingError, RuntimeError):
-        return
-    raise ConformanceError(f"a state of batch {B + 1} was accepted for currents of batch {B}")
-
-
-def nothing_is_kept_between_calls(subject: Subject) -> None:
-    """The same call gives the same answer, whatever came between."""
-    neuron = subject.neuron()
-    for threshold in (0.7, torch.tensor(0.7)):
-        first = neuron.scan(made_up_currents(T, B, N), None, threshold)
-        neuron.scan(made_up_currents(T, B, N, seed=5) * 9, None, threshold)
-        neuron.step(made_up_currents(B, N), torch.full((B, N), 0.6), 5.0)
-        again = neuron.scan(made_up_currents(T, B, N), None, threshold)
-        same(again[0], first[0], "spikes of the same call, made twice")
-        same(again[1], first[1], "membrane of the same call, made twice")
-
-
-def sequences_may_be_interleaved(subject: Subject) -> None:
-    """Two sequences stepped in turn, on one neuron or on two, are what each is by itself."""
-    sequences = [made_up_currents(T, B, N, seed=seed) for seed in (0, 5)]
-    one = subject.neuron()
-    alone = []
-    for sequence in sequences:
-        steps = one.scan(sequence, None, 0.7)
-        alone.append(steps)
-    for neurons, how in (((one, one), "on one neuron"), ((one, subject.neuron()), "on two neurons")):
+@each_kind
+def sequences_may_be_interleaved(subject: Subject, spec: NeuronSpec) -> None:
+    """Two sequences stepped in turn, on one neuron or on two, give what each gives alone."""
+    sequences = [random_currents(T, B, N, seed=seed) for seed in (0, 5)]
+    one = subject.make(spec)
+    alone = [one.scan(sequence, None, 0.7) for sequence in sequences]
+    for neurons, how in (((one, one), "on one neuron"), ((one, subject.make(spec)), "on two neurons")):
         states = [neuron.initial_state(x[0]) for neuron, x in zip(neurons, sequences, strict=True)]
         for step in range(T):
             for which, neuron in enumerate(neurons):
                 spikes, states[which] = neuron.step(sequences[which][step], states[which], 0.7)
                 same(spikes, alone[which][0][step], f"spikes of step {step} of two interleaved sequences {how}")
         for which in range(2):
-            same(states[which], alone[which][1], f"last membrane of two interleaved sequences {how}")
+            same(states[which], alone[which][1], f"last state of two interleaved sequences {how}")
 
 
-def a_sample_is_alone(subject: Subject) -> None:
-    """A sample's spikes do not depend on the batch, and the batch size may change from call to call."""
-    neuron, currents = subject.neuron(), made_up_currents(T, B, N)
-    for threshold in (0.7, torch.tensor(0.7)):
+@each_kind
+def a_sample_is_alone(subject: Subject, spec: NeuronSpec) -> None:
+    """A sample does not depend on its batch, and the batch size may change from call to call."""
+    neuron, currents = subject.make(spec), random_currents(T, B, N)
+    for threshold in FLOAT_AND_TENSOR:
         whole, _ = neuron.scan(currents, None, threshold)
         for size in (1, 3, 2):
             part, _ = neuron.scan(currents[:, :size], None, threshold)
             same(part, whole[:, :size], f"spikes of the first {size} samples by themselves")
 
 
-def chunked_equals_whole(subject: Subject) -> None:
-    """Time may be cut anywhere, the state carried over."""
-    currents = made_up_currents(T, B, N)
-    for spec in subject.accepted(LIFSpec(v_reset=v_reset) for v_reset in (0.0, None, 0.2)):
-        neuron = subject.make(spec)
-        for threshold in threshold_forms():
-            spikes, v = neuron.scan(currents, None, threshold)
-            for cut in (1, T // 2):
-                head, tail = cut_threshold(threshold, cut)
-                early, state = neuron.scan(currents[:cut], None, head)
-                late, last = neuron.scan(currents[cut:], state, tail)
-                where = f"cut after step {cut}, {spec_text(spec)}, {threshold_text(threshold)}"
-                same(torch.cat([early, late]), spikes, f"spikes {where}")
-                same(last, v, f"last membrane, {where}")
+@each_of(SPECS)
+def chunked_equals_whole(subject: Subject, spec: NeuronSpec) -> None:
+    """Time may be cut anywhere, the state carried over; with parameters too."""
+    neuron, currents = subject.make(spec), random_currents(T, B, N)
+    params = subject.as_tensors(spec, tensor_params(spec, (N,)))
+    calls: list[tuple[Tensor | float, Params | None]] = [(threshold, None) for threshold in threshold_forms()]
+    for threshold, given in (*calls, (0.7, params)):
+        whole, last = neuron.scan(currents, None, threshold, given)
+        for cut in (1, T // 2):
+            head, tail = cut_threshold(threshold, cut)
+            early, state = neuron.scan(currents[:cut], None, head, given)
+            late, after = neuron.scan(currents[cut:], state, tail, given)
+            where = f"cut after step {cut}, {spec_text(spec)}, {threshold_text(threshold)}"
+            where += f", parameters {', '.join(given)}" if given else ""
+            same(torch.cat([early, late]), whole, f"spikes {where}")
+            same(after, last, f"last state, {where}")
 
 
-def steps_equal_the_scan(subject: Subject) -> None:
-    """scan is step, T times."""
-    currents = made_up_currents(T, B, N)
+@each_kind
+def steps_equal_the_scan(subject: Subject, spec: NeuronSpec) -> None:
+    """``scan`` is ``step``, T times; with parameters too."""
+    neuron, currents = subject.make(spec), random_currents(T, B, N)
+    params = subject.as_tensors(spec, tensor_params(spec, (N,)))
     per_sample = torch.linspace(0.5, 1.0, B).reshape(B, 1)
-    pairs: tuple[tuple[Tensor | float, Tensor | float], ...] = (
-        (0.7, 0.7),
-        (torch.tensor(0.7), torch.tensor(0.7)),
-        (per_sample.unsqueeze(0), per_sample),
+    calls: tuple[tuple[Tensor | float, Tensor | float, Params | None], ...] = (
+        (0.7, 0.7, None),
+        (torch.tensor(0.7), torch.tensor(0.7), None),
+        (per_sample.unsqueeze(0), per_sample, None),
+        (0.7, 0.7, params),
     )
-    for thresholds, threshold in pairs:
-        neuron = subject.neuron()
-        whole, last = neuron.scan(currents, None, thresholds)
-        v = neuron.initial_state(currents[0])
+    for of_scan, of_step, given in calls:
+        whole, last = neuron.scan(currents, None, of_scan, given)
+        state = neuron.initial_state(currents[0], given)
         for step, current in enumerate(currents.unbind(0)):
-            spikes, v = neuron.step(current, v, threshold)
+            spikes, state = neuron.step(current, state, of_step, given)
             same(spikes, whole[step], f"spikes of step {step}")
-        same(v, last, "the last membrane")
+        same(state, last, "the last state")
 
 
-def thresholds_are_read_at_each_call(subject: Subject) -> None:
-    """An optimiser changes a threshold in place: later calls see it, and results that stand do not change."""
-    neuron, currents = subject.neuron(), made_up_currents(T, B, N)
+@each_kind
+def thresholds_are_read_at_each_call(subject: Subject, spec: NeuronSpec) -> None:
+    """A threshold changed in place, as by an optimiser, counts for later calls and changes no earlier result."""
+    neuron, currents = subject.make(spec), random_currents(T, B, N)
     for shape in ((), (1, B, 1)):
-        low, high = torch.full(shape, 0.5), torch.full(shape, 1.5)
-        expected = neuron.scan(currents, None, high)[0].clone()
-        level = low.clone()
-        early, v = neuron.scan(currents, None, level)
-        stood = early.clone(), v.clone()
+        expected = neuron.scan(currents, None, torch.full(shape, 1.5))[0].clone()
+        level = torch.full(shape, 0.5)
+        early, state = neuron.scan(currents, None, level)
+        before = early.clone(), tuple(each.clone() for each in state)
         level.fill_(1.5)
-        same(early, stood[0], "spikes after their threshold was changed in place")
-        same(v, stood[1], "membrane after its threshold was changed in place")
+        same(early, before[0], "spikes after their threshold was changed in place")
+        same(state, before[1], "state after its threshold was changed in place")
         late, _ = neuron.scan(currents, None, level)
         same(late, expected, "spikes of a threshold that was changed in place before the call")
 
 
-def dtypes_are_kept(subject: Subject) -> None:
-    """float32, float64 and bfloat16, in and out; a threshold of another dtype changes none."""
-    for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        currents = made_up_currents(T, B, N, dtype=dtype)
-        for spec in subject.accepted(LIFSpec(v_reset=v_reset) for v_reset in (0.0, None, 0.2)):
-            neuron = subject.make(spec)
-            same(neuron.initial_state(currents[0]).dtype, dtype, f"dtype of the initial state of {spec_text(spec)}")
-            for threshold in (*threshold_forms(dtype), torch.ones(1, B, 1)):
-                spikes, v = neuron.scan(currents, None, threshold)
-                where = f"{spec_text(spec)}, {threshold_text(threshold)}"
-                same((spikes.dtype, v.dtype), (dtype, dtype), f"dtypes of spikes and membrane, {where}")
-                same((spikes.shape, v.shape), (currents.shape, currents[0].shape), f"shapes, {where}")
+@each_of(SPECS)
+def dtypes_are_kept(subject: Subject, spec: NeuronSpec) -> None:
+    """float32, float64 and bfloat16 come out as they go in, whatever the threshold's dtype; so do shapes."""
+    neuron = subject.make(spec)
+    for dtype in DTYPES:
+        currents = random_currents(T, B, N, dtype=dtype)
+        for each in neuron.initial_state(currents[0]):
+            same(each.dtype, dtype, f"dtype of the initial state of {spec_text(spec)}")
+        for threshold in (*threshold_forms(dtype), torch.ones(1, B, 1)):
+            spikes, after = neuron.scan(currents, None, threshold)
+            where = f"{spec_text(spec)}, {threshold_text(threshold)}"
+            same(spikes.shape, currents.shape, f"shape of its spikes, {where}")
+            for name, each in zip(("spikes", *spec.states), (spikes, *after), strict=True):
+                same(each.dtype, dtype, f"dtype of its {name}, {where}")
+                same(each.shape[-2:], currents.shape[1:], f"shape of its {name}, {where}")
 
 
-def any_memory_layout(subject: Subject) -> None:
-    """Transposed, strided and expanded currents are currents like others."""
-    neuron = subject.neuron()
-    for threshold in (0.7, torch.tensor(0.7), torch.full((1, B, 1), 0.7)):
-        for name, currents in (
-            ("transposed", made_up_currents(N, B, T).permute(2, 1, 0)),
-            ("strided", made_up_currents(2 * T, B, 2 * N)[::2, :, ::2]),
-            ("expanded over time", made_up_currents(1, B, N).expand(T, B, N)),
-            ("expanded over the batch", made_up_currents(T, 1, N).expand(T, B, N)),
-        ):
-            spikes, v = neuron.scan(currents, None, threshold)
-            expected, membrane = neuron.scan(currents.contiguous(), None, threshold)
+@each_kind
+def any_memory_layout(subject: Subject, spec: NeuronSpec) -> None:
+    """Transposed, strided and expanded currents give what contiguous ones give."""
+    neuron = subject.make(spec)
+    layouts = {
+        "transposed": random_currents(N, B, T).permute(2, 1, 0),
+        "strided": random_currents(2 * T, B, 2 * N)[::2, :, ::2],
+        "expanded over time": random_currents(1, B, N).expand(T, B, N),
+        "expanded over the batch": random_currents(T, 1, N).expand(T, B, N),
+    }
+    for threshold in (*FLOAT_AND_TENSOR, torch.full((1, B, 1), 0.7)):
+        for name, currents in layouts.items():
+            spikes, state = neuron.scan(currents, None, threshold)
+            expected, last = neuron.scan(currents.contiguous(), None, threshold)
             same(spikes, expected, f"spikes of {name} currents")
-            same(v, membrane, f"membrane of {name} currents")
+            same(state, last, f"state of {name} currents")
 
 
-def one_step(subject: Subject) -> None:
-    """T = 1 is a scan like others."""
-    neuron, currents = subject.neuron(), made_up_currents(2, B, N)
-    for threshold in (0.7, torch.tensor(0.7), torch.full((1, B, 1), 0.7)):
+@each_kind
+def one_step(subject: Subject, spec: NeuronSpec) -> None:
+    """T = 1 keeps the time axis, and gives the first of two steps."""
+    neuron, currents = subject.make(spec), random_currents(2, B, N)
+    for threshold in (*FLOAT_AND_TENSOR, torch.full((1, B, 1), 0.7)):
         both, _ = neuron.scan(currents, None, threshold)
-        spikes, v = neuron.scan(currents[:1], None, threshold)
-        same(v.shape, currents[0].shape, "shape of the membrane after one step")
+        spikes, after = neuron.scan(currents[:1], None, threshold)
+        for name, each in zip(spec.states, after, strict=True):
+            same(each.shape, currents[0].shape, f"shape of its {name} after one step")
         same(spikes, both[:1], "spikes of one step")
 
 
-def an_empty_batch(subject: Subject) -> None:
-    """No sample in, no spike out, no error; and a gradient of nothing, as an uneven last batch may ask for."""
-    neuron = subject.neuron()
+@each_kind
+def an_empty_batch(subject: Subject, spec: NeuronSpec) -> None:
+    """A batch without samples gives outputs without samples, and a gradient without entries."""
+    neuron = subject.make(spec)
     for threshold in (0.7, torch.tensor(0.7, requires_grad=True), torch.ones(1, 0, 1)):
         currents = torch.zeros(T, 0, N, requires_grad=True)
-        spikes, v = neuron.scan(currents, None, threshold)
-        same((spikes.shape, v.shape), (currents.shape, currents[0].shape), "shapes for an empty batch")
-        (gradient,) = torch.autograd.grad(spikes.sum() + v.sum(), currents)
+        spikes, after = neuron.scan(currents, None, threshold)
+        same(spikes.shape, currents.shape, "shape of the spikes of an empty batch")
+        for name, each in zip(spec.states, after, strict=True):
+            same(each.shape, currents[0].shape, f"shape of its {name} for an empty batch")
+        (gradient,) = torch.autograd.grad(total(spikes, after), currents)
         same(gradient.shape, currents.shape, "shape of the gradient of an empty batch")
 
 
-def can_be_copied_after_a_forward(subject: Subject) -> None:
-    """No graph is left on the neuron: deepcopy works, and the copy does the same."""
-    for threshold in (0.7, torch.tensor(0.7, requires_grad=True)):
-        neuron, currents = subject.neuron(), made_up_currents(T, B, N).requires_grad_()
-        spikes, _ = neuron.scan(currents, None, threshold)
-        neuron.step(currents[0], neuron.initial_state(currents[0]), threshold)
-        try:
-            twin = copy.deepcopy(neuron)
-        except RuntimeError as error:
-            raise ConformanceError(f"deepcopy after a forward: {error}") from error
-        same(twin.scan(currents, None, threshold)[0], spikes, "spikes of a copy")
+@each_kind
+def work_grows_with_the_steps(subject: Subject, spec: NeuronSpec) -> None:
+    """Twice the steps compute twice the numbers, forward and backward; indexing currents[t] makes it four times."""
+    for threshold in (*FLOAT_AND_TENSOR, torch.full((1, 2, 1), 0.7)):
+        neuron = subject.make(spec)
+        short, long = (_work(neuron, steps, threshold) for steps in (64, 128))
+        if long > 2.5 * short:
+            raise ConformanceError(
+                f"64 steps make {short} numbers and 128 steps {long}, {long / short:.1f} times as many; "
+                "take the steps by currents.unbind(0), for the backward of currents[t] is as long as all steps"
+            )
 
 
-def arguments_are_left_alone(subject: Subject) -> None:
-    """Currents, state and threshold are read, not written."""
-    given = (made_up_currents(T, B, N), made_up_currents(B, N, seed=2), torch.full((1, B, 1), 0.7))
-    before = tuple(x.clone() for x in given)
-    for threshold in (given[2], 0.7):
-        subject.neuron().scan(given[0], given[1], threshold)
-    for name, was, now in zip(("currents", "state", "threshold"), before, given, strict=True):
-        same(now, was, f"{name} after the call")
+class _Numbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the numbers in all that torch's operators return, backward passes included."""
+
+    made: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        returned = func(*args, **(kwargs or {}))
+        for tensor in returned if isinstance(returned, (tuple, list)) else (returned,):
+            self.made += tensor.numel() if isinstance(tensor, Tensor) else 0
+        return returned
 
 
-CALL_CASES: tuple[Callable[[Subject], None], ...] = (
-    other_threshold_shapes_are_refused,
-    currents_without_steps_are_refused,
-    a_state_of_another_batch_is_refused,
-    nothing_is_kept_between_calls,
-    sequences_may_be_interleaved,
-    a_sample_is_alone,
-    chunked_equals_whole,
-    steps_equal_the_scan,
-    thresholds_are_read_at_each_call,
-    dtypes_are_kept,
-    any_memory_layout,
-    one_step,
-    an_empty_batch,
-    can_be_copied_after_a_forward,
-    arguments_are_left_alone,
-)
-
-
-def _refused(subject: Subject, currents: Tensor, threshold: Tensor | float, what: str) -> None:
-    try:
-        subject.neuron().scan(currents, None, threshold)
-    except SpikingError:
-        return
-    raise ConformanceError(f"{what} was accepted; raise SpikingError (neurozoo.core.interfaces.steps_of does)")
+def _work(neuron: Neuron, steps: int, threshold: Tensor | float) -> int:
+    currents = random_currents(steps, 2, 4).requires_grad_()
+    numbers = _Numbers()  # type: ignore[no-untyped-call]
+    with numbers:
+        torch.autograd.grad(total(*neuron.scan(currents, None, threshold)), currents)
+    return numbers.made

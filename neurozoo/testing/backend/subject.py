@@ -1,50 +1,48 @@
-"""The backend under test, and the ways to hold it against the oracle."""
+"""The backend under test, and how it is compared with the oracle."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from neurozoo.backends.agreement import MARGIN_ULPS, Agreement, agreement
-from neurozoo.core.interfaces import SURROGATES, LIFSpec, Neuron
+from neurozoo.backends.agreement import MARGIN_ULPS, agreement, first_mismatch
 from neurozoo.core.layer import TorchNeuron
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
 from neurozoo.errors import SpikingError
-from neurozoo.testing.backend.gradients import gradients_of, tolerance_of, trains_alike
-from neurozoo.testing.backend.inputs import describe, same, spec_text
-from neurozoo.testing.backend.mismatch import first_mismatch
+from neurozoo.testing.backend.inputs import ORDINARY, SPECS, describe, random_currents, same, spec_text
 from neurozoo.testing.findings import ConformanceError, Findings, NotRun
 
-__all__ = ["Refused", "Subject"]
+__all__ = ["Refused", "Subject", "each_kind", "each_of", "tolerance_of"]
 
-USUAL = tuple(
-    LIFSpec(surrogate=surrogate, v_reset=v_reset, detach_reset=detach, decay_input=decay, alpha=alpha)
-    for surrogate, alpha, v_reset, detach, decay in product(
-        SURROGATES, (2.0, 1.0, 10.0, 100.0), (0.0, None), (False, True), (True, False)
-    )
-)
-"""Tried in this order where a case takes any neuron: the default first."""
+S = TypeVar("S", bound=NeuronSpec)
 
 
 class Refused(NotRun):
-    """The backend declines to be some neuron: its constructor raised SpikingError."""
+    """The backend refuses a neuron: its constructor raised SpikingError."""
 
 
 class Subject(Findings):
-    """A backend under test: its findings, and the ways to hold it against the oracle."""
+    """A backend under test, with the findings of one case."""
 
     @property
     def exact(self) -> bool:
         """Whether every spike must equal the oracle's."""
         return self.candidate.exact
 
-    def make(self, spec: LIFSpec) -> Neuron:
-        """Its neuron.
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The kinds that it declares to run."""
+        return tuple(getattr(self.candidate.target, "kinds", Neuron.kinds))
+
+    def make(self, spec: NeuronSpec) -> Neuron:
+        """The backend's neuron.
 
         Raises:
-            Refused: It declines to be that one, as it may.
+            Refused: The backend refuses it, which is allowed and recorded.
         """
         try:
             neuron: Neuron = self.candidate.target(spec)
@@ -53,80 +51,127 @@ class Subject(Findings):
             raise Refused(f"it refuses {spec_text(spec)}: {error}") from error
         return neuron
 
-    def accepts(self, spec: LIFSpec) -> bool:
-        """Whether it takes a spec; a refusal is kept."""
+    def accepts(self, spec: NeuronSpec) -> bool:
+        """Whether the backend runs a specification; a refusal is recorded."""
         try:
             self.make(spec)
         except Refused:
             return False
         return True
 
-    def accepted(self, specs: Iterable[LIFSpec]) -> Iterator[LIFSpec]:
-        """Those of some specs that it does not refuse.
+    def accepted(self, specs: Iterable[S]) -> Iterator[S]:
+        """Those specifications that the backend runs; kinds that it does not declare are not tried.
 
         Raises:
             Refused: It refuses all of them.
         """
-        taken = 0
+        refuses_all = True
         for spec in specs:
-            if self.accepts(spec):
-                taken += 1
+            if spec.kind in self.declared and self.accepts(spec):
+                refuses_all = False
                 yield spec
-        if not taken:
-            raise Refused(f"it refuses every neuron of this case, such as {self.refused[0]}")
+        if refuses_all:
+            raise Refused(
+                f"it refuses every neuron of this case, such as {self.refused[0]}"
+                if self.refused
+                else f"it runs none of this case's kinds; it runs: {', '.join(self.declared)}"
+            )
 
-    def usual(self) -> LIFSpec:
-        """The default spec, or the nearest one that it does not refuse.
+    def usual(self) -> NeuronSpec:
+        """The default LIF, or the first neuron that is not refused.
 
         Raises:
             Refused: There is none.
         """
-        return next(self.accepted(USUAL))
+        return next(self.accepted((*ORDINARY, *SPECS)))
 
-    def neuron(self) -> Neuron:
-        """A neuron, for cases in which it does not matter which."""
-        return self.make(self.usual())
+    def kinds(self) -> Iterator[NeuronSpec]:
+        """One neuron of each kind that the backend declares, the usual one first."""
+        first = self.usual()
+        yield first
+        seen = {first.kind}
+        for spec in SPECS:
+            if spec.kind in self.declared and spec.kind not in seen and self.accepts(spec):
+                seen.add(spec.kind)
+                yield spec
 
-    def oracle(self, spec: LIFSpec) -> Neuron:
-        """The neuron that it must equal.
+    def as_tensors(self, spec: NeuronSpec, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those parameters that the backend takes as tensors; a refusal is recorded."""
+        neuron, taken = self.make(spec), {}
+        for name, value in params.items():
+            current = torch.zeros(1, *value.shape or (1,), dtype=value.dtype)
+            try:
+                neuron.step(current, neuron.initial_state(current), 1.0, {name: value})
+            except SpikingError as error:
+                self.refuse(f"{spec_text(spec)} with {name} as a tensor: {error}")
+            else:
+                taken[name] = value
+        return taken
+
+    def oracle(self, spec: NeuronSpec) -> Neuron:
+        """The neuron that the backend must equal.
 
         Raises:
-            NotRun: It is marked as another model.
+            NotRun: The backend is declared to be another model.
         """
         if self.candidate.native:
             raise NotRun("marked as another model; `neurozoo compare` says how far off it is")
         return TorchNeuron(spec)
 
     def check_spikes(
-        self, spec: LIFSpec, currents: Tensor, threshold: Tensor | float, state: Tensor | None = None
+        self,
+        spec: NeuronSpec,
+        currents: Tensor,
+        threshold: Tensor | float,
+        state: State | None = None,
+        params: Params | None = None,
     ) -> None:
-        """The backend's spikes are the oracle's, step by step, and so are its last membranes.
+        """Compare the outputs of each step, and the last states, with the oracle's.
 
         Raises:
-            ConformanceError: Spikes differ (by more than the margin, for an inexact backend), or
-                are not 0 and 1 of the currents' dtype.
+            ConformanceError: Spikes differ (by more than the margin, for an inexact backend) or are not 0 and 1;
+                outputs of a neuron that does not fire, or states, differ by more than rounding; a dtype is not that
+                of the currents.
         """
         oracle, neuron = self.oracle(spec), self.make(spec)
-        where = describe(spec, currents, threshold)
-        result = agreement(neuron, oracle, currents, threshold, state)
-        self.compared += result.spikes
-        self._judge(result, where)
-        if result.first_step is not None:
-            at = first_mismatch(neuron, oracle, currents, threshold, state, result.first_step)
-            self.excuse(result.mismatches, f"{at}; {where}")
-        spikes, v = neuron.scan(currents, state, threshold)
-        expected, membrane = oracle.scan(currents, state, threshold)
-        same((spikes.shape, v.shape), (expected.shape, membrane.shape), f"shapes of spikes and membrane: {where}")
-        same((spikes.dtype, v.dtype), (currents.dtype,) * 2, f"dtypes of spikes and membrane: {where}")
-        if not bool(((spikes == 0) | (spikes == 1)).all()):
+        where = describe(spec, currents, threshold, params)
+        if spec.spiking:
+            self._check_steps(neuron, oracle, currents, threshold, state, params, where)
+        out, after = neuron.scan(currents, state, threshold, params)
+        expected, want = oracle.scan(currents, state, threshold, params)
+        names = f"spikes and {', '.join(spec.states) or 'no state'}: {where}"
+        same([each.shape for each in (out, *after)], [each.shape for each in (expected, *want)], f"shapes of {names}")
+        same({each.dtype for each in (out, *after)}, {currents.dtype}, f"dtypes of {names}")
+        if spec.spiking and not bool(((out == 0) | (out == 1)).all()):
             raise ConformanceError(f"spikes other than 0 and 1: {where}")
-        # A membrane is wrong where the spikes agree and it does not; sqrt(eps) leaves room for drift over T.
-        slack = torch.finfo(currents.dtype).eps ** 0.5
-        off = ((v - membrane).abs() > slack * (1 + membrane.abs())) & (spikes == expected).all(0)
-        if bool(off.any()):
-            raise ConformanceError(f"{int(off.sum())} membranes differ by more than {slack:.1g}: {where}")
+        eps = torch.finfo(currents.dtype).eps
+        if not spec.spiking and out.numel():
+            self.compared += out.numel()
+            slack = MARGIN_ULPS * len(currents) * eps * (1 + float(expected.abs().max()))
+            if not float((out - expected).abs().max()) <= slack:
+                raise ConformanceError(f"outputs differ from the oracle's by more than {slack:.1g}: {where}")
+        # After a flipped spike states differ rightly. sqrt(eps) leaves room for rounding that adds up over T.
+        alike = _alike(spec, out, expected)
+        for name, got, wanted in zip(spec.states, after, want, strict=True):
+            off = ((got - wanted).abs() > eps**0.5 * (1 + wanted.abs())) & alike
+            if bool(off.any()):
+                raise ConformanceError(
+                    f"{int(off.sum())} values of its {name} differ by more than {eps**0.5:.1g}: {where}"
+                )
 
-    def _judge(self, result: Agreement, where: str) -> None:
+    def _check_steps(
+        self,
+        neuron: Neuron,
+        oracle: Neuron,
+        currents: Tensor,
+        threshold: Tensor | float,
+        state: State | None,
+        params: Params | None,
+        where: str,
+    ) -> None:
+        """Judge the spikes of single steps and of the whole scan, and record those that are excused."""
+        result = agreement(neuron, oracle, currents, threshold, state, params)
+        self.compared += result.spikes
         if result.mismatches if self.exact else result.beyond:
             raise ConformanceError(
                 f"{result.mismatches} of {result.spikes} spikes differ from the oracle's, {result.beyond} of them by "
@@ -137,35 +182,108 @@ class Subject(Findings):
                 f"scan gives {result.parted} neurons another spike train than the oracle's, {result.stray} of them "
                 f"not by rounding, though single steps agree: {where}"
             )
+        if result.mismatches:
+            at = first_mismatch(neuron, oracle, currents, threshold, state, params)
+            self.excuse(result.mismatches, f"{at}; {where}")
 
     def check_gradients(
-        self, spec: LIFSpec, currents: Tensor, threshold: Tensor | float, state: Tensor | None = None
+        self,
+        spec: NeuronSpec,
+        currents: Tensor,
+        threshold: Tensor | float,
+        state: State | None = None,
+        params: Params | None = None,
     ) -> None:
-        """The backend's gradients of currents, state and tensor threshold are the oracle's.
+        """Compare the gradients of currents, state, tensor threshold and tensor parameters with the oracle's.
 
-        A flipped spike has another gradient, so an inexact backend's are compared over the neurons
-        whose spike trains are the oracle's.
+        A flipped spike has another gradient, so those of an inexact backend are compared over the neurons whose spike
+        trains are the oracle's.
 
         Raises:
-            ConformanceError: A gradient is missing or differs by more than rounding, or too few
-                spike trains are the same.
+            ConformanceError: A gradient is missing or differs by more than rounding, or too few spike trains agree.
         """
         oracle, neuron = self.oracle(spec), self.make(spec)
-        where = describe(spec, currents, threshold)
-        alike = trains_alike(neuron, oracle, currents, threshold, state)
-        least = 1.0 if self.exact else 0.9
-        if alike.numel() and (share := float(alike.double().mean())) < least:
+        where = describe(spec, currents, threshold, params)
+        with torch.no_grad():
+            outputs, expected = (n.scan(currents, state, threshold, params)[0] for n in (neuron, oracle))
+            alike = _alike(spec, outputs, expected)
+        if alike.numel() and (share := float(alike.double().mean())) < (1.0 if self.exact else 0.9):
             raise ConformanceError(f"only {share:.0%} of the spike trains are the oracle's: {where}")
-        got = gradients_of(neuron, currents, threshold, state, alike)
-        want = gradients_of(oracle, currents, threshold, state, alike)
+        got = _gradients(neuron, currents, threshold, state, params, alike)
+        want = _gradients(oracle, currents, threshold, state, params, alike)
         largest = {name: float(x.abs().max()) for name, x in want.items() if x is not None and x.numel()}
-        # A sum of what the others are: judged by them where it cancels.
-        largest["threshold"] = max(largest.values(), default=0.0)
-        for name, expected in want.items():
+        for name, wanted in want.items():
             gradient = got[name]
-            if gradient is None or expected is None:
-                if gradient is not expected:
+            if gradient is None or wanted is None:
+                if gradient is not wanted:
                     raise ConformanceError(f"no gradient of the {name}: {where}")
-            elif expected.numel():
-                error = float((gradient - expected).abs().max()) / max(largest[name], 1e-12)
+            elif wanted.numel():
+                # Gradients of thresholds and parameters are sums, in which the summands may cancel.
+                summed = name == "threshold" or name.startswith("parameter")
+                scale = max(largest.values()) if summed else largest[name]
+                error = float((gradient - wanted).abs().max()) / max(scale, 1e-12)
                 self.allow(error, tolerance_of(currents.dtype, self.exact), f"gradient of the {name}: {where}")
+
+
+def each_of(specs: Iterable[S]) -> Callable[[Callable[[Subject, S], None]], Callable[[Subject], None]]:
+    """A decorator that runs a case on each of some specifications, those that the backend does not refuse."""
+    specs = tuple(specs)
+
+    def decorate(case: Callable[[Subject, S], None]) -> Callable[[Subject], None]:
+        @wraps(case)
+        def run(subject: Subject) -> None:
+            for spec in subject.accepted(specs):
+                case(subject, spec)
+
+        return run
+
+    return decorate
+
+
+def each_kind(case: Callable[[Subject, NeuronSpec], None]) -> Callable[[Subject], None]:
+    """A decorator that runs a case on one neuron of each kind that the backend declares."""
+
+    @wraps(case)
+    def run(subject: Subject) -> None:
+        for spec in subject.kinds():
+            case(subject, spec)
+
+    return run
+
+
+def tolerance_of(dtype: torch.dtype, exact: bool) -> float:
+    """Allowed difference of a gradient, as a share of its tensor's largest entry, dimensionless."""
+    # In units of the dtype's rounding; in bfloat16 a hundred of them are nearly the largest entry itself.
+    units = (8 if exact else 32) if dtype == torch.bfloat16 else (100 if exact else 1000)
+    return units * torch.finfo(dtype).eps
+
+
+def _alike(spec: NeuronSpec, outputs: Tensor, expected: Tensor) -> Tensor:
+    """The neurons ``[B, ...]`` whose spike trains agree; all of a kind that does not fire."""
+    return (outputs == expected).all(0) if spec.spiking else torch.ones_like(outputs[0], dtype=torch.bool)
+
+
+def _gradients(
+    neuron: Neuron,
+    currents: Tensor,
+    threshold: Tensor | float,
+    state: State | None,
+    params: Params | None,
+    counted: Tensor,
+) -> dict[str, Tensor | None]:
+    """Gradients of a weighted sum of outputs and last states over the counted neurons, bool ``[B, ...]``."""
+    start = neuron.initial_state(currents[0], params) if state is None else state
+    names = [name if name != "membrane" else "state" for name in neuron.spec.states]
+    arguments = {
+        "currents": currents,
+        **dict(zip(names, start, strict=True)),
+        "threshold": threshold,
+        **{f"parameter {name}": value for name, value in (params or {}).items()},
+    }
+    leaves = {k: x.detach().clone().requires_grad_() for k, x in arguments.items() if isinstance(x, Tensor)}
+    used = {name: leaves.get(f"parameter {name}", value) for name, value in (params or {}).items()}
+    given = tuple(leaves[name] for name in names)
+    outputs, after = neuron.scan(leaves["currents"], given, leaves.get("threshold", threshold), used or None)
+    weights = random_currents(*outputs.shape, dtype=outputs.dtype, seed=1) * counted
+    weighed = sum(((v * weights[0]).sum() for v in after), (outputs * weights).sum())
+    return dict(zip(leaves, torch.autograd.grad(weighed, list(leaves.values()), allow_unused=True), strict=True))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from neurozoo.core.interfaces import Tokens
+from neurozoo.core.multimodal import Tokens
 from neurozoo.testing.findings import ConformanceError, NotRun
 from neurozoo.testing.parts.inputs import Content
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurozoo.core.interfaces import Layout, Tokens
+from neurozoo.core.multimodal import Layout, Tokens
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, made_up_features, take
-from neurozoo.testing.parts.layouts import layout_of
+from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, made_up_features
 from neurozoo.testing.parts.learning import LEARNING_CASES
 from neurozoo.testing.parts.padding import PADDING_CASES
 from neurozoo.testing.parts.portability import HANDLING_CASES
-from neurozoo.testing.parts.subject import LayoutSubject, Rows
+from neurozoo.testing.parts.subject import LayoutSubject, Rows, layout_of
 from neurozoo.testing.report import Kit
 
 __all__ = ["FUSION", "FusionSubject"]
@@ -25,26 +23,23 @@ class FusionSubject(LayoutSubject):
     """A fusion under test."""
 
     forms = (
-        layout_of(("audio", "vision"), "text"),
-        layout_of(("audio",), "text", hidden=10, heads=5),
-        layout_of(("audio", "vision", "depth"), "text", hidden=8, heads=1),
-        layout_of(("audio",), None, hidden=9),
-        layout_of(("audio", "vision"), None),
-        layout_of(("audio", "vision", "depth"), None, hidden=8, heads=2),
+        layout_of(("audio", "vision"), ("text",)),
+        layout_of(("audio",), ("text",), hidden=10, heads=5),
+        layout_of(("audio", "vision", "depth"), ("text",), hidden=8, heads=1),
+        layout_of(("audio",), (), hidden=9),
+        layout_of(("audio", "vision")),
+        layout_of(("audio", "vision", "depth"), (), hidden=8, heads=2),
     )
 
     def made_up(self, form: Layout, masks: Masks = "mixed", seed: int = 0) -> Content:
         return made_up_features(form, masks, seed)
 
-    def rows(self, output: Any) -> Rows:
+    def rows(self, output: Any, content: Content) -> Rows:
         x, mask, position = _form(output)
         position = position.expand(x.shape[0], -1)
         if mask is None:
             mask = torch.ones(x.shape[:2], dtype=torch.bool)
         return Rows(x[mask], mask.sum(1), position[mask])
-
-    def samples_of(self, output: Any, samples: Sequence[int]) -> Tokens:
-        return take(cast(Tokens, output), samples)
 
 
 def gives_a_sequence(subject: FusionSubject) -> None:
@@ -52,7 +47,8 @@ def gives_a_sequence(subject: FusionSubject) -> None:
     for setting in subject.settings():
         width = setting.form.hidden
         for masks in ("mixed", "none", "absent"):
-            output = setting.part(subject.made_up(setting.form, masks))
+            content = subject.made_up(setting.form, masks)
+            output = setting.part(content)
             x, mask, position = _form(output)
             length = x.shape[1]
             if x.shape != (SAMPLES, length, width) or not length:
@@ -68,22 +64,23 @@ def gives_a_sequence(subject: FusionSubject) -> None:
                     f"positions from {int(position.min())} to {int(position.max())} in a sequence of {length}; "
                     f"they count from 0: {setting.where}"
                 )
-            counts = subject.rows(output).counts
+            found = subject.rows(output, content)
+            counts = found.counts
             if counts is not None and not bool(counts.all()) and not _only_one(setting.form, masks):
                 raise ConformanceError(f"a sample with valid rows has none in the output: {setting.where}")
-            if not bool(torch.isfinite(subject.rows(output).values).all()):
+            if not bool(torch.isfinite(found.values).all()):
                 raise ConformanceError(f"a valid row is not finite: {setting.where}")
 
 
 def _only_one(layout: Layout, masks: Masks) -> bool:
     """Whether the modality that is absent is the only one."""
-    return masks == "absent" and len(layout.spiking) == 1 and layout.context is None
+    return masks == "absent" and len(layout.primary) == 1 and not layout.context
 
 
 def _form(output: Any) -> tuple[Tensor, Tensor | None, Tensor]:
     """The three tensors of a sequence, their types checked."""
     if not isinstance(output, Tokens):
-        raise ConformanceError(f"it gives {type(output).__name__}, not neurozoo.core.interfaces.Tokens")
+        raise ConformanceError(f"it gives {type(output).__name__}, not neurozoo.core.multimodal.Tokens")
     if output.x.dim() != 3:
         raise ConformanceError(f"x has the shape {list(output.x.shape)}, not [B, L', D]")
     if output.mask is not None and output.mask.dtype != torch.bool:

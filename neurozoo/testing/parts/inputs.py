@@ -1,15 +1,18 @@
-"""Made-up sequences for parts: with padding everywhere, and the ways to change what must not matter."""
+"""Made-up contents for parts and models: with padding everywhere, and the ways to change what must not matter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurozoo.core.interfaces import Batch, Features, Layout, Tokens
+from neurozoo.core.multimodal import Features, Layout, Tokens
+from neurozoo.core.signals import Batch, Signal
 from neurozoo.nn.sequence import tokens
 
 __all__ = [
@@ -19,12 +22,12 @@ __all__ = [
     "Masks",
     "changed",
     "each_sequence",
+    "longer",
     "made_up_features",
     "made_up_mask",
     "made_up_sequence",
+    "of_samples",
     "other_padding",
-    "padded",
-    "take",
     "with_mask",
 ]
 
@@ -32,23 +35,24 @@ Content = Tokens | Mapping[str, Features] | Batch
 """What goes into a label head, a fusion, and a model."""
 Masks = Literal["mixed", "none", "absent", "empty"]
 """``mixed``: padding on the right, on the left and in between; ``none``: no masks; ``absent``: sample 1
-has no valid row in the first modality; ``empty``: it has none in any."""
+has no valid row in the first signal; ``empty``: it has none in any."""
 
 SAMPLES = 4
 LENGTHS = (6, 4, 7, 5)
-"""Of the modalities, in order."""
+"""Of the signals, in order."""
 _LARGE = 1e6
-"""Of what stands in padding: large enough that a leak through any weight is seen."""
+"""Of what stands in the padding of parts: large enough that a leak through any weight is seen."""
 
 
 def made_up_mask(length: int, form: int, seed: int) -> Tensor:
-    """``[B, L]`` bool: padded on the right, on the left, or in between, as joined modalities are."""
+    """``[B, L]`` bool: from sample to sample padded in between, on the right or on the left; sample 0 is whole."""
     generator = torch.Generator().manual_seed(seed)
-    valid = torch.randint(1, length + 1, (SAMPLES, 1), generator=generator)
+    valid = torch.randint(1, max(length, 2), (SAMPLES, 1), generator=generator)
     valid[0] = length
     rank = torch.arange(length)
-    order = (rank, length - 1 - rank, torch.where(rank % 2 == 0, rank // 2, length - 1 - rank // 2))
-    return order[form % 3] < valid
+    between = torch.where(rank % 2 == 0, rank // 2, length - 1 - rank // 2)
+    orders = (rank, length - 1 - rank, between)
+    return torch.stack([orders[(form + sample) % 3] for sample in range(SAMPLES)]) < valid
 
 
 def made_up_sequence(length: int, width: int, mask: Tensor | None, seed: int) -> Tokens:
@@ -59,16 +63,15 @@ def made_up_sequence(length: int, width: int, mask: Tensor | None, seed: int) ->
 
 def made_up_features(layout: Layout, masks: Masks = "mixed", seed: int = 0) -> dict[str, Features]:
     """The modalities of a layout, the context first, each of its own length and padding."""
-    names = ((layout.context,) if layout.context is not None else ()) + layout.spiking
     found = {}
-    for place, name in enumerate(names):
+    for place, name in enumerate((*layout.context, *layout.primary)):
         length = LENGTHS[place % len(LENGTHS)]
         mask = None if masks == "none" else made_up_mask(length, place, seed + place)
         if mask is not None and (masks == "empty" or (masks == "absent" and place == 0)):
             mask[1] = False
         p, h, e = (made_up_sequence(length, layout.hidden, mask, 100 * seed + 10 * place + i) for i in range(3))
-        spiking = name in layout.spiking
-        found[name] = Features(p, h, e if spiking else h, spiking)
+        primary = name in layout.primary
+        found[name] = Features(p, h, e if primary else h, primary)
     return found
 
 
@@ -77,7 +80,7 @@ def each_sequence(content: Content) -> dict[str, Tokens]:
     if isinstance(content, Tokens):
         return {"sequence": content}
     if isinstance(content, Batch):
-        return {name: tokens(x, content.masks[name]) for name, x in content.features.items()}
+        return {name: tokens(signal.values, signal.valid) for name, signal in content.signals.items()}
     found: dict[str, Tokens] = {}
     for name, each in content.items():
         found |= {f"{name}.projected": each.projected, f"{name}.encoded": each.encoded}
@@ -91,22 +94,38 @@ def changed(content: Content, change: Callable[[Tokens], Tokens]) -> Content:
     if isinstance(content, Tokens):
         return change(content)
     if isinstance(content, Batch):
-        own = {name: with_mask(change(each)) for name, each in each_sequence(content).items()}
-        masks = {name: each.mask for name, each in own.items() if each.mask is not None}
-        return Batch({name: each.x for name, each in own.items()}, masks)
+        own = {name: change(each) for name, each in each_sequence(content).items()}
+        return replace(content, signals={name: Signal(each.x, each.mask) for name, each in own.items()})
     found = {}
     for name, each in content.items():
         projected, encoded = change(each.projected), change(each.encoded)
         enhanced = encoded if each.enhanced is each.encoded else change(each.enhanced)
-        found[name] = Features(projected, encoded, enhanced, each.spiking)
+        found[name] = Features(projected, encoded, enhanced, each.primary)
     return found
 
 
-def take(sequence: Tokens, samples: Sequence[int]) -> Tokens:
-    """These samples of a sequence, in this order."""
+def of_samples(content: Content, samples: Sequence[int]) -> Content:
+    """These samples of a content, in this order; of a batch their targets too."""
     rows = torch.tensor(samples)
-    position = sequence.position if sequence.position.shape[0] == 1 else sequence.position[rows]
-    return Tokens(sequence.x[rows], None if sequence.mask is None else sequence.mask[rows], position)
+
+    def taken(sequence: Tokens) -> Tokens:
+        position = sequence.position if sequence.position.shape[0] == 1 else sequence.position[rows]
+        return Tokens(sequence.x[rows], None if sequence.mask is None else sequence.mask[rows], position)
+
+    content = changed(content, taken)
+    if not isinstance(content, Batch):
+        return content
+    target, valid = (None if each is None else each[rows] for each in (content.target, content.target_valid))
+    return replace(content, target=target, target_valid=valid)
+
+
+def longer(content: Content, left: int, right: int) -> Content:
+    """More padding at both ends of every sequence that has some; targets of steps move with their steps."""
+    content = changed(content, partial(_padded, left=left, right=right))
+    if not isinstance(content, Batch) or content.target is None or content.target_valid is None:
+        return content
+    ends = (*[0, 0] * (content.target.dim() - 2), left, right)
+    return replace(content, target=F.pad(content.target, ends), target_valid=F.pad(content.target_valid, (left, right)))
 
 
 def with_mask(sequence: Tokens) -> Tokens:
@@ -116,17 +135,21 @@ def with_mask(sequence: Tokens) -> Tokens:
     return tokens(sequence.x, torch.ones(sequence.x.shape[:2], dtype=torch.bool, device=sequence.x.device))
 
 
-def other_padding(sequence: Tokens) -> Tokens:
-    """Other values, large and finite, in the rows that the mask leaves out."""
+def other_padding(sequence: Tokens, junk: float = _LARGE) -> Tokens:
+    """Other values in the rows that the mask leaves out: random ones of size ``junk``; of token numbers other ones."""
     if sequence.mask is None:
         return sequence
-    junk = _LARGE * torch.randn(sequence.x.shape, generator=torch.Generator().manual_seed(5), dtype=sequence.x.dtype)
-    return sequence.with_x(sequence.x.where(sequence.mask[..., None], junk))
+    x = sequence.x
+    mask = sequence.mask.reshape(*sequence.mask.shape, *[1] * (x.dim() - 2))
+    if not x.is_floating_point():
+        return sequence.with_x(torch.where(mask, x, x.max() - x))
+    drawn = junk * torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=x.dtype)
+    return sequence.with_x(torch.where(mask, x, drawn))
 
 
-def padded(sequence: Tokens, left: int, right: int) -> Tokens:
-    """More rows of padding at both ends, their values large; positions as for every sequence of a model."""
-    whole = with_mask(sequence)
-    assert whole.mask is not None
-    longer = tokens(F.pad(whole.x, (0, 0, left, right)), F.pad(whole.mask, (left, right)))
-    return other_padding(longer)
+def _padded(sequence: Tokens, left: int, right: int) -> Tokens:
+    """More rows of padding, their values large; positions as for every sequence of a model."""
+    if sequence.mask is None:
+        return sequence
+    x = F.pad(sequence.x, (*[0, 0] * (sequence.x.dim() - 2), left, right))
+    return other_padding(tokens(x, F.pad(sequence.mask, (left, right))))

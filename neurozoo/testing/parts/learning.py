@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.testing.parts.gradients import backward, leaves
-from neurozoo.testing.parts.inputs import Content, changed, each_sequence, other_padding, padded
-from neurozoo.testing.parts.subject import PartSubject, hold, same_state
+from neurozoo.testing.parts.inputs import Content, changed, each_sequence, longer, other_padding
+from neurozoo.testing.parts.padding import leaves
+from neurozoo.testing.parts.subject import PartSubject, backward, hold, same_state
 
-__all__ = ["LEARNING_CASES"]
+__all__ = ["LEARNING_CASES", "without_dropout"]
 
 
 def gradients_reach_every_parameter(subject: PartSubject) -> None:
@@ -23,7 +22,7 @@ def gradients_reach_every_parameter(subject: PartSubject) -> None:
     for setting in subject.settings():
         for seed in (0, 1):
             content, _ = leaves(subject.made_up(setting.form, seed=seed))
-            backward(subject.rows(setting.part(content)).values)
+            backward(subject.run(setting.part, content).values)
         for name, parameter in setting.part.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -39,14 +38,16 @@ def gradients_reach_every_parameter(subject: PartSubject) -> None:
 
 
 def every_input_counts(subject: PartSubject) -> None:
-    """A gradient reaches what it is given: of each modality one of its sequences, at its valid rows."""
+    """A gradient reaches what it is given: of each signal, or one of a modality's sequences, at its valid rows."""
     for setting in subject.settings():
         content, found = leaves(subject.made_up(setting.form))
-        backward(subject.rows(setting.part(content)).values)
+        backward(subject.run(setting.part, content).values)
         counts: dict[str, bool] = {}
         for name, sequence in each_sequence(content).items():
+            if name not in found:  # token numbers have none
+                continue
             gradient, owner = found[name].grad, name.partition(".")[0]
-            reached = gradient is not None and bool(gradient[sequence.mask].any())
+            reached = gradient is not None and bool(gradient[... if sequence.mask is None else sequence.mask].any())
             counts[owner] = counts.get(owner, False) or reached
         unused = [owner for owner, reached in counts.items() if not reached]
         if unused:
@@ -62,10 +63,10 @@ def evaluation_leaves_no_trace(subject: PartSubject) -> None:
         before = _copied(part)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            first = part(content)
+            first = subject.run(part, content)
             part(subject.made_up(setting.form, "none", seed=7))
             torch.manual_seed(2)
-            again = part(content)
+            again = subject.run(part, content)
         subject.hold_together(again, first, f"the same input twice, {setting.where}")
         same_state(_copied(part), before, f"changed by a forward in evaluation mode, {setting.where}")
         written = [
@@ -94,7 +95,8 @@ def training_mode_works(subject: PartSubject) -> None:
             if bad:
                 raise ConformanceError(f"in training mode the gradient of {bad[0]} is not finite: {setting.where}")
         part.eval()
-        subject.hold_together(part(content), part(content), f"evaluation after training, {setting.where}")
+        once, again = subject.run(part, content), subject.run(part, content)
+        subject.hold_together(once, again, f"evaluation after training, {setting.where}")
 
 
 def training_sees_no_padding(subject: PartSubject) -> None:
@@ -104,11 +106,10 @@ def training_sees_no_padding(subject: PartSubject) -> None:
         _same_training(
             subject, setting.part, content, changed(content, other_padding), f"other values, {setting.where}"
         )
-        steady = _without_dropout(setting.part)
+        steady = without_dropout(setting.part)
         if torch.equal(*(_seeded(copy.deepcopy(steady), content, subject, seed) for seed in (3, 4))):
             # Only then: dropout draws by shape, and more padding is another shape.
-            longer = changed(content, partial(padded, left=1, right=2))
-            _same_training(subject, steady, content, longer, f"more rows, {setting.where}")
+            _same_training(subject, steady, content, longer(content, 1, 2), f"more rows, {setting.where}")
 
 
 def _same_training(subject: PartSubject, part: nn.Module, content: Content, other: Content, where: str) -> None:
@@ -122,7 +123,7 @@ def _same_training(subject: PartSubject, part: nn.Module, content: Content, othe
             hold(subject, after[name], value, f"{name} after training on padding with {where}")
 
 
-def _without_dropout(part: nn.Module) -> nn.Module:
+def without_dropout(part: nn.Module) -> nn.Module:
     """A copy in training mode whose dropout layers let everything pass."""
     steady = copy.deepcopy(part).train()
     for module in steady.modules():
@@ -135,7 +136,7 @@ def _seeded(part: nn.Module, content: Content, subject: PartSubject, seed: int) 
     """What counts of the output, its dropout fixed by the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return subject.rows(part(content)).values
+        return subject.run(part, content).values
 
 
 def _copied(part: nn.Module) -> dict[str, Tensor]:

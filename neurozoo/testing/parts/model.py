@@ -1,200 +1,426 @@
-"""What a model must do, put together from parts of the core."""
+"""What a model must do, whatever it reads and answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast, get_args
+import typing
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Activation, Batch, Inputs, Layout, LIFSpec, Neuron, ZooModel
-from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron, record_spikes, spiking_layers
-from neurozoo.nn.standardise import Standardise
-from neurozoo.recipe.params import REQUIRED, component_params
-from neurozoo.registry.hookspecs import Kind
+from neurozoo.core.layer import Firing, MakeNeuron, TorchNeuron
+from neurozoo.core.model import Model, Standardise, trained_modules
+from neurozoo.core.multimodal import Tokens
+from neurozoo.core.neuron import Neuron, NeuronSpec
+from neurozoo.core.recording import neuron_layers, over_neurons, recorded, spiking_layers
+from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
+from neurozoo.core.task import Task
+from neurozoo.errors import DataError, NeurozooError, PluginError, SpikingError
+from neurozoo.recipe.params import REQUIRED, Param, component_params
+from neurozoo.registry.hookspecs import KINDS
 from neurozoo.registry.registry import default_registry, slot_kind
+from neurozoo.tasks.multiclass import Multiclass
+from neurozoo.tasks.multilabel import Multilabel
+from neurozoo.tasks.regression import Regression
 from neurozoo.testing.findings import ConformanceError, NotRun
-from neurozoo.testing.parts.inputs import LENGTHS, SAMPLES, Content, Masks, made_up_mask, made_up_sequence
-from neurozoo.testing.parts.learning import LEARNING_CASES
-from neurozoo.testing.parts.padding import PADDING_CASES, no_mask_is_a_full_mask
-from neurozoo.testing.parts.portability import HANDLING_CASES
-from neurozoo.testing.parts.subject import LogitsSubject
+from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, changed, longer, made_up_mask, of_samples
+from neurozoo.testing.parts.learning import LEARNING_CASES, without_dropout
+from neurozoo.testing.parts.padding import PADDING_CASES
+from neurozoo.testing.parts.portability import HANDLING_CASES, through_a_file
+from neurozoo.testing.parts.subject import PartSubject, Rows
 from neurozoo.testing.report import Kit
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
-__all__ = ["MODEL", "ModelSubject"]
+__all__ = ["FORMS", "MODEL", "MODEL_CASES", "ModelSubject", "OtherNeuron"]
 
-PREFERRED: Mapping[str, str] = {
-    "activation": "lif",
-    "threshold": "disagreement",
-    "scaling": "rate-gain",
-    "fusion": "interactive",
-    "label-head": "label-decoder",
-}
-"""What fills a slot of each kind: parts of the core that spike, and look at one sample at a time."""
-WITHOUT_VALUES: Mapping[str, str] = {"threshold": "constant"}
+TOKENS = 5
+"""Token numbers are 0 to 4."""
+PREFERRED = ("lif", "disagreement", "rate-gain", "interactive", "label-decoder")
+"""Which parts fill slots that have to be filled: parts of the core that spike, and look at one sample at a time."""
+WITHOUT_VALUES = ("constant", *PREFERRED)
 """In their stead where tensors have no values."""
 
 
-class ModelSubject(LogitsSubject):
+def _problem(task: Any, outputs: int, per_step: bool = False, scaled: bool = False, **signals: SignalShape) -> Problem:
+    made = task(tuple(f"output {k}" for k in range(outputs)), per_step)
+    return Problem(signals, made, tuple(signals) if scaled else ())
+
+
+_AUDIO, _TRAINS, _FRAMES = SignalShape((4,), 6), SignalShape((12,), 7), SignalShape((2, 8, 8), 5)
+FORMS: tuple[Problem, ...] = (
+    _problem(Multilabel, 3, audio=_AUDIO, vision=SignalShape((3,), 4), text=SignalShape((5,), 7)),
+    _problem(Multilabel, 1, audio=_AUDIO, vision=SignalShape((3,), 4), scaled=True),
+    _problem(Multiclass, 3, spikes=_TRAINS),
+    _problem(Multiclass, 3, spikes=_TRAINS, per_step=True),
+    _problem(Regression, 2, series=_AUDIO, scaled=True),
+    _problem(Regression, 1, series=_AUDIO, per_step=True),
+    _problem(Multiclass, 4, frames=_FRAMES),
+    _problem(Multiclass, 2, frames=_FRAMES, per_step=True),
+    _problem(Multiclass, 3, picture=SignalShape((1, 8, 8), 1, ragged=False), scaled=True),
+    _problem(Multilabel, 2, frames=_FRAMES, audio=_AUDIO),
+    _problem(Multiclass, 3, tokens=SignalShape((), 6, "int64")),
+    _problem(Multiclass, TOKENS, tokens=SignalShape((), 6, "int64"), per_step=True),
+)
+"""What a model is tried on; it is tested on those that it does not refuse by a DataError."""
+
+
+class OtherNeuron(TorchNeuron):
+    """The oracle by another name: a second backend, for models that look at which one they got."""
+
+
+class ModelSubject(PartSubject):
     """A model under test."""
 
-    forms = (
-        Inputs({"text": 5, "audio": 4, "vision": 3}, ("audio", "vision"), "text", 3),
-        Inputs({"audio": 4}, ("audio",), None, 1),
-        Inputs({"audio": 4, "vision": 3, "depth": 2}, ("audio", "vision", "depth"), None, 2),
-    )
+    forms = FORMS
+
+    @property
+    def model(self) -> tuple[Any, Mapping[str, Any]]:
+        """The model's class, and its ``params``."""
+        return self.candidate.target, self.candidate.params
+
+    def part(self, model: Any, slot: str, preferred: tuple[str, ...]) -> Any:
+        """Makes the part of a slot: the preferred one, else the first that fits and needs no parameter."""
+        kind, base = slot_kind(model.slots[slot])
+        if slot in model.optional:
+            return lambda *args: None
+        registry = default_registry()
+        fitting = registry.fitting(kind, base)
+        for name in (*(name for name in preferred if name in fitting), *fitting):
+            target = registry.resolve(kind, name, base)
+            if all(param.default is not REQUIRED for param in component_params(target).values()):
+                return target
+        raise NotRun(f"there is no {kind} for its slot {slot} that needs no parameters")
 
     def build(
-        self, form: Inputs, *, seed: int = 0, neuron: Callable[[LIFSpec], Neuron] = TorchNeuron, values: bool = True
-    ) -> ZooModel:
-        target = self.candidate.target
-        chosen = PREFERRED if values else {**PREFERRED, **WITHOUT_VALUES}
+        self, form: Problem, *, seed: int = 0, values: bool = True, neuron: MakeNeuron = TorchNeuron, **other: Any
+    ) -> Model:
+        target, params = self.model
+        params = {**params, **other}
+        filled = {name: params.get(name, param.default) for name, param in component_params(target).items()}
+        for name, wrong in target.check_params(form, **filled):
+            raise DataError(f"{name}: {wrong}")
 
-        def parts(slot: str, layout: Layout) -> Any:
-            kind, base = slot_kind(target.slots[slot])
-            if base is not None and slot in getattr(target, "optional", ()):
-                return None
-            return _part(kind, chosen, base)(layout)
+        def parts(slot: str, *args: Any) -> Any:
+            return self.part(target, slot, PREFERRED if values else WITHOUT_VALUES)(*args)
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            # Scaled or not: a model must work both ways.
-            model: ZooModel = target(form, parts, neuron, form.context is None, **self.candidate.params)
+            model: Model = target(form, parts, neuron, **params)
         return model
 
-    def wake(self, part: nn.Module, form: Inputs, *, seed: int = 0, values: bool = True) -> nn.Module:
+    def describe(self, form: Problem) -> str:
+        signals = ", ".join(f"{name} {shape}" for name, shape in form.signals.items())
+        step = " per step" if form.task.per_step else ""
+        return f"{form.task.name}{step}, {form.outputs} outputs, of {signals}"
+
+    def wake(self, part: nn.Module, form: Problem, *, seed: int = 0, values: bool = True) -> nn.Module:
         """As for every part; then its statistics run on two batches, and its neurons are made to fire."""
         super().wake(part, form, seed=seed)
         for scaling in (each for each in part.modules() if isinstance(each, Standardise)):
             scaling.fit(torch.full_like(scaling.mean, 0.5), torch.full_like(scaling.std, 2.0))
         if values:
-            batches = [cast(Batch, self.made_up(form, seed=100 + i)) for i in range(2)]
+            batches = [self.made_up(form, seed=100 + i) for i in range(2)]
+            target, target_valid = batches[0].target, batches[0].target_valid
+            assert target is not None
+            for _, module in trained_modules(part):
+                module.prepare(target, target_valid)
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 for batch in batches:
                     part.train()(batch)
-            _drive(cast(ZooModel, part.eval()), batches)
+            with recorded(part.eval()) as firings, torch.no_grad():
+                part(batches[0])
+            _check_valid(firings, self.describe(form))
+            initialise_fluctuation_driven(part, batches[0], 0.2)  # type: ignore[arg-type]
         return part
 
-    def made_up(self, form: Inputs, masks: Masks = "mixed", seed: int = 0) -> Content:
-        features, valid = {}, {}
-        for place, name in enumerate(form.modalities):
-            length = LENGTHS[place]
-            mask = made_up_mask(length, place, seed + place) | (masks == "none")
-            if masks == "empty" or (masks == "absent" and place == 0):
-                mask[1] = False
-            features[name] = made_up_sequence(length, form.dims[name], mask, 100 * seed + place).x
-            valid[name] = mask
-        return Batch(features, valid)
+    def made_up(self, form: Problem, masks: Masks = "mixed", seed: int = 0) -> Batch:
+        generator = torch.Generator().manual_seed(seed)
+        signals: dict[str, Signal] = {}
+        for place, (name, shape) in enumerate(form.signals.items()):
+            size = (SAMPLES, shape.length, *shape.shape)
+            values = torch.randn(size, generator=generator, dtype=torch.float64)
+            if shape.dtype == "int64":
+                values = torch.randint(0, TOKENS, size, generator=generator)
+            valid = None
+            if shape.ragged and masks != "none":
+                valid = made_up_mask(shape.length, place, seed + place)
+                if masks == "empty" or (masks == "absent" and place == 0):
+                    valid[1] = False
+            signals[name] = Signal(values, valid)
+        first = next(iter(signals.values()))
+        lead = first.values.shape[: 2 if form.task.per_step else 1]
+        target = form.task.made_up(*lead, generator=generator)
+        return Batch(signals, target, first.mask if form.task.per_step else None)
+
+    def rows(self, output: Any, content: Content) -> Rows:
+        if not isinstance(output, Tensor):
+            raise ConformanceError(f"it gives {type(output).__name__}, not a tensor of outputs")
+        assert isinstance(content, Batch)
+        if content.target_valid is None:
+            if output.dim() != 2:
+                raise ConformanceError(f"outputs are {list(output.shape)}, not [B, K]")
+            return Rows(output)
+        mask = content.target_valid
+        if output.dim() != 3 or output.shape[:2] != mask.shape:
+            raise ConformanceError(f"outputs are {list(output.shape)}, not [{', '.join(map(str, mask.shape))}, K]")
+        return Rows(output[mask], mask.sum(1))
 
 
-def gives_logits(subject: ModelSubject) -> None:
-    """Logits ``[B, K]``, finite, for 1, 2 and 3 labels, features scaled or not; it says what it was built for."""
-    slots = getattr(subject.candidate.target, "slots", None)
-    if not isinstance(slots, Mapping) or not {slot_kind(slot)[0] for slot in slots.values()} <= set(get_args(Kind)):
+def gives_outputs(subject: ModelSubject) -> None:
+    """Outputs ``[B, K]``, per step ``[B, L, K]``, finite; its slots can be filled, its problem is the one given."""
+    slots, kinds = getattr(subject.model[0], "slots", None), set(KINDS)
+    if not isinstance(slots, Mapping) or not {slot_kind(slot)[0] for slot in slots.values()} <= kinds:
         raise ConformanceError(
             f"its `slots` are {slots!r}; give a mapping of slot to kind of component, or to the base class of its parts"
         )
     for setting in subject.settings():
-        inputs, model = setting.form, setting.part
-        logits = subject.rows(model(subject.made_up(inputs))).values
-        if list(logits.shape) != [SAMPLES, inputs.labels]:
-            raise ConformanceError(f"logits are {list(logits.shape)}, not {[SAMPLES, inputs.labels]}: {setting.where}")
-        if not bool(torch.isfinite(logits).all()):
-            raise ConformanceError(f"a logit is not finite: {setting.where}")
-        if getattr(model, "inputs", None) != inputs:
-            raise ConformanceError(f"its `inputs` are not those it was built for: {setting.where}")
-        subject.compared += logits.numel()
+        values = subject.run(setting.part, subject.made_up(setting.form)).values
+        if values.shape[-1] != setting.form.outputs:
+            raise ConformanceError(f"{values.shape[-1]} outputs, not {setting.form.outputs}: {setting.where}")
+        if not bool(torch.isfinite(values).all()):
+            raise ConformanceError(f"an output is not finite: {setting.where}")
+        if getattr(setting.part, "problem", None) != setting.form:
+            raise ConformanceError(f"its `problem` is not the one it was built for: {setting.where}")
+        subject.compared += values.numel()
 
 
-def spiking_layers_are_described(subject: ModelSubject) -> None:
-    """layer_masks and branches_by_name name every activation and spiking layer, in the shapes they work on."""
-    for setting in subject.settings(values=False):
-        model, batch = cast(ZooModel, setting.part), cast(Batch, subject.made_up(setting.form))
-        with record_spikes(model) as spikes, torch.no_grad():
-            model(batch)
-        _check_masks(model, batch, spikes, setting.where)
-        _check_branches(model, setting.where)
-        subject.compared += len(spikes)
-    if not subject.compared:
-        raise NotRun("it has no spiking layer")
+def firing_is_recorded(subject: ModelSubject) -> None:
+    """Each layer of neurons runs, fires 0 or 1 somewhere, and its `valid` leaves padding out of what is counted."""
+    silent: dict[str, bool] = {}
     for setting in subject.settings():
-        with record_spikes(setting.part) as spikes, torch.no_grad():
-            setting.part(subject.made_up(setting.form))
-        silent = [n for n in spiking_layers(setting.part) if n not in spikes or not bool(spikes[n].any())]
-        if silent:
-            raise ConformanceError(f"{', '.join(silent)} never fires, though it was driven to: {setting.where}")
+        content, layers = subject.made_up(setting.form), neuron_layers(setting.part)
+        counts = []
+        for given in (content, longer(content, 1, 2)):
+            with recorded(setting.part) as firings, torch.no_grad():
+                setting.part(given)
+            counts.append({name: over_neurons(firing.spikes, firing.valid) for name, firing in firings.items()})
+        idle = [name for name in layers if name not in firings]
+        if idle:
+            raise ConformanceError(f"{', '.join(idle)} does not run: {setting.where}")
+        for name, firing in firings.items():
+            spikes, where = firing.spikes, f"{name}, {setting.where}"
+            if layers[name].spec.spiking:
+                if not bool(((spikes == 0) | (spikes == 1)).all()):
+                    raise ConformanceError(f"what fires is neither 0 nor 1: {where}")
+                silent[name] = silent.get(name, True) and not bool(spikes.any())
+            (few, rows), (more, more_rows) = (each[name] for each in counts)
+            if few.shape != more.shape or int(rows) != int(more_rows) or not torch.allclose(few, more):
+                raise ConformanceError(
+                    f"more padding changes what is counted of its outputs; give the layer `valid`: {where}"
+                )
+            subject.compared += few.numel()
+    if not silent:
+        raise NotRun("it has no spiking layer")
+    if dead := [name for name, never in silent.items() if never]:
+        raise ConformanceError(f"{', '.join(dead)} never fires, though its inputs were driven")
 
 
-def _drive(model: ZooModel, batches: Sequence[Batch]) -> None:
-    """Make the neurons fire, by what the model says of its spiking layers."""
-    try:
-        initialise_fluctuation_driven(model, batches, 0.2)
-    except Exception as error:
-        raise ConformanceError(
-            f"its neurons cannot be driven ({type(error).__name__}: {error}); "
-            "look at the case spiking_layers_are_described first"
-        ) from error
-
-
-def _check_masks(model: ZooModel, batch: Batch, spikes: Mapping[str, Tensor], where: str) -> None:
-    masks = model.layer_masks(batch)
-    wanted = {name for name, each in model.named_modules() if isinstance(each, Activation | DynamicThresholdLIF)}
-    if set(masks) != wanted:
-        names = ", ".join(sorted(set(masks) ^ wanted))
-        raise ConformanceError(f"layer_masks names too much or too little: {names}: {where}")
-    for name, train in spikes.items():
-        if train.dim() != 4:
-            raise ConformanceError(f"spikes of {name} are {list(train.shape)}, not [T, B, L, N]: {where}")
-        mask = masks[name]
-        by_position, by_step = train.shape[1:3], (*train.shape[:2], 1)
-        if mask is not None and (mask.dtype != torch.bool or mask.shape not in (by_position, by_step)):
+def _check_valid(firings: Mapping[str, Firing], where: str) -> None:
+    for name, firing in firings.items():
+        spikes, valid = firing.spikes, firing.valid
+        if valid is None:
+            continue
+        shape = spikes.shape[: valid.dim()]
+        if valid.dtype != torch.bool or valid.shape not in (shape, (1, *shape[1:])):
             raise ConformanceError(
-                f"the mask of {name} is {mask.dtype} {list(mask.shape)}, not bool {list(by_position)}, "
-                f"nor {list(by_step)} where the sequence is the steps: {where}"
+                f"valid of {name} is {valid.dtype} {list(valid.shape)}, and its outputs are {list(spikes.shape)}; give "
+                f"bool [T or 1, B, ...] over their leading axes: {where}"
             )
 
 
-def _check_branches(model: ZooModel, where: str) -> None:
-    own = {id(module): name for name, module in model.named_modules()}
-    stages = [stage for branch in model.branches_by_name().values() for stage in branch]
-    for linear, activation in stages:
-        if not isinstance(linear, nn.Linear) or not isinstance(activation, Activation):
-            kinds = f"{type(linear).__name__}, {type(activation).__name__}"
-            raise ConformanceError(f"branches_by_name gives ({kinds}), not (Linear, Activation): {where}")
-        if id(linear) not in own or id(activation) not in own:
-            raise ConformanceError(f"branches_by_name gives a layer that is none of the model's: {where}")
-    driven = {id(activation) for _, activation in stages}
-    left_out = [own[id(m)] for m in model.modules() if isinstance(m, Activation) and id(m) not in driven]
-    if left_out:
-        raise ConformanceError(f"branches_by_name leaves out {', '.join(left_out)}: {where}")
+def neurons_come_from_the_backend(subject: ModelSubject) -> None:
+    """Every neuron that fires is made by the factory that the model got."""
+    for form, model in subject.built(FORMS, partial(subject.build, neuron=OtherNeuron), subject.describe):
+        own = [name for name, layer in spiking_layers(model).items() if type(layer.neuron) is not OtherNeuron]
+        if own:
+            raise ConformanceError(
+                f"{', '.join(own)} has a neuron of its own; make it by `neuron`: {subject.describe(form)}"
+            )
+        subject.compared += 1
 
 
-def _part(kind: Kind, chosen: Mapping[str, str], base: type[Any] | None) -> Any:
-    """The class that fills a slot of a kind: the chosen one, else the first that fits and needs no parameter."""
+def any_backend_does(subject: ModelSubject) -> None:
+    """On other backends it has the same parameters and gives the same; not run where nothing fires."""
+    spiking = False
+    backends = list(_other_backends())
+    for setting in subject.settings():
+        spiking = spiking or bool(spiking_layers(setting.part))
+        content = subject.made_up(setting.form)
+        want = subject.run(setting.part, content)
+        chosen, backends = backends, backends[:1]  # those of libraries once: they have a kit of their own
+        for name, backend in chosen:
+            try:
+                other = subject.build(setting.form, neuron=backend)
+            except SpikingError as refusal:
+                subject.refuse(f"backend {name}: {refusal}")
+                continue
+            here, there = setting.part.state_dict().keys(), other.state_dict().keys()
+            if here != there:
+                names = ", ".join(sorted(here ^ there))
+                raise ConformanceError(f"on {name} it has other parameters: {names}: {setting.where}")
+            through_a_file(setting.part, subject.wake(other, setting.form, values=False))
+            got = subject.run(other, content)
+            subject.hold_together(got, want, f"on the backend {name}, {setting.where}")
+    if not spiking:
+        raise NotRun("it has no spiking layer")
+
+
+def targets_are_not_seen(subject: ModelSubject) -> None:
+    """In evaluation the target changes nothing, whether it is there, missing or another one."""
+    for setting in subject.settings():
+        content = subject.made_up(setting.form)
+        want = subject.run(setting.part, content)
+        other = None if content.target is None else content.target.flip(0)
+        for target in (None, other):
+            got = subject.run(setting.part, replace(content, target=target))
+            subject.hold_together(got, want, f"with another target, {setting.where}")
+
+
+def whole_numbers_are_values(subject: ModelSubject) -> None:
+    """uint8 and bool, as frames and spikes are stored, mean what the same numbers mean as floats."""
+    for setting in subject.settings():
+        part, content = setting.part.float(), subject.made_up(setting.form)
+
+        def as_(sequence: Tokens, dtype: torch.dtype) -> Tokens:
+            x = sequence.x
+            return sequence.with_x((x > 0).to(dtype) if x.is_floating_point() else x)
+
+        want = subject.run(part, changed(content, partial(as_, dtype=torch.float32)))
+        for dtype in (torch.uint8, torch.bool):
+            got = subject.run(part, changed(content, partial(as_, dtype=dtype)))
+            subject.hold_together(got, want, f"{dtype} values, {setting.where}")
+
+
+def learns(subject: ModelSubject) -> None:
+    """Sixty steps of Adam on four samples take off a tenth of the loss, with the model's own terms and constraints.
+
+    Once for each task, at one of two rates; per step, each sample has the same target at all of its steps.
+    """
+    seen: set[tuple[str, bool]] = set()
+    for setting in subject.settings():
+        task, content = setting.form.task, subject.made_up(setting.form)
+        if (task.name, task.per_step) in seen:
+            continue
+        seen.add((task.name, task.per_step))
+        assert content.target is not None
+        if task.per_step:
+            content = replace(content, target=content.target[:, :1].expand_as(content.target).clone())
+        task.prepare(task.counted(content.target, content.target, content.target_valid)[1])
+        reached = [1.0]
+        for rate in (0.02, 0.1):
+            if min(reached) > 0.9:
+                reached.append(_share_of_loss_left(without_dropout(setting.part), content, task, rate))
+        if not min(reached) < 0.9:
+            raise ConformanceError(f"{min(reached):.0%} of the loss is left at best: {setting.where}")
+        subject.compared += 1
+
+
+def _share_of_loss_left(part: nn.Module, content: Batch, task: Task, rate: float) -> float:
+    """The smallest loss as a share of the first."""
+    assert content.target is not None
+    optimiser = torch.optim.Adam(part.parameters(), lr=rate)
+    losses: list[float] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for _ in range(60):
+            optimiser.zero_grad()
+            loss = task.loss(part(content), content.target, content.target_valid)
+            losses.append(float(loss.detach()))
+            for name, module in trained_modules(part):
+                for term, value in module.losses(content.target).items():
+                    if value.dim():
+                        raise ConformanceError(f"the loss {term} of {name or 'the model'} is not 0-d")
+                    loss = loss + value
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            with torch.no_grad():
+                for _, module in trained_modules(part):
+                    module.after_step()
+    return min(losses) / losses[0]
+
+
+def refuses_what_it_cannot_build(subject: ModelSubject) -> None:
+    """A parameter within its bounds works, or is refused by check_params or a DataError that says so."""
+    target, given = subject.model
+    form = next(subject.built(FORMS, subject.build, subject.describe))[0]
+    content = of_samples(changed(subject.made_up(form), _single), [0, 1])
+    for name, param in component_params(target).items():
+        for value in _tried(param, given.get(name, param.default)):
+            what = f"with {name} = {value!r}, {subject.describe(form)}"
+            try:
+                model = subject.build(form, **{name: value})
+            except DataError:
+                continue
+            except Exception as error:
+                raise ConformanceError(
+                    f"{type(error).__name__} ({error}) {what}; refuse it in check_params, or by a DataError"
+                ) from error
+            try:
+                values = subject.run(model, content).values
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, NeurozooError) as error:
+                raise ConformanceError(f"it cannot be run ({type(error).__name__}: {error}) {what}") from error
+            if not bool(torch.isfinite(values).all()):
+                raise ConformanceError(f"an output is not finite {what}")
+            subject.compared += 1
+
+
+def _tried(param: Param, now: Any) -> Iterator[Any]:
+    """Values that a parameter's annotation allows, small ones, other than what it is."""
+    several = [list(now[:1]), [*now, *now], []] if isinstance(now, tuple | list) else []
+    seen: list[Any] = []
+    for value in (*_literals(param.annotation), True, False, None, 0, 1, 2, 3, 5, 0.0, 0.5, 0.9, 2.0, *several):
+        if value != now and value not in seen and not param.problem(value):
+            seen.append(value)
+            yield tuple(value) if isinstance(value, list) else value
+
+
+def _literals(annotation: Any) -> Iterator[Any]:
+    if typing.get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+        return
+    for each in get_args(annotation):
+        yield from _literals(each)
+
+
+def _single(sequence: Tokens) -> Tokens:
+    return sequence.with_x(sequence.x.float() if sequence.x.is_floating_point() else sequence.x)
+
+
+def _other_backends() -> Iterator[tuple[str, Callable[[NeuronSpec], Neuron]]]:
+    """Another than the oracle that is always there, then all that are installed and do not say they differ."""
+    yield OtherNeuron.__name__, OtherNeuron
     registry = default_registry()
-    if kind in chosen:
-        return registry.resolve(kind, chosen[kind])
-    for name in registry.fitting(kind, base):
-        target = registry.resolve(kind, name)
-        if all(param.default is not REQUIRED for param in component_params(target).values()):
-            return target
-    raise NotRun(f"there is no {kind} for its slot that needs no parameters")
+    for name, component in registry.components("neuron").items():
+        if component.native or name == "torch":
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the library, at import
+                neuron = registry.resolve("neuron", name)
+        except PluginError:  # not the fault of what is under test
+            continue
+        yield name, neuron
 
 
+MODEL_CASES: tuple[Callable[[Any], None], ...] = (
+    gives_outputs,
+    firing_is_recorded,
+    neurons_come_from_the_backend,
+    *PADDING_CASES,
+    *LEARNING_CASES,
+    targets_are_not_seen,
+    whole_numbers_are_values,
+    learns,
+    *HANDLING_CASES,
+    any_backend_does,
+)
 MODEL = Kit(
     "model",
     ModelSubject,
-    {
-        case.__name__: case
-        for case in (
-            gives_logits,
-            spiking_layers_are_described,
-            *(case for case in PADDING_CASES if case is not no_mask_is_a_full_mask),
-            *LEARNING_CASES,
-            *HANDLING_CASES,
-        )
-    },
-    tiny=("gives_logits", "spiking_layers_are_described"),
+    {case.__name__: case for case in (*MODEL_CASES, refuses_what_it_cannot_build)},
+    tiny=("gives_outputs", "firing_is_recorded"),
 )

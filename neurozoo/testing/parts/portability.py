@@ -1,4 +1,4 @@
-"""Cases on all that is done with a part beside calling it: dtypes, devices, copies, checkpoints, recipes."""
+"""Cases on what is done with a part besides calling it: dtypes, devices, copies, checkpoints, recipes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import LIFSpec, Neuron, Tokens
+from neurozoo.core.multimodal import Tokens
 from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
-from neurozoo.testing.findings import ConformanceError, NotRun
+from neurozoo.testing.findings import ConformanceError
 from neurozoo.testing.parts.devices import run_on_meta, to_meta
 from neurozoo.testing.parts.inputs import Masks, changed
-from neurozoo.testing.parts.layouts import other_backends
 from neurozoo.testing.parts.parameters import check_declared
 from neurozoo.testing.parts.subject import PartSubject, same_state
 
-__all__ = ["HANDLING_CASES", "copy_of"]
+__all__ = ["HANDLING_CASES", "copy_of", "through_a_file"]
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ def dtypes_are_kept(subject: PartSubject) -> None:
         for dtype in (torch.float32, torch.float64, torch.bfloat16):
             part = copy.deepcopy(setting.part).to(dtype)
             content = changed(subject.made_up(setting.form), partial(_to_dtype, dtype=dtype))
-            found = subject.rows(part(content)).values.dtype
+            found = subject.run(part, content).values.dtype
             if found != dtype:
                 raise ConformanceError(f"{dtype} in and {found} out: {setting.where}")
             subject.compared += 1
@@ -57,8 +56,8 @@ def can_be_copied_after_a_forward(subject: PartSubject) -> None:
     for setting in subject.settings():
         content = subject.made_up(setting.form)
         setting.part.train()(content)
-        want = setting.part.eval()(content)
-        subject.hold_together(copy_of(setting.part)(content), want, f"a copy, {setting.where}")
+        want = subject.run(setting.part.eval(), content)
+        subject.hold_together(subject.run(copy_of(setting.part), content), want, f"a copy, {setting.where}")
 
 
 def loads_from_a_checkpoint(subject: PartSubject) -> None:
@@ -66,39 +65,14 @@ def loads_from_a_checkpoint(subject: PartSubject) -> None:
     for setting in subject.settings():
         content = subject.made_up(setting.form)
         setting.part.train()(content)
-        want = setting.part.eval()(content)
+        want = subject.run(setting.part.eval(), content)
         other = through_a_file(setting.part, subject.make(setting.form, seed=1))
-        subject.hold_together(other(content), want, f"loaded from a checkpoint, {setting.where}")
+        subject.hold_together(subject.run(other, content), want, f"loaded from a checkpoint, {setting.where}")
 
 
 def parameters_fit_a_recipe(subject: PartSubject) -> None:
     """Keyword-only parameters, annotated, each default within its own bounds; those given are accepted."""
     check_declared(subject)
-
-
-def any_backend_does(subject: PartSubject) -> None:
-    """On other backends it has the same parameters and gives the same; not run where it has no neuron."""
-    used: list[LIFSpec] = []
-    for setting in subject.settings():
-        content = subject.made_up(setting.form)
-        want = setting.part(content)
-        for name, backend in other_backends():
-
-            def neuron(spec: LIFSpec, backend: Callable[[LIFSpec], Neuron] = backend) -> Neuron:
-                used.append(spec)
-                return backend(spec)
-
-            other = subject.make(setting.form, neuron=neuron)
-            if not used:
-                break
-            here, there = setting.part.state_dict().keys(), other.state_dict().keys()
-            if here != there:
-                names = ", ".join(sorted(here ^ there))
-                raise ConformanceError(f"on {name} it has other parameters: {names}: {setting.where}")
-            through_a_file(setting.part, other)
-            subject.hold_together(other(content), want, f"on the backend {name}, {setting.where}")
-    if not used:
-        raise NotRun("it uses no neuron")
 
 
 def copy_of(part: T) -> T:
@@ -132,7 +106,7 @@ def through_a_file(part: nn.Module, other: nn.Module) -> nn.Module:
 
 
 def _to_dtype(sequence: Tokens, dtype: torch.dtype) -> Tokens:
-    return sequence.with_x(sequence.x.to(dtype))
+    return sequence.with_x(sequence.x.to(dtype) if sequence.x.is_floating_point() else sequence.x)
 
 
 HANDLING_CASES: tuple[Callable[[PartSubject], None], ...] = (
@@ -141,5 +115,4 @@ HANDLING_CASES: tuple[Callable[[PartSubject], None], ...] = (
     can_be_copied_after_a_forward,
     loads_from_a_checkpoint,
     parameters_fit_a_recipe,
-    any_backend_does,
 )

@@ -1,22 +1,30 @@
-"""A part under test: how it is built for many layouts, and how two of its outputs are held together."""
+"""A part under test: how it is built for many forms of input, and how two of its outputs are held together."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Layout, LIFSpec, Neuron
-from neurozoo.core.layer import TorchNeuron
+from neurozoo.core.multimodal import Layout
 from neurozoo.testing.findings import ConformanceError, Findings
 from neurozoo.testing.parts.inputs import Content, Masks
-from neurozoo.testing.parts.layouts import describe
 
-__all__ = ["TOLERANCE", "LayoutSubject", "LogitsSubject", "PartSubject", "Rows", "Setting", "hold", "same_state"]
+__all__ = [
+    "TOLERANCE",
+    "LayoutSubject",
+    "PartSubject",
+    "Rows",
+    "Setting",
+    "backward",
+    "hold",
+    "layout_of",
+    "same_state",
+]
 
 TOLERANCE = 1e-9
 """Allowed difference of two outputs in float64, as a share of the largest value: far above rounding,
@@ -28,22 +36,32 @@ class Rows:
     """The part of an output that counts.
 
     Attributes:
-        values: Logits ``[B, K]``, or the valid rows of a sequence ``[rows, D]``, sample by sample.
-        counts: How many valid rows each sample has, ``[B]``; None for logits.
-        positions: Of the valid rows, ``[rows]``; None for logits.
+        values: Outputs ``[B, K]``, or the rows ``[rows, D]`` that count, sample by sample.
+        counts: How many such rows each sample has, ``[B]``; None where there is one each.
+        positions: Of the rows, ``[rows]``; None where they have none.
     """
 
     values: Tensor
     counts: Tensor | None = None
     positions: Tensor | None = None
 
+    def of(self, samples: Sequence[int]) -> Rows:
+        """These samples, in this order."""
+        rows = torch.tensor(samples)
+        if self.counts is None:
+            return Rows(self.values[rows])
+        owner = torch.repeat_interleave(torch.arange(len(self.counts)), self.counts)
+        places = torch.cat([(owner == sample).nonzero().flatten() for sample in samples])
+        positions = None if self.positions is None else self.positions[places]
+        return Rows(self.values[places], self.counts[rows], positions)
+
 
 @dataclass(frozen=True)
 class Setting:
-    """A part, or a model, as it was built for one layout, or inputs.
+    """A part, or a model, as it was built for one form of input.
 
     Attributes:
-        form: The layout, or inputs.
+        form: The layout, or the problem.
         where: The same in words.
         part: The part, in float64 and evaluation mode.
     """
@@ -54,10 +72,10 @@ class Setting:
 
 
 class PartSubject(Findings):
-    """A part or model under test, and what a case needs to hold it against itself."""
+    """A part or model under test, and what a case needs to compare it with itself."""
 
     forms: ClassVar[Sequence[Any]]
-    """The layouts, or inputs, that it is built for."""
+    """The layouts, or problems, that it is built for."""
 
     def settings(self, *, values: bool = True) -> Iterator[Setting]:
         """The part for each form that it does not refuse.
@@ -68,18 +86,20 @@ class PartSubject(Findings):
         Raises:
             ConformanceError: It refuses all.
         """
-        for form, part in self.built(self.forms, lambda form: self.build(form, values=values), describe):
-            yield Setting(form, describe(form), self.wake(part, form, values=values))
+        for form, part in self.built(self.forms, lambda form: self.build(form, values=values), self.describe):
+            yield Setting(form, self.describe(form), self.wake(part, form, values=values))
 
-    def make(self, form: Any, *, seed: int = 0, neuron: Callable[[LIFSpec], Neuron] = TorchNeuron) -> nn.Module:
+    def make(self, form: Any, *, seed: int = 0, **how: Any) -> nn.Module:
         """The part in float64 and evaluation mode, its weights fixed by the seed and none of them 0."""
-        return self.wake(self.build(form, seed=seed, neuron=neuron), form, seed=seed)
+        return self.wake(self.build(form, seed=seed, **how), form, seed=seed)
 
     @abstractmethod
-    def build(
-        self, form: Any, *, seed: int = 0, neuron: Callable[[LIFSpec], Neuron] = TorchNeuron, values: bool = True
-    ) -> nn.Module:
+    def build(self, form: Any, *, seed: int = 0, values: bool = True) -> nn.Module:
         """The part as its ``__init__`` leaves it; it may refuse the form with a NeurozooError."""
+
+    @abstractmethod
+    def describe(self, form: Any) -> str:
+        """A form in words."""
 
     def wake(self, part: nn.Module, form: Any, *, seed: int = 0, values: bool = True) -> nn.Module:
         """Move every parameter a little, so that what starts at 0 cannot hide what it would do."""
@@ -94,56 +114,65 @@ class PartSubject(Findings):
         """What the part is given, float64."""
 
     @abstractmethod
-    def rows(self, output: Any) -> Rows:
+    def rows(self, output: Any, content: Content) -> Rows:
         """What counts of an output.
 
         Raises:
             ConformanceError: It is not of the form that the interface asks for.
         """
 
-    @abstractmethod
-    def samples_of(self, output: Any, samples: Sequence[int]) -> Any:
-        """These samples of an output, in this order."""
+    def run(self, part: nn.Module, content: Content) -> Rows:
+        """What counts of what a part makes of a content."""
+        return self.rows(part(content), content)
 
-    def hold_together(self, got: Any, want: Any, where: str) -> None:
+    def hold_together(self, got: Rows, want: Rows, where: str) -> None:
         """Two outputs say the same at every row that counts.
 
         Raises:
             ConformanceError: They do not.
         """
-        ours, theirs = self.rows(got), self.rows(want)
-        if ours.counts is not None and theirs.counts is not None and not torch.equal(ours.counts, theirs.counts):
-            counts = f"{ours.counts.tolist()}, not {theirs.counts.tolist()}"
+        if got.counts is not None and want.counts is not None and not torch.equal(got.counts, want.counts):
+            counts = f"{got.counts.tolist()}, not {want.counts.tolist()}"
             raise ConformanceError(f"the samples have {counts} valid rows: {where}")
-        if ours.positions is not None and theirs.positions is not None:
-            moved = int((ours.positions != theirs.positions).sum())
+        if got.positions is not None and want.positions is not None:
+            moved = int((got.positions != want.positions).sum())
             if moved:
-                raise ConformanceError(f"{moved} of {len(theirs.positions)} valid rows have another position: {where}")
-        hold(self, ours.values, theirs.values, where)
+                raise ConformanceError(f"{moved} of {len(want.positions)} valid rows have another position: {where}")
+        hold(self, got.values, want.values, where)
 
 
 class LayoutSubject(PartSubject):
-    """A part that is built as ``Part(layout, **params)``."""
+    """A part of a multimodal model, which is built as ``Part(layout, **params)``."""
 
-    def build(
-        self, form: Layout, *, seed: int = 0, neuron: Callable[[LIFSpec], Neuron] = TorchNeuron, values: bool = True
-    ) -> nn.Module:
+    def build(self, form: Layout, *, seed: int = 0, values: bool = True) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            part: nn.Module = self.candidate.target(replace(form, neuron=neuron), **self.candidate.params)
+            part: nn.Module = self.candidate.target(form, **self.candidate.params)
         return part
 
+    def describe(self, form: Layout) -> str:
+        context = f"context {', '.join(form.context)}" if form.context else "no context"
+        primary = f"primary {', '.join(form.primary)}"
+        return f"{context}, {primary}, hidden {form.hidden}, heads {form.heads}, outputs {form.outputs}"
 
-class LogitsSubject(PartSubject):
-    """A part or model that gives logits."""
 
-    def rows(self, output: Any) -> Rows:
-        if not isinstance(output, Tensor):
-            raise ConformanceError(f"it gives {type(output).__name__}, not a tensor of logits [B, K]")
-        return Rows(output)
+def layout_of(
+    primary: Sequence[str], context: Sequence[str] = (), *, hidden: int = 12, heads: int = 3, outputs: int = 3
+) -> Layout:
+    """A layout with a dropout that would be seen if it took part."""
+    return Layout(hidden, heads, 0.5, tuple(primary), tuple(context), outputs)
 
-    def samples_of(self, output: Any, samples: Sequence[int]) -> Tensor:
-        return cast(Tensor, output)[torch.tensor(samples)]
+
+def backward(values: Tensor) -> None:
+    """The backward pass of a sum in which each value has a weight of its own.
+
+    Raises:
+        ConformanceError: The values have no gradient at all.
+    """
+    if not values.requires_grad:
+        raise ConformanceError("the output has no gradient: it was detached, or made without one")
+    weights = torch.randn(values.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    (values * weights.to(values.dtype)).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def hold(findings: Findings, got: Tensor, want: Tensor, where: str, tolerance: float = TOLERANCE) -> None:

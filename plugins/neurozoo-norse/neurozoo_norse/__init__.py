@@ -8,14 +8,14 @@ from neurozoo.registry.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.3"
+neurozoo_api = "2.0"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``norse`` backend, ``norse-native``, which is the library by itself, and its reader of NIR."""
+    """The ``norse`` backend, ``norse-native``, which is the library unchanged."""
     yield Component(
-        "backend",
+        "neuron",
         "norse",
         "neurozoo_norse.neuron:NorseNeuron",
         "SNNCell of Norse",
@@ -24,7 +24,7 @@ def neurozoo_components() -> Iterable[Component]:
         tested=("norse >=1.1,<1.2",),
     )
     yield Component(
-        "backend",
+        "neuron",
         "norse-native",
         "neurozoo_norse.native:NorseNativeNeuron",
         "another model: LIFBoxCell of Norse as it is",
@@ -32,14 +32,5 @@ def neurozoo_components() -> Iterable[Component]:
         install="pip install neurozoo-norse",
         exact=False,
         native=True,
-        tested=("norse >=1.1,<1.2",),
-    )
-    yield Component(
-        "nir-reader",
-        "norse",
-        "neurozoo_norse.nir_reader:NorseReader",
-        "NIR graphs as Norse reads them",
-        requires=("norse", "nir"),
-        install="pip install neurozoo-norse",
         tested=("norse >=1.1,<1.2",),
     )

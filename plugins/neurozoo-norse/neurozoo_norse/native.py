@@ -1,64 +1,88 @@
-"""What Norse gives by itself: its box neuron, with its own ties, surrogate and rounding."""
+"""What Norse gives unchanged: its box neurons, with their own ties, surrogate and rounding."""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurozoo.core.interfaces import LIFSpec, Neuron
-from neurozoo.errors import SpikingError
+from neurozoo.core.kinds import IFSpec, LIFSpec, LISpec, SpikingSpec
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.
     warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)
+    from norse.torch.functional.iaf import IAFFeedForwardState, IAFParameters
+    from norse.torch.functional.leaky_integrator_box import LIBoxParameters, LIBoxState
     from norse.torch.functional.lif_box import LIFBoxFeedForwardState, LIFBoxParameters
     from norse.torch.functional.reset import reset_subtract, reset_value
+    from norse.torch.module.iaf import IAFCell
+    from norse.torch.module.leaky_integrator_box import LIBoxCell
     from norse.torch.module.lif_box import LIFBoxCell
 
 __all__ = ["NorseNativeNeuron"]
 
 
 class NorseNativeNeuron(Neuron):
-    """What a user of Norse gets for a :class:`~neurozoo.core.interfaces.LIFSpec`: another model.
+    """What a user of Norse gets for a neuron: another model.
 
-    ``LIFBoxCell`` with ``dt = 1`` and ``tau_mem_inv = 1/tau``, and its default surrogate ``super``
-    whatever the spec asks for, because Norse has neither ATan nor the sigmoid. It is silent where
-    the membrane equals the threshold.
-
-    Args:
-        spec: What neuron to be, as far as Norse can.
-
-    Raises:
-        SpikingError: The spec asks for an undecayed input or a detached reset, which it has not.
+    ``LIFBoxCell`` with ``dt = 1`` and ``tau_mem_inv = 1/tau``, ``IAFCell`` or ``LIBoxCell``, with Norse's default
+    surrogate ``super`` whatever the specification asks for, because Norse has neither ATan nor the sigmoid. It is
+    silent where the membrane equals the threshold.
     """
 
-    runs = "norse.torch: LIFBoxCell, lif_box_feed_forward_step, threshold with its surrogate 'super'"
+    kinds = ("lif", "if", "li")
+    runs = "norse.torch: LIFBoxCell, IAFCell, LIBoxCell and their steps, threshold with its surrogate 'super'"
 
-    def __init__(self, spec: LIFSpec) -> None:
-        super().__init__(spec)
-        if not spec.decay_input:
-            raise SpikingError("Norse always divides the input by tau; set decay_input, or use the backend 'norse'")
-        if spec.detach_reset:
-            raise SpikingError("Norse never detaches the reset; unset detach_reset, or use the backend 'norse'")
+    @classmethod
+    def refusal(cls, spec: NeuronSpec) -> str:
+        if reason := super().refusal(spec):
+            return reason
+        if isinstance(spec, LIFSpec) and not spec.decay_input:
+            return "Norse always divides the input by tau; set decay_input, or use the backend 'norse'"
+        if isinstance(spec, SpikingSpec) and spec.detach_reset:
+            return "Norse never detaches the reset; unset detach_reset, or use the backend 'norse'"
+        if isinstance(spec, IFSpec) and spec.v_reset is None:
+            return "Norse's IAFCell resets to a value, and v_reset is null; set it, or use the backend 'norse'"
+        if isinstance(spec, LISpec) and abs(spec.gain - (1 - spec.decay)) > 1e-9:
+            return (
+                f"Norse's LIBoxCell scales the input by 1 - decay, which is {1 - spec.decay:g}, and gain is "
+                f"{spec.gain:g}; set gain so, or use another backend, such as torch"
+            )
+        return ""
 
-    def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
+    def step(
+        self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
+    ) -> tuple[Tensor, State]:
+        used = {
+            name: value if isinstance(value, Tensor) else _scalar(value, current)
+            for name, value in {"threshold": threshold, **self.spec.complete(params)}.items()
+        }
         # The threshold is one of the cell's parameters, so a cell lasts for a step.
-        spikes, after = LIFBoxCell(self._parameters(current, threshold), dt=1.0)(current, LIFBoxFeedForwardState(state))
-        return spikes, after.v
+        cell, start = self._cell(used, state[0])
+        out, after = cell(current, start)
+        return out, (after.v,)
 
-    def _parameters(self, current: Tensor, threshold: Tensor | float) -> LIFBoxParameters:
-        """0-d tensors of the current's dtype and device, as Norse's own are of its defaults."""
-
-        def scalar(value: float) -> Tensor:
-            return torch.tensor(value, dtype=current.dtype, device=current.device)
-
-        spec = self.spec
-        return LIFBoxParameters(
-            tau_mem_inv=scalar(1.0 / spec.tau),
-            v_leak=scalar(spec.rest),
-            v_th=threshold if isinstance(threshold, Tensor) else scalar(threshold),
-            v_reset=scalar(spec.rest),
-            reset_method=reset_subtract if spec.v_reset is None else reset_value,
+    def _cell(self, used: dict[str, Tensor], v: Tensor) -> tuple[Any, Any]:
+        """Norse's cell, and its state."""
+        spec, threshold = self.spec, used["threshold"]
+        if isinstance(spec, LISpec):
+            return LIBoxCell(LIBoxParameters(1.0 - used["decay"], used["v_rest"]), dt=1.0), LIBoxState(v)
+        rest = used.get("v_reset", torch.zeros_like(threshold))
+        if isinstance(spec, IFSpec):
+            return IAFCell(IAFParameters(threshold, rest), dt=1.0), IAFFeedForwardState(v)
+        parameters = LIFBoxParameters(
+            tau_mem_inv=1.0 / used["tau"],
+            v_leak=rest,
+            v_th=threshold,
+            v_reset=rest,
+            reset_method=reset_subtract if "v_reset" not in used else reset_value,
         )
+        return LIFBoxCell(parameters, dt=1.0), LIFBoxFeedForwardState(v)
+
+
+def _scalar(value: float, like: Tensor) -> Tensor:
+    """A 0-d tensor of the current's dtype and device, as Norse's own are of its defaults."""
+    return torch.tensor(value, dtype=like.dtype, device=like.device)

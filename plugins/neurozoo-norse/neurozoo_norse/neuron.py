@@ -1,14 +1,14 @@
-"""The dynamic-threshold LIF, built from Norse's ``SNNCell``."""
+"""Neurons of one membrane, built from Norse's ``SNNCell``."""
 
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from neurozoo.core.equations import lif_charge, spike
-from neurozoo.core.interfaces import LIFSpec, Neuron
+from neurozoo.core.kinds import MembraneSpec
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.
@@ -16,43 +16,57 @@ with warnings.catch_warnings():
     from norse.torch.functional.reset import reset_subtract, reset_value
     from norse.torch.module.snn import SNNCell
 
+if TYPE_CHECKING:
+    from neurozoo_norse.nir_reader import NorseReader
+
 __all__ = ["NorseNeuron"]
 
 
-class _State(NamedTuple):
-    """What goes into a cell: Norse keeps the threshold among the parameters, here it changes by step."""
+class _Call(NamedTuple):
+    """What goes into a cell: Norse keeps threshold and parameters in it, here they come with each call."""
 
     v: Tensor
     threshold: Tensor | float
+    params: Params
 
 
 class NorseNeuron(Neuron):
-    """LIF by Norse: its cell and its resets around an activation that fires at the threshold.
+    """LIF, PLIF and IF by Norse: its cell and its resets around an activation that fires at the threshold.
 
-    Norse's own activations are silent where the membrane equals the threshold, choose their
-    surrogate from a closed list, and multiply by ``1/tau``, which rounds otherwise than dividing.
+    Norse's own activations are silent where the membrane equals the threshold, choose their surrogate from a closed
+    list, and multiply by ``1/tau``, which rounds otherwise than dividing. Its neurons with a synaptic current are
+    charged by the current of the step before, and are no ``cuba``.
     """
 
+    kinds = ("lif", "plif", "if")
     runs = "norse.torch: SNNCell, functional.reset.reset_value, functional.reset.reset_subtract"
 
-    def __init__(self, spec: LIFSpec) -> None:
+    def __init__(self, spec: NeuronSpec) -> None:
         super().__init__(spec)
         # dt: one step is the unit of tau; Norse's default is a millisecond.
         self._cell = SNNCell(_activation, _no_state, spec, dt=1.0)
 
-    def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
-        spikes, after = self._cell(current, _State(state, threshold))
-        return spikes, after.v
+    @classmethod
+    def nir_reader(cls) -> NorseReader:
+        from neurozoo_norse.nir_reader import NorseReader
+
+        return NorseReader()
+
+    def step(
+        self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
+    ) -> tuple[Tensor, State]:
+        spikes, after = self._cell(current, _Call(state[0], threshold, self.spec.complete(params)))
+        return spikes, (after.v,)
 
 
-def _activation(current: Tensor, state: _State, spec: LIFSpec, dt: float) -> tuple[Tensor, _State]:
+def _activation(current: Tensor, call: _Call, spec: MembraneSpec, dt: float) -> tuple[Tensor, _Call]:
     """One step, as ``lif_box_feed_forward_step`` does it, with a surrogate and ties of our own."""
-    h = lif_charge(state.v, current, spec.tau / dt, spec.decay_input, spec.rest)
-    z = spike(h - state.threshold, spec.surrogate, spec.alpha)
+    v, threshold, params = call
+    h = spec.charged(v, current, params)
+    z, seen = spec.fire(h - threshold)
     reset = reset_subtract if spec.v_reset is None else reset_value
-    v = reset(z.detach() if spec.detach_reset else z, h, spec.rest, state.threshold)
-    return z, _State(v, state.threshold)
+    return z, call._replace(v=reset(seen, h, params.get("v_reset", 0.0), threshold))
 
 
-def _no_state(_current: Tensor) -> _State:
+def _no_state(_current: Tensor) -> _Call:
     raise RuntimeError("the adapter always gives the cell its state")

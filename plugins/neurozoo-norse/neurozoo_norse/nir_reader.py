@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from neurozoo.core.interfaces import NIRReader, ReadGraph
+from neurozoo.nir.readers import NIRReader, ReadGraph
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.
@@ -24,6 +24,8 @@ _WHERE = "norse/torch/utils/import_nir.py, _import_norse_module"
 
 class NorseReader(NIRReader):
     """``from_nir(graph, dt=dt, reset_method=...)``."""
+
+    requires = ("norse", "nir")
 
     def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
         method = reset_subtract if reset == "subtract" else reset_value

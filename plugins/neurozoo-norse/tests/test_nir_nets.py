@@ -13,11 +13,12 @@ from norse.torch.functional.reset import reset_subtract, reset_value
 from norse.torch.utils.import_nir import from_nir
 from torch import Tensor
 
-from neurozoo.core.interfaces import Inputs
 from neurozoo.core.layer import TorchNeuron
+from neurozoo.core.signals import Problem, SignalShape
 from neurozoo.nir.import_graph import weights_of
 from neurozoo.nir.model import NIRGraphModel
 from neurozoo.nir.reading import read_nir
+from neurozoo.tasks.multilabel import Multilabel
 
 DT = 1e-4
 pytestmark = pytest.mark.filterwarnings("ignore:.*nirtorch:DeprecationWarning")
@@ -54,8 +55,9 @@ def spikes_in(steps: int, size: int) -> Tensor:
 def ours(path: Path, x: Tensor, reset: str) -> Tensor:
     file = read_nir(path)
     takes, makes = file.graph.input.size, file.graph.output.size
+    task = Multilabel(tuple(f"label {place}" for place in range(makes)))
     model = NIRGraphModel(
-        Inputs({"x": takes}, ("x",), None, makes), None, TorchNeuron, False,
+        Problem({"x": SignalShape((takes,), len(x))}, task), None, TorchNeuron,
         nodes=file.graph.nodes, edges=file.graph.edges, dt=DT, reset=reset, integration="euler", fires="above",
         forward_delay=0, recurrent_delay=1, synapse_delay=0, readout="rate",
     )  # type: ignore[arg-type]  # fmt: skip

@@ -41,10 +41,9 @@ def membrane_after(graph: nir.NIRGraph, current: float, **options: Any) -> float
     return float(cell.v.detach())
 
 
-def test_it_is_registered() -> None:
-    component = default_registry().get("nir-reader", "norse")
-    assert component.requires == ("norse", "nir")
-    assert default_registry().resolve("nir-reader", "norse") is NorseReader
+def test_its_backend_hands_it_out() -> None:
+    assert isinstance(default_registry().resolve("neuron", "norse").nir_reader(), NorseReader)
+    assert NorseReader.requires == ("norse", "nir")
 
 
 def test_the_spikes_by_hand() -> None:

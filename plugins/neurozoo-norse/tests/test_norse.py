@@ -7,13 +7,13 @@ import torch
 from neurozoo_norse.neuron import NorseNeuron
 from norse.torch.module.snn import SNNCell
 
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_and_says_what_it_is() -> None:
-    component = default_registry().get("backend", "norse")
+    component = default_registry().get("neuron", "norse")
     assert component.exact
     assert component.requires == ("norse",)
     assert component.install == "pip install neurozoo-norse"

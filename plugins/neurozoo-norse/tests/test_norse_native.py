@@ -8,14 +8,14 @@ from neurozoo_norse.native import NorseNativeNeuron
 from norse.torch.functional.lif_box import LIFBoxFeedForwardState, LIFBoxParameters, lif_box_feed_forward_step
 from norse.torch.functional.reset import reset_subtract, reset_value
 
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
 from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_as_another_model() -> None:
-    component = default_registry().get("backend", "norse-native")
+    component = default_registry().get("neuron", "norse-native")
     assert component.native
     assert not component.exact
     assert component.summary.startswith("another model")
@@ -34,7 +34,7 @@ def test_it_gives_what_norses_own_function_gives(v_reset: float | None) -> None:
         v_reset=torch.tensor(rest),
         reset_method=reset_subtract if v_reset is None else reset_value,
     )
-    spikes, v = NorseNativeNeuron(spec).scan(currents, None, 0.75)
+    spikes, (v,) = NorseNativeNeuron(spec).scan(currents, None, 0.75)
     state, expected = LIFBoxFeedForwardState(torch.full((3, 8), rest)), []
     for current in currents:
         z, state = lif_box_feed_forward_step(current, state, parameters, dt=1.0)

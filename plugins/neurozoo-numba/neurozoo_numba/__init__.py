@@ -8,14 +8,14 @@ from neurozoo.registry.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.4"
+neurozoo_api = "2.0"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
     """The ``numba`` backend."""
     yield Component(
-        "backend",
+        "neuron",
         "numba",
         "neurozoo_numba.neuron:NumbaNeuron",
         "a fused loop over time on the CPU, compiled by numba",

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import cfunc, njit
 
-__all__ = ["for_arguments", "kept_on_disk"]
+__all__ = ["called_by_address", "for_arguments", "kept_on_disk"]
 
 PATIENCE = 3.0
 """Seconds after which people are told what they wait for; from the cache it takes less."""
@@ -25,11 +25,24 @@ def kept_on_disk(function: Any, options: Any) -> Any:
     The cache is found by the function's name and looks at the function's own file alone. So the name has a digest of
     all files of its package and of this one: what is compiled into a function is in others too.
     """
-    function.__qualname__ = f"{function.__qualname__}_{_sources(Path(function.__code__.co_filename).parent)}"
+    _name_with_sources(function)
     try:
         return njit(**options, cache=True)(function)
     except RuntimeError:  # there is none
         return njit(**options)(function)
+
+
+def called_by_address(function: Any, signature: Any, options: Any) -> int:
+    """Compile a function that others call by its address, as C does; kept on disk likewise."""
+    _name_with_sources(function)
+    with _told_if_long():
+        try:
+            made: Any = cfunc(signature, **options, cache=True)(function)
+        except (RuntimeError, OSError):  # no folder can be written, or the disk is full
+            made = cfunc(signature, **options)(function)
+    _CALLED.append(made)
+    address: Any = made.address
+    return int(address)
 
 
 def for_arguments(kernel: Any, signature: tuple[Any, ...]) -> Any:
@@ -41,6 +54,13 @@ def for_arguments(kernel: Any, signature: tuple[Any, ...]) -> Any:
         if signature not in kernel.overloads:
             raise
     return kernel
+
+
+_CALLED: list[Any] = []  # what is gone leaves no code at its address
+
+
+def _name_with_sources(function: Any) -> None:
+    function.__qualname__ = f"{function.__qualname__}_{_sources(Path(function.__code__.co_filename).parent)}"
 
 
 @contextmanager

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call, each, flat
-from neurozoo.backends.fused.operators import Numbers, register
-from neurozoo_numba.kernels import ATAN, HEIGHTS, SIGMOID, SPIKES, SUPERSPIKE, WIDEST, compiled
+from neurozoo.backends.fused.operators import register
+from neurozoo.backends.fused.pages import LARGE
+from neurozoo_numba.block import FIRES_AT_TIES, WIDEST, Form, address
+from neurozoo_numba.kernels import SURROGATE_NUMBERS, loop_over_time
+from neurozoo_numba.kinds import BY_DIVISION, BY_PRODUCT, KERNEL_KINDS, NO_LEAK, OTHER_ORDER, PARAMETERS
 from neurozoo_numba.threads import in_threads
 
 __all__ = ["operators"]
 
-KINDS = {"atan": ATAN, "sigmoid": SIGMOID, "superspike": SUPERSPIKE}
-LARGE = 4 * 2**20
-"""Bytes from which on results are written past the cache."""
-KEPT = 2**20
-"""Membranes that a block of the backward may keep, all steps together."""
+CACHED = 2**18
+"""Numbers that a block of the backward may keep, all steps together: half of a usual second cache, in float32."""
 WORTH = 2**16
 """Neurons times steps that are worth a thread."""
 
@@ -27,75 +29,114 @@ Array = NDArray[Any]
 
 
 class _Compiled:
-    """What :func:`neurozoo.backends.fused.operators.register` asks for."""
+    """The :class:`~neurozoo.backends.fused.operators.Kernels` of this backend."""
 
-    def forward(self, call: Call, neuron: Numbers, spikes: Tensor, v: Tensor) -> None:
-        _forward(call, neuron, SPIKES, 1.0, spikes, v)
+    def forward(self, call: Call, out: Tensor, after: Tensor) -> None:
+        form = _form(call)
+        _run("forward", call, _widest(form), (*_arguments(call, form, out), _array(out), _array(after)))
 
     def backward(
         self,
         call: Call,
-        neuron: Numbers,
-        grad_spikes: Tensor | None,
-        grad_v: Tensor | None,
+        grad_out: Tensor | None,
+        grad_after: Tensor | None,
         grad_currents: Tensor,
         grad_state: Tensor,
-        learn: bool,
-    ) -> Tensor:
-        kind = KINDS[neuron.surrogate]
-        width = max(64, min(WIDEST, KEPT // call.steps // 16 * 16))
+        learn: tuple[bool, bool],
+    ) -> tuple[Tensor, Tensor]:
+        learned = PARAMETERS if learn[1] else int(learn[0])
+        form = _form(call)
+        kind, nothing = KERNEL_KINDS[form.kind], grad_currents.new_empty(0)
+        recalled = kind.recalled or learned == PARAMETERS
+        kept = 1 + (kind.states if recalled else 0)
+        width = max(64, min(_widest(form), CACHED // (call.steps * kept) // 16 * 16))
         blocks = -(-call.size // width)
-        nothing = grad_currents.new_empty(0)
-        # Numbers as torch rounds them: what Python multiplies is rounded once.
-        alpha = neuron.alpha
-        scale, factor = (math.pi / 2 * alpha, alpha / 2) if kind == ATAN else (1.0, alpha)
-        sigmoid = _sigmoid(call, neuron) if kind == SIGMOID else nothing
-        (spikes, step), own = ((nothing, 0), True) if grad_spikes is None else each(grad_spikes)
-        to_threshold = nothing.new_empty(call.threshold_places(blocks)) if learn else nothing
+        (outs, step), own = ((nothing, 0), True) if grad_out is None else each(grad_out)
+        to_threshold = nothing.new_empty(call.threshold.places(blocks)) if learn[0] else nothing
+        to_params = nothing.new_empty(call.params.places(blocks)) if call.params and learn[1] else nothing
         arguments = (
-            *_arguments(call, neuron, grad_currents), neuron.detach_reset, kind, scale, factor, _array(sigmoid),
-            _array(spikes), step, own, _array(nothing if grad_v is None else grad_v),
-            _array(grad_currents), _array(grad_state), _array(to_threshold),
+            *_arguments(call, form, grad_currents), address("adjoint", form._replace(learn=learned)),
+            *_spiking(call, kind.late, recalled), _array(outs), step, own,
+            _array(nothing if grad_after is None else grad_after), _array(grad_currents),
+            _array(grad_state), _array(to_threshold), _array(to_params),
         )  # fmt: skip
-        _run("backward", call, neuron, width, arguments)
-        return call.threshold_gradient(to_threshold, blocks) if learn else to_threshold
+        _run("backward", call, width, arguments)
+        return (
+            call.threshold.gradient(to_threshold, blocks) if learn[0] else to_threshold,
+            call.params.gradient(to_params, blocks) if call.params and learn[1] else to_params,
+        )
 
 
 operators = register("neurozoo_numba", _Compiled())
 
 
-def _forward(call: Call, neuron: Numbers, what: int, scale: float, out: Tensor, v: Tensor) -> None:
-    """Write ``out`` ``[T, B, ...]``, what it is see the kernel, and the last membranes."""
-    _run("forward", call, neuron, WIDEST, (*_arguments(call, neuron, out), what, scale, _array(out), _array(v)))
+def _form(call: Call) -> Form:
+    """What to compile for a call."""
+    spec: Any = call.spec
+    leak = {"lif": BY_DIVISION, "plif": BY_PRODUCT, "if": NO_LEAK}.get(spec.kind, 0)
+    if spec.kind == "lif" and call.params is None and _inverts(call.numbers[0]):
+        leak = BY_PRODUCT
+    other = (
+        not getattr(spec, "decay_input", True)
+        or getattr(spec, "order", "charge-first") == "fire-first"
+        or getattr(spec, "refractory", 0) > 0
+    )
+    return Form(
+        kind={"if": "lif", "plif": "lif"}.get(spec.kind, spec.kind),
+        hard=getattr(spec, "v_reset", None) is not None,
+        mode=leak + (OTHER_ORDER if other else 0),
+        own=call.params is not None and call.params.period > 1,
+        bits=8 * call.currents.memory.element_size(),
+    )
 
 
-def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
-    """``sigmoid(alpha u)`` of every step, by torch itself: its exponential has bits of its own."""
-    like = call.currents.memory
-    u, v = like.new_empty(call.steps, call.size), like.new_empty(call.size)
-    _forward(call, neuron, HEIGHTS, neuron.alpha, u, v)
-    for row in u.unbind(0):
-        row.sigmoid_()
-    return u
+def _widest(form: Form) -> int:
+    """Neurons a block at most: fewer where a step touches more rows of them, which the smallest cache is to hold."""
+    return WIDEST // 4 if form.own or KERNEL_KINDS[form.kind].states > 1 else WIDEST
 
 
-def _arguments(call: Call, neuron: Numbers, large: Tensor) -> tuple[Any, ...]:
+@cache
+def _inverts(tau: float) -> bool:
+    """Whether a product with ``1 / tau`` is rounded as a division by ``tau``: for powers of two it is exact."""
+    mantissa, exponent = math.frexp(tau)
+    return mantissa == 0.5 and abs(exponent) < 100
+
+
+def _spiking(call: Call, late: bool, recalled: bool) -> tuple[bool, bool, bool, int, float, float]:
+    """Whether the gradient stops at the reset; what comes in; and the surrogate."""
+    spec: Any = call.spec
+    if not spec.spiking:
+        return False, late, recalled, SURROGATE_NUMBERS["box"], 0.0, 0.0
+    # As torch rounds them: what Python multiplies is rounded once.
+    alpha = float(spec.alpha)
+    scale = {"atan": math.pi / 2 * alpha, "box": alpha / 2}.get(spec.surrogate, 1.0)
+    factor = alpha / 2 if spec.surrogate == "atan" else alpha
+    return spec.detach_reset, late, recalled, SURROGATE_NUMBERS[spec.surrogate], scale, factor
+
+
+def _arguments(call: Call, form: Form, large: Tensor) -> tuple[Any, ...]:
     """What forward and backward share; ``large`` is the largest thing to write."""
     currents, step = call.currents.memory.numpy(), call.currents.step
     state = currents[:0] if call.state is None else call.state.numpy()
+    numbers = np.array(call.numbers, currents.dtype)
+    many = KERNEL_KINDS[form.kind].parameters
+    if call.params is None:
+        if call.spec.kind == "lif" and form.mode % OTHER_ORDER == BY_PRODUCT:
+            numbers[0] = 1 / call.numbers[0]
+        params, inner, period = numbers[:many], 1, 1
+    else:
+        params, inner, period = call.params.numbers.numpy(), call.params.inner, call.params.period
+    threshold = call.threshold
     return (
-        call.steps, call.size, currents, step, state,
-        call.threshold.numpy(), call.by_step, call.inner, call.period,
-        neuron.tau, neuron.rest, neuron.rest, neuron.decay_input,
+        call.steps, call.size, currents, step, state, numbers[many:],
+        threshold.numbers.numpy(), call.by_step, threshold.inner, threshold.period, params, inner, period,
+        form.own, 0 if getattr(call.spec, "tie", "fires") == "silent" else FIRES_AT_TIES, address("step", form),
         large.numel() * large.element_size() >= LARGE,
     )  # fmt: skip
 
 
-def _run(name: str, call: Call, neuron: Numbers, width: int, arguments: tuple[Any, ...]) -> None:
-    # Of a power of two the reciprocal is exact, and a product with it is rounded as the division is.
-    mantissa, exponent = math.frexp(neuron.tau)
-    by_product, hard = mantissa == 0.5 and abs(exponent) < 100, neuron.v_reset is not None
-    kernel = compiled(name, by_product, hard, 8 * call.currents.memory.element_size())
+def _run(name: str, call: Call, width: int, arguments: tuple[Any, ...]) -> None:
+    kernel = loop_over_time(name, 8 * call.currents.memory.element_size())
 
     def blocks(first: int, last: int) -> None:
         kernel(first, last, width, *arguments)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LINE", "OPTIONS", "copy", "loop", "put", "read_ahead"]
+__all__ = ["LINE", "OPTIONS", "call", "copy", "loop", "put", "read_ahead", "row", "rows", "values", "written_out"]
 
 LINE = 16
 """Numbers in a line of the processor's cache, in float32; two lines, which come together, in float64."""
@@ -24,7 +25,11 @@ VECTOR = 32
 OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
 loop: Any = njit(**OPTIONS, forceinline=True)
 """A piece of a kernel, whose constant arguments the compiler knows."""
+written_out: Any = njit(**OPTIONS, inline="always")
+"""The same, inlined before compilation: compiled alone, a loop that works in place is vectorised for arrays that do not
+overlap, and then runs without vectors."""
 _intrinsic: Any = intrinsic
+_counted: Any = intrinsic(prefer_literal=True)
 
 
 @_intrinsic
@@ -70,6 +75,80 @@ def _misaligned(context, array):  # type: ignore[no-untyped-def]
         return builder.and_(builder.ptrtoint(start, size), size(VECTOR - 1))
 
     return types.int64(array), code
+
+
+@_intrinsic
+def row(context, array, place, count):  # type: ignore[no-untyped-def]
+    """``array[place : place + count]`` without a check of bounds, of which the compiler sees the distance to others."""
+    form = _row_type(array)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _row(context, builder, signature, arguments, arguments[1], arguments[2])
+
+    return form(array, place, count), code
+
+
+@_intrinsic
+def call(context, address, mine, x, place, count, flags):  # type: ignore[no-untyped-def]
+    """Call the C function at ``address`` with pointers to ``mine`` and ``x[place]``, a count and flags."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole, number = ir.IntType(64), context.get_data_type(signature.args[1].dtype).as_pointer()
+        form = ir.FunctionType(ir.VoidType(), [number, number, whole, whole])
+        function = builder.inttoptr(arguments[0], form.as_pointer())
+        there = context.make_array(signature.args[1])(context, builder, arguments[1]).data
+        builder.call(function, [there, _address(context, builder, signature, arguments, 2), *arguments[4:]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, mine, x, types.int64, types.int64, types.int64), code
+
+
+@_counted
+def rows(context, array, place, apart, count, number):  # type: ignore[no-untyped-def]
+    """A tuple of ``number`` rows of ``count`` numbers, ``apart`` from each other; ``number`` is a constant."""
+    how_many = number.literal_value
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, place, apart, count, _ = arguments
+        each = []
+        for _ in range(how_many):
+            each.append(_row(context, builder, signature, arguments, place, count, signature.return_type.dtype))
+            place = builder.add(place, apart)
+        return context.make_tuple(builder, signature.return_type, each)
+
+    return types.UniTuple(_row_type(array), how_many)(array, types.int64, types.int64, types.int64, number), code  # type: ignore[no-untyped-call]
+
+
+@_counted
+def values(context, array, number):  # type: ignore[no-untyped-def]
+    """The first ``number`` numbers of an array as a tuple; ``number`` is a constant."""
+    how_many = number.literal_value
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        each = [builder.load(builder.gep(data, [ir.IntType(64)(k)])) for k in range(how_many)]
+        return context.make_tuple(builder, signature.return_type, each)
+
+    return types.UniTuple(array.dtype, how_many)(array, number), code  # type: ignore[no-untyped-call]
+
+
+def _row_type(array: Any) -> Any:
+    return types.Array(array.dtype, 1, "C", readonly=not array.mutable)
+
+
+def _row(context: Any, builder: Any, signature: Any, arguments: Any, place: Any, count: Any, form: Any = None) -> Any:
+    form = form or signature.return_type
+    whole = context.make_array(signature.args[0])(context, builder, arguments[0])
+    made = context.make_array(form)(context, builder)
+    context.populate_array(
+        made,
+        data=builder.gep(whole.data, [place]),
+        shape=cgutils.pack_array(builder, [count]),  # type: ignore[no-untyped-call]
+        strides=cgutils.pack_array(builder, [whole.itemsize]),  # type: ignore[no-untyped-call]
+        itemsize=whole.itemsize,
+        meminfo=None,
+    )
+    return made._getvalue()
 
 
 def _address(context: Any, builder: Any, signature: Any, arguments: Any, which: int) -> Any:

@@ -8,7 +8,7 @@ from neurozoo.registry.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.4"
+neurozoo_api = "2.0"
 
 
 @hookimpl

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from neurozoo.backends.fused.operators import plain, untraced
-from neurozoo.core.interfaces import Tokens
+from neurozoo.core.multimodal import Tokens
 from neurozoo.models.smile.parts import Encoder
 from neurozoo.nn.attention import LAYER_NORM_EPS, EncoderBlock, MultiHeadAttention, encode_each
 from neurozoo.nn.dropout import Dropout, draw, lost_of
-from neurozoo.nn.hook_checks import listened_to
+from neurozoo.nn.hook_checks import has_hooks
 from neurozoo.nn.sequence import code_table
 from neurozoo_smile_numba.encoder_kernel import COLUMNS, INNER, PARAMETERS, PIECE, compiled, parameter_counts
 
@@ -239,7 +239,7 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
         type or with a ``forward`` of its own, another epsilon of a norm, some parts in training alone, a hook.
     """
     # Plain loops over what a module has in its dicts: anything else takes longer than a small block.
-    if type(block) is not EncoderBlock or listened_to(block):
+    if type(block) is not EncoderBlock or has_hooks(block):
         return None
     parts: Mapping[str, Any] = block._modules
     attention = parts["attention"]

@@ -2,7 +2,7 @@
 
 Features come before positions, ``[D, L]``, so that every loop runs over neighbouring positions, whatever is added up.
 Queries are taken :data:`CHUNK` at a time. Keys and values are made for a whole source, without the rows that its mask
-leaves out. The backward computes everything anew from the sequences that came in: nothing else is kept.
+leaves out. The backward recomputes everything from the sequences that came in: nothing else is kept.
 
 A number's operations and their order depend on its own sample alone, so that it is the same in every batch; and a
 weight's gradient is added up over :data:`PIECE` samples, and then over the pieces. Neither depends on the threads.

@@ -14,9 +14,9 @@ from neurozoo_smile_numba import encoder as module
 from neurozoo_smile_numba.encoder import NumbaEncoder
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Layout, Tokens
 from neurozoo.core.layer import TorchNeuron
-from neurozoo.models.build import assemble, inputs_of, open_data
+from neurozoo.core.multimodal import Layout, Tokens
+from neurozoo.models.build import build_model, expected_problem, open_experiment
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.dropout import factors_of
 from neurozoo.nn.sequence import tokens
@@ -96,12 +96,11 @@ def test_what_it_gives_is_within_rounding(
 
 def test_smile_with_it_is_the_plain_form_within_a_millionth() -> None:
     recipe = load_recipe("smile_mosei", ["data.instead.params.size=64", "model.parts.encoder=numba-blocks"])
-    view = open_data(recipe)
-    batch = next(iter(view.batches("train", 32)))
-    inputs = inputs_of(recipe, view.dims, len(view.labels))
+    experiment = open_experiment(recipe)
+    batch = next(iter(experiment.view.batches("train", 32)))
     torch.manual_seed(0)
-    model = assemble(recipe, inputs).eval()
-    plain = assemble(load_recipe("smile_mosei", ["model.params.arithmetic=plain"]), inputs).eval()
+    model = experiment.build().eval()
+    plain = build_model(load_recipe("smile_mosei", ["model.params.arithmetic=plain"]), experiment.problem).eval()
     plain.load_state_dict(model.state_dict())
     with torch.no_grad():
         one, other = model(batch), plain.double()(_double(batch))
@@ -111,12 +110,15 @@ def test_smile_with_it_is_the_plain_form_within_a_millionth() -> None:
 
 def test_smile_calls_its_blocks_where_its_arithmetic_is_plain() -> None:
     recipe = load_recipe("smile_mosei", ["model.params.arithmetic=plain", "model.parts.encoder=numba-blocks"])
-    model = assemble(recipe, inputs_of(recipe, dict.fromkeys(recipe.data.modalities, 4), 6))
+    model = build_model(recipe, expected_problem(recipe)[0])
     assert type(model.encoder) is not NumbaEncoder  # type: ignore[attr-defined]
 
 
 def _double(batch):  # type: ignore[no-untyped-def]
-    return type(batch)({name: x.double() for name, x in batch.features.items()}, batch.masks)
+    return type(batch).of(
+        {name: x.values.double() for name, x in batch.signals.items()},
+        {name: x.mask for name, x in batch.signals.items()},
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -572,14 +574,13 @@ def test_smile_learns_the_same_with_it() -> None:
     overrides = ["data.instead.params.size=64", "model.params.dropout=0", "model.params.context_dropout=0"]
     overrides += ["model.parts.head.params.dropout=0", "model.parts.head.params.classifier_dropout=0"]
     recipe = load_recipe("smile_mosei_sound", overrides)
-    view = open_data(recipe)
-    batch = next(iter(view.batches("train", 32)))
-    inputs, found = inputs_of(recipe, view.dims, len(view.labels)), []
+    experiment, found = open_experiment(recipe), []
+    batch = next(iter(experiment.view.batches("train", 32)))
     for override in ([], ["model.parts.encoder=numba-blocks"]):
         torch.manual_seed(0)
-        model = assemble(load_recipe("smile_mosei_sound", overrides + override), inputs).train()
-        assert batch.labels is not None
-        nn.functional.binary_cross_entropy_with_logits(model(batch), batch.labels).backward()
+        model = build_model(load_recipe("smile_mosei_sound", overrides + override), experiment.problem).train()
+        assert batch.target is not None
+        nn.functional.binary_cross_entropy_with_logits(model(batch), batch.target).backward()
         found.append({name: x.grad for name, x in model.named_parameters() if x.grad is not None})
     assert found[0].keys() == found[1].keys()
     assert_gradients_are_near(found[1], found[0], 1e-3)

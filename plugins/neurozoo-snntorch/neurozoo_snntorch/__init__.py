@@ -8,14 +8,14 @@ from neurozoo.registry.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.3"
+neurozoo_api = "2.0"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``snntorch`` backend, ``snntorch-native``, which is the library by itself, and its reader of NIR."""
+    """The ``snntorch`` backend, ``snntorch-native``, which is the library unchanged."""
     yield Component(
-        "backend",
+        "neuron",
         "snntorch",
         "neurozoo_snntorch.neuron:SnnTorchNeuron",
         "Leaky of snnTorch",
@@ -25,7 +25,7 @@ def neurozoo_components() -> Iterable[Component]:
         tested=("snntorch >=1.0,<1.1",),
     )
     yield Component(
-        "backend",
+        "neuron",
         "snntorch-native",
         "neurozoo_snntorch.native:SnnTorchNativeNeuron",
         "another model: Leaky of snnTorch as it is",
@@ -33,14 +33,5 @@ def neurozoo_components() -> Iterable[Component]:
         install="pip install neurozoo-snntorch",
         exact=False,
         native=True,
-        tested=("snntorch >=1.0,<1.1",),
-    )
-    yield Component(
-        "nir-reader",
-        "snntorch",
-        "neurozoo_snntorch.nir_reader:SnnTorchReader",
-        "NIR graphs as snnTorch reads them",
-        requires=("snntorch", "nir", "nirtorch"),
-        install="pip install 'neurozoo-snntorch[nir]'",
         tested=("snntorch >=1.0,<1.1",),
     )

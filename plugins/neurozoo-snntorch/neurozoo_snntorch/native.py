@@ -1,15 +1,17 @@
-"""What snnTorch gives by itself: ``Leaky`` with its own reset, surrogate, ties and input scale."""
+"""What snnTorch gives unchanged: its neurons with their own reset, surrogate, ties and input scale."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from snntorch import Leaky, SpikingNeuron, surrogate
+from snntorch import Leaky, Synaptic, surrogate
 from torch import Tensor
 
-from neurozoo.core.interfaces import LIFSpec, Neuron
+from neurozoo.core.kinds import CubaSpec, LIFSpec, SpikingSpec
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
 from neurozoo.errors import SpikingError
+from neurozoo_snntorch.neuron import forgotten
 
 __all__ = ["SnnTorchNativeNeuron"]
 
@@ -22,51 +24,58 @@ _SURROGATES: Mapping[str, Callable[[float], Any]] = {
 
 
 class SnnTorchNativeNeuron(Neuron):
-    """What a user of snnTorch gets for a :class:`~neurozoo.core.interfaces.LIFSpec`: another model.
+    """What a user of snnTorch gets for a neuron: another model.
 
-    ``Leaky(beta=1 - 1/tau)`` with the reset mechanism ``zero`` or ``subtract``. Its reset comes a
-    step late, detached, and by the threshold of that step; the input is added as it is, whatever
-    ``decay_input`` says; and it is silent where the membrane equals the threshold.
+    ``Leaky(beta=1 - 1/tau)`` of LIF, ``Leaky(beta=1)`` of IF, ``Synaptic`` of CUBA, with the reset mechanism ``zero``
+    or ``subtract``. The reset comes a step late, detached, and by the threshold of that step; the input is added as it
+    is, whatever ``decay_input`` and ``gain`` say; and it is silent where the membrane equals the threshold.
 
-    The state is the membrane that Leaky returns, before its late reset.
-
-    Args:
-        spec: What neuron to be, as far as snnTorch can.
-
-    Raises:
-        SpikingError: The spec resets to something other than 0, which Leaky cannot.
+    The membrane in its state is the one that snnTorch returns, before its late reset.
     """
 
-    runs = "snntorch: Leaky with its reset, snntorch.surrogate"
+    kinds = ("lif", "if", "cuba")
+    runs = "snntorch: Leaky and Synaptic with their reset, snntorch.surrogate"
     graph_breaks = True  # as its adapter
 
-    def __init__(self, spec: LIFSpec) -> None:
-        super().__init__(spec)
-        if spec.v_reset:
-            raise SpikingError(
-                f"snnTorch resets to 0 or by the threshold, and v_reset is {spec.v_reset}; "
+    @classmethod
+    def refusal(cls, spec: NeuronSpec) -> str:
+        if reason := super().refusal(spec):
+            return reason
+        assert isinstance(spec, SpikingSpec)  # of one of the kinds
+        if spec.surrogate not in _SURROGATES:
+            return (
+                f"snnTorch has no surrogate {spec.surrogate!r}; choose one of {', '.join(_SURROGATES)}, or use the "
+                "backend 'snntorch'"
+            )
+        if v_reset := spec.parameters.get("v_reset"):
+            return (
+                f"snnTorch resets to 0 or by the threshold, and v_reset is {v_reset}; "
                 "set it to 0 or null, or use the backend 'snntorch'"
             )
+        return ""
 
-    def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
-        if state.shape != current.shape:  # Leaky would silently start from zeros
-            raise SpikingError(
-                f"a state of shape {list(state.shape)} does not fit a step's current of shape "
-                f"{list(current.shape)}; give one membrane a neuron, or None to start from rest"
-            )
-        # Leaky keeps membrane and threshold as buffers, so that one lasts for a step.
-        spikes, membrane = self._leaky(threshold).to(current.device)(current, state)
-        return spikes, membrane
+    def step(
+        self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
+    ) -> tuple[Tensor, State]:
+        for each in state:
+            if each.shape != current.shape:  # Leaky would silently start from zeros
+                raise SpikingError(
+                    f"a state of shape {list(each.shape)} does not fit a step's current of shape "
+                    f"{list(current.shape)}; give one membrane a neuron, or None to start from rest"
+                )
+        # They keep membrane and threshold as buffers, so that one lasts for a step.
+        module = self._module(threshold, self.spec.complete(params)).to(current.device)
+        spikes, *after = module(current, *state)
+        return spikes, tuple(after)
 
-    def _leaky(self, threshold: Tensor | float) -> Leaky:
+    def _module(self, threshold: Tensor | float, params: Params) -> Any:
         spec = self.spec
-        leaky = Leaky(
-            beta=1 - 1 / spec.tau,
-            threshold=threshold,
-            spike_grad=_SURROGATES[spec.surrogate](spec.alpha),
-            reset_mechanism="subtract" if spec.v_reset is None else "zero",
-        )
-        # Every instance is kept in a list of the library's for its init_hidden mode: unused here, and a leak.
-        if leaky in SpikingNeuron.instances:
-            SpikingNeuron.instances.remove(leaky)
-        return leaky
+        assert isinstance(spec, SpikingSpec)
+        options = {
+            "threshold": threshold,
+            "spike_grad": _SURROGATES[spec.surrogate](spec.alpha),
+            "reset_mechanism": "zero" if "v_reset" in params else "subtract",
+        }
+        if isinstance(spec, CubaSpec):
+            return forgotten(Synaptic(alpha=params["synapse_decay"], beta=params["membrane_decay"], **options))
+        return forgotten(Leaky(beta=1 - 1 / params["tau"] if isinstance(spec, LIFSpec) else 1.0, **options))

@@ -12,7 +12,7 @@ from snntorch import SpikingNeuron
 from snntorch.import_nir import import_from_nir
 from torch import Tensor
 
-from neurozoo.core.interfaces import NIRReader, ReadGraph
+from neurozoo.nir.readers import NIRReader, ReadGraph
 
 __all__ = ["SnnTorchReader"]
 
@@ -26,6 +26,8 @@ class SnnTorchReader(NIRReader):
 
     Nothing but ``tau / dt`` of a neuron counts, so a graph of another step is the same with its time constants scaled.
     """
+
+    requires = ("snntorch", "nir", "nirtorch")
 
     def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
         notes = tuple(_left_out(graph, dt, reset))

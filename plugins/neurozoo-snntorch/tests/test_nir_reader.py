@@ -38,11 +38,9 @@ def by_itself(graph: nir.NIRGraph, *currents: float) -> list[float]:
     return [float(module(torch.tensor([[current]]))[0]) for current in currents]
 
 
-def test_it_is_registered() -> None:
-    component = default_registry().get("nir-reader", "snntorch")
-    assert component.requires == ("snntorch", "nir", "nirtorch")
-    assert component.install == "pip install 'neurozoo-snntorch[nir]'"
-    assert default_registry().resolve("nir-reader", "snntorch") is SnnTorchReader
+def test_its_backend_hands_it_out() -> None:
+    assert isinstance(default_registry().resolve("neuron", "snntorch").nir_reader(), SnnTorchReader)
+    assert SnnTorchReader.requires == ("snntorch", "nir", "nirtorch")
 
 
 @pytest.mark.parametrize("dt", [1e-4, 1e-3, 0.01])

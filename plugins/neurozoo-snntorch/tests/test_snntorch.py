@@ -11,13 +11,13 @@ from neurozoo_snntorch.neuron import SnnTorchNeuron
 from snntorch import Leaky, SpikingNeuron
 
 from neurozoo.backends.agreement import agreement
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_and_says_that_it_rounds() -> None:
-    component = default_registry().get("backend", "snntorch")
+    component = default_registry().get("neuron", "snntorch")
     assert not component.exact
     assert component.requires == ("snntorch",)
     assert component.install == "pip install neurozoo-snntorch"
@@ -34,7 +34,7 @@ def test_the_librarys_list_of_neurons_does_not_grow() -> None:
     before = list(SpikingNeuron.instances)
     neuron = SnnTorchNeuron(LIFSpec())
     neuron.scan(torch.ones(5, 2, 3))
-    neuron.step(torch.ones(2, 3), torch.zeros(2, 3), 1.0)
+    neuron.step(torch.ones(2, 3), (torch.zeros(2, 3),), 1.0)
     assert SpikingNeuron.instances == before
     assert theirs in SpikingNeuron.instances
 

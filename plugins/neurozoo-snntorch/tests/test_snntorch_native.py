@@ -7,14 +7,14 @@ import torch
 from neurozoo_snntorch.native import SnnTorchNativeNeuron
 from snntorch import Leaky, SpikingNeuron, surrogate
 
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
 from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_as_another_model() -> None:
-    component = default_registry().get("backend", "snntorch-native")
+    component = default_registry().get("neuron", "snntorch-native")
     assert component.native
     assert not component.exact
     assert component.summary.startswith("another model")
@@ -24,7 +24,7 @@ def test_it_is_registered_as_another_model() -> None:
 @pytest.mark.parametrize(("v_reset", "mechanism"), [(0.0, "zero"), (None, "subtract")])
 def test_it_gives_what_leaky_gives(v_reset: float | None, mechanism: str) -> None:
     currents = torch.randn(6, 3, 8, generator=torch.Generator().manual_seed(0))
-    spikes, v = SnnTorchNativeNeuron(LIFSpec(tau=4.0, v_reset=v_reset)).scan(currents, None, 0.75)
+    spikes, (v,) = SnnTorchNativeNeuron(LIFSpec(tau=4.0, v_reset=v_reset)).scan(currents, None, 0.75)
     leaky = Leaky(beta=0.75, threshold=0.75, spike_grad=surrogate.atan(2.0), reset_mechanism=mechanism)
     membrane, expected = leaky.reset_mem(), []
     for current in currents:
@@ -38,25 +38,25 @@ def test_it_gives_what_leaky_gives(v_reset: float | None, mechanism: str) -> Non
 
 def test_the_input_is_not_scaled_and_a_tie_is_silent() -> None:
     currents = torch.tensor([1.0, 1.5]).reshape(1, 2, 1)
-    spikes, v = SnnTorchNativeNeuron(LIFSpec()).scan(currents)
+    spikes, (v,) = SnnTorchNativeNeuron(LIFSpec()).scan(currents)
     assert v.flatten().tolist() == [1.0, 1.5]
     assert spikes.flatten().tolist() == [0.0, 1.0]
-    assert TorchNeuron(LIFSpec()).scan(currents)[1].flatten().tolist() == [0.5, 0.75]
+    assert TorchNeuron(LIFSpec()).scan(currents)[1][0].flatten().tolist() == [0.5, 0.75]
 
 
 def test_the_reset_comes_a_step_late_and_by_that_steps_threshold() -> None:
     neuron, levels = SnnTorchNativeNeuron(LIFSpec(v_reset=None)), torch.tensor([1.0, 0.75]).reshape(2, 1, 1)
     currents = torch.tensor([1.5, 0.0]).reshape(2, 1, 1)
-    _, first = neuron.scan(currents[:1], None, levels[:1])
+    _, (first,) = neuron.scan(currents[:1], None, levels[:1])
     assert first.item() == 1.5  # it fired, and stands as it was
-    assert neuron.scan(currents, None, levels)[1].item() == 0.0  # 1.5 / 2 - .75
+    assert neuron.scan(currents, None, levels)[1][0].item() == 0.0  # 1.5 / 2 - .75
 
 
 def test_no_gradient_passes_the_reset() -> None:
     gradients = []
     for neuron in (TorchNeuron(LIFSpec(decay_input=False)), SnnTorchNativeNeuron(LIFSpec(decay_input=False))):
         x = torch.tensor([1.5, 0.0]).reshape(2, 1, 1).requires_grad_()
-        neuron.scan(x)[1].sum().backward()
+        neuron.scan(x)[1][0].sum().backward()
         assert x.grad is not None
         gradients.append(x.grad[0].item())
     assert gradients[0] != 0
@@ -92,4 +92,4 @@ def test_what_snntorch_cannot_be_is_refused() -> None:
     with pytest.raises(SpikingError, match=r"snnTorch resets to 0 or by the threshold, and v_reset is 0\.2"):
         SnnTorchNativeNeuron(LIFSpec(v_reset=0.2))
     with pytest.raises(SpikingError, match="a state of shape"):
-        SnnTorchNativeNeuron(LIFSpec()).step(torch.ones(2, 3), torch.zeros(4, 3), 1.0)
+        SnnTorchNativeNeuron(LIFSpec()).step(torch.ones(2, 3), (torch.zeros(4, 3),), 1.0)

@@ -8,27 +8,18 @@ from neurozoo.registry.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.3"
+neurozoo_api = "2.0"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The ``spikingjelly`` backend, and the library's reader of NIR."""
+    """The ``spikingjelly`` backend."""
     yield Component(
-        "backend",
+        "neuron",
         "spikingjelly",
         "neurozoo_spikingjelly.neuron:SpikingJellyNeuron",
         "LIFNode of SpikingJelly",
         requires=("spikingjelly",),
         install="pip install neurozoo-spikingjelly",
-        tested=("spikingjelly ==2.0.*",),
-    )
-    yield Component(
-        "nir-reader",
-        "spikingjelly",
-        "neurozoo_spikingjelly.nir_reader:SpikingJellyReader",
-        "NIR graphs as SpikingJelly reads them",
-        requires=("spikingjelly", "nir", "nirtorch"),
-        install="pip install 'neurozoo-spikingjelly[nir]'",
         tested=("spikingjelly ==2.0.*",),
     )

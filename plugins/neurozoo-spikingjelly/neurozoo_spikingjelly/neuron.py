@@ -1,16 +1,18 @@
-"""The dynamic-threshold LIF, built from SpikingJelly's ``LIFNode``."""
+"""Neurons built from SpikingJelly's nodes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from neurozoo.core.equations import spike
-from neurozoo.core.interfaces import LIFSpec, Neuron, steps_of
+from neurozoo.core.kinds import CubaSpec, LIFSpec, MembraneSpec, PLIFSpec, SpikingSpec
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, check_params, steps_of
 from neurozoo.errors import SpikingError
 
 
@@ -33,59 +35,143 @@ def _quiet(name: str) -> Iterator[None]:
 # a warning for each: so the first call is here.
 with _quiet("torch._library.triton"):
     from spikingjelly.activation_based import surrogate
-    from spikingjelly.activation_based.neuron import LIFNode
+    from spikingjelly.activation_based.neuron import CUBALIFNode, IFNode, LIFNode, ParametricLIFNode
 
-    LIFNode()(torch.zeros(1, 1))
+    for _node in (LIFNode(), IFNode(), ParametricLIFNode()):
+        _node(torch.zeros(1, 1))
+
+if TYPE_CHECKING:
+    from neurozoo_spikingjelly.nir_reader import SpikingJellyReader
 
 __all__ = ["SpikingJellyNeuron"]
 
 
 class SpikingJellyNeuron(Neuron):
-    """LIF by SpikingJelly: its operator (on a GPU, its kernels) for a float threshold, its reference path for a tensor.
+    """LIF, IF, PLIF and CUBA by SpikingJelly.
 
-    The node is made anew for each call and driven through its functional form, state in and state
-    out. Nothing of a call is left on anything, so the neuron can be copied, pickled and shared.
+    Its operator (on a GPU, its kernels) runs LIF and IF whose threshold and parameters are numbers, its reference path
+    in plain torch runs the others: the operator takes no tensors, and gives them no gradient.
+
+    A node is made for each call and run through its functional form, state in and state out. Nothing of a call is left
+    on anything, so the neuron can be copied, pickled and shared.
     """
 
-    runs = "spikingjelly.activation_based: neuron.LIFNode, surrogate.ATan, surrogate.Sigmoid"
+    kinds = ("lif", "if", "plif", "cuba")
+    runs = (
+        "spikingjelly.activation_based: neuron.LIFNode, neuron.IFNode, neuron.ParametricLIFNode, neuron.CUBALIFNode, "
+        "surrogate.ATan, surrogate.Sigmoid"
+    )
 
-    def __init__(self, spec: LIFSpec) -> None:
+    def __init__(self, spec: NeuronSpec) -> None:
         super().__init__(spec)
+        assert isinstance(spec, MembraneSpec | CubaSpec)  # of one of the kinds
+        self._known = spec
         self._stock, self._reference = _surrogates(spec)
 
-    def step(self, current: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
-        spikes, v = self._run(current.unsqueeze(0), state, threshold)
-        return spikes.squeeze(0), v
+    @classmethod
+    def refusal(cls, spec: NeuronSpec) -> str:
+        if reason := super().refusal(spec):
+            return reason
+        if isinstance(spec, CubaSpec):
+            what = {
+                "fires after it is charged, and order is fire-first": spec.order != "charge-first",
+                f"adds the current as it is, and gain is {spec.gain}": spec.gain != 1.0,
+                f"rests at 0, and v_reset is {spec.v_reset}": bool(spec.v_reset),
+            }
+            for words, so in what.items():
+                if so:
+                    return f"SpikingJelly's CUBALIFNode {words}; change it, or use another backend, such as torch"
+        return ""
+
+    @classmethod
+    def nir_reader(cls) -> SpikingJellyReader:
+        from neurozoo_spikingjelly.nir_reader import SpikingJellyReader
+
+        return SpikingJellyReader()
+
+    def step(
+        self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
+    ) -> tuple[Tensor, State]:
+        spikes, after = self._run(current.unsqueeze(0), state, threshold, self.spec.complete(params))
+        return spikes.squeeze(0), after
 
     def scan(
-        self, currents: Tensor, state: Tensor | None = None, threshold: Tensor | float = 1.0
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        currents: Tensor,
+        state: State | None = None,
+        threshold: Tensor | float = 1.0,
+        params: Params | None = None,
+    ) -> tuple[Tensor, State]:
         thresholds = steps_of(threshold, currents)
+        used = check_params(self.spec.complete(params), currents)
+        start = self.initial_state(currents[0], used) if state is None else state
         if any(level is not thresholds[0] for level in thresholds):
-            return super().scan(currents, state, threshold)
-        v = self.initial_state(currents[0]) if state is None else state
-        return self._run(currents, v, thresholds[0])
+            return super().scan(currents, start, threshold, used)
+        return self._run(currents, start, thresholds[0], used)
 
-    def _run(self, currents: Tensor, state: Tensor, threshold: Tensor | float) -> tuple[Tensor, Tensor]:
+    def _run(self, currents: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
         """All steps at one threshold."""
-        if state.shape != currents.shape[1:]:
-            raise SpikingError(
-                f"a state of shape {list(state.shape)} does not fit a step's current of shape "
-                f"{list(currents.shape[1:])}; give one membrane a neuron, or None to start from rest"
-            )
-        # The operator takes no tensor threshold, would give it no gradient, and refuses an empty batch.
-        stock = not isinstance(threshold, Tensor) and currents.numel() > 0
-        node = LIFNode(
-            tau=float(self.spec.tau),
-            decay_input=self.spec.decay_input,
-            v_reset=None if self.spec.v_reset is None else float(self.spec.v_reset),
-            surrogate_function=self._stock if stock else self._reference,
-            detach_reset=self.spec.detach_reset,
-            step_mode="m",
-        )
-        node.v_threshold = threshold  # its constructor accepts a float only
-        (spikes,), (v,) = node.multi_step_functional_forward((currents,), (state,))
-        return spikes, v
+        for each in state:
+            if each.shape != currents.shape[1:]:
+                raise SpikingError(
+                    f"a state of shape {list(each.shape)} does not fit a step's current of shape "
+                    f"{list(currents.shape[1:])}; give one membrane a neuron, or None to start from rest"
+                )
+        given = (threshold, *params.values())
+        # The operator refuses an empty batch too.
+        stock = currents.numel() > 0 and not any(isinstance(each, Tensor) for each in given)
+        node = self._node(params, stock)
+        node.v_threshold = threshold  # its constructor accepts a float only, and of the next two
+        if "v_reset" in params:
+            node.v_reset = params["v_reset"] if isinstance(params["v_reset"], Tensor) else float(params["v_reset"])
+        node.detach_reset = self._known.detach_reset
+        if not isinstance(self._known, CubaSpec):
+            (spikes,), after = node.multi_step_functional_forward((currents,), state)
+            return spikes, after
+        carried, fired = state[::-1], []
+        for current in currents.unbind(0):
+            (out,), carried = node.single_step_functional_forward((current,), carried)
+            fired.append(out)
+        return torch.stack(fired), carried[::-1]
+
+    def _node(self, params: Params, stock: bool) -> Any:
+        spec, function = self._known, self._stock if stock else self._reference
+        v_reset = None if spec.v_reset is None else 0.0
+        if isinstance(spec, LIFSpec):
+            node = LIFNode(decay_input=spec.decay_input, v_reset=v_reset, surrogate_function=function, step_mode="m")
+            node.tau = params["tau"] if isinstance(params["tau"], Tensor) else float(params["tau"])
+        elif isinstance(spec, PLIFSpec):
+            node = _PLIFNode(spec.decay_input, v_reset, self._reference)
+            node.w = _Leak(params["leak"])
+        elif isinstance(spec, CubaSpec):
+            if given := [name for name in ("gain", "v_reset") if isinstance(params.get(name), Tensor)]:
+                raise SpikingError(
+                    f"SpikingJelly's CUBALIFNode adds the current as it is and rests at 0, and "
+                    f"{given[0]} was given as a tensor; leave it out, or use another backend, such as torch"
+                )
+            node = CUBALIFNode(v_reset=v_reset, surrogate_function=self._reference)
+            node.c_decay, node.v_decay = params["synapse_decay"], params["membrane_decay"]
+        else:
+            node = IFNode(v_reset=v_reset, surrogate_function=function, step_mode="m")
+        return node
+
+
+class _PLIFNode(ParametricLIFNode):  # type: ignore[misc]
+    """Its node without the Parameter that its constructor makes, which torch.compile cannot trace."""
+
+    def __init__(self, decay_input: bool, v_reset: float | None, surrogate_function: torch.nn.Module) -> None:
+        super(ParametricLIFNode, self).__init__(1.0, v_reset, surrogate_function, step_mode="m")
+        self.decay_input = decay_input
+
+
+class _Leak:
+    """A leak in the place of a node's ``w``, of which the node wants the sigmoid."""
+
+    def __init__(self, leak: Tensor | float) -> None:
+        self._leak = leak
+
+    def sigmoid(self) -> Tensor | float:
+        return self._leak
 
 
 # SpikingJelly runs its operator where the surrogate is exactly one of its own classes, and
@@ -100,19 +186,22 @@ class _ReferenceSigmoid(surrogate.Sigmoid):  # type: ignore[misc]
     pass
 
 
-class _SuperSpike(surrogate.SurrogateFunctionBase):  # type: ignore[misc]
-    """Its own SuperSpike is ``alpha / (1 + |u|)^2``, another function."""
+class _Core(surrogate.SurrogateFunctionBase):  # type: ignore[misc]
+    """A surrogate that it does not have, or ties that are silent. Its own SuperSpike is ``alpha / (1 + |u|)^2``."""
 
-    @staticmethod
-    def spiking_function(x: Tensor, alpha: float) -> Tensor:
-        return spike(x, "superspike", alpha)
+    def __init__(self, spec: SpikingSpec) -> None:
+        super().__init__(alpha=spec.alpha)
+        self.spec = spec
+
+    def forward(self, x: Tensor) -> Tensor:
+        return spike(x, self.spec.surrogate, self.spec.alpha, self.spec.tie)
 
 
-def _surrogates(spec: LIFSpec) -> tuple[torch.nn.Module, torch.nn.Module]:
+def _surrogates(spec: SpikingSpec) -> tuple[torch.nn.Module, torch.nn.Module]:
     """The surrogate for the operator and the one for the reference path."""
-    if spec.surrogate == "atan":
+    if spec.tie == "fires" and spec.surrogate == "atan":
         return surrogate.ATan(spec.alpha), _ReferenceATan(spec.alpha)
-    if spec.surrogate == "sigmoid":
+    if spec.tie == "fires" and spec.surrogate == "sigmoid":
         return surrogate.Sigmoid(spec.alpha), _ReferenceSigmoid(spec.alpha)
-    own = _SuperSpike(alpha=spec.alpha)
+    own = _Core(spec)
     return own, own

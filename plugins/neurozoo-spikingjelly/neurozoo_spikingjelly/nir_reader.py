@@ -9,13 +9,15 @@ import torch
 from spikingjelly.activation_based.nir_exchange import import_from_nir
 from torch import Tensor
 
-from neurozoo.core.interfaces import NIRReader, ReadGraph
+from neurozoo.nir.readers import NIRReader, ReadGraph
 
 __all__ = ["SpikingJellyReader"]
 
 
 class SpikingJellyReader(NIRReader):
     """``import_from_nir(graph, dt=dt)``."""
+
+    requires = ("spikingjelly", "nir", "nirtorch")
 
     def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
         notes = tuple(_left_out(graph, reset))

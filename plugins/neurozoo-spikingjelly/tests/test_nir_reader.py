@@ -28,11 +28,9 @@ def spikes(graph: nir.NIRGraph, *currents: float, reset: Any = "value", dt: floa
     return once.flatten().tolist()
 
 
-def test_it_is_registered() -> None:
-    component = default_registry().get("nir-reader", "spikingjelly")
-    assert component.requires == ("spikingjelly", "nir", "nirtorch")
-    assert component.install == "pip install 'neurozoo-spikingjelly[nir]'"
-    assert default_registry().resolve("nir-reader", "spikingjelly") is SpikingJellyReader
+def test_its_backend_hands_it_out() -> None:
+    assert isinstance(default_registry().resolve("neuron", "spikingjelly").nir_reader(), SpikingJellyReader)
+    assert SpikingJellyReader.requires == ("spikingjelly", "nir", "nirtorch")
 
 
 def test_the_spikes_by_hand() -> None:

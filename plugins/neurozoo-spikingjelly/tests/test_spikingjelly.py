@@ -9,13 +9,13 @@ from neurozoo_spikingjelly.neuron import SpikingJellyNeuron
 from spikingjelly.activation_based import surrogate
 from spikingjelly.activation_based.neuron import LIFNode
 
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.registry.registry import default_registry
 
 
 def test_it_is_registered_and_says_what_it_is() -> None:
-    component = default_registry().get("backend", "spikingjelly")
+    component = default_registry().get("neuron", "spikingjelly")
     assert component.exact
     assert component.requires == ("spikingjelly",)
     assert component.install == "pip install neurozoo-spikingjelly"
@@ -30,7 +30,7 @@ def test_listing_it_imports_no_library() -> None:
 def test_importing_and_running_it_says_nothing() -> None:
     code = (
         "import torch\n"
-        "from neurozoo.core.interfaces import LIFSpec\n"
+        "from neurozoo.core.kinds import LIFSpec\n"
         "from neurozoo_spikingjelly.neuron import SpikingJellyNeuron\n"
         "SpikingJellyNeuron(LIFSpec()).scan(torch.ones(3, 2, 4))"
     )

@@ -8,14 +8,14 @@ from neurozoo.registry.hookspecs import Component, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
 
-neurozoo_api = "1.2"
+neurozoo_api = "2.0"
 
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
     """The ``triton`` backend."""
     yield Component(
-        "backend",
+        "neuron",
         "triton",
         "neurozoo_triton.neuron:TritonNeuron",
         "a fused loop over time on CUDA devices, in Triton",

@@ -33,7 +33,9 @@ SPIKES, HEIGHTS = "spikes", "heights"
 
 @triton.jit
 def _divide(x, TAU: tl.constexpr, PRODUCT: tl.constexpr):
-    """``x / tau`` as torch has it."""
+    """``x / tau`` as torch has it; 0 without a leak, which a tau of 0 stands for."""
+    if TAU == 0.0:
+        return tl.zeros_like(x)
     if PRODUCT:
         return x * TAU
     return x / TAU
@@ -50,7 +52,9 @@ def _reciprocal(x):
 
 @triton.jit
 def _charge(v, x, TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, DECAY_INPUT: tl.constexpr):
-    """``functional.lif_charge``."""
+    """``core.equations.charge``, or the sum where nothing leaks."""
+    if TAU == 0.0:
+        return v + x
     leak = v - REST
     if DECAY_INPUT:
         return v + _divide(x - leak, TAU, PRODUCT)
@@ -58,14 +62,16 @@ def _charge(v, x, TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, 
 
 
 @triton.jit
-def _fire(u):
-    """1 where ``u`` is not below 0, in its dtype."""
+def _fire(u, SILENT: tl.constexpr):
+    """1 where ``u`` reaches 0, or exceeds it if ``SILENT``, in its dtype."""
+    if SILENT:
+        return (u > 0.0).to(u.dtype)
     return (u >= 0.0).to(u.dtype)
 
 
 @triton.jit
 def _reset(h, s, level, V_RESET: tl.constexpr, HARD: tl.constexpr):
-    """``functional.lif_reset``."""
+    """``core.equations.reset``."""
     if HARD:
         return (1.0 - s) * h + s * V_RESET
     return h - s * level
@@ -83,7 +89,8 @@ def _start(v0, places, inside, like, REST: tl.constexpr):
 def forward(
     steps, size, x, x_step, v0, threshold, level_step, inner, period, out, v_out,
     TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, V_RESET: tl.constexpr,
-    DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, WHAT: tl.constexpr, SCALE: tl.constexpr, BLOCK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, SILENT: tl.constexpr,
+    WHAT: tl.constexpr, SCALE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """A block of M neurons over T steps.
 
@@ -99,12 +106,13 @@ def forward(
         period: See there.
         out: ``[T * M]``, written.
         v_out: The last membranes, ``[M]``, written.
-        TAU: Time constant, in steps, or its reciprocal if ``PRODUCT``.
+        TAU: Time constant, in steps, or its reciprocal if ``PRODUCT``; 0 for a neuron without a leak.
         PRODUCT: See above.
         REST: Resting membrane.
         V_RESET: Membrane after a spike, if ``HARD``.
         DECAY_INPUT: Whether the input is divided by tau.
         HARD: Whether the reset is.
+        SILENT: Whether a membrane at its threshold does not fire.
         WHAT: What to put out.
         SCALE: For heights.
         BLOCK: Neurons a program, a power of 2.
@@ -117,7 +125,7 @@ def forward(
         level = tl.load(levels, inside, other=0.0)
         h = _charge(v, tl.load(row, inside, other=0.0), TAU, PRODUCT, REST, DECAY_INPUT)
         u = h - level
-        s = _fire(u)
+        s = _fire(u, SILENT)
         if WHAT == "spikes":
             tl.store(to, s, inside)
         else:
@@ -131,13 +139,17 @@ def forward(
 
 @triton.jit
 def _slope(u, sigmoid, KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.constexpr):
-    """``functional.surrogate_gradient``; torch computes a number over a tensor as ``(1 / tensor) * number``."""
+    """``core.equations.surrogate_gradient``; torch computes a number over a tensor as ``(1 / tensor) * number``."""
     if KIND == "atan":
         y = u * SCALE
         return _reciprocal(1.0 + y * y) * ALPHA
     if KIND == "superspike":
         y = 1.0 + tl.abs(u) * ALPHA
         return _reciprocal(y * y)
+    if KIND == "box":
+        return ((u > -SCALE) & (u <= SCALE)).to(u.dtype)
+    if KIND == "triangle":
+        return tl.maximum(1.0 - tl.abs(u), 0.0) * ALPHA
     return sigmoid * ALPHA * (1.0 - sigmoid)
 
 
@@ -146,7 +158,7 @@ def backward(
     steps, size, x, x_step, v0, threshold, level_step, inner, period,
     membranes, sigmoid, grad_spikes, grad_step, grad_v, grad_x, grad_v0, grad_threshold,
     TAU: tl.constexpr, PRODUCT: tl.constexpr, REST: tl.constexpr, V_RESET: tl.constexpr,
-    DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, DETACH: tl.constexpr,
+    DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, SILENT: tl.constexpr, DETACH: tl.constexpr,
     KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.constexpr,
     OWN_GRAD: tl.constexpr, BY_STEP: tl.constexpr, ONE_LEVEL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -179,7 +191,7 @@ def backward(
         level = tl.load(levels, inside, other=0.0)
         h = _charge(v, tl.load(row, inside, other=0.0), TAU, PRODUCT, REST, DECAY_INPUT)
         tl.store(kept, h, inside)
-        v = _reset(h, _fire(h - level), level, V_RESET, HARD)
+        v = _reset(h, _fire(h - level, SILENT), level, V_RESET, HARD)
         row += x_step
         levels += level_step
         kept += size
@@ -203,7 +215,7 @@ def backward(
         level = tl.load(levels, inside, other=0.0)
         h = tl.load(membranes + here, inside, other=0.0)
         u = h - level
-        s = _fire(u)
+        s = _fire(u, SILENT)
         if grad_spikes is not None:
             grad_row = tl.load(grad_spikes + from_spikes, inside, other=0.0)
         if KIND == "sigmoid":

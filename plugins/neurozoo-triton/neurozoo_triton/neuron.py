@@ -1,8 +1,9 @@
-"""The dynamic-threshold LIF, its loop over time a Triton kernel."""
+"""LIF and IF neurons, their loop over time a Triton kernel."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from neurozoo.backends.fused.neuron import FusedNeuron
 from neurozoo.errors import DeviceError
@@ -13,12 +14,13 @@ __all__ = ["TritonNeuron"]
 
 
 class TritonNeuron(FusedNeuron):
-    """LIF with forward and backward over all steps in one kernel each, on CUDA devices.
+    """``lif`` and ``if`` with forward and backward over all steps in one kernel each, on CUDA devices.
 
     Where ``TRITON_INTERPRET=1`` was set before it was imported, Triton's interpreter runs the
-    kernels on the CPU: slowly, to check them.
+    kernels on the CPU: slowly, to check them. Parameters that are tensors run the specification's step.
     """
 
+    kinds = ("lif", "if")
     runs = "triton: JITFunction.run, which launches neurozoo_triton.kernels"
     operators = operators
 
@@ -30,3 +32,6 @@ class TritonNeuron(FusedNeuron):
                 "TRITON_INTERPRET=1 before neurozoo starts"
             )
         return device.type in ("cpu", "cuda")
+
+    def fuses(self, params: Tensor | None) -> bool:
+        return params is None

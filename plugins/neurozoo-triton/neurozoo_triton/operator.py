@@ -12,7 +12,7 @@ import triton
 from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call, each, flat
-from neurozoo.backends.fused.operators import Numbers, register
+from neurozoo.backends.fused.operators import register
 from neurozoo_triton import kernels
 
 __all__ = ["operators"]
@@ -26,50 +26,53 @@ WIDEST = 2**16
 class _Launched:
     """What :func:`neurozoo.backends.fused.operators.register` asks for."""
 
-    def forward(self, call: Call, neuron: Numbers, spikes: Tensor, v: Tensor) -> None:
-        _forward(call, neuron, kernels.SPIKES, 1.0, spikes, v)
+    def forward(self, call: Call, out: Tensor, after: Tensor) -> None:
+        _forward(call, kernels.SPIKES, 1.0, out, after)
 
     def backward(
         self,
         call: Call,
-        neuron: Numbers,
-        grad_spikes: Tensor | None,
-        grad_v: Tensor | None,
+        grad_out: Tensor | None,
+        grad_after: Tensor | None,
         grad_currents: Tensor,
         grad_state: Tensor,
-        learn: bool,
-    ) -> Tensor:
-        like, kind, alpha = call.currents.memory, neuron.surrogate, neuron.alpha
+        learn: tuple[bool, bool],
+    ) -> tuple[Tensor, Tensor]:
+        spec: Any = call.spec
+        like, kind, alpha = call.currents.memory, spec.surrogate, float(spec.alpha)
         blocks = -(-call.size // _block(call))
         # What Python multiplies is rounded once, as torch rounds it.
-        scale, factor = (math.pi / 2 * alpha, alpha / 2) if kind == "atan" else (1.0, alpha)
-        (spikes, step), own = ((None, 0), True) if grad_spikes is None else each(grad_spikes)
-        to_threshold = like.new_empty(call.threshold_places(blocks) if learn else 0)
+        scale = {"atan": math.pi / 2 * alpha, "box": alpha / 2}.get(kind, 1.0)
+        factor = alpha / 2 if kind == "atan" else alpha
+        (spikes, step), own = ((None, 0), True) if grad_out is None else each(grad_out)
+        to_threshold = like.new_empty(call.threshold.places(blocks) if learn[0] else 0)
         to_currents = _wanted(grad_currents)
         membranes = like.new_empty(call.steps * call.size) if to_currents is None else to_currents
         _launch(
-            kernels.backward, call, neuron, membranes, _sigmoid(call, neuron) if kind == "sigmoid" else None,
-            spikes, step, None if grad_v is None else flat(grad_v),
+            kernels.backward, call, membranes, _sigmoid(call) if kind == "sigmoid" else None,
+            spikes, step, None if grad_after is None else flat(grad_after),
             to_currents, _wanted(grad_state), _wanted(to_threshold),
-            DETACH=neuron.detach_reset, KIND=kind, SCALE=scale, ALPHA=factor, OWN_GRAD=own,
-            BY_STEP=call.by_step, ONE_LEVEL=call.period == 1,
+            DETACH=spec.detach_reset, KIND=kind, SCALE=scale, ALPHA=factor, OWN_GRAD=own,
+            BY_STEP=call.by_step, ONE_LEVEL=call.threshold.period == 1,
         )  # fmt: skip
-        return call.threshold_gradient(to_threshold, blocks) if learn else to_threshold
+        found = call.threshold.gradient(to_threshold, blocks) if learn[0] else to_threshold
+        return found, like.new_empty(0)  # parameters are numbers here
 
 
 operators = register("neurozoo_triton", _Launched())
 
 
-def _forward(call: Call, neuron: Numbers, what: str, scale: float, out: Tensor, v: Tensor) -> None:
+def _forward(call: Call, what: str, scale: float, out: Tensor, v: Tensor) -> None:
     """Write ``out`` ``[T, B, ...]``, what it is see the kernel, and the last membranes."""
-    _launch(kernels.forward, call, neuron, out, v, WHAT=what, SCALE=scale)
+    _launch(kernels.forward, call, out, v, WHAT=what, SCALE=scale)
 
 
-def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
+def _sigmoid(call: Call) -> Tensor:
     """``sigmoid(alpha u)`` of every step, by torch itself: its exponential has bits of its own."""
     like = call.currents.memory
     u, v = like.new_empty(call.steps, call.size), like.new_empty(call.size)
-    _forward(call, neuron, kernels.HEIGHTS, neuron.alpha, u, v)
+    spec: Any = call.spec
+    _forward(call, kernels.HEIGHTS, float(spec.alpha), u, v)
     if u.is_cuda:
         return u.sigmoid_()
     for row in u.unbind(0):  # on the CPU the bits depend on where in memory a number lies
@@ -77,9 +80,15 @@ def _sigmoid(call: Call, neuron: Numbers) -> Tensor:
     return u
 
 
-def _launch(kernel: Any, call: Call, neuron: Numbers, *arguments: Tensor | int | None, **constants: Any) -> None:
+def _launch(kernel: Any, call: Call, *arguments: Tensor | int | None, **constants: Any) -> None:
+    spec: Any = call.spec
     currents, step = call.currents
+    tau, rest = call.numbers[:2]
     block, by_product = _block(call), currents.is_cuda
+    if spec.kind == "if":
+        tau = 0.0
+    elif by_product:
+        tau = _reciprocal(tau, currents.dtype)
     with ExitStack() as around:
         if currents.is_cuda:
             around.enter_context(torch.cuda.device(currents.device))
@@ -87,10 +96,10 @@ def _launch(kernel: Any, call: Call, neuron: Numbers, *arguments: Tensor | int |
             around.enter_context(np.errstate(all="ignore"))
         kernel[(-(-call.size // block),)](
             call.steps, call.size, currents, step, call.state,
-            call.threshold, call.period if call.by_step else 0, call.inner, call.period, *arguments,
-            TAU=_reciprocal(neuron.tau, currents.dtype) if by_product else neuron.tau, PRODUCT=by_product,
-            REST=neuron.rest, V_RESET=neuron.rest, DECAY_INPUT=neuron.decay_input, HARD=neuron.v_reset is not None,
-            BLOCK=block, enable_fp_fusion=False, **constants,
+            call.threshold.numbers, call.threshold.period if call.by_step else 0, call.threshold.inner,
+            call.threshold.period, *arguments, TAU=tau, PRODUCT=by_product, REST=rest, V_RESET=rest,
+            DECAY_INPUT=getattr(spec, "decay_input", False), HARD=spec.v_reset is not None,
+            SILENT=spec.tie == "silent", BLOCK=block, enable_fp_fusion=False, **constants,
         )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ if not pytest.importorskip("neurozoo_triton.kernels").INTERPRETED:
 from neurozoo_triton import kernels, operator
 from neurozoo_triton.neuron import TritonNeuron
 
-from neurozoo.core.interfaces import LIFSpec
+from neurozoo.core.kinds import CubaSpec, LIFSpec
 from neurozoo.core.layer import TorchNeuron
+from neurozoo.errors import SpikingError
 from neurozoo.registry.registry import default_registry
 
 T = 5
@@ -44,6 +45,11 @@ def test_it_is_registered_and_says_what_it_is() -> None:
     assert "triton" in TritonNeuron.runs
 
 
+def test_other_kinds_are_refused_by_name() -> None:
+    with pytest.raises(SpikingError, match="TritonNeuron does not run cuba neurons; it runs: lif, if"):
+        TritonNeuron(CubaSpec())
+
+
 def test_listing_it_imports_no_library() -> None:
     without_interpreter("import sys, neurozoo_triton; sys.exit('torch' in sys.modules or 'triton' in sys.modules)")
 
@@ -59,7 +65,7 @@ def test_it_is_the_fastest_on_cuda_and_nowhere_else() -> None:
 def test_on_a_cpu_it_says_what_to_do() -> None:
     said = without_interpreter(
         "import torch\n"
-        "from neurozoo.core.interfaces import LIFSpec\n"
+        "from neurozoo.core.kinds import LIFSpec\n"
         "from neurozoo.testing.doctor import refuses_device\n"
         "from neurozoo_triton.neuron import TritonNeuron\n"
         "print(refuses_device(TritonNeuron(LIFSpec()), 'cpu'))\n"
@@ -98,9 +104,9 @@ from triton.compiler import ASTSource
 from neurozoo_triton import kernels
 
 number, kind, by_step = sys.argv[1:]
-neuron = dict(TAU=0.3, PRODUCT=True, REST=0.1, V_RESET=0.1, DECAY_INPUT=True, HARD=True, BLOCK=512)
+neuron = dict(TAU=0.3, PRODUCT=True, REST=0.1, V_RESET=0.1, DECAY_INPUT=True, HARD=True, SILENT=False, BLOCK=512)
 how = dict(DETACH=False, KIND=kind, SCALE=3.1, ALPHA=1.5, OWN_GRAD=True,
-           SUMMED=False, BY_STEP=bool(by_step), ONE_LEVEL=bool(by_step))
+           BY_STEP=bool(by_step), ONE_LEVEL=bool(by_step))
 whole = {"steps", "size", "x_step", "level_step", "inner", "period", "grad_step"}
 for kernel, constants in ((kernels.forward, dict(WHAT="spikes", SCALE=1.0)), (kernels.backward, how)):
     constants = neuron | constants
@@ -138,7 +144,7 @@ def test_a_division_by_tau_can_be_a_product_with_its_reciprocal(dtype: torch.dty
     heights, v = torch.empty_like(x), torch.empty_like(x[0])
     kernels.forward[(1,)](
         T, 300, x, 300, None, torch.full((1,), 0.7, dtype=dtype), 0, 300, 1, heights, v,
-        TAU=inverse, PRODUCT=True, REST=0.0, V_RESET=0.0, DECAY_INPUT=decay_input, HARD=False,
+        TAU=inverse, PRODUCT=True, REST=0.0, V_RESET=0.0, DECAY_INPUT=decay_input, HARD=False, SILENT=False,
         WHAT=kernels.HEIGHTS, SCALE=1.0, BLOCK=512, enable_fp_fusion=False,
     )  # fmt: skip
     want = torch.zeros_like(x[0])
@@ -147,7 +153,7 @@ def test_a_division_by_tau_can_be_a_product_with_its_reciprocal(dtype: torch.dty
         assert torch.equal(got, h - 0.7)
         want = h - (h >= 0.7).to(dtype) * 0.7
     assert torch.equal(v, want)
-    divided = TritonNeuron(LIFSpec(tau=tau, v_reset=None, decay_input=decay_input)).scan(x, None, 0.7)[1]
+    divided = TritonNeuron(LIFSpec(tau=tau, v_reset=None, decay_input=decay_input)).scan(x, None, 0.7)[1][0]
     assert not torch.equal(v, divided)
 
 
@@ -165,7 +171,7 @@ def test_any_number_of_programs_gives_the_same(
     for width, neuron in ((2**16, TorchNeuron), (2**16, TritonNeuron), (32, TritonNeuron)):
         monkeypatch.setattr(operator, "WIDEST", width)
         leaves = x.clone().requires_grad_(), threshold.clone().requires_grad_()
-        spikes, v = neuron(LIFSpec(v_reset=None)).scan(leaves[0].expand(T, 5, 30), None, leaves[1])
+        spikes, (v,) = neuron(LIFSpec(v_reset=None)).scan(leaves[0].expand(T, 5, 30), None, leaves[1])
         found.append((spikes, v, *torch.autograd.grad((spikes * weights).sum() + v.sum(), leaves)))
     for want, one, several in zip(*found, strict=True):
         assert torch.allclose(one, want, rtol=1e-5, atol=1e-5)
@@ -175,16 +181,20 @@ def test_any_number_of_programs_gives_the_same(
         assert torch.equal(several, want)
 
 
-def test_membranes_are_kept_in_the_gradients_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wanted", [False, True])
+def test_membranes_are_kept_in_the_memory_of_the_currents_gradient_where_one_is_wanted(
+    wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     launched: list[tuple[Any, ...]] = []
     launch = operator._launch
     monkeypatch.setattr(
         operator, "_launch", lambda *given, **constants: launched.append(given) or launch(*given, **constants)
     )
-    x = currents(T, 4, 8).requires_grad_()
-    spikes, _ = TritonNeuron(LIFSpec()).scan(x, None, 0.7)
-    torch.autograd.grad(spikes.sum(), x)
+    x, threshold = currents(T, 4, 8), torch.tensor(0.7)
+    leaf = (x if wanted else threshold).requires_grad_()
+    spikes, _ = TritonNeuron(LIFSpec()).scan(x, None, threshold)
+    torch.autograd.grad(spikes.sum(), leaf)
     kernel, _, _, membranes, _, _, _, _, gradient, *_ = launched[1]
     assert kernel is kernels.backward
     assert membranes.numel() == T * 4 * 8
-    assert membranes is gradient
+    assert (membranes is gradient) is wanted

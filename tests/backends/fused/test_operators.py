@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from neurozoo.core.interfaces import LIFSpec, Neuron
-from neurozoo.core.layer import DynamicThresholdLIF, TorchNeuron
+from neurozoo.backends.fused.operators import spec_of, text_of
+from neurozoo.core.kinds import CubaSpec, IFSpec, LIFSpec
+from neurozoo.core.layer import SpikingLayer, TorchNeuron
+from neurozoo.core.neuron import Neuron, NeuronSpec
 from neurozoo.errors import SpikingError
 
-Make = Callable[[LIFSpec], Neuron]
+Make = Callable[[NeuronSpec], Neuron]
 T = 5
 
 
@@ -26,7 +28,7 @@ def test_it_keeps_nothing_for_the_backward_but_what_came_in(make: Make, steps: i
     x, state = currents(steps, 4, 8).requires_grad_(), currents(4, 8)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
-        make(LIFSpec()).scan(x, state, 0.7)
+        make(LIFSpec()).scan(x, (state,), 0.7)
     assert {tensor.data_ptr() for tensor in kept if tensor.dim()} == {x.data_ptr(), state.data_ptr()}
 
 
@@ -36,26 +38,28 @@ def test_it_keeps_nothing_for_the_backward_but_what_came_in(make: Make, steps: i
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_other_dtypes_run_the_cores_equations(make: Make, dtype: torch.dtype) -> None:
     x = currents(T, 4, 8, dtype=dtype)
-    for got, want in zip(make(LIFSpec()).scan(x), TorchNeuron(LIFSpec()).scan(x), strict=True):
-        assert got.dtype == dtype
-        assert torch.equal(got, want)
+    (got, (v,)), (want, (u,)) = make(LIFSpec()).scan(x), TorchNeuron(LIFSpec()).scan(x)
+    assert got.dtype == v.dtype == dtype
+    assert torch.equal(got, want)
+    assert torch.equal(v, u)
 
 
 def test_other_devices_run_the_cores_equations(make: Make) -> None:
-    spikes, v = make(LIFSpec()).scan(torch.zeros(T, 4, 8, device="meta"))
+    spikes, (v,) = make(LIFSpec()).scan(torch.zeros(T, 4, 8, device="meta"))
     assert (spikes.device.type, v.device.type) == ("meta", "meta")
 
 
 def test_a_state_that_broadcasts_is_taken_as_the_core_takes_it(make: Make) -> None:
     x, state = currents(T, 4, 8), currents(1, 8)
-    for got, want in zip(make(LIFSpec()).scan(x, state), TorchNeuron(LIFSpec()).scan(x, state), strict=True):
-        assert torch.equal(got, want)
+    (got, (v,)), (want, (u,)) = (make_it(LIFSpec()).scan(x, (state,)) for make_it in (make, TorchNeuron))
+    assert torch.equal(got, want)
+    assert torch.equal(v, u)
 
 
 def test_under_autocast_the_membranes_are_in_float32(make: Make) -> None:
     x = currents(T, 4, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        spikes = DynamicThresholdLIF(make(LIFSpec()))(x.bfloat16(), 0.7)
+        spikes = SpikingLayer(make(LIFSpec()))(x.bfloat16(), 0.7)
     assert torch.equal(spikes, TorchNeuron(LIFSpec()).scan(x.bfloat16().float(), None, 0.7)[0])
 
 
@@ -71,19 +75,26 @@ def test_a_threshold_that_does_not_fit_is_refused(make: Make) -> None:
 
 def test_it_is_a_sound_operator(operator: Any) -> None:
     inputs = currents(T, 2, 3).requires_grad_(), None, torch.tensor(0.7, requires_grad=True)
-    torch.library.opcheck(operator, (*inputs, 2.0, True, 0.0, False, "atan", 2.0))
+    torch.library.opcheck(operator, (*inputs, None, [2.0, 0.0, 0.0], text_of(LIFSpec())))
     inputs = (
         currents(T, 2, 3).requires_grad_(),
-        currents(2, 3).requires_grad_(),
+        currents(1, 2, 3).requires_grad_(),
         torch.rand(T, 1, 3, requires_grad=True),
     )
-    torch.library.opcheck(operator, (*inputs, 2.0, False, None, True, "sigmoid", 2.0))
+    torch.library.opcheck(operator, (*inputs, None, [1.0, 0.0, 0.0], text_of(IFSpec(v_reset=None))))
+
+
+@pytest.mark.parametrize(
+    "spec", [LIFSpec(), CubaSpec(v_reset=None, order="fire-first"), LIFSpec(tau=float("inf"), decay_input=False)]
+)
+def test_a_specification_survives_as_text(spec: NeuronSpec) -> None:
+    assert spec_of(text_of(spec)) == spec
 
 
 @pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("shape", [(), (1, 4, 1), (T, 1, 1), (1, 1, 8)])
 def test_a_compiled_model_is_one_graph(make: Make, shape: tuple[int, ...], repeated: bool) -> None:
-    layer = DynamicThresholdLIF(make(LIFSpec()))
+    layer = SpikingLayer(make(LIFSpec()))
 
     def rates(x: Tensor, threshold: Tensor) -> Tensor:
         current = (2 * x).expand(T, 4, 8) if repeated else torch.stack([x] * T)
@@ -115,5 +126,19 @@ def test_a_second_derivative_is_an_error(make: Make, repeated: bool) -> None:
     x = currents(1 if repeated else T, 4, 8).requires_grad_()
     spikes, _ = make(LIFSpec()).scan(x.expand(T, 4, 8))
     (gradient,) = torch.autograd.grad(spikes.mean(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="gradients have no gradients of their own; take the backend torch"):
+    with pytest.raises(RuntimeError, match="gradients have no gradients of their own; use the backend torch"):
         gradient.pow(2).sum().backward()
+
+
+def test_parameters_changed_in_place_are_used_as_they_are(make: Make) -> None:
+    x, tau = currents(T, 4, 8), torch.full((8,), 2.0)
+    neuron = make(LIFSpec())
+    with torch.inference_mode():
+        neuron.scan(x, None, 0.7, {"tau": tau})
+    for number in (2.0, 5.0):
+        tau.fill_(number)
+        x = x.clone().requires_grad_()
+        for _ in range(2):  # the second time they are those of the last call
+            spikes, (v,) = neuron.scan(x, None, 0.7, {"tau": tau})
+            assert torch.equal(v, TorchNeuron(LIFSpec()).scan(x, None, 0.7, {"tau": tau})[1][0])
+            spikes.sum().backward()

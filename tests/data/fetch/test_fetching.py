@@ -81,7 +81,7 @@ def test_a_later_command_goes_on_where_the_last_one_gave_up(
     server: Server, tiny: PublicData, folder: Path, wait: Wait
 ) -> None:
     server.faults[FEATURES] = ["cut 131072", *["503"] * 5]
-    with pytest.raises(FetchError, match=r"503 .*; 131,072 bytes are kept, and the same command goes on from there"):
+    with pytest.raises(FetchError, match=r"503 .*; 131,072 bytes are kept, and the same command continues from there"):
         Fetch(tiny, folder, wait=wait).run()
     assert not (folder / "deep").exists()
     asked = len(server.asked)
@@ -134,7 +134,7 @@ def test_a_length_that_is_too_long_is_a_break(
 
 def test_a_length_that_is_too_short_is_seen(server: Server, tiny: PublicData, folder: Path, wait: Wait) -> None:
     server.faults[FEATURES] = ["short"]
-    with pytest.raises(FetchError, match=r"the server spoke of [\d,]+ bytes and sent [\d,]+; nothing of it is kept"):
+    with pytest.raises(FetchError, match=r"the server announced [\d,]+ bytes and sent [\d,]+; nothing of it is kept"):
         Fetch(tiny, folder, wait=wait).run()
     assert there(folder) == []
 
@@ -142,9 +142,7 @@ def test_a_length_that_is_too_short_is_seen(server: Server, tiny: PublicData, fo
 def test_a_file_that_was_cut_without_a_word_is_seen(server: Server, tiny: PublicData, folder: Path, wait: Wait) -> None:
     server.heads = False
     server.faults[FEATURES] = ["short"]
-    with pytest.raises(
-        FetchError, match=r"features\.csd: what came is not a whole HDF5 file .*; nothing of it is kept"
-    ):
+    with pytest.raises(FetchError, match=r"features\.csd: the file is not a whole HDF5 file .*; nothing of it is kept"):
         Fetch(tiny, folder, wait=wait).run()
     assert there(folder) == []
     Fetch(tiny, folder, wait=wait).run()
@@ -153,10 +151,10 @@ def test_a_file_that_was_cut_without_a_word_is_seen(server: Server, tiny: Public
 
 def test_wrong_bytes_are_seen(server: Server, tiny: PublicData, folder: Path, wait: Wait) -> None:
     server.files[FEATURES] = bytes(50_000)
-    with pytest.raises(FetchError, match="what came is not a whole HDF5 file"):
+    with pytest.raises(FetchError, match="the file is not a whole HDF5 file"):
         Fetch(tiny, folder, wait=wait).run()
     server.files["folds.py"] = b"import os; os.system('true')"
-    with pytest.raises(FetchError, match="what came: folds are a JSON object"):
+    with pytest.raises(FetchError, match="the file: folds are a JSON object"):
         Fetch(tiny, folder, ["folds"], wait=wait).run()
     assert there(folder) == []
 
@@ -172,10 +170,10 @@ def test_a_web_page_is_no_file(server: Server, tiny: PublicData, folder: Path, w
 def test_a_missing_file_is_not_asked_for_again(
     server: Server, tiny: PublicData, folder: Path, wait: Wait, waits: list[float]
 ) -> None:
-    with pytest.raises(FetchError, match=r"more\.bin: the server says 404"):
+    with pytest.raises(FetchError, match=r"more\.bin: the server answers 404"):
         Fetch(tiny, folder, ["more"], wait=wait).run()
     server.faults[FEATURES] = ["403"]
-    with pytest.raises(FetchError, match=r"features\.csd: the server says 403"):
+    with pytest.raises(FetchError, match=r"features\.csd: the server answers 403"):
         Fetch(tiny, folder, wait=wait).run()
     assert waits == []
 

@@ -11,7 +11,7 @@ import torch
 
 from neurozoo.cli import main
 from neurozoo.data.importers.run_importer import import_data
-from neurozoo.data.store import Modality, Store
+from neurozoo.data.store import Store, feature_shape
 from neurozoo.errors import DataError
 
 LETTERS = ("Space", "A", "B", "E")
@@ -38,29 +38,29 @@ def source(tmp_path: Path) -> Path:
 
 def rows(store: Store, letter: str) -> dict[str, set[int]]:
     """A letter's rows in the file by split, by the values of their readings."""
-    column = store.description.labels.index(letter)
+    column = store.description.task.outputs.index(letter)
     found = {}
     for split, n in store.description.splits.items():
         view = store.split(split)
-        x = view.batch(torch.arange(n)).features["taxels"]
-        found[split] = {int(row) for row in x[view.labels[:, column] == 1, 0, 0]}
+        x = view.batch(torch.arange(n)).signals["taxels"].values
+        found[split] = {int(row) for row in x[view.target[:, column] == 1, 0, 0]}
     return found
 
 
 def test_each_reading_has_one_label_and_keeps_its_values(source: Path, tmp_path: Path) -> None:
     store, file = import_data("braille", source, tmp_path / "store"), arrays()
-    assert store.description.labels == LETTERS
-    assert store.description.modalities == {"taxels": Modality(3, 5)}
+    assert store.description.task.outputs == LETTERS
+    assert store.description.signals == {"taxels": feature_shape(3, 5)}
     assert not store.description.synthetic
     seen = []
     for split in SPLITS:
         view = store.split(split)
         batch = view.batch(torch.arange(store.description.splits[split]))
         given = [int(row) for row in view.ids]
-        np.testing.assert_array_equal(batch.features["taxels"].numpy(), file["x"][given].astype(np.float32))
-        assert batch.masks["taxels"].all(), "zeros are values here"
-        assert view.labels.argmax(1).tolist() == file["y"][given].tolist()
-        assert (view.labels.sum(1) == 1).all()
+        np.testing.assert_array_equal(batch.signals["taxels"].values.numpy(), file["x"][given].astype(np.float32))
+        assert batch.signals["taxels"].mask.all(), "zeros are values here"
+        assert view.target.argmax(1).tolist() == file["y"][given].tolist()
+        assert (view.target.sum(1) == 1).all()
         seen += given
     assert sorted(seen) == list(range(len(file["y"]))), "each reading is in one split"
 
@@ -86,7 +86,7 @@ def test_some_letters_in_an_order_of_ones_own(source: Path, tmp_path: Path) -> N
     whole = import_data("braille", source, tmp_path / "whole")
     assert main(["data", "import", "braille", str(source), str(tmp_path / "some"), "--letters", "E,Space"]) == 0
     some = Store(tmp_path / "some")
-    assert some.description.labels == ("E", "Space")
+    assert some.description.task.outputs == ("E", "Space")
     assert some.description.origin["options"] == {"letters": ["E", "Space"], "seed": 0}
     for letter in ("E", "Space"):
         assert rows(some, letter) == rows(whole, letter)
@@ -149,11 +149,11 @@ def test_the_real_readings(real_data: Path, tmp_path: Path) -> None:
     if not file.is_file():
         pytest.skip("the folder of NEUROZOO_TEST_DATA has no braille/braille_taxels.npz")
     store = import_data("braille", file, tmp_path / "store")
-    assert store.description.modalities == {"taxels": Modality(12, 76)}
-    assert store.description.labels[:3] == ("Space", "A", "B")
+    assert store.description.signals == {"taxels": feature_shape(12, 76)}
+    assert store.description.task.outputs[:3] == ("Space", "A", "B")
     assert store.description.splits == {"train": 27 * 34, "valid": 27 * 8, "test": 27 * 8}
     names = ["Space", "A", "E", "I", "O", "U", "Y"]
     seven = import_data("braille", file, tmp_path / "seven", letters=names)
-    assert seven.description.labels == tuple(names)
-    assert seven.split("test").labels.sum(0).tolist() == [8] * 7
-    assert float(seven.split("train").batch(torch.arange(238)).features["taxels"].max()) == 255
+    assert seven.description.task.outputs == tuple(names)
+    assert seven.split("test").target.sum(0).tolist() == [8] * 7
+    assert float(seven.split("train").batch(torch.arange(238)).signals["taxels"].values.max()) == 255

@@ -94,7 +94,7 @@ def test_an_npz_by_itself_is_known_by_its_arrays(tmp_path: Path, capsys: pytest.
     assert f"neurozoo data import braille {path} DEST\n" in out
     np.savez(path, vectors=X)
     status, _, error = told(capsys, "data", "guess", str(path))
-    assert (status, "of no format that is known; it holds vectors [2, 3, 4]" in error) == (2, True)
+    assert (status, "of no known format; it holds vectors [2, 3, 4]" in error) == (2, True)
 
 
 def test_a_table_of_transcripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +111,7 @@ def test_a_table_of_transcripts(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_store_is_one_already(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = told(capsys, "data", "guess", str(store))
     assert status == 0
-    assert f"a store already; `neurozoo data info {store}` tells of it" in out
+    assert f"a store already; `neurozoo data info {store}` describes it" in out
 
 
 def test_what_is_not_known_says_what_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,9 +119,9 @@ def test_what_is_not_known_says_what_it_holds(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "text.txt").write_text("hello")
     (tmp_path / "folder").mkdir()
     for name, words in (
-        ("model.pt", "of no format that is known; it holds weights"),
+        ("model.pt", "of no known format; it holds weights"),
         ("text.txt", "text.txt"),
-        ("folder", "of no format that is known; it holds nothing"),
+        ("folder", "of no known format; it holds nothing"),
         ("nothing", "there is no"),
     ):
         status, out, err = told(capsys, "data", "guess", str(tmp_path / name))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from neurozoo.data.importers.run_importer import import_data
-from neurozoo.data.store import Modality, Store
+from neurozoo.data.store import Store, feature_shape
 from neurozoo.errors import DataError
 
 
@@ -35,20 +35,20 @@ def source(tmp_path: Path) -> Path:
 def test_splits_modalities_and_labels_above_the_training_median(source: Path, tmp_path: Path) -> None:
     store = import_data("mfn", source, tmp_path / "store")
     assert store.description.splits == {"train": 4, "valid": 2, "test": 3}
-    assert store.description.modalities == {"audio": Modality(2, 3), "video": Modality(4, 3)}
-    assert store.description.labels == ("trait_00", "trait_01")
+    assert store.description.signals == {"audio": feature_shape(2, 3), "video": feature_shape(4, 3)}
+    assert store.description.task.outputs == ("trait_00", "trait_01")
     assert store.description.origin["medians"] == [3, 4]
-    assert store.split("train").labels.tolist() == [[0, 0], [0, 0], [1, 1], [1, 1]]
+    assert store.split("train").target.tolist() == [[0, 0], [0, 0], [1, 1], [1, 1]]
     # 3, 5 and 4, 6 against the medians 3 and 4 of train: a score at the median is not above it.
-    assert store.split("valid").labels.tolist() == [[0, 0], [1, 1]]
+    assert store.split("valid").target.tolist() == [[0, 0], [1, 1]]
     batch = store.split("test").batch(torch.arange(3))
-    assert torch.equal(batch.features["audio"], torch.from_numpy(arrays(3)["audio"]))
-    assert batch.masks["audio"].int().tolist() == [[0, 1, 1]] * 3
+    assert torch.equal(batch.signals["audio"].values, torch.from_numpy(arrays(3)["audio"]))
+    assert batch.signals["audio"].mask.int().tolist() == [[0, 1, 1]] * 3
 
 
 def test_labels_can_be_named(source: Path, tmp_path: Path) -> None:
     store = import_data("mfn", source, tmp_path / "store", labels=["vivid", "dull"])
-    assert store.description.labels == ("vivid", "dull")
+    assert store.description.task.outputs == ("vivid", "dull")
     with pytest.raises(DataError, match=r"1 label names for 2 scores"):
         import_data("mfn", source, tmp_path / "other", labels=["vivid"])
 
@@ -61,11 +61,11 @@ def test_labels_can_be_named(source: Path, tmp_path: Path) -> None:
         ({"video": np.ones((5, 3, 4))}, r"'video' has 5 samples, y has 2"),
         (
             {"video": np.ones((2, 3, 9))},
-            r"split 'valid': modalities are .*video \[3, 9\].*the store has .*video \[3, 4\]",
+            r"split 'valid', signal 'video': float.* of shape \[2, 3, 9\]; give numbers \[samples, 3, 4\]",
         ),
         ({"y": np.array([[1, np.nan], [0, 0]])}, r"score 1 of sample 0 is nan; scores must be finite"),
         ({"y": np.ones(2)}, r"y is float64 of shape \[2\]; give numbers \[N, K\]"),
-        ({"audio": np.array([[["a"]]] * 2)}, r"modality 'audio': <U1"),
+        ({"audio": np.array([[["a"]]] * 2)}, r"signal 'audio': <U1"),
         ({"audio": np.array([{}, {}])}, r"talks_valid\.npz holds Python objects, which are never loaded"),
     ],
 )
@@ -112,11 +112,11 @@ def test_no_sequences(source: Path, tmp_path: Path) -> None:
 def test_pom(real_data: Path, tmp_path: Path) -> None:
     store = import_data("mfn", real_data / "pom", tmp_path / "store")
     assert store.description.splits == {"train": 600, "valid": 100, "test": 203}
-    assert store.description.modalities == {"audio": Modality(43, 20), "video": Modality(41, 20)}
-    assert len(store.description.labels) == 17
-    assert 0.35 < store.split("train").labels.mean().item() < 0.5
+    assert store.description.signals == {"audio": feature_shape(43, 20), "video": feature_shape(41, 20)}
+    assert len(store.description.task.outputs) == 17
+    assert 0.35 < store.split("train").target.mean().item() < 0.5
     silent = sum(
-        int((~store.split(split).batch(torch.arange(n)).masks["video"].any(1)).sum())
+        int((~store.split(split).batch(torch.arange(n)).signals["video"].mask.any(1)).sum())
         for split, n in store.description.splits.items()
     )
     assert silent == 486
@@ -138,11 +138,11 @@ def test_hdf5_beside_npz(source: Path, tmp_path: Path) -> None:
     import_data("mfn", other, tmp_path / "again")
     ours, theirs = Store(tmp_path / "store"), Store(tmp_path / "again")
     for split, n in theirs.description.splits.items():
-        assert torch.equal(ours.split(split).labels, theirs.split(split).labels)
+        assert torch.equal(ours.split(split).target, theirs.split(split).target)
         some = torch.arange(n)
         for name in ("audio", "video"):
             assert torch.equal(
-                ours.split(split).batch(some).features[name], theirs.split(split).batch(some).features[name]
+                ours.split(split).batch(some).signals[name].values, theirs.split(split).batch(some).signals[name].values
             )
 
 
@@ -160,12 +160,12 @@ def side_by_side(tmp_path: Path) -> Path:
 
 def test_modalities_side_by_side(side_by_side: Path, tmp_path: Path) -> None:
     store = import_data("mfn", side_by_side, tmp_path / "store", modalities=["text=4", "audio=3"], labels=["positive"])
-    assert store.description.modalities == {"text": Modality(4, 3), "audio": Modality(3, 3)}
+    assert store.description.signals == {"text": feature_shape(4, 3), "audio": feature_shape(3, 3)}
     assert store.description.origin["source"] == "mosi"
-    assert store.split("train").labels.tolist() == [[0], [0], [1], [1]]
+    assert store.split("train").target.tolist() == [[0], [0], [1], [1]]
     x = np.random.default_rng(2).standard_normal((2, 3, 7)).astype(np.float32)
     batch = store.split("valid").batch(torch.arange(2))
-    np.testing.assert_array_equal(batch.features["audio"].numpy(), x[..., 4:])
+    np.testing.assert_array_equal(batch.signals["audio"].values.numpy(), x[..., 4:])
 
 
 def test_how_they_divide_must_be_said(side_by_side: Path, source: Path, tmp_path: Path) -> None:
@@ -195,11 +195,11 @@ def by_modality(tmp_path: Path) -> Path:
 
 def test_a_file_for_each_modality(by_modality: Path, tmp_path: Path) -> None:
     store = import_data("mfn", by_modality, tmp_path / "store")
-    assert store.description.modalities == {"audio": Modality(2, 3), "text": Modality(4, 3)}
+    assert store.description.signals == {"audio": feature_shape(2, 3), "text": feature_shape(4, 3)}
     assert store.description.origin["source"] == "mmmo"
-    assert store.split("train").labels.tolist() == [[0], [0], [1], [1]]
+    assert store.split("train").target.tolist() == [[0], [0], [1], [1]]
     batch = store.split("valid").batch(torch.arange(2))
-    np.testing.assert_array_equal(batch.features["text"].numpy(), arrays(2)["video"].astype(np.float32))
+    np.testing.assert_array_equal(batch.signals["text"].values.numpy(), arrays(2)["video"].astype(np.float32))
 
 
 def test_files_for_each_modality_that_do_not_fit(by_modality: Path, tmp_path: Path) -> None:

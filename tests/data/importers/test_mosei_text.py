@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from neurozoo.data.importers.run_importer import import_data
-from neurozoo.data.store import Modality, Store
+from neurozoo.data.store import Store, feature_shape
 from neurozoo.errors import DataError
 
 HEADER = "video_id,segment_id,start,end,split,sentiment,happy,sad,text"
@@ -51,22 +51,22 @@ def imported(table: Path, glove: Path, tmp_path: Path) -> Imported:
 
 def rows(store: Store, split: str, sample: int, modality: str = "text") -> list[list[float]]:
     batch = store.split(split).batch(torch.tensor([sample]))
-    kept: list[list[float]] = batch.features[modality][0][batch.masks[modality][0]].tolist()
+    kept: list[list[float]] = batch.signals[modality].values[0][batch.signals[modality].mask[0]].tolist()
     return kept
 
 
 def test_words_become_their_vectors_and_labels_what_was_seen(imported: Imported) -> None:
     store = imported()
-    assert store.description.labels == ("happy", "sad")
+    assert store.description.task.outputs == ("happy", "sad")
     assert dict(store.description.splits) == {"train": 2, "valid": 1, "test": 1}
-    assert store.description.modalities == {"text": Modality(2, 4), "word-ids": Modality(1, 6)}
+    assert store.description.signals == {"text": feature_shape(2, 4), "word-ids": feature_shape(1, 6)}
     assert store.split("train").ids == ("a[0]", "a[1]")
     assert rows(store, "train", 0) == [[1, 0], [1, 0], [0, 1]]
     assert rows(store, "train", 1) == [[3, 0], [0, 3], [2, 2]]
     assert rows(store, "valid", 0) == []
     assert rows(store, "test", 0) == [[2, 2], [1, 0], [1, 0], [-1, -1]]
-    assert store.split("train").labels.tolist() == [[1, 0], [0, 1]]
-    assert store.split("valid").labels.tolist() == [[0, 0]]
+    assert store.split("train").target.tolist() == [[1, 0], [0, 1]]
+    assert store.split("valid").target.tolist() == [[0, 0]]
     origin = store.description.origin
     assert origin["words"] == {
         "modality": "word-ids",
@@ -92,7 +92,7 @@ def test_choices(imported: Imported) -> None:
     assert rows(store, "train", 1) == [[3, 0], [0, 3], [2, 2], [0, 0]]
     assert rows(store, "valid", 0) == [[0, 0]]
     assert rows(store, "test", 0) == [[1, 0], [-1, -1], [0, 1], [0, 0]]
-    assert store.split("test").labels.tolist() == [[1, 0]]
+    assert store.split("test").target.tolist() == [[1, 0]]
 
 
 def test_folds_decide_the_splits_where_they_are_given(imported: Imported, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_encodings_of_tokens_and_of_whole_segments(imported: Imported, tmp_path:
     some = {"a[0]": np.ones((5, 3)), "a[1]": np.full(3, 2.0), "b[0]": np.ones((1, 3)), "c[0]": np.ones((2, 3))}
     np.savez(path, **some)
     store = imported(vectors=str(path))
-    assert store.description.modalities["text"] == Modality(3, 4)
+    assert store.description.signals["text"] == feature_shape(3, 4)
     assert rows(store, "train", 0) == [[1, 1, 1]] * 4
     assert rows(store, "train", 1) == [[2, 2, 2]]
     assert store.description.origin["words"]["types_with_vector"] is None
@@ -168,10 +168,10 @@ def test_another_table_is_refused(table: Path, imported: Imported, text: str, to
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "it is empty; give a word and its numbers a line"),
+        ("", "it is empty; give a word and its numbers per line"),
         ("good 1 0\nday 1\n", "vectors.txt:2: 2 values; give a word and its 2 numbers"),
         ("good 1 zero\n", r"vectors.txt:1: not a word and its numbers"),
-        ("GOOD 1 0\n", "none of the words that were said has a vector; is it a file of word vectors, in lower case"),
+        ("GOOD 1 0\n", "no word of the transcripts has a vector; give a file of word vectors, in lower case"),
         ("good\n", "give a word and its D numbers"),
     ],
 )
@@ -208,6 +208,6 @@ def test_the_real_transcripts(tmp_path: Path) -> None:
     source, vectors = Path(folder) / "mosei" / "text_emotions.csv", Path(folder) / "glove" / "glove_1970x300.npz"
     store = import_data("mosei-text", source, tmp_path / "store", vectors=str(vectors))
     assert dict(store.description.splits) == {"train": 15_363, "valid": 1_773, "test": 4_360}
-    assert store.description.labels == ("happy", "sad", "anger", "surprise", "disgust", "fear")
+    assert store.description.task.outputs == ("happy", "sad", "anger", "surprise", "disgust", "fear")
     words = store.description.origin["words"]
     assert words["tokens_with_vector"] / words["tokens"] == pytest.approx(0.7643, abs=1e-4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neurozoo.data.importers.run_importer import import_data
-from neurozoo.data.store import Modality, Store
+from neurozoo.data.store import Store, feature_shape
 from neurozoo.errors import DataError, UnknownNameError
 
 XML = """<?xml version="1.0" encoding="utf-8"?>
@@ -43,16 +43,16 @@ def source(tmp_path: Path) -> Path:
 def test_a_pair_becomes_train_and_test(source: Path, tmp_path: Path) -> None:
     store = import_data("mulan", source, tmp_path / "store")
     assert store.description.splits == {"train": 3, "test": 1}
-    assert store.description.labels == ("calm", "very calm")
-    assert store.description.modalities == {"features": Modality(3, 1)}
+    assert store.description.task.outputs == ("calm", "very calm")
+    assert store.description.signals == {"features": feature_shape(3, 1)}
     assert store.description.origin["format"] == "mulan"
     assert store.description.origin["source"] == "songs"
     assert not store.description.synthetic
     assert store.non_finite == {"features": 1}
     batch = store.split("train").batch(torch.arange(3))
-    assert batch.features["features"].tolist() == [[[1.5, 200, 1]], [[-3, 0, 0]], [[0, 0, 0]]]
-    assert store.split("train").labels.tolist() == [[0, 1], [1, 0], [0, 0]]
-    assert batch.masks["features"].all(), "a row of zeros is a value in a table"
+    assert batch.signals["features"].values.tolist() == [[[1.5, 200, 1]], [[-3, 0, 0]], [[0, 0, 0]]]
+    assert store.split("train").target.tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert batch.signals["features"].mask.all(), "a row of zeros is a value in a table"
 
 
 def test_one_file_becomes_train(source: Path, tmp_path: Path) -> None:
@@ -63,10 +63,10 @@ def test_one_file_becomes_train(source: Path, tmp_path: Path) -> None:
 
 def test_modalities_split_the_attributes_in_order(source: Path, tmp_path: Path) -> None:
     store = import_data("mulan", source, tmp_path / "store", modalities=["timbre=1", "rhythm=2"])
-    assert store.description.modalities == {"timbre": Modality(1, 1), "rhythm": Modality(2, 1)}
-    features = store.split("train").batch(torch.tensor([0])).features
-    assert features["timbre"].flatten().tolist() == [1.5]
-    assert features["rhythm"].flatten().tolist() == [200, 1]
+    assert store.description.signals == {"timbre": feature_shape(1, 1), "rhythm": feature_shape(2, 1)}
+    signals = store.split("train").batch(torch.tensor([0])).signals
+    assert signals["timbre"].values.flatten().tolist() == [1.5]
+    assert signals["rhythm"].values.flatten().tolist() == [200, 1]
     assert store.description.origin["options"] == {"modalities": ["timbre=1", "rhythm=2"]}
 
 
@@ -151,8 +151,8 @@ def test_what_import_data_refuses(source: Path, tmp_path: Path) -> None:
 def test_emotions(real_data: Path, tmp_path: Path) -> None:
     store: Store = import_data("mulan", real_data / "emotions", tmp_path / "store")
     assert store.description.splits == {"train": 391, "test": 202}
-    assert store.description.modalities == {"timbre": Modality(64, 1), "rhythm": Modality(8, 1)}
-    assert store.description.labels == (
+    assert store.description.signals == {"timbre": feature_shape(64, 1), "rhythm": feature_shape(8, 1)}
+    assert store.description.task.outputs == (
         "amazed-suprised",
         "happy-pleased",
         "relaxing-calm",
@@ -161,6 +161,6 @@ def test_emotions(real_data: Path, tmp_path: Path) -> None:
         "angry-aggresive",
     )
     first = store.split("train").batch(torch.tensor([0]))
-    assert first.features["timbre"][0, 0, 0].item() == pytest.approx(0.034741)
+    assert first.signals["timbre"].values[0, 0, 0].item() == pytest.approx(0.034741)
     assert store.non_finite == {"timbre": 0, "rhythm": 0}
     assert "Trohidis" in store.description.origin["citation"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from neurozoo.cli import main
-from neurozoo.data.store import Modality, Store
+from neurozoo.data.store import Store, feature_shape
 
 MOODS = ["sad", "excited", "lonely"]
 SPECIAL = {"<blank>": 0, "<unk>": 1, "<s>": 2, "</s>": 3}
@@ -59,23 +59,23 @@ def imported(tmp_path: Path, vectors: Path, capsys: pytest.CaptureFixture[str]) 
 def test_words_covers_and_sound(imported: Imported, tmp_path: Path) -> None:
     assert imported(content()) == (0, "")
     store = Store(tmp_path / "store")
-    assert store.description.labels == tuple(MOODS)
+    assert store.description.task.outputs == tuple(MOODS)
     assert dict(store.description.splits) == SIZES
-    assert store.description.modalities == {
-        "comments": Modality(2, 3),
-        "lyrics": Modality(2, 3),
-        "cover": Modality(2, 1),
-        "audio": Modality(3, 4),
+    assert store.description.signals == {
+        "comments": feature_shape(2, 3),
+        "lyrics": feature_shape(2, 3),
+        "cover": feature_shape(2, 1),
+        "audio": feature_shape(3, 4),
     }
     batch = store.split("train").batch(torch.arange(3))
-    assert batch.labels is not None
-    assert batch.labels.tolist() == [[0, 0, 0], [1, 0, 1], [1, 0, 1]]
-    assert batch.features["comments"][0].tolist() == [[1, 2], [3, 4], [0, 0]]
-    assert batch.masks["comments"][0].tolist() == [True, True, False]
-    assert batch.features["lyrics"][2].tolist() == [[3, 4], [1, 2], [0, 0]]
-    assert not batch.masks["lyrics"][:2].any()
+    assert batch.target is not None
+    assert batch.target.tolist() == [[0, 0, 0], [1, 0, 1], [1, 0, 1]]
+    assert batch.signals["comments"].values[0].tolist() == [[1, 2], [3, 4], [0, 0]]
+    assert batch.signals["comments"].mask[0].tolist() == [True, True, False]
+    assert batch.signals["lyrics"].values[2].tolist() == [[3, 4], [1, 2], [0, 0]]
+    assert not batch.signals["lyrics"].mask[:2].any()
     # One vector a song is there, even where it is zeros.
-    assert batch.masks["cover"].tolist() == [[True]] * 3
+    assert batch.signals["cover"].mask.tolist() == [[True]] * 3
     assert store.description.origin["words"] == {
         "comments": {"tokens": 18, "tokens_with_vector": 12},
         "lyrics": {"tokens": 6, "tokens_with_vector": 6},
@@ -88,7 +88,7 @@ def test_texts_that_are_vectors_need_none(imported: Imported, tmp_path: Path) ->
         for key in ("src-com", "src-lyr"):
             given[split][key] = np.ones((n, 5, 2), np.float32)
     assert imported(given, "--label_order", ",".join(MOODS)) == (0, "")
-    assert Store(tmp_path / "store").description.modalities["lyrics"] == Modality(2, 5)
+    assert Store(tmp_path / "store").description.signals["lyrics"] == feature_shape(2, 5)
 
 
 def _no_vocabulary(given: Content) -> None:
@@ -115,7 +115,7 @@ def _fewer_songs(given: Content) -> None:
     ("change", "told"),
     [
         (_no_vocabulary, "'dict' has no 'src-lyr'; there are: tgt, src-com"),
-        (_foreign_word, "'test': 'src-com', sample 0 has the word id 9, which the file's vocabulary does not"),
+        (_foreign_word, "'test': 'src-com', sample 0 has the word id 9, which the file's vocabulary lacks"),
         (_text, "'valid': 'src-com', sample 0 is <U4; a list of word ids is needed"),
         (_ragged_cover, "'train': 'src-img' is ragged"),
         (_fewer_songs, "'train': 'src-aud' has 2 samples, and"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurozoo.data.importers.tokenizer import TOKEN_RULES, TokenRule, tokenize
+from neurozoo.data.importers.mosei_text import TOKEN_RULES, TokenRule, tokenize
 
 
 @pytest.mark.parametrize(

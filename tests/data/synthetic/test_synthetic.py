@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
 from sklearn.preprocessing import StandardScaler
 
-from neurozoo.data.store import Modality, Store
+from neurozoo.data.store import Store, feature_shape
 from neurozoo.data.synthetic.emotion_events import EmotionEvents, statistics
 from neurozoo.data.synthetic.mosei import MoseiSynthetic, made_up
 from neurozoo.errors import DataError
@@ -37,8 +37,12 @@ def store(home: Path) -> Store:
 
 def test_shapes_and_splits_are_those_of_mosei(store: Store) -> None:
     description = store.description
-    assert description.modalities == {"text": Modality(300, 60), "audio": Modality(74, 60), "vision": Modality(35, 60)}
-    assert description.labels == ("happy", "sad", "anger", "surprise", "disgust", "fear")
+    assert description.signals == {
+        "text": feature_shape(300, 60),
+        "audio": feature_shape(74, 60),
+        "vision": feature_shape(35, 60),
+    }
+    assert description.task.outputs == ("happy", "sad", "anger", "surprise", "disgust", "fear")
     assert description.splits == {"train": 1280, "valid": 147, "test": 365}
     assert MoseiSynthetic().splits == {"train": 16326, "valid": 1871, "test": 4659}
 
@@ -62,7 +66,7 @@ def test_a_damaged_one_says_what_to_do(home: Path) -> None:
     broken = MoseiSynthetic(size=3).store()
     (broken.path / "train-00000.safetensors").write_bytes(b"")
     with pytest.raises(
-        DataError, match=r"truncated.*SYNTHETIC: remove .*mosei-synthetic-v1-3-7-60, and it is made anew"
+        DataError, match=r"truncated.*SYNTHETIC: remove .*mosei-synthetic-v1-3-7-60 to generate it again"
     ):
         MoseiSynthetic(size=3).store()
 
@@ -72,10 +76,10 @@ def test_a_smaller_one_is_the_beginning_of_a_larger_one(store: Store) -> None:
     for split, n in small.description.splits.items():
         places = torch.arange(n)
         one, other = small.split(split).batch(places), store.split(split).batch(places)
-        for name in one.features:
-            assert torch.equal(one.features[name], other.features[name])
-            assert torch.equal(one.masks[name], other.masks[name])
-        assert torch.equal(small.split(split).labels, store.split(split).labels[:n])
+        for name in one.signals:
+            assert torch.equal(one.signals[name].values, other.signals[name].values)
+            assert torch.equal(one.signals[name].mask, other.signals[name].mask)
+        assert torch.equal(small.split(split).target, store.split(split).target[:n])
         assert small.split(split).ids == store.split(split).ids[:n]
 
 
@@ -115,12 +119,13 @@ def test_label_sets_and_lengths_follow_the_real_frequencies() -> None:
 
 def test_padding_is_on_the_left_and_zero(store: Store) -> None:
     batch = store.split("train").batch(torch.arange(256))
-    for name, mask in batch.masks.items():
+    for name, signal in batch.signals.items():
+        mask = signal.mask
         assert mask[:, -1].all()
         assert (mask.int().diff(dim=1) >= 0).all(), "padding after a word"
-        assert (batch.features[name][~mask] == 0).all()
-        assert (batch.features[name][mask] != 0).any(1).all()
-        assert torch.equal(mask, batch.masks["text"])
+        assert (batch.signals[name].values[~mask] == 0).all()
+        assert (batch.signals[name].values[mask] != 0).any(1).all()
+        assert torch.equal(mask, batch.signals["text"].mask)
 
 
 def test_scales_and_autocorrelation_are_the_real_ones() -> None:
@@ -146,10 +151,11 @@ def test_every_modality_says_something_and_all_say_more(store: Store) -> None:
     def means(split: str, names: list[str]) -> np.ndarray:
         batch = store.split(split).batch(torch.arange(len(store.split(split))))
         return np.concatenate(
-            [(batch.features[n].sum(1) / batch.masks[n].sum(1, keepdim=True)).numpy() for n in names], axis=1
+            [(batch.signals[n].values.sum(1) / batch.signals[n].mask.sum(1, keepdim=True)).numpy() for n in names],
+            axis=1,
         )
 
-    truth, known = store.split("train").labels.numpy(), store.split("test").labels.numpy()
+    truth, known = store.split("train").target.numpy(), store.split("test").target.numpy()
 
     def scores(names: list[str]) -> tuple[float, float]:
         scaler = StandardScaler().fit(means("train", names))
@@ -173,7 +179,7 @@ def test_every_modality_says_something_and_all_say_more(store: Store) -> None:
 def test_a_short_one(home: Path) -> None:
     store = MoseiSynthetic(size=1, seed=0, length=1).store()
     assert store.description.splits == {"train": 1, "valid": 1, "test": 1}
-    assert store.split("train").batch(torch.tensor([0])).features["text"].shape == (1, 1, 300)
+    assert store.split("train").batch(torch.tensor([0])).signals["text"].values.shape == (1, 1, 300)
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"seed": -1}, {"length": 0}])
@@ -184,15 +190,15 @@ def test_arguments_out_of_range(wrong: dict[str, int]) -> None:
 
 
 def test_made_up_values_have_the_shape_asked_for() -> None:
-    modalities = {"text": Modality(3, 5), "timbre": Modality(7, 1)}
+    modalities = {"text": feature_shape(3, 5), "timbre": feature_shape(7, 1)}
     batch = made_up(modalities, ["a", "b"], 64, seed=1)
     assert len(batch) == 64
     for name, modality in modalities.items():
-        assert batch.features[name].shape == (64, modality.length, modality.dim)
-        assert batch.masks[name].any(1).all(), "a sample without any valid position"
-        assert (batch.features[name][~batch.masks[name]] == 0).all()
-    assert batch.labels is not None
-    assert batch.labels.shape == (64, 2)
-    assert set(batch.labels.unique().tolist()) == {0, 1}
+        assert batch.signals[name].values.shape == (64, modality.length, modality.dim)
+        assert batch.signals[name].mask.any(1).all(), "a sample without any valid position"
+        assert (batch.signals[name].values[~batch.signals[name].mask] == 0).all()
+    assert batch.target is not None
+    assert batch.target.shape == (64, 2)
+    assert set(batch.target.unique().tolist()) == {0, 1}
     again = made_up(modalities, ["a", "b"], 64, seed=1)
-    assert torch.equal(batch.features["text"], again.features["text"])
+    assert torch.equal(batch.signals["text"].values, again.signals["text"].values)

@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import Batch
-from neurozoo.core.layer import record_spikes
+from neurozoo.core.recording import recorded
+from neurozoo.core.signals import Batch
 from neurozoo.errors import CheckpointError
 from neurozoo.models.smile.model import SMILE
 from neurozoo.models.smile.published_weights import from_published, published_name
 from neurozoo.registry.registry import default_registry
-from neurozoo.training.objective import classification_loss
+from neurozoo.tasks.multilabel import Multilabel
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "smile_reference.safetensors"
-BACKENDS = {name: each.exact for name, each in default_registry().components("backend").items() if not each.native}
+BACKENDS = {name: each.exact for name, each in default_registry().components("neuron").items() if not each.native}
 BLOCKS = {
     "trans_l_with_self": "refine.text",
     "trans_a_with_self": "refine.audio",
@@ -34,6 +34,9 @@ BLOCKS = {
     "trans_av_with_l": "fusion.asks_context.audio",
     "trans_va_with_l": "fusion.asks_context.vision",
 }
+
+
+TASK = Multilabel(("happy", "sad", "anger", "surprise", "disgust", "fear"), label_smoothing=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def published(smile: Callable[..., SMILE], golden: dict[str, Tensor]) -> Callabl
 
 
 def batch_of(golden: dict[str, Tensor], k: int) -> Batch:
-    return Batch({m: golden[f"batch{k}/{m}"] for m in ("text", "audio", "vision")}, {}, golden[f"batch{k}/labels"])
+    return Batch.of({m: golden[f"batch{k}/{m}"] for m in ("text", "audio", "vision")}, {}, golden[f"batch{k}/labels"])
 
 
 def test_the_torch_backend_is_among_those_tested() -> None:
@@ -94,13 +97,13 @@ def test_forward(published: Callable[[str], SMILE], golden: dict[str, Tensor], b
 
     for k in (1, 2):
         batch = batch_of(golden, k)
-        with record_spikes(model) as spikes:
+        with recorded(model) as firings:
             logits = model(batch)
         torch.testing.assert_close(thresholds[-1].double()[None], golden[f"batch{k}/threshold"], rtol=1e-6, atol=0)
         entropy = model.threshold.report()["cross_entropy"].double()[None]
         torch.testing.assert_close(entropy, golden[f"batch{k}/cross_entropy"], rtol=1e-6, atol=0)
         for theirs, name in (("snna", "audio"), ("snnv", "vision")):
-            fired = spikes[f"branches.{name}.activation2.lif"]
+            fired = firings[f"branches.{name}.second"].spikes
             # Exact for every backend: no membrane of these batches is within rounding of the threshold.
             assert torch.equal(fired.to(torch.uint8), golden[f"batch{k}/spikes/{theirs}"])
             assert (fired.mean() > 0.1) == (k == 2)
@@ -108,7 +111,7 @@ def test_forward(published: Callable[[str], SMILE], golden: dict[str, Tensor], b
         for name, activation in activations.items():
             torch.testing.assert_close(activation, golden[f"batch{k}/act/{name}"], rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(torch.sigmoid(logits), golden[f"batch{k}/probs"], rtol=1e-6, atol=1e-6)
-        loss = classification_loss(logits, golden[f"batch{k}/labels"], smoothing=0.2)
+        loss = TASK.loss(logits, golden[f"batch{k}/labels"])
         torch.testing.assert_close(loss[None], golden[f"batch{k}/loss"], rtol=1e-6, atol=0)
 
 
@@ -116,7 +119,7 @@ def test_forward(published: Callable[[str], SMILE], golden: dict[str, Tensor], b
 def test_gradients(published: Callable[[str], SMILE], golden: dict[str, Tensor], backend: str) -> None:
     model = published(backend)
     model(batch_of(golden, 1))
-    classification_loss(model(batch_of(golden, 2)), golden["batch2/labels"], smoothing=0.2).backward()
+    TASK.loss(model(batch_of(golden, 2)), golden["batch2/labels"]).backward()
     parameters = dict(model.named_parameters())
     tolerance = 1e-5 if BACKENDS[backend] else 1e-4
     compared = 0
@@ -143,8 +146,8 @@ def test_eight_training_steps(published: Callable[[str], SMILE], golden: dict[st
     model.threshold.register_forward_hook(lambda _m, _i, level: thresholds.append(float(level)))
     for step in range(8):
         batch = batch_of(golden, 1 + step % 2)
-        assert batch.labels is not None
-        loss = classification_loss(model(batch), batch.labels, smoothing=0.2)
+        assert batch.target is not None
+        loss = TASK.loss(model(batch), batch.target)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.8)
@@ -158,7 +161,7 @@ def test_a_prediction_depends_on_its_batch(published: Callable[[str], SMILE], go
     """As published, and the reason for the sound preset."""
     model = published("torch").eval()
     both = batch_of(golden, 2)
-    first = Batch({m: x[:1] for m, x in both.features.items()}, {})
+    first = Batch.of({m: signal.values[:1] for m, signal in both.signals.items()}, {})
     model.threshold.previous.fill_(4.0)
     together = torch.sigmoid(model(both))[:1]
     model.threshold.previous.fill_(4.0)

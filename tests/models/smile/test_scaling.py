@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from neurozoo.core.interfaces import Layout
+from neurozoo.core.multimodal import Layout
 from neurozoo.models.smile.scaling import BatchSoftmax, NoScaling, RateGain
 from neurozoo.nn.sequence import tokens
 

@@ -11,12 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neurozoo.core.interfaces import Batch, Inputs, Layout
-from neurozoo.core.layer import record_spikes
+from neurozoo.core.recording import over_neurons, recorded
+from neurozoo.core.shapes import SignalShape
+from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import SpikingError
-from neurozoo.evaluation.health import HealthMonitor, lesion_effects, neuron_rates
+from neurozoo.evaluation.health import HealthMonitor, firing_rates, lesion_effects
 from neurozoo.models.smile.sequence_model import SpikingSequence, StreamState
-from neurozoo.registry.registry import default_registry
+from neurozoo.registry.registry import default_registry, slot_kind
+from neurozoo.tasks.multilabel import Multilabel
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 SHAPES = {"text": (9, 5), "audio": (12, 4)}
@@ -36,14 +38,16 @@ def make(
     registry = default_registry()
     chosen = PARTS | (parts or {})
 
-    def build(slot: str, layout: Layout) -> Any:
-        return registry.resolve(SpikingSequence.slots[slot], chosen[slot])(layout)
+    def build(slot: str, *args: Any) -> Any:
+        kind, base = slot_kind(SpikingSequence.slots[slot])
+        return registry.resolve(kind, chosen[slot], base)(*args)
 
     used = [*([context] if context else []), *spiking]
-    inputs = Inputs({m: SHAPES[m][1] for m in used}, spiking, context, 3)
+    problem = Problem({m: SignalShape((SHAPES[m][1],), SHAPES[m][0]) for m in used}, Multilabel(("a", "b", "c")))
     torch.manual_seed(0)
-    neuron = registry.resolve("backend", backend)
-    return SpikingSequence(inputs, build, neuron, False, **({"hidden": 10, "spiking_inner": 8} | params))
+    neuron = registry.resolve("neuron", backend)
+    sizes = {"hidden": 10, "spiking_inner": 8} | params
+    return SpikingSequence(problem, build, neuron, context=context, spiking=spiking, **sizes)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def awake(random_batch: Callable[..., Batch]) -> Made:
 
     def build(**options: Any) -> SpikingSequence:
         model = make(**options)
-        initialise_fluctuation_driven(model, [random_batch(SHAPES, samples=16, seed=seed) for seed in range(2)], 0.25)
+        initialise_fluctuation_driven(model, random_batch(SHAPES, samples=32), 0.25)
         return model.eval()
 
     return build
@@ -60,14 +64,14 @@ def awake(random_batch: Callable[..., Batch]) -> Made:
 
 def cut(batch: Batch, first: int, last: int) -> Batch:
     """The positions from ``first`` up to ``last``."""
-    return Batch(
-        {m: x[:, first:last] for m, x in batch.features.items()},
-        {m: mask[:, first:last] for m, mask in batch.masks.items()},
+    return Batch.of(
+        {m: signal.values[:, first:last] for m, signal in batch.signals.items()},
+        {m: signal.mask[:, first:last] for m, signal in batch.signals.items()},
     )
 
 
 def of(batch: Batch, modality: str = "text") -> Batch:
-    return Batch({modality: batch.features[modality]}, {modality: batch.masks[modality]}, batch.labels)
+    return Batch({modality: batch.signals[modality]}, batch.target)
 
 
 def streamed(model: SpikingSequence, batch: Batch, ends: list[int]) -> Tensor:
@@ -79,7 +83,7 @@ def streamed(model: SpikingSequence, batch: Batch, ends: list[int]) -> Tensor:
     return logits
 
 
-EXACT = [n for n, c in default_registry().components("backend").items() if c.exact and not c.native]
+EXACT = [n for n, c in default_registry().components("neuron").items() if c.exact and not c.native]
 
 
 @pytest.mark.parametrize("backend", EXACT)
@@ -100,8 +104,7 @@ def test_a_context_streams_too(awake: Made, random_batch: Callable[..., Batch], 
     model = awake(spiking=("audio",), context="text", parts={"activation": activation, "head": "pooled"})
     batch = random_batch(SHAPES, seed=3)
     # Modalities of different lengths come each in chunks of their own.
-    first = Batch({m: x[:, :4] for m, x in batch.features.items()}, {m: x[:, :4] for m, x in batch.masks.items()})
-    rest = Batch({m: x[:, 4:] for m, x in batch.features.items()}, {m: x[:, 4:] for m, x in batch.masks.items()})
+    first, rest = cut(batch, 0, 4), cut(batch, 4, 12)
     _, state = model.stream(first)
     logits, _ = model.stream(rest, state)
     with torch.no_grad():
@@ -114,9 +117,9 @@ def test_a_spike_depends_on_what_came_before_and_on_nothing_after(awake: Made) -
     valid = torch.ones(16, 9, dtype=torch.bool)
 
     def spikes(features: Tensor) -> Tensor:
-        with record_spikes(model) as seen, torch.no_grad():
-            model(Batch({"text": features}, {"text": valid}))
-        return seen["branches.text.activation1.lif"][:, :, 0]  # [T = L, B, N]
+        with recorded(model) as seen, torch.no_grad():
+            model(Batch.of({"text": features}, {"text": valid}))
+        return seen["branches.text.first"].spikes  # [T = L, B, N]
 
     before = spikes(x)
     changed = x.clone()
@@ -134,22 +137,23 @@ def test_padding_takes_no_step(awake: Made, random_batch: Callable[..., Batch]) 
     monitor = HealthMonitor(model)
     with monitor, torch.no_grad():
         model(batch)
-        monitor.count(batch)
-    with record_spikes(model) as seen, torch.no_grad():
+        monitor.count()
+    with recorded(model) as seen, torch.no_grad():
         model(batch)
-    counts = batch.masks["text"].sum(1)
-    for name, train in seen.items():
-        by_hand = sum(train[:n, i, 0].sum() for i, n in enumerate(counts.tolist())) / (counts.sum() * train.shape[-1])
+    counts = batch.signals["text"].mask.sum(1)
+    assert list(seen) == ["branches.text.first", "branches.text.second"]
+    for name, firing in seen.items():
+        fired = sum(firing.spikes[:n, i].sum() for i, n in enumerate(counts.tolist()))
+        by_hand = fired / (counts.sum() * firing.spikes.shape[-1])
         assert monitor.layers()[name].rate == pytest.approx(float(by_hand), rel=1e-6)
-        rates = neuron_rates(train, model.layer_masks(batch)[name])
-        assert float(rates.mean()) == pytest.approx(float(by_hand), rel=1e-5)
+        assert float(firing_rates(firing).mean()) == pytest.approx(float(by_hand), rel=1e-5)
+        assert int(over_neurons(firing.spikes, firing.valid)[1]) == int(counts.sum())
 
 
 def test_it_is_driven_to_the_wanted_rate(random_batch: Callable[..., Batch]) -> None:
     model = make(spiking_inner=32)
-    batches = [of(random_batch(SHAPES, samples=64, seed=seed)) for seed in range(4)]
-    reached = initialise_fluctuation_driven(model, batches, 0.2)
-    assert set(reached) == {"branches.text.activation1", "branches.text.activation2"}
+    reached = initialise_fluctuation_driven(model, of(random_batch(SHAPES, samples=256)), 0.2)
+    assert set(reached) == {"branches.text.first", "branches.text.second"}
     assert all(rate == pytest.approx(0.2, abs=0.03) for rate in reached.values())
 
 
@@ -161,7 +165,8 @@ def test_lesions_move_the_predictions(awake: Made, random_batch: Callable[..., B
             return 12
 
         def batch(self, indices: Tensor) -> Batch:
-            return Batch({"text": batch.features["text"][indices]}, {"text": batch.masks["text"][indices]})
+            text = batch.signals["text"]
+            return Batch.of({"text": text.values[indices]}, {"text": text.mask[indices]})
 
     effects = lesion_effects(model, Split(), 5)
     assert effects["permuted"] > 0.05
@@ -178,12 +183,13 @@ def test_what_cannot_stream_says_why(awake: Made, random_batch: Callable[..., Ba
         awake(parts={"threshold": "disagreement"}).stream(batch)
     model = awake()
     _, state = model.stream(batch)
-    other = Batch({"text": batch.features["text"][:1]}, {"text": batch.masks["text"][:1]})
+    text = batch.signals["text"]
+    other = Batch.of({"text": text.values[:1]}, {"text": text.mask[:1]})
     with pytest.raises(SpikingError, match="the chunk has 1 samples and the state is of 4; give the same"):
         model.stream(other, state)
 
 
 def test_heads_must_divide_the_width() -> None:
-    assert list(SpikingSequence.check_params(hidden=10, heads=3)) == [
+    assert list(SpikingSequence.check_params(hidden=10, heads=3, context=None, spiking=None)) == [
         ("heads", "3 heads do not divide hidden = 10; choose a divisor of 10")
     ]

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neurozoo.core.interfaces import Batch
-from neurozoo.core.layer import record_spikes
+from neurozoo.core.recording import recorded
+from neurozoo.core.signals import Batch
 from neurozoo.errors import SpikingError
 from neurozoo.models.smile.model import SMILE
 
@@ -21,16 +21,16 @@ DIMS = {name: dim for name, (_, dim) in SHAPES.items()}
 
 
 def take(batch: Batch, rows: Tensor) -> Batch:
-    return Batch(
-        {m: x[rows] for m, x in batch.features.items()},
-        {m: mask[rows] for m, mask in batch.masks.items()},
-        None if batch.labels is None else batch.labels[rows],
+    return Batch.of(
+        {m: signal.values[rows] for m, signal in batch.signals.items()},
+        {m: signal.mask[rows] for m, signal in batch.signals.items()},
+        None if batch.target is None else batch.target[rows],
     )
 
 
 def pad(batch: Batch, left: int, right: int, junk: float = 0.0) -> Batch:
-    features = {m: F.pad(x, (0, 0, left, right), value=junk) for m, x in batch.features.items()}
-    return Batch(features, {m: F.pad(mask, (left, right)) for m, mask in batch.masks.items()}, batch.labels)
+    features = {m: F.pad(signal.values, (0, 0, left, right), value=junk) for m, signal in batch.signals.items()}
+    return Batch.of(features, {m: F.pad(each.mask, (left, right)) for m, each in batch.signals.items()}, batch.target)
 
 
 @pytest.fixture
@@ -46,16 +46,16 @@ def awake(smile: Callable[..., SMILE], random_batch: Callable[..., Batch]) -> Ca
         model = smile({m: dim for m, (_, dim) in shapes.items()}, spiking, context, hidden=10, **options)
         with torch.no_grad():
             for branch in model.branches.values():
-                for linear, _ in branch.stages():
-                    linear.weight.mul_(3)
+                for layer in (branch.first, branch.second):
+                    layer.synapse.weight.mul_(3)
             model.train()
             for seed in range(3):
                 model(random_batch(shapes, samples=16, seed=seed))
         batch = random_batch(shapes, seed=9)
         model.eval()
-        with record_spikes(model) as spikes, torch.no_grad():
+        with recorded(model) as firings, torch.no_grad():
             model(batch)
-        assert all(0.01 < train.mean() < 0.9 for train in spikes.values())
+        assert all(0.01 < firing.spikes.mean() < 0.9 for firing in firings.values())
         return model
 
     return make
@@ -130,8 +130,8 @@ def test_any_set_of_modalities(
     batch = random_batch(shapes)
     with torch.no_grad():
         for branch in model.branches.values():
-            for linear, _ in branch.stages():
-                linear.weight.mul_(10)
+            for layer in (branch.first, branch.second):
+                layer.synapse.weight.mul_(10)
     logits = model(batch)
     assert logits.shape == (4, 3)
     logits.square().sum().backward()
@@ -146,16 +146,17 @@ def test_any_set_of_modalities(
 def test_a_sample_without_any_valid_position(awake: Callable[..., SMILE], random_batch: Callable[..., Batch]) -> None:
     model = awake()
     batch = random_batch(SHAPES, samples=3)
-    masks = {m: mask.clone() for m, mask in batch.masks.items()}
+    features = {m: signal.values for m, signal in batch.signals.items()}
+    masks = {m: signal.mask.clone() for m, signal in batch.signals.items()}
     for mask in masks.values():
         mask[1] = False
-    logits = model(Batch(batch.features, masks))
+    logits = model(Batch.of(features, masks))
     assert torch.isfinite(logits).all()
     others = torch.tensor([0, 2])
     assert_same(logits[others], model(take(batch, others)))
     threshold: list[Tensor] = []
     model.threshold.register_forward_hook(lambda _m, _i, level: threshold.append(level))
-    model(Batch(batch.features, masks))
+    model(Batch.of(features, masks))
     assert threshold[0][1] == 1.0
 
 
@@ -178,8 +179,8 @@ def test_each_choice_can_be_taken_back_by_itself(
         model = smile(DIMS, ("audio", "vision"), "text", hidden=10, **change)
         with torch.no_grad():
             for branch in model.branches.values():
-                for linear, _ in branch.stages():
-                    linear.weight.mul_(10)
+                for layer in (branch.first, branch.second):
+                    layer.synapse.weight.mul_(10)
         torch.manual_seed(1)  # of the dropout
         logits: Tensor = model(batch)
         logits.square().sum().backward()
@@ -201,10 +202,10 @@ def test_a_gain_gives_the_same_spikes(smile: Callable[..., SMILE], random_batch:
         model = smile(
             DIMS, ("audio", "vision"), "text", hidden=10, part_params={"activation": {"apply": apply}}
         ).double()
-        features = {m: x.double() for m, x in batch.features.items()}
-        with record_spikes(model) as spikes, torch.no_grad():
-            model(Batch(features, batch.masks))
-        fired.append(spikes["branches.audio.activation1.lif"])
+        features = {m: signal.values.double() for m, signal in batch.signals.items()}
+        with recorded(model) as firings, torch.no_grad():
+            model(Batch.of(features, {m: signal.mask for m, signal in batch.signals.items()}))
+        fired.append(firings["branches.audio.first"].spikes)
     assert fired[0].mean() > 0.01
     assert torch.equal(*fired)
 
@@ -228,7 +229,8 @@ def test_a_weight_that_is_not_finite_is_reported(
 
 
 def test_impossible_sizes_are_named() -> None:
-    assert list(SMILE.check_params(hidden=30, heads=5)) == []
-    ((name, problem),) = SMILE.check_params(hidden=30, heads=4)
+    roles = {"context": None, "spiking": None}
+    assert list(SMILE.check_params(hidden=30, heads=5, **roles)) == []
+    ((name, problem),) = SMILE.check_params(hidden=30, heads=4, **roles)
     assert name == "heads"
     assert problem == "4 heads do not divide hidden = 30; choose a divisor of 30"

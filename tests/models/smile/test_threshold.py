@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from neurozoo.core.interfaces import Layout, Tokens
+from neurozoo.core.multimodal import Layout, Tokens
 from neurozoo.errors import SpikingError
 from neurozoo.models.smile.threshold import Constant, CrossEntropyRatio, Disagreement, disagreement
 from neurozoo.nn.sequence import tokens
@@ -47,7 +47,7 @@ def test_cross_entropy_ratio_leaves_padding_out(layout: Callable[..., Layout]) -
 
 def test_cross_entropy_ratio_needs_two_modalities(layout: Callable[..., Layout]) -> None:
     with pytest.raises(SpikingError, match=r"compares two spiking modalities, and there is audio; name a second one"):
-        CrossEntropyRatio(layout(spiking=("audio",)))
+        CrossEntropyRatio(layout(primary=("audio",)))
 
 
 def test_disagreement_by_hand() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import Registry
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 SEQUENCE = (
     "model={name: spiking-sequence, params: {hidden: 10, spiking_inner: 16},"
@@ -19,15 +19,16 @@ SEQUENCE = (
 EULER = """
 import torch
 from neurozoo.registry.hookspecs import Component, hookimpl
-from neurozoo.core.interfaces import NIRReader, ReadGraph
+from neurozoo.core.layer import TorchNeuron
+from neurozoo.nir.readers import NIRReader, ReadGraph
 
-neurozoo_api = "1.3"
+neurozoo_api = "2.0"
 
 
 @hookimpl
 def neurozoo_components():
     for name in ("Euler", "Raises", "Silent"):
-        yield Component("nir-reader", name.lower(), f"neurozoo_euler:{name}", "for tests", requires=("nir",))
+        yield Component("neuron", name.lower(), f"neurozoo_euler:{name}Neuron", "for tests", requires=("nir",))
 
 
 class Euler(NIRReader):
@@ -66,6 +67,18 @@ class Silent(NIRReader):
     def read(self, graph, *, dt, reset):
         (size,) = next(iter(graph.outputs.values())).output_type["output"]
         return ReadGraph(lambda currents: torch.zeros(*currents.shape[:2], int(size)), ("it never fires",))
+
+
+class EulerNeuron(TorchNeuron):
+    nir_reader = Euler
+
+
+class RaisesNeuron(TorchNeuron):
+    nir_reader = Raises
+
+
+class SilentNeuron(TorchNeuron):
+    nir_reader = Silent
 """
 
 
@@ -75,7 +88,7 @@ def run(tmp_path: Path, recipe: Callable[..., Recipe]) -> Callable[..., Path]:
 
     def make(*overrides: str) -> Path:
         folder = tmp_path / "run"
-        train(recipe("training.epochs=1", *overrides), folder)
+        train(recipe("training.epochs=1", *overrides), out=folder)
         return folder
 
     return make

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from neurozoo.core.interfaces import Batch
+from neurozoo.core.signals import Batch
 from neurozoo.models.smile.model import SMILE
 from neurozoo.nir.export.observing import observe
 
@@ -35,13 +35,13 @@ def test_the_spikes_are_those_of_the_branch_at_that_threshold(model: SMILE, rand
     batch = random_batch(SHAPES)
     seen = {threshold: observe(model, batch, threshold)["audio"] for threshold in (0.1, 0.4)}
     for threshold, found in seen.items():
-        rates = model.branches["audio"](model.projected("audio", batch).x, torch.tensor(threshold))
+        rates = model.branches["audio"](model.projected("audio", batch).x, torch.tensor(threshold), None)
         assert torch.equal(found.spikes[1].mean(0).reshape(rates.shape), rates)
     assert seen[0.1].spikes[0].sum() > seen[0.4].spikes[0].sum() > 0
 
 
 def test_one_time_step_is_no_other_case(smile: Callable[..., SMILE], random_batch: Callable[..., Batch]) -> None:
-    model = smile(DIMS, ("audio",), None, hidden=10, spiking_inner=16, time_steps=1).eval()
+    model = smile({"audio": DIMS["audio"]}, ("audio",), None, hidden=10, spiking_inner=16, time_steps=1).eval()
     batch = random_batch(SHAPES)
     assert torch.equal(observe(model, batch, 0.1)["audio"].inputs[0], model.projected("audio", batch).x.flatten(0, 1))
 

@@ -127,5 +127,5 @@ def test_samples_are_made_up_where_the_data_cannot_be_used_and_it_says_why(
 
 def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
     export = export_run("emotions-sound", tmp_path / "out", dt=1e-3)
-    with pytest.raises(UnknownNameError, match=r"no nir-reader is called 'nrose'.*did you mean 'norse'"):
+    with pytest.raises(UnknownNameError, match=r"no backend is called 'nrose'.*did you mean 'norse'"):
         read_back(export, ["nrose"], registry=default_registry())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from neurozoo.recipe.recipe import Recipe
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def _trained() -> dict[str, Path]:
 def run(recipe: Callable[..., Recipe], tmp_path: Path, _trained: dict[str, Path]) -> Path:
     """A finished run of two epochs on three labels, seed 3; trained once."""
     if "run" not in _trained:
-        train(recipe(), tmp_path / "trained")
+        train(recipe(), out=tmp_path / "trained")
         _trained["run"] = tmp_path / "trained"
     shutil.copytree(_trained["run"], tmp_path / "first")
     return tmp_path / "first"

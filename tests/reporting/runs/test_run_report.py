@@ -22,7 +22,7 @@ from neurozoo.operations import energy_of, profile_run
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.reporting.runs import LARGEST, report_runs
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
-from neurozoo.training.fit import train
+from neurozoo.training.train import train
 
 Copied = Callable[..., Path]
 
@@ -116,13 +116,13 @@ def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert counted["energy_estimate_pj"] == energy_of(profile.network).operations
     for picture in ("operations by part", "energy by part", "activation sparsity of the spiking layers, by epoch"):
         assert picture in page.pictures
-    assert "branches.audio.linear2" in page.sections["Operations and energy"]
+    assert "branches.audio.second" in page.sections["Operations and energy"]
     assert "An estimate, and nothing measured" in page.sections["Energy by part, an estimate"]
     assert not (run / "operations.json").exists()
 
 
 def test_runs_side_by_side(run: Path, copied: Copied, stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = copied("other", decision_threshold=[0.2, 0.3, 0.4])
+    other = copied("other", decision=[0.2, 0.3, 0.4])
     recipe = (other / "recipe.yaml").read_text()
     (other / "recipe.yaml").write_text(recipe.replace("seed: 3", "seed: 4").replace("lr: 0.001", "lr: 0.01"))
     out = run.parent / "page.html"
@@ -156,7 +156,7 @@ def test_a_run_that_is_not_finished(stopped: Path, capsys: pytest.CaptureFixture
     page = Page((stopped / "report.html").read_text("utf-8"))
     assert "No run holds predictions of valid yet." in page.sections["Labels, on valid"]
     assert "They are measured when a run is finished" in page.sections["Metrics"]
-    assert "They are measured when a run is finished." in page.sections["Lesion effects"]
+    assert "They are measured when a run is finished, of models" in page.sections["Lesion effects"]
     assert "loss on train and valid, by epoch" in page.pictures
 
 
@@ -201,10 +201,10 @@ def test_samples_that_are_not_there(run: Path) -> None:
 
 
 def test_a_head_without_attention_is_said(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    train(recipe("training.epochs=1", "model.parts.head=pooled", "model.parts.activation=relu"), tmp_path / "plain")
+    train(recipe("training.epochs=1", "model.parts.head=pooled", "model.parts.activation=relu"), out=tmp_path / "plain")
     page = Page(report_runs([tmp_path / "plain"]).page)
     assert page.sections["What the labels look at"].strip() == (
-        "Left out: its label head has no attention from labels to the sequence."
+        "Left out: it has no label decoder, whose attention to the sequence is shown here."
     )
     assert page.sections["Spikes"].strip() == "It has no spiking layer."
     assert page.sections["Spiking health"].strip() == "No spiking layer is logged."
@@ -236,7 +236,7 @@ def test_five_long_runs_of_many_labels_stay_below_a_megabyte(recipe: Callable[..
             y = rng.integers(0, 2, (8, 18))
             features = {name: rng.normal(size=(8, 130, 4)) for name in ("text", "audio", "vision")}
             writer.add(split, features, y)
-    train(recipe("training.epochs=1", "model.params.spiking_inner=128"), tmp_path / "run0")
+    train(recipe("training.epochs=1", "model.params.spiking_inner=128"), out=tmp_path / "run0")
     (line,) = (tmp_path / "run0" / "metrics.jsonl").read_text().splitlines()
     noisy = re.compile(r"\b\d+\.\d+")
     folders = [tmp_path / f"run{number}" for number in range(5)]
@@ -250,7 +250,7 @@ def test_five_long_runs_of_many_labels_stay_below_a_megabyte(recipe: Callable[..
             for epoch in range(1, 101)
         ]
         (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-        tensors = {"labels": torch.rand(2000, 18) < 0.3, "probabilities": torch.rand(2000, 18)}
+        tensors = {"target": (torch.rand(2000, 18) < 0.3).float(), "predicted": torch.rand(2000, 18)}
         for split in ("valid", "test"):
             write_tensors(folder / "predictions" / f"{split}.safetensors", tensors, {})
     made = report_runs(folders)

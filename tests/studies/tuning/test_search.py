@@ -19,9 +19,8 @@ from neurozoo.data import store as store_module
 from neurozoo.errors import DataError, NeurozooError, RunError, UserError
 from neurozoo.models.build import open_data
 from neurozoo.recipe.recipe import Recipe, load_recipe
-from neurozoo.studies.tuning import TuningResult, tune
-from neurozoo.training import fit
-from neurozoo.training.reporter import Reporter
+from neurozoo.studies.tuning import TuningResult, search, tune
+from neurozoo.training.listener import Checkpoint, Listener, Saved
 
 optuna = pytest.importorskip("optuna")
 
@@ -50,14 +49,15 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     """Nothing is trained: what a trial is worth depends on its batch size alone; returns the recipes of the trials."""
     trained: list[Recipe] = []
 
-    def train(recipe: Recipe, folder: Path, *, reporter: Reporter, closed: tuple[str, ...]) -> dict[str, Any]:
+    def train(recipe: Recipe, *, out: Path, listener: Listener, closed: tuple[str, ...]) -> dict[str, Any]:
         trained.append(recipe)
         value = recipe.training.batch_size / 100
         for epoch in (1, 2, 3):
-            reporter.epoch({"epoch": epoch, "valid": {"map": value * epoch / 3, "loss": -value}})
-        return {"metrics": {"valid": {"map": value, "loss": -value}}}
+            record = {"epoch": epoch, "valid": {"map": value * epoch / 3, "loss": -value}}
+            listener.epoch(record, Checkpoint({}, {}, best=True, saved=Saved({}, {})))
+        return {"metrics": {"valid": {"map": value, "loss": -value, "hamming_loss": value}}}
 
-    monkeypatch.setattr(fit, "train", train)
+    monkeypatch.setattr(search, "train", train)
     return trained
 
 
@@ -153,6 +153,14 @@ def test_a_study_is_of_one_recipe_data_and_space(path: Path, tmp_path: Path, pre
     assert found.ranked[0] == found.best
     assert found.importance.keys() == values(found)[0].keys()
     assert sum(found.importance.values()) == pytest.approx(1)
+
+
+def test_the_task_says_whether_lower_is_better(path: Path, tmp_path: Path, pretended: list[Recipe]) -> None:
+    found = tune(path, "tune.metric=hamming_loss", trials=4, out=tmp_path)
+    assert found.better == "lower"
+    assert found.best is not None
+    assert found.best.value == min(recipe.training.batch_size for recipe in pretended) / 100
+    assert json.loads((tmp_path / "best.json").read_text())["better"] == "lower"
 
 
 def test_a_trial_that_fails_is_noted_and_the_search_goes_on(path: Path, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from neurozoo.core.layer import TorchNeuron
-from neurozoo.testing.backend import data_parallel as pair
-from neurozoo.testing.backend.data_parallel import PAIR_CASES
+from neurozoo.testing.backend import cases_of, data_parallel
 
 WRONG = """
 
@@ -30,48 +29,48 @@ WRONG = """
             self.spec = spec
             self.register_buffer("v", torch.zeros(1))
 
-        def scan(self, currents, state=None, threshold=1.0):
+        def scan(self, currents, state=None, threshold=1.0, params=None):
             self.v = self.v.expand(currents.shape[1:2]).clone()
-            spikes, v = TorchNeuron.scan(self, currents + self.v[:, None], state, threshold)
-            self.v = v.detach().mean(1)
+            spikes, v = TorchNeuron.scan(self, currents + self.v[:, None], state, threshold, params)
+            self.v = v[0].detach().mean(1)
             return spikes, v
 
 
     class ByRank(TorchNeuron):
         '''Learns half as much in a pair.'''
 
-        def step(self, current, state, threshold):
+        def step(self, current, state, threshold, params=None):
             if distributed.is_initialized():
                 current = current.detach() + (current - current.detach()) / 2
-            return super().step(current, state, threshold)
+            return super().step(current, state, threshold, params)
 
 
     class Hangs(TorchNeuron):
         '''Its second process waits for something of its own.'''
 
-        def scan(self, currents, state=None, threshold=1.0):
+        def scan(self, currents, state=None, threshold=1.0, params=None):
             if distributed.is_initialized() and distributed.get_rank() == 1:
                 distributed.recv(torch.zeros(1), 0, tag=5)
-            return super().scan(currents, state, threshold)
+            return super().scan(currents, state, threshold, params)
 
 
     class Dies(TorchNeuron):
-        def scan(self, currents, state=None, threshold=1.0):
+        def scan(self, currents, state=None, threshold=1.0, params=None):
             if distributed.is_initialized() and distributed.get_rank() == 1:
                 raise KeyError("no kernel for rank 1")
-            return super().scan(currents, state, threshold)
+            return super().scan(currents, state, threshold, params)
 
 
     class DiesLast(TorchNeuron):
         '''The first process is gone before the second, whose fault it is, has said so.'''
 
-        def scan(self, currents, state=None, threshold=1.0):
+        def scan(self, currents, state=None, threshold=1.0, params=None):
             if distributed.is_initialized():
                 if distributed.get_rank() == 0:
                     os.abort()
                 time.sleep(1)
                 raise KeyError("no kernel for rank 1")
-            return super().scan(currents, state, threshold)
+            return super().scan(currents, state, threshold, params)
 """
 
 
@@ -87,8 +86,8 @@ def stranger(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ("MembraneInABuffer", "spikes in step 1, of two processes and of one: "),
-        ("ByRank", "gradient of threshold in step 0, of process 0 of a pair"),
+        ("MembraneInABuffer", "lif: the spikes in step 1, of two processes and of one: "),
+        ("ByRank", "lif: gradient of threshold in step 0, of process 0 of a pair"),
         ("DiesLast", "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel"),
         ("Dies", "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel"),
     ],
@@ -100,11 +99,11 @@ def test_a_wrong_neuron_is_caught(wrong, problem, stranger, result_of) -> None:
 
 
 def test_there_is_one_case() -> None:
-    assert [case.__name__ for case in PAIR_CASES] == ["a_data_parallel_pair"]
+    assert list(cases_of(data_parallel)) == ["a_data_parallel_pair"]
 
 
 def test_a_pair_that_hangs_is_ended(stranger, result_of, monkeypatch) -> None:
-    monkeypatch.setattr(pair, "TIMEOUT", 3.0)
+    monkeypatch.setattr(data_parallel, "TIMEOUT", 3.0)
     result = result_of(stranger.Hangs, "a_data_parallel_pair")
     assert result.outcome == "failed"
     assert "a data-parallel pair did not end within 3 s" in result.problem

@@ -10,39 +10,17 @@ import pytest
 
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.testing import KITS, Candidate, ConformanceError, Report, check
-from neurozoo.testing.backend.backward import BACKWARD_CASES
-from neurozoo.testing.backend.calls import CALL_CASES
-from neurozoo.testing.backend.compiled import COMPILED_CASES
-from neurozoo.testing.backend.data_parallel import PAIR_CASES
-from neurozoo.testing.backend.devices import DEVICE_CASES
-from neurozoo.testing.backend.forward import FORWARD_CASES
-from neurozoo.testing.backend.interface import INTERFACE_CASES
-from neurozoo.testing.backend.long_scans import LONG_CASES
-from neurozoo.testing.backend.models import MODEL_CASES
-from neurozoo.testing.backend.properties import PROPERTY_CASES
+from neurozoo.testing import Candidate, ConformanceError, Report, check
+from neurozoo.testing.backend import BACKEND, CASE_MODULES, calls, cases_of, models, objects
 from neurozoo.testing.backend.tables import TABLES
 
-CASES = KITS["backend"].cases
-# Each group has a test file, which asserts that it catches a wrong neuron by each case of the group.
-GROUPS = (
-    INTERFACE_CASES,
-    FORWARD_CASES,
-    CALL_CASES,
-    BACKWARD_CASES,
-    LONG_CASES,
-    PROPERTY_CASES,
-    DEVICE_CASES,
-    MODEL_CASES,
-    COMPILED_CASES,
-    PAIR_CASES,
-)
+CASES = BACKEND.cases
 SLOW = {"can_be_compiled", "a_data_parallel_pair", "a_thousand_steps", "back_through_a_thousand_steps"}
 QUICK = [name for name in CASES if name not in SLOW]
 
 
 def check_backend(neuron, cases=QUICK, *, exact: bool = True, **declared) -> Report:
-    return check(Candidate("backend", "mylib", neuron, exact, **declared), cases)
+    return check(Candidate("neuron", "mylib", neuron, exact, **declared), cases)
 
 
 def outcomes(report: Report) -> Mapping[str, str]:
@@ -52,8 +30,8 @@ def outcomes(report: Report) -> Mapping[str, str]:
 class Native(TorchNeuron):
     """Another model: it fires at twice the threshold."""
 
-    def step(self, current, state, threshold):
-        return super().step(current, state, threshold * 2)
+    def step(self, current, state, threshold, params=None):
+        return super().step(current, state, threshold * 2, params)
 
 
 class LeakingNative(Native):
@@ -61,25 +39,25 @@ class LeakingNative(Native):
 
     last = None
 
-    def scan(self, currents, state=None, threshold=1.0):
-        if state is None and self.last is not None and self.last.shape == currents.shape[1:]:
+    def scan(self, currents, state=None, threshold=1.0, params=None):
+        if state is None and self.last is not None and self.last[0].shape == currents.shape[1:]:
             state = self.last
-        spikes, v = super().scan(currents, state, threshold)
-        self.last = v.detach()
+        spikes, v = super().scan(currents, state, threshold, params)
+        self.last = (v[0].detach(),)
         return spikes, v
 
 
 class OnlySoft(TorchNeuron):
     """A library that has the soft reset alone."""
 
-    def __init__(self, spec):
-        if spec.v_reset is not None:
-            raise SpikingError("mylib resets by subtraction; set v_reset: null")
-        super().__init__(spec)
+    @classmethod
+    def refusal(cls, spec):
+        resets = getattr(spec, "v_reset", None) is not None
+        return "mylib resets by subtraction; set v_reset: null" if resets else ""
 
 
 class RefusesTooLate(TorchNeuron):
-    def step(self, current, state, threshold):
+    def step(self, current, state, threshold, params=None):
         raise SpikingError("mylib has no such neuron")
 
 
@@ -88,12 +66,13 @@ class Broken(TorchNeuron):
         raise KeyError("no kernel for this device")
 
 
-def test_every_case_is_in_a_group_whose_tests_catch_a_wrong_neuron_by_it() -> None:
-    names = [case.__name__ for group in GROUPS for case in group]
+def test_every_case_has_a_name_of_its_own_and_says_what_must_hold() -> None:
+    # A test file of each module asserts that every case of it catches a wrong neuron.
+    names = [name for module in CASE_MODULES for name in cases_of(module)]
     assert names == list(CASES)
-    assert len(set(names)) == len(names) >= 40
-    assert all(case.__doc__ for group in GROUPS for case in group)
-    assert set(KITS["backend"].tiny) <= set(CASES)
+    assert len(names) >= 50
+    assert all(case.__doc__ for case in CASES.values())
+    assert set(BACKEND.tiny) <= set(CASES)
 
 
 def test_the_oracle_passes_every_case() -> None:
@@ -122,7 +101,7 @@ def test_what_a_backend_refuses_is_counted_and_not_failed() -> None:
 def test_a_case_in_which_everything_is_refused_is_not_run() -> None:
     class NoIntegers(TorchNeuron):
         def __init__(self, spec):
-            if isinstance(spec.tau, int):
+            if isinstance(getattr(spec, "tau", None), int):
                 raise SpikingError("tau must be a float")
             super().__init__(spec)
 
@@ -139,8 +118,9 @@ def test_a_backend_that_refuses_everything_fails() -> None:
             raise SpikingError("not today")
 
     report = check_backend(RefusesAll)
-    assert [result.name for result in report.failures] == ["accepts_a_neuron"]
-    assert {result.outcome for result in report.results if result.name != "accepts_a_neuron"} <= {"not run"}
+    failed = [result.name for result in report.failures]
+    assert failed == ["accepts_a_neuron", "refusals_name_the_neuron"]
+    assert {result.outcome for result in report.results if result.name not in failed} <= {"not run"}
     assert not report.passed
 
 
@@ -150,7 +130,7 @@ def test_a_refusal_after_the_constructor_and_any_other_error_are_failures() -> N
     assert set(outcomes(report)) == set(QUICK)  # one case stops no other
     assert set(outcomes(report).values()) == {"failed"}
     with pytest.raises(
-        ConformanceError, match=r"backend mylib: 0 of \d+ cases passed, \d+ failed\n.*KeyError: 'no kernel"
+        ConformanceError, match=r"neuron mylib: 0 of \d+ cases passed, \d+ failed\n.*KeyError: 'no kernel"
     ):
         report.raise_if_failed()
 
@@ -159,8 +139,8 @@ def test_another_model_is_held_to_the_interface_and_not_to_the_oracle() -> None:
     report = check_backend(Native, native=True, requires=("neurozoo",))
     report.raise_if_failed()
     told = outcomes(report)
-    against_the_oracle = {case.__name__ for group in (FORWARD_CASES, BACKWARD_CASES) for case in group}
-    against_the_oracle |= {"any_spikes", "any_gradients", "a_large_layer"}
+    for_any_neuron = {name for module in (objects, calls, models) for name in cases_of(module)}
+    against_the_oracle = set(QUICK) - for_any_neuron - {"any_cut", "any_order_of_samples"}
     assert {name for name, outcome in told.items() if outcome == "not run"} == against_the_oracle
     reason = "marked as another model; `neurozoo compare` says how far off it is"
     assert {result.problem for result in report.results if result.outcome == "not run"} == {reason}
@@ -175,7 +155,7 @@ class TestReport:
     def test_it_is_aligned_a_line_a_case_with_the_details_below(self) -> None:
         report = check_backend(Native, ["a_sample_is_alone", "ties_fire", "runs_its_library", "every_surrogate"])
         lines = str(report).splitlines()
-        assert lines[0] == "backend mylib: 1 of 4 cases passed, 2 failed, 1 not run"
+        assert lines[0] == "neuron mylib: 1 of 4 cases passed, 2 failed, 1 not run"
         assert lines[1:5] == [
             "  passed   a_sample_is_alone",
             "  failed   ties_fire",

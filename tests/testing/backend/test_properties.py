@@ -10,34 +10,36 @@ import torch
 
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.testing.backend.properties import PROPERTY_CASES
+from neurozoo.testing.backend import cases_of, properties
 
 
 class Saturates(TorchNeuron):
     """Clips currents to what its chip can hold."""
 
-    def step(self, current, state, threshold):
-        return super().step(current.clamp(-100.0, 100.0), state, threshold)
+    def step(self, current, state, threshold, params=None):
+        return super().step(current.clamp(-100.0, 100.0), state, threshold, params)
 
 
 class CountsSteps(TorchNeuron):
     """Leaks more in the second step of each call."""
 
-    def scan(self, currents, state=None, threshold=1.0):
+    def scan(self, currents, state=None, threshold=1.0, params=None):
         bias = torch.zeros(currents.shape[0], *[1] * (currents.dim() - 1), dtype=currents.dtype)
         bias[1:2] = 0.5
-        return super().scan(currents - bias, state, threshold)
+        return super().scan(currents - bias, state, threshold, params)
 
 
 class FirstSampleFirst(TorchNeuron):
     """Each sample inhibits the next."""
 
-    def scan(self, currents, state=None, threshold=1.0):
-        return super().scan(currents - currents.roll(1, 1).relu() / 2, state, threshold)
+    def scan(self, currents, state=None, threshold=1.0, params=None):
+        return super().scan(currents - currents.roll(1, 1).relu() / 2, state, threshold, params)
 
 
 class FixedAlpha(TorchNeuron):
     """Ignores the steepness of one surrogate, as one library does."""
+
+    kinds = ("lif",)
 
     def __init__(self, spec):
         super().__init__(spec)
@@ -46,7 +48,7 @@ class FixedAlpha(TorchNeuron):
 
 
 CAUGHT = [
-    ("any_spikes", Saturates, "membranes differ|spikes differ"),
+    ("any_spikes", Saturates, "its membrane differ|spikes differ"),
     ("any_cut", CountsSteps, "cut after step 1: LIFSpec"),
     ("any_order_of_samples", FirstSampleFirst, "samples in another order: LIFSpec"),
     ("any_gradients", FixedAlpha, r"off by .*surrogate='superspike', alpha="),
@@ -61,7 +63,7 @@ def test_a_wrong_neuron_is_caught_even_as_an_inexact_one(case, wrong, problem, r
 
 
 def test_no_case_is_left_out() -> None:
-    assert {case for case, _, _ in CAUGHT} == {case.__name__ for case in PROPERTY_CASES}
+    assert {case for case, _, _ in CAUGHT} == set(cases_of(properties))
 
 
 def test_the_examples_are_the_same_each_time(result_of) -> None:
@@ -73,7 +75,7 @@ def test_the_examples_are_the_same_each_time(result_of) -> None:
 def test_only_neurons_that_it_accepts_are_made_up(result_of) -> None:
     class OnlySoft(TorchNeuron):
         def __init__(self, spec):
-            if spec.v_reset is not None:
+            if getattr(spec, "v_reset", None) is not None:
                 raise SpikingError("resets by subtraction only")
             super().__init__(spec)
 

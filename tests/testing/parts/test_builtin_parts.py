@@ -7,11 +7,20 @@ import pytest
 from neurozoo.registry.hookspecs import Kind
 from neurozoo.registry.registry import default_registry
 from neurozoo.testing import (
-    DatasetConformance,
+    DataConformance,
     FusionConformance,
     LabelHeadConformance,
     ModelConformance,
+    PartConformance,
+    TaskConformance,
+    check,
+    registered,
 )
+
+
+def of_the_core(kind: Kind) -> list[str]:
+    registry = default_registry()
+    return [name for name in registry.components(kind) if registry.owner(kind, name).startswith("neurozoo ")]
 
 
 class TestInteractive(FusionConformance):
@@ -45,24 +54,105 @@ class TestSpikingSequence(ModelConformance):
     params = {"hidden": 10, "spiking_inner": 16}  # noqa: RUF012
 
 
-class TestMoseiSynthetic(DatasetConformance):
+class TestSpikingConvnet(ModelConformance):
+    name = "spiking-convnet"
+    params = {"channels": (4, 6)}  # noqa: RUF012
+
+
+class TestRecurrent(ModelConformance):
+    name = "recurrent"
+    params = {"hidden": (8,)}  # noqa: RUF012
+
+
+class TestSpikingTransformer(ModelConformance):
+    name = "spiking-transformer"
+    params = {"width": 8, "heads": 2, "depth": 1}  # noqa: RUF012
+
+
+class TestCubaMLP(ModelConformance):
+    name = "cuba-mlp"
+    params = {"hidden": (8, 6)}  # noqa: RUF012
+
+
+class TestMultilabel(TaskConformance):
+    name = "multilabel"
+
+
+class TestMultilabelFocal(TaskConformance):
+    name = "multilabel"
+    params = {"loss": "focal", "weights": "balanced", "label_smoothing": 0.1}  # noqa: RUF012
+
+
+class TestMulticlass(TaskConformance):
+    name = "multiclass"
+
+
+class TestMulticlassSmoothed(TaskConformance):
+    name = "multiclass"
+    params = {"label_smoothing": 0.2, "weights": [1.0, 0.5, 3.0]}  # noqa: RUF012
+
+
+class TestRegression(TaskConformance):
+    name = "regression"
+
+
+class TestRegressionHuber(TaskConformance):
+    name = "regression"
+    params = {"loss": "huber", "delta": 0.3, "standardise": False}  # noqa: RUF012
+
+
+class TestALIF(PartConformance):
+    name = "alif"
+
+
+class TestDisagreement(PartConformance):
+    name = "disagreement"
+
+
+class TestMoseiSynthetic(DataConformance):
     name = "mosei-synthetic"
     params = {"size": 12, "length": 8}  # noqa: RUF012
 
 
-class TestPoissonSynthetic(DatasetConformance):
+class TestPoissonSynthetic(DataConformance):
     name = "poisson-synthetic"
     params = {"features": 3, "labels": 2, "size": 12, "length": 8}  # noqa: RUF012
 
 
-# The kit builds a model for data of several sizes; a graph's are its own. See tests/models/test_nir_graph.py.
+class TestFramesSynthetic(DataConformance):
+    name = "frames-synthetic"
+    params = {"size": 12, "side": 8}  # noqa: RUF012
+
+
+class TestSpikesSynthetic(DataConformance):
+    name = "spikes-synthetic"
+    params = {"size": 12, "length": 8}  # noqa: RUF012
+
+
+class TestSeriesSynthetic(DataConformance):
+    name = "series-synthetic"
+    params = {"size": 12, "length": 8}  # noqa: RUF012
+
+
+# A graph's sizes are its own; see tests/nir/test_model.py.
 OF_ONE_SIZE = {"nir-graph"}
+# As published they look at the whole batch.
+BY_BATCH = {"cross-entropy-ratio", "batch-softmax"}
+QUICK = ("gives_outputs", "firing_is_recorded", "samples_are_alone", "loads_from_a_checkpoint")
 
 
-@pytest.mark.parametrize("kind", ["fusion", "label-head", "model", "dataset"])
+@pytest.mark.parametrize("kind", ["fusion", "label-head", "model", "task", "data"])
 def test_no_part_of_the_core_is_left_out(kind: Kind) -> None:
-    registry = default_registry()
-    core = {name for name in registry.components(kind) if registry.owner(kind, name).startswith("neurozoo ")}
+    core = set(of_the_core(kind))
     suites = [each for each in globals().values() if isinstance(each, type) and each.__name__.startswith("Test")]
     assert core
     assert core <= {suite.name for suite in suites if suite.kind == kind} | OF_ONE_SIZE
+
+
+@pytest.mark.parametrize("name", of_the_core("part"))
+def test_a_part_in_its_model(name: str) -> None:
+    results = {each.name: each for each in check(registered("part", name), QUICK).results}
+    failed = {case for case, result in results.items() if result.outcome == "failed"}
+    assert ("samples_are_alone" in failed) == (name in BY_BATCH), results
+    # A threshold of the whole batch moves with its padding, and so do the spikes.
+    assert failed <= ({"samples_are_alone", "firing_is_recorded"} if name in BY_BATCH else set()), results

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neurozoo.core.multimodal import Tokens
+from neurozoo.core.signals import Batch, Signal
+from neurozoo.nn.sequence import tokens
 from neurozoo.testing.parts.inputs import (
     SAMPLES,
-    changed,
     each_sequence,
+    longer,
     made_up_features,
     made_up_mask,
     made_up_sequence,
+    of_samples,
     other_padding,
-    padded,
-    take,
     with_mask,
 )
-from neurozoo.testing.parts.layouts import layout_of
+from neurozoo.testing.parts.subject import layout_of
 
 seeds = st.integers(0, 1000)
 
@@ -35,22 +35,24 @@ def test_each_sample_has_a_valid_row_and_the_first_no_padding(length: int, form:
 
 
 def test_padding_is_on_the_right_on_the_left_and_in_between() -> None:
-    right, left, between = (made_up_mask(6, form, 1)[1:] for form in range(3))
-    assert not right.all()
-    assert (right[:, 0] & left[:, -1] & between[:, 0]).all()
-    assert any("101" in "".join(str(int(v)) for v in row).replace("00", "0") for row in between)
+    masks = torch.cat([made_up_mask(6, form, seed)[1:] for form in range(3) for seed in range(4)])
+    padded = [row for row in masks.tolist() if not all(row)]
+    assert any(row == sorted(row) for row in padded)
+    assert any(row == sorted(row, reverse=True) for row in padded)
+    assert any(row[0] and row[-1] for row in padded)
 
 
 @given(left=st.integers(0, 4), right=st.integers(0, 4), form=st.integers(0, 2), seed=seeds)
 def test_padding_leaves_valid_rows_and_their_positions(left: int, right: int, form: int, seed: int) -> None:
     sequence = made_up_sequence(5, 3, made_up_mask(5, form, seed), seed)
-    longer = padded(sequence, left, right)
+    padded = longer(sequence, left, right)
+    assert isinstance(padded, Tokens)
     assert sequence.mask is not None
-    assert longer.mask is not None
-    assert longer.x.shape[1] == 5 + left + right
-    assert torch.equal(longer.x[longer.mask], sequence.x[sequence.mask])
-    assert torch.equal(longer.position[longer.mask], sequence.position[sequence.mask])
-    junk = longer.x[~longer.mask]
+    assert padded.mask is not None
+    assert padded.x.shape[1] == 5 + left + right
+    assert torch.equal(padded.x[padded.mask], sequence.x[sequence.mask])
+    assert torch.equal(padded.position[padded.mask], sequence.position[sequence.mask])
+    junk = padded.x[~padded.mask]
     assert torch.isfinite(junk).all()
     assert not junk.numel() or junk.abs().max() > 1e4
 
@@ -64,13 +66,13 @@ def test_other_padding_changes_padding_alone(seed: int) -> None:
     assert (other.x[~sequence.mask] != sequence.x[~sequence.mask]).all()
 
 
-@pytest.mark.parametrize("context", ["text", None])
-def test_a_context_stays_one_sequence(context: str | None) -> None:
+@pytest.mark.parametrize("context", [("text",), ()])
+def test_a_context_stays_one_sequence(context: tuple[str, ...]) -> None:
     features = made_up_features(layout_of(("audio", "vision"), context))
-    twice = changed(features, partial(take, samples=[1, 1]))
+    twice = of_samples(features, [1, 1])
     assert isinstance(twice, dict)
-    assert list(twice) == [*([context] if context else []), "audio", "vision"]
-    assert all((each.enhanced is each.encoded) == (name == context) for name, each in twice.items())
+    assert list(twice) == [*context, "audio", "vision"]
+    assert all((each.enhanced is each.encoded) == (name in context) for name, each in twice.items())
     assert all(sequence.x.shape[0] == 2 for sequence in each_sequence(twice).values())
 
 
@@ -84,7 +86,22 @@ def test_a_mask_is_added_where_there_is_none() -> None:
 
 
 def test_contents_are_the_same_each_time_and_differ_by_seed() -> None:
-    one, same, other = (made_up_features(layout_of(("audio",), None), seed=seed)["audio"] for seed in (0, 0, 1))
+    one, same, other = (made_up_features(layout_of(("audio",)), seed=seed)["audio"] for seed in (0, 0, 1))
     assert torch.equal(one.encoded.x, same.encoded.x)
     assert not torch.equal(one.encoded.x, other.encoded.x)
     assert not torch.equal(one.encoded.x, one.projected.x)
+
+
+def test_targets_of_steps_move_with_their_steps() -> None:
+    valid = torch.tensor([[True, False, True]])
+    batch = Batch({"x": Signal(torch.ones(1, 3, 2), valid)}, torch.tensor([[4, 5, 6]]), valid)
+    padded = longer(batch, 1, 2)
+    assert isinstance(padded, Batch)
+    assert padded.target is not None
+    assert padded.target[padded.signals["x"].mask].tolist() == [4, 6]
+    assert torch.equal(padded.target_valid, padded.signals["x"].valid)
+
+
+def test_other_token_numbers_stay_numbers_of_tokens() -> None:
+    numbers = tokens(torch.tensor([[0, 3, 1]]), torch.tensor([[True, True, False]]))
+    assert other_padding(numbers).x.tolist() == [[0, 3, 2]]

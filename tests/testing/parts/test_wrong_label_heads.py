@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.interfaces import LabelHead, Layout, LIFSpec, Tokens
-from neurozoo.testing import KITS, Candidate, check
+from neurozoo.core.multimodal import LabelHead, Layout, Tokens
+from neurozoo.testing import Candidate, check, kit_of
 
-CASES = KITS["label-head"].cases
+KIT = kit_of("label-head")
+assert KIT is not None
+CASES = KIT.cases
 
 
 class Sound(LabelHead):
@@ -17,7 +19,7 @@ class Sound(LabelHead):
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
-        self.linear = nn.Linear(layout.hidden, layout.labels)
+        self.linear = nn.Linear(layout.hidden, layout.outputs)
         self.dropout = nn.Dropout(layout.dropout)
 
     def forward(self, sequence: Tokens) -> Tensor:
@@ -114,7 +116,7 @@ class UnusedQueries(Sound):
 
     def __init__(self, layout):
         super().__init__(layout)
-        self.queries = nn.Parameter(torch.zeros(layout.labels, layout.hidden))
+        self.queries = nn.Parameter(torch.zeros(layout.outputs, layout.hidden))
 
 
 class PriorAlone(Sound):
@@ -129,7 +131,7 @@ class FollowsTheBatches(Sound):
 
     def __init__(self, layout):
         super().__init__(layout)
-        self.register_buffer("mean", torch.zeros(layout.labels))
+        self.register_buffer("mean", torch.zeros(layout.outputs))
 
     def finish(self, logits, sequence):
         self.mean = 0.9 * self.mean + 0.1 * logits.detach().mean(0)
@@ -193,7 +195,7 @@ class BiasOutsideTheCheckpoint(Sound):
 
     def __init__(self, layout):
         super().__init__(layout)
-        self.bias = torch.rand(layout.labels)
+        self.bias = torch.rand(layout.outputs)
 
     def finish(self, logits, sequence):
         return logits + self.bias
@@ -227,20 +229,12 @@ class RefusesItself(Sound):
             yield "heads", f"{heads} heads do not divide {hidden}"
 
 
-class NamedByBackend(Sound):
-    """A checkpoint of one backend does not load under another."""
-
-    def __init__(self, layout):
-        super().__init__(layout)
-        self.register_buffer(type(layout.neuron(LIFSpec())).__name__, torch.ones(()))
-
-
 WRONG: dict[str, tuple[type[LabelHead], ...]] = {
-    "gives_logits": (Squeezes, GivesTokens),
+    "gives_outputs": (Squeezes, GivesTokens),
     "padding_does_not_matter": (MeanOfAllRows, MaxOverPadding),
     "more_padding_does_not_matter": (DividesByLength, TakesTheLastRow),
     "no_mask_is_a_full_mask": (AnotherWayWithoutMask,),
-    "absent_modalities_are_survived": (MeanOfNothing, NaNBackward),
+    "absent_signals_are_survived": (MeanOfNothing, NaNBackward),
     "samples_are_alone": (RanksTheBatch,),
     "no_gradient_reaches_padding": (GradientToPadding,),
     "gradients_reach_every_parameter": (UnusedQueries,),
@@ -253,7 +247,6 @@ WRONG: dict[str, tuple[type[LabelHead], ...]] = {
     "can_be_copied_after_a_forward": (KeepsItsLogits,),
     "loads_from_a_checkpoint": (BiasOutsideTheCheckpoint, GrowsABuffer),
     "parameters_fit_a_recipe": (NoDefault, RefusesItself),
-    "any_backend_does": (NamedByBackend,),
 }
 
 
@@ -276,7 +269,7 @@ def test_what_they_are_made_of_is_right() -> None:
 
 def test_a_parameter_without_a_default_is_given_to_the_kit() -> None:
     given = Candidate("label-head", "warm", NoDefault, params={"temperature": 2.0})
-    check(given, ["parameters_fit_a_recipe", "gives_logits"]).raise_if_failed()
+    check(given, ["parameters_fit_a_recipe", "gives_outputs"]).raise_if_failed()
     wrong = Candidate("label-head", "warm", NoDefault, params={"temperature": "hot"})
     (result,) = check(wrong, ["parameters_fit_a_recipe"]).failures
     assert result.problem.startswith("the given value of 'temperature', 'hot', is not what its annotation allows: ")

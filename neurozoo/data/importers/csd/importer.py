@@ -1,7 +1,9 @@
 """Importer of CMU-MOSEI as CMU-MultimodalSDK distributes it: a folder of ``.csd`` files.
 
 Source: Zadeh et al., Multimodal language analysis in the wild: CMU-MOSEI dataset and interpretable
-dynamic fusion graph, ACL 2018; files under immortal.multicomp.cs.cmu.edu/CMU-MOSEI.
+dynamic fusion graph, ACL 2018; files under immortal.multicomp.cs.cmu.edu/CMU-MOSEI. Alignment is CMU-MultimodalSDK's
+usual preparation: each sequence is collapsed to the words by the mean of the frames that overlap a word's interval,
+and the words are cut by the label segments.
 """
 
 from __future__ import annotations
@@ -11,30 +13,31 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from neurozoo.data.importers.csd.alignment import fitted, overlapping, word_means
-from neurozoo.data.importers.csd.reading import Csd
-from neurozoo.data.importers.csd.segments import Segment, SegmentTable, segment_table
-from neurozoo.data.importers.mosei import CMU_MOSEI
-from neurozoo.data.manifest import Modality
+from neurozoo.data.importers.common import CMU_MOSEI, Positions, pad_rows
+from neurozoo.data.importers.csd.csd_file import Csd
+from neurozoo.data.importers.csd.labels import Segment, SegmentTable, segment_table
+from neurozoo.data.manifest import feature_shape
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
-__all__ = ["import_csd"]
+__all__ = ["import_csd", "overlapping", "word_means"]
 
 KNOWN = {
     "text": ("TimestampedGloveVectors", "TimestampedWordVectors"),
     "audio": ("COVAREP",),
     "vision": ("VisualFacet", "FACET", "OpenFace"),
 }
-"""What is in the names of the SDK's files, by modality; the first that is there is taken."""
+"""Parts of the names of the SDK's files by modality; the first match is used."""
 
-Positions = Annotated[int, Field(ge=1, le=100_000)]
+Seconds = NDArray[np.float64]
+"""Intervals ``[n, 2]``, start and end, sorted by start."""
+VideoRows = tuple[Seconds, NDArray[np.float32]]
+"""Intervals, and finite features ``[n, d]``; no rows if the video is missing."""
 
 
 def import_csd(
@@ -55,31 +58,32 @@ def import_csd(
 ) -> Store:
     """Make a store of ``.csd`` files: aligned to the words, cut by the label segments, with the standard folds.
 
-    A video at a time is held in memory.
+    One video at a time is held in memory.
 
     Args:
         source: A folder with a ``.csd`` file for each modality.
         dest: The store's folder; new or empty.
         labels: The ``.csd`` with the labels.
         folds: JSON with the videos of ``train``, ``valid`` and ``test``, or the SDK's Python file of them.
-        modalities: ``NAME=FILE`` each; by default those that the SDK's names tell.
+        modalities: ``NAME=FILE`` each; by default the files that have the SDK's names.
         words: The modality whose intervals are the words.
-        aligned: Whether each modality has a row a word; else its own rows, and its own length.
+        aligned: Whether each modality has one row per word; if not, its own rows and length.
         length: Positions L of the words.
-        frames: Positions L of the other modalities, where they are not aligned.
-        pad: Where shorter segments are filled with zeros; the SDK fills on the left.
-        keep: Which end of longer segments stays; the SDK keeps the last.
+        frames: Positions L of the other modalities if they are not aligned.
+        pad: Side of shorter segments that is filled with zeros; the SDK pads on the left.
+        keep: End of longer segments that is kept; the SDK keeps the last.
         above: A label is present where its intensity is larger.
-        label_order: Names of the label file's columns, where it does not say them.
+        label_order: Names of the label file's columns, if it does not name them.
 
     Raises:
-        DataError: A file or modality is missing, malformed, or fits no segment.
+        DataError: A file or modality is missing or malformed.
     """
     table = segment_table(Path(labels), Path(folds), label_order=label_order, above=above)
     with ExitStack() as stack:
-        files = {name: stack.enter_context(Csd(path)) for name, path in _files(source, modalities, labels).items()}
+        paths = _find_files(source, modalities, labels)
+        files = {name: stack.enter_context(Csd(path)) for name, path in paths.items()}
         if words not in files:
-            raise DataError(f"{source}: the words are to come from {words!r}, and there are: {', '.join(files)}")
+            raise DataError(f"{source}: words={words!r} names no modality; there are: {', '.join(files)}")
         cut = _Cut(words, aligned, length, frames, pad, keep)
         origin = {
             "format": "csd",
@@ -96,7 +100,7 @@ def import_csd(
             },
             "segments": table.sizes,
         }
-        shapes = {name: Modality(file.dim, cut.length_of(name)) for name, file in files.items()}
+        shapes = {name: feature_shape(file.dim, cut.length_of(name)) for name, file in files.items()}
         with StoreWriter(dest, labels=table.labels, origin=origin, modalities=shapes) as writer:
             _fill(writer, table, files, cut)
             writer.annotate(left_out=cut.left_out)
@@ -107,7 +111,7 @@ def import_csd(
 
 @dataclass
 class _Cut:
-    """How a video becomes samples, and what was met on the way."""
+    """Options for cutting a video into samples, and counts of what was missing."""
 
     words: str
     aligned: bool
@@ -119,11 +123,10 @@ class _Cut:
     left_out: dict[str, int] = field(default_factory=dict)
 
     def length_of(self, name: str) -> int:
-        """Positions L of a modality."""
+        """Return positions L of a modality."""
         return self.length if self.aligned or name == self.words else self.frames
 
-    def note(self, what: str) -> None:
-        """Count something that is missing."""
+    def count_missing(self, what: str) -> None:
         self.left_out[what] = self.left_out.get(what, 0) + 1
 
 
@@ -132,8 +135,8 @@ def _fill(writer: StoreWriter, table: SegmentTable, files: Mapping[str, Csd], cu
         segments = [segment for segment in group if segment.split is not None]
         if not segments:
             continue
-        rows = {name: _rows(name, file, video, cut) for name, file in files.items()}
-        samples = [_sample(segment, rows, cut) for segment in segments]
+        rows = {name: _read_video(name, file, video, cut) for name, file in files.items()}
+        samples = [_cut_segment(segment, rows, cut) for segment in segments]
         writer.add(
             str(segments[0].split),
             {name: np.stack([sample[name][0] for sample in samples]) for name in files},
@@ -143,13 +146,9 @@ def _fill(writer: StoreWriter, table: SegmentTable, files: Mapping[str, Csd], cu
         )
 
 
-_Rows = tuple[NDArray[np.float64], NDArray[np.float32]]
-"""Intervals in seconds, and finite features; of a video that is missing, none."""
-
-
-def _rows(name: str, file: Csd, video: str, cut: _Cut) -> _Rows:
+def _read_video(name: str, file: Csd, video: str, cut: _Cut) -> VideoRows:
     if video not in file:
-        cut.note(f"videos without {name}")
+        cut.count_missing(f"videos without {name}")
         return np.empty((0, 2)), np.empty((0, file.dim), np.float32)
     seconds, features = file.sequence(video)
     bad = ~np.isfinite(features)
@@ -158,43 +157,81 @@ def _rows(name: str, file: Csd, video: str, cut: _Cut) -> _Rows:
     return seconds, np.where(bad, np.float32(0), features) if count else features
 
 
-def _sample(
-    segment: Segment, rows: Mapping[str, _Rows], cut: _Cut
+def _cut_segment(
+    segment: Segment, rows: Mapping[str, VideoRows], cut: _Cut
 ) -> dict[str, tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    """Features and mask of each modality; one that is missing has no valid row."""
-    spoken = rows[cut.words][0]
-    words = spoken[overlapping(spoken, segment.start, segment.end)]
+    """Return features and mask by modality; a missing modality has no valid row."""
+    all_words = rows[cut.words][0]
+    words = all_words[overlapping(all_words, segment.start, segment.end)]
     if not len(words):
-        cut.note("segments without a word")
-    found = {}
+        cut.count_missing("segments without a word")
+    sample = {}
     for name, (seconds, features) in rows.items():
         if name != cut.words and cut.aligned and len(seconds):
-            own = word_means(seconds, features, words)
+            selected = word_means(seconds, features, words)
         else:
-            own = features[overlapping(seconds, segment.start, segment.end)]
-        found[name] = fitted(own, cut.length_of(name), pad=cut.pad, keep=cut.keep)
-    return found
+            selected = features[overlapping(seconds, segment.start, segment.end)]
+        sample[name] = pad_rows(selected, cut.length_of(name), pad=cut.pad, keep=cut.keep)
+    return sample
 
 
-def _files(source: Path, given: Sequence[str], labels: str) -> dict[str, Path]:
-    """The file of each modality, as named or by the names that the SDK's files have."""
+def word_means(frames: Seconds, features: NDArray[np.float32], words: Seconds) -> NDArray[np.float32]:
+    """Average the frames that overlap each word; a word without frames gets zeros.
+
+    A frame overlaps a word if it starts before the word ends and ends after it starts.
+
+    Args:
+        frames: ``[n, 2]``, in seconds.
+        features: ``[n, d]``, finite.
+        words: ``[w, 2]``, in seconds.
+
+    Returns:
+        ``[w, d]``.
+    """
+    means = np.zeros((len(words), features.shape[1]), np.float32)
+    if not len(frames) or not len(words):
+        return means
+    if (np.diff(frames[:, 1]) < 0).any():  # a long frame spans later, shorter ones: no binary search by end
+        for index, word in enumerate(words):
+            selected = features[overlapping(frames, *word)]
+            means[index] = selected.mean(axis=0, dtype=np.float64) if len(selected) else 0
+        return means
+    first = np.searchsorted(frames[:, 1], words[:, 0], side="right")
+    beyond = np.maximum(np.searchsorted(frames[:, 0], words[:, 1], side="left"), first)
+    # reduceat sums the ranges [first, beyond), and takes no index past the end: hence one more row.
+    padded = np.concatenate([features, np.zeros((1, features.shape[1]), np.float32)])
+    bounds = np.stack([first, beyond], axis=1).ravel()
+    sums = np.add.reduceat(padded, bounds, axis=0, dtype=np.float64)[::2]
+    counts = (beyond - first)[:, None]
+    np.divide(sums, counts, out=means, where=counts > 0, casting="same_kind")
+    return means
+
+
+def overlapping(intervals: Seconds, start: float, end: float) -> NDArray[np.bool_]:
+    """Return which intervals ``[n, 2]`` overlap the time from ``start`` to ``end``, ``[n]``."""
+    mask: NDArray[np.bool_] = (intervals[:, 0] < end) & (intervals[:, 1] > start)
+    return mask
+
+
+def _find_files(source: Path, given: Sequence[str], labels: str) -> dict[str, Path]:
+    """Return the file of each modality, as given or recognised by the SDK's names."""
     if not source.is_dir():
         raise DataError(f"{source} is not a folder; give the one with the .csd files")
-    there = sorted(path for path in source.rglob("*.csd") if path.resolve() != Path(labels).resolve())
-    has = f"there are: {', '.join(str(path.relative_to(source)) for path in there) or 'none'}"
+    present = sorted(path for path in source.rglob("*.csd") if path.resolve() != Path(labels).resolve())
+    listed = f"there are: {', '.join(str(path.relative_to(source)) for path in present) or 'none'}"
     if given:
         files = {}
         for each in given:
             name, _, file = each.partition("=")
             if not name or not file or not (source / file).is_file():
-                raise DataError(f"{source}: {each!r} names no file; give modalities=NAME=FILE,...; {has}")
+                raise DataError(f"{source}: {each!r} names no file; give modalities=NAME=FILE,...; {listed}")
             files[name] = source / file
         return files
     files = {
         name: match
         for name, marks in KNOWN.items()
-        if (match := next((path for mark in marks for path in there if mark in path.name), None)) is not None
+        if (match := next((path for mark in marks for path in present if mark in path.name), None)) is not None
     }
     if not files:
-        raise DataError(f"{source}: no file is called as the SDK's are; give modalities=NAME=FILE,...; {has}")
+        raise DataError(f"{source}: no file has a name of the SDK; give modalities=NAME=FILE,...; {listed}")
     return files

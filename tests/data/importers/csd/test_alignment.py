@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.csd.alignment import fitted, overlapping, word_means
+from neurozoo.data.importers.common import pad_rows
+from neurozoo.data.importers.csd.importer import overlapping, word_means
 
 Seconds = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def test_rows_are_padded_and_cut_at_the_chosen_end() -> None:
         ("left", "last", 2, [2, 3], [1, 1]),
         ("left", "first", 2, [1, 2], [1, 1]),
     ):
-        full, valid = fitted(rows, length, pad=pad, keep=keep)
+        full, valid = pad_rows(rows, length, pad=pad, keep=keep)
         assert (full.ravel().tolist(), valid.tolist()) == (values, mask)
-    full, valid = fitted(rows[:0], 2, pad="left", keep="last")
+    full, valid = pad_rows(rows[:0], 2, pad="left", keep="last")
     assert (full.tolist(), valid.tolist()) == ([[0], [0]], [0, 0])

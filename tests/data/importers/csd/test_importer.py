@@ -33,18 +33,18 @@ def made(mosei: Path, folds: Path, tmp_path: Path) -> Made:
 def rows(store: Store, split: str, modality: str) -> list[list[float]]:
     """The first value of each row of each sample."""
     batch = store.split(split).batch(torch.tensor([0, 1]))
-    return batch.features[modality][:, :, 0].tolist()
+    return batch.signals[modality].values[:, :, 0].tolist()
 
 
 def test_words_and_what_overlaps_them(made: Made) -> None:
     store = made(length=3)
-    assert store.description.labels == ("happy", "sad")
+    assert store.description.task.outputs == ("happy", "sad")
     assert dict(store.description.splits) == {"train": 4, "valid": 2, "test": 2}
     assert rows(store, "valid", "text") == [[0, 1, 3], [0, 5, 7]]
     # Frames 1 to 10 overlap the first word, and so on; the segment begins before the recording does.
     assert rows(store, "valid", "audio") == [[0, 5.5, 15.5], [0, 25.5, 35.5]]
     batch = store.split("valid").batch(torch.tensor([0, 1]))
-    assert batch.masks["audio"].tolist() == [[False, True, True]] * 2
+    assert batch.signals["audio"].mask.tolist() == [[False, True, True]] * 2
     assert store.split("valid").ids == ("c[0]", "c[1]")
     assert store.description.origin["segments"] == {"train": 4, "valid": 2, "test": 2, "none": 2}
 
@@ -68,8 +68,8 @@ def test_what_is_missing_is_masked_and_counted(made: Made, csd: Callable[..., Pa
     assert store.description.origin["left_out"] == {"videos without audio": 1}
     assert store.non_finite["audio"] == 6
     train = store.split("train").batch(torch.tensor([0, 2]))
-    assert train.masks["audio"].tolist() == [[True, True], [False, False]]
-    assert train.features["audio"][0, 0].tolist() == pytest.approx([1.8, 1.8, 2.0])
+    assert train.signals["audio"].mask.tolist() == [[True, True], [False, False]]
+    assert train.signals["audio"].values[0, 0].tolist() == pytest.approx([1.8, 1.8, 2.0])
 
 
 def test_by_the_command_line(mosei: Path, folds: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_by_the_command_line(mosei: Path, folds: Path, capsys: pytest.CaptureFix
     assert main(["data", "import", "csd", str(mosei), str(tmp_path / "s"), *options, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["splits"] == {"train": 4, "valid": 2, "test": 2}
     assert main(["data", "import", "csd", str(mosei), str(tmp_path / "t"), *options, "--option", "words=speech"]) == 2
-    assert "the words are to come from 'speech', and there are: text, audio" in capsys.readouterr().err
+    assert "words='speech' names no modality; there are: text, audio" in capsys.readouterr().err
     assert not (tmp_path / "t").exists()
     named = ["--option", "modalities=text=CMU_MOSEI_COVAREP.csd,audio=nothing.csd"]
     assert main(["data", "import", "csd", str(mosei), str(tmp_path / "t"), *options, *named]) == 2

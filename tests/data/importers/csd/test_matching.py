@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurozoo.data.importers.csd.matching import labels_by_id
-from neurozoo.data.pickled import Place
+from neurozoo.data.importers.csd.labels import labels_by_id
+from neurozoo.data.untrusted.nested import Place
 from neurozoo.errors import DataError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from neurozoo.data.importers.csd.segments import read_folds, segment_table
+from neurozoo.data.importers.csd.labels import read_folds, segment_table
 from neurozoo.errors import DataError
 
 LABELS = "CMU_MOSEI_Labels.csd"

@@ -1,0 +1,252 @@
+"""What a neuron is (its specification), and who runs it (a backend).
+
+A specification is pure: named state, named parameters, one step in a stated order. State goes in and comes out as a
+tuple of tensors; parameters are numbers, or tensors that the core owns, so that a checkpoint written under one backend
+loads under every other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from neurozoo.errors import SpikingError
+
+__all__ = ["Neuron", "NeuronSpec", "Params", "State", "check_params", "check_threshold", "steps_of"]
+
+State = tuple[Tensor, ...]
+"""A neuron's state, one tensor ``[B, ...]`` for each name of ``NeuronSpec.states``, in that order."""
+Params = Mapping[str, Tensor | float]
+"""Parameters by name, as they are used: a number, or a tensor that broadcasts against one step's current."""
+
+
+@dataclass(frozen=True)
+class NeuronSpec(ABC):
+    """The dynamics of a neuron: immutable, hashable, without tensors.
+
+    A subclass is a frozen dataclass whose fields are the choices and the default numbers.
+    """
+
+    kind: ClassVar[str]
+    """Its name in recipes, reports and error messages."""
+    states: ClassVar[tuple[str, ...]] = ()
+    """Names of its state tensors, in order."""
+    spiking: ClassVar[bool] = True
+    """Whether its output is spikes, 0 or 1; else it is a real number, such as a readout's membrane."""
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Parameters that a call may give, by name, each with the number used where it gives none; dimensionless."""
+        return {}
+
+    @property
+    def temporal(self) -> bool:
+        """Whether the output at a step depends on the steps before; if not, a held current needs one step."""
+        return bool(self.states)
+
+    def rest(self, params: Params) -> tuple[Tensor | float, ...]:
+        """The state without input, a value for each name of ``states``."""
+        return (0.0,) * len(self.states)
+
+    @abstractmethod
+    def step(self, current: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
+        """One time step, in plain torch: the definition that every backend is compared with.
+
+        Args:
+            current: Input ``[B, ...]``, dimensionless.
+            state: ``[B, ...]`` each.
+            threshold: A float, or a tensor that broadcasts against ``current``.
+            params: Every name of ``parameters``.
+
+        Returns:
+            The output, shape and dtype of ``current``, and the new state.
+        """
+
+    def complete(self, params: Params | None) -> dict[str, Tensor | float]:
+        """``params`` with the default number of each parameter that is not given.
+
+        Raises:
+            SpikingError: A parameter has a name that this neuron does not have.
+        """
+        given, known = params or {}, self.parameters
+        if unknown := sorted(given.keys() - known.keys()):
+            raise SpikingError(
+                f"{self.kind} neurons have no parameter {', '.join(unknown)}; they have: {', '.join(known) or 'none'}"
+            )
+        return {**known, **given}
+
+
+class Neuron(ABC):
+    """A backend: a plain object that runs a specification, without parameters and without hidden state.
+
+    A backend implements :meth:`step`; it may override :meth:`scan` for speed. The threshold is an argument of the call.
+    In :meth:`scan` it is a float, a 0-d tensor, or a tensor with as many axes as the currents, each of their size or 1:
+    per sample ``[1, B, 1, ...]``, per step ``[T, 1, ...]``, per neuron ``[1, 1, ..., N]``. Any other shape is refused.
+
+    Args:
+        spec: What neuron to be.
+
+    Raises:
+        SpikingError: The backend does not run this neuron.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("lif",)
+    """The kinds of neuron that the backend runs."""
+    runs: ClassVar[str] = ""
+    """The functions of its own library that the backend runs, for people to read."""
+    graph_breaks: ClassVar[bool] = False
+    """Whether ``torch.compile`` cannot trace it as one graph; it must work then all the same."""
+
+    def __init__(self, spec: NeuronSpec) -> None:
+        if reason := self.refusal(spec):
+            raise SpikingError(reason)
+        self.spec = spec
+
+    @classmethod
+    def refusal(cls, spec: NeuronSpec) -> str:
+        """Say why the backend does not run a specification; empty where it does.
+
+        Override it where more than the kind decides, and call this first.
+        """
+        if spec.kind in cls.kinds:
+            return ""
+        return (
+            f"{cls.__name__} does not run {spec.kind} neurons; it runs: {', '.join(cls.kinds)}; choose another neuron, "
+            "or a backend that runs them, such as torch"
+        )
+
+    @classmethod
+    def supports(cls, spec: NeuronSpec) -> bool:
+        """Whether the backend runs a specification."""
+        return not cls.refusal(spec)
+
+    @classmethod
+    def nir_reader(cls) -> Any:
+        """Its library's own reader of NIR, a ``neurozoo.nir.readers.NIRReader``; None where it has none.
+
+        Raises:
+            ImportError: A library that the reader needs is not installed.
+        """
+        return None
+
+    def initial_state(self, current: Tensor, params: Params | None = None) -> State:
+        """The state at rest, ``[B, ...]`` each, dtype and device of one step's ``current``."""
+        rest = self.spec.rest(self.spec.complete(params))
+        return tuple(
+            value.to(current).expand_as(current) if isinstance(value, Tensor) else torch.full_like(current, value)
+            for value in rest
+        )
+
+    @abstractmethod
+    def step(
+        self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
+    ) -> tuple[Tensor, State]:
+        """One time step.
+
+        Args:
+            current: Input ``[B, ...]``, dimensionless.
+            state: What the step before gave, or :meth:`initial_state`.
+            threshold: A float, a 0-d tensor or one that broadcasts against ``current``.
+            params: By name, see :class:`NeuronSpec`; a number of the specification where one is not given.
+
+        Returns:
+            The output (of a spiking neuron 0 or 1), dtype of ``current``, and the state, all ``[B, ...]``.
+        """
+
+    def scan(
+        self,
+        currents: Tensor,
+        state: State | None = None,
+        threshold: Tensor | float = 1.0,
+        params: Params | None = None,
+    ) -> tuple[Tensor, State]:
+        """All time steps.
+
+        Args:
+            currents: Input ``[T, B, ...]``, T >= 1.
+            state: What to start from; at rest by default.
+            threshold: See the class.
+            params: As for :meth:`step`; the same at every step.
+
+        Returns:
+            Outputs ``[T, B, ...]`` and the last state.
+
+        Raises:
+            SpikingError: The threshold or a parameter has a shape that is not one of those above.
+        """
+        thresholds = steps_of(threshold, currents)
+        params = check_params(self.spec.complete(params), currents)
+        carried = self.initial_state(currents[0], params) if state is None else state
+        outputs: list[Tensor] = []
+        # unbind: indexing currents[t] would make the backward quadratic in T.
+        for current, level in zip(currents.unbind(0), thresholds, strict=True):
+            output, carried = self.step(current, carried, level, params)
+            outputs.append(output)
+        return torch.stack(outputs), carried
+
+
+def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | float]:
+    """The threshold of each of the T steps, its shape checked against ``currents`` ``[T, B, ...]``.
+
+    Raises:
+        SpikingError: There is no time step, or the threshold's shape is not allowed.
+    """
+    check_threshold(threshold, currents)
+    steps = currents.shape[0]
+    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
+        return [threshold] * steps
+    # In the currents' dtype: a float32 threshold would otherwise promote bfloat16 currents.
+    slices = threshold.to(currents.dtype).unbind(0)
+    return slices if len(slices) == steps else [slices[0]] * steps
+
+
+def check_threshold(threshold: Tensor | float, currents: Tensor) -> None:
+    """Refuse what a neuron cannot run on; :func:`steps_of` does so as well.
+
+    Raises:
+        SpikingError: There is no time step, or the threshold's shape is not allowed.
+    """
+    if currents.dim() < 2 or currents.shape[0] == 0:
+        raise SpikingError(f"currents have the shape {list(currents.shape)}; give [T, B, ...] with T >= 1")
+    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
+        return
+    fits = threshold.dim() == currents.dim() and all(
+        size in (1, full) for size, full in zip(threshold.shape, currents.shape, strict=True)
+    )
+    if not fits:
+        raise SpikingError(
+            f"a threshold of shape {list(threshold.shape)} does not fit currents of shape {list(currents.shape)}; "
+            "give a float, a 0-d tensor, or a tensor with as many axes, each of the same size or 1"
+        )
+
+
+def check_params(params: Params, currents: Tensor) -> dict[str, Tensor | float]:
+    """Refuse a parameter that does not broadcast against one step of ``currents`` ``[T, B, ...]``.
+
+    A parameter of the layer is 0-d, one per neuron of a linear layer is ``[N]``, one per channel of frames
+    ``[C, 1, 1]``. It never has the batch's size: samples share their parameters.
+
+    Returns:
+        The parameters, tensors in the currents' dtype.
+
+    Raises:
+        SpikingError: The shape of one does not fit.
+    """
+    one = currents.shape[2:]
+    checked: dict[str, Tensor | float] = {}
+    for name, value in params.items():
+        if isinstance(value, Tensor):
+            sizes = zip(reversed(value.shape), reversed(one), strict=False)
+            if value.dim() > len(one) or any(size not in (1, full) for size, full in sizes):
+                raise SpikingError(
+                    f"the parameter {name} of shape {list(value.shape)} does not fit neurons of shape {list(one)}; "
+                    "give a number, or a tensor that broadcasts against them, such as one value a neuron"
+                )
+            value = value.to(currents.dtype)
+        checked[name] = value
+    return checked

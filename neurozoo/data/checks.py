@@ -1,0 +1,207 @@
+"""What is checked of values before they are stored, and the form they are stored in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neurozoo.data.manifest import Column, TaskEntry
+from neurozoo.errors import DataError
+
+__all__ = ["Piece", "mask_of", "piece_of", "stored", "target_column", "target_values", "valid_rows"]
+
+
+def valid_rows(features: NDArray[Any]) -> NDArray[np.bool_]:
+    """The mask of ``[n, L, *shape]`` values: rows of zeros at either end are padding, those between are not.
+
+    Returns:
+        ``[n, L]``, True where valid; a sample of zeros alone has no valid row.
+    """
+    filled = (features != 0).any(axis=tuple(range(2, features.ndim)))
+    from_left = np.logical_or.accumulate(filled, axis=1)
+    from_right = np.logical_or.accumulate(filled[:, ::-1], axis=1)[:, ::-1]
+    valid: NDArray[np.bool_] = from_left & from_right
+    return valid
+
+
+@dataclass
+class Piece:
+    """Some samples of a column.
+
+    Attributes:
+        values: ``[n, L, *shape]``, ``[n, *shape]`` of targets, or ``[R, *shape]`` of a ragged column.
+        lengths: ``[n]`` int64, of a ragged column; else None.
+        mask: ``[n, L]`` or ``[R]``, of a masked column; else None.
+    """
+
+    values: NDArray[Any]
+    lengths: NDArray[np.int64] | None = None
+    mask: NDArray[np.uint8] | None = None
+
+    def rows(self, first: int, last: int) -> slice:
+        """The rows of samples ``first`` up to ``last``."""
+        if self.lengths is None:
+            return slice(first, last)
+        before = int(self.lengths[:first].sum())
+        return slice(before, before + int(self.lengths[first:last].sum()))
+
+    def sample(self, row: int) -> int:
+        """Which sample a row belongs to."""
+        return row if self.lengths is None else int(np.searchsorted(self.lengths.cumsum(), row, side="right"))
+
+
+def piece_of(what: str, column: Column, given: ArrayLike | Sequence[ArrayLike]) -> Piece:
+    """Numbers of the right shape, dtypes unchanged.
+
+    Args:
+        what: Names them in errors.
+        column: What they are to be.
+        given: ``[n, L, *shape]``; of a ragged column also a list of n arrays ``[L_i, *shape]``.
+
+    Raises:
+        DataError: They are no numbers, or of another shape.
+    """
+    axes = ", ".join(map(str, column.shape))
+    if not column.ragged:
+        array = np.asarray(given)
+        wanted = (column.length, *column.shape)
+        if array.dtype.kind not in "fiub" or array.shape[1:] != wanted:
+            raise DataError(
+                f"{what}: {array.dtype} of shape {list(array.shape)}; give numbers "
+                f"[samples, {', '.join(map(str, wanted))}]"
+            )
+        return Piece(array)
+    samples = [np.asarray(each) for each in given]  # type: ignore[union-attr]
+    for number, each in enumerate(samples):
+        if each.dtype.kind not in "fiub" or each.ndim == 0 or each.shape[1:] != column.shape:
+            raise DataError(
+                f"{what}, sample {number} of those given: {each.dtype} of shape {list(each.shape)}; give numbers "
+                f"[positions{', ' if axes else ''}{axes}], as many positions as the sample has"
+            )
+        if len(each) > column.length:
+            raise DataError(
+                f"{what}, sample {number} of those given: {len(each)} positions, and at most {column.length} are "
+                "declared; cut the sample, or declare a larger length"
+            )
+    lengths = np.array([len(each) for each in samples], np.int64)
+    return Piece(np.concatenate(samples) if samples else np.zeros((0, *column.shape)), lengths)
+
+
+def stored(what: Callable[[int], str], column: Column, piece: Piece) -> tuple[NDArray[Any], int]:
+    """The values as a shard holds them, and how many were not finite and became 0.
+
+    A copy is made only where something has to change.
+
+    Args:
+        what: Names the values of a row in errors.
+        column: What they are to be.
+        piece: The numbers.
+
+    Raises:
+        DataError: A value does not fit the dtype.
+    """
+    x, dtype = piece.values, np.dtype(column.dtype)
+    if column.dtype == "bool":
+        _refuse(what, x, (x != 0) & (x != 1), "spikes and other bits are 0 or 1")
+        bits = x.astype(bool, copy=False).reshape(*x.shape[: x.ndim - len(column.shape)], column.dim)
+        return np.packbits(bits, axis=-1), 0
+    if dtype.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = x.astype(dtype, copy=False)
+        bad = ~np.isfinite(cast)
+        count = int(bad.sum())
+        return (np.where(bad, dtype.type(0), cast) if count else cast), count
+    limits = np.iinfo(dtype)
+    if x.dtype.kind == "f":
+        _refuse(what, x, x != np.floor(x), f"{dtype} holds whole numbers; round them, or declare a float dtype")
+    wrong = (x < limits.min) | (x > limits.max)
+    _refuse(what, x, wrong, f"{dtype} holds {limits.min} to {limits.max}; declare a larger dtype")
+    return x.astype(dtype, copy=False), 0
+
+
+def mask_of(what: str, piece: Piece, given: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.uint8]:
+    """A mask of 0 and 1, one for each position of the piece.
+
+    Raises:
+        DataError: It has another shape or other values.
+    """
+    if piece.lengths is not None:
+        parts = [np.asarray(each) for each in given]  # type: ignore[union-attr]
+        found = [len(each) if each.ndim == 1 else -1 for each in parts]
+        if found != piece.lengths.tolist():
+            raise DataError(f"{what}: its samples have other lengths; give each a mask [positions]")
+        mask = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+        wanted = mask.shape
+    else:
+        mask, wanted = np.asarray(given), piece.values.shape[:2]
+    if mask.shape != wanted or mask.dtype.kind not in "fiub" or not np.isin(mask, (0, 1)).all():
+        raise DataError(f"{what} is {mask.dtype} of shape {list(mask.shape)}; give 0 or 1 of shape {list(wanted)}")
+    return mask.astype(np.uint8)
+
+
+def target_column(task: TaskEntry, where: str) -> Column:
+    """How the targets of a task are stored, one a sample: its dtype and shape.
+
+    Raises:
+        DataError: It is not one of the zoo's own tasks, so that the writer has to be given ``target``.
+    """
+    k = len(task.outputs)
+    known = {
+        "multilabel": Column((k,), 1, "uint8", False, False),
+        "multiclass": Column((), 1, "int64", False, False),
+        "regression": Column((k,), 1, "float32", False, False),
+    }
+    if task.name not in known:
+        raise DataError(
+            f"{where}: the targets of the task {task.name!r} are of no known shape; give target=SignalShape(shape, 1, "
+            f"dtype), or one of the tasks {', '.join(known)}"
+        )
+    return known[task.name]
+
+
+def target_values(where: Callable[[int], str], task: TaskEntry, column: Column, piece: Piece) -> NDArray[Any]:
+    """Targets as a shard holds them, checked by the task that they are of. Targets are never repaired.
+
+    Args:
+        where: Names split and sample of a row.
+        task: The task.
+        column: How they are stored.
+        piece: The numbers, in the counting rows only if a mask says so.
+
+    Raises:
+        DataError: Says which value of which sample is wrong, and what is right.
+    """
+    x, outputs = piece.values, task.outputs
+    counts = np.ones(x.shape, bool)
+    if piece.mask is not None:
+        counts[piece.mask == 0] = False
+    if task.name == "multilabel":
+        wrong = np.argwhere((x != 0) & (x != 1) & counts)
+        if len(wrong):
+            place = tuple(wrong[0])
+            raise DataError(
+                f"{where(int(place[0]))}, label {outputs[place[-1]]!r} is {x[place]:g}; "
+                f"labels are 0 or 1, and {len(wrong)} of these samples' labels are neither"
+            )
+    elif task.name == "multiclass":
+        k = len(outputs)
+        rule = f"a class is its place among {', '.join(outputs[:4])}{', ...' if k > 4 else ''}: 0 to {k - 1}"
+        _refuse(where, x, ((x < 0) | (x >= k) | (x != np.floor(x))) & counts, rule)
+    elif x.dtype.kind == "f":
+        _refuse(where, x, ~np.isfinite(x) & counts, "a target is a finite number; leave the sample out")
+    if not counts.all():
+        x = np.where(counts, x, 0)
+    values, lost = stored(where, column, Piece(x, piece.lengths))
+    if lost:
+        raise DataError(f"{where(0)} and after: {lost} targets are too large for {column.dtype}; scale them")
+    return values
+
+
+def _refuse(what: Callable[[int], str], x: NDArray[Any], wrong: NDArray[np.bool_], rule: str) -> None:
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        raise DataError(f"{what(int(place[0]))} has the value {x[place]:g}; {rule}")

@@ -1,0 +1,101 @@
+"""What several importers share: splits, citations, the widths of modalities, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from neurozoo.errors import DataError
+
+__all__ = [
+    "CHUNK",
+    "CMU_MOSEI",
+    "POM",
+    "SPLITS",
+    "Positions",
+    "list_arrays",
+    "modality_widths",
+    "pad_rows",
+    "pad_samples",
+    "split_columns",
+]
+
+SPLITS = ("train", "valid", "test")
+CMU_MOSEI = {
+    "licence": "CMU-MultimodalSDK's terms for CMU-MOSEI",
+    "citation": "Zadeh et al.: Multimodal language analysis in the wild, ACL 2018",
+}
+POM = {
+    "licence": "MIT (as distributed with MFN)",
+    "citation": "Park et al.: Computational analysis of persuasiveness in social multimedia, ICMI 2014",
+}
+CHUNK = 512
+"""Samples converted and written at a time by importers that build sequences in memory."""
+
+Positions = Annotated[int, Field(ge=1, le=100_000)]
+Padded = tuple[NDArray[np.float32], NDArray[np.uint8]]
+
+
+def list_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return ``name [shape]`` of each array for an error message."""
+    return ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
+
+
+def modality_widths(modalities: Sequence[str], total: int, source: str) -> dict[str, int]:
+    """Parse how the columns of a table divide into modalities.
+
+    Args:
+        modalities: ``NAME=NUMBER`` each.
+        total: Number of columns.
+        source: Name of the table for the error message.
+
+    Returns:
+        Number of features by modality, in the given order.
+
+    Raises:
+        DataError: A modality is malformed, or the numbers do not add up to ``total``.
+    """
+    widths: dict[str, int] = {}
+    for modality in modalities:
+        name, _, width = modality.partition("=")
+        if not width.isdecimal() or int(width) < 1 or not name or name in widths:
+            raise DataError(f"modality {modality!r}: give NAME=NUMBER, each name once, such as timbre=64")
+        widths[name] = int(width)
+    if sum(widths.values()) != total:
+        raise DataError(
+            f"the modalities {', '.join(modalities)} take {sum(widths.values())} features, but {source} has {total}; "
+            "they must add up"
+        )
+    return widths
+
+
+def split_columns(x: NDArray[Any], widths: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Split the last axis of ``x`` ``[N, L, D]`` into modalities of these widths."""
+    parts = np.split(x, np.cumsum(list(widths.values()))[:-1], axis=2)
+    return dict(zip(widths, parts, strict=True))
+
+
+def pad_rows(rows: NDArray[np.float32], length: int, *, pad: str, keep: str) -> Padded:
+    """Pad or cut rows ``[n, d]`` to ``[length, d]``; return them with their mask ``[length]``.
+
+    Args:
+        rows: Features.
+        length: Positions L.
+        pad: Side that is filled with zeros, ``left`` or ``right``.
+        keep: End that is kept if there are more than L rows, ``first`` or ``last``.
+    """
+    kept = rows[:length] if keep == "first" else rows[max(len(rows) - length, 0) :]
+    valid = slice(0, len(kept)) if pad == "right" else slice(length - len(kept), length)
+    padded, mask = np.zeros((length, rows.shape[1]), np.float32), np.zeros(length, np.uint8)
+    padded[valid], mask[valid] = kept, 1
+    return padded, mask
+
+
+def pad_samples(samples: Sequence[NDArray[np.float32]], length: int, *, pad: str, keep: str) -> Padded:
+    """Apply :func:`pad_rows` to samples ``[n, d]``; return ``[samples, length, d]`` and masks ``[samples, length]``."""
+    pairs = [pad_rows(rows, length, pad=pad, keep=keep) for rows in samples]
+    return np.stack([rows for rows, _ in pairs]), np.stack([mask for _, mask in pairs])

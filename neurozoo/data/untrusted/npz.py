@@ -1,0 +1,95 @@
+"""Read untrusted npz files: arrays of numbers and text of their declared size, never Python objects.
+
+Format: ``numpy.lib.format``.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from neurozoo.data.untrusted.files import open_regular
+from neurozoo.data.untrusted.limits import Limits
+from neurozoo.errors import DataError
+
+__all__ = ["read_npz"]
+
+_ENCRYPTED = 1
+_PIECE = 2**20
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def read_npz(path: Path, *, limits: Limits | None = None) -> dict[str, NDArray[Any]]:
+    """Return all arrays of an npz file by name.
+
+    Args:
+        path: The file.
+        limits: Limits on size and number of arrays; by default those of the environment.
+
+    Raises:
+        DataError: It is missing, not a whole npz file, holds Python objects, or is larger unpacked than
+            the limits allow.
+    """
+    limits = limits or Limits()
+    with open(open_regular(path), "rb") as file:
+        try:
+            # numpy would open a pickle of this name as a pickle.
+            if not zipfile.is_zipfile(file):
+                raise DataError(f"{path} is truncated or not an npz file; download it again")
+            with zipfile.ZipFile(file) as archive:
+                _check(archive, path, limits)
+                return {info.filename.removesuffix(".npy"): _array(archive, info, path) for info in archive.infolist()}
+        except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(
+                f"{path} cannot be read ({reason}); it is damaged, or not an npz file: download it again"
+            ) from error
+
+
+def _check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
+    infos, size = archive.infolist(), path.stat().st_size
+    if len(infos) > limits.members or len({info.filename for info in infos}) < len(infos):
+        raise DataError(f"{path} holds {len(infos)} members, too many or two of one name; an npz file has each once")
+    total = sum(info.file_size for info in infos)
+    if total > limits.content(size):
+        raise DataError(
+            f"{path} unfolds to {total / 2**30:.3g} GiB, {size} bytes of file; if you trust it, set "
+            "NEUROZOO_READ_CONTENT_GIB to what it needs"
+        )
+    for info in infos:
+        if not info.filename.endswith(".npy") or info.flag_bits & _ENCRYPTED:
+            raise DataError(
+                f"{path}: the member {info.filename[:80]!a} is encrypted, or not an array; give arrays of numbers"
+            )
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
+    with archive.open(info) as member:
+        version = npy.read_magic(member)
+        if version not in _HEADERS:
+            raise ValueError(f"{info.filename} is of version {version}")
+        shape, fortran, dtype = _HEADERS[version](member)
+        if dtype.hasobject:
+            raise DataError(f"{path} holds Python objects, which are never loaded; give arrays of numbers")
+        if any(n < 0 for n in shape) or info.file_size - member.tell() != prod(shape) * dtype.itemsize:
+            raise ValueError(f"{info.filename} says it is {list(shape)} of {dtype}, which is not its size")
+        array = np.empty(prod(shape), dtype)
+        _fill(array, member)
+    return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _fill(array: NDArray[Any], member: IO[bytes]) -> None:
+    """Read in pieces up to the end, where zipfile compares the checksum."""
+    target, done = array.view(np.uint8).reshape(-1).data if array.nbytes else memoryview(bytearray()), 0
+    while piece := member.read(_PIECE):
+        target[done : done + len(piece)] = piece
+        done += len(piece)
+    if done < array.nbytes:
+        raise ValueError("it is cut off")

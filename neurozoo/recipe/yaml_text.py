@@ -1,0 +1,224 @@
+"""YAML text as plain values with the place of each, and back; the only module that knows YAML.
+
+No tag or alias of YAML's is followed, so that a stranger's recipe can run nothing and cannot grow.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from neurozoo.errors import RecipeError, nearest
+from neurozoo.recipe.params import Key
+from neurozoo.recipe.shipped import shipped_path, shipped_recipes
+
+__all__ = [
+    "COMMAND_LINE",
+    "LARGEST",
+    "Origins",
+    "Reader",
+    "as_yaml",
+    "compose",
+    "find_file",
+    "is_plain",
+    "parse",
+    "read_text",
+]
+
+LARGEST = 1_000_000
+"""Bytes of a recipe at most: it is a page, and anything larger is another file given by mistake."""
+
+COMMAND_LINE = "command line"
+"""What overrides are called in messages."""
+
+_SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
+
+
+@dataclass
+class Origins:
+    """Where each value was written: (line, column) in the file, or None for the command line."""
+
+    file: str
+    places: dict[Key, tuple[int, int] | None] = field(default_factory=dict)
+
+    def nearest(self, path: Key) -> tuple[int, int] | None:
+        """The place of a value; of the section around it, where it was not written at all."""
+        ends = (path[:n] for n in range(len(path), 0, -1))
+        return next((self.places[end] for end in ends if end in self.places), (1, 1))
+
+    def move(self, old: Key, new: Key) -> None:
+        """A value has another path now, with all below it; it stays where it was written."""
+        for path, place in list(self.places.items()):
+            if path[: len(old)] == old:
+                self.places[new + path[len(old) :]] = place
+
+    def line(self, path: Key, problem: str) -> tuple[tuple[int, int], str]:
+        """A problem as people read it, with what to sort it by; the command line comes last."""
+        place = self.nearest(path)
+        what = f"{'.'.join(map(str, path))}: {problem}" if path else problem
+        if place is None:
+            return (LARGEST, 0), f"{COMMAND_LINE}: {what}"
+        return place, f"{self.file}:{place[0]}:{place[1]}: {what}"
+
+
+def find_file(source: str | Path) -> tuple[Path, str]:
+    """The file of a recipe, and what to call it in messages."""
+    path = Path(source)
+    if not path.is_file() and (shipped := shipped_path(str(source))) is not None:
+        path = shipped
+    try:
+        return path, str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return path, str(path)
+
+
+def read_text(path: Path, file: str) -> str:
+    """The text of a recipe's file.
+
+    Raises:
+        RecipeError: There is none, or it is too large or not UTF-8.
+    """
+    if path.is_dir():
+        raise RecipeError([f"{file}: this is a folder; give a recipe's file, or the name of a shipped recipe"])
+    if not path.exists():
+        known = shipped_recipes()
+        guess = path.stem if path.stem in known else nearest(path.stem, known)
+        hint = f"; did you mean {guess!r}?" if guess else ""
+        raise RecipeError([f"{file}: there is no such file; give a file or a shipped recipe: {', '.join(known)}{hint}"])
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise RecipeError([f"{file}: it cannot be read ({error.strerror}); check its permissions"]) from error
+    if len(raw) > LARGEST:
+        raise RecipeError([f"{file}: it has {len(raw):,} bytes, and a recipe at most {LARGEST:,}; is it a recipe?"])
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = raw.count(b"\n", 0, error.start) + 1, error.start - raw.rfind(b"\n", 0, error.start)
+        problem = f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise RecipeError([f"{file}:{line}:{column}: {problem}"]) from error
+
+
+def parse(text: str, file: str) -> tuple[dict[str, Any], Origins, list[tuple[tuple[int, int], str]]]:
+    """The values of a recipe's text, where each was written, and what a recipe must not hold.
+
+    Raises:
+        RecipeError: It is not YAML, or no section of keys.
+    """
+    node = compose(text, f"{file}:")
+    if node is None:
+        raise RecipeError([f"{file}:1:1: the file is empty; a recipe needs at least schema, data, task and model"])
+    if not isinstance(node, MappingNode):
+        raise RecipeError([f"{file}:1:1: the file holds {_form(node)}; a recipe is a section of keys (key: value)"])
+    reader = Reader()
+    content = reader.value(node, ())
+    return (
+        content,
+        Origins(file, dict(reader.places)),
+        [(at, f"{file}:{at[0]}:{at[1]}: {p}") for at, p in reader.problems],
+    )
+
+
+def compose(text: str, where: str) -> Node | None:
+    """The node tree of a YAML text; nothing is constructed."""
+    try:
+        node: Node | None = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{mark.line + 1}:{mark.column + 1}:" if mark else ""
+        what = " ".join(str(part) for part in (error.context, error.problem) if part)
+        remedies = {"'\\t'": "indent with spaces, not tabs", "alias": "put text that begins with * in quotes"}
+        fits = (remedy for sign, remedy in remedies.items() if sign in what)
+        remedy = next(fits, "check brackets, quotes and indentation")
+        raise RecipeError([f"{where}{place} this is not YAML: {what}; {remedy}"]) from error
+    except YAMLError as error:
+        raise RecipeError([f"{where} this is not YAML: {str(error).splitlines()[0]}"]) from error
+    except RecursionError as error:
+        raise RecipeError([f"{where} it is nested too deeply; a recipe needs a few levels"]) from error
+    return node
+
+
+class Reader:
+    """Turns YAML nodes into plain values, noting places and what a recipe must not hold."""
+
+    def __init__(self) -> None:
+        self.places: dict[Key, tuple[int, int]] = {}
+        self.problems: list[tuple[tuple[int, int], str]] = []
+        self._constructor = YAML(typ="safe", pure=True).constructor
+        self._seen: set[int] = set()
+
+    def value(self, node: Node, path: Key) -> Any:
+        if id(node) in self._seen:
+            # YAML hands over the very node that has the anchor, so this is where that stands.
+            problem = f"aliases (*{node.anchor}) are not followed in a recipe; write this value out wherever it is used"
+            return self._refuse(node, problem)
+        self._seen.add(id(node))
+        if isinstance(node, MappingNode) and node.tag == "tag:yaml.org,2002:map":
+            return self._mapping(node, path)
+        if isinstance(node, SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+            for number, item in enumerate(node.value):
+                self.places[*path, number] = _place(item)
+            return [self.value(item, (*path, number)) for number, item in enumerate(node.value)]
+        if isinstance(node, ScalarNode) and node.tag in _SCALARS:
+            try:
+                return self._constructor.construct_object(node)
+            except (ValueError, YAMLError):
+                return self._refuse(node, f"{node.value[:40]!r} cannot be read as a value; put text in quotes")
+        if node.tag == "tag:yaml.org,2002:timestamp":
+            return self._refuse(node, f"{node.value!r} is a date; put text in quotes")
+        return self._refuse(node, f"the tag {node.tag!r} is not for recipes, and nothing was run; write a plain value")
+
+    def _mapping(self, node: MappingNode, path: Key) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value
+            if not isinstance(key_node, ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
+                self._refuse(key_node, f"a key must be a word, and this is {_form(key_node)}; put it in quotes")
+            elif key in content:
+                first = self.places[*path, key][0]
+                self._refuse(key_node, f"key {key!r} is given twice, first in line {first}; remove one of the two")
+            else:
+                self.places[*path, key] = _place(key_node)
+                content[key] = self.value(value_node, (*path, key))
+        return content
+
+    def _refuse(self, node: Node, problem: str) -> None:
+        if (_place(node), problem) not in self.problems:
+            self.problems.append((_place(node), problem))
+
+
+def _place(node: Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _form(node: Node) -> str:
+    if isinstance(node, SequenceNode):
+        return "a list"
+    return "a section of keys" if isinstance(node, MappingNode) else f"the value {node.value[:40]!r}"
+
+
+def as_yaml(content: Mapping[str, Any]) -> str:
+    """Plain values as YAML, in their order."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 4096
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    return stream.getvalue()
+
+
+def is_plain(text: str) -> bool:
+    """Whether YAML reads a text without quotes as that very text."""
+    try:
+        node = compose(text, "")
+    except RecipeError:
+        return False
+    return isinstance(node, ScalarNode) and node.style is None and bool(Reader().value(node, ()) == text)

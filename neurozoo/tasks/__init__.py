@@ -1,0 +1,1 @@
+"""Tasks, one per file: loss, prediction, decision and metrics of a model's outputs."""

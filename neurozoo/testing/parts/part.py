@@ -1,0 +1,42 @@
+"""What a part of a model must do: all that the model must, with this part in its slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from neurozoo.registry.registry import default_registry, slot_kind
+from neurozoo.testing.findings import ConformanceError
+from neurozoo.testing.parts.model import MODEL_CASES, ModelSubject
+from neurozoo.testing.report import Kit
+
+__all__ = ["PART", "PartInModelSubject"]
+
+
+class PartInModelSubject(ModelSubject):
+    """A part under test, in the first installed model that has a slot for it."""
+
+    @property
+    def model(self) -> tuple[Any, Mapping[str, Any]]:
+        registry, part = default_registry(), self.candidate.target
+        for name in registry.usable("model"):
+            model = registry.resolve("model", name)
+            if any(base is not None and issubclass(part, base) for _, base in map(slot_kind, model.slots.values())):
+                return model, {}
+        raise ConformanceError(
+            f"no model has a slot for {part.__name__}; make it a subclass of a base class that `slots` names"
+        )
+
+    def part(self, model: Any, slot: str, preferred: tuple[str, ...]) -> Any:
+        base = slot_kind(model.slots[slot])[1]
+        if base is not None and issubclass(self.candidate.target, base):
+            return lambda *args: self.candidate.target(*args, **self.candidate.params)
+        return super().part(model, slot, preferred)
+
+
+PART = Kit(
+    "part",
+    PartInModelSubject,
+    {case.__name__: case for case in MODEL_CASES},
+    tiny=("gives_outputs", "firing_is_recorded"),
+)

@@ -1,0 +1,139 @@
+"""A block of neurons as compiled code sees it: rows of one array, and a kind's step and adjoint on them."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from numba import carray, types  # type: ignore[attr-defined]
+
+from neurozoo_numba.compiling import called_by_address
+from neurozoo_numba.kinds import KERNEL_KINDS
+from neurozoo_numba.streaming import LINE, OPTIONS, loop, row, rows, values
+
+__all__ = [
+    "APART",
+    "CURRENT",
+    "CUT",
+    "FIRES_AT_TIES",
+    "GRADS",
+    "HEIGHT",
+    "HEIGHTS",
+    "LEVEL",
+    "OUT",
+    "OUTER",
+    "PARAMS",
+    "ROWS",
+    "SLOPE",
+    "STATES",
+    "TO_LEVEL",
+    "TO_PARAMS",
+    "WIDEST",
+    "Form",
+    "address",
+    "number_type",
+]
+
+FIRES_AT_TIES, HEIGHTS, CUT = 1, 2, 4
+"""What a step or an adjoint is asked for, added up: whether a membrane at its threshold fires; for heights instead of
+outputs, see ``neurozoo_numba.kinds``; and whether the gradient stops at the reset."""
+
+WIDEST = 2048
+"""Neurons a block at most: what a step touches of them, in float32, nearly fits the smallest cache."""
+APART = WIDEST + 5 * LINE
+"""From row to row: of rows at the same place in a page, a processor takes one for another."""
+LEVEL, OUT, TO_LEVEL, SLOPE, OUTER, HEIGHT, CURRENT = range(0, 7 * APART, APART)
+"""Rows of a block's own numbers: thresholds; outputs of a step, or gradients of its currents; those of thresholds,
+added up over the steps; and of the step gone back its slopes, gradients of outputs, heights and currents."""
+STATES, GRADS, PARAMS, TO_PARAMS = 7 * APART, 11 * APART, 15 * APART, 20 * APART
+"""Up to 4 rows, 4, 5 and 5: the states, and their gradients; parameters, and theirs."""
+ROWS = 25 * APART
+
+
+class Form(NamedTuple):
+    """What a step or an adjoint is compiled for.
+
+    Attributes:
+        kind: Name of the kind.
+        hard: Whether the reset is.
+        mode: How the membrane leaks and in which order, see ``neurozoo_numba.kinds``.
+        own: Whether parameters differ between neurons.
+        bits: Of a number, 32 or 64.
+        learn: Of an adjoint: 0, 1 for the gradient of the threshold, 2 for those of the parameters too.
+    """
+
+    kind: str
+    hard: bool
+    mode: int
+    own: bool
+    bits: int
+    learn: int = 0
+
+
+@loop
+def _shared(mine, count, many):  # type: ignore[no-untyped-def]
+    """Parameters that are the same for all neurons, a number each, which lie in a row."""
+    return values(row(mine, PARAMS, many), many)
+
+
+@loop
+def _own(mine, count, many):  # type: ignore[no-untyped-def]
+    """Parameters of ``count`` neurons, a row each."""
+    return rows(mine, PARAMS, APART, count, many)
+
+
+# Constants of what follows, see `_specialised`.
+STEP: Any = None
+ADJOINT: Any = None
+PARAMETERS_OF: Any = None
+STATE_COUNT = PARAMETER_COUNT = MODE = LEARN = 0
+HARD = False
+
+
+def step(mine, x, count, flags):  # type: ignore[no-untyped-def]
+    """A step of a block's neurons, from and to the rows of ``mine``, with currents ``x``."""
+    mine, x = carray(mine, ROWS), carray(x, count)
+    params, states = PARAMETERS_OF(mine, count, PARAMETER_COUNT), rows(mine, STATES, APART, count, STATE_COUNT)
+    silent, heights = flags & FIRES_AT_TIES == 0, flags & HEIGHTS != 0
+    STEP(x, row(mine, LEVEL, count), params, states, row(mine, OUT, count), (HARD, MODE, silent, heights))
+
+
+def adjoint(mine, x, count, flags):  # type: ignore[no-untyped-def]
+    """Its adjoint, all of it in the rows of ``mine``."""
+    mine = carray(mine, ROWS)
+    params, states = PARAMETERS_OF(mine, count, PARAMETER_COUNT), rows(mine, STATES, APART, count, STATE_COUNT)
+    grads = rows(mine, GRADS, APART, count, STATE_COUNT)
+    ADJOINT(
+        row(mine, CURRENT, count), row(mine, LEVEL, count), params, states, row(mine, HEIGHT, count),
+        row(mine, SLOPE, count), row(mine, OUTER, count), grads, row(mine, OUT, count), row(mine, TO_LEVEL, count),
+        rows(mine, TO_PARAMS, APART, count, PARAMETER_COUNT),
+        (HARD, MODE, flags & FIRES_AT_TIES == 0, flags & CUT != 0, LEARN),
+    )  # fmt: skip
+
+
+@cache
+def address(name: str, form: Form) -> int:
+    """Where the ``step`` or ``adjoint`` of a form is, likewise."""
+    templates: dict[str, Any] = {"step": step, "adjoint": adjoint}
+    template: FunctionType = templates[name]
+    kind, numbers = KERNEL_KINDS[form.kind], types.CPointer(number_type(form.bits))  # type: ignore[no-untyped-call]
+    constants = {
+        "STEP": kind.step,
+        "ADJOINT": kind.adjoint,
+        "PARAMETERS_OF": _own if form.own else _shared,
+        "STATE_COUNT": kind.states,
+        "PARAMETER_COUNT": kind.parameters,
+        "HARD": form.hard,
+        "MODE": form.mode,
+        "LEARN": form.learn,
+    }
+    made = FunctionType(template.__code__, {**template.__globals__, **constants}, name)
+    made.__qualname__ = "_".join([name, *(str(int(each)) if each in (0, 1) else str(each) for each in form)])
+    found: int = called_by_address(made, types.void(numbers, numbers, types.int64, types.int64), OPTIONS)
+    return found
+
+
+def number_type(bits: int) -> Any:
+    """numba's, of so many bits."""
+    return types.float32 if bits == 32 else types.float64
