@@ -11,10 +11,15 @@ from neurozoo.core.layer import MakeNeuron
 from neurozoo.core.model import NeuronChoice
 from neurozoo.core.neuron import State
 
-__all__ = ["BranchState", "PositionLinear", "SequenceBranch", "SpikingBranch"]
+__all__ = ["BRANCHES_RENAMED", "BranchState", "PositionLinear", "SequenceBranch", "SpikingBranch"]
 
 BranchState = tuple[State | None, State | None]
 """What the two layers of a sequence branch carry from one position to the next; None at rest."""
+BRANCHES_RENAMED = (
+    (r"^branches\.(.+)\.linear1\.", r"branches.\1.first.synapse."),
+    (r"^branches\.(.+)\.linear2\.", r"branches.\1.second.synapse."),
+)
+"""Names of the branches' weights in checkpoints of schema 1, and today's; for ``Model.renamed``."""
 
 
 class SpikingBranch(nn.Module):

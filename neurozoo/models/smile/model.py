@@ -16,7 +16,7 @@ from neurozoo.core.layer import MakeNeuron
 from neurozoo.core.model import Model, NeuronChoice, Parts
 from neurozoo.core.multimodal import Features, Fusion, LabelHead, Layout, Tokens
 from neurozoo.core.signals import Batch, Problem
-from neurozoo.models.smile.branch import SpikingBranch
+from neurozoo.models.smile.branch import BRANCHES_RENAMED, SpikingBranch
 from neurozoo.models.smile.parts import Encoder, Scaling, ThresholdPolicy, TorchBlocks
 from neurozoo.models.smile.roles import check_roles, roles
 from neurozoo.nn.attention import EncoderBlock
@@ -64,10 +64,7 @@ class SMILE(Model):
     }
     optional = ("encoder",)
     works_without_spikes = True
-    renamed = (
-        (r"^branches\.(.+)\.linear1\.", r"branches.\1.first.synapse."),
-        (r"^branches\.(.+)\.linear2\.", r"branches.\1.second.synapse."),
-    )
+    renamed = BRANCHES_RENAMED
 
     def __init__(
         self,

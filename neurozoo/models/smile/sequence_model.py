@@ -18,7 +18,7 @@ from neurozoo.core.model import Model, NeuronChoice, Parts
 from neurozoo.core.multimodal import LabelHead, Layout, Tokens
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import SpikingError
-from neurozoo.models.smile.branch import BranchState, PositionLinear, SequenceBranch
+from neurozoo.models.smile.branch import BRANCHES_RENAMED, BranchState, PositionLinear, SequenceBranch
 from neurozoo.models.smile.parts import ThresholdPolicy
 from neurozoo.models.smile.roles import check_roles, roles
 from neurozoo.nn.dropout import Dropout
@@ -68,10 +68,7 @@ class SpikingSequence(Model):
         "head": "label-head",
     }
     works_without_spikes = True
-    renamed = (
-        (r"^branches\.(.+)\.linear1\.", r"branches.\1.first.synapse."),
-        (r"^branches\.(.+)\.linear2\.", r"branches.\1.second.synapse."),
-    )
+    renamed = BRANCHES_RENAMED
 
     def __init__(
         self,
