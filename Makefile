@@ -20,7 +20,7 @@ TORCH_ARGS ?=
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 
-# torch by itself and first, so that no other package's wish chooses its build.
+# torch first and alone, so that no other package's requirement chooses its build.
 TORCH := $(shell grep "^torch==" constraints.txt)
 
 # The tests hold counts of operations against it. Without what it declares: its counting runs on torch and snntorch, and
@@ -94,7 +94,7 @@ $(TRITON_VENV)/.installed: $(VENV)/.installed
 guard: setup ## whether the fused backend and SMILE's step are still ahead of their plain forms
 	$(BIN)/python tests/benchmarks/guard.py
 
-results: setup ## train all of docs/results*.md anew; DATA=FOLDER holds emotions/, pom/, mosei/ and glove/
+results: setup ## train all runs of docs/results*.md again; DATA=FOLDER holds emotions/, pom/, mosei/ and glove/
 	$(if $(DATA),,$(error give DATA=FOLDER, which holds emotions/ as Mulan distributes it, pom/ as MFN does, mosei/text_emotions.csv, and word vectors as glove/*.npz))
 	[ -d $(RESULTS)/stores/emotions ] || $(BIN)/neurozoo data import mulan $(DATA)/emotions $(RESULTS)/stores/emotions
 	[ -d $(RESULTS)/stores/pom ] || $(BIN)/neurozoo data import mfn $(DATA)/pom $(RESULTS)/stores/pom
@@ -117,7 +117,7 @@ wheels: setup ## build sdists and wheels of core and plugins into dist/
 	for project in . $(PLUGINS); do $(BIN)/python -m build --no-isolation --outdir dist $$project > /dev/null; done
 	ls dist
 
-test-wheels: wheels ## install the wheels by themselves, outside of the clone, and run neurozoo from them
+test-wheels: wheels ## install the wheels outside of the clone, and run neurozoo from them
 	bash .ci/test-wheels $(VENV) dist
 
 docs: $(VENV)/.docs ## build the documentation into site/

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 from neurozoo.core.multimodal import Layout
 from neurozoo.core.shapes import SignalShape
@@ -31,6 +34,8 @@ from neurozoo.training.train import resume, train
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+# Examples do not depend on which modules are imported; reading all of them takes each process seconds.
+providers._get_local_constants = lambda: providers._local_constants
 
 SOUND = {
     "activation": "lif",
@@ -204,12 +209,12 @@ training:
 """
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """24 training, 10 valid and 11 test samples of three modalities with padding."""
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 training, 10 valid and 11 test samples of three modalities with padding; no test changes it."""
     rng = np.random.default_rng(0)
     shapes = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}
-    folder = tmp_path / "store"
+    folder = tmp_path_factory.mktemp("small") / "store"
     with StoreWriter(folder, labels=("calm", "angry", "sad"), origin={"source": "made up by the tests"}) as writer:
         for split, samples in (("train", 24), ("valid", 10), ("test", 11)):
             y = rng.integers(0, 2, (samples, 3))
@@ -225,6 +230,12 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def store(small_store: Path, tmp_path: Path) -> Path:
+    """The small store, for this test alone."""
+    return Path(shutil.copytree(small_store, tmp_path / "store"))
+
+
+@pytest.fixture
 def recipe(store: Path, tmp_path: Path) -> Callable[..., Recipe]:
     """Loads the small recipe with overrides."""
 
@@ -236,11 +247,26 @@ def recipe(store: Path, tmp_path: Path) -> Callable[..., Recipe]:
     return load
 
 
+@pytest.fixture(scope="session")
+def trained_once(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Trains the small recipe for so many epochs, the first time it is asked for; no test changes the run."""
+    folder = tmp_path_factory.mktemp("trained")
+    text = RECIPE.format(root=small_store)
+
+    @cache
+    def run(epochs: int) -> Path:
+        path = folder / "small.yaml"
+        path.write_text(text)
+        train(load_recipe(path, [f"training.epochs={epochs}"]), out=folder / str(epochs))
+        return folder / str(epochs)
+
+    return run
+
+
 @pytest.fixture
-def trained(tmp_path: Path, recipe: Callable[..., Recipe]) -> Path:
-    """A run of one epoch, in ``tmp_path / "run"``."""
-    train(recipe("training.epochs=1"), out=tmp_path / "run")
-    return tmp_path / "run"
+def trained(tmp_path: Path, trained_once: Callable[[int], Path]) -> Path:
+    """A run of one epoch, in ``tmp_path / "run"``, for this test alone."""
+    return Path(shutil.copytree(trained_once(1), tmp_path / "run"))
 
 
 @pytest.fixture

@@ -56,13 +56,10 @@ ROOMS = {
     "ruamel": ("neurozoo.recipe.yaml_text",),
     "yaml": ("",),
     "safetensors": ("neurozoo.data.shards", "neurozoo.runs.checkpoint"),
-    "pooch": ("neurozoo.data.fetch",),
     "requests": ("neurozoo.data.fetch",),
     "lightning_fabric": ("neurozoo.training.engine",),
     "nir": (
-        "neurozoo.nir.branches",
         "neurozoo.nir.export.model_graph",
-        "neurozoo.nir.export.neuron_node",
         "neurozoo.nir.reading",
         "neurozoo.nir.writing",
     ),

@@ -8,8 +8,9 @@ compared separately.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -82,15 +83,18 @@ def agreement(
     """
     together = torch.ones_like(currents[0], dtype=torch.bool)
     trains, _ = neuron.scan(currents, state, threshold, params)
-    counts: list[Tensor] = []
+    table: list[list[int]] = []
     steps = _compare_steps(neuron, reference, currents, threshold, state, params)
     for step, (train, each) in enumerate(zip(trains.unbind(0), steps, strict=True), start=1):
         differ, parts = each.spikes != each.expected, together & (train != each.expected)
-        together &= ~parts
-        beyond = differ & ~within_margin(each.height, each.level)
-        stray = parts & ~within_margin(each.height, each.level, step)
-        counts.append(torch.stack([x.sum() for x in (differ, beyond, parts, stray)]))
-    table = torch.stack(counts).tolist()
+        row = [0, 0, 0, 0]
+        if bool((differ | parts).any()):  # most steps agree, and need no membrane
+            together &= ~parts
+            height, level = each.heights()
+            beyond = differ & ~within_margin(height, level)
+            stray = parts & ~within_margin(height, level, step)
+            row = [int(x.sum()) for x in (differ, beyond, parts, stray)]
+        table.append(row)
     mismatches, beyond_all, parted, stray_all = (sum(column) for column in zip(*table, strict=True))
     return Agreement(
         spikes=currents.numel(),
@@ -116,8 +120,9 @@ def first_mismatch(
         differ = each.spikes != each.expected
         if bool(differ.any()):
             at = tuple(int(index) for index in differ.nonzero()[0])
-            height = each.height[at]
-            level = torch.as_tensor(each.level, dtype=torch.float64, device=height.device).expand(differ.shape)[at]
+            membrane, compared = each.heights()
+            height = membrane[at]
+            level = torch.as_tensor(compared, dtype=torch.float64, device=height.device).expand(differ.shape)[at]
             ulps = float((height.double() - level).abs() / _ulp(height, level))
             return (
                 f"step {step}, neuron {list(at)}, h {float(height):.9g}, threshold {float(level):.9g}, "
@@ -127,10 +132,9 @@ def first_mismatch(
 
 
 class _Step(NamedTuple):
-    """One step of both neurons from the reference's state, ``[B, ...]`` each."""
+    """One step of both neurons from the reference's state, ``[B, ...]`` each; heights as of :func:`heights`."""
 
-    height: Tensor
-    level: Tensor | float
+    heights: Callable[[], tuple[Tensor, Tensor | float]]
     spikes: Tensor
     expected: Tensor
 
@@ -147,11 +151,12 @@ def _compare_steps(
     thresholds = steps_of(threshold, currents)
     params = check_params(spec.complete(params), currents)
     before = reference.initial_state(currents[0], params) if state is None else state
+    _require_spiking(spec)
     for current, level in zip(currents.unbind(0), thresholds, strict=True):
-        height, compared_level = heights(spec, current, before, level, params)
+        compared = partial(heights, spec, current, before, level, params)
         spikes, _ = neuron.step(current, before, level, params)
         expected, before = reference.step(current, before, level, params)
-        yield _Step(height, compared_level, spikes, expected)
+        yield _Step(compared, spikes, expected)
 
 
 def heights(
@@ -164,8 +169,7 @@ def heights(
     Raises:
         SpikingError: The neuron does not fire.
     """
-    if not isinstance(spec, SpikingSpec):
-        raise SpikingError(f"{spec.kind} neurons do not fire, so there is no threshold to compare with")
+    spec = _require_spiking(spec)
     distances: list[Tensor] = []
     recording = copy.copy(spec)
 
@@ -177,6 +181,12 @@ def heights(
     recording.step(current, state, threshold, params)
     level = 1.0 if spec.relative else threshold
     return distances[0] + level, level
+
+
+def _require_spiking(spec: NeuronSpec) -> SpikingSpec:
+    if not isinstance(spec, SpikingSpec):
+        raise SpikingError(f"{spec.kind} neurons do not fire, so there is no threshold to compare with")
+    return spec
 
 
 def within_margin(h: Tensor, threshold: Tensor | float, steps: int = 1) -> Tensor:

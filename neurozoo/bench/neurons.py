@@ -34,7 +34,7 @@ class NeuronCost:
         forward_ms: Median time of a forward without a gradient.
         both_ms: Median time of forward and backward, to the currents.
         peak_mib: The most that tensors take at a time in forward and backward, beyond what was there; None where the
-            device does not tell. What a backend computes in beside torch is not in it.
+            device does not tell. A backend's own memory outside of torch is not counted.
         kept_mib: What autograd keeps between forward and backward, beyond the currents that came in.
     """
 
@@ -81,7 +81,7 @@ def measure_neurons(
     rounds: int = 15,
     repeated: bool = False,
     device: torch.device | None = None,
-    told: Callable[[str], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> NeuronCosts:
     """Let the backends' neurons take turns on the same currents, with a kind's default parameters.
 
@@ -93,7 +93,7 @@ def measure_neurons(
         rounds: How often each is timed.
         repeated: Whether to give all steps one current, expanded.
         device: Where; the CPU by default.
-        told: Called before each is prepared, with its name.
+        on_progress: Called before each is prepared, with its name.
 
     Raises:
         UserError: A backend is not known or not installed; or there is no such kind.
@@ -136,8 +136,8 @@ def measure_neurons(
 
     peaks: dict[str, int | None] = {}
     for name, neuron in neurons.items():
-        if told is not None:
-            told(name)
+        if on_progress is not None:
+            on_progress(name)
         both(neuron)  # what is made once
         peaks[name] = peak_bytes(partial(both, neuron), device)
     runs: dict[str, Callable[[], object]] = {COPIES: copies}

@@ -119,7 +119,7 @@ def _rates(branch: Any, x: Tensor, threshold: Tensor) -> Tensor:
     for _ in range(branch.time_steps):
         current = x
         for number, layer in enumerate((branch.first, branch.second)):
-            spikes, states[number] = layer.run(current[None], states[number], threshold)
+            spikes, states[number] = layer.run(layer.currents(current[None]), states[number], threshold)
             current = spikes[0]
         total = total + current
     rates: Tensor = total / branch.time_steps

@@ -27,7 +27,7 @@ from neurozoo.models.smile.model import SMILE
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import slot_kind
 from neurozoo.runs.device import choose_device
-from neurozoo.runs.run import Run
+from neurozoo.runs.json_files import append_json
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.prepare import prepare_task
 from neurozoo.training.step import Stepper
@@ -36,7 +36,7 @@ from neurozoo.training.train import own_random_numbers
 __all__ = ["FirstStep", "TrainingCost", "measure_first_step", "measure_training", "training_step"]
 
 SHORT = 20
-"""Rounds of what takes milliseconds for each of what takes a second, and by itself: its caches would be another's."""
+"""Short runs are timed this many times as often as long ones, and separately, so that they do not share caches."""
 
 _FIRST_STEP = """
 import os, sys, time
@@ -106,7 +106,7 @@ class TrainingCost:
 
 
 def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
-    """Time a recipe's step on its own data, where SMILE is trained beside its plain form; nothing is kept.
+    """Time a recipe's step on its own data, SMILE alternately with its plain form; nothing is kept.
 
     Raises:
         UserError: The data or the device cannot be used.
@@ -146,7 +146,7 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         feeding = _whole_batches(view, size)
         fed = in_turns({"feeding": lambda: next(feeding)}, rounds)
         in_an_epoch = -(-len(view.split("train")) // size)
-        around = _around(view, problem.task, recipe, rounds) / in_an_epoch
+        around = _around(view, problem.task, rounds) / in_an_epoch
     return TrainingCost(
         recipe.name, recipe.backend, _parts(recipe, model), torch.get_num_threads(), str(device), size, rounds,
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
@@ -211,7 +211,7 @@ def _plain_step(plain: PlainSMILE, batch: Batch, recipe: Recipe) -> Callable[[],
     return run
 
 
-def _around(view: DataView, task: Task, recipe: Recipe, rounds: int) -> float:
+def _around(view: DataView, task: Task, rounds: int) -> float:
     """Metrics of the valid split, of predictions that are made up, and its line in a run."""
     split = view.split("valid")
     lead = split.target.shape[: 2 if task.per_step else 1]
@@ -219,10 +219,10 @@ def _around(view: DataView, task: Task, recipe: Recipe, rounds: int) -> float:
     counted, target = task.counted(outputs, split.target, split.target_valid)
     predicted, goals = task.predict(counted).cpu().numpy(), target.numpy()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(Path(folder) / "run", recipe)
+        records = Path(folder) / "metrics.jsonl"
 
         def once() -> None:
-            run.append({"valid": task.measure(goals, predicted, task.default_decision)})
+            append_json(records, {"valid": task.measure(goals, predicted, task.default_decision)})
 
         return median(in_turns({"around": once}, rounds)["around"])
 
@@ -241,7 +241,7 @@ class FirstStep:
 
 
 def measure_first_step(recipe: str, overrides: Sequence[str] = (), *, times: int = 3) -> FirstStep:
-    """From the command ``neurozoo train`` to the end of its first step, in turns with the imports alone.
+    """From the command ``neurozoo train`` to the end of its first step, alternately with the imports alone.
 
     Raises:
         NeurozooError: It does not come to a step.

@@ -14,14 +14,13 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command, and tell errors plainly.
+    """Run a command and print errors, one problem a line.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
 
     Returns:
-        The exit status: 0 done, 1 it failed, 2 the input is wrong, 3 compared and found
-        different, 130 interrupted.
+        The exit status: 0 done, 1 failed, 2 wrong input, 3 compared and different, 130 interrupted.
     """
     import typer
 
@@ -61,7 +60,7 @@ def _whose_bug(error: Exception) -> str:
 
     try:
         culprit = default_registry().culprit(error)
-    except Exception:  # the first error is the one to tell
+    except Exception:  # the first error is the one to report
         culprit = ""
     if culprit:
         return f"this is a bug of the plugin {culprit}; please report it to its author"
@@ -72,16 +71,16 @@ def _fail(error: BaseException, problems: Sequence[str], status: int, arguments:
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     if "--json" in arguments:
-        from neurozoo.cli.output import emit
+        from neurozoo.cli.common import emit
 
-        told = {"type": type(error).__name__, "message": "\n".join(problems), "problems": list(problems)}
+        content = {"type": type(error).__name__, "message": "\n".join(problems), "problems": list(problems)}
         try:
-            emit({"error": {**told, "exit_status": status}})
+            emit({"error": {**content, "exit_status": status}})
         except OSError:
             _leave_pipe()
     return status
 
 
 def _leave_pipe() -> None:
-    """Whoever read the output has enough of it; what is left must not fail at exit."""
+    """Discard the rest of the output, which nobody reads, so that flushing it at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

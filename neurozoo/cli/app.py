@@ -6,46 +6,18 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import (
-    bench,
-    browse,
-    compare,
-    data,
-    doctor,
-    nir,
-    plugins,
-    run,
-    studies,
-    trained,
-)
+from neurozoo.cli import bench, browse, compare, data, nir, plugins, run, studies, trained
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    name="neurozoo",
-    help="A zoo of spiking models: one recipe, any spiking library.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("train")(run.train)
-app.command("evaluate")(run.evaluate)
-app.command("verify")(run.verify)
-app.command("predict")(trained.predict)
-app.command("profile")(trained.profile)
-app.command("report")(trained.report)
-app.command("pack")(trained.pack)
-app.command("list")(browse.list_)
-app.command("show")(browse.show)
-app.command("compare")(compare.compare)
-app.command("ablate")(studies.ablate)
-app.command("tune")(studies.tune)
-app.command("results")(studies.results)
-app.command("doctor")(doctor.doctor)
-app.add_typer(data.app, name="data")
-app.add_typer(bench.app, name="bench")
-app.add_typer(nir.app, name="nir")
-app.add_typer(plugins.app, name="plugins")
+app = typer.Typer(name="neurozoo", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+for _command in (
+    run.train, run.evaluate, run.verify, trained.predict, trained.profile, trained.report, trained.pack,
+    browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.results, plugins.doctor,
+):  # fmt: skip
+    app.command(_command.__name__.rstrip("_"))(_command)
+for _name, _group in (("data", data), ("bench", bench), ("nir", nir), ("plugins", plugins)):
+    app.add_typer(_group.app, name=_name)
 
 
 def _version(wanted: bool) -> None:

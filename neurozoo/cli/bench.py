@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurozoo.cli.options import Json, Overrides
-from neurozoo.cli.output import emit, write
+from neurozoo.cli.common import Html, Json, Overrides, answer, write
+from neurozoo.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +20,9 @@ app = typer.Typer(
     help="Measure what neurons, training and data cost here, as ratios side by side.", rich_markup_mode=None
 )
 
+
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads of torch; by default what it takes by itself.")
+    int | None, typer.Option("--threads", min=1, help="Threads of torch; by default as many as it chooses.")
 ]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed; medians are shown.")]
 
@@ -38,10 +39,10 @@ def neurons(
     threads: Threads = None,
     rounds: Rounds = 15,
     repeated: Annotated[bool, typer.Option("--repeated", help="Give all steps one current, as SMILE does.")] = False,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")] = None,
+    html: Html = None,
     json: Json = False,
 ) -> None:
-    """Backends' neurons side by side: time of forward and backward, and memory, beside a copy of the same bytes."""
+    """Time the backends' neurons, forward and backward, and their memory, next to a copy of the same bytes."""
     from neurozoo.bench.neurons import measure_neurons
     from neurozoo.reporting.bench import neurons_page, neurons_tables
     from neurozoo.reporting.tables import plain_text
@@ -50,21 +51,17 @@ def neurons(
     sizes, numbers = _whole_numbers("--shape", shape), _whole_numbers("--steps", steps)
     place = choose_device(device)
     names = backends.split(",") if backends is not None else _backends(place, kind)
-    _use(threads)
-    found = []
-    for number in numbers:
-        told = lambda name, number=number: print(f"T = {number}: {name}", file=sys.stderr)  # noqa: E731
-        found.append(
-            measure_neurons(
-                names, number, kind=kind, shape=sizes, rounds=rounds, repeated=repeated, device=place, told=told
-            )
+    _set_threads(threads)
+    costs = [
+        measure_neurons(
+            names, number, kind=kind, shape=sizes, rounds=rounds, repeated=repeated, device=place,
+            on_progress=lambda name, number=number: print(f"T = {number}: {name}", file=sys.stderr),  # type: ignore[misc]
         )
+        for number in numbers
+    ]  # fmt: skip
     if html is not None:
-        write(html, neurons_page(found))
-    if json:
-        emit({"neurons": found})
-        return
-    print(plain_text(neurons_tables(found)))
+        write(html, neurons_page(costs))
+    answer(json, {"neurons": costs}, plain_text(neurons_tables(costs)))
 
 
 @app.command("train")
@@ -73,13 +70,13 @@ def train(
     overrides: Overrides = None,
     threads: Threads = None,
     rounds: Rounds = 15,
-    start: Annotated[bool, typer.Option("--start", help="Measure the time to the first step as well.")] = False,
+    start: Annotated[bool, typer.Option("--start", help="Also measure the time to the first step.")] = False,
     busy: Annotated[
-        int, typer.Option("--busy", min=0, metavar="N", help="Time a step while N processes spin, too.")
+        int, typer.Option("--busy", min=0, metavar="N", help="Also time a step while N processes spin.")
     ] = 0,
     json: Json = False,
 ) -> None:
-    """What a recipe's training takes: feeding, steps, evaluation, metrics; SMILE's step beside its plain form."""
+    """Time a recipe's training: feeding, steps, evaluation, metrics; SMILE's step next to its plain form."""
     from neurozoo.bench.busy import measure_busy
     from neurozoo.bench.training import measure_first_step, measure_training
     from neurozoo.recipe.recipe import load_recipe
@@ -88,14 +85,12 @@ def train(
     from neurozoo.reporting.tables import plain_text
 
     checked = load_recipe(recipe, overrides or (), registry=default_registry())
-    _use(threads)
-    found = measure_training(checked, rounds=rounds)
+    _set_threads(threads)
+    cost = measure_training(checked, rounds=rounds)
     first = measure_first_step(recipe, overrides or ()) if start else None
     shared = measure_busy(checked, busy, rounds=rounds) if busy else None
-    if json:
-        emit({"training": found, "first_step": first, "busy": shared})
-        return
-    print(plain_text([training_table(found, first), *([busy_table(shared)] if shared is not None else [])]))
+    tables = [training_table(cost, first), *([busy_table(shared)] if shared is not None else [])]
+    answer(json, {"training": cost, "first_step": first, "busy": shared}, plain_text(tables))
 
 
 @app.command("data")
@@ -106,17 +101,14 @@ def data(
     rounds: Rounds = 15,
     json: Json = False,
 ) -> None:
-    """What reading batches of a store takes, beside a copy of as many bytes."""
+    """Time the reading of batches of a store, next to a copy of as many bytes."""
     from neurozoo.bench.data import measure_data
     from neurozoo.data.store import Store
     from neurozoo.reporting.bench import data_table
     from neurozoo.reporting.tables import plain_text
 
-    found = measure_data(Store(store), split=split, batch_size=batch_size, rounds=rounds)
-    if json:
-        emit({"data": found})
-        return
-    print(plain_text([data_table(found)]))
+    cost = measure_data(Store(store), split=split, batch_size=batch_size, rounds=rounds)
+    answer(json, {"data": cost}, plain_text([data_table(cost)]))
 
 
 @app.command("page")
@@ -133,7 +125,7 @@ def page(
     from neurozoo.registry.registry import default_registry
     from neurozoo.reporting.bench import as_page
 
-    _use(threads)
+    _set_threads(threads)
     names = _backends("cpu")
     settings = [(number, repeated) for repeated in (False, True) for number in STEPS]
     costs = [measure_neurons(names, number, rounds=rounds, repeated=repeated) for number, repeated in settings]
@@ -155,16 +147,17 @@ def _parts(recipe: str) -> list[list[str]]:
 
     registry = default_registry()
     model = registry.resolve("model", load_recipe(recipe, registry=registry).model.name)
-    found = []
-    for slot in model.optional:
-        for name in registry.fitting(*slot_kind(model.slots[slot])):
-            if registry.owner(slot_kind(model.slots[slot])[0], name).partition(" ")[0] != CORE:
-                found.append(["backend=fastest", f"model.parts.{slot}={name}"])
-    return found
+    return [
+        ["backend=fastest", f"model.parts.{slot}={name}"]
+        for slot in model.optional
+        for kind, base in [slot_kind(model.slots[slot])]
+        for name in registry.fitting(kind, base)
+        if registry.owner(kind, name).partition(" ")[0] != CORE
+    ]
 
 
 def _backends(device: torch.device | str, kind: str = "lif") -> list[str]:
-    """Those installed that run a kind of neuron there; of a kind that there is not, none is asked."""
+    """Return the installed backends that run a kind of neuron on a device; all of them if the kind is unknown."""
     from neurozoo.core.kinds import KINDS
     from neurozoo.registry.registry import default_registry
     from neurozoo.testing.doctor import refuses_device
@@ -178,7 +171,7 @@ def _backends(device: torch.device | str, kind: str = "lif") -> list[str]:
     return [name for name, cls in made.items() if cls.supports(spec) and not refuses_device(cls(spec), device)]
 
 
-def _use(threads: int | None) -> None:
+def _set_threads(threads: int | None) -> None:
     import torch
 
     if threads is not None:
@@ -186,9 +179,7 @@ def _use(threads: int | None) -> None:
 
 
 def _whole_numbers(option: str, text: str) -> list[int]:
-    from neurozoo.errors import UserError
-
     numbers = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
     if not all(numbers):
-        raise UserError(f"{option} is {text!r}; give whole numbers above 0, parted by commas")
+        raise UserError(f"{option} is {text!r}; give whole numbers above 0, separated by commas")
     return numbers

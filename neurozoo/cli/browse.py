@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurozoo.cli.options import Backend, Json, Overrides
-from neurozoo.cli.output import emit
+from neurozoo.cli.common import Backend, Json, Overrides, answer
 from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
@@ -34,14 +33,10 @@ def list_(
     json: Json = False,
 ) -> None:
     """List what there is: components, recipes, trained models (zoo) and plugins."""
-    wanted = LISTED if kind is None else (_listed(kind),)
+    wanted = LISTED if kind is None else (_plural(kind),)
     registry = default_registry()
     entries = {name: _entries(name, registry) for name in wanted}
-    if json:
-        emit(entries if kind is None else {wanted[0]: entries[wanted[0]]})
-        return
-    blocks = [_block(name, rows, titled=kind is None) for name, rows in entries.items()]
-    print("\n".join(blocks))
+    answer(json, entries, "\n".join(_block(name, rows, titled=kind is None) for name, rows in entries.items()))
 
 
 def show(
@@ -55,57 +50,46 @@ def show(
     """Show a recipe, resolved, with where each value comes from; a component; or a trained model's card."""
     registry = default_registry()
     kinds = [kind for kind in KINDS if name in registry.components(kind)]
-    if kinds and (overrides or backend is not None):
-        raise UserError(f"{name!r} is a component; overrides and --backend are for recipes")
+    model = None if kinds or Path(name).exists() else shipped_model(name)
+    if (kinds or model is not None) and (overrides or backend is not None):
+        what = "component" if kinds else "trained model"
+        raise UserError(f"{name!r} is a {what}; overrides and --backend are for recipes")
     if kinds:
         components = [_component(kind, name, registry) for kind in kinds]
-        if json:
-            emit({"components": components})
-        else:
-            print("\n\n".join(map(_component_text, components)))
-        return
-    if not Path(name).exists() and (model := shipped_model(name)) is not None:
-        if overrides or backend is not None:
-            raise UserError(f"{name!r} is a trained model; overrides and --backend are for recipes")
+        answer(json, {"components": components}, "\n\n".join(map(_component_text, components)))
+    elif model is not None:
         from neurozoo.runs.packed import CARD, read_packed
 
         packed = read_packed(model)
-        if json:
-            emit(packed)
-        else:
-            print((model / CARD).read_text("utf-8"))
-        return
-    if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and name not in shipped_recipes():
-        known = {each for kind in KINDS for each in registry.components(kind)}
-        raise UnknownNameError("component, recipe or model", name, {*known, *shipped_recipes(), *shipped_models()})
-
-    from neurozoo.recipe.recipe import load_recipe
-
-    content = _recipe(load_recipe(name, overrides or (), backend=backend, registry=registry))
-    if json:
-        emit(content)
+        answer(json, packed, (model / CARD).read_text("utf-8"))
     else:
-        print(_recipe_text(content))
+        if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and name not in shipped_recipes():
+            known = {each for kind in KINDS for each in registry.components(kind)}
+            raise UnknownNameError("component, recipe or model", name, {*known, *shipped_recipes(), *shipped_models()})
+
+        from neurozoo.recipe.recipe import load_recipe
+
+        content = _recipe(load_recipe(name, overrides or (), backend=backend, registry=registry))
+        answer(json, content, _recipe_text(content))
 
 
-def _listed(kind: str) -> str:
-    """The plural that ``kind`` stands for."""
-    by_kind = next((each.plural for name, each in KINDS.items() if name == kind), "")
-    plural = by_kind or (kind if kind in LISTED or kind.endswith("s") else f"{kind}s")
+def _plural(kind: str) -> str:
+    """The listed plural that ``kind``, a plural or a singular, stands for."""
+    kinds: Mapping[str, str] = {name: each.plural for name, each in KINDS.items()}
+    plural = kinds.get(kind, kind if kind in LISTED else f"{kind}s")
     if plural not in LISTED:
         raise UnknownNameError("kind", kind, LISTED)
     return plural
 
 
 def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
-    if listed == "recipes":
-        return [{"name": name, "summary": summary} for name, summary in shipped_recipes().items()]
-    if listed == "zoo":
-        return [{"name": name, "summary": summary} for name, summary in shipped_models().items()]
     if listed == "plugins":
         return plugin_rows(registry)
+    if listed in ("recipes", "zoo"):
+        summaries = shipped_recipes() if listed == "recipes" else shipped_models()
+        return [{"name": name, "summary": summary} for name, summary in summaries.items()]
     kind = KINDS_LISTED[listed]
-    found: list[dict[str, Any]] = [
+    entries: list[dict[str, Any]] = [
         {
             "name": name,
             "summary": each.summary,
@@ -118,11 +102,11 @@ def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
     if kind == "data":
         from neurozoo.data.locations import installed
 
-        found += [
+        entries += [
             {"name": name, "summary": f"installed in {path}", "owner": "", "missing": []}
             for name, path in installed().items()
         ]
-    return found
+    return entries
 
 
 def _block(listed: str, rows: list[dict[str, Any]], *, titled: bool) -> str:
@@ -147,7 +131,7 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
     from neurozoo.recipe.params import REQUIRED, component_params
 
     component = registry.get(kind, name)
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "kind": kind,
         "name": name,
         "summary": component.summary,
@@ -158,22 +142,23 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
         "error": "",
     }
     if kind == "neuron":
-        told |= {"exact": component.exact, "native": component.native}
+        content |= {"exact": component.exact, "native": component.native}
     try:
         target = registry.resolve(kind, name)
         params = component_params(target)
     except NeurozooError as error:
-        return told | {"error": str(error)}
-    told["doc"] = inspect.getdoc(target) or ""
-    told["slots"] = {slot: _slot_text(fits) for slot, fits in getattr(target, "slots", {}).items()}
-    told["optional"] = list(getattr(target, "optional", ()))
-    told["params"] = {
-        param.name: {"type": param.type, "required": True}
-        if param.default is REQUIRED
-        else {"type": param.type, "required": False, "default": param.default}
-        for param in params.values()
+        return content | {"error": str(error)}
+    return content | {
+        "doc": inspect.getdoc(target) or "",
+        "slots": {slot: _slot_text(fits) for slot, fits in getattr(target, "slots", {}).items()},
+        "optional": list(getattr(target, "optional", ())),
+        "params": {
+            param.name: {"type": param.type, "required": True}
+            if param.default is REQUIRED
+            else {"type": param.type, "required": False, "default": param.default}
+            for param in params.values()
+        },
     }
-    return told
 
 
 def _slot_text(slot: Any) -> str:
@@ -181,53 +166,48 @@ def _slot_text(slot: Any) -> str:
     return kind if base is None else f"{kind}, a subclass of {base.__module__}.{base.__name__}"
 
 
-def _component_text(told: Mapping[str, Any]) -> str:
-    lines = [f"{told['kind']} {told['name']}: {told['summary']}", f"from {told['owner']}, {told['target']}"]
-    if told.get("native"):
-        lines.append("another model: what its library gives by itself")
-    elif "exact" in told:
-        lines.append("exact: every spike equals the oracle's" if told["exact"] else "inexact: within rounding")
-    if told["error"]:
-        lines.append(f"cannot be used: {told['error']}")
-    for title, rows in (
-        (
-            "slots",
-            [[slot, kind, "optional" * (slot in told["optional"])] for slot, kind in told.get("slots", {}).items()],
-        ),
-        (
-            "params",
-            [
-                [name, "required" if each["required"] else f"= {leaf_text(each['default'])}", each["type"]]
-                for name, each in told["params"].items()
-            ],
-        ),
-    ):
-        if rows:
-            lines += ["", title, columns(rows, "  ")]
-    return "\n".join([*lines, "", told["doc"]]).rstrip()
+def _component_text(content: Mapping[str, Any]) -> str:
+    lines = [f"{content['kind']} {content['name']}: {content['summary']}"]
+    lines.append(f"from {content['owner']}, {content['target']}")
+    if content.get("native"):
+        lines.append("another model: its library's own neuron, unchanged")
+    elif "exact" in content:
+        lines.append("exact: every spike equals the oracle's" if content["exact"] else "inexact: within rounding")
+    if content["error"]:
+        lines.append(f"cannot be used: {content['error']}")
+    if slots := content.get("slots"):
+        rows = [[slot, kind, "optional" if slot in content["optional"] else ""] for slot, kind in slots.items()]
+        lines += ["", "slots", columns(rows, "  ")]
+    if params := content["params"]:
+        rows = [
+            [name, "required" if each["required"] else f"= {leaf_text(each['default'])}", each["type"]]
+            for name, each in params.items()
+        ]
+        lines += ["", "params", columns(rows, "  ")]
+    return "\n".join([*lines, "", content["doc"]]).rstrip()
 
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:
     """A resolved recipe, where each value comes from, and its parameters by component."""
     from neurozoo.models.build import describe
 
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "name": recipe.name,
         "digest": recipe.digest,
         "recipe": recipe.content,
         "origins": {path: recipe.origin_of(path) for path, _ in leaves(recipe.content)},
     }
     try:
-        return told | {"assembled": describe(recipe), "not_assembled": ""}
+        return content | {"assembled": describe(recipe), "not_assembled": ""}
     except NeurozooError as error:
-        return told | {"assembled": None, "not_assembled": str(error)}
+        return content | {"assembled": None, "not_assembled": str(error)}
 
 
-def _recipe_text(told: Mapping[str, Any]) -> str:
-    rows = [[path, leaf_text(value), told["origins"][path]] for path, value in leaves(told["recipe"])]
-    lines = [columns(rows), "", f"digest {told['digest']}"]
-    assembled = told["assembled"]
+def _recipe_text(content: Mapping[str, Any]) -> str:
+    rows = [[path, leaf_text(value), content["origins"][path]] for path, value in leaves(content["recipe"])]
+    lines = [columns(rows), "", f"digest {content['digest']}"]
+    assembled = content["assembled"]
     if assembled is None:
-        return "\n".join([*lines, f"parameters: unknown, since {told['not_assembled']}"])
+        return "\n".join([*lines, f"parameters: unknown, since {content['not_assembled']}"])
     counts = [[name, f"{count:,}"] for name, count in assembled["parameters"].items()]
     return "\n".join([*lines, "", "parameters", columns([*counts, ["total", f"{assembled['total']:,}"]], "  ")])

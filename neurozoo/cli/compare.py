@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurozoo.cli.options import Json
-from neurozoo.cli.output import emit, write
-from neurozoo.cli.run import Split
+from neurozoo.cli.common import DIFFERENT, Json, Split, answer, write
 from neurozoo.errors import UserError
-from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.registry.registry import default_registry
 
 if TYPE_CHECKING:
-    from neurozoo.compare import Comparison, Plan
+    from neurozoo.compare.entry_points import Plan
+    from neurozoo.compare.result import Comparison
 
 __all__ = ["compare"]
 
-DIFFERENT = 3
 DEFAULT_RECIPE = "smile_mosei_sound"
 
 
@@ -44,19 +41,17 @@ def compare(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a batch.")] = 16,
     split: Annotated[Split, typer.Option("--split", help="Where they are from.")] = Split.valid,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="How often each backend is timed.")] = 3,
-    train: Annotated[bool, typer.Option("--train", help="Train each from the same seed as well.")] = False,
+    train: Annotated[bool, typer.Option("--train", help="Also train each from the same seed.")] = False,
     steps: Annotated[int, typer.Option("--steps", min=1, help="For how many steps, with --train.")] = 20,
     device: Annotated[str | None, typer.Option("--device", help="Where; by default as the recipe says.")] = None,
-    mixed: Annotated[bool, typer.Option("--mixed", help="Line up runs on different data all the same.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write it as a Markdown page as well.")
-    ] = None,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Allow runs on different data.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Also write it as a Markdown page.")] = None,
     json: Json = False,
 ) -> None:
     """Compare backends on one model, or line up finished runs.
 
     Backends get the same weights and samples: spikes, outputs, gradients, metrics, time and memory side by side, and a
-    verdict. A backend that does not run the model's neurons is named with the reason. The exit status is 3 where one is
+    verdict. A backend that does not run the model's neurons is named with the reason. The exit status is 3 if one is
     not equivalent to the first.
     """
     given = words or []
@@ -70,89 +65,55 @@ def compare(
         return
     if mixed:
         raise UserError("--mixed is for runs, which are lined up without --backends")
-    # The profiler, which measures memory, would say on the error output that it starts, and that
-    # tensors from before it are released.
+    # Keeps the profiler, which measures memory, from writing to the error output that it starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     names = _names(backends)
 
-    from neurozoo.compare import Plan
+    from neurozoo.compare.entry_points import Plan
+    from neurozoo.reporting.backend_comparison import as_page, as_text
 
     plan = Plan(batches, batch_size, split.value, repeats, steps if train else 0, device)
-    asked = _Asked(given, names, run, plan)
-    comparison = asked.compared(default_registry())
+    comparison = _compared(given, names, run, plan)
     if out is not None:
-        from neurozoo.reporting.backend_comparison import as_page
-
-        write(out, as_page(comparison, asked.command(out)))
-    if json:
-        emit(comparison.to_dict())
-    else:
-        from neurozoo.reporting.backend_comparison import as_text
-
-        print(as_text(comparison))
+        write(out, as_page(comparison, _command(given, names, run, plan, out)))
+    answer(json, comparison.to_dict(), as_text(comparison))
     if comparison.different:
         raise typer.Exit(DIFFERENT)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What is to be compared on which backends."""
+def _compared(words: Sequence[str], names: Sequence[str], run: Path | None, plan: Plan) -> Comparison:
+    """Compare backends on a run or a recipe; unknown backends are refused before any work is done."""
+    from neurozoo.cli.bars import progress_bar
+    from neurozoo.compare.entry_points import compare_recipe, compare_run
+    from neurozoo.recipe.recipe import load_recipe
 
-    words: Sequence[str]
-    names: Sequence[str]
-    run: Path | None
-    plan: Plan
-
-    def compared(self, registry: Registry) -> Comparison:
-        """The comparison, with its progress on the error output."""
-        if self.run is not None:
-            if self.words:
-                raise UserError(
-                    f"--run {self.run} has a recipe of its own; leave out {' '.join(self.words)}, or leave out --run"
-                )
-            check_backends(self.names, registry)
-
-            from neurozoo.cli.progress import progress_bar
-            from neurozoo.compare import compare_run
-
-            with progress_bar() as told:
-                return compare_run(self.run, self.names, self.plan, registry=registry, told=told)
-
-        from neurozoo.recipe.recipe import load_recipe
-
-        first, *rest = self.words or [DEFAULT_RECIPE]
+    registry = default_registry()
+    if run is not None and words:
+        raise UserError(f"--run {run} has a recipe of its own; leave out {' '.join(words)}, or leave out --run")
+    if run is None:
+        first, *rest = words or [DEFAULT_RECIPE]
         if (Path(first) / "recipe.yaml").is_file():
             raise UserError(f"{first} is a run; to compare backends on it, give --run {first}")
         recipe, overrides = (DEFAULT_RECIPE, [first, *rest]) if "=" in first else (first, rest)
-        checked = load_recipe(recipe, overrides, backend=self.names[0], registry=registry)
-        check_backends(self.names, registry)
-
-        from neurozoo.cli.progress import progress_bar
-        from neurozoo.compare import compare_recipe
-
-        with progress_bar() as told:
-            return compare_recipe(checked, self.names, self.plan, registry=registry, told=told)
-
-    def command(self, out: Path) -> str:
-        """How to do it again."""
-        default, words = type(self.plan)(), ["neurozoo", "compare", "--backends", ",".join(self.names), *self.words]
-        words += ["--run", str(self.run)] if self.run is not None else []
-        for name in ("batches", "batch_size", "split", "repeats", "device"):
-            value = getattr(self.plan, name)
-            words += [f"--{name.replace('_', '-')}", str(value)] if value != getattr(default, name) else []
-        words += ["--train", "--steps", str(self.plan.train_steps)] if self.plan.train_steps else []
-        return shlex.join([*words, "--out", str(out)])
-
-
-def check_backends(names: Sequence[str], registry: Registry) -> None:
-    """Refuse a backend that is unknown or cannot be imported, before any work is done.
-
-    Raises:
-        NeurozooError: One of them cannot be used.
-    """
+        checked = load_recipe(recipe, overrides, backend=names[0], registry=registry)
     for name in names:
         registry.resolve("neuron", name)
+    with progress_bar() as told:
+        if run is not None:
+            return compare_run(run, names, plan, registry=registry, told=told)
+        return compare_recipe(checked, names, plan, registry=registry, told=told)
+
+
+def _command(words: Sequence[str], names: Sequence[str], run: Path | None, plan: Plan, out: Path) -> str:
+    """Return the command line that repeats a comparison."""
+    default, command = type(plan)(), ["neurozoo", "compare", "--backends", ",".join(names), *words]
+    command += ["--run", str(run)] if run is not None else []
+    for name in ("batches", "batch_size", "split", "repeats", "device"):
+        value = getattr(plan, name)
+        command += [f"--{name.replace('_', '-')}", str(value)] if value != getattr(default, name) else []
+    command += ["--train", "--steps", str(plan.train_steps)] if plan.train_steps else []
+    return shlex.join([*command, "--out", str(out)])
 
 
 def _names(backends: str) -> list[str]:
@@ -164,7 +125,7 @@ def _names(backends: str) -> list[str]:
 
 
 def _line_up(words: Sequence[str], *, mixed: bool, json: bool) -> None:
-    """Finished runs side by side; no verdict."""
+    """Show finished runs side by side; no verdict."""
     if len(words) < 2 or any("=" in word for word in words):
         raise UserError(
             "without --backends, compare lines up finished runs: give two or more run folders; "
@@ -172,11 +133,7 @@ def _line_up(words: Sequence[str], *, mixed: bool, json: bool) -> None:
         )
 
     from neurozoo.compare.runs import compare_runs
+    from neurozoo.reporting.run_comparison import as_text
 
-    found = compare_runs([Path(word) for word in words], mixed=mixed)
-    if json:
-        emit(found.to_dict())
-    else:
-        from neurozoo.reporting.run_comparison import as_text
-
-        print(as_text(found))
+    result = compare_runs([Path(word) for word in words], mixed=mixed)
+    answer(json, result.to_dict(), as_text(result))

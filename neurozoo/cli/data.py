@@ -5,34 +5,107 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurozoo.cli.fetch import fetch
-from neurozoo.cli.options import Json, parsed
-from neurozoo.cli.output import emit, plain, write
+from neurozoo.cli.common import DIFFERENT, Html, Json, answer, key_values, plain, write
 from neurozoo.core.leaves import leaves
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
-from neurozoo.errors import DataError
+from neurozoo.errors import DataError, UserError
 from neurozoo.reporting.tables import columns
+
+if TYPE_CHECKING:
+    from neurozoo.data.fetch.fetching import Needs
+    from neurozoo.data.store import Store
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Fetch data, make a store of it, look at one, and check one.", rich_markup_mode=None)
 
-app.command("fetch")(fetch)
-
-DIFFERENT = 3
 GUESS = "guess"
+_RATE = 10e6
+"""Bytes a second, assumed to estimate how long a download may take."""
+
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="A file or a folder.")]
+StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="A store's folder.")]
 
 
-# An importer's own options are not known before it is named, so that typer leaves them to us.
+@app.command("fetch")
+def fetch(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="What to fetch; without, what there is.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="Where to; by default next to the installed data.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="A,B", help="These files alone; `data fetch` has their names.")
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the terms without a question.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Download files again that are there.")] = False,
+    json: Json = False,
+) -> None:
+    """Fetch public files by their URLs; the same command continues an interrupted download.
+
+    Terms, citation, and the disk and time it takes are shown first. Checksums are recorded when a file
+    first came whole, and checked ever after: the exit status is 3 if one differs.
+    """
+    from neurozoo.data.fetch.catalogue import CATALOGUE, find
+
+    if name is None:
+        lines = []
+        for data in CATALOGUE.values():
+            lines.append(f"{data.name}: {data.summary}")
+            lines.append(
+                columns([each.name, "" if each.usual else "(only by --only)", each.url] for each in data.files)
+            )
+        answer(json, {"public": list(CATALOGUE.values())}, "\n".join(lines))
+        return
+
+    from neurozoo.cli.bars import downloads
+    from neurozoo.data.fetch.fetching import Fetch
+    from neurozoo.data.locations import data_home
+
+    data = find(name)
+    folder = to if to is not None else data_home() / "fetched" / name
+    names = [each.strip() for each in (only or "").split(",") if each.strip()]
+    job = Fetch(data, folder, names, again=again)
+    print(f"{data.name}: {data.summary}\nterms: {data.licence}\ncitation: {data.citation}", file=sys.stderr)
+    print(_needs_text(job.needs(), folder), file=sys.stderr)
+    if not (accept_licence or job.accepted):
+        if not sys.stdin.isatty():
+            raise UserError("the terms above are to be accepted, and nobody is there to ask; give --accept-licence")
+        if not typer.confirm("Do you accept these terms?", err=True):
+            raise UserError("the terms were not accepted; nothing was fetched")
+    with downloads() as on_progress:
+        files = job.run(on_progress)
+    rows = [[each.path, each.state, f"{each.bytes:,} bytes", f"sha256 {each.sha256[:12]}"] for each in files]
+    following = data.next_command.format(folder=folder)
+    document = {"name": name, "folder": folder, "files": files, "next": following}
+    answer(json, document, f"{columns(rows)}\nnext: {following}")
+
+
+def _needs_text(needs: Needs, folder: Path) -> str:
+    if not needs.files:
+        return f"nothing is missing in {folder}"
+    size = f"{needs.download / 1e6:,.1f} MB"
+    if needs.unsaid:
+        size += f" and {', '.join(needs.unsaid)}, of which the server does not say how large,"
+    minutes = needs.download / _RATE / 60
+    time = "less than a minute" if minutes < 1 else f"{minutes:,.0f} minutes"
+    return (
+        f"{len(needs.files)} files to {folder}: {size} to come, {needs.free / 1e6:,.0f} MB free; "
+        f"{time} at {_RATE / 1e6:g} MB a second"
+    )
+
+
+# An importer's own options are not known before it is named, so typer passes them on unread.
 @app.command("import", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def import_(
     context: typer.Context,
     format: Annotated[str, typer.Argument(metavar="FORMAT", help="`neurozoo list importers` has them.")],
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The files to read.")],
+    source: Source,
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The store's folder; new or empty.")],
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the importer; repeatable.")
@@ -53,20 +126,18 @@ def import_(
         format, source = found.format, source.absolute().parent if found.whole_folder else source
         print(f"{source} seems to be {format}: {found.why}", file=sys.stderr)
     store = import_data(format, source, dest, **_options(format, [*(option or []), *_pairs(context.args)]))
-    _tell(store, json)
+    content = _content(store)
+    rows = [
+        [name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)] for name, value in leaves(content)
+    ]
+    answer(json, content, (f"{SYNTHETIC_NOTICE}\n" if store.description.synthetic else "") + columns(rows))
 
 
 @app.command("info")
-def info(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store's folder.")],
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page with pictures as well.")
-    ] = None,
-    json: Json = False,
-) -> None:
+def info(store: StoreFolder, html: Html = None, json: Json = False) -> None:
     """Show what a store holds: signals, lengths, and targets; labels alone and together.
 
-    Every value of it is checked against its checksums first.
+    Every value is compared with the checksums first.
     """
     from neurozoo.data.store import Store
     from neurozoo.data.summary import summarise
@@ -78,62 +149,38 @@ def info(
     summary = summarise(opened)
     if html is not None:
         write(html, overview_page(opened, summary))
-    if json:
-        emit({**_content(opened), "summary": plain(summary)})
-        return
-    print(plain_text(overview_tables(opened, summary)))
+    answer(json, {**_content(opened), "summary": summary}, plain_text(overview_tables(opened, summary)))
 
 
 @app.command("check")
-def check(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store's folder.")],
-    json: Json = False,
-) -> None:
-    """Read all of a store and compare it with its checksums. The exit status is 3 where it was changed."""
+def check(store: StoreFolder, json: Json = False) -> None:
+    """Read all of a store and compare it with its checksums. The exit status is 3 if it was changed."""
     from neurozoo.data.store import Store
 
     opened = Store(store)
     changed = opened.changed()
-    if json:
-        emit({"path": opened.path, "whole": not changed, "changed": changed})
-    elif changed:
-        print(f"{opened.path}: changed since written: {', '.join(changed)}")
-    else:
-        print(f"{opened.path}: whole, every checksum is as it was written")
+    verdict = (
+        f"changed since written: {', '.join(changed)}" if changed else "whole, every checksum is as it was written"
+    )
+    answer(json, {"path": opened.path, "whole": not changed, "changed": changed}, f"{opened.path}: {verdict}")
     if changed:
         raise typer.Exit(DIFFERENT)
 
 
 @app.command("guess")
-def guess(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A file or a folder.")],
-    json: Json = False,
-) -> None:
-    """Say what format a file or folder is in, what is in it, and the command that imports it."""
+def guess(source: Source, json: Json = False) -> None:
+    """Guess the format of a file or folder, and show what is in it and the command that imports it."""
     from neurozoo.data.importers.run_importer import detect_format
 
     found = detect_format(source)
-    if json:
-        emit({**asdict(found), "command": found.command(source)})
-        return
-    print("\n".join([f"{found.format or 'no import is needed'}: {found.why}", *(f"  {line}" for line in found.saw)]))
-    if found.format:
-        print(f"import it with: {found.command(source)}")
+    command = found.command(source)
+    lines = [f"{found.format or 'no import is needed'}: {found.why}", *(f"  {line}" for line in found.saw)]
+    lines += [f"import it with: {command}"] if found.format else []
+    answer(json, {**asdict(found), "command": command}, "\n".join(lines))
 
 
-def _tell(store: Any, json: bool) -> None:
-    """Say what was imported."""
-    content = _content(store)
-    if json:
-        emit(content)
-        return
-    if store.description.synthetic:
-        print(SYNTHETIC_NOTICE)
-    print(columns([name, _text(value)] for name, value in leaves(content)))
-
-
-def _content(store: Any) -> dict[str, Any]:
-    """A store's description; ``modalities`` and ``labels`` are what programs have read since schema 1."""
+def _content(store: Store) -> dict[str, Any]:
+    """A store's description; programs have read ``modalities`` and ``labels`` since schema 1."""
     known = store.description
     described: dict[str, Any] = plain(known)
     modalities = {name: {"dim": shape.dim, "length": shape.length} for name, shape in known.signals.items()}
@@ -141,16 +188,8 @@ def _content(store: Any) -> dict[str, Any]:
     return {"path": str(store.path), **old, **described, "non_finite": store.non_finite}
 
 
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def _pairs(words: list[str]) -> list[str]:
-    """``--NAME VALUE`` and ``--NAME=VALUE`` as ``NAME=VALUE``.
-
-    Raises:
-        DataError: A word is neither.
-    """
+    """Convert ``--NAME VALUE`` and ``--NAME=VALUE`` to ``NAME=VALUE``."""
     pairs, left = [], list(words)
     while left:
         word = left.pop(0)
@@ -166,23 +205,13 @@ def _pairs(words: list[str]) -> list[str]:
 
 
 def _options(format: str, given: list[str]) -> dict[str, Any]:
-    """The importer's options, made of text by its annotations: a list is parted at commas.
-
-    Raises:
-        DataError: One is not ``key=value``, or its value is of the wrong type.
-    """
+    """Parse ``key=value`` by the types of the importer's options."""
     from neurozoo.recipe.params import component_params
     from neurozoo.registry.registry import default_registry
 
     known = component_params(default_registry().resolve("importer", format))
-    options: dict[str, Any] = {}
-    for each in given:
-        key, equals, text = each.partition("=")
-        if not equals:
-            raise DataError(f"--option {each!r} is not KEY=VALUE; {format!r} has: {', '.join(known) or 'none'}")
-        options[key] = text
-        if key in known:
-            options[key] = parsed(text, known[key].annotation)
-            if problem := known[key].problem(options[key]):
-                raise DataError(f"--option {key}: {problem}")
+    options = key_values(given, known, repr(format), "--option ")
+    for key, value in options.items():
+        if key in known and (problem := known[key].problem(value)):
+            raise DataError(f"--option {key}: {problem}")
     return options

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from neurozoo.cli.options import TRAINED, Backend, Json
-from neurozoo.cli.output import emit
+from neurozoo.cli.common import DIFFERENT, TRAINED, Backend, Json, answer
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import UserError
 from neurozoo.registry.registry import Registry, default_registry
@@ -23,41 +22,12 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Exchange models with other simulators and chips by NIR.", rich_markup_mode=None)
 
-DIFFERENT = 3
+Reset = StrEnum("Reset", ["value", "subtract"])
+Integration = StrEnum("Integration", {"euler": "euler", "exact": "exact", "exponential_leak": "exponential-leak"})
+Fires = StrEnum("Fires", ["at", "above"])
+Readout = StrEnum("Readout", ["rate", "sum", "mean", "max", "last"])
 
 _RESETS = {"value": "reset to v_reset", "subtract": "reset by subtracting the threshold"}
-
-
-class Reset(StrEnum):
-    """What a spike does to the membrane."""
-
-    value = "value"
-    subtract = "subtract"
-
-
-class Integration(StrEnum):
-    """How an equation becomes a step."""
-
-    euler = "euler"
-    exact = "exact"
-    exponential_leak = "exponential-leak"
-
-
-class Fires(StrEnum):
-    """Whether a membrane at its threshold fires."""
-
-    at = "at"
-    above = "above"
-
-
-class Readout(StrEnum):
-    """What of the outputs is a logit."""
-
-    rate = "rate"
-    sum = "sum"
-    mean = "mean"
-    max = "max"
-    last = "last"
 
 
 @app.command("import")
@@ -66,24 +36,24 @@ def import_(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder; new or empty.")],
     dt: Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="Length of a step.")] = None,
     reset: Annotated[
-        Reset | None, typer.Option("--reset", help="After a spike: to v_reset, or v_threshold is taken away.")
+        Reset | None, typer.Option("--reset", help="After a spike: to v_reset, or by subtracting v_threshold.")
     ] = None,
     integration: Annotated[
         Integration | None, typer.Option("--integration", help="How an equation becomes a step.")
     ] = None,
-    fires: Annotated[Fires | None, typer.Option("--fires", help="At the threshold, or above it alone.")] = None,
+    fires: Annotated[Fires | None, typer.Option("--fires", help="At the threshold, or only above it.")] = None,
     forward_delay: Annotated[
-        int | None, typer.Option("--forward-delay", min=0, max=1, help="Steps until a neuron hears of other nodes.")
+        int | None, typer.Option("--forward-delay", min=0, max=1, help="Steps until a spike reaches the next node.")
     ] = None,
     recurrent_delay: Annotated[
-        int | None, typer.Option("--recurrent-delay", min=1, help="Steps that a spike takes into a loop of its own.")
+        int | None, typer.Option("--recurrent-delay", min=1, help="Steps that a spike takes within a loop.")
     ] = None,
     synapse_delay: Annotated[
         int | None,
         typer.Option("--synapse-delay", min=0, max=1, help="Steps until a membrane sees its synapse's current."),
     ] = None,
     platform: Annotated[
-        str | None, typer.Option("--as", metavar="PLATFORM", help="Take what is not given as a platform has it.")
+        str | None, typer.Option("--as", metavar="PLATFORM", help="Take options that are not given from a platform.")
     ] = None,
     readout: Annotated[
         Readout | None, typer.Option("--readout", help="A label's logit; by default rate of spikes, else last.")
@@ -113,20 +83,18 @@ def import_(
         "recurrent_delay": recurrent_delay,
         "synapse_delay": synapse_delay,
     }
-    with JsonListener() if json else RichListener() as listener:
-        found = import_nir(
-            file, out, settings=settings, platform=platform, readout=readout.value if readout else None,
-            data=data, backend=backend or "torch", seed=seed, listener=listener,
-        )  # fmt: skip
-    if json:
-        emit(found)
-        return
-    nodes = ", ".join(f"{count} {kind}" for kind, count in found.nodes.items())
-    said = ", ".join(f"{name} {getattr(found.dynamics, name)}" for name in found.given)
-    print(f"{found.file} (sha256 {found.sha256[:12]}): {nodes}\nas: {said}; readout {found.readout}\n")
-    print(summary_lines(found.summary))
-    print(f"\n`neurozoo compare --run {out} --backends torch,norse` compares backends; ", end="")
-    print(f"`neurozoo train {out / 'recipe.yaml'} --from {out}` goes on training")
+    made = import_nir(
+        file, out, settings=settings, platform=platform, readout=cast("Any", readout and readout.value),
+        data=data, backend=backend or "torch", seed=seed, listener=JsonListener() if json else RichListener(),
+    )  # fmt: skip
+    nodes = ", ".join(f"{count} {kind}" for kind, count in made.nodes.items())
+    chosen = ", ".join(f"{name} {getattr(made.dynamics, name)}" for name in made.given)
+    text = (
+        f"{made.file} (sha256 {made.sha256[:12]}): {nodes}\nas: {chosen}; readout {made.readout}\n\n"
+        f"{summary_lines(made.summary)}\n\n`neurozoo compare --run {out} --backends torch,norse` compares backends; "
+        f"`neurozoo train {out / 'recipe.yaml'} --from {out}` continues the training"
+    )
+    answer(json, made, text)
 
 
 @app.command("export")
@@ -157,8 +125,8 @@ def export(
 ) -> None:
     """Write a trained model as a NIR graph, its normalisation folded; of SMILE each spiking branch at one threshold.
 
-    It says what was left out. Installed libraries then read the files back with their own readers, and their spikes are
-    compared with the model's. The exit status is 3 where some differ by more than rounding.
+    What is left out is listed. Installed libraries then read the files back with their own readers, and their spikes
+    are compared with the model's. The exit status is 3 if some differ by more than rounding.
     """
     if no_check and check is not None:
         raise UserError("--check and --no-check exclude each other; give one of them")
@@ -169,21 +137,17 @@ def export(
 
     exported = export_run(run, out, dt=dt, threshold=threshold, fold=fold, registry=registry)
     read = read_back(exported, names, registry=registry) if names and exported.kind != "graph" else None
-    if json:
-        emit({"folder": out, "source": run, **exported.to_dict(), "read_back": _told(read)})
-    else:
-        print(_text(exported, read))
+    compared = None
+    if read is not None:
+        compared = {"samples": read.samples, "made_up": read.made_up, "same": read.same, "rows": read.rows}
+    document = {"folder": out, "source": run, **exported.to_dict(), "read_back": compared}
+    answer(json, document, _text(exported, read))
     if read is not None and not read.same:
         raise typer.Exit(DIFFERENT)
 
 
 def _readers(given: str | None, registry: Registry) -> list[str]:
-    """The backends whose libraries are to read the graphs.
-
-    Raises:
-        UnknownNameError: There is no such backend.
-        UserError: None is named, or the library of one has no reader.
-    """
+    """The backends whose libraries read the graphs: those named with --check, by default all that can."""
     from neurozoo.nir.export.read_back import reader_of, readers
 
     if given is None:
@@ -196,14 +160,6 @@ def _readers(given: str | None, registry: Registry) -> list[str]:
     for name in names:
         reader_of(name, registry)
     return names
-
-
-def _told(read: ReadBack | None) -> dict[str, Any] | None:
-    return (
-        None
-        if read is None
-        else {"samples": read.samples, "made_up": read.made_up, "same": read.same, "rows": read.rows}
-    )
 
 
 def _text(exported: Export, read: ReadBack | None) -> str:
@@ -232,14 +188,13 @@ def _text(exported: Export, read: ReadBack | None) -> str:
 
 def _table(read: ReadBack) -> list[str]:
     rows = [["read back by", "branch", "spikes compared", "fired", "mismatches", "by rounding"]]
+    notes: dict[str, list[str]] = {}
     for row in read.rows:
         version = next(iter(row.versions.values()), "")
         counts = ["-"] * 4
         if row.mismatches is not None:
             counts = [f"{count:,}" for count in (row.spikes, row.fired, row.mismatches, row.rounding)]
         rows.append([f"{row.library} {version}".rstrip(), row.branch, *counts])
-    notes: dict[str, list[str]] = {}
-    for row in read.rows:
         for note in row.notes:
             notes.setdefault(f"{row.library}: {note}", []).append(row.branch)
     return [f"on {read.samples}", columns(rows), *(f"{note} ({', '.join(of)})" for note, of in notes.items())]

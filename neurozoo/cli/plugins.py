@@ -1,62 +1,34 @@
-"""``plugins``: what is installed and what is wrong with it, a check, and the beginning of a new one."""
+"""``plugins`` and ``doctor``: what is installed, whether it works and conforms, and the start of a new plugin."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurozoo.cli.options import Json, parsed
-from neurozoo.cli.output import emit
+from neurozoo.cli.common import DIFFERENT, FAILED, Json, answer, emit, key_values
 from neurozoo.errors import PluginError, UnknownNameError, UserError
 from neurozoo.registry.discovery import canonical
 from neurozoo.registry.hookspecs import KINDS, Kind
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.reporting.tables import columns
 
-__all__ = ["app", "check", "plugin_rows", "plugin_text"]
+if TYPE_CHECKING:
+    from neurozoo.testing.doctor import Finding
 
-app = typer.Typer(help="List plugins, check what they offer, and begin a new one.", rich_markup_mode=None)
+__all__ = ["app", "check", "doctor", "plugin_rows", "plugin_text"]
+
+app = typer.Typer(help="List plugins, check what they offer, and start a new one.", rich_markup_mode=None)
 
 
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List the plugins installed, and why one is not loaded or a part of it cannot be used."""
     rows = plugin_rows(default_registry())
-    if json:
-        emit({"plugins": rows})
-    else:
-        print(plugin_text(rows))
-
-
-@app.command("new")
-def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called; it becomes neurozoo-NAME.")],
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="neuron, fusion, label-head, model or data.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that it is written into.")] = Path(),
-    json: Json = False,
-) -> None:
-    """Write a new plugin that works: a distribution with one part, its conformance test and a README."""
-    from neurozoo.registry.scaffold import write_plugin
-
-    written = write_plugin(name, kind, out)
-    if json:
-        emit(
-            {
-                "path": written.path,
-                "distribution": written.distribution,
-                "package": written.package,
-                "component": {"kind": written.kind, "name": written.name},
-                "files": written.files,
-            }
-        )
-        return
-    print(f"wrote {written.path}, with the {written.kind} {written.name!r} in {written.part}; next:")
-    for command in written.next_commands:
-        print(f"  {command}")
+    answer(json, {"plugins": rows}, plugin_text(rows))
 
 
 def plugin_rows(registry: Registry) -> list[dict[str, Any]]:
@@ -106,7 +78,26 @@ def _offered(components: Sequence[str]) -> str:
     return "; ".join(f"{kind} {', '.join(each)}" for kind, each in names.items())
 
 
-FAILED, NOT_CONFORMANT = 1, 3
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called; it becomes neurozoo-NAME.")],
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="neuron, fusion, label-head, model or data.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that it is written into.")] = Path(),
+    json: Json = False,
+) -> None:
+    """Write a new plugin that works: a distribution with one part, its conformance test and a README."""
+    from neurozoo.registry.scaffold import write_plugin
+
+    written = write_plugin(name, kind, out)
+    document = {
+        "path": written.path,
+        "distribution": written.distribution,
+        "package": written.package,
+        "component": {"kind": written.kind, "name": written.name},
+        "files": written.files,
+    }
+    head = f"wrote {written.path}, with the {written.kind} {written.name!r} in {written.part}; next:"
+    answer(json, document, "\n".join([head, *(f"  {command}" for command in written.next_commands)]))
 
 
 @app.command("check")
@@ -114,15 +105,15 @@ def check(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A component, a plugin or its distribution.")],
     values: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="The component's params, where it needs some."),
+        typer.Argument(metavar="[KEY=VALUE]...", help="The component's params, if it needs some."),
     ] = None,
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help=f"One of: {', '.join(KINDS)}.")] = None,
-    case: Annotated[list[str] | None, typer.Option("--case", metavar="CASE", help="This alone; repeatable.")] = None,
+    case: Annotated[list[str] | None, typer.Option("--case", metavar="CASE", help="Only this one; repeatable.")] = None,
     json: Json = False,
 ) -> None:
-    """Hold a component against its conformance kit. The exit status is 3 where it does not conform."""
+    """Hold a component against its conformance kit. The exit status is 3 if it does not conform."""
     registry = default_registry()
-    chosen = _chosen(name, _kind(kind), registry)
+    chosen = _chosen(name, kind, registry)
     params = _params(chosen, values or (), registry)
 
     from neurozoo.testing import kit_of
@@ -132,46 +123,42 @@ def check(
     for each in case or ():
         if each not in cases:
             raise UnknownNameError("case", each, cases)
-    told = []
+    checked = []
     for which, called in chosen:
-        found, text = _checked(which, called, params, case, registry)
-        told.append(found)
+        result = _check(which, called, params, case, registry)
+        text = result.pop("text")
+        checked.append(result)
         if not json:
             print(text, flush=True)
     if json:
-        emit({"checked": told})
-    outcomes = {each["outcome"] for each in told}
+        emit({"checked": checked})
+    outcomes = {each["outcome"] for each in checked}
     if outcomes & {"failed", "unusable"}:
-        raise typer.Exit(NOT_CONFORMANT if "failed" in outcomes else FAILED)
+        raise typer.Exit(DIFFERENT if "failed" in outcomes else FAILED)
 
 
-def _kind(given: str | None) -> Kind | None:
-    named: dict[str, Kind] = {each: each for each in KINDS}
-    if given is not None and given not in named:
-        raise UnknownNameError("kind", given, KINDS)
-    return None if given is None else named[given]
-
-
-def _chosen(name: str, kind: Kind | None, registry: Registry) -> list[tuple[Kind, str]]:
+def _chosen(name: str, kind: str | None, registry: Registry) -> list[tuple[Kind, str]]:
     """The components that a name stands for: all of a plugin's, or the one that is called so.
 
     Raises:
         UserError: Nothing has that name, or several components do.
-        PluginError: It is a plugin's, and that could not be loaded.
+        PluginError: It is the name of a plugin that could not be loaded.
     """
-    if kind is not None and name in registry.components(kind):
-        return [(kind, name)]
+    kinds: list[Kind] = [each for each in KINDS if kind in (None, each)]
+    if not kinds:
+        raise UnknownNameError("kind", kind or "", KINDS)
+    if kind is not None and name in registry.components(kinds[0]):
+        return [(kinds[0], name)]
     for plugin in registry.plugins:
         distribution = canonical(plugin.distribution.partition(" ")[0])
         if name == plugin.name or canonical(name) == distribution:
             if plugin.error:
                 raise PluginError(f"plugin {plugin.name} of {plugin.distribution} is not loaded: {plugin.error}")
-            found = [(each.kind, each.name) for each in plugin.components if kind in (None, each.kind)]
-            if found:
-                return found
+            if offered := [(each.kind, each.name) for each in plugin.components if each.kind in kinds]:
+                return offered
     if kind is not None:
-        registry.get(kind, name)  # says what there is
-    kinds = [each for each in KINDS if name in registry.components(each)]
+        registry.get(kinds[0], name)  # raises with the names there are
+    kinds = [each for each in kinds if name in registry.components(each)]
     if len(kinds) > 1:
         raise UserError(f"{name!r} is the name of a {' and of a '.join(kinds)}; say which with --kind")
     if not kinds:
@@ -195,74 +182,91 @@ def _params(chosen: Sequence[tuple[Kind, str]], given: Sequence[str], registry: 
 
     ((kind, name),) = chosen
     known = component_params(registry.resolve(kind, name))
-    params: dict[str, Any] = {}
-    for each in given:
-        key, equals, text = each.partition("=")
-        if not equals:
-            raise UserError(f"{each!r} is not KEY=VALUE; {kind} {name!r} has: {', '.join(known) or 'none'}")
-        params[key] = parsed(text, known[key].annotation) if key in known else text
+    params = key_values(given, known, f"{kind} {name!r}")
     for key, problem in component_problems(kind, name, params, registry):
         raise UserError(f"{key}: {problem}" if key else problem)
     return params
 
 
-def _checked(
-    kind: Kind, name: str, params: Mapping[str, Any], cases: Sequence[str] | None, registry: Registry
-) -> tuple[dict[str, Any], str]:
-    """What came of one component, for programs and for people."""
-    from neurozoo.recipe.params import component_problems
-    from neurozoo.testing import Report, kit_of
-
-    told: dict[str, Any] = {"kind": kind, "name": name, "owner": registry.owner(kind, name), "report": None}
-
-    def without_report(outcome: str, problem: str = "") -> tuple[dict[str, Any], str]:
-        said = f"{kind} {name}: {outcome}: {problem or _SAID[outcome]}"
-        return told | {"outcome": outcome, "problem": problem}, said
-
-    def wrong() -> Iterator[tuple[str, str]]:
-        if kind != "importer":  # a function, which is given its parameters when it is called
-            yield from component_problems(kind, name, params, registry)
-            return
-        try:
-            registry.resolve(kind, name)
-        except PluginError as error:
-            yield "", str(error)
-
-    for key, problem in wrong():
-        return without_report("unusable" if registry.missing(kind, name) else "failed", f"{key} {problem}".strip())
-    if registry.get(kind, name).native:
-        return without_report("another model")
-    kit = kit_of(kind)
-    if kit is None:
-        return without_report("interface")
-    chosen = [each for each in kit.cases if not cases or each in cases]
-    report = Report(kind, name, tuple(_results(kind, name, params, chosen, registry)))
-    outcome = "passed" if report.passed else "failed" if report.failures else "unusable"
-    problem = "no case could be run" if outcome == "unusable" else ""
-    return told | {"outcome": outcome, "problem": problem, "report": report.to_dict()}, str(report)
-
-
-def _results(
-    kind: Kind, name: str, params: Mapping[str, Any], cases: Sequence[str], registry: Registry
-) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from neurozoo.testing import check as run
-    from neurozoo.testing import registered
-
-    candidate = registered(kind, name, params, registry)
-    console = Console(file=sys.stderr)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"{kind} {name}", total=len(cases))
-        for case in cases:
-            progress.update(task, description=f"{kind} {name}: {case}")
-            yield from run(candidate, [case]).results
-            progress.advance(task)
-
-
-_SAID = {
-    "another model": "it declares to be what its library gives by itself, another model; "
+_NO_REPORT = {
+    "another model": "it declares to be its library's own neuron, another model; "
     "`neurozoo compare` shows how far off it is",
     "interface": "it can be imported and has the interface of its kind; there is no kit that asks for more",
 }
+"""Outcomes without a report, in words."""
+
+
+def _check(
+    kind: Kind, name: str, params: Mapping[str, Any], cases: Sequence[str] | None, registry: Registry
+) -> dict[str, Any]:
+    """The result of one component, for programs; under ``text`` the same for people."""
+    from neurozoo.testing import Report, kit_of
+
+    def result(outcome: str, problem: str = "", report: Report | None = None) -> dict[str, Any]:
+        text = str(report) if report is not None else f"{kind} {name}: {outcome}: {problem or _NO_REPORT[outcome]}"
+        document = None if report is None else report.to_dict()
+        known = {"kind": kind, "name": name, "owner": registry.owner(kind, name), "report": document}
+        return {**known, "outcome": outcome, "problem": problem, "text": text}
+
+    if problem := _problem(kind, name, params, registry):
+        return result("unusable" if registry.missing(kind, name) else "failed", problem)
+    if registry.get(kind, name).native:
+        return result("another model")
+    kit = kit_of(kind)
+    if kit is None:
+        return result("interface")
+    report = _report(kind, name, params, [each for each in kit.cases if not cases or each in cases], registry)
+    if report.passed or report.failures:
+        return result("passed" if report.passed else "failed", report=report)
+    return result("unusable", "no case could be run", report)
+
+
+def _problem(kind: Kind, name: str, params: Mapping[str, Any], registry: Registry) -> str:
+    """The first reason why a component cannot be made; empty if there is none."""
+    from neurozoo.recipe.params import component_problems
+
+    if kind != "importer":
+        return next((f"{key} {text}".strip() for key, text in component_problems(kind, name, params, registry)), "")
+    try:
+        registry.resolve(kind, name)  # a function, which gets its parameters when it is called
+    except PluginError as error:
+        return str(error)
+    return ""
+
+
+def _report(kind: Kind, name: str, params: Mapping[str, Any], cases: Sequence[str], registry: Registry) -> Any:
+    from neurozoo.cli.bars import progress_bar
+    from neurozoo.testing import CaseResult, Report, registered
+    from neurozoo.testing import check as run
+
+    candidate, results = registered(kind, name, params, registry), list[CaseResult]()
+    with progress_bar() as on_progress:
+        for done, case in enumerate(cases):
+            on_progress(f"{kind} {name}: {case}", done, len(cases))
+            results += run(candidate, [case]).results
+    return Report(kind, name, tuple(results))
+
+
+def doctor(json: Json = False) -> None:
+    """Examine the installation: versions, devices, plugins, data, recipes and backends. Exit status 1 on failure."""
+    from neurozoo.testing.doctor import examine
+
+    findings: list[Finding] = []
+    marks = {"ok": "ok", "warning": "WARNING", "failed": "FAILED"}
+    for section, group in groupby(examine(), key=lambda each: each.section):
+        new = list(group)
+        findings += new
+        if not json:
+            rows = [[each.name, marks[each.status], each.said] for each in new]
+            print(f"{section}\n{columns(rows, '  ')}\n", flush=True)
+    failed = [each for each in findings if each.status == "failed"]
+    warned = sum(each.status == "warning" for each in findings)
+    warnings = f"{warned} warning{'s' if warned != 1 else ''}"
+    text = f"nothing failed, {warnings}" if warned else "all is well"
+    if failed:  # what is wrong comes last, where it is read
+        lines = [f"  {each.section}, {each.name}: {each.said}" for each in failed]
+        text = "\n".join([f"{len(failed)} failed, {warnings}", *lines])
+    status = "failed" if failed else "warning" if warned else "ok"
+    answer(json, {"status": status, "findings": findings, "failures": failed}, text)
+    if failed:
+        raise typer.Exit(FAILED)

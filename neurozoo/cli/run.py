@@ -1,36 +1,18 @@
-"""``train``, ``evaluate`` and ``verify``: make a run folder, measure one again, and compare with what it published."""
+"""``train``, ``evaluate`` and ``verify``: make a run folder, measure it again, compare with what it published."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from neurozoo.cli.options import TRAINED, Backend, Json, Overrides
-from neurozoo.cli.output import emit, plain
+from neurozoo.cli.common import DIFFERENT, TRAINED, Backend, DataRoot, Json, Overrides, Split, answer, plain
 from neurozoo.errors import UserError
 from neurozoo.reporting.summaries import seeds_lines, summary_lines
 
 __all__ = ["evaluate", "train", "verify"]
-
-
-DIFFERENT = 3
-
-
-class Split(StrEnum):
-    """The splits that can be measured."""
-
-    test = "test"
-    valid = "valid"
-    train = "train"
-
-
-DataRoot = Annotated[
-    str | None, typer.Option("--data-root", metavar="DIR", help="The data store, where it is not where it was.")
-]
 
 
 def train(
@@ -43,27 +25,25 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="One step on made-up data of the right shape; writes nothing.")
     ] = False,
-    resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that did not come to its end.")
-    ] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Continue an unfinished run.")] = None,
     start: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Begin with the weights of a trained model.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Train with so many seeds, into OUT/SEED and OUT/seeds.json.")
+        int | None, typer.Option("--seeds", min=1, help="Train with this many seeds, into OUT/SEED and OUT/seeds.json.")
     ] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="With --seeds: trainings at a time; by default one a core.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train a recipe's model into a run folder, or go on with one.
+    """Train a recipe's model into a run folder, or continue a run.
 
-    A run that is resumed ends as if it had never stopped: the same weights and the same metrics.jsonl.
+    A resumed run ends as if it had never stopped: with the same weights and the same metrics.jsonl.
 
-    With --from RUN it begins with that model's weights and statistics, and not with new ones.
+    With --from RUN the training begins with that model's weights and statistics instead of random weights.
 
-    With --seeds N it is trained with the recipe's seed and the N - 1 after it, one thread each, and the spread of
+    With --seeds N it is repeated for the recipe's seed and the N - 1 after it, one thread each, and the spread of
     every number is shown. The same command again continues where it was interrupted.
 
     With --json the summary is printed at the end, and the progress goes to the standard error
@@ -73,18 +53,16 @@ def train(
     from neurozoo.recipe.recipe import load_recipe
     from neurozoo.registry.registry import default_registry
 
+    listener = JsonListener() if json else RichListener()
     if resume is not None:
         if any(given not in (None, False) for given in (recipe, backend, out, dry_run, start, seeds, jobs)):
-            raise UserError(f"--resume {resume} goes on as the run began; leave out the recipe and all other options")
+            raise UserError(f"--resume {resume} continues as the run began; leave out the recipe and all other options")
         from neurozoo.training.train import resume as continue_run
 
-        with JsonListener() if json else RichListener() as listener:
-            _tell(continue_run(resume, listener=listener), json)
+        _show(continue_run(resume, listener=listener), json)
         return
     if recipe is None:
-        raise UserError(
-            "no recipe is named; `neurozoo list recipes` has those there are; --resume RUN goes on with a run"
-        )
+        raise UserError("no recipe is named; `neurozoo list recipes` shows them; --resume RUN continues a run")
     if seeds is not None:
         if dry_run:
             raise UserError("--dry-run is one step of one training; leave out --seeds")
@@ -100,16 +78,13 @@ def train(
     from neurozoo.runs.trained_folder import open_trained
 
     begun = None if start is None else open_trained(start)
-    with JsonListener() if json else RichListener() as listener:
-        if dry_run:
-            summary = training.dry_run(checked)
-        else:
-            summary = training.train(checked, out=out, listener=listener, start=begun)
-    if json or not dry_run:
-        _tell(summary, json)
-    else:
-        print(f"dry run of {checked.name}: one step on made-up data went well; nothing was written")
-        print("\n".join(f"  {name}: {value}" for name, value in summary.items() if name != "dry_run"))
+    if not dry_run:
+        _show(training.train(checked, out=out, listener=listener, start=begun), json)
+        return
+    summary = training.dry_run(checked)
+    lines = [f"dry run of {checked.name}: one step on made-up data went well; nothing was written"]
+    lines += [f"  {name}: {value}" for name, value in summary.items() if name != "dry_run"]
+    answer(json, summary, "\n".join(lines))
 
 
 def _train_seeds(
@@ -121,26 +96,19 @@ def _train_seeds(
     out: Path | None,
     json: bool,
 ) -> None:
-    from neurozoo.cli.progress import counted
+    from neurozoo.cli.bars import counted
     from neurozoo.studies.seeds import FILE, folder_of, train_seeds
 
     with counted("training", as_json=json) as told:
-        found = train_seeds(recipe, *overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, told=told)
-    if json:
-        emit(found)
-    else:
-        print(f"{seeds_lines(found)}\n\nwritten: {(out or folder_of(found.recipe)) / FILE}")
+        result = train_seeds(recipe, *overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, on_progress=told)
+    answer(json, result, f"{seeds_lines(result)}\n\nwritten: {(out or folder_of(result.recipe)) / FILE}")
 
 
-def _tell(summary: Mapping[str, Any], json: bool) -> None:
+def _show(summary: Mapping[str, Any], json: bool) -> None:
     from neurozoo.core.processes import rank
 
-    if rank() > 0:
-        return  # the first of several processes speaks for all
-    if json:
-        emit(summary)
-    else:
-        print(f"\n{summary_lines(summary)}")
+    if rank() == 0:  # of several processes the first prints
+        answer(json, summary, f"\n{summary_lines(summary)}")
 
 
 def evaluate(
@@ -152,15 +120,12 @@ def evaluate(
 ) -> None:
     """Measure a run's best weights again, on any backend.
 
-    Each measurement is noted in the run's evaluations.jsonl.
+    Each measurement is appended to the run's evaluations.jsonl.
     """
     from neurozoo.evaluation.evaluate import evaluate_run
 
     result = evaluate_run(run, split=split.value, backend=backend, data_root=data_root)
-    if json:
-        emit(result)
-    else:
-        print(summary_lines(result))
+    answer(json, result, summary_lines(result))
 
 
 def verify(
@@ -174,24 +139,20 @@ def verify(
 ) -> None:
     """Measure a run again, and compare with the numbers that it published.
 
-    The exit status is 3 where one does not come back, or the data is another.
+    The exit status is 3 if one differs, or if the data is not what the run was trained on.
     """
     from neurozoo.evaluation.verify import TOLERANCE, verify_run
 
-    found = verify_run(
-        run, backend=backend, data_root=data_root, tolerance=TOLERANCE if tolerance is None else tolerance
-    )
-    if json:
-        emit({**plain(found), "verified": found.verified})
-    else:
-        for number in found.differing:
-            print(f"{number.split} {number.name}: published {number.published}, now {number.now}")
-        if not found.same_data:
-            print(
-                f"{run}: the data is not what it was trained on; its checksum differs, or "
-                "`neurozoo data check` finds it changed"
-            )
-        verdict = f"all {len(found.numbers)} published numbers come back" if found.verified else "not verified"
-        print(f"{run}: {verdict}, on {found.backend}, to {found.tolerance:g}")
-    if not found.verified:
+    tolerance = TOLERANCE if tolerance is None else tolerance
+    result = verify_run(run, backend=backend, data_root=data_root, tolerance=tolerance)
+    lines = [f"{each.split} {each.name}: published {each.published}, now {each.now}" for each in result.differing]
+    if not result.same_data:
+        lines.append(
+            f"{run}: the data is not what it was trained on; its checksum differs, or "
+            "`neurozoo data check` finds it changed"
+        )
+    verdict = f"all {len(result.numbers)} published numbers come back" if result.verified else "not verified"
+    lines.append(f"{run}: {verdict}, on {result.backend}, to {result.tolerance:g}")
+    answer(json, {**plain(result), "verified": result.verified}, "\n".join(lines))
+    if not result.verified:
         raise typer.Exit(DIFFERENT)

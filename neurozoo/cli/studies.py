@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurozoo.cli.options import Backend, Json, Overrides
-from neurozoo.cli.output import emit
+from neurozoo.cli.common import Backend, Json, Overrides, answer, emit, write
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
-from neurozoo.errors import RunError
 from neurozoo.reporting.tables import columns, number
 
 if TYPE_CHECKING:
-    from neurozoo.studies.intervals import Interval
+    from neurozoo.studies.ablation import Ablation
     from neurozoo.studies.tuning import TuningResult
 
 __all__ = ["ablate", "results", "tune"]
+
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time, one thread each.")]
+
+SHOWN = 10
+"""How many of the best trials are shown."""
 
 
 def ablate(
@@ -27,42 +30,36 @@ def ablate(
         Path | None, typer.Option("--out", metavar="DIR", help="For the runs; finished ones are used again.")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds each variant is trained with.")] = 5,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time, one thread each.")] = 1,
+    jobs: Jobs = 1,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This variant; repeatable.")] = None,
     json: Json = False,
 ) -> None:
     """Train a recipe and its ablations over several seeds, and compare them in pairs."""
-    from neurozoo.cli.progress import counted
+    from neurozoo.cli.bars import counted
     from neurozoo.studies.ablation import ablate as run
 
     folder = out or Path("runs") / f"ablate-{Path(recipe).stem}"
     with counted("training", as_json=json) as told:
-        found = run(recipe, overrides or (), seeds=seeds, out=folder, jobs=jobs, only=only or (), told=told)
-    if json:
-        emit(found)
-        return
-    if found.synthetic:
-        print(SYNTHETIC_NOTICE)
-    heads = [*found.titles.values(), "lesion effect"]
-    rows = [["mean over seeds (test)", *heads]]
-    rows += [[name, *(number(means[c].mean, 3) for c in found.columns)] for name, means in found.means.items()]
-    rows += [[each.name, *(number(each.metrics[c], 3) for c in found.titles), ""] for each in found.baselines]
-    print(columns(rows))
-    rows = [["minus full (95 % interval)", *heads]]
-    for each in found.baselines:
-        rows.append([each.name, *(_interval(each.differences[c]) for c in found.titles), ""])
-    for name, by_column in found.differences.items():
-        cells = (f"{_signed(by_column[c].mean)} ± {number(by_column[c].half_width, 3)}" for c in found.columns)
-        rows.append([name, *cells])
-    print(f"\n{columns(rows)}\n\nwritten: {folder / 'ablation.json'}")
+        result = run(recipe, overrides or (), seeds=seeds, out=folder, jobs=jobs, only=only or (), on_progress=told)
+    answer(json, result, f"{_ablation_text(result)}\n\nwritten: {folder / 'ablation.json'}")
 
 
-def _interval(difference: Interval) -> str:
-    return f"{_signed(difference.mean)} ({_signed(difference.low)} to {_signed(difference.high)})"
+def _ablation_text(result: Ablation) -> str:
+    def signed(value: float | None) -> str:
+        return number(value, 3, signed=True)
 
-
-def _signed(value: float | None) -> str:
-    return number(value, 3, signed=True)
+    scores, names, heads = list(result.titles), result.columns, [*result.titles.values(), "lesion effect"]
+    means = [["mean over seeds (test)", *heads]]
+    means += [[name, *(number(by[c].mean, 3) for c in names)] for name, by in result.means.items()]
+    means += [[each.name, *(number(each.metrics[c], 3) for c in scores), ""] for each in result.baselines]
+    minus = [["minus full (95 % interval)", *heads]]
+    for each in result.baselines:
+        found = (each.differences[c] for c in scores)
+        minus.append([each.name, *(f"{signed(d.mean)} ({signed(d.low)} to {signed(d.high)})" for d in found), ""])
+    for name, by in result.differences.items():
+        minus.append([name, *(f"{signed(by[c].mean)} ± {number(by[c].half_width, 3)}" for c in names)])
+    notice = f"{SYNTHETIC_NOTICE}\n" if result.synthetic else ""
+    return f"{notice}{columns(means)}\n\n{columns(minus)}"
 
 
 def results(
@@ -75,27 +72,18 @@ def results(
 
     if json:
         emit([read_ablation(folder) for folder in folders])
-        return
-    page = results_page(folders)
-    if out is None:
-        print(page)
+    elif out is None:
+        print(results_page(folders))
     else:
-        try:
-            out.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise RunError(f"{out}: cannot be written: {error.strerror or error}; give another --out") from error
+        write(out, results_page(folders))
         print(f"written: {out}")
-
-
-SHOWN = 10
-"""How many of the best trials are shown."""
 
 
 def tune(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe with a section `tune`.")],
     overrides: Overrides = None,
     trials: Annotated[
-        int, typer.Option("--trials", min=1, help="How many trials there are to be in all, with those there are.")
+        int, typer.Option("--trials", min=1, help="The number of trials in all, with those that are there already.")
     ] = 20,
     storage: Annotated[
         str | None,
@@ -109,9 +97,9 @@ def tune(
     study: Annotated[
         str | None, typer.Option("--study", metavar="NAME", help="Its name in the storage; by default the recipe's.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trials at a time, one thread each.")] = 1,
+    jobs: Jobs = 1,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="For the runs and best.json; gone on with if there.")
+        Path | None, typer.Option("--out", metavar="DIR", help="For the runs and best.json; continued if it is there.")
     ] = None,
     backend: Backend = None,
     json: Json = False,
@@ -121,38 +109,29 @@ def tune(
     The same command again continues where it was interrupted, and others with the same --storage and --study take
     part. Trials that fail are noted, and the search continues.
     """
-    from neurozoo.cli.progress import counted
+    from neurozoo.cli.bars import counted
     from neurozoo.studies.tuning import tune as run
     from neurozoo.studies.tuning.search import BEST, folder_of
 
     with counted("trial", as_json=json) as told:
-        found = run(
-            recipe,
-            *(overrides or ()),
-            trials=trials,
-            storage=storage,
-            study=study,
-            jobs=jobs,
-            out=out,
-            backend=backend,
-            told=told,
-        )
-    if json:
-        emit(found.to_dict())
-    else:
-        print(f"{_text(found)}\n\nwritten: {(out or folder_of(found.study)) / BEST}")
+        result = run(
+            recipe, *(overrides or ()),
+            trials=trials, storage=storage, study=study, jobs=jobs, out=out, backend=backend, on_progress=told,
+        )  # fmt: skip
+    written = (out or folder_of(result.study)) / BEST
+    answer(json, result.to_dict(), f"{_tuning_text(result)}\n\nwritten: {written}")
 
 
-def _text(found: TuningResult) -> str:
-    above = f"{SYNTHETIC_NOTICE}\n" if found.synthetic else ""
-    rows = [["trial", f"{found.metric} (valid)", "overrides"]]
-    rows += [[str(each.number), number(each.value), " ".join(each.overrides)] for each in found.ranked[:SHOWN]]
-    blocks = [above + columns(rows)]
-    if found.importance:
-        shares = [[path, f"{share:.0%}"] for path, share in found.importance.items()]
-        blocks.append(above + columns([["what matters", "share"], *shares]))
-    counts = ", ".join(f"{count} {state}" for state, count in found.counts.items())
-    blocks.append(f"{len(found.trials)} trials: {counts}; chosen on valid, test was not opened")
-    if found.best is not None:
-        blocks.append(f"the best, to be trained and measured:\n{found.command}")
+def _tuning_text(result: TuningResult) -> str:
+    notice = f"{SYNTHETIC_NOTICE}\n" if result.synthetic else ""
+    rows = [["trial", f"{result.metric} (valid)", "overrides"]]
+    rows += [[str(each.number), number(each.value), " ".join(each.overrides)] for each in result.ranked[:SHOWN]]
+    blocks = [notice + columns(rows)]
+    if result.importance:
+        shares = [[path, f"{share:.0%}"] for path, share in result.importance.items()]
+        blocks.append(notice + columns([["what matters", "share"], *shares]))
+    counts = ", ".join(f"{count} {state}" for state, count in result.counts.items())
+    blocks.append(f"{len(result.trials)} trials: {counts}; chosen on valid, test was not opened")
+    if result.best is not None:
+        blocks.append(f"the best, to be trained and measured:\n{result.command}")
     return "\n\n".join(blocks)

@@ -30,18 +30,16 @@ from neurozoo.core.signals import Batch
 from neurozoo.core.task import Decision, Task
 from neurozoo.errors import NeurozooError, SpikingError, UserError
 from neurozoo.operations.counting import OperationCounter
+from neurozoo.operations.profiling import Told
 from neurozoo.registry.registry import Registry, default_registry
 
-__all__ = ["PREDICTION_TOLERANCE", "SILENT", "Backend", "Told", "check_names", "compare", "declared"]
+__all__ = ["PREDICTION_TOLERANCE", "SILENT", "Backend", "check_names", "compare", "declared", "library_versions"]
 
 _TINY = 1e-30
 SILENT = 0.01
 """Below this share of neurons that ever fire, a layer's agreement says nothing."""
 PREDICTION_TOLERANCE = 1e-6
 """Allowed difference of a probability; of predicted quantities, as a share of the largest output."""
-
-Told = Callable[[str, int, int], None]
-"""Gets what is being done, how much of it is done, and of how much."""
 
 
 def compare(
@@ -52,18 +50,18 @@ def compare(
     task: Task,
     repeats: int = 3,
     decision: Decision = None,
-    told: Told | None = None,
+    told: Told = lambda what, done, of: None,
 ) -> Comparison:
     """Run one model on several backends, in evaluation mode, forward and backward, and compare.
 
-    A backend that does not run the model's neurons is left out, and the comparison says why.
+    A backend that does not run the model's neurons is left out; the comparison has the reason.
 
     Args:
-        build: Makes the model on a backend, the same weights each time; it gives the task's outputs of a batch.
-        batches: With targets, for the gradients (of the task's reported loss), on the device.
+        build: Makes the model on a backend, with the same weights each time; it returns the task's outputs.
+        batches: With targets, for the gradients of the task's reported loss; on the device.
         backends: Two or more; the first is the reference.
         task: What the outputs mean.
-        repeats: How often each one is timed.
+        repeats: Number of timed passes.
         decision: How predictions become answers, for the metrics; by default the task's own.
         told: Gets the progress.
 
@@ -75,7 +73,6 @@ def compare(
     check_names([backend.name for backend in backends])
     if any(batch.target is None for batch in batches) or not batches:
         raise UserError("the batch has no targets, which the gradients need; take a split that has them")
-    tell = told or (lambda _what, _done, _of: None)
     models, refused = _built(build, backends)
     _check_weights(models)
     subjects = [_Subject(backend, models[backend.name], task) for backend in backends if backend.name in models]
@@ -85,7 +82,7 @@ def compare(
         subject.strict = subject.backend.exact and reference.backend.exact
     first_firings: Mapping[str, Firing] = {}
     for number, batch in enumerate(batches):
-        tell("comparing", number, len(batches))
+        told("comparing", number, len(batches))
         expected = _observe(reference.model, batch, task)
         if not expected.firings:
             raise UserError(f"{type(reference.model).__name__} has no spiking layer, so every backend gives the same")
@@ -93,10 +90,10 @@ def compare(
         for subject in subjects:
             seen = expected if subject is reference else _observe(subject.model, batch, task)
             subject.add(number, seen, expected, reference.model)
-    tell("counting operations", len(batches), len(batches))
+    told("counting operations", len(batches), len(batches))
     for subject in subjects:
         subject.count(batches)
-    tell("measuring time and memory", len(batches), len(batches))
+    told("measuring time and memory", len(batches), len(batches))
     _measure(subjects, batches[0], repeats)
     silent = tuple(name for name, tally in reference.layers.items() if tally.active < SILENT)
     decided = task.default_decision if decision is None else decision
@@ -119,11 +116,7 @@ def compare(
 def _built(
     build: Callable[[str], nn.Module], backends: Sequence[Backend]
 ) -> tuple[dict[str, nn.Module], dict[str, str]]:
-    """The model on each backend that runs its neurons, and why the others do not.
-
-    Raises:
-        SpikingError: The first does not, or no other does.
-    """
+    """The model on each backend that runs its neurons, and the others' reasons; SpikingError where too few do."""
     models: dict[str, nn.Module] = {}
     refused: dict[str, str] = {}
     for backend in backends:
@@ -151,10 +144,10 @@ class _Observed:
 
 @dataclass
 class _Subject:
-    """A backend under comparison, and what has been found of it so far.
+    """A backend under comparison, with its counts so far.
 
-    ``excused`` are the differences in batches in which an inexact backend flipped a spike: the
-    rest of the model is fed other spikes there, and differs rightly.
+    Where an inexact backend flips a spike the rest of the model gets other spikes and rightly differs: predictions and
+    gradients of such a batch are shown, but not judged.
     """
 
     backend: Backend
@@ -250,12 +243,8 @@ def _result(
     milliseconds = statistics.median(subject.milliseconds)
     own, base = subject.peak, reference.peak
     return BackendResult(
-        name=subject.backend.name,
+        **vars(subject.backend),
         verdict=verdict,
-        exact=subject.backend.exact,
-        native=subject.backend.native,
-        versions=subject.backend.versions,
-        libraries=subject.backend.libraries,
         runs=neuron.runs,
         calls=library_calls(lambda: neuron.scan(currents, None, threshold, params), subject.backend.libraries),
         traits=traits(type(neuron)),
@@ -312,13 +301,12 @@ def _forward_backward(model: nn.Module, batch: Batch, task: Task) -> tuple[Tenso
 
 
 def _measure(subjects: Sequence[_Subject], batch: Batch, repeats: int) -> None:
-    """Time and memory of a pass over one batch, backend after backend, so that what drifts hits all alike."""
+    """Time and memory of a pass over one batch; backends take turns, so that drift affects all of them."""
 
     def run(model: nn.Module) -> None:
         model.zero_grad(set_to_none=True)
-        _forward_backward(model, batch, subjects[0].task)[
-            0
-        ].detach().sum().item()  # reading a value waits for the device
+        outputs, _ = _forward_backward(model, batch, subjects[0].task)
+        outputs.detach().sum().item()  # waits for the device
 
     for _ in range(repeats):
         for subject in subjects:
@@ -338,10 +326,10 @@ class Backend:
 
     Attributes:
         name: What to call it.
-        exact: Whether it promises the oracle's spikes, every one.
-        native: Whether it is what its library gives by itself, another model.
+        exact: Whether every spike must be the oracle's.
+        native: Whether it is its library's neuron unchanged, which is another model.
         libraries: Import names of what it runs on.
-        versions: Of the distributions it is installed from.
+        versions: By name of the distribution.
     """
 
     name: str
@@ -352,22 +340,27 @@ class Backend:
 
 
 def declared(name: str, registry: Registry | None = None) -> Backend:
-    """A registered backend, by what it declares.
+    """Return a registered backend with what it declares.
 
     Raises:
         UnknownNameError: There is none of that name.
     """
     registry = registry or default_registry()
     component = registry.get("neuron", name)
-    versions = {"torch": str(torch.__version__)}
     plugin, _, version = registry.owner("neuron", name).partition(" ")
-    versions[plugin] = version
-    for library in component.requires:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:  # its distribution has another name
-            versions[library] = "unknown"
+    versions = {"torch": str(torch.__version__), plugin: version, **library_versions(component.requires)}
     return Backend(name, component.exact, component.native, component.requires, versions)
+
+
+def library_versions(libraries: Sequence[str]) -> dict[str, str]:
+    """Versions by import name; ``unknown`` where the distribution has another name."""
+    found = {}
+    for library in libraries:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            found[library] = "unknown"
+    return found
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Comparing backends on a recipe or on a trained run: the way in."""
+"""Compare backends on a recipe or on a trained run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neurozoo.compare.backends import Told, check_names, compare, declared
+from neurozoo.compare.backends import check_names, compare, declared
 from neurozoo.compare.result import Comparison
 from neurozoo.compare.sources import Source, recipe_source, run_source
 from neurozoo.compare.trajectory import train_side_by_side
+from neurozoo.operations.profiling import Told
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.trained_folder import open_trained
@@ -23,12 +24,12 @@ class Plan:
     """How much is compared.
 
     Attributes:
-        batches: How many, at most.
+        batches: Number of batches, at most.
         batch_size: Samples of each.
         split: Where they are from: ``valid``, ``train`` or ``test``.
-        repeats: How often each backend is timed.
-        train_steps: For how many steps each backend is trained as well; 0 for none.
-        device: Where the models run; None for where the recipe says.
+        repeats: Number of timed passes of each backend.
+        train_steps: Number of steps for which each backend is also trained; 0 for none.
+        device: Where the models run; None for the recipe's.
     """
 
     batches: int = 4
@@ -55,11 +56,11 @@ def compare_backends(
         recipe: A recipe, its file, or the name of a shipped one.
         backends: Two or more registered backends; the first is the reference.
         overrides: ``key.sub=value``, the value in YAML.
-        batches: How many batches, at most.
+        batches: As for :class:`Plan`, like what follows.
         batch_size: Samples of each.
-        split: Where they are from, such as ``valid``.
-        repeats: How often each backend is timed.
-        train_steps: For how many steps each is trained as well; 0 for none.
+        split: Where they are from.
+        repeats: Number of timed passes.
+        train_steps: Steps of training.
 
     Raises:
         UserError: The recipe or a backend cannot be used.
@@ -74,19 +75,15 @@ def compare_recipe(
     plan: Plan | None = None,
     *,
     registry: Registry | None = None,
-    told: Told | None = None,
+    told: Told = lambda what, done, of: None,
 ) -> Comparison:
-    """Compare backends on a recipe's model and samples of its data.
-
-    The model is as training would begin with it: features scaled and spiking branches
-    initialised, on the reference, as the recipe says. Where the data is not there and the recipe
-    says what to expect, samples are made up and the model has its default weights.
+    """Compare backends on a recipe's model and samples of its data; see ``neurozoo.compare.sources.recipe_source``.
 
     Args:
         recipe: A checked recipe.
         backends: Two or more; the first is the reference.
         plan: How much is compared.
-        registry: Where backends are looked up; by default what is installed.
+        registry: Where backends are looked up; by default all that is installed.
         told: Gets the progress.
 
     Raises:
@@ -105,15 +102,15 @@ def compare_run(
     plan: Plan | None = None,
     *,
     registry: Registry | None = None,
-    told: Told | None = None,
+    told: Told = lambda what, done, of: None,
 ) -> Comparison:
-    """Compare backends on a run's best weights, its data and its decision.
+    """Compare backends on a trained model's weights, data and decision.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
-        backends: Two or more; the first is the reference.
-        plan: How much is compared; training goes on from the run's weights.
-        registry: Where backends are looked up; by default what is installed.
+        backends: As for :func:`compare_recipe`, like what follows.
+        plan: How much is compared; training starts from the run's weights.
+        registry: Where backends are looked up.
         told: Gets the progress.
 
     Raises:
@@ -125,17 +122,11 @@ def compare_run(
         return _compared(run_source(run, registry=registry, device=plan.device), backends, plan, told)
 
 
-def _compared(source: Source, names: Sequence[str], plan: Plan, told: Told | None) -> Comparison:
+def _compared(source: Source, names: Sequence[str], plan: Plan, told: Told) -> Comparison:
     backends = [declared(name, source.registry) for name in names]
     samples = source.batches(plan.split, plan.batches, plan.batch_size)
     found = compare(
-        source.build,
-        samples,
-        backends,
-        task=source.task,
-        repeats=plan.repeats,
-        decision=source.decision,
-        told=told,
+        source.build, samples, backends, task=source.task, repeats=plan.repeats, decision=source.decision, told=told
     )
     backends = [backend for backend in backends if backend.name not in found.refused]
     training = train_side_by_side(source, backends, steps=plan.train_steps, told=told) if plan.train_steps else None

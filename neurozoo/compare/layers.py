@@ -41,7 +41,7 @@ class LayerTally:
         neurons: How many there were, in all samples.
         awake: How many of those fired at least once.
         first: The first mismatch.
-        alone: The layer by itself.
+        alone: The layer on its own, on the reference's input.
     """
 
     name: str
@@ -108,7 +108,7 @@ def layer_problems(layer: LayerResult, exact: bool) -> list[str]:
         problems.append(
             f"{layer.name}: {layer.mismatches:,} of {layer.spikes:,} spikes differ, the first in {_place(layer.first)}"
         )
-    for where, found in (("by itself", layer.alone), ("driven by a current", layer.driven)):
+    for where, found in (("alone", layer.alone), ("driven by a current", layer.driven)):
         if found is not None:
             problems += [f"{layer.name} {where}: {problem}" for problem in _probe_problems(found, exact)]
     if layer.driven is not None and not DRIVEN[0] <= layer.driven.active <= DRIVEN[1]:

@@ -1,4 +1,4 @@
-"""How much memory a piece of work holds at most."""
+"""Peak memory of a piece of work."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["peak_bytes"]
 def peak_bytes(run: Callable[[], object], device: torch.device) -> int | None:
     """The most that tensors made by ``run`` take at a time, beyond what was there before it.
 
-    On a GPU by its allocator's own account; on the CPU by what the profiler hears of every
-    allocation and release. Memory that is not a tensor's is not counted.
+    Read from the allocator on a GPU, from the profiler's record of each allocation and release on the CPU. Memory other
+    than tensors' is not counted.
 
     Args:
         run: What to run, once.
         device: Where it allocates.
 
     Returns:
-        Bytes; None on a device that does not tell.
+        Bytes; None on other devices.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -51,5 +51,5 @@ def _allocations(profiler: profile) -> list[int]:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text("utf-8"))["traceEvents"]
-    told = [event for event in events if event.get("name") == "[memory]" and event["args"]["Device Type"] == 0]
-    return [int(event["args"]["Bytes"]) for event in sorted(told, key=lambda event: event["ts"])]
+    found = [event for event in events if event.get("name") == "[memory]" and event["args"]["Device Type"] == 0]
+    return [int(event["args"]["Bytes"]) for event in sorted(found, key=lambda event: event["ts"])]

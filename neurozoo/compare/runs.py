@@ -31,7 +31,7 @@ SCHEMA = 1
 
 
 class OnData(Protocol):
-    """A run, and what it was made with; see :class:`RunResult`."""
+    """A run and its data; see :class:`RunResult`."""
 
     @property
     def run(self) -> str: ...
@@ -192,26 +192,28 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ..
 def _result(run: Trained, content: Mapping[str, Any]) -> RunResult:
     summary = run.summary
     data = content.get("data", {})
+    same = (
+        "recipe",
+        "model",
+        "backend",
+        "seed",
+        "synthetic",
+        "epochs",
+        "best_epoch",
+        "parameters",
+        "metrics",
+        "lesion",
+    )
     return RunResult(
         run=str(run.folder),
-        recipe=summary["recipe"],
-        model=summary["model"],
-        backend=summary["backend"],
-        seed=summary["seed"],
+        **{name: summary[name] for name in (*same, "threshold")},
         data=str(data.get("name") or data.get("root")),
         checksum=summary["data"]["checksum"],
-        synthetic=summary["synthetic"],
-        epochs=summary["epochs"],
-        best_epoch=summary["best_epoch"],
-        parameters=summary["parameters"],
         task=run.recipe.task.name,
         decision={
             "rule": content.get("task", {}).get("params", {}).get("decision", "fixed"),
             "threshold": run.decision,
         },
-        metrics=summary["metrics"],
-        lesion=summary["lesion"],
-        threshold=summary["threshold"],
         seconds=summary["duration_seconds"],
         versions=summary["environment"]["versions"],
         definitions=summary["metric_definitions"],
@@ -226,19 +228,19 @@ def check_same_data(runs: Sequence[OnData]) -> None:
     Raises:
         DataError: The runs were made with different data, or with made-up and real data.
     """
-    for what, told in (
+    for what, kinds in (
         ("synthetic and real data are mixed", [("SYNTHETIC" if each.synthetic else "real") for each in runs]),
         ("the runs were made with different data", [f"{each.data} {each.checksum[:12]}" for each in runs]),
     ):
-        if len(set(told)) > 1:
-            which = "; ".join(f"{each.run}: {word}" for each, word in zip(runs, told, strict=True))
+        if len(set(kinds)) > 1:
+            which = "; ".join(f"{each.run}: {word}" for each, word in zip(runs, kinds, strict=True))
             raise DataError(f"{what}: {which}; their scores do not compare; give --mixed to see them all the same")
 
 
 def _spreads(runs: Sequence[RunResult], flat: Sequence[Mapping[str, Any]]) -> Iterator[Spread]:
     groups: dict[str, list[RunResult]] = {}
     for run, values in zip(runs, flat, strict=True):
-        # Who writes down how a training goes decides nothing of it.
+        # Loggers do not influence a training.
         aside = ("seed", "training.loggers")
         but_for_the_seed = sorted((path, repr(value)) for path, value in values.items() if path not in aside)
         groups.setdefault(repr((run.checksum, but_for_the_seed)), []).append(run)

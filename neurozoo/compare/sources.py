@@ -14,15 +14,14 @@ from neurozoo.compare.result import Setting
 from neurozoo.core.model import Model
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.core.task import Decision, Task
-from neurozoo.data.manifest import TaskEntry
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError, NotInstalledError, UserError
-from neurozoo.evaluation.evaluate import check_data
-from neurozoo.models.build import build_model, expected_problem, open_data, open_experiment
+from neurozoo.errors import NotInstalledError
+from neurozoo.evaluation.evaluate import data_of
+from neurozoo.models.build import build_model, expected_problem, open_experiment
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import Registry
-from neurozoo.runs.device import choose_device
+from neurozoo.runs.device import choose_device, device_of_run
 from neurozoo.runs.loading import load
 from neurozoo.training.prepare import prepare, prepare_task
 
@@ -41,7 +40,7 @@ class Source:
         decision: How predictions become answers.
         device: Where the models run.
         registry: Where backends are looked up.
-        setting: All of this in words.
+        setting: The same in words.
     """
 
     recipe: Recipe
@@ -69,7 +68,7 @@ class Source:
         return model.to(self.device)
 
     def batches(self, split: str, number: int, size: int) -> list[Batch]:
-        """The first batches of a split, on the device; made up where there is no data.
+        """Return the first batches of a split, on the device; synthetic ones without data.
 
         Raises:
             DataError: The data has no such samples.
@@ -77,11 +76,11 @@ class Source:
         return [batch.to(self.device) for batch in islice(self._in_order(split, size), number)]
 
     def whole(self, split: str, size: int) -> Iterator[Batch]:
-        """All samples of a split, in order; one batch where they are made up."""
+        """Return all samples of a split, in order; one batch of synthetic ones without data."""
         return islice(self._in_order(split, size), 1 if self.view is None else None)
 
     def training_batches(self, steps: int) -> Iterator[Batch]:
-        """As many batches as training would see first, shuffled by the recipe's seed, epoch after epoch."""
+        """Return the first batches of training, shuffled by the recipe's seed."""
         size, seed = self.recipe.training.batch_size, self.recipe.seed
         generator = torch.Generator().manual_seed(seed)
 
@@ -98,19 +97,16 @@ class Source:
         if self.view is None:
             # Each split has samples of its own, so that valid is not what was trained on.
             first = self.recipe.seed + (0 if split == "train" else 1_000_000)
-            task = TaskEntry(self.task.name, self.task.outputs, self.task.per_step)
-            return (made_up(self.problem.signals, task, size, seed) for seed in count(first))
-        if not self.view.description.splits.get(split):
-            has = ", ".join(f"{name} ({n})" for name, n in self.view.description.splits.items() if n)
-            raise DataError(f"the data has no samples in the split {split!r}; it has: {has}; give --split one of them")
+            return (made_up(self.problem.signals, self.task, size, seed) for seed in count(first))
+        self.view.check_samples(split)
         return self.view.batches(split, size)
 
 
 def recipe_source(recipe: Recipe, backend: str, *, registry: Registry, device: str | None = None) -> Source:
-    """A recipe's model as training would begin with it: scaled and initialised as the recipe says.
+    """Return a recipe's model as training would begin with it, scaled and initialised as the recipe says.
 
-    Where the data is not there and the recipe says what to expect, samples are made up, and the
-    model has its default weights. Torch's random numbers are used; seed them before.
+    If the data is not installed and the recipe says what to expect, samples are synthetic and the model has its default
+    weights. Torch's random numbers are used; seed them before.
 
     Args:
         recipe: A checked recipe.
@@ -141,27 +137,21 @@ def recipe_source(recipe: Recipe, backend: str, *, registry: Registry, device: s
 
 
 def run_source(run: Path, *, registry: Registry, device: str | None = None) -> Source:
-    """A trained model's weights, its data, and what it decided on.
+    """Return a trained model's weights, data and decision.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         registry: Where names are looked up.
-        device: Where the models run; by default where it was trained, if that is there.
+        device: Where the models run; by default where it was trained, if that is available.
 
     Raises:
         UserError: The run, its checkpoint or its data cannot be used, or there is no such device.
     """
     loaded = load(run)
     recipe = loaded.recipe
-    view = open_data(recipe, registry=registry, closed=loaded.source.closed)
-    check_data(view, loaded)
+    view = data_of(loaded, registry=registry)
     name = str(loaded.source.summary.get("recipe", recipe.name))
-    try:
-        there = choose_device(device or recipe.training.device)
-    except UserError:
-        if device is not None:
-            raise
-        there = choose_device("auto")  # trained on another machine
+    there = choose_device(device) if device is not None else device_of_run(recipe.training.device)
     weights = {name: tensor.cpu().clone() for name, tensor in loaded.module.state_dict().items()}
     if not loaded.module.problem.task.state():  # such as class weights, which training needs and a checkpoint has not
         prepare_task(loaded.module, view, torch.device("cpu"))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurozoo.compare.backends import Backend, Told
+from neurozoo.compare.backends import Backend
 from neurozoo.compare.result import Mismatch, Training, Trajectory
 from neurozoo.compare.sources import Source
 from neurozoo.core.layer import Firing
@@ -18,24 +18,25 @@ from neurozoo.core.model import Model
 from neurozoo.core.recording import recorded, spiking_layers
 from neurozoo.errors import NeurozooError
 from neurozoo.evaluation.predicting import predict_split
+from neurozoo.operations.profiling import Told
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.step import train_step
 
 __all__ = ["LOSS_TOLERANCE", "train_side_by_side"]
 
 LOSS_TOLERANCE = 1e-6
-"""What a loss may differ by, as a share of the reference's, until a spike differs."""
+"""Allowed difference of a loss until a spike differs, as a share of the reference's."""
 PARTED_TOLERANCE = 1e-4
-"""Share of all spikes that rounding may flip in the step in which the first ones do; 8 of them in any case."""
+"""Share of all spikes that may flip by rounding in the first step in which any does; 8 in any case."""
 
 
 def train_side_by_side(
-    source: Source, backends: Sequence[Backend], *, steps: int, told: Told | None = None
+    source: Source, backends: Sequence[Backend], *, steps: int, told: Told = lambda what, done, of: None
 ) -> Training:
-    """Train the same model on each backend for some steps, in step with each other.
+    """Train the same model on each backend for some steps, one step of each backend at a time.
 
-    Every step has its own seed, the same on each backend, so that all drop the same units. The
-    learning rate stays as it is: a scheduler would change it between epochs only.
+    Every step has its own seed, the same on each backend, so that all drop the same units. Schedulers are left out:
+    they change the learning rate between epochs only.
 
     Args:
         source: The model and its training samples.
@@ -50,8 +51,7 @@ def train_side_by_side(
     recipe, reference = source.recipe, subjects[0]
     optimizers = [make_optimizer(recipe, subject.model) for subject in subjects]
     for step, batch in enumerate(source.training_batches(steps), start=1):
-        if told is not None:
-            told("training", step - 1, steps)
+        told("training", step - 1, steps)
         expected: dict[str, Firing] = {}
         for subject, optimizer in zip(subjects, optimizers, strict=True):
             torch.manual_seed(recipe.seed + step)
@@ -103,7 +103,7 @@ class _Subject:
                 return
 
     def result(self, reference: _Subject, metrics: Mapping[str, float]) -> Trajectory:
-        """How it went, beside the reference."""
+        """The trajectory, compared with the reference's."""
         ours, theirs = np.array(self.losses), np.array(reference.losses)
         relative = np.abs(ours - theirs) / np.abs(theirs)
         worst, weight_difference = _weights(self.model, reference.model)
@@ -126,10 +126,7 @@ class _Subject:
         )
 
     def _problems(self, beyond: int | None, reference: Backend) -> Iterator[str]:
-        """Until a spike differs only rounding may part the losses; after it they part rightly.
-
-        A backend that claims nothing is held to the tolerance throughout.
-        """
+        """Losses differ by rounding alone until a spike does, then rightly; a native backend's must always agree."""
         first = self.first_spike
         if first is not None and first.batch == 1 and self.backend.exact and reference.exact:
             yield f"training: spikes differ in the first step, where the weights are the same: {first.layer}"

@@ -8,16 +8,16 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-__all__ = ["SURROGATES", "Surrogate", "Tie", "charge", "reset", "spike", "surrogate_gradient"]
+__all__ = ["SURROGATES", "Surrogate", "Tie", "above", "charge", "reset", "spike", "surrogate_gradient"]
 
 Surrogate = Literal["atan", "sigmoid", "superspike", "box", "triangle"]
 SURROGATES: tuple[Surrogate, ...] = get_args(Surrogate)
 Tie = Literal["fires", "silent"]
-"""What a membrane exactly at its threshold does."""
+"""Whether a membrane exactly at its threshold fires."""
 
 
 def surrogate_gradient(u: Tensor, surrogate: Surrogate, alpha: float) -> Tensor:
-    """The derivative used for a spike's step function, at distance ``u`` above the threshold.
+    """Return the derivative used for a spike's step function, at distance ``u`` above the threshold.
 
     - ``atan``: ``(alpha/2) / (1 + (pi alpha u / 2)^2)`` (SpikingJelly,
       ``activation_based/surrogate.py``, ATan).
@@ -31,9 +31,6 @@ def surrogate_gradient(u: Tensor, surrogate: Surrogate, alpha: float) -> Tensor:
         u: Membrane minus threshold, any shape, dimensionless.
         surrogate: Name of the function.
         alpha: Its steepness (``box``: its width; ``triangle``: its height), dimensionless.
-
-    Returns:
-        The derivative, shape and dtype of ``u``.
     """
     if surrogate == "atan":
         return alpha / 2 / (1 + (math.pi / 2 * alpha * u).pow(2))
@@ -61,7 +58,7 @@ class _Spike(torch.autograd.Function):
 
 
 def spike(u: Tensor, surrogate: Surrogate = "atan", alpha: float = 2.0, tie: Tie = "fires") -> Tensor:
-    """1 where the membrane has reached the threshold (``u >= 0``), else 0; surrogate backward.
+    """Return 1 where the membrane has reached the threshold (``u >= 0``), else 0; surrogate backward.
 
     Args:
         u: Membrane minus threshold, any shape, dimensionless.
@@ -77,21 +74,26 @@ def spike(u: Tensor, surrogate: Surrogate = "atan", alpha: float = 2.0, tie: Tie
 
 
 def charge(v: Tensor, current: Tensor, tau: Tensor | float, decay_input: bool, rest: Tensor | float) -> Tensor:
-    """The membrane before the reset, ``h = v + (x - (v - r))/tau`` or ``v - (v - r)/tau + x``.
+    """Return the membrane before the reset, ``h = v + (x - (v - r))/tau`` or ``v - (v - r)/tau + x``.
 
     Args:
         v: Membrane after the last step's reset, dimensionless.
         current: Input of this step, shape of ``v``.
-        tau: Membrane time constant, in steps; larger than 1, infinite for no leak. A number or one a neuron.
+        tau: Membrane time constant, in steps; larger than 1, infinite for no leak.
         decay_input: Whether the input is divided by ``tau`` too.
-        rest: The value ``r`` to which the membrane decays.
+        rest: Value ``r`` to which the membrane decays.
     """
-    leak = v - rest if isinstance(rest, Tensor) or rest != 0.0 else v
+    leak = above(v, rest)
     return v + (current - leak) / tau if decay_input else v - leak / tau + current
 
 
+def above(v: Tensor, rest: Tensor | float) -> Tensor:
+    """Return ``v - rest``, without the operation where the rest is the number 0."""
+    return v - rest if isinstance(rest, Tensor) or rest != 0.0 else v
+
+
 def reset(h: Tensor, spikes: Tensor, threshold: Tensor | float, v_reset: Tensor | float | None) -> Tensor:
-    """The membrane after the reset: hard to ``v_reset``, or soft (None) by the threshold."""
+    """Return the membrane after the reset: hard to ``v_reset``, or soft (None) by the threshold."""
     if v_reset is None:
         return h - spikes * threshold
     return (1.0 - spikes) * h + spikes * v_reset

@@ -18,7 +18,8 @@ kind         state        step, in order
 ``relu``                  ``max(0, x / theta)``; the control without spikes and without time
 ============ ============ ===========================================================================================
 
-A hard reset sets the membrane to ``v_reset``, a soft one subtracts the threshold.
+A hard reset sets the membrane to ``v_reset``, a soft one subtracts the threshold. All numbers are dimensionless, time
+constants in steps. The fields that ``parameter_names`` lists are parameters too, which a call may give.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from neurozoo.core.equations import SURROGATES, Surrogate, Tie, charge, reset, spike
+from neurozoo.core.equations import SURROGATES, Surrogate, Tie, above, charge, reset, spike
 from neurozoo.core.neuron import NeuronSpec, Params, State
 from neurozoo.errors import SpikingError
 
@@ -53,12 +54,12 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class SpikingSpec(NeuronSpec):
-    """What all neurons that fire have in common.
+    """Base class of the neurons that fire.
 
     Attributes:
         detach_reset: Whether the gradient stops at the reset.
-        surrogate: The spike's backward function, see ``neurozoo.core.equations``.
-        alpha: The surrogate's steepness, dimensionless.
+        surrogate: Backward function of a spike, see ``neurozoo.core.equations``.
+        alpha: Its steepness.
         tie: Whether a membrane exactly at the threshold ``fires`` or is ``silent``.
     """
 
@@ -75,9 +76,9 @@ class SpikingSpec(NeuronSpec):
             raise SpikingError(f"no surrogate is called {self.surrogate!r}; there are: {', '.join(SURROGATES)}")
 
     def fire(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Spikes at distance ``u`` above the threshold, and the same as the reset sees them.
+        """Return the spikes at distance ``u`` above the threshold, and the spikes as the reset sees them.
 
-        A step calls it once: by that a comparison of two backends learns how near a spike was.
+        A step calls it exactly once, so that a comparison of backends can read how near each spike was.
         """
         s = spike(u, self.surrogate, self.alpha, self.tie)
         return s, s.detach() if self.detach_reset else s
@@ -89,41 +90,35 @@ class _ResettingSpec(SpikingSpec):
 
     Attributes:
         v_reset: Membrane after a spike and at rest (hard reset), or None for a soft reset, which subtracts the
-            threshold and rests at 0. Dimensionless.
+            threshold and rests at 0.
     """
 
     v_reset: float | None = 0.0
 
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        return self.to_reset()
+    parameter_names: ClassVar[tuple[str, ...]] = ("v_reset",)
 
-    def to_reset(self) -> dict[str, float]:
-        """The parameters of the reset. No property of super(), which torch.compile cannot trace."""
-        return {} if self.v_reset is None else {"v_reset": self.v_reset}
+    def rest(self, params: Params) -> tuple[Tensor | float, ...]:
+        return tuple(self.resting(params) if name == "membrane" else 0.0 for name in self.states)
 
     def resting(self, params: Params) -> Tensor | float:
-        """The membrane without input, dimensionless."""
+        """Return the membrane without input."""
         return params.get("v_reset", 0.0)
 
     def emit(self, h: Tensor, threshold: Tensor | float, params: Params) -> tuple[Tensor, Tensor]:
-        """Spikes of a charged membrane, and the membrane after the reset."""
+        """Return the spikes of a charged membrane, and the membrane after the reset."""
         s, seen = self.fire(h - threshold)
         return s, reset(h, seen, threshold, params.get("v_reset"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MembraneSpec(_ResettingSpec):
-    """A neuron whose membrane is charged, compared with the threshold and reset, in this order, and all its state."""
+    """A neuron whose only state is a membrane: charged, compared with the threshold and reset, in this order."""
 
     states = ("membrane",)
 
     @abstractmethod
     def charged(self, v: Tensor, current: Tensor, params: Params) -> Tensor:
-        """The membrane before the reset, ``[B, ...]``, of the one after the last step's."""
-
-    def rest(self, params: Params) -> tuple[Tensor | float, ...]:
-        return (self.resting(params),)
+        """Return the membrane before the reset, ``[B, ...]``, given the membrane after the last step's."""
 
     def step(self, current: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
         s, v = self.emit(self.charged(state[0], current, params), threshold, params)
@@ -135,8 +130,7 @@ class LIFSpec(MembraneSpec):
     """Leaky integrate-and-fire.
 
     Attributes:
-        tau: Membrane time constant, in steps, larger than 1. An infinite one is no leak at all, which
-            ``decay_input=False`` has to go with. Parameter ``tau``.
+        tau: Membrane time constant, larger than 1; infinite for no leak, which needs ``decay_input=False``.
         decay_input: Whether the input current is divided by ``tau`` as well.
     """
 
@@ -144,6 +138,7 @@ class LIFSpec(MembraneSpec):
     decay_input: bool = True
 
     kind = "lif"
+    parameter_names = ("tau", "v_reset")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,10 +146,6 @@ class LIFSpec(MembraneSpec):
             raise SpikingError(f"tau is {self.tau}; the membrane time constant must be larger than 1 step")
         if math.isinf(self.tau) and self.decay_input:
             raise SpikingError("tau is inf, and an input divided by it vanishes; set decay_input=False")
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        return {"tau": self.tau, **self.to_reset()}
 
     def charged(self, v: Tensor, current: Tensor, params: Params) -> Tensor:
         return charge(v, current, params["tau"], self.decay_input, self.resting(params))
@@ -175,7 +166,7 @@ class PLIFSpec(MembraneSpec):
     """LIF whose leak is a factor, to be learned (Fang et al. 2021, section 3.2: ``k = sigmoid(w)``).
 
     Attributes:
-        leak: ``k = 1/tau``, between 0 and 1, dimensionless. Parameter ``leak``.
+        leak: ``k = 1/tau``, between 0 and 1.
         decay_input: Whether the input current is multiplied by it as well.
     """
 
@@ -183,20 +174,16 @@ class PLIFSpec(MembraneSpec):
     decay_input: bool = True
 
     kind = "plif"
+    parameter_names = ("leak", "v_reset")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0.0 <= self.leak <= 1.0:
             raise SpikingError(f"leak is {self.leak}; give a factor between 0 and 1")
 
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        return {"leak": self.leak, **self.to_reset()}
-
     def charged(self, v: Tensor, current: Tensor, params: Params) -> Tensor:
-        k, rest = params["leak"], self.resting(params)
-        above = v - rest if isinstance(rest, Tensor) or rest != 0.0 else v
-        return v + k * (current - above) if self.decay_input else v - k * above + current
+        k, leaking = params["leak"], above(v, self.resting(params))
+        return v + k * (current - leaking) if self.decay_input else v - k * leaking + current
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,10 +193,10 @@ class AdLIFSpec(SpikingSpec):
     Source: Bittar & Garner 2022, equations 5 to 7. With ``coupling = jump = 0`` it is their LIF.
 
     Attributes:
-        membrane_decay: ``alpha``, dimensionless. Each attribute is a parameter of its name.
-        adaptation_decay: ``beta``, dimensionless.
-        coupling: ``a``, from membrane to recovery current, dimensionless.
-        jump: ``b``, from a spike to recovery current, dimensionless.
+        membrane_decay: ``alpha``.
+        adaptation_decay: ``beta``.
+        coupling: ``a``, from membrane to recovery current.
+        jump: ``b``, from a spike to recovery current.
     """
 
     membrane_decay: float = 0.9
@@ -219,11 +206,7 @@ class AdLIFSpec(SpikingSpec):
 
     kind = "adlif"
     states = ("membrane", "recovery", "spike")
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        names = ("membrane_decay", "adaptation_decay", "coupling", "jump")
-        return {name: getattr(self, name) for name in names}
+    parameter_names = ("membrane_decay", "adaptation_decay", "coupling", "jump")
 
     def step(self, current: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
         u, w, fired = state
@@ -242,10 +225,9 @@ class ALIFSpec(SpikingSpec):
     Source: Bellec et al. 2018, section 2; Bellec et al. 2020, equations 6 to 10.
 
     Attributes:
-        membrane_decay: ``alpha``, dimensionless. Parameter of its name.
-        adaptation_decay: ``rho``, dimensionless. Parameter of its name.
-        adaptation: ``beta``, by how much a unit of adaptation raises the threshold, dimensionless; 0 is a neuron
-            without. Parameter of its name.
+        membrane_decay: ``alpha``.
+        adaptation_decay: ``rho``.
+        adaptation: ``beta``, by which a unit of adaptation raises the threshold; 0 for a neuron without adaptation.
         refractory: Steps ``n`` that a spike's refractory counter begins with; 0 for none.
     """
 
@@ -257,10 +239,7 @@ class ALIFSpec(SpikingSpec):
     relative: ClassVar[bool] = True
     kind = "alif"
     states = ("membrane", "adaptation", "refractory", "spike")
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        return {name: getattr(self, name) for name in ("membrane_decay", "adaptation_decay", "adaptation")}
+    parameter_names = ("membrane_decay", "adaptation_decay", "adaptation")
 
     def step(self, current: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
         v, a, r, fired = state
@@ -277,14 +256,14 @@ class ALIFSpec(SpikingSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class CubaSpec(_ResettingSpec):
-    """Current-based LIF: a synaptic current of its own drives the membrane.
+    """Current-based LIF: a synaptic current with its own decay drives the membrane.
 
     Attributes:
-        synapse_decay: ``alpha`` of the current, dimensionless. Parameter of its name.
-        membrane_decay: ``beta`` of the membrane, dimensionless. Parameter of its name.
-        gain: ``g`` from current to membrane, dimensionless. Parameter of its name.
-        order: ``charge-first``: the input reaches the membrane in its own step. ``fire-first``: the spike is of the
-            membrane that the step before left, and the current it is charged with too (Neftci et al. 2019, SpyTorch).
+        synapse_decay: ``alpha`` of the current.
+        membrane_decay: ``beta`` of the membrane.
+        gain: ``g`` from current to membrane.
+        order: ``charge-first``: the input reaches the membrane in its own step. ``fire-first``: the spike, and the
+            current that charges the membrane, are those of the state before the step (Neftci et al. 2019, SpyTorch).
     """
 
     synapse_decay: float = 0.8
@@ -294,14 +273,7 @@ class CubaSpec(_ResettingSpec):
 
     kind = "cuba"
     states = ("current", "membrane")
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        names = ("synapse_decay", "membrane_decay", "gain")
-        return {**{name: getattr(self, name) for name in names}, **self.to_reset()}
-
-    def rest(self, params: Params) -> tuple[Tensor | float, ...]:
-        return 0.0, self.resting(params)
+    parameter_names = ("synapse_decay", "membrane_decay", "gain", "v_reset")
 
     def step(self, current: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
         i, v = state
@@ -323,9 +295,9 @@ class LISpec(NeuronSpec):
     """Leaky integrator: a readout's membrane, which never fires. The threshold is not used.
 
     Attributes:
-        decay: ``alpha``, dimensionless; 1 integrates without leak. Parameter of its name.
-        gain: ``g``, dimensionless. Parameter of its name.
-        v_rest: ``r``, where it stands without input, dimensionless. Parameter of its name.
+        decay: ``alpha``; 1 integrates without leak.
+        gain: ``g``, from current to membrane.
+        v_rest: ``r``, the membrane without input.
     """
 
     decay: float = 0.9
@@ -334,11 +306,8 @@ class LISpec(NeuronSpec):
 
     kind = "li"
     states = ("membrane",)
+    parameter_names = ("decay", "gain", "v_rest")
     spiking: ClassVar[bool] = False
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        return {"decay": self.decay, "gain": self.gain, "v_rest": self.v_rest}
 
     def rest(self, params: Params) -> tuple[Tensor | float, ...]:
         return (params["v_rest"],)
@@ -354,7 +323,7 @@ class LISpec(NeuronSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class ReLUSpec(NeuronSpec):
-    """``max(0, x / theta)`` at every step: the control without spikes, of equal parameters."""
+    """``max(0, x / theta)`` at every step: the control without spikes, with equal parameters."""
 
     kind = "relu"
     spiking: ClassVar[bool] = False
@@ -366,4 +335,4 @@ class ReLUSpec(NeuronSpec):
 KINDS: Mapping[str, type[NeuronSpec]] = {
     spec.kind: spec for spec in (LIFSpec, IFSpec, PLIFSpec, AdLIFSpec, ALIFSpec, CubaSpec, LISpec, ReLUSpec)
 }
-"""Every kind by its name."""
+"""Every kind by name."""

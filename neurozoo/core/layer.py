@@ -1,4 +1,4 @@
-"""The oracle, and the layer of neurons that every model is made of."""
+"""The layer of neurons that every model is made of, and the oracle that backends are compared with."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ MakeNeuron = Callable[[NeuronSpec], Neuron]
 
 
 class TorchNeuron(Neuron):
-    """Every kind of neuron in plain torch: the oracle that other backends are compared with."""
+    """Runs every kind of neuron in plain torch."""
 
     kinds = tuple(KINDS)
     runs = "neurozoo.core.kinds: the step of each specification"
 
     @classmethod
     def refusal(cls, spec: NeuronSpec) -> str:
-        # A specification brings its own step, so that a kind from elsewhere runs here as well.
-        return ""
+        return ""  # a specification has its own step, so that a plugin's kind runs here as well
 
     def step(
         self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
@@ -37,10 +36,10 @@ class TorchNeuron(Neuron):
 
 
 def neuron_for(make: MakeNeuron, spec: NeuronSpec) -> Neuron:
-    """The backend's neuron for a specification; of one that does not fire and that it does not run, the oracle's.
+    """Return the backend's neuron; the oracle's if the neuron does not fire and the backend does not run it.
 
-    A readout and the control without spikes are elementary arithmetic, the same for all, so that a backend of LIF
-    neurons runs models that have them. What fires is never replaced.
+    Readouts and the control without spikes are elementary arithmetic and equal for all, so a backend of LIF neurons
+    runs models that contain them. A neuron that fires is never replaced.
 
     Raises:
         SpikingError: The backend does not run this spiking neuron.
@@ -53,14 +52,13 @@ def neuron_for(make: MakeNeuron, spec: NeuronSpec) -> Neuron:
 
 @dataclass(frozen=True)
 class Learned:
-    """A neuron parameter that is learned: where it starts, for whom, and how it is used.
+    """A neuron parameter that is learned.
 
-    What is stored is raw; the map from stored to used is computed by the layer, so that every backend gets the same
-    numbers.
+    The layer stores it raw and computes the map from stored to used, so that every backend gets the same numbers.
 
     Attributes:
-        initial: The stored value to start from, or a range ``(low, high)`` to draw it from uniformly.
-        scope: One for the ``layer`` (0-d), or one per ``neuron``, of the shape given to the layer.
+        initial: Initial stored value, or a range ``(low, high)`` to draw it from uniformly.
+        scope: One per ``layer`` (0-d), or one per ``neuron``, of the shape given to the layer.
         map: ``identity``; ``sigmoid`` (Fang et al. 2021); ``clamp`` to ``bounds``, with gradient 0 outside (Bittar &
             Garner 2022); ``negative-exp``, ``-exp(w)``.
         bounds: Of ``clamp``.
@@ -72,14 +70,14 @@ class Learned:
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def start(self, shape: tuple[int, ...]) -> Tensor:
-        """The stored tensor to begin with, drawn by torch's generator where it is a range."""
+        """Return the initial stored tensor; ranges are drawn by torch's generator."""
         stored = torch.empty(shape if self.scope == "neuron" else ())
         if isinstance(self.initial, tuple):
             return stored.uniform_(*self.initial)
         return stored.fill_(self.initial)
 
     def used(self, stored: Tensor) -> Tensor:
-        """What the neuron gets of the stored tensor."""
+        """Map a stored tensor to the parameter that the neuron uses."""
         if self.map == "sigmoid":
             return torch.sigmoid(stored)
         if self.map == "clamp":
@@ -91,14 +89,14 @@ class Learned:
 
 @dataclass(frozen=True)
 class Firing:
-    """What went through a layer in one forward.
+    """One forward of a layer.
 
     Attributes:
-        currents: What the synapse and the recurrent weights made, ``[T, B, ...]``, dimensionless.
-        spikes: What the neurons put out, ``[T, B, ...]``: 0 or 1 of a spiking neuron, else a real number.
+        currents: Of the synapse and the recurrent weights, ``[T, B, ...]``, dimensionless.
+        spikes: Outputs of the neurons, ``[T, B, ...]``: 0 or 1 of a spiking neuron, else a real number.
         threshold: A number, 0-d, or as many axes as the currents, each of their size or 1.
-        valid: Which outputs count, ``[T or 1, B, ...]`` bool over leading axes of the outputs; None where all do.
-        gain: Whether the threshold divided the currents, so that the neurons fired at 1.
+        valid: Which outputs count, ``[T or 1, B, ...]`` bool over leading axes of the outputs; None for all.
+        gain: Whether the threshold divided the currents, and the neurons fired at 1.
     """
 
     currents: Tensor
@@ -109,13 +107,8 @@ class Firing:
 
     @property
     def driving(self) -> tuple[Tensor, Tensor | float]:
-        """Currents and threshold as the neurons got them."""
+        """Currents and threshold as passed to the neurons."""
         return (self.currents / self.threshold, 1.0) if self.gain else (self.currents, self.threshold)
-
-    @property
-    def mask(self) -> Tensor | None:
-        """``valid`` with the outputs' T; None where everything counts."""
-        return None if self.valid is None else self.valid.expand(len(self.spikes), *self.valid.shape[1:])
 
     def detached(self) -> Firing:
         """Return the same without the graph."""
@@ -124,17 +117,14 @@ class Firing:
 
 
 class Synapse(nn.Module):
-    """A synapse that has to know which rows are real, such as one with a normalisation over them.
-
-    Any other module will do as a synapse; one of these gets the rows that count as well.
-    """
+    """A synapse that gets the valid rows too, for a normalisation over rows; any other module can be one as well."""
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Currents ``[R, ...]`` of inputs ``[R, ...]``.
+        """Return the currents ``[R, ...]`` of inputs ``[R, ...]``.
 
         Args:
             x: Rows, T and B merged.
-            valid: ``[R]`` bool, the rows that count; None where all do.
+            valid: ``[R]`` bool, the rows that count; None for all.
         """
         raise NotImplementedError
 
@@ -142,21 +132,20 @@ class Synapse(nn.Module):
 class SpikingLayer(nn.Module):
     """A synapse and the neurons that it drives, over time, on any backend.
 
-    ``x -> synapse -> [+ recurrent] -> neurons``. The synapse sees no time: it gets T and B merged. The neurons carry
-    state from step to step; it starts at rest at each call of :meth:`forward`, and goes in and out of :meth:`run`.
+    ``x -> synapse -> [+ recurrent] -> neurons``. The synapse gets T and B merged. The neurons carry state from step to
+    step: from rest at each call of :meth:`forward`, passed in and out by :meth:`run`.
 
     Args:
         neuron: The backend's neuron, with its specification.
-        synapse: Makes currents of inputs, such as a linear or a convolution; None where currents come in.
-        shape: Shape of one step's neurons ``[*shape]``, such as ``(N,)`` or ``(C, 1, 1)`` for one parameter a channel;
-            needed for parameters per neuron.
-        learned: Parameters to learn, by name of the specification's.
+        synapse: Maps inputs to currents, such as a linear or a convolution; None if the inputs are currents.
+        shape: Shape of one step's neurons, such as ``(N,)``, or ``(C, 1, 1)`` for one parameter per channel; needed
+            for parameters per neuron.
+        learned: Parameters to learn, by their name in the specification.
         params: Parameters that are fixed tensors, such as the time constants of a NIR graph. Not in the checkpoint.
-        recurrent: Weights ``V [N, N]``: ``x_t = input_t + s_{t-1} V^T``, as a linear without bias applies them. None
-            for none.
+        recurrent: Weights ``V [N, N]``, a linear without bias: ``x_t = input_t + s_{t-1} V^T``. None for none.
         self_connections: Whether the diagonal of ``V`` is used; if not, it is 0 and has no gradient.
-        gain: Whether a threshold divides the current, and the neuron fires at 1. Without a reset offset and from rest
-            both give the same spikes, with other surrogate gradients.
+        gain: Whether a threshold divides the current, and the neuron fires at 1. With a hard reset to 0, and from
+            rest, both give the same spikes, with other surrogate gradients.
 
     Example:
         >>> layer = SpikingLayer(TorchNeuron(LIFSpec(tau=2.0)), nn.Linear(40, 128))
@@ -183,23 +172,19 @@ class SpikingLayer(nn.Module):
         self.gain = gain
         self.recorders: list[tuple[Any, str]] = []
         self.learned = dict(learned or {})
-        neuron.spec.complete({**self.learned_names(), **(params or {})})
+        neuron.spec.complete({**dict.fromkeys(self.learned, 0.0), **(params or {})})  # checks the names
         self.stored = nn.ParameterDict({name: nn.Parameter(each.start(shape)) for name, each in self.learned.items()})
         self._fixed = tuple(params or {})
         for name, value in (params or {}).items():
             self.register_buffer(f"fixed_{name}", value, persistent=False)
 
-    def learned_names(self) -> dict[str, float]:
-        """The names of the learned parameters, as a check of names wants them."""
-        return dict.fromkeys(self.learned, 0.0)
-
     @property
     def spec(self) -> NeuronSpec:
-        """What neuron it is."""
+        """The neurons' specification."""
         return self.neuron.spec
 
     def params(self) -> dict[str, Tensor]:
-        """The parameters that are tensors, as the neuron uses them."""
+        """Return the parameters that are tensors, as the neuron uses them."""
         used = {name: each.used(self.stored[name]) for name, each in self.learned.items()}
         return used | {name: getattr(self, f"fixed_{name}") for name in self._fixed}
 
@@ -211,23 +196,28 @@ class SpikingLayer(nn.Module):
         steps: int | None = None,
         valid: Tensor | None = None,
     ) -> Tensor:
-        """Outputs ``[T, B, ...]``, from rest.
+        """Return the outputs ``[T, B, ...]``, from rest.
 
         Args:
             x: Input ``[T, B, ...]``; or ``[B, ...]``, held for ``steps`` steps: the synapse then runs once.
             threshold: A float, 0-d, ``[B]`` for each sample, or as many axes as the currents, each their size or 1.
-            steps: T, where the input is held.
-            valid: Which outputs count: ``[T or 1, B, ...]`` over leading axes of the outputs. Recorders get it, and a
-                :class:`Synapse` whose rows it covers; neurons run on at the others.
+            steps: T, if the input is held.
+            valid: Which outputs count: ``[T or 1, B, ...]`` over leading axes of the outputs. For recorders, and for a
+                :class:`Synapse` whose rows it covers; neurons run at the others too.
 
         Raises:
             SpikingError: A shape does not fit, see :class:`~neurozoo.core.neuron.Neuron`.
         """
-        currents = self.currents(x, valid) if steps is None else self._held(x, steps)
-        return self.fire(currents, threshold, valid=valid)
+        if steps is None:
+            currents = self.currents(x, valid)
+        else:
+            current = x if self.synapse is None else self.synapse(x)
+            currents = current.expand(steps, *current.shape)
+        spikes, _, driven = self._run(currents, None, threshold)
+        return self.record(driven, spikes, threshold, valid)
 
     def currents(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """What the synapse makes of inputs ``[T, B, ...]``."""
+        """Return the synapse's currents of inputs ``[T, B, ...]``."""
         if self.synapse is None:
             return x
         if isinstance(self.synapse, nn.Linear):
@@ -240,21 +230,16 @@ class SpikingLayer(nn.Module):
             merged = self.synapse(rows)
         return merged.view(*x.shape[:2], *merged.shape[1:])
 
-    def fire(self, currents: Tensor, threshold: Tensor | float = 1.0, *, valid: Tensor | None = None) -> Tensor:
-        """Outputs ``[T, B, ...]`` of currents ``[T, B, ...]``, from rest; recorded."""
-        spikes, _, driven = self._run(currents, None, threshold)
-        return self.record(driven, spikes, threshold, valid)
-
     def record(
         self, currents: Tensor, spikes: Tensor, threshold: Tensor | float = 1.0, valid: Tensor | None = None
     ) -> Tensor:
-        """Hand what went through the layer to its recorders; for who ran it step by step with :meth:`run`.
+        """Pass a forward to the recorders; call it after running the layer step by step with :meth:`run`.
 
         Args:
             currents: Of all steps, ``[T, B, ...]``.
-            spikes: What the neurons put out, ``[T, B, ...]``.
-            threshold: As for a call.
-            valid: As for a call.
+            spikes: Outputs of the neurons, ``[T, B, ...]``.
+            threshold: As for :meth:`forward`.
+            valid: As for :meth:`forward`.
 
         Returns:
             The outputs, which a recorder may have replaced.
@@ -263,35 +248,26 @@ class SpikingLayer(nn.Module):
             spikes = recorder.take(name, Firing(currents, spikes, by_sample(threshold, currents), valid, self.gain))
         return spikes
 
-    def run(self, x: Tensor, state: State | None, threshold: Tensor | float = 1.0) -> tuple[Tensor, State]:
-        """Go on where an earlier call stopped; not recorded.
+    def run(self, currents: Tensor, state: State | None, threshold: Tensor | float = 1.0) -> tuple[Tensor, State]:
+        """Run some steps of the neurons, from a given state; not recorded.
 
         Args:
-            x: As for a call; T may be 1.
-            state: What the earlier call gave; None at rest.
-            threshold: As for a call.
+            currents: ``[T, B, ...]``, see :meth:`currents`.
+            state: Result of an earlier call; None at rest.
+            threshold: As for :meth:`forward`.
 
         Returns:
-            The outputs ``[T, B, ...]``, and the state. With recurrent weights the last output is the state's last.
+            The outputs ``[T, B, ...]`` and the state, which with recurrent weights ends with the last output.
         """
-        return self.go_on(self.currents(x), state, threshold)
-
-    def go_on(self, currents: Tensor, state: State | None, threshold: Tensor | float = 1.0) -> tuple[Tensor, State]:
-        """As :meth:`run`, of currents instead of inputs."""
         spikes, state, _ = self._run(currents, state, threshold)
         return spikes, state
 
-    def _held(self, x: Tensor, steps: int) -> Tensor:
-        """The same current at every step: the synapse runs once."""
-        current = x if self.synapse is None else self.synapse(x)
-        return current.expand(steps, *current.shape)
-
     def _run(self, currents: Tensor, state: State | None, threshold: Tensor | float) -> tuple[Tensor, State, Tensor]:
-        """Outputs and state, and the currents with what recurrent weights added to them."""
+        """Return outputs, state, and the currents including those of the recurrent weights."""
         level = by_sample(threshold, currents)
         kind = currents.device.type
         if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-            # Under mixed precision too the membrane is in float32: a spike hangs on its last bits.
+            # Membranes stay in float32 under mixed precision, since spikes depend on their last bits.
             with torch.autocast(kind, enabled=False):
                 level = level.float() if isinstance(level, Tensor) else level
                 return self._scan(currents.float(), state, level)
@@ -303,11 +279,8 @@ class SpikingLayer(nn.Module):
             spikes, after = self._fire(currents, state, level, params)
             return spikes, after, currents
         weight = self.returning()
-        if state is None:
-            carried: State | None = None
-            fired = torch.zeros_like(currents[0])
-        else:
-            carried, fired = state[:-1], state[-1]
+        carried = None if state is None else state[:-1]
+        fired = torch.zeros_like(currents[0]) if state is None else state[-1]
         levels = level.unbind(0) if isinstance(level, Tensor) and level.dim() else None
         driven: list[Tensor] = []
         fires: list[Tensor] = []
@@ -321,11 +294,11 @@ class SpikingLayer(nn.Module):
         return torch.stack(fires), (*(carried or ()), fired), torch.stack(driven)
 
     def returned(self, spikes: Tensor) -> Tensor:
-        """The currents that outputs ``[..., N]`` bring back to the layer; only with recurrent weights."""
+        """Return the recurrent currents of outputs ``[..., N]``; only with recurrent weights."""
         return nn.functional.linear(spikes, self.returning())
 
     def returning(self) -> Tensor:
-        """The recurrent weights as they are used, ``[N, N]``; only with recurrent weights."""
+        """Return the recurrent weights as used, ``[N, N]``; only with recurrent weights."""
         assert self.recurrent is not None
         weight = self.recurrent.weight
         if self.self_connections:
@@ -344,10 +317,10 @@ class SpikingLayer(nn.Module):
 
 
 def by_sample(threshold: Tensor | float, currents: Tensor) -> Tensor | float:
-    """A threshold for each sample ``[B]``, shaped to go with currents ``[T, B, ...]``; any other as it is.
+    """Reshape a threshold ``[B]`` to broadcast against currents ``[T, B, ...]``; return any other unchanged.
 
     Raises:
-        SpikingError: It has one axis, and not one entry a sample.
+        SpikingError: It has one axis, and not one entry per sample.
     """
     if not isinstance(threshold, Tensor) or threshold.dim() != 1 or currents.dim() == 1:
         return threshold

@@ -1,4 +1,4 @@
-"""Nested plain values, such as a recipe's: each leaf with its dotted path, and in words."""
+"""Leaves of nested plain values, such as a recipe's, with their dotted paths and as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["leaf_text", "leaves"]
 
 
 def leaves(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings with their dotted paths; an empty mapping is a value."""
+    """Yield the values of nested mappings with their dotted paths; an empty mapping is a value."""
     for key, value in content.items():
         here = f"{path}.{key}" if path else str(key)
         if isinstance(value, Mapping) and value:
@@ -19,7 +19,7 @@ def leaves(content: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 
 
 def leaf_text(value: object) -> str:
-    """A value as YAML would have it on one line."""
+    """Return a value as one line of YAML."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(leaf_text, value))}]"
     if isinstance(value, Mapping):

@@ -1,10 +1,10 @@
-"""What a model is: a module made of a problem, a neuron factory, and the parts that a recipe names."""
+"""Models: modules made of a problem, a neuron factory, and the parts that a recipe names."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,20 +18,20 @@ __all__ = ["Model", "NeuronChoice", "Part", "Parts", "Standardise", "Trained", "
 
 
 class Trained(nn.Module):
-    """What a module may do around a training. Every method is a no-op; override what you need."""
+    """Base class of modules that take part in a training. Every method is a no-op; override what you need."""
 
     def prepare(self, target: Tensor, valid: Tensor | None = None) -> None:
-        """See the training split's targets once, before the first epoch; keep what is learned of them in buffers.
+        """Learn from the training split's targets once, before the first epoch; keep the results in buffers.
 
         Args:
             target: ``[S, ...]`` of all S training samples.
-            valid: ``[S, L]``, the steps of a per-step target that count; None where all do.
+            valid: ``[S, L]``, the valid steps of a per-step target; None for all.
         """
 
     def losses(self, target: Tensor) -> Mapping[str, Tensor]:
-        """Terms to add to the loss after a training forward, 0-d each with its weight on, by the name to log.
+        """Return terms to add to the loss, 0-d and weighted, by the name to log.
 
-        It is called once after each training forward, never in evaluation, and may refer to what that forward kept.
+        Called once after each training forward, never in evaluation; it may use what that forward kept.
 
         Args:
             target: Of the batch.
@@ -39,38 +39,36 @@ class Trained(nn.Module):
         return {}
 
     def report(self) -> Mapping[str, Tensor]:
-        """What to log of the last forwards, 0-d each, such as a learned exponent."""
+        """Return 0-d values of the last forwards to log, such as a learned exponent."""
         return {}
 
     def after_step(self) -> None:
         """Constrain parameters after a step of the optimiser; called without gradients."""
 
     def after_epoch(self) -> None:
-        """Move a schedule of the module's own after an epoch; keep its state in buffers."""
+        """Advance the module's own schedule after an epoch; keep its state in buffers."""
 
 
 def trained_modules(model: nn.Module) -> Iterator[tuple[str, Trained]]:
-    """The modules that may take part in a training, by dotted name; the model itself first."""
+    """Return the modules that may take part in a training, by dotted name; the model itself first."""
     return ((name, each) for name, each in model.named_modules() if isinstance(each, Trained))
 
 
 class Part(Trained, ABC):
-    """What fills a slot of one model.
+    """Fills a slot of one model.
 
-    Its base class lives with the model and says what ``__init__`` takes first; keyword-only parameters follow, the
-    ``params`` of a recipe, checked against their annotations.
+    The base class that is defined with the model says what ``__init__`` takes first; keyword-only parameters follow,
+    the ``params`` of a recipe, checked against their annotations.
     """
 
 
-class Parts(Protocol):
-    """Builds the parts that a recipe names, for a model to put together."""
-
-    def __call__(self, slot: str, *args: Any) -> Any:
-        """Build the part of a slot, a new one at each call; None where the recipe leaves an optional one out."""
+Parts = Callable[..., Any]
+"""``parts(slot, *args)`` builds the part that a recipe names for a slot, a new one at each call; None if the recipe
+leaves an optional slot out."""
 
 
 class NeuronChoice:
-    """Which neuron a model's layers have: a specification, what of it is learned, how a threshold is applied.
+    """The neurons of a model's layers: a specification, its learned parameters, how a threshold is applied.
 
     A registered part such as ``lif`` is a subclass whose keyword-only parameters are the recipe's.
 
@@ -81,34 +79,19 @@ class NeuronChoice:
     """
 
     def __init__(self, spec: NeuronSpec, learned: Mapping[str, Learned] | None = None, gain: bool = False) -> None:
-        self.spec, self.learned, self.gain = spec, dict(learned or {}), gain
+        # Private, since a subclass may have recipe parameters of these names.
+        self.spec, self._learned, self._by_gain = spec, learned, gain
 
-    def layer(
-        self,
-        neuron: MakeNeuron,
-        synapse: nn.Module | None = None,
-        *,
-        shape: tuple[int, ...] = (),
-        recurrent: nn.Linear | None = None,
-        self_connections: bool = True,
-    ) -> SpikingLayer:
+    def layer(self, neuron: MakeNeuron, synapse: nn.Module | None = None, **options: Any) -> SpikingLayer:
         """Build a layer of these neurons.
 
         Args:
             neuron: Makes the backend's neuron.
-            synapse: What drives them.
-            shape: Of one step's neurons, for parameters per neuron.
-            recurrent: Weights from their outputs back to them.
-            self_connections: Whether a neuron is connected to itself.
+            synapse: As for :class:`~neurozoo.core.layer.SpikingLayer`.
+            options: ``shape``, ``recurrent``, ``self_connections`` of the layer.
         """
         return SpikingLayer(
-            neuron_for(neuron, self.spec),
-            synapse,
-            shape=shape,
-            learned=self.learned,
-            recurrent=recurrent,
-            self_connections=self_connections,
-            gain=self.gain,
+            neuron_for(neuron, self.spec), synapse, learned=self._learned, gain=self._by_gain, **options
         )
 
 
@@ -116,21 +99,22 @@ class Model(Trained, ABC):
     """A whole model.
 
     ``__init__`` takes ``(problem, parts, neuron)``, then keyword-only parameters: the model's ``params`` of a recipe,
-    checked against their annotations. It calls ``super().__init__(problem)`` first.
+    checked against their annotations. It calls ``super().__init__(problem)`` first. ``parts`` is a :data:`Parts`,
+    ``neuron`` makes the backend's neuron for a specification.
 
     Args:
-        problem: What it is built for.
+        problem: What to build the model for.
     """
 
     slots: ClassVar[Mapping[str, str | type[Any]]] = {}
     """For each slot of ``model.parts`` the kind of component that fits, or the base class of the parts (kind ``part``)
-    that fit. May be empty."""
+    that fit."""
     optional: ClassVar[Collection[str]] = ()
-    """Slots that a recipe may leave out; ``parts`` gives None for them."""
+    """Slots that a recipe may leave out; ``parts`` returns None for them."""
     works_without_spikes: ClassVar[bool] = False
-    """Whether something is left when its spikes are taken away, so that a lesion measures what they add."""
+    """Whether the model still computes something if all spikes are removed, so that a lesion measures their effect."""
     renamed: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Names of tensors in checkpoints made before: pairs of a regular expression and what to put in its place."""
+    """Renamed tensors of older checkpoints: pairs of a regular expression and its replacement."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -139,10 +123,10 @@ class Model(Trained, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
-        """Outputs ``[B, K]``, or ``[B, L, K]`` where the task is per step."""
+        """Return outputs ``[B, K]``, or ``[B, L, K]`` if the task is per step."""
 
     def signal(self, batch: Batch, name: str) -> Signal:
-        """A signal as floats, scaled by the training split's statistics if the recipe says so; padding is 0."""
+        """Return a signal as floats, standardised if the recipe says so, with padding 0."""
         given = batch.signals[name]
         values = given.values if given.values.is_floating_point() else given.values.to(torch.get_default_dtype())
         if name in self.standardise:
@@ -154,25 +138,25 @@ class Model(Trained, ABC):
 
     @staticmethod
     def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:
-        """Name the parameters that cannot be built, as (parameter, problem and what to do).
+        """Yield the parameters that cannot be built, as (parameter, problem and what to do).
 
         Args:
-            problem: What the model is to be built for, where that is known already.
+            problem: What to build the model for, if known.
             params: The recipe's.
         """
         return ()
 
 
 def only_signal(problem: Problem, axes: int, form: str) -> tuple[str, SignalShape]:
-    """The one signal of a model that takes one.
+    """Return name and shape of the signal of a model that takes one.
 
     Args:
         problem: What the model is built for.
-        axes: How many axes a position has.
-        form: What the model takes, for the error, such as ``frames [L, C, H, W]``.
+        axes: Number of axes of a position.
+        form: Text for errors, such as ``frames [L, C, H, W]``.
 
     Raises:
-        DataError: There are several signals, or its positions have other axes.
+        DataError: There are several signals, or a position has another number of axes.
     """
     there = ", ".join(f"{name} {shape}" for name, shape in problem.signals.items())
     if len(problem.signals) != 1:
@@ -184,7 +168,7 @@ def only_signal(problem: Problem, axes: int, form: str) -> tuple[str, SignalShap
 
 
 class Standardise(nn.Module):
-    """Scale features by the mean and deviation of the training split, which are part of the checkpoint.
+    """Scales features by the mean and deviation of the training split, which are part of the checkpoint.
 
     Args:
         dim: Numbers D at a position.
@@ -200,11 +184,11 @@ class Standardise(nn.Module):
 
     @torch.no_grad()
     def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Take over a mean and a deviation, both ``[D]``, in the features' own units."""
+        """Set mean and deviation, both ``[D]``, in the features' units."""
         self.mean.copy_(mean)
         self.std.copy_(std)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(x - mean) / std`` of ``[B, L, *shape]``, dimensionless."""
+        """Return ``(x - mean) / std`` of ``[B, L, *shape]``, dimensionless."""
         one = x.shape[2:]
         return (x - self.mean.view(one)) / self.std.view(one)

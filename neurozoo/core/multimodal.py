@@ -1,4 +1,4 @@
-"""What multimodal models are made of: sequences with masks, fusions, label heads."""
+"""Interfaces of multimodal models: sequences with masks, fusions, label heads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from neurozoo.core.model import Part
@@ -20,10 +21,9 @@ class Tokens:
 
     Attributes:
         x: ``[B, L, D]``.
-        mask: ``[B, L]`` bool, True where valid; None where every position counts.
+        mask: ``[B, L]`` bool, True where valid; None if all are.
         position: ``[B or 1, L]`` int64, counted from the first valid row.
-        segments: Whose rows they are: modalities with their numbers of rows, in order, L together; empty where
-            that is not known.
+        segments: Modalities of the rows with their numbers of rows, in order, L in total; empty if unknown.
     """
 
     x: Tensor
@@ -32,22 +32,27 @@ class Tokens:
     segments: tuple[tuple[str, int], ...] = ()
 
     def with_x(self, x: Tensor) -> Tokens:
-        """Other features at the same places."""
+        """Return other features at the same positions."""
         return Tokens(x, self.mask, self.position, self.segments)
 
     def of(self, modality: str) -> Tokens:
-        """The same rows, as a modality's."""
+        """Return the same rows as one segment of a modality."""
         return Tokens(self.x, self.mask, self.position, ((modality, self.x.shape[1]),))
+
+    @property
+    def valid(self) -> Tensor:
+        """``mask``, or a mask of True ``[B, L]`` if every row is valid."""
+        return torch.ones(self.x.shape[:2], dtype=torch.bool, device=self.x.device) if self.mask is None else self.mask
 
 
 @dataclass(frozen=True)
 class Features:
-    """One modality after refinement, as a fusion gets it.
+    """One modality after refinement, the input of a fusion.
 
     Attributes:
         projected: The linear projection, ``[B, L, D]``.
-        encoded: After the modality's own encoder.
-        enhanced: After whatever else the model does to it; equals ``encoded`` where that is nothing.
+        encoded: After the modality's encoder.
+        enhanced: After the model's further processing; equals ``encoded`` if there is none.
         primary: Whether the model enhances it; a context modality is only encoded.
     """
 
@@ -59,7 +64,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the fusions and label heads of one model have in common; each is built as ``Part(layout, **params)``.
+    """Sizes that the parts of one model share; each part is built as ``Part(layout, **params)``.
 
     Attributes:
         hidden: Width D of every sequence inside the model.
@@ -68,8 +73,7 @@ class Layout:
         primary: Names of the modalities that the model enhances, in order.
         context: Names of the modalities that it only encodes.
         outputs: Number of outputs K.
-        encode: Computes encoder blocks of their queries and sources (``neurozoo.nn.attention.encode_each``), where the
-            model has another way than calling each; None to call each block.
+        encode: Replaces ``neurozoo.nn.attention.encode_each``, which calls each block; None for that.
     """
 
     hidden: int
@@ -82,27 +86,24 @@ class Layout:
 
 
 class Fusion(Part):
-    """Makes one sequence of the refined modalities.
-
-    As for every part, ``__init__`` takes a :class:`Layout`, then keyword-only parameters.
-    """
+    """Combines the refined modalities to one sequence. ``__init__`` takes a :class:`Layout` first."""
 
     width: int | None = None
     """Features of the fused sequence; None for the layout's ``hidden``."""
 
     @abstractmethod
     def forward(self, features: Mapping[str, Features]) -> Tokens:
-        """The fused sequence ``[B, L', D]`` with its mask; padding must not reach valid positions."""
+        """Return the fused sequence ``[B, L', D]`` with its mask; padding must not affect valid positions."""
 
 
 class LabelHead(Part):
-    """Makes one logit for each output of a sequence."""
+    """Maps a sequence to one logit per output. ``__init__`` takes a :class:`Layout` first."""
 
     @abstractmethod
     def forward(self, sequence: Tokens, target: Any = None) -> Tensor:
-        """Outputs ``[B, K]``; positions that the mask leaves out must not matter.
+        """Return outputs ``[B, K]``; invalid positions must not affect them.
 
         Args:
-            sequence: What to read.
-            target: Of the batch, in training, for heads that are taught with it; None in evaluation.
+            sequence: Input ``[B, L, D]``.
+            target: Of the batch, for heads that use it in training; None in evaluation.
         """

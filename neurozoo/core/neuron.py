@@ -33,29 +33,31 @@ class NeuronSpec(ABC):
     """
 
     kind: ClassVar[str]
-    """Its name in recipes, reports and error messages."""
+    """Name in recipes, reports and error messages."""
     states: ClassVar[tuple[str, ...]] = ()
-    """Names of its state tensors, in order."""
+    """Names of the state tensors, in order."""
+    parameter_names: ClassVar[tuple[str, ...]] = ()
+    """Fields that are parameters too: a call may give another value. One that is None is none."""
     spiking: ClassVar[bool] = True
-    """Whether its output is spikes, 0 or 1; else it is a real number, such as a readout's membrane."""
+    """Whether the output is spikes, 0 or 1; else it is a real number, such as a readout's membrane."""
 
     @property
     def parameters(self) -> Mapping[str, float]:
-        """Parameters that a call may give, by name, each with the number used where it gives none; dimensionless."""
-        return {}
+        """The parameters that a call may give, by name, each with its default; dimensionless."""
+        return {name: value for name in self.parameter_names if (value := getattr(self, name)) is not None}
 
     @property
     def temporal(self) -> bool:
-        """Whether the output at a step depends on the steps before; if not, a held current needs one step."""
+        """Whether the output at a step depends on earlier steps; if not, a held current needs one step."""
         return bool(self.states)
 
     def rest(self, params: Params) -> tuple[Tensor | float, ...]:
-        """The state without input, a value for each name of ``states``."""
+        """Return the state without input, a value for each name of ``states``."""
         return (0.0,) * len(self.states)
 
     @abstractmethod
     def step(self, current: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
-        """One time step, in plain torch: the definition that every backend is compared with.
+        """Run one time step in plain torch: the definition that every backend is compared with.
 
         Args:
             current: Input ``[B, ...]``, dimensionless.
@@ -68,10 +70,10 @@ class NeuronSpec(ABC):
         """
 
     def complete(self, params: Params | None) -> dict[str, Tensor | float]:
-        """``params`` with the default number of each parameter that is not given.
+        """Return ``params`` with the default of each parameter that is not given.
 
         Raises:
-            SpikingError: A parameter has a name that this neuron does not have.
+            SpikingError: This neuron has no parameter of a given name.
         """
         given, known = params or {}, self.parameters
         if unknown := sorted(given.keys() - known.keys()):
@@ -89,18 +91,18 @@ class Neuron(ABC):
     per sample ``[1, B, 1, ...]``, per step ``[T, 1, ...]``, per neuron ``[1, 1, ..., N]``. Any other shape is refused.
 
     Args:
-        spec: What neuron to be.
+        spec: The neuron to run.
 
     Raises:
         SpikingError: The backend does not run this neuron.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("lif",)
-    """The kinds of neuron that the backend runs."""
+    """Kinds of neuron that the backend runs."""
     runs: ClassVar[str] = ""
-    """The functions of its own library that the backend runs, for people to read."""
+    """Functions of the backend's library that it calls, for people to read."""
     graph_breaks: ClassVar[bool] = False
-    """Whether ``torch.compile`` cannot trace it as one graph; it must work then all the same."""
+    """Whether ``torch.compile`` splits it into several graphs; compiled code must give the same results."""
 
     def __init__(self, spec: NeuronSpec) -> None:
         if reason := self.refusal(spec):
@@ -109,9 +111,9 @@ class Neuron(ABC):
 
     @classmethod
     def refusal(cls, spec: NeuronSpec) -> str:
-        """Say why the backend does not run a specification; empty where it does.
+        """Return why the backend does not run a specification; empty if it does.
 
-        Override it where more than the kind decides, and call this first.
+        Override it if more than the kind decides, and call this one first.
         """
         if spec.kind in cls.kinds:
             return ""
@@ -127,7 +129,7 @@ class Neuron(ABC):
 
     @classmethod
     def nir_reader(cls) -> Any:
-        """Its library's own reader of NIR, a ``neurozoo.nir.readers.NIRReader``; None where it has none.
+        """Return the library's own reader of NIR, a ``neurozoo.nir.readers.NIRReader``; None if it has none.
 
         Raises:
             ImportError: A library that the reader needs is not installed.
@@ -135,7 +137,7 @@ class Neuron(ABC):
         return None
 
     def initial_state(self, current: Tensor, params: Params | None = None) -> State:
-        """The state at rest, ``[B, ...]`` each, dtype and device of one step's ``current``."""
+        """Return the state at rest, ``[B, ...]`` each, with dtype and device of one step's ``current``."""
         rest = self.spec.rest(self.spec.complete(params))
         return tuple(
             value.to(current).expand_as(current) if isinstance(value, Tensor) else torch.full_like(current, value)
@@ -146,16 +148,16 @@ class Neuron(ABC):
     def step(
         self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
     ) -> tuple[Tensor, State]:
-        """One time step.
+        """Run one time step.
 
         Args:
             current: Input ``[B, ...]``, dimensionless.
-            state: What the step before gave, or :meth:`initial_state`.
-            threshold: A float, a 0-d tensor or one that broadcasts against ``current``.
-            params: By name, see :class:`NeuronSpec`; a number of the specification where one is not given.
+            state: Result of the last step, or :meth:`initial_state`.
+            threshold: A float, a 0-d tensor, or a tensor that broadcasts against ``current``.
+            params: By name, see :class:`NeuronSpec`; the specification's default where one is not given.
 
         Returns:
-            The output (of a spiking neuron 0 or 1), dtype of ``current``, and the state, all ``[B, ...]``.
+            The output, of the dtype of ``current``, and the state, all ``[B, ...]``.
         """
 
     def scan(
@@ -165,11 +167,11 @@ class Neuron(ABC):
         threshold: Tensor | float = 1.0,
         params: Params | None = None,
     ) -> tuple[Tensor, State]:
-        """All time steps.
+        """Run all time steps.
 
         Args:
             currents: Input ``[T, B, ...]``, T >= 1.
-            state: What to start from; at rest by default.
+            state: Initial state; rest by default.
             threshold: See the class.
             params: As for :meth:`step`; the same at every step.
 
@@ -177,7 +179,7 @@ class Neuron(ABC):
             Outputs ``[T, B, ...]`` and the last state.
 
         Raises:
-            SpikingError: The threshold or a parameter has a shape that is not one of those above.
+            SpikingError: The threshold or a parameter has a shape that is not allowed.
         """
         thresholds = steps_of(threshold, currents)
         params = check_params(self.spec.complete(params), currents)
@@ -191,11 +193,7 @@ class Neuron(ABC):
 
 
 def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | float]:
-    """The threshold of each of the T steps, its shape checked against ``currents`` ``[T, B, ...]``.
-
-    Raises:
-        SpikingError: There is no time step, or the threshold's shape is not allowed.
-    """
+    """Return the threshold of each of the T steps, checked by :func:`check_threshold`."""
     check_threshold(threshold, currents)
     steps = currents.shape[0]
     if not isinstance(threshold, Tensor) or threshold.dim() == 0:
@@ -206,19 +204,16 @@ def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | f
 
 
 def check_threshold(threshold: Tensor | float, currents: Tensor) -> None:
-    """Refuse what a neuron cannot run on; :func:`steps_of` does so as well.
+    """Check the shapes of a threshold and of currents ``[T, B, ...]``.
 
     Raises:
-        SpikingError: There is no time step, or the threshold's shape is not allowed.
+        SpikingError: There is no time step, or the threshold's shape is not allowed, see :class:`Neuron`.
     """
     if currents.dim() < 2 or currents.shape[0] == 0:
         raise SpikingError(f"currents have the shape {list(currents.shape)}; give [T, B, ...] with T >= 1")
     if not isinstance(threshold, Tensor) or threshold.dim() == 0:
         return
-    fits = threshold.dim() == currents.dim() and all(
-        size in (1, full) for size, full in zip(threshold.shape, currents.shape, strict=True)
-    )
-    if not fits:
+    if threshold.dim() != currents.dim() or not _broadcasts(threshold.shape, currents.shape):
         raise SpikingError(
             f"a threshold of shape {list(threshold.shape)} does not fit currents of shape {list(currents.shape)}; "
             "give a float, a 0-d tensor, or a tensor with as many axes, each of the same size or 1"
@@ -226,23 +221,19 @@ def check_threshold(threshold: Tensor | float, currents: Tensor) -> None:
 
 
 def check_params(params: Params, currents: Tensor) -> dict[str, Tensor | float]:
-    """Refuse a parameter that does not broadcast against one step of ``currents`` ``[T, B, ...]``.
+    """Return the parameters with tensors in the currents' dtype, each checked against one step of ``[T, B, ...]``.
 
-    A parameter of the layer is 0-d, one per neuron of a linear layer is ``[N]``, one per channel of frames
-    ``[C, 1, 1]``. It never has the batch's size: samples share their parameters.
-
-    Returns:
-        The parameters, tensors in the currents' dtype.
+    A parameter of the layer is 0-d, one per neuron of a linear layer ``[N]``, one per channel of frames ``[C, 1, 1]``.
+    Samples share their parameters, so no axis is the batch's.
 
     Raises:
-        SpikingError: The shape of one does not fit.
+        SpikingError: A tensor does not broadcast against the neurons.
     """
     one = currents.shape[2:]
     checked: dict[str, Tensor | float] = {}
     for name, value in params.items():
         if isinstance(value, Tensor):
-            sizes = zip(reversed(value.shape), reversed(one), strict=False)
-            if value.dim() > len(one) or any(size not in (1, full) for size, full in sizes):
+            if value.dim() > len(one) or not _broadcasts(value.shape, one):
                 raise SpikingError(
                     f"the parameter {name} of shape {list(value.shape)} does not fit neurons of shape {list(one)}; "
                     "give a number, or a tensor that broadcasts against them, such as one value a neuron"
@@ -250,3 +241,8 @@ def check_params(params: Params, currents: Tensor) -> dict[str, Tensor | float]:
             value = value.to(currents.dtype)
         checked[name] = value
     return checked
+
+
+def _broadcasts(shape: Sequence[int], whole: Sequence[int]) -> bool:
+    """Return whether each axis, from the last, has the size of the whole's or 1."""
+    return all(size in (1, full) for size, full in zip(reversed(shape), reversed(whole), strict=False))

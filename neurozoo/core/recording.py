@@ -1,7 +1,7 @@
-"""One recorder for everyone who wants to see inside a model: health, lesions, penalties, comparison, reports, export.
+"""The one recorder of what happens inside a model, for health, lesions, penalties, comparison, reports and export.
 
-A :class:`~neurozoo.core.layer.SpikingLayer` hands each of its runs to the recorders that are attached to it, so that
-nobody has to hook modules, and nothing has to ask whether somebody hooked them.
+A :class:`~neurozoo.core.layer.SpikingLayer` passes each forward to the recorders that are attached to it, so that no
+module needs hooks.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["Firings", "Recorded", "frozen_statistics", "neuron_layers", "over_ne
 
 
 Firings = Mapping[str, Firing]
-"""By the layer's dotted name; of a layer that ran several times, the last."""
+"""By the layer's dotted name; the last one of a layer that ran several times."""
 
 
 class Recorded(dict[str, Firing]):
-    """Collects the firings of a model's layers, and may replace what a layer puts out.
+    """Collects the firings of a model's layers, and may replace a layer's outputs.
 
     Args:
         change: Called with a layer's name and firing; returns other outputs of the same shape, or None.
@@ -33,7 +33,7 @@ class Recorded(dict[str, Firing]):
         self._change = change
 
     def take(self, name: str, firing: Firing) -> Tensor:
-        """Record a firing; returns what the layer is to put out."""
+        """Record a firing, and return the outputs to use."""
         if self._change is not None and (other := self._change(name, firing)) is not None:
             firing = replace(firing, spikes=other)
         self[name] = firing
@@ -44,12 +44,12 @@ class Recorded(dict[str, Firing]):
 def recorded(model: nn.Module, change: Callable[[str, Firing], Tensor | None] | None = None) -> Iterator[Recorded]:
     """Record every forward of a model inside the block.
 
-    The graph is kept, so that a penalty on the rates can be differentiated. A later forward replaces an earlier
-    one's firings; call ``clear`` in between where a layer may not run each time.
+    The graph is kept, so that a penalty on the rates can be differentiated. A later forward replaces the firings of an
+    earlier one; call ``clear`` in between if a layer may not run each time.
 
     Args:
         model: Any module; its layers are named as in ``model.named_modules()``.
-        change: May give other outputs for a layer, such as none at all for a lesion.
+        change: May return other outputs for a layer, such as zeros for a lesion.
 
     Example:
         >>> with recorded(model) as firings:
@@ -68,18 +68,18 @@ def recorded(model: nn.Module, change: Callable[[str, Firing], Tensor | None] | 
 
 
 def neuron_layers(module: nn.Module) -> dict[str, SpikingLayer]:
-    """The layers of neurons of a module by their dotted names, in order of definition; readouts and controls too."""
+    """Return a module's layers of neurons by dotted name, in order of definition, with readouts and controls."""
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, SpikingLayer)}
 
 
 def spiking_layers(module: nn.Module) -> dict[str, SpikingLayer]:
-    """Those of :func:`neuron_layers` whose neurons fire."""
+    """Return those of :func:`neuron_layers` whose neurons fire."""
     return {name: layer for name, layer in neuron_layers(module).items() if layer.spec.spiking}
 
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Put every buffer back at the end: what a measurement runs through the model leaves no trace."""
+    """Restore every buffer at the end, so that a measurement does not change the model."""
     kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:
         yield
@@ -89,19 +89,15 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
 
 
 def over_neurons(values: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | int]:
-    """Sum outputs over everything but the neurons, and count what was summed.
-
-    Of ``[T, B, N]`` and ``[T, B, L, N]`` the neurons are the last axis, of frames ``[T, B, C, H, W]`` they are the
-    places of a feature map: every axis from the third on that ``valid`` does not cover, or all of them where it is
-    None and the layer is not one of positions.
+    """Sum outputs per neuron over steps, samples and positions.
 
     Args:
         values: ``[T, B, ...]``.
-        valid: ``[T or 1, B, ...]`` over the leading axes; None where everything counts, and every axis from the
-            third on is the neurons'.
+        valid: ``[T or 1, B, ...]``, which outputs count, over the axes to sum over; the others are the neurons', such
+            as N of ``[T, B, L, N]``, or C, H and W of frames. None for all, and to sum over T and B alone.
 
     Returns:
-        Sums, flat ``[N]``, and the number of outputs of one neuron that were summed.
+        Sums, flat ``[N]``, and the number of summed outputs per neuron.
     """
     if valid is None:
         return values.sum((0, 1)).flatten(), values.shape[0] * values.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 __all__ = ["SignalShape"]
 
@@ -26,10 +27,7 @@ class SignalShape:
     @property
     def dim(self) -> int:
         """Numbers at one position: D of features, C H W of frames, 1 of token numbers."""
-        size = 1
-        for axis in self.shape:
-            size *= axis
-        return size
+        return prod(self.shape)
 
     def __str__(self) -> str:
         return f"[{', '.join(map(str, (self.length, *self.shape)))}]"

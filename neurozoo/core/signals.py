@@ -1,7 +1,7 @@
-"""What goes into a model, and what a model is built for: signals, batches, problems.
+"""Inputs of models, and what a model is built for: signals, batches, problems.
 
 Axes, everywhere: T steps of the simulation, B batch, L positions of a signal, D features, K outputs, N neurons,
-C H W of frames. The position axis of a signal is never called time: a model decides whether its positions are steps.
+C H W of frames. A model decides whether positions are steps.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Signal:
 
     Attributes:
         values: ``[B, L, *shape]``: features ``(D,)``, spike trains ``(N,)``, frames ``(C, H, W)``, token numbers
-            ``()``. A picture is one position, L = 1. Any dtype; a model converts as it needs.
-        valid: ``[B, L]`` bool, True where a position is real and not padding; None where every position is.
+            ``()``. A picture has one position. Any dtype; models convert it.
+        valid: ``[B, L]`` bool, True at real positions, False at padding; None if all are real.
     """
 
     values: Tensor
@@ -36,7 +36,7 @@ class Signal:
 
     @property
     def mask(self) -> Tensor:
-        """``valid``, or a mask of True ``[B, L]`` where every position is real."""
+        """``valid``, or a mask of True ``[B, L]`` if every position is real."""
         if self.valid is not None:
             return self.valid
         return torch.ones(self.values.shape[:2], dtype=torch.bool, device=self.values.device)
@@ -51,13 +51,13 @@ class Signal:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples as they come from a data set.
+    """Samples of a data set.
 
     Attributes:
-        signals: By name; lengths and shapes differ between them.
-        target: What the task says it is, ``[B, ...]``; per step ``[B, L, ...]``. None where unknown.
-        target_valid: ``[B, L]`` bool, the steps of a per-step target that count; None where all do.
-        index: ``[B]`` int64, each sample's place in its split.
+        signals: By name, each with its own length and shape.
+        target: In the form of the task, ``[B, ...]``; per step ``[B, L, ...]``. None if unknown.
+        target_valid: ``[B, L]`` bool, the valid steps of a per-step target; None for all.
+        index: ``[B]`` int64, position of each sample in its split.
     """
 
     signals: Mapping[str, Signal]
@@ -77,7 +77,7 @@ class Batch:
         return Batch({name: Signal(x, masks.get(name)) for name, x in values.items()}, target, index=index)
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch on another device; ``index`` stays where it is, since it belongs to the data."""
+        """Return the batch on another device, except ``index``, which belongs to the data."""
         return replace(
             self,
             signals={name: signal.to(device) for name, signal in self.signals.items()},
@@ -95,7 +95,7 @@ class Problem:
 
     Attributes:
         signals: Shape of each input, in order.
-        task: What the outputs mean, and how many there are.
+        task: Meaning and number of the outputs.
         standardise: Names of the signals to scale by the training split's mean and deviation.
     """
 

@@ -62,7 +62,9 @@ class Task(ABC):
     ``task``, checked against their annotations. Metric names depend on these parameters only, never on ``outputs``, so
     that a recipe can be checked before its data is opened.
 
-    An answer is the K outputs for one sample, or for one step if the task is per step. n counts valid answers.
+    An answer is the K outputs for one sample, or for one step if the task is per step. Arguments are named alike in all
+    methods: outputs, predictions ``[n, K]`` and targets ``[n, *target_shape]`` of n valid answers, and the ``decision``
+    that :meth:`choose` returned. Methods that take batches say so.
 
     Args:
         outputs: Names of the K outputs: labels, classes, or quantities.
@@ -114,14 +116,7 @@ class Task(ABC):
 
     @abstractmethod
     def wrong(self, target: NDArray[Any]) -> NDArray[np.bool_]:
-        """Mark invalid target values.
-
-        Args:
-            target: Any shape.
-
-        Returns:
-            True where invalid, same shape.
-        """
+        """Return where values of a target of any shape are invalid."""
 
     @abstractmethod
     def made_up(self, *lead: int, generator: torch.Generator) -> Tensor:
@@ -170,11 +165,7 @@ class Task(ABC):
         return outputs[valid], target[valid]
 
     def prepare(self, target: Tensor) -> None:  # noqa: B027 - a no-op by default
-        """Learn from the training split's targets once, such as class weights.
-
-        Args:
-            target: ``[n, *target_shape]``, the valid ones, on the training's device.
-        """
+        """Learn from the training split's targets once, such as class weights."""
 
     def state(self) -> dict[str, list[float]]:
         """Return what :meth:`predict` needs of :meth:`prepare`, as JSON values, for the checkpoint's header."""
@@ -213,25 +204,16 @@ class Task(ABC):
         return (each * keep[:, None]).sum() / (keep.sum() * each.shape[1]).clamp(min=1)
 
     def reported_loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the loss reported on valid and test, 0-d; comparable across the loss options of a task.
-
-        Args:
-            outputs: ``[n, K]``, the valid ones, see :meth:`counted`.
-            target: ``[n, *target_shape]``.
-        """
+        """Return the loss reported on valid and test, 0-d; comparable across the loss options of a task."""
         return self.plain(outputs, target, "mean")
 
     @abstractmethod
     def objective(self, outputs: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-        """Return the recipe's loss of outputs ``[n, K]`` and targets ``[n, *target_shape]``.
-
-        Returns:
-            0-d for ``mean``; for ``none`` ``[n, K]``, or ``[n, 1]`` if there is one loss per answer.
-        """
+        """Return the recipe's loss: 0-d, or ``[n, K]`` for ``none``, or ``[n, 1]`` if there is one loss per answer."""
 
     @abstractmethod
     def plain(self, outputs: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-        """Return the loss without class weights and focal factor; arguments as :meth:`objective`."""
+        """Return the loss without class weights and focal factor, as :meth:`objective`."""
 
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
@@ -243,20 +225,15 @@ class Task(ABC):
         return None
 
     def choose(self, target: NDArray[Any], predicted: NDArray[Any]) -> Decision:
-        """Choose on the valid split how predictions become answers.
-
-        Args:
-            target: ``[n, *target_shape]``, the valid ones.
-            predicted: ``[n, K]``.
-        """
+        """Choose on the valid split how predictions become answers."""
         return self.default_decision
 
     @abstractmethod
     def decide(self, predicted: NDArray[Any], decision: Decision) -> NDArray[Any]:
-        """Turn predictions ``[n, K]`` into answers in the form of targets, ``[n, *target_shape]``."""
+        """Turn predictions into answers in the form of targets."""
 
     def answer(self, predicted: NDArray[Any], decision: Decision) -> dict[str, Any]:
-        """Return one sample's answer as a JSON object; per step a list of such objects under ``steps``.
+        """Return the answer to one sample as a JSON object; per step a list of such objects under ``steps``.
 
         Args:
             predicted: ``[K]``, per step ``[L, K]`` without padding.
@@ -281,13 +258,7 @@ class Task(ABC):
         decision: Decision,
         names: Collection[str] | None = None,
     ) -> dict[str, float]:
-        """Compute metrics by name; all are NaN for n = 0.
-
-        Args:
-            target: ``[n, *target_shape]``, the valid ones.
-            predicted: ``[n, K]``.
-            decision: Result of :meth:`choose`, or :attr:`default_decision`.
-            names: Metrics to compute; None for all.
+        """Compute the metrics of these names, or all; NaN for n = 0.
 
         Raises:
             UnknownNameError: The task has no such metric.
@@ -343,7 +314,7 @@ class Task(ABC):
         Args:
             strength: Inverse regularisation strength, dimensionless, above 0.
             features: ``[n, F]`` of the training split, an array or a sparse matrix.
-            target: ``[n, *target_shape]``.
+            target: Of the training split.
             others: Features ``[m, F]`` of each set to predict.
 
         Returns:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neurozoo.core.shapes import SignalShape
 from neurozoo.data.manifest import Column, TaskEntry
 from neurozoo.errors import DataError
 
@@ -42,20 +43,23 @@ class Piece:
     lengths: NDArray[np.int64] | None = None
     mask: NDArray[np.uint8] | None = None
 
+    def __len__(self) -> int:
+        return len(self.values if self.lengths is None else self.lengths)
+
     def rows(self, first: int, last: int) -> slice:
-        """The rows of samples ``first`` up to ``last``."""
+        """Return the rows of samples ``first`` to ``last - 1``."""
         if self.lengths is None:
             return slice(first, last)
         before = int(self.lengths[:first].sum())
         return slice(before, before + int(self.lengths[first:last].sum()))
 
     def sample(self, row: int) -> int:
-        """Which sample a row belongs to."""
+        """Return the sample that a row belongs to."""
         return row if self.lengths is None else int(np.searchsorted(self.lengths.cumsum(), row, side="right"))
 
 
 def piece_of(what: str, column: Column, given: ArrayLike | Sequence[ArrayLike]) -> Piece:
-    """Numbers of the right shape, dtypes unchanged.
+    """Check that values are numbers of the right shape; their dtype does not change.
 
     Args:
         what: Names them in errors.
@@ -92,9 +96,9 @@ def piece_of(what: str, column: Column, given: ArrayLike | Sequence[ArrayLike]) 
 
 
 def stored(what: Callable[[int], str], column: Column, piece: Piece) -> tuple[NDArray[Any], int]:
-    """The values as a shard holds them, and how many were not finite and became 0.
+    """Return the values as a shard holds them, and how many were not finite and became 0.
 
-    A copy is made only where something has to change.
+    They are copied only if something has to change.
 
     Args:
         what: Names the values of a row in errors.
@@ -124,7 +128,7 @@ def stored(what: Callable[[int], str], column: Column, piece: Piece) -> tuple[ND
 
 
 def mask_of(what: str, piece: Piece, given: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.uint8]:
-    """A mask of 0 and 1, one for each position of the piece.
+    """Check a mask: 0 or 1 for each position of the piece.
 
     Raises:
         DataError: It has another shape or other values.
@@ -143,28 +147,32 @@ def mask_of(what: str, piece: Piece, given: ArrayLike | Sequence[ArrayLike]) -> 
     return mask.astype(np.uint8)
 
 
-def target_column(task: TaskEntry, where: str) -> Column:
-    """How the targets of a task are stored, one a sample: its dtype and shape.
+def target_column(task: TaskEntry, given: SignalShape | None, where: str) -> Column:
+    """How the targets of a task are stored, one per sample.
+
+    Args:
+        task: The task.
+        given: Shape and dtype; None for those of one of the zoo's own tasks.
+        where: The store, for errors.
 
     Raises:
-        DataError: It is not one of the zoo's own tasks, so that the writer has to be given ``target``.
+        DataError: Nothing is given for another task, or a dtype that no store holds.
     """
-    k = len(task.outputs)
-    known = {
-        "multilabel": Column((k,), 1, "uint8", False, False),
-        "multiclass": Column((), 1, "int64", False, False),
-        "regression": Column((k,), 1, "float32", False, False),
-    }
-    if task.name not in known:
+    k = (len(task.outputs),)
+    known = {"multilabel": (k, "uint8"), "multiclass": ((), "int64"), "regression": (k, "float32")}
+    if given is None and task.name not in known:
         raise DataError(
             f"{where}: the targets of the task {task.name!r} are of no known shape; give target=SignalShape(shape, 1, "
             f"dtype), or one of the tasks {', '.join(known)}"
         )
-    return known[task.name]
+    shape, dtype = known[task.name] if given is None else (given.shape, given.dtype)
+    column = Column(shape, 1, dtype, False, False)
+    column.check(f"the target of {where}")
+    return column
 
 
 def target_values(where: Callable[[int], str], task: TaskEntry, column: Column, piece: Piece) -> NDArray[Any]:
-    """Targets as a shard holds them, checked by the task that they are of. Targets are never repaired.
+    """Check targets by their task and return them as a shard holds them. They are never repaired.
 
     Args:
         where: Names split and sample of a row.

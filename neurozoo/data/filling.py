@@ -1,4 +1,4 @@
-"""The shard of a split that is being filled: samples are kept in memory until it is full, then written."""
+"""Cut the samples of a split into shards; one shard is held in memory until it is full."""
 
 from __future__ import annotations
 
@@ -44,22 +44,19 @@ class Filling:
         """Samples so far, written or not."""
         return sum(entry.samples for entry in self.entries) + len(self._ids)
 
-    def append(
-        self, folder: Path, pieces: Sequence[tuple[Keys, Column, Piece]], n: int, ids: Sequence[str] | None
-    ) -> None:
-        """Take in n samples; a shard is written whenever the next sample does not fit into it.
+    def append(self, folder: Path, pieces: Sequence[tuple[Keys, Column, Piece]], ids: Sequence[str] | None) -> None:
+        """Add samples; a shard is written whenever the next sample does not fit into it.
 
         Args:
             folder: Where shards go.
             pieces: The samples, by column.
-            n: How many they are.
             ids: Their names; by default their places in the split.
 
         Raises:
             OSError: A shard cannot be written.
         """
-        first, done = self.count, 0
-        sizes = sum((_sizes(column, piece, n) for _, column, piece in pieces), np.zeros(n, np.int64))
+        first, done, n = self.count, 0, len(pieces[0][2])
+        sizes = sum((_sizes(column, piece) for _, column, piece in pieces), np.zeros(n, np.int64))
         ends = sizes.cumsum()
         while done < n:
             fits = self._fits(ends, done)
@@ -74,7 +71,7 @@ class Filling:
             done = last
 
     def _fits(self, ends: NDArray[np.int64], done: int) -> int:
-        """How many of the samples from ``done`` on fit into the open shard."""
+        """Number of the samples from ``done`` on that fit into the open shard."""
         if self._shard_samples is not None:
             return self._shard_samples - len(self._ids)
         room = _SHARD_BYTES - self._bytes + (int(ends[done - 1]) if done else 0)
@@ -92,7 +89,7 @@ class Filling:
             self.longest[keys.values] = max(int(lengths.max()), self.longest.get(keys.values, 1))
 
     def flush(self, folder: Path) -> None:
-        """Write what is kept as a shard; nothing where nothing is.
+        """Write the kept samples, if any, as a shard.
 
         Raises:
             OSError: The shard cannot be written.
@@ -111,7 +108,7 @@ class Filling:
         self._lengths, self._ids, self._bytes = {}, [], 0
 
 
-def _sizes(column: Column, piece: Piece, n: int) -> NDArray[np.int64]:
+def _sizes(column: Column, piece: Piece) -> NDArray[np.int64]:
     """Bytes of each sample, ``[n]``."""
     row = int(np.prod(column.stored_shape, dtype=np.int64)) * np.dtype(column.dtype).itemsize + column.masked
-    return (np.full(n, column.length, np.int64) if piece.lengths is None else piece.lengths) * row
+    return (np.full(len(piece), column.length, np.int64) if piece.lengths is None else piece.lengths) * row

@@ -17,13 +17,13 @@ __all__ = ["data_home", "installed", "locate"]
 
 
 def data_home() -> Path:
-    """The folder of data sets with a name: ``NEUROZOO_DATA``, by default in the platform's cache folder."""
+    """Return the folder of named data sets: ``NEUROZOO_DATA``, by default in the platform's cache folder."""
     given = os.environ.get("NEUROZOO_DATA")
     return Path(given).expanduser() if given else platformdirs.user_cache_path("neurozoo") / "data"
 
 
 def installed() -> dict[str, Path]:
-    """The stores under :func:`data_home`, by name."""
+    """Return the stores under :func:`data_home` by name."""
     home = data_home()
     if not home.is_dir():
         return {}
@@ -31,15 +31,14 @@ def installed() -> dict[str, Path]:
 
 
 def locate(name: str | None, root: str | None) -> Path:
-    """The folder of a data set.
+    """Return the folder of a data set.
 
     Args:
-        name: What it is called under :func:`data_home`; ignored where ``root`` is given.
+        name: Its name under :func:`data_home`; ignored if ``root`` is given.
         root: The store itself.
 
     Raises:
-        DataError: Neither is given, or nothing of that name is installed; says where it was
-            looked for, what is there, and how to install it.
+        DataError: Neither is given, or no data set of that name is installed.
     """
     if root is not None:
         return Path(root).expanduser()

@@ -1,4 +1,4 @@
-"""``dataset.json``: what a store says about itself, read strictly and written in one form.
+"""``dataset.json``, the description of a store: read strictly, written in one form.
 
 No torch is needed here, so that data sets can be listed quickly.
 """
@@ -55,7 +55,7 @@ DTYPES = {
 
 
 def feature_shape(dim: int, length: int) -> SignalShape:
-    """The shape of a sequence of D features, ``[L, D]`` float32, with padding up to L."""
+    """Return the shape of a sequence of D features, ``[L, D]`` float32, with padding up to L."""
     return SignalShape((dim,), length)
 
 
@@ -64,8 +64,8 @@ class Column:
     """How a shard holds one signal, or the target.
 
     Attributes:
-        shape: Axes of one position; of the whole target where there is one a sample.
-        length: Most positions that a sample has; 1 for a target of the whole sample.
+        shape: Axes of one position; of the whole target if there is one per sample.
+        length: Largest number of positions of a sample; 1 for a target of the whole sample.
         dtype: Name of the dtype that a batch holds. ``bool`` is stored as packed bits.
         ragged: Whether samples are stored one after another, each in its own length, with offsets; otherwise all
             have ``length`` positions.
@@ -80,7 +80,7 @@ class Column:
 
     @property
     def seen(self) -> SignalShape:
-        """What a batch holds of it."""
+        """Its shape in a batch."""
         return SignalShape(self.shape, self.length, self.dtype, self.ragged or self.masked)
 
     @property
@@ -93,20 +93,27 @@ class Column:
         """Axes of one position in a shard: those of the signal, or the bytes of its bits."""
         return ((self.dim + 7) // 8,) if self.dtype == "bool" else self.shape
 
-    @property
-    def key_dtype(self) -> str:
-        """The dtype in a shard, as safetensors names it."""
-        return DTYPES[self.dtype]
+    def check(self, where: str) -> None:
+        """Refuse a dtype that no store holds, or axes below 1.
+
+        Raises:
+            DataError: Names the column by ``where``.
+        """
+        if self.dtype not in DTYPES or self.length < 1 or any(axis < 1 for axis in self.shape):
+            raise DataError(
+                f"{where} is {self.dtype} {self.seen}; give axes and a length of 1 or more, and one of "
+                f"{', '.join(DTYPES)}"
+            )
 
 
 @checked(frozen=True, config=_STRICT)
 class TaskEntry:
-    """What the targets are.
+    """The task of the targets.
 
     Attributes:
-        name: Of the task: ``multilabel``, ``multiclass``, ``regression``, or a plugin's.
+        name: ``multilabel``, ``multiclass``, ``regression``, or a plugin's.
         outputs: Names of the K labels, classes or quantities, in order.
-        per_step: Whether there is a target for each position, and not for the sample.
+        per_step: Whether each position has a target, instead of each sample.
     """
 
     name: str
@@ -116,11 +123,11 @@ class TaskEntry:
 
 @dataclass(frozen=True)
 class Description:
-    """What a data set is, without its values.
+    """A data set without its values.
 
     Attributes:
         signals: Shapes by signal, in order.
-        task: What the targets are.
+        task: The task of the targets.
         splits: Number of samples by split.
         origin: Where it comes from: format, source, licence, citation, options.
         synthetic: Whether the values are made up.
@@ -179,7 +186,7 @@ class Manifest:
     Attributes:
         schema: Version of the layout that the file has.
         signals: How each signal is stored.
-        task: What the targets are.
+        task: The task of the targets.
         target: How they are stored.
         splits: Samples and shards by split.
         origin: Where the data comes from.
@@ -199,10 +206,10 @@ class Manifest:
     checksum: str = field(default="")
 
     def digest(self) -> str:
-        """SHA-256 of everything but the checksum itself, hexadecimal.
+        """Return the SHA-256 of everything but the checksum itself, hexadecimal.
 
-        Shards of what schema 1 could hold are the same bytes in both schemas, and so the checksum is that of the
-        description in schema 1. Runs made on such data find the data unchanged when it is made again.
+        What schema 1 could hold is described in schema 1, since its shards have the same bytes in both schemas: runs
+        made on such data then find it unchanged when it is imported again.
         """
         if self._fits_schema_1:
             content = {
@@ -225,12 +232,12 @@ class Manifest:
         return padded and self.task.name == "multilabel" and not self.task.per_step and self.target == labels
 
     def to_json(self) -> str:
-        """The text of ``dataset.json``, its checksum brought up to date."""
+        """Return the text of ``dataset.json``, with the checksum of its content."""
         return json.dumps(asdict(self) | {"checksum": self.digest()}, indent=1, allow_nan=False) + "\n"
 
     @property
     def description(self) -> Description:
-        """What users of the data set need of it."""
+        """The same without its files."""
         splits = {name: split.samples for name, split in self.splits.items()}
         signals = {name: column.seen for name, column in self.signals.items()}
         return Description(signals, self.task, splits, dict(self.origin), self.synthetic, self.checksum)
@@ -252,7 +259,8 @@ class Manifest:
                 "make one with `neurozoo data import FORMAT SOURCE DEST`"
             )
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            content = json.loads(text)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as JSON ({error}); import the data again") from error
         schema = content.get("schema") if isinstance(content, dict) else None
@@ -263,9 +271,9 @@ class Manifest:
             )
         try:
             if schema == 1:
-                manifest = _upgraded(TypeAdapter(_Manifest1).validate_json(path.read_bytes()))
+                manifest = _upgraded(TypeAdapter(_Manifest1).validate_json(text))
             else:
-                manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
+                manifest = TypeAdapter(Manifest).validate_json(text)
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise DataError(f"{path} is malformed: {problems}; import the data again") from error
@@ -279,7 +287,7 @@ _SHARED = ("splits", "origin", "synthetic", "non_finite")
 
 
 def _upgraded(old: _Manifest1) -> Manifest:
-    """The same data in the words of schema 2."""
+    """Express it in schema 2."""
     return Manifest(
         1,
         {name: Column((of.dim,), of.length, "float32", False, True) for name, of in old.modalities.items()},
@@ -294,17 +302,11 @@ def _upgraded(old: _Manifest1) -> Manifest:
 
 
 def _check(manifest: Manifest, path: Path) -> None:
-    """Refuse what the types allow but no writer writes."""
+    """Refuse what the types allow and no writer writes."""
     for name in [*manifest.signals, *manifest.splits]:
         check_name(name, str(path))
-    for name, column in [*manifest.signals.items(), ("the target", manifest.target)]:
-        if column.dtype not in DTYPES:
-            raise DataError(
-                f"{path}: {name} has the dtype {column.dtype!r}; a store holds {', '.join(DTYPES)}; "
-                "import the data again"
-            )
-        if column.length < 1 or any(axis < 1 for axis in column.shape):
-            raise DataError(f"{path}: {name} has the shape {column.seen}; import the data again")
+    for name, column in [*manifest.signals.items(), ("target", manifest.target)]:
+        column.check(f"{path}: {name}")
     for split, entry in manifest.splits.items():
         for shard in entry.shards:
             # A file name from elsewhere must not lead out of the folder.
@@ -329,5 +331,5 @@ def check_name(name: str, where: str) -> None:
 
 
 def shapes(signals: Mapping[str, SignalShape]) -> str:
-    """The signals for people to read, such as ``text [60, 300], audio [60, 74]``."""
+    """Format signals, such as ``text [60, 300], audio [60, 74]``."""
     return ", ".join(f"{name} {shape}" for name, shape in signals.items())

@@ -2,12 +2,12 @@
 
 Of each signal, by :class:`~neurozoo.data.manifest.Column`:
 
-- ``features/NAME``: ``[n, L, *shape]``; where it is ragged ``[R, *shape]``, the rows of all samples one after another.
-  Of bits, packed, most significant first, the last axis is the bytes of one position and takes the place of ``shape``.
-- ``offsets/NAME`` ``[n + 1]`` int64, where it is ragged: sample i has the rows from ``offsets[i]`` on.
-- ``mask/NAME`` uint8, ``[n, L]`` or ``[R]``, where it is masked.
+- ``features/NAME``: ``[n, L, *shape]``; if ragged ``[R, *shape]``, the rows of all samples one after another. Bits are
+  packed, most significant first: the bytes of one position take the place of ``shape``.
+- ``offsets/NAME`` ``[n + 1]`` int64, if ragged: sample i has the rows ``offsets[i]`` to ``offsets[i + 1] - 1``.
+- ``mask/NAME`` uint8, ``[n, L]`` or ``[R]``, if masked.
 
-The targets are ``labels``, ``[n, *shape]``; per step they are stored as a signal is, with ``labels/offsets`` and
+Targets are ``labels``, ``[n, *shape]``; per step they are stored like a signal, with ``labels/offsets`` and
 ``labels/mask``. The samples' ids are a JSON list in the file's metadata, under ``ids``.
 """
 
@@ -27,10 +27,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from neurozoo.data.manifest import Column, Manifest
+from neurozoo.data.manifest import DTYPES, Column, Manifest
 from neurozoo.errors import DataError
 
-__all__ = ["TARGET", "Keys", "Shard", "check_shard", "signal_keys", "unpacked", "write_shard"]
+__all__ = ["TARGET", "Keys", "Shard", "check_shard", "signal_keys", "unpacked", "write_shard", "write_synced"]
 
 
 class Keys(NamedTuple):
@@ -50,14 +50,19 @@ def signal_keys(name: str) -> Keys:
 
 
 def write_shard(path: Path, tensors: Mapping[str, NDArray[Any]], ids: Sequence[str]) -> str:
-    """Write one shard through to the disk; returns its SHA-256, hexadecimal."""
-    # Not save_file: it makes files that nobody else on the machine may read.
+    """Write one shard and return its SHA-256, hexadecimal."""
+    # Not save_file, whose files only the owner may read.
     content = save(dict(tensors), metadata={"ids": json.dumps(list(ids))})
+    write_synced(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and flush it to disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    return hashlib.sha256(content).hexdigest()
 
 
 def _open(path: Path) -> Any:
@@ -73,7 +78,7 @@ def _open(path: Path) -> Any:
 
 
 def check_shard(path: Path, samples: int, manifest: Manifest) -> None:
-    """Check a shard's size, shapes and dtypes by its header alone; of ragged signals the offsets are read too.
+    """Check a shard's size, shapes and dtypes by its header, and the offsets of ragged signals.
 
     Raises:
         DataError: The file is missing, truncated, or not what ``dataset.json`` says.
@@ -85,13 +90,12 @@ def check_shard(path: Path, samples: int, manifest: Manifest) -> None:
         actual = {key: (part.get_dtype(), part.get_shape()) for key, part in parts.items()}
         named = "ids" in (file.metadata() or {})
         expected: dict[str, tuple[str, list[int]]] = {}
-        for keys, column in columns:
-            expected |= _expected(keys, column, samples, actual)
         if manifest.task.per_step:
             columns.append((TARGET, manifest.target))
-            expected |= _expected(TARGET, manifest.target, samples, actual)
         else:
-            expected[TARGET.values] = (manifest.target.key_dtype, [samples, *manifest.target.stored_shape])
+            expected[TARGET.values] = (DTYPES[manifest.target.dtype], [samples, *manifest.target.stored_shape])
+        for keys, column in columns:
+            expected |= _expected(keys, column, samples, actual)
         if not named:
             raise DataError(f"the shard {path} has no sample ids; it was not written by a store; import the data again")
         if actual != expected:
@@ -106,13 +110,13 @@ def check_shard(path: Path, samples: int, manifest: Manifest) -> None:
 def _expected(
     keys: Keys, column: Column, samples: int, actual: Mapping[str, tuple[str, list[int]]]
 ) -> dict[str, tuple[str, list[int]]]:
-    """Dtypes and shapes by key; how many rows a ragged column has is taken from the shard itself."""
+    """Return dtypes and shapes by key; the number of rows of a ragged column is the shard's own."""
     lead = [samples, column.length]
     expected = {}
     if column.ragged:
         lead = (actual.get(keys.values) or ("", [0]))[1][:1]
         expected[keys.offsets] = ("I64", [samples + 1])
-    expected[keys.values] = (column.key_dtype, [*lead, *column.stored_shape])
+    expected[keys.values] = (DTYPES[column.dtype], [*lead, *column.stored_shape])
     if column.masked:
         expected[keys.mask] = ("U8", lead)
     return expected
@@ -128,7 +132,7 @@ def _check_offsets(path: Path, keys: Keys, column: Column, offsets: Tensor, rows
 
 
 class Shard:
-    """The samples of one file, memory-mapped: opening reads nothing, gathering reads the rows asked for.
+    """The samples of one memory-mapped file: opening reads no values, indexing reads the indexed rows.
 
     Args:
         path: A safetensors file of a store.
@@ -142,7 +146,7 @@ class Shard:
         self._tensors: dict[str, Tensor] = {}
 
     def tensor(self, key: str) -> Tensor:
-        """A tensor that aliases the file: index it, do not write to it."""
+        """Return a tensor that aliases the file: index it, do not write to it."""
         if key not in self._tensors:
             self._tensors[key] = self._file.get_tensor(key)
         return self._tensors[key]
@@ -153,8 +157,9 @@ class Shard:
         return [str(name) for name in json.loads(self._file.metadata()["ids"])]
 
 
-def unpacked(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The bool values ``[..., *shape]`` of bits ``[..., bytes]``."""
-    size = int(np.prod(shape, dtype=np.int64))
-    bits = torch.from_numpy(np.unpackbits(packed.numpy(), axis=-1, count=size))
-    return bits.view(torch.bool).reshape(*packed.shape[:-1], *shape)
+def unpacked(column: Column, stored: Tensor) -> Tensor:
+    """Return stored values as a batch holds them: bits ``[..., bytes]`` become bool ``[..., *shape]``."""
+    if column.dtype != "bool":
+        return stored
+    bits = torch.from_numpy(np.unpackbits(stored.numpy(), axis=-1, count=column.dim))
+    return bits.view(torch.bool).reshape(*stored.shape[:-1], *column.shape)

@@ -1,6 +1,6 @@
 """A data set on disk: a folder with ``dataset.json`` and safetensors shards, memory-mapped.
 
-A data set larger than memory trains: a batch reads its own rows and nothing else.
+A batch reads its own rows only, so that a data set may be larger than memory.
 """
 
 from __future__ import annotations
@@ -24,13 +24,7 @@ __all__ = ["Description", "Split", "Store", "StoreWriter", "TaskEntry", "feature
 
 
 class _Rows(NamedTuple):
-    """Samples of a batch that one shard has.
-
-    Attributes:
-        home: Number of the shard.
-        where: Their places in the batch.
-        rows: Their places in the shard.
-    """
+    """Samples of a batch in one shard: the shard's number, their places in the batch and in the shard."""
 
     home: int
     where: Tensor
@@ -60,11 +54,11 @@ class Split:
 
     @cached_property
     def _targets(self) -> Signal:
-        """All targets; ``valid`` is None where there is one a sample, or every step counts."""
+        """All targets; ``valid`` is None if there is one per sample, or every step counts."""
         if self._manifest.task.per_step:
             return self._steps(self._plan(torch.arange(len(self))), len(self))
         values = torch.cat([shard.tensor(TARGET.values) for shard in self._shards])
-        return Signal(self._as_target(self._finished(self._manifest.target, values)))
+        return Signal(self._as_target(unpacked(self._manifest.target, values)))
 
     @property
     def target(self) -> Tensor:
@@ -82,7 +76,7 @@ class Split:
         return tuple(name for shard in self._shards for name in shard.ids)
 
     def lengths(self, signal: str) -> Tensor:
-        """Number of valid positions of a signal, of all samples, ``[N]`` int64; no values are read."""
+        """Return each sample's number of valid positions, ``[N]`` int64; no values are read."""
         column, keys = self._manifest.signals[signal], signal_keys(signal)
         if not column.masked and not column.ragged:
             return torch.full((len(self),), column.length)
@@ -98,9 +92,7 @@ class Split:
         return torch.cat(found)
 
     def batch(self, indices: Tensor, signals: Iterable[str] | None = None) -> Batch:
-        """The samples at these places, in this order.
-
-        A ragged signal is padded with zeros to the longest sample of the batch.
+        """Return the samples at these places, in this order; ragged signals are padded at the end with zeros.
 
         Args:
             indices: ``[B]`` int64, from 0 to N - 1; repetition is allowed.
@@ -123,7 +115,7 @@ class Split:
         return Batch(read, self.target[indices], index=indices.clone())
 
     def _plan(self, indices: Tensor) -> list[_Rows]:
-        """Where each shard's samples go in the batch, and which they are there; the same for every tensor."""
+        """Find the samples of a batch in the shards."""
         homes = torch.searchsorted(self._ends, indices, right=True)
         return [
             _Rows(home, where, indices[where] - self._starts[home])
@@ -135,11 +127,11 @@ class Split:
         """A signal, or a target per step, of a batch."""
         if column.ragged:
             return self._ragged(keys, column, plan, size)
-        values = self._finished(column, self._gather(keys.values, plan, size))
+        values = unpacked(column, self._gather(keys.values, plan, size))
         return Signal(values, self._gather(keys.mask, plan, size).bool() if column.masked else None)
 
     def _gather(self, key: str, plan: list[_Rows], size: int) -> Tensor:
-        """The rows of a tensor that is spread over the shards, as a copy in memory."""
+        """Copy the rows of a tensor that is spread over the shards."""
         if len(plan) == 1:
             return self._shards[plan[0].home].tensor(key).index_select(0, plan[0].rows)
         like = self._shards[0].tensor(key)
@@ -149,7 +141,7 @@ class Split:
         return gathered
 
     def _ragged(self, keys: Keys, column: Column, plan: list[_Rows], size: int) -> Signal:
-        """Samples of their own lengths, padded at the end."""
+        """Pad samples to the longest of the batch."""
         lengths = torch.zeros(size, dtype=torch.int64)
         starts = torch.zeros(size, dtype=torch.int64)
         for home, where, rows in plan:
@@ -168,7 +160,7 @@ class Split:
             if mask is not None:
                 mask.index_copy_(0, goal, self._shards[home].tensor(keys.mask).index_select(0, stored))
         valid = there if mask is None else mask.view(size, longest).bool()
-        return Signal(self._finished(column, values.view(size, longest, *column.stored_shape)), valid)
+        return Signal(unpacked(column, values.view(size, longest, *column.stored_shape)), valid)
 
     def _steps(self, plan: list[_Rows], size: int) -> Signal:
         """Targets per step."""
@@ -178,11 +170,6 @@ class Split:
     def _as_target(self, values: Tensor) -> Tensor:
         """Targets of 0 and 1 are float32, as losses take them."""
         return values.float() if self._manifest.target.dtype == "uint8" else values
-
-    @staticmethod
-    def _finished(column: Column, values: Tensor) -> Tensor:
-        """Values as a batch holds them."""
-        return unpacked(values, column.shape) if column.dtype == "bool" else values
 
 
 class Store:
@@ -232,7 +219,7 @@ class Store:
         return Split(self.path, splits[name], self._manifest)
 
     def changed(self, *splits: str) -> list[str]:
-        """Read every shard, or those of some splits, and name the ones that are not as their checksums say."""
+        """Read every shard, or those of some splits, and return the files that differ from their checksums."""
         differ = []
         for name, entry in self._manifest.splits.items():
             for shard in entry.shards if not splits or name in splits else ():
@@ -242,10 +229,10 @@ class Store:
         return differ
 
     def verify(self) -> None:
-        """Read every shard and compare it with its checksum.
+        """Compare every shard with its checksum.
 
         Raises:
-            DataError: A shard is not as it was written; names each that differs.
+            DataError: Names each shard that differs.
         """
         if changed := self.changed():
             raise DataError(

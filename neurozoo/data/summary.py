@@ -1,4 +1,4 @@
-"""What a store holds in numbers: lengths, values, and targets by task."""
+"""Statistics of a store: lengths, values, and targets by task. A target per step counts as a sample here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _READ = 256
 
 @dataclass(frozen=True)
 class Lengths:
-    """Valid positions of a signal's samples in one split.
+    """Numbers of valid positions of a signal's samples in one split.
 
     Attributes:
-        quartiles: Least, lower quartile, median, upper quartile and most, by linear interpolation.
+        quartiles: Minimum, quartiles and maximum, by linear interpolation.
         without: Samples that have none.
         counts: Samples by length, from 0 to L.
     """
@@ -33,12 +33,9 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Values:
-    """The values of spikes, frames or token numbers at valid positions in one split.
+    """Spikes, frames or token numbers at valid positions in one split; all 0 if there are none.
 
-    Attributes:
-        least: The least one; 0 where no position is valid.
-        most: The largest one.
-        mean: Their mean; of spikes that is the rate, spikes a neuron and position.
+    The mean of spikes is their rate, per neuron and position.
     """
 
     least: int
@@ -48,10 +45,10 @@ class Values:
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of one split; where they are per step, each step that counts is a sample here.
+    """The labels of one split.
 
     Attributes:
-        samples: How many samples there are.
+        samples: Number of samples.
         counts: Samples with each label, in the order of the labels.
         together: ``[K][K]``, samples with both labels; the diagonal repeats ``counts``.
         cardinality: Samples by their number of labels, from 0 to K.
@@ -65,12 +62,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of one split; where they are per step, each step that counts is a sample here.
-
-    Attributes:
-        samples: How many samples there are.
-        counts: Samples of each class, in order.
-    """
+    """Number of samples of one split, and of each class in order."""
 
     samples: int
     counts: tuple[int, ...]
@@ -78,14 +70,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number to predict in one split, in its own unit.
-
-    Attributes:
-        mean: Over the samples, or the steps that count.
-        deviation: The population's standard deviation.
-        least: The least value.
-        most: The largest value.
-    """
+    """Mean, population's standard deviation, minimum and maximum of a quantity in one split, in its own unit."""
 
     mean: float
     deviation: float
@@ -95,15 +80,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a store holds, by split.
-
-    Attributes:
-        lengths: By signal and split.
-        labels: By split, of a multi-label task.
-        values: By signal and split, of the signals that are not floats.
-        classes: By split, of a multi-class task.
-        quantities: By split, one for each output, of regression.
-    """
+    """Statistics of a store by split, lengths and values by signal first; values of signals that are not floats."""
 
     lengths: Mapping[str, Mapping[str, Lengths]]
     labels: Mapping[str, Labels]
@@ -113,11 +90,7 @@ class Summary:
 
 
 def summarise(store: Store) -> Summary:
-    """Count a store's lengths and targets; of the signals, floats are not read.
-
-    Args:
-        store: An open store.
-    """
+    """Compute the statistics of a store; signals of floats are not read."""
     splits = {name: store.split(name) for name in store.description.splits}
     task, signals = store.description.task, store.description.signals
 
@@ -140,7 +113,7 @@ def summarise(store: Store) -> Summary:
 
 
 def _counted(samples: Split) -> Tensor:
-    """The targets that count, ``[n, *shape]``."""
+    """Return the targets that count, ``[n, *shape]``."""
     if samples.target_valid is not None:
         return samples.target[samples.target_valid]
     return samples.target.flatten(0, 1) if samples.task.per_step else samples.target

@@ -59,7 +59,7 @@ class SplitView:
 
 
 def _joined(parts: Sequence[Signal]) -> Signal:
-    """Signals one after another along L; None for ``valid`` only where it is None of all."""
+    """Concatenate along L; ``valid`` is None only if it is None for all."""
     if len(parts) == 1:
         return parts[0]
     masked = any(part.valid is not None for part in parts)
@@ -77,7 +77,7 @@ class DataView:
             have the same shape and dtype; of one alone it is a new name for it.
         valid: Fraction and seed by which a ``valid`` split is drawn from ``train`` where the
             store has none; None draws none. ``test`` is never touched.
-        closed: Splits that this view does not open, whoever asks, such as ``test`` while something is tuned.
+        closed: Splits that this view refuses to open, such as ``test`` during tuning.
 
     Attributes:
         signals: Shapes, in order.
@@ -123,7 +123,7 @@ class DataView:
         self.description = replace(store.description, signals=self.signals, splits=splits)
 
     def _resolve(self, name: str, join: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-        """The store's signals that one of the view is made of."""
+        """Return the store's signals that make up one of the view."""
         parts = tuple(join.get(name, (name,)))
         if not parts:
             raise DataError(f"signal {name!r} is joined of nothing; name one or more signals")
@@ -156,11 +156,6 @@ class DataView:
         """What the targets are."""
         return self._store.description.task
 
-    @property
-    def dims(self) -> dict[str, int]:
-        """Numbers at one position of each signal."""
-        return {name: shape.dim for name, shape in self.signals.items()}
-
     def split(self, name: str) -> SplitView:
         """The samples of a split.
 
@@ -183,8 +178,19 @@ class DataView:
         if split in self._closed:
             raise DataError(
                 f"the split {split!r} of {self._store.path} is closed here: tuning may not open it, nor may anything "
-                "on the runs of its trials; train the recipe anew with what was found, and measure that run"
+                "on the runs of its trials; train the recipe again with the parameters found, and measure that run"
             )
+
+    def check_samples(self, split: str) -> None:
+        """Refuse a split that is closed or has no samples.
+
+        Raises:
+            DataError: It is.
+        """
+        self.check_open(split)
+        if not self.description.splits.get(split):
+            has = ", ".join(f"{name} ({n})" for name, n in self.description.splits.items() if n)
+            raise DataError(f"the data has no samples in the split {split!r}; it has: {has}; name one of them")
 
     def changed(self, split: str) -> list[str]:
         """The files of a split whose content is not what the store's checksums say.
@@ -196,7 +202,7 @@ class DataView:
         return self._store.changed("train" if split in self._drawn else split)
 
     def beside(self, *names: str) -> DataView:
-        """The same samples and splits with other signals of the store, which the model does not see.
+        """Return a view of the same samples with other signals of the store, which the model does not see.
 
         Raises:
             DataError: The store has no such signal.
@@ -218,8 +224,8 @@ class DataView:
             split: Name of the split.
             batch_size: Samples of a batch, at least 1.
             generator: Shuffles the samples; without it they come in order.
-            skip: Batches to leave out at the beginning, without reading them.
-            share: Which of a batch's samples are wanted, by their number; by default all. None may be left.
+            skip: Batches to skip at the beginning, without reading them.
+            share: Slice of a batch's samples to read, by their number; may be empty. By default all.
 
         Raises:
             DataError: There is no such split.
@@ -259,7 +265,7 @@ def training_statistics(
 
     Args:
         view: The data; only ``train`` is read.
-        batch_size: Samples read at once; it does not matter to the result.
+        batch_size: Samples read at once; does not affect the result.
         names: Signals to measure; by default all of the view.
     """
     sums = {name: _Moments(shape.dim) for name, shape in view.signals.items() if names is None or name in names}

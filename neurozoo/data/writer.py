@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,12 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from neurozoo.core.shapes import SignalShape
 from neurozoo.data.checks import Piece, mask_of, piece_of, stored, target_column, target_values, valid_rows
 from neurozoo.data.filling import Filling
 from neurozoo.data.manifest import (
-    DTYPES,
     MANIFEST,
     SCHEMA,
     Column,
@@ -27,14 +25,14 @@ from neurozoo.data.manifest import (
     check_name,
     shapes,
 )
-from neurozoo.data.shards import TARGET, Keys, signal_keys
+from neurozoo.data.shards import TARGET, Keys, signal_keys, write_synced
 from neurozoo.errors import DataError
 from neurozoo.files.partial_folder import PartialFolder
 
 __all__ = ["StoreWriter", "valid_rows"]
 
 _PIECE = 1024
-"""Samples that are looked at together, so that arrays mapped from a file need not fit into memory."""
+"""Samples processed at once, so that arrays mapped from a file need not fit into memory."""
 
 Values = ArrayLike | Sequence[ArrayLike]
 
@@ -42,15 +40,14 @@ Values = ArrayLike | Sequence[ArrayLike]
 class StoreWriter:
     """Writes a store; a context manager.
 
-    Everything goes to a hidden folder next to ``dest``, which takes its place when the block
-    ends. Whatever goes wrong before that, Ctrl-C included, leaves nothing behind; what a killed
-    process leaves, the next writer to the same place removes. At most one shard a split is held in memory.
+    Everything is written to a hidden folder next to ``dest``, which is renamed when the block ends. Any error before
+    that, Ctrl-C included, leaves nothing; the next writer to ``dest`` removes the folder of a killed process. At most
+    one shard per split is held in memory.
 
     Args:
         dest: The store's folder; new or empty.
         labels: Names of the K labels of a multi-label data set; short for ``task="multilabel", outputs=labels``.
-        origin: Where the data comes from, to be kept as it is: format, source, licence,
-            citation, options; whatever JSON can hold.
+        origin: Format, source, licence, citation, options of the data, as JSON values.
         modalities: Shapes of features that are stored padded, with masks; short for ``signals`` and ``masked``.
         synthetic: Whether the values are made up.
         shard_samples: Samples of one file; by default as many as fill 64 MiB.
@@ -58,10 +55,10 @@ class StoreWriter:
             ``SignalShape.length`` positions; bool is stored as packed bits. By default float32 features, padded and
             with masks, of the shapes of the first samples.
         masked: Names of the signals with a mask of their own: those with gaps, or padded to one length.
-        task: Name of the task that the targets are of.
+        task: Name of the targets' task.
         outputs: Names of the task's K labels, classes or quantities.
-        along: The signal whose positions have a target each, for a task per step; by default there is one a sample.
-        target: Shape and dtype of the targets, where the task is none of the zoo's own; ``length`` does not matter.
+        along: For a task per step, the signal whose positions have a target each.
+        target: Shape and dtype of the targets of a task that is none of the zoo's own; ``length`` is ignored.
         target_masked: Whether a mask says which steps of a per-step target count.
 
     Raises:
@@ -108,41 +105,28 @@ class StoreWriter:
             raise DataError(f"{kind} of {dest}: {', '.join(names) or 'none'}; give one or more names, each once")
         if shard_samples is not None and shard_samples < 1:
             raise DataError(f"shard_samples is {shard_samples}; a shard holds at least 1 sample")
-        self._task = TaskEntry(task, names, along is not None)
-        self._columns = {name: _padded(shape) for name, shape in (modalities or {}).items()}
-        self._columns |= {name: _declared(shape, name in masked) for name, shape in (signals or {}).items()}
-        self._check_declared([*masked, *([along] if along is not None else [])])
-        self._along = along
-        self._target = self._target_column(target, target_masked)
-
-    def _check_declared(self, named: Sequence[str]) -> None:
+        self._task, self._along = TaskEntry(task, names, along is not None), along
+        padded = modalities or {}
+        self._columns = {
+            name: Column(
+                tuple(of.shape), of.length, of.dtype, of.ragged and name not in padded, name in {*padded, *masked}
+            )
+            for name, of in {**padded, **(signals or {})}.items()
+        }
         for name, column in self._columns.items():
-            check_name(name, f"signals of {self._dest}")
-            if column.dtype not in DTYPES or column.length < 1 or any(axis < 1 for axis in column.shape):
-                raise DataError(
-                    f"signal {name!r} of {self._dest} is {column.dtype} {column.seen}; give axes and a length of 1 or "
-                    f"more, and one of {', '.join(DTYPES)}"
-                )
-        for name in named:
+            check_name(name, f"signals of {dest}")
+            column.check(f"signal {name!r} of {dest}")
+        for name in [*masked, *([along] if along is not None else [])]:
             if name not in self._columns:
                 raise DataError(
-                    f"{self._dest}: there is no signal {name!r}; declared are: {', '.join(self._columns) or 'none'}"
+                    f"{dest}: there is no signal {name!r}; declared are: {', '.join(self._columns) or 'none'}"
                 )
-
-    def _target_column(self, given: SignalShape | None, masked: bool) -> Column:
-        one = (
-            target_column(self._task, str(self._dest))
-            if given is None
-            else Column(given.shape, 1, given.dtype, False, False)
-        )
-        if one.dtype not in DTYPES:
-            raise DataError(f"the targets of {self._dest} are {one.dtype}; give one of {', '.join(DTYPES)}")
-        if self._along is None:
-            if masked:
-                raise DataError(f"{self._dest}: target_masked is for targets per step; name their signal with along=")
-            return one
-        signal = self._columns[self._along]
-        return replace(one, length=signal.length, ragged=signal.ragged, masked=masked)
+        self._target = target_column(self._task, target, str(dest))
+        if along is not None:
+            signal = self._columns[along]
+            self._target = replace(self._target, length=signal.length, ragged=signal.ragged, masked=target_masked)
+        elif target_masked:
+            raise DataError(f"{dest}: target_masked is for targets per step; name their signal with along=")
 
     def __enter__(self) -> StoreWriter:
         if self._dest.is_dir() and any(self._dest.iterdir()):
@@ -219,11 +203,11 @@ class StoreWriter:
             )
 
     def annotate(self, **notes: Any) -> None:
-        """Add to the origin what is known only at the end, such as what was left out."""
+        """Add to the origin, such as counts that are known only at the end."""
         self._origin |= json.loads(json.dumps(notes, allow_nan=False))
 
     def count_non_finite(self, modality: str, count: int) -> None:
-        """Count values that were not finite and became 0 before they were given to :meth:`add`."""
+        """Count values that were not finite and became 0 before :meth:`add`."""
         self._non_finite[modality] = self._non_finite.get(modality, 0) + count
 
     def _add(
@@ -246,16 +230,23 @@ class StoreWriter:
             piece.values, lost = stored(self._named(what, split, piece), column, piece)
             if np.dtype(column.dtype).kind == "f":
                 self.count_non_finite(name, lost)
-            if column.masked:
-                piece.mask = self._mask(split, name, column, piece, masks.get(name))
+            if name in masks:
+                piece.mask = mask_of(f"split {split!r}: the mask of {name!r}", piece, masks[name])
+            elif column.masked:
+                every = np.ones(len(piece.values), np.bool_) if column.ragged else valid_rows(piece.values)
+                piece.mask = every.astype(np.uint8)
             by_name[name] = piece
             pieces.append((signal_keys(name), column, piece))
         answers = self._answers(split, target, target_mask, by_name)
         pieces.append((TARGET, self._target, answers))
-        self._append(split, pieces, _samples(answers), ids)
+        filling = self._splits.setdefault(split, Filling(split, self._shard_samples))
+        try:
+            filling.append(self._opened.path, pieces, ids)
+        except OSError as error:
+            raise DataError(f"a shard of the store {self._dest} could not be written: {error.strerror}") from error
 
     def _infer(self, split: str, signals: Mapping[str, Values]) -> None:
-        """Take the shapes of the first samples: float32 features with masks."""
+        """Declare float32 features with masks, of the shapes of the first samples."""
         for name, x in signals.items():
             array = np.asarray(x)
             check_name(name, f"signals of {self._dest}")
@@ -278,16 +269,9 @@ class StoreWriter:
                 raise DataError(f"split {split!r}: signal {name!r} is declared to have no mask; name it in masked=")
 
     def _named(self, what: str, split: str, piece: Piece) -> Any:
-        """Names the sample of a row in errors."""
+        """Return what names the sample of a row in errors."""
         done = self._count(split)
         return lambda row: f"{what}, sample {done + piece.sample(row)}"
-
-    def _mask(self, split: str, name: str, column: Column, piece: Piece, given: Values | None) -> NDArray[np.uint8]:
-        if given is not None:
-            return mask_of(f"split {split!r}: the mask of {name!r}", piece, given)
-        if column.ragged:
-            return np.ones(len(piece.values), np.uint8)
-        return valid_rows(piece.values).astype(np.uint8)
 
     def _answers(self, split: str, target: Values, target_mask: Values | None, signals: Mapping[str, Piece]) -> Piece:
         column, what = self._target, f"split {split!r}"
@@ -320,15 +304,6 @@ class StoreWriter:
     def _count(self, split: str) -> int:
         return self._splits[split].count if split in self._splits else 0
 
-    def _append(
-        self, split: str, pieces: Sequence[tuple[Keys, Column, Piece]], n: int, ids: Sequence[str] | None
-    ) -> None:
-        filling = self._splits.setdefault(split, Filling(split, self._shard_samples))
-        try:
-            filling.append(self._opened.path, pieces, n, ids)
-        except OSError as error:
-            raise DataError(f"a shard of the store {self._dest} could not be written: {error.strerror}") from error
-
     def _finish(self) -> None:
         for filling in self._splits.values():
             filling.flush(self._opened.path)
@@ -345,33 +320,18 @@ class StoreWriter:
             self._synthetic,
             dict(self._non_finite),
         )
-        with (self._opened.path / MANIFEST).open("w", encoding="utf-8") as file:
-            file.write(manifest.to_json())
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(self._opened.path / MANIFEST, manifest.to_json().encode())
         self._opened.finish()
 
     def _measured(self, keys: Keys, column: Column) -> Column:
-        """The column with the length that its longest sample has."""
+        """Shorten a ragged column to its longest sample."""
         if not column.ragged:
             return column
         return replace(column, length=max(each.longest.get(keys.values, 1) for each in self._splits.values()))
 
 
-def _padded(shape: SignalShape) -> Column:
-    return Column(tuple(shape.shape), shape.length, shape.dtype, False, True)
-
-
-def _declared(shape: SignalShape, masked: bool) -> Column:
-    return Column(tuple(shape.shape), shape.length, shape.dtype, shape.ragged, masked)
-
-
-def _samples(piece: Piece) -> int:
-    return len(piece.values) if piece.lengths is None else len(piece.lengths)
-
-
 def _size(x: Values) -> int:
-    """Number of samples; a scalar is refused later, by its shape."""
+    """Return the number of samples; a scalar is refused later, by its shape."""
     return len(x) if isinstance(x, list | tuple) else next(iter(np.asarray(x).shape), 0)
 
 

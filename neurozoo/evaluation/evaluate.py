@@ -13,16 +13,17 @@ from neurozoo.core.processes import own_share
 from neurozoo.core.recording import frozen_statistics
 from neurozoo.core.task import Decision
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError, UserError
+from neurozoo.errors import DataError
 from neurozoo.evaluation.health import LayerHealth, lesion_effects
 from neurozoo.evaluation.predicting import Predictions, predict_split
 from neurozoo.models.build import open_data
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import Registry
 from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
-from neurozoo.runs.device import choose_device
+from neurozoo.runs.device import device_of_run
 from neurozoo.runs.loading import TrainedModel, load
 
-__all__ = ["Evaluation", "check_data", "evaluate_model", "evaluate_run"]
+__all__ = ["Evaluation", "check_data", "data_of", "evaluate_model", "evaluate_run"]
 
 
 @dataclass
@@ -30,12 +31,12 @@ class Evaluation:
     """What was measured, by split.
 
     Attributes:
-        decision: How predictions become answers, see :meth:`neurozoo.core.task.Task.choose`.
-        metrics: The task's, and its loss.
-        health: Each spiking layer.
+        decision: See :meth:`neurozoo.core.task.Task.choose`.
+        metrics: The task's metrics and its loss.
+        health: By spiking layer.
         lesion: By kind (``permuted``, ``silent``), then by split.
         threshold: The firing threshold on valid.
-        predictions: What the model predicted.
+        predictions: The model's predictions.
         ids: The samples' names.
     """
 
@@ -48,7 +49,7 @@ class Evaluation:
     ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """What was measured, as summary.json holds it."""
+        """Return it in the form of summary.json."""
         return {
             "metrics": self.metrics,
             "decision": self.decision,
@@ -82,8 +83,8 @@ def evaluate_model(
 ) -> Evaluation:
     """Load a checkpoint's weights and measure them.
 
-    The decision is ``decided`` where that is given, else chosen on ``valid`` alone, else the recipe's. Each split
-    starts from the statistics of the checkpoint, so that a measurement can be repeated.
+    The decision is ``decided`` if given, else chosen on ``valid`` alone, else the recipe's. Each split starts from the
+    statistics of the checkpoint, so that a measurement can be repeated.
 
     Raises:
         CheckpointError: The checkpoint is damaged or of another model.
@@ -115,40 +116,27 @@ def evaluate_model(
 def evaluate_run(
     run: str | Path, *, split: str = "test", backend: str | None = None, data_root: str | Path | None = None
 ) -> dict[str, Any]:
-    """Measure a trained model again, on any backend; a run's ``evaluations.jsonl`` notes it.
+    """Measure a trained model again, on any backend, and note it in the run's ``evaluations.jsonl``.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         split: Which samples; ``test`` or ``valid`` (``train`` too).
         backend: Another backend than the run's own.
-        data_root: A store, where it is not where the recipe says.
+        data_root: The store, if it is not the recipe's.
 
     Raises:
         UserError: The run, its data or its checkpoint cannot be used.
     """
     loaded = load(run, backend=backend)
-    recipe = loaded.recipe
-    if data_root is not None:
-        data = recipe.data.model_copy(update={"root": str(data_root)})
-        recipe = recipe.model_copy(update={"data": data})
-    source = loaded.source
-    view = open_data(recipe, closed=source.closed)
-    view.check_open(split)
-    check_data(view, loaded)
-    if not view.description.splits.get(split):
-        has = ", ".join(view.description.splits)
-        raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
+    recipe, source = loaded.recipe, loaded.source
+    view = data_of(loaded, data_root)
+    view.check_samples(split)
     if source.run is not None:
-        source.run.check_writable()  # before the split is looked at, which is to be noted
+        source.run.check_writable()  # before the split is measured, since that has to be noted
     trained_on = source.data.get("checksum")
-    # What was decided stands; an interrupted run has decided nothing yet.
-    decided = source.decision
-    try:
-        device = choose_device(recipe.training.device)
-    except UserError:
-        device = choose_device("auto")  # trained on another machine
+    device = device_of_run(recipe.training.device)
     measured = evaluate_model(
-        source.checkpoint, loaded.module, view, recipe, device=device, splits=(split,), decided=decided
+        source.checkpoint, loaded.module, view, recipe, device=device, splits=(split,), decided=source.decision
     )
     setting = {
         "split": split,
@@ -162,8 +150,30 @@ def evaluate_run(
     return {"run": str(run), **setting, **measured.to_dict(), "metric_definitions": definitions}
 
 
+def data_of(
+    trained: TrainedModel, data_root: str | Path | None = None, *, registry: Registry | None = None
+) -> DataView:
+    """Open the data of a trained model, without the splits that are closed to it.
+
+    Args:
+        trained: The model.
+        data_root: The store, if it is not the recipe's.
+        registry: Where names are looked up; by default what is installed.
+
+    Raises:
+        DataError: The data cannot be opened, or does not fit the model.
+    """
+    recipe = trained.recipe
+    if data_root is not None:
+        data = recipe.data.model_copy(update={"root": str(data_root)})
+        recipe = recipe.model_copy(update={"data": data})
+    view = open_data(recipe, registry=registry, closed=trained.source.closed)
+    check_data(view, trained)
+    return view
+
+
 def check_data(view: DataView, trained: TrainedModel) -> None:
-    """Refuse data that the model was not made for.
+    """Check that data fits the model.
 
     Raises:
         DataError: It has other signals or another task.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from neurozoo.core.model import Model, trained_modules
 from neurozoo.core.processes import at_their_places, over_all, own_share, rows_of_all, total, whole_mean
 from neurozoo.core.recording import frozen_statistics, over_neurons, recorded, spiking_layers
 from neurozoo.core.signals import Batch
+from neurozoo.data.view import SplitView
 from neurozoo.nn.sequence import at_relative_times
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "WEAK_LESION",
     "HealthMonitor",
     "LayerHealth",
-    "Samples",
     "firing_rates",
     "health_warnings",
     "lesion_effects",
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 DEAD = 0.001
-"""A neuron that fires in fewer than this share of its steps is dead, dimensionless."""
+"""Rate below which a neuron is dead, in spikes per step."""
 SATURATED = 0.95
-"""A neuron that fires in more than this share of its steps is saturated, dimensionless."""
+"""Rate above which a neuron is saturated, in spikes per step."""
 WEAK_LESION = 0.01
-"""A lesion effect below this says that the spikes hardly matter, dimensionless."""
+"""Lesion effect below which spikes hardly affect the predictions, dimensionless."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,9 @@ class LayerHealth:
 
 
 class HealthMonitor:
-    """Counts the spikes of every layer over any number of forwards, and follows the threshold.
+    """Counts the spikes of every layer over any number of forwards, of all processes that train together.
 
-    Where several processes train together, it gives what all of them counted.
-
-    Use it as a context around forwards, calling :meth:`count` after each::
+    A context around forwards, with :meth:`count` after each::
 
         with HealthMonitor(model) as monitor:
             for batch in batches:
@@ -97,7 +95,7 @@ class HealthMonitor:
         self._firings.clear()
 
     def layers(self) -> dict[str, LayerHealth]:
-        """Each layer's health over all that was counted."""
+        """Return each layer's health over the counted forwards."""
         health = {}
         for name, fired in self._fired.items():
             steps = total(torch.as_tensor(self._steps[name], device=fired.device))
@@ -107,7 +105,7 @@ class HealthMonitor:
         return health
 
     def threshold(self) -> dict[str, float]:
-        """Mean, smallest and largest threshold seen, and what the model's modules report of themselves."""
+        """Return the mean, smallest and largest threshold, and the reports of the model's modules."""
         if not self._thresholds:
             return {}
         seen = torch.cat(self._thresholds)
@@ -122,7 +120,7 @@ class HealthMonitor:
 
 
 def thresholds_of(firings: Mapping[str, Firing]) -> Tensor | None:
-    """The thresholds of a forward, ``[1]`` or ``[B]``, where it gave its layers one; None where it did not."""
+    """Return the threshold that a forward gave to its layers, ``[1]`` or ``[B]``; None if it gave none."""
     for firing in firings.values():
         if isinstance(firing.threshold, Tensor):
             return firing.threshold.detach().flatten()
@@ -142,7 +140,7 @@ def firing_rates(firing: Firing) -> Tensor:
 def health_warnings(
     layers: Mapping[str, LayerHealth], threshold: Mapping[str, float], lesion: Mapping[str, Mapping[str, float]]
 ) -> list[str]:
-    """What a user should look at, by name, with what to do."""
+    """Return warnings for the user, each with its layer and what to do."""
     warnings = []
     for name, layer in layers.items():
         if layer.dead > 0.5:
@@ -180,40 +178,30 @@ def health_warnings(
     return warnings
 
 
-class Samples(Protocol):
-    """A split of the data: how many samples there are, and any of them."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: Tensor) -> Batch:
-        """The samples at these places."""
-
-
 @torch.no_grad()
 def lesion_effects(
-    model: Model, samples: Samples, batch_size: int, device: torch.device | str = "cpu", seed: int = 0
+    model: Model, samples: SplitView, batch_size: int, device: torch.device | str = "cpu", seed: int = 0
 ) -> dict[str, float]:
-    """Whether spikes matter: how far predictions move when the spikes are taken away.
+    """Measure how far predictions move without the samples' own spikes.
 
-    Mean absolute change of the predictions, divided by their standard deviation (each quantity's, where they have
-    units of their own), dimensionless: ``permuted`` gives
-    every sample the spike trains of another one of the split (read at its own relative times, where lengths differ),
-    ``silent`` sets all spikes to 0. The spikes of one batch are held at a time.
+    Mean absolute change of the predictions divided by their standard deviation, per quantity if they have units,
+    dimensionless. ``permuted`` gives every sample the spike trains of another one of the split, at its own relative
+    times if lengths differ; ``silent`` sets all spikes to 0. The spikes of one batch are held at a time.
 
     Args:
         model: In evaluation mode; its running statistics stay as they are.
         samples: What to predict.
-        batch_size: Samples at a time; it decides nothing in a model that is sound.
-        device: Where the model is.
+        batch_size: Samples at a time.
+        device: Device of the model.
         seed: Of the permutation.
 
     Returns:
-        ``permuted`` is NaN where there are not two samples. Empty where the spikes are all there is.
+        Both kinds, NaN for fewer than two samples; empty if the model has nothing but spikes.
     """
     if not model.works_without_spikes:
         return {}
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
-    # Each takes the trains of the next one in a random circle, so that nobody keeps their own.
+    # Each takes the trains of the next one in a random circle, so that none keeps its own.
     donor = torch.empty_like(order)
     donor[order] = order.roll(1)
     with frozen_statistics(model):
@@ -238,7 +226,7 @@ def lesion_effects(
 
     task = model.problem.task
     reference = whole(intact)
-    # Where quantities have units of their own, no one of them must decide for all.
+    # Quantities with units are scaled one by one, or the largest would dominate the mean.
     over = 0 if any(metric.unit == "target" for metric in task.metrics) else None
     deviation = reference.std(over).clamp(min=1e-12)
     effects = {
@@ -258,11 +246,8 @@ def _predictions(model: Model, batch: Batch) -> Tensor:
 
 
 def _replaced(trains: Mapping[str, Firing], name: str, own: Firing) -> Tensor:
-    return _given(trains[name], own)
-
-
-def _given(theirs: Firing, own: Firing) -> Tensor:
-    """The donors' trains at the relative times of the samples that get them, in the shape of ``own``."""
+    """Return the donors' trains at the relative times of the samples that get them, in the shape of ``own``."""
+    theirs = trains[name]
     if theirs.valid is None or own.valid is None:
         return theirs.spikes
     # A donor without anything valid has no spikes to give.

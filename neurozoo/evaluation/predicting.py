@@ -21,12 +21,12 @@ __all__ = ["Predictions", "predict_split"]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model predicts of a split: of each sample, or of each step that counts, sample after sample.
+    """Predictions for a split: of each sample, or of each step that counts, sample after sample.
 
     Attributes:
         predicted: ``[n, K]``: probabilities, or values in the target's unit.
         target: ``[n, ...]``, as the task says.
-        samples: ``[n]`` int64, the sample that each row is of, its place in the split.
+        samples: ``[n]`` int64, place of each row's sample in the split.
         loss: Mean of the task's plain loss over rows.
         layers: Health of each spiking layer.
         threshold: The firing threshold's mean, smallest, largest, and what the model's modules report.
@@ -44,8 +44,7 @@ class Predictions:
 def predict_split(model: Model, batches: Iterable[Batch], *, device: torch.device) -> Predictions:
     """Predict batches in order, in evaluation mode.
 
-    Where several processes train together, the batches are this process's parts of a split, and the result is the
-    whole split's, each sample once.
+    With several processes, the batches are this process's parts of a split, and the result is the whole split's.
     """
     model.eval()
     task = model.problem.task

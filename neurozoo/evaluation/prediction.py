@@ -1,14 +1,13 @@
 """A trained model on samples without targets: from a store, npz or JSON lines, one at a time.
 
-Each sample is predicted alone, from the statistics of the checkpoint. What is said of it therefore depends neither on
-what else is asked nor on what was asked before, and each takes the time that it takes alone.
+Each sample is predicted alone, from the statistics of the checkpoint, so that its prediction depends neither on the
+other samples nor on earlier ones.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,14 +32,14 @@ IDS, MASK = "ids", "mask/"
 
 @dataclass(frozen=True)
 class Sample:
-    """What is to be predicted.
+    """One sample to predict.
 
     Attributes:
         id: Its name.
         signals: ``[L, *shape]`` by name, in the data's own units.
         masks: ``[L]`` bool by name, True where valid; see :meth:`~neurozoo.runs.loading.TrainedModel.batch` for
             signals without one.
-        split: Where it is from; empty where there are no splits.
+        split: Split of the sample; empty if there are none.
         steps: ``[L]`` bool, the steps to answer for a task per step; None for the valid ones.
     """
 
@@ -53,12 +52,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a sample.
+    """The prediction of one sample.
 
     Attributes:
         id: The sample's name.
-        answer: What the task makes of the outputs, see :meth:`neurozoo.core.task.Task.answer`.
-        split: Where the sample is from; empty where there are no splits.
+        answer: See :meth:`neurozoo.core.task.Task.answer`.
+        split: Split of the sample; empty if there are none.
     """
 
     id: str
@@ -66,7 +65,7 @@ class Prediction:
     split: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; the split only where there is one."""
+        """Return a JSON object, without ``split`` if it is empty."""
         split = {"split": self.split} if self.split else {}
         return {"id": self.id, **split, **self.answer}
 
@@ -90,7 +89,7 @@ def predict(
 
 
 class Predictor:
-    """A trained model with the decision that was taken for it.
+    """A trained model with its decision.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
@@ -144,7 +143,7 @@ class Predictor:
             yield Prediction(sample.id, self.task.answer(predicted, self._decision), sample.split)
 
     def _steps(self, batch: Batch, sample: Sample, length: int) -> NDArray[np.bool_]:
-        """Which of the answers ``[L]`` are of real steps: by default those of the first signal that has as many."""
+        """Mark the answers ``[L]`` of valid steps: by default those of the first signal of that length."""
         if sample.steps is not None and len(sample.steps) == length:
             chosen: NDArray[np.bool_] = sample.steps.numpy()
             return chosen
@@ -191,15 +190,14 @@ class Predictor:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
-            with _placed(f"{where}:{number}"):
-                given = json.loads(line)
-                parts = [given, _signals(given), given.get("masks", {})] if isinstance(given, dict) else [given]
-                if not all(isinstance(part, dict) for part in parts):
-                    raise ValueError("not an object with signals by name")
-                signals = {name: _tensor(name, x) for name, x in parts[1].items()}
-                masks = {name: _tensor(name, x).bool() for name, x in parts[2].items()}
-                sample = Sample(str(given.get("id", number - 1)), signals, masks)
-            for name, x in signals.items():
+            try:
+                sample = _sample(json.loads(line), str(number - 1))
+            except ValueError as error:
+                raise DataError(
+                    f"{where}:{number}: {str(error).splitlines()[0]}; "
+                    'give {"id": ..., "signals": {NAME: [...]}}, an entry a position'
+                ) from error
+            for name, x in sample.signals.items():
                 axes = ["L", *(map(str, shapes[name].shape) if name in shapes else ("D",))]
                 if x.ndim != len(axes):
                     raise DataError(f"{where}:{number}: {name} has {x.ndim} axes; give [{', '.join(axes)}]")
@@ -269,20 +267,13 @@ def _cells(answer: Mapping[str, Any]) -> Iterator[Any]:
             yield ";".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-@contextmanager
-def _placed(where: str) -> Iterator[None]:
-    """Name the place of whatever is wrong with a line."""
-    try:
-        yield
-    except ValueError as error:
-        what = str(error).splitlines()[0]
-        raise DataError(
-            f'{where}: {what}; give {{"id": ..., "signals": {{NAME: [...]}}}}, an entry a position'
-        ) from error
-
-
-def _signals(given: Mapping[str, Any]) -> Any:
-    return given.get("signals", given.get("features"))
+def _sample(given: Any, default_id: str) -> Sample:
+    """Read the sample of a JSON line; raises ValueError."""
+    parts = [given.get("signals", given.get("features")), given.get("masks", {})] if isinstance(given, dict) else []
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        raise ValueError("not an object with signals by name")
+    signals, masks = ({name: _tensor(name, x) for name, x in part.items()} for part in parts)
+    return Sample(str(given.get("id", default_id)), signals, {name: x.bool() for name, x in masks.items()})
 
 
 def _tensor(name: str, values: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whether a trained model's published numbers come back when it is measured again."""
+"""Measure a trained model again and compare with its published numbers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from neurozoo.runs.trained_folder import open_trained
 __all__ = ["TOLERANCE", "Number", "Verification", "verify_run"]
 
 TOLERANCE = 1e-6
-"""How far a number may be off, dimensionless; metrics lie between 0 and 1, losses are in nats."""
+"""Largest accepted difference of a number, in its own unit."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A published number and what it is today; None stands for one that is not defined."""
+    """A published number and its value now; None if undefined."""
 
     split: str
     name: str
@@ -29,7 +29,7 @@ class Number:
     now: float | None
 
     def comes_back(self, tolerance: float) -> bool:
-        """Whether they are the same."""
+        """Whether they agree."""
         if self.published is None or self.now is None:
             return self.published is self.now
         return abs(self.published - self.now) <= tolerance
@@ -37,14 +37,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was measured again.
+    """Published and measured numbers of a run.
 
     Attributes:
         run: The folder, as it was named.
-        backend: The backend it was measured on.
-        same_data: Whether the data has the checksum it was trained on, and is whole.
+        backend: The backend of the measurement.
+        same_data: Whether the data has the checksum of training, and its shards theirs.
         tolerance: See :data:`TOLERANCE`.
-        numbers: All metrics and lesion effects that were published, and those that are missing among them.
+        numbers: All metrics and lesion effects that were published or measured.
     """
 
     run: str
@@ -55,24 +55,24 @@ class Verification:
 
     @property
     def differing(self) -> tuple[Number, ...]:
-        """Those that do not come back."""
+        """Numbers that do not agree."""
         return tuple(number for number in self.numbers if not number.comes_back(self.tolerance))
 
     @property
     def verified(self) -> bool:
-        """Whether all come back, on the same data."""
+        """Whether all agree, on the same data."""
         return self.same_data and not self.differing
 
 
 def verify_run(
     run: Path, *, backend: str | None = None, data_root: str | None = None, tolerance: float = TOLERANCE
 ) -> Verification:
-    """Measure a finished run's splits again, and compare with its ``summary.json``; or a packed model's.
+    """Measure the splits of a finished run or packed model again, and compare with what it published.
 
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         backend: Another backend than the run's own.
-        data_root: A store, where it is not where the recipe says.
+        data_root: The store, if it is not the recipe's.
         tolerance: See :data:`TOLERANCE`.
 
     Raises:
@@ -99,7 +99,6 @@ def verify_run(
 
 
 def _numbers(split: str, published: Mapping[str, Any], now: Mapping[str, Any]) -> list[Number]:
-    """Every number that was published, or should have been."""
     names = dict.fromkeys((*published, *now))
     return [Number(split, name, _finite(published.get(name)), _finite(now.get(name))) for name in names]
 

@@ -82,12 +82,12 @@ class LabelDecoderHead(LabelHead):
 
 @dataclass(frozen=True)
 class LabelAttention:
-    """What each label of a batch looked at.
+    """Attention of the labels of a batch.
 
     Attributes:
         weights: ``[B, K, L]``, the mean over heads; each label's add up to 1.
-        valid: ``[B, L]`` bool, the rows that could be looked at.
-        segments: Whose rows they are, see :class:`~neurozoo.core.multimodal.Tokens`.
+        valid: ``[B, L]`` bool, the rows that can be attended to.
+        segments: Modality and length of the rows, see :class:`~neurozoo.core.multimodal.Tokens`.
     """
 
     weights: Tensor
@@ -95,10 +95,10 @@ class LabelAttention:
     segments: tuple[tuple[str, int], ...]
 
     def by_modality(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The weights ``[B, K]`` that went to each modality's rows, and its share ``[B]`` of the valid rows.
+        """Return the weights ``[B, K]`` on each modality's rows, and its share ``[B]`` of the valid rows.
 
-        Both add up to 1 over the modalities, where a sample has a valid row; the shares are what labels that
-        look nowhere in particular would give. Empty where the segments are not those of the sequence.
+        Both add up to 1 over the modalities if a sample has a valid row; uniform attention gives the shares. Empty
+        if the segments are not those of the sequence.
         """
         lengths = [length for _, length in self.segments]
         if sum(lengths) != self.valid.shape[1]:
@@ -117,25 +117,17 @@ class LabelAttention:
 
 @contextmanager
 def record_label_attention(model: nn.Module) -> Iterator[list[LabelAttention]]:
-    """Collect what the labels of every :class:`LabelDecoderHead` look at, once a forward inside the block."""
+    """Record the attention of every :class:`LabelDecoderHead`, one entry per forward inside the block."""
     seen: list[LabelAttention] = []
-    heads = [module for module in model.modules() if isinstance(module, LabelDecoderHead)]
+
+    def keep(weights: dict[str, Tensor], _head: nn.Module, inputs: tuple[Any, ...], _logits: Tensor) -> None:
+        sequence: Tokens = inputs[0]  # a target may follow
+        (found,) = weights.values()
+        valid = torch.ones_like(found[:, 0, 0], dtype=torch.bool) if sequence.mask is None else sequence.mask
+        seen.append(LabelAttention(found.mean(1), valid, sequence.segments))
+
     with ExitStack() as recordings:
-        for head in heads:
+        for head in [module for module in model.modules() if isinstance(module, LabelDecoderHead)]:
             weights = recordings.enter_context(record_attention(head.cross_attention))
-            hook = head.register_forward_hook(partial(_keep_label_attention, seen, weights))
-            recordings.callback(hook.remove)
+            recordings.callback(head.register_forward_hook(partial(keep, weights)).remove)
         yield seen
-
-
-def _keep_label_attention(
-    seen: list[LabelAttention],
-    weights: dict[str, Tensor],
-    _head: nn.Module,
-    inputs: tuple[Any, ...],
-    _logits: Tensor,
-) -> None:
-    sequence: Tokens = inputs[0]  # a target may follow
-    (found,) = weights.values()
-    valid = torch.ones_like(found[:, 0, 0], dtype=torch.bool) if sequence.mask is None else sequence.mask
-    seen.append(LabelAttention(found.mean(1), valid, sequence.segments))

@@ -14,32 +14,33 @@ from neurozoo.core.leaves import leaves
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.files.partial_folder import PartialFolder
 from neurozoo.files.writing import write_whole
-from neurozoo.hub.licences import checked_licence
+from neurozoo.hub.metadata import checked_licence
 from neurozoo.hub.model_card import model_card
 from neurozoo.operations.profiling import kept_profile, profile_run
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.json_files import write_json
 from neurozoo.runs.loading import load
 from neurozoo.runs.packed import CARD, MANIFEST, RECIPE, SCHEMA, WEIGHTS, Packed
-from neurozoo.runs.run import Run, write_json
+from neurozoo.runs.run import check_free
 from neurozoo.runs.trained_folder import Trained
 from neurozoo.studies.intervals import defined, spread
 
 __all__ = ["SEEDS", "pack"]
 
 SEEDS = "seeds.json"
-"""What lies next to the runs of a training over several seeds."""
+"""File next to the runs of a training over several seeds."""
 SAMPLES = 200
-"""Of so many samples of valid operations are counted, where the run has kept no profile."""
+"""How many samples of valid operations are counted of, if the run has kept no profile."""
 
 
 def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None = None, notes: str = "") -> Path:
     """Pack a finished run; see ``docs/zoo.md`` for what the folder holds.
 
-    Nothing in it names a place of this machine: the recipe names its data and no folder. It is loaded once before it
-    takes its place.
+    No file names a path of this machine: the recipe names its data and no folder. The folder is loaded once before it
+    is moved to its place.
 
     Args:
-        run: The run folder. Where the folder above it holds ``seeds.json``, the card shows its intervals.
+        run: The run folder. If the folder above it holds ``seeds.json``, the card shows its intervals.
         out: The new folder; by default ``packed/`` and the run's name.
         licence: Of the weights, an SPDX expression.
         notes: Markdown for the model card.
@@ -49,7 +50,7 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
 
     Raises:
         RunError: The run is not finished or is packed already, or ``out`` is not empty or cannot be written.
-        UserError: The licence is none, or the recipe names a place of this machine.
+        UserError: The licence is no SPDX expression, or the recipe names a path of this machine.
         CheckpointError: The run's weights are not of its recipe's model.
     """
     run = Path(run)
@@ -63,23 +64,21 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
     if source.closed:
         raise RunError(
             f"{run}: is the run of a search, which the split {', '.join(source.closed)} is closed to; train the recipe "
-            "again with what was found, and pack that run"
+            "again with the best parameters, and pack that run"
         )
     folder = Path("packed") / run.resolve().name if out is None else Path(out)
-    Run.check_free(folder)
+    check_free(folder)
     recipe = _portable_recipe(trained.recipe)
     summary = {key: value for key, value in source.summary.items() if key != "run"}
-    operations, task = _operations(source), trained.module.problem.task
+    operations, problem = _operations(source), trained.module.problem
     packed = Packed(
         schema=SCHEMA,
         name=recipe.name,
         description=recipe.description,
         licence=licence,
-        task={"name": task.name, "outputs": list(task.outputs), "per_step": task.per_step},
-        # As JSON has it, so that what is sealed is what is read back.
-        signals={
-            name: {**asdict(each), "shape": list(each.shape)} for name, each in trained.module.problem.signals.items()
-        },
+        task={"name": problem.task.name, "outputs": list(problem.task.outputs), "per_step": problem.task.per_step},
+        # As JSON reads it back, so that the checksum is the same.
+        signals={name: {**asdict(each), "shape": list(each.shape)} for name, each in problem.signals.items()},
         summary=_portable(summary if operations is None else {**summary, "operations": operations}),
         seeds=_portable(_seeds(source.run.folder, summary)),
         files={},
@@ -106,7 +105,7 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
 
 
 def _operations(source: Trained) -> dict[str, Any] | None:
-    """The profile that the run keeps, or else one that is made here; None where the data it was trained on is not."""
+    """The profile that the run keeps, or a new one; None if the data it was trained on is not here."""
     profile = kept_profile(source)
     if profile is None:
         try:
@@ -117,11 +116,7 @@ def _operations(source: Trained) -> dict[str, Any] | None:
 
 
 def _portable_recipe(recipe: Recipe) -> Recipe:
-    """The recipe without this machine's places: its data by name.
-
-    Raises:
-        UserError: Something else in it is such a place.
-    """
+    """The recipe with its data by name instead of by folder; other paths of this machine are refused."""
     data = recipe.data
     name = data.name or Path(str(data.root)).resolve().name
     there = recipe.model_copy(update={"data": data.model_copy(update={"root": None, "name": name})})
@@ -135,7 +130,7 @@ def _portable_recipe(recipe: Recipe) -> Recipe:
 
 
 def _portable(value: Any) -> Any:
-    """Plain values with the last part of every path that is of this machine alone."""
+    """Replace each absolute path in plain values by its last part."""
     if isinstance(value, Mapping):
         return {key: _portable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -149,14 +144,11 @@ def _portable(value: Any) -> Any:
 
 
 def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What lies next to the run about several seeds; None where nothing is.
-
-    Raises:
-        RunError: It cannot be read, or does not hold this run's numbers.
-    """
+    """The intervals over seeds next to the run, if there are; refused if they are not of this run's numbers."""
     path = run.resolve().parent / SEEDS
     if not path.is_file():
         return None
+    remedy = "train the seeds again, or move the run to another folder"
     try:
         # As in summary.json, null stands for what is not finite.
         found: dict[str, Any] = json.loads(path.read_text("utf-8"), parse_constant=lambda _: None)
@@ -168,7 +160,7 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
             for split, by_name in found["metrics"].items()
             for name, estimate in by_name.items()
         )
-        added_up = all(
+        consistent = all(
             _follows(estimate)
             for kind in ("metrics", "lesion")
             for by_name in found[kind].values()
@@ -177,27 +169,17 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path}: cannot be read as the intervals over the seeds of {run.name} ({type(error).__name__}: {error}); "
-            "train the seeds again, or move the run to another folder"
+            f"{remedy}"
         ) from error
     if not same:
-        raise RunError(
-            f"{path}: holds other numbers than {run.name}/summary.json; train the seeds again, or move the run to "
-            "another folder"
-        )
-    if not added_up:
-        raise RunError(
-            f"{path}: its means, deviations or intervals are not those of its values; train the seeds again, or move "
-            "the run to another folder"
-        )
+        raise RunError(f"{path}: holds other numbers than {run.name}/summary.json; {remedy}")
+    if not consistent:
+        raise RunError(f"{path}: its means, deviations or intervals are not those of its values; {remedy}")
     return found
 
 
 def _follows(estimate: Mapping[str, Any]) -> bool:
-    """Whether what is said of several seeds' values comes from them."""
+    """Whether mean, deviation and interval are those of the values."""
     follows = asdict(spread([defined(value) for value in estimate["values"]]))
-
-    def right(name: str) -> bool:
-        said = defined(estimate[name])
-        return abs(said - follows[name]) < 1e-6 or (math.isnan(said) and math.isnan(follows[name]))
-
-    return all(right(name) for name in ("mean", "deviation", "low", "high"))
+    pairs = [(defined(estimate[name]), follows[name]) for name in ("mean", "deviation", "low", "high")]
+    return all(abs(a - b) < 1e-6 or (math.isnan(a) and math.isnan(b)) for a, b in pairs)

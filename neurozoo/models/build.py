@@ -1,4 +1,4 @@
-"""Recipe and data to model: the one place where names become objects."""
+"""From recipe and data to a model: the one place where names become objects."""
 
 from __future__ import annotations
 
@@ -31,34 +31,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe with its data opened and its problem stated.
-
-    Attributes:
-        recipe: What to do.
-        view: The data.
-        problem: What the model is built for.
-    """
+    """A recipe with its data opened, and the problem that its model is built for."""
 
     recipe: Recipe
     view: DataView
     problem: Problem
 
     def build(self, *, backend: str | None = None) -> Model:
-        """Build the model, a new one at each call, its weights drawn by torch's generator.
-
-        Args:
-            backend: Another backend than the recipe's.
-        """
+        """Build a new model, its weights drawn by torch's generator; see :func:`build_model`."""
         return build_model(self.recipe, self.problem, backend=backend)
 
 
 def open_experiment(recipe: Recipe, *, closed: Collection[str] = (), registry: Registry | None = None) -> Experiment:
-    """Open a recipe's data and state the problem that its model is to solve.
-
-    Args:
-        recipe: A checked recipe.
-        closed: Splits that cannot be read through the view.
-        registry: Where names are looked up; by default what is installed.
+    """Open a checked recipe's data and state the problem that its model is to solve.
 
     Raises:
         DataError: As :func:`open_data`, or the data's task is not the recipe's.
@@ -82,7 +67,7 @@ def make_problem(
     *,
     registry: Registry | None = None,
 ) -> Problem:
-    """The problem of a recipe on signals of these shapes with these outputs."""
+    """Return the problem of a recipe on signals of these shapes with these outputs."""
     registry = registry or default_registry()
     make_task: type[Task] = registry.resolve("task", recipe.task.name)
     task = make_task(tuple(outputs), recipe.task.per_step, **recipe.task.params)
@@ -95,8 +80,8 @@ def build_model(
     """Build the recipe's model for a problem.
 
     Args:
-        recipe: What to build, its names already checked.
-        problem: What for.
+        recipe: A checked recipe.
+        problem: What the model is built for.
         backend: Another backend than the recipe's.
         registry: Where names are looked up; by default what is installed.
 
@@ -105,7 +90,7 @@ def build_model(
     """
     registry = registry or default_registry()
     model_class: type[Model] = registry.resolve("model", recipe.model.name)
-    # A run's recipe is read as it stands, and may be older than a parameter of its model.
+    # A run's recipe is not completed when read, and may be older than a parameter of its model.
     known = component_params(model_class)
     defaults = {name: each.default for name, each in known.items() if each.default is not REQUIRED}
     params = {**defaults, **recipe.model.params}
@@ -114,7 +99,7 @@ def build_model(
 
     def parts(slot: str, *args: Any) -> Any:
         part = recipe.model.parts.get(slot)
-        if part is None:  # an optional one: the recipe's check has seen to the others
+        if part is None:  # optional, as the recipe's check requires the others
             return None
         kind, base = slot_kind(model_class.slots[slot])
         try:
@@ -128,16 +113,15 @@ def build_model(
 
 
 def open_data(recipe: Recipe, *, registry: Registry | None = None, closed: Collection[str] = ()) -> DataView:
-    """Open the recipe's data: its store, or what it names instead where that is not installed.
+    """Open the recipe's data: its store, or ``data.instead`` if that is not installed.
 
     Args:
-        recipe: What to open.
-        registry: Where a data set that is registered is looked up; by default what is installed.
+        recipe: A checked recipe.
+        registry: Where data sets are looked up; by default what is installed.
         closed: Splits that cannot be read through the view.
 
     Raises:
-        DataError: There is no such data set, and nothing to use instead; or it lacks what the
-            recipe expects.
+        DataError: There is no such data set and none to use instead, or it lacks what the recipe expects.
     """
     registry = registry or default_registry()
     data = recipe.data
@@ -154,15 +138,14 @@ def open_data(recipe: Recipe, *, registry: Registry | None = None, closed: Colle
 
 
 def expected_problem(recipe: Recipe, *, registry: Registry | None = None) -> tuple[Problem, bool]:
-    """The problem, and whether its shapes are the data's own; else they are as the recipe expects them.
-
-    A stand-in is not made for its shapes alone, where the recipe says what to expect.
+    """Return the problem, and whether its shapes are those of the data, not those that the recipe expects.
 
     Raises:
         DataError: There is no data, and the recipe does not say what to expect.
     """
     data = recipe.data
-    if data.expect and recipe.task.outputs and not _is_there(recipe):
+    # Without the data a recipe's expectation is enough; no stand-in is made for its shapes alone.
+    if data.expect and recipe.task.outputs and data.root is None and data.name not in installed():
         shapes = {
             name: SignalShape(data.expect[name].axes, data.expect[name].length, data.expect[name].dtype)
             for name in data.inputs or data.expect
@@ -172,13 +155,13 @@ def expected_problem(recipe: Recipe, *, registry: Registry | None = None) -> tup
 
 
 def parameters_by_component(model: Model) -> dict[str, int]:
-    """The number of learnable parameters of each direct part of a model."""
+    """Return the number of learnable parameters of each direct part of a model."""
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     return {name: count for name, count in counts.items() if count}
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe builds: signals, outputs and parameters by component."""
+    """Return what a recipe builds: signals, outputs and parameters by component."""
     problem, from_data = expected_problem(recipe)
     parameters = parameters_by_component(build_model(recipe, problem))
     return {
@@ -189,10 +172,6 @@ def describe(recipe: Recipe) -> dict[str, Any]:
         "parameters": parameters,
         "total": sum(parameters.values()),
     }
-
-
-def _is_there(recipe: Recipe) -> bool:
-    return recipe.data.root is not None or recipe.data.name in installed()
 
 
 def _source(view: DataView) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.layer import MakeNeuron
-from neurozoo.core.model import Model, NeuronChoice, Parts, only_signal
+from neurozoo.core.model import Parts
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import DataError
+from neurozoo.models.stepwise import Steps, Stepwise
 from neurozoo.nn.neuron_choices import LIF
-from neurozoo.nn.steps import Readout, as_steps, read_out, to_positions
+from neurozoo.nn.steps import Readout
 from neurozoo.nn.synapses import Normalised
 
 __all__ = ["SpikingConvNet"]
@@ -21,24 +22,20 @@ __all__ = ["SpikingConvNet"]
 Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=12)]
 
 
-class SpikingConvNet(Model):
-    """Classifies frames, each a step of the simulation, or a picture that is held for some steps.
+class SpikingConvNet(Stepwise):
+    """Classifies frames, one step per frame, or a picture that is held for some steps.
 
     Each block is ``convolution -> batch norm -> neurons -> average pooling by 2``; a linear reads the last block at
-    every step. Normalisation is over T and B, and leaves padding out.
+    every step. Normalisation is over the valid positions of T and B.
 
     Args:
         problem: One signal of frames ``[L, C, H, W]``, or pictures (L = 1); any task.
         parts: Builds the slot ``neuron``; LIF by default.
-        neuron: Makes the backend's neuron.
         channels: Of each block.
         kernel: Edge of the convolutions, odd.
-        time_steps: T for which a picture is held; frames are their own steps.
-        readout: What of the outputs at each step is the sample's; a task per step takes each.
+        time_steps: T for which a picture is held.
+        readout: How a sample is read from the outputs of all steps; a task per step takes each step's.
     """
-
-    slots: ClassVar[Mapping[str, str | type[Any]]] = {"neuron": NeuronChoice}
-    optional = ("neuron",)
 
     def __init__(
         self,
@@ -48,23 +45,18 @@ class SpikingConvNet(Model):
         *,
         channels: Channels = (16, 32),
         kernel: Annotated[int, Field(ge=1, le=15)] = 3,
-        time_steps: Annotated[int, Field(ge=1, le=1024)] = 4,
+        time_steps: Steps = 4,
         readout: Readout = "mean",
     ) -> None:
-        super().__init__(problem)
-        self.name, shape = only_signal(problem, 3, "frames [L, C, H, W]")
-        self.held = time_steps if shape.length == 1 else None
-        if self.held and problem.task.per_step:
-            raise DataError("the task is per step, and a picture has no steps; give frames, or a task per sample")
-        self.readout: Readout = readout
+        super().__init__(problem, 3, "frames [L, C, H, W]", readout, time_steps)
         choice = parts("neuron") or LIF()
-        width, (height, breadth) = shape.shape[0], shape.shape[1:]
+        width, height, breadth = frame = self.shape.shape
         self.blocks = nn.ModuleList()
         for out in channels:
             if min(height, breadth) < 2:
                 raise DataError(
-                    f"{len(channels)} blocks halve frames of {shape.shape[1]} x {shape.shape[2]} to nothing; give "
-                    "fewer channels, or larger frames"
+                    f"{len(channels)} blocks halve frames of {frame[1]} x {frame[2]} to nothing; give fewer channels, "
+                    "or larger frames"
                 )
             convolution = nn.Conv2d(width, out, kernel, padding=kernel // 2, bias=False)
             self.blocks.append(choice.layer(neuron, Normalised(convolution, out), shape=(out, 1, 1)))
@@ -78,15 +70,12 @@ class SpikingConvNet(Model):
             yield "kernel", f"{params['kernel']} is even, and the frame would shift; give an odd one"
 
     def forward(self, batch: Batch) -> Tensor:
-        signal = self.signal(batch, self.name)
-        steps, valid = as_steps(signal)
-        if self.held:
-            steps, valid = steps.expand(self.held, *steps.shape[1:]), None
-        for number, block in enumerate(self.blocks):
-            held = self.held if number == 0 else None
-            fired = block(steps[0] if held else steps, steps=held, valid=valid)
-            steps = self.pool(fired.flatten(0, 1)).unflatten(0, fired.shape[:2])
-        outputs: Tensor = self.head(steps.flatten(2))  # [T, B, K]
-        if self.problem.task.per_step:
-            return to_positions(outputs, signal.valid)
-        return read_out(outputs, valid, self.readout)
+        first, *others = self.blocks
+        signal, spikes, valid = self.drive(first, batch)
+        for block in others:
+            spikes = block(self._pooled(spikes), valid=valid)
+        return self.answer(self.head(self._pooled(spikes).flatten(2)), signal, valid)
+
+    def _pooled(self, spikes: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(spikes.flatten(0, 1))
+        return pooled.view(*spikes.shape[:2], *pooled.shape[1:])

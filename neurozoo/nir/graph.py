@@ -1,18 +1,19 @@
-"""A NIR graph as a recipe says it: nodes and edges, without the weights that are learned.
+"""A NIR graph as a recipe has it: nodes and edges, without learned weights; needs neither torch nor nir.
 
-Nothing here knows torch or the library ``nir``. The kinds are NIR 1.0.8's (``nir/ir``; Pedersen et al. 2024,
+The kinds are NIR 1.0.8's (``nir/ir``; Pedersen et al. 2024,
 https://doi.org/10.1038/s41467-024-52259-9).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["ARRAYS", "DYNAMIC", "KINDS", "NEURONS", "WINDOWS", "Edge", "Graph", "Kind", "Node", "Shape"]
@@ -45,8 +46,7 @@ ARRAYS: Mapping[str, tuple[str, ...]] = {
     "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
     "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
 }
-"""What each kind has besides its shape, one number an element: seconds for tau and delay, else dimensionless."""
-
+"""Parameters of each kind, one number an element: seconds for tau and delay, else dimensionless."""
 
 WINDOWS: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "Conv1d": (1, ("stride", "padding", "dilation")),
@@ -54,7 +54,7 @@ WINDOWS: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "SumPool2d": (2, ("stride", "padding", "kernel_size")),
     "AvgPool2d": (2, ("stride", "padding", "kernel_size")),
 }
-"""Of each kind that moves a window: along how many axes, and what says how, a number an axis."""
+"""Of each kind that moves a window: its axes, and its options, a number an axis."""
 
 
 class Node(BaseModel):
@@ -62,12 +62,12 @@ class Node(BaseModel):
 
     Attributes:
         name: Unique in the graph; a node of a graph within the graph is ``outer.inner``.
-        kind: What NIR calls it.
-        shape: Of Affine, Linear and Conv their weight's, of the others what they are elements of: what goes in and
-            comes out. Pooling and Flatten have none.
+        kind: NIR's name for it.
+        shape: Of Affine, Linear and Conv the weight's, of other kinds that of input and output; pooling and Flatten
+            have none.
         values: By parameter of NIR: one number for all elements, or one for each. Seconds or dimensionless.
-        stride: Of Conv and pooling, an axis each.
-        padding: Likewise, or ``same`` or ``valid``.
+        stride: Of Conv and pooling, a number an axis.
+        padding: The same, or ``same`` or ``valid``.
         dilation: Of Conv.
         groups: Of Conv.
         kernel_size: Of pooling.
@@ -90,13 +90,12 @@ class Node(BaseModel):
     end_dim: int | None = None
 
     def to_recipe(self) -> dict[str, Any]:
-        """What a recipe says of it: nothing that is not set."""
-        plain: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
-        return plain if plain["values"] else {key: value for key, value in plain.items() if key != "values"}
+        """Return what a recipe has of it: the fields that are set."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_unset=True)
 
     @property
     def size(self) -> int:
-        """The elements of its shape."""
+        """Number of elements of its shape."""
         return math.prod(self._sizes)
 
     def each(self, parameter: str) -> tuple[float, ...]:
@@ -105,7 +104,7 @@ class Node(BaseModel):
         return given if isinstance(given, tuple) else (given,) * self.size
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with it by itself."""
+        """What is wrong with it, apart from its edges."""
         needed = set(ARRAYS.get(self.kind, ()))
         if missing := sorted(needed - set(self.values)):
             yield f"{self.kind} {self.name!r} lacks {', '.join(missing)}"
@@ -157,10 +156,10 @@ class Node(BaseModel):
         return self.start_dim or 0, -1 if self.end_dim is None else self.end_dim
 
     def out(self, given: Shape) -> Shape:
-        """The shape that comes out where ``given`` goes in.
+        """Return the output's shape of an input's.
 
         Raises:
-            ValueError: It does not fit; the text says why.
+            ValueError: The input does not fit; the text has the reason.
         """
         if self.kind in ("Affine", "Linear"):
             rows, columns = self._sizes
@@ -213,7 +212,7 @@ class Node(BaseModel):
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes, and from which to which each passes on what it makes; a node adds up what it gets.
+    """Nodes and the edges between them; a node adds up its inputs.
 
     Attributes:
         nodes: In no order that matters.
@@ -236,7 +235,7 @@ class Graph:
 
     @cached_property
     def sources(self) -> Mapping[str, tuple[str, ...]]:
-        """What each node gets its input from, sorted, so that sums round alike however the edges are ordered."""
+        """The sources of each node, sorted, so that sums round the same in any order of the edges."""
         found: dict[str, list[str]] = {node.name: [] for node in self.nodes}
         for first, second in self.edges:
             found[second].append(first)
@@ -254,15 +253,14 @@ class Graph:
 
     @property
     def gives_spikes(self) -> bool:
-        """Whether all that the Output gets are spikes."""
+        """Whether the Output gets spikes alone."""
         return {self.by_name[source].kind for source in self.sources[self.output.name]} <= {*NEURONS, "Threshold"}
 
     @cached_property
     def components(self) -> tuple[tuple[str, ...], ...]:
-        """The nodes in an order in which they can be computed: one by itself, or a loop of several together.
+        """The strongly connected components in an order in which they can be computed: single nodes and loops.
 
-        A loop is a strongly connected component; its nodes come in the order of one time step, in which what a neuron
-        sends back into its loop is what it made before.
+        The nodes of a loop are in the order of one time step, at which neurons send back what they made before.
         """
         loops = self._loops()
         home = {name: place for place, loop in enumerate(loops) for name in loop}
@@ -272,15 +270,15 @@ class Graph:
         }
         return tuple(self._within(loops[place]) for place in TopologicalSorter(outer).static_order())
 
-    def is_loop(self, component: Sequence[str]) -> bool:
-        """Whether what a component's nodes make comes back to them."""
-        return len(component) > 1 or component[0] in self.sources[component[0]]
+    def is_loop(self, component: Collection[str]) -> bool:
+        """Whether a component's nodes get their own outputs back."""
+        return len(component) > 1 or any(name in self.sources[name] for name in component)
 
     def shapes(self) -> dict[str, Shape]:
-        """What comes out of each node.
+        """Return the shape of each node's output.
 
         Raises:
-            ValueError: A node does not fit what it gets.
+            ValueError: A node does not fit its inputs.
         """
         found: dict[str, Shape] = {
             node.name: node.shape or () for node in self.nodes if node.kind in ("Input", *DYNAMIC)
@@ -299,7 +297,7 @@ class Graph:
         return found
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """What is wrong with it, as (``nodes`` or ``edges``, problem)."""
+        """Yield what is wrong, as (``nodes`` or ``edges``, problem)."""
         yield from (("nodes", problem) for node in self.nodes for problem in node.problems())
         names = [node.name for node in self.nodes]
         yield from (
@@ -351,32 +349,13 @@ class Graph:
 
     def _loops(self) -> list[list[str]]:
         """Strongly connected components: nodes that reach one another."""
-        reach = {name: self._reached(name) for name in self.by_name}
-        found: list[list[str]] = []
-        placed: set[str] = set()
-        for name in self.by_name:
-            if name not in placed:
-                loop = [
-                    name,
-                    *(
-                        other
-                        for other in self.by_name
-                        if other != name and other in reach[name] and name in reach[other]
-                    ),
-                ]
-                placed.update(loop)
-                found.append(loop)
-        return found
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
 
-    def _reached(self, start: str) -> set[str]:
-        after: dict[str, list[str]] = {}
-        for first, second in self.edges:
-            after.setdefault(first, []).append(second)
-        seen: set[str] = set()
-        waiting = [start]
-        while waiting:
-            for name in after.get(waiting.pop(), ()):
-                if name not in seen:
-                    seen.add(name)
-                    waiting.append(name)
-        return seen
+        place = {name: index for index, name in enumerate(self.by_name)}
+        ends = np.array([(place[first], place[second]) for first, second in self.edges], int).reshape(-1, 2)
+        matrix = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(place), len(place)))
+        found: dict[int, list[str]] = {}
+        for name, label in zip(self.by_name, connected_components(matrix, connection="strong")[1], strict=True):
+            found.setdefault(int(label), []).append(name)
+        return list(found.values())

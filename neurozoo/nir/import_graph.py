@@ -1,4 +1,4 @@
-"""A NIR graph becomes a run: every setting said and recorded, its weights measured on data."""
+"""Make a run of a NIR graph: every setting stated and recorded, its weights measured on data."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ NEUTRAL: Mapping[str, str | int] = {
     "reset": "value", "integration": "euler", "fires": "above",
     "forward_delay": 0, "recurrent_delay": 1, "synapse_delay": 0,
 }  # fmt: skip
-"""What stands in the recipe for a setting that the graph has no use for: no number depends on it."""
+"""Values in the recipe of settings that do not matter to a graph."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph that became a run.
+    """A run made of a graph.
 
     Attributes:
-        file: The .nir file.
+        file: Name of the .nir file.
         sha256: Of the file, hexadecimal.
         dynamics: Every setting.
         given: The settings that matter to this graph.
-        platform: Whose settings were taken where none was given; None for nobody's.
+        platform: The platform whose settings were used for those not given; None without one.
         readout: What of the outputs is a logit.
-        nodes: Numbers of nodes by kind.
-        summary: What the run's ``summary.json`` holds.
+        nodes: Number of nodes by kind.
+        summary: Content of the run's ``summary.json``.
     """
 
     file: str
@@ -85,9 +85,9 @@ def import_nir(
         platform: One of :data:`~neurozoo.nir.settings.PLATFORMS`, for the settings that are not given.
         readout: See :class:`~neurozoo.nir.model.NIRGraphModel`; by default ``rate`` where the Output gets
             spikes, else ``last``.
-        data: A store's folder, or the name of an installed data set; by default spike trains that are made up.
-        backend: Whose neurons the run is of.
-        seed: Of made-up data, and of training later on.
+        data: A store's folder, or the name of an installed data set; by default synthetic spike trains.
+        backend: Of the run's neurons.
+        seed: Of synthetic data, and of training.
         listener: Gets warnings.
         registry: Where names are looked up.
 
@@ -119,7 +119,7 @@ def import_nir(
 
 
 def settled(graph: Graph, settings: Mapping[str, Any], platform: str | None = None) -> Dynamics:
-    """Every setting of a graph, none of them a silent default.
+    """Return every setting of a graph; there are no defaults.
 
     Raises:
         UserError: One that matters is missing or wrong, or the platform is not known.
@@ -137,8 +137,8 @@ def settled(graph: Graph, settings: Mapping[str, Any], platform: str | None = No
             f"--{name.replace('_', '-')} {'SECONDS' if name == 'dt' else '|'.join(CHOICES[name])}" for name in missing
         ]
         raise UserError(
-            f"NIR leaves to the reader what this graph needs to run; say {', '.join(options)}; --as PLATFORM says "
-            f"some of it as {', '.join(PLATFORMS)} have it"
+            f"NIR leaves to its reader what this graph needs to run; give {', '.join(options)}; --as PLATFORM gives "
+            f"some of it as on {', '.join(PLATFORMS)}"
         )
     for name, choices in CHOICES.items():
         if name in known and "..." not in choices and str(known[name]) not in choices:
@@ -157,7 +157,7 @@ def settled(graph: Graph, settings: Mapping[str, Any], platform: str | None = No
 def nir_recipe(
     file: NIRFile, dynamics: Dynamics, readout: Readout, *, data: str | None, backend: str, seed: int
 ) -> Recipe:
-    """The recipe of a graph's run; its names are not yet checked.
+    """Return the recipe of a graph's run; its names are not yet checked.
 
     Raises:
         UserError: The data has more than one signal, or cannot be opened.
@@ -206,7 +206,7 @@ def nir_recipe(
 
 
 def weights_of(file: NIRFile) -> dict[str, Tensor]:
-    """The weights of a graph by the names that they have in the model."""
+    """Return a graph's weights by their names in the model."""
     found = {}
     for node, arrays in file.weights.items():
         for parameter, array in arrays.items():

@@ -1,7 +1,4 @@
-"""A NIR graph as a model: what another simulator trained, or a chip runs, on any backend.
-
-Composition only: the graph is in the recipe, its meaning in ``neurozoo.nir``.
-"""
+"""A NIR graph as a model: what another simulator trained, or a chip runs, on any backend."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ from neurozoo.core.neuron import State
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import DataError
 from neurozoo.nir.graph import DYNAMIC, NEURONS, Edge, Graph, Node
-from neurozoo.nir.nodes import Neurons, NIRNode, make_node
+from neurozoo.nir.nodes import NIRNode, make_node
 from neurozoo.nir.settings import Dynamics, Fires, Integration, Reset
-from neurozoo.nn.steps import as_steps
+from neurozoo.nn.steps import as_steps, read_out
 
 __all__ = ["NIRGraphModel", "Readout", "module_name"]
 
@@ -31,26 +28,26 @@ Readout = Literal["rate", "sum", "mean", "max", "last"]
 class NIRGraphModel(Model):
     """A NIR graph, each position of one signal presented for one step of length ``dt``.
 
-    Weights, biases and scales learn. What a neuron is (its time constants, resistance, rest, threshold and reset) is
-    in the recipe and stays.
+    Weights, biases and scales learn. The neurons' time constants, resistance, rest, threshold and reset are in the
+    recipe and fixed.
 
     Args:
-        problem: One signal whose numbers a position fill the graph's Input, and as many outputs as its Output has
-            elements; any task per sample.
+        problem: One signal with as many numbers a position as the graph's Input has, and as many outputs as its Output
+            has elements; any task per sample.
         parts: Not used: a graph has no slots.
         neuron: Makes the backend's neuron.
         nodes: See :class:`~neurozoo.nir.graph.Node`.
         edges: Pairs of names, from and to.
         dt: Length of a step, in the unit of the graph's time constants (seconds).
-        reset: See :class:`~neurozoo.nir.settings.Dynamics`, as for the next five.
-        integration: As said.
-        fires: As said.
-        forward_delay: As said.
-        recurrent_delay: As said.
-        synapse_delay: As said.
+        reset: See :class:`~neurozoo.nir.settings.Dynamics`, like the next five.
+        integration: Euler's method, or exact for a constant current.
+        fires: At the threshold, or above it.
+        forward_delay: Steps.
+        recurrent_delay: Steps.
+        synapse_delay: Steps.
         readout: What of the outputs is a label's logit: ``rate``, the log odds of a neuron's firing rate with half a
             spike added to either side; or the ``sum``, ``mean``, ``max`` or ``last`` of the outputs.
-        surrogate: Backward function of a spike; NIR does not say one.
+        surrogate: Backward function of a spike, for which NIR has no field.
         alpha: Its steepness, dimensionless.
     """
 
@@ -114,11 +111,11 @@ class NIRGraphModel(Model):
         return self._read(made.flatten(2), valid)
 
     def outputs(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """What the graph makes of its input ``[T, B, ...]``, as ``[T, B, ...]``, from rest.
+        """Return the graph's outputs ``[T, B, ...]`` of its inputs ``[T, B, ...]``, from rest.
 
         Args:
             x: The Input's values.
-            valid: ``[T, B]``, the steps that count, for whoever records the neurons.
+            valid: ``[T, B]``, the steps that count, for recorders.
         """
         made = {self.graph.input.name: x}
         for component in self.graph.components:
@@ -149,13 +146,13 @@ class NIRGraphModel(Model):
             )
 
     def _late(self, name: str, x: Tensor) -> Tensor:
-        """What a node gets, a step later where it is a neuron and its senders take one."""
+        """Delay a neuron's input by the step that outputs of other nodes take, if they do."""
         if self.graph.by_name[name].kind not in NEURONS or not self.dynamics.forward_delay:
             return x
         return torch.cat((torch.zeros_like(x[:1]), x[:-1]))
 
     def _loop(self, component: Sequence[str], made: Mapping[str, Tensor], valid: Tensor | None) -> dict[str, Tensor]:
-        """A loop, one step after the other: what its neurons send back into it was made ``recurrent_delay`` ago."""
+        """Run a loop step by step: neurons in it get each other's outputs of ``recurrent_delay`` steps before."""
         late = self.dynamics.recurrent_delay
         outside: dict[str, Sequence[Tensor]] = {}
         for name in component:
@@ -181,41 +178,35 @@ class NIRGraphModel(Model):
                 given[name].append(_sum(arriving))
                 y, states[name] = self._node(name).run(given[name][t][None], states[name])
                 steps[name].append(y[0])
-        found = {name: torch.stack(each) for name, each in steps.items()}
-        for name in component:
-            node = self._node(name)
-            if isinstance(node, Neurons) and node.layer.recorders:
-                currents = node.currents(torch.stack(given[name]), ())[0]
-                node.layer.record(currents, found[name], node.levels(currents), valid)
-        return found
+        return {
+            name: self._node(name).record(torch.stack(given[name]), torch.stack(steps[name]), valid)
+            for name in component
+        }
 
     def _node(self, name: str) -> NIRNode:
         return cast(NIRNode, self.nodes[module_name(name)])
 
-    def _read(self, made: Tensor, counts: Tensor) -> Tensor:
-        """Logits ``[B, K]`` of outputs ``[T, B, K]`` at the steps ``[T, B]`` that count."""
-        steps = counts.sum(0)[:, None]
-        if self.readout == "last":
-            return made.gather(0, (steps - 1).clamp(min=0).expand_as(made[0])[None])[0] * (steps > 0)
-        if self.readout == "max":
-            highest = made.masked_fill(~counts[..., None], torch.finfo(made.dtype).min).amax(0)
-            return torch.where(steps > 0, highest, 0.0)
-        total = (made * counts[..., None]).sum(0)
-        if self.readout == "rate":
-            most = steps * len(self.graph.sources[self.graph.output.name])  # spikes of several nodes add up
-            return ((total + 0.5) / (most - total + 0.5)).log()
-        return total / steps.clamp(min=1) if self.readout == "mean" else total
+    def _read(self, made: Tensor, valid: Tensor) -> Tensor:
+        """Logits ``[B, K]`` of outputs ``[T, B, K]`` at the valid steps ``[T, B]``."""
+        if self.readout == "mean" or self.readout == "max" or self.readout == "last":
+            return read_out(made, valid, self.readout)
+        total = (made * valid[..., None]).sum(0)
+        if self.readout == "sum":
+            return total
+        # Spikes of several nodes add up.
+        most = valid.sum(0)[:, None] * len(self.graph.sources[self.graph.output.name])
+        return ((total + 0.5) / (most - total + 0.5)).log()
 
     def extra_repr(self) -> str:
         return f"{self.dynamics}, readout={self.readout}"
 
 
 _TAKEN = nn.ModuleDict()
-"""What it has, such as ``training``, can be no module's name."""
+"""Its attributes, such as ``training``, cannot be names of modules."""
 
 
 def module_name(node: str) -> str:
-    """A node's name as a module's, which holds no dot and is no attribute; ``/`` is in no name of NIR."""
+    """Return a node's name as a module's, without dots and other than attributes; names of NIR have no ``/``."""
     name = node.replace(".", "/")
     return f"/{name}" if hasattr(_TAKEN, name) else name
 

@@ -1,7 +1,7 @@
-"""The nodes of a NIR graph as modules, each of what comes in at some steps makes what goes out.
+"""The nodes of a NIR graph as modules.
 
-All take ``[T, B, ...]`` and a state, and give ``[T, B, ...]`` and the state to continue from, so that one step after
-the other is the same as all at once. Every state of NIR is a specification that a backend runs: neurons are ``lif`` and
+All take ``[T, B, ...]`` and a state, and return ``[T, B, ...]`` and the state to continue from, so that running step by
+step equals running all at once. Every state of NIR is a specification that a backend runs: neurons are ``lif`` and
 ``if``, integrators and synapses are ``li``. Constants that differ between neurons are one layer's parameters.
 """
 
@@ -30,29 +30,33 @@ class NIRNode(nn.Module, ABC):
 
     @abstractmethod
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Some steps.
+        """Run some steps; not recorded.
 
         Args:
-            x: What comes in, ``[T, B, ...]``.
-            state: What the last call gave; empty before the first step.
+            x: Input, ``[T, B, ...]``.
+            state: As the last call returned it; empty before the first step.
         """
+
+    def record(self, x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
+        """Hand what went through the node's layers of neurons to their recorders.
+
+        Args:
+            x: Input of all steps, ``[T, B, ...]``.
+            y: Output of all steps.
+            valid: ``[T, B]``, the steps that count.
+
+        Returns:
+            The output, which a recorder may have replaced.
+        """
+        return y
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """All steps, from the beginning.
-
-        Args:
-            x: What comes in, ``[T, B, ...]``.
-            valid: ``[T, B]``, the steps that count, for whoever records the neurons.
-        """
-        return self.run(x, ())[0]
+        """All steps, from the beginning; recorded."""
+        return self.record(x, self.run(x, ())[0], valid)
 
 
 class Stateless(NIRNode):
-    """Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten and Output: nothing is carried.
-
-    Args:
-        node: Which.
-    """
+    """Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, AvgPool2d, Flatten and Output."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -88,12 +92,7 @@ class Stateless(NIRNode):
 
 
 class Delay(NIRNode):
-    """What comes in, a number of steps later; 0 before that.
-
-    Args:
-        node: Which; its delays are in seconds.
-        dynamics: Gives the length of a step.
-    """
+    """The input a number of steps later; 0 before that."""
 
     def __init__(self, node: Node, dynamics: Dynamics) -> None:
         super().__init__()
@@ -120,10 +119,10 @@ class Leak(NIRNode):
     Args:
         leak: ``a``, one number an element.
         gain: ``b``.
-        rest: ``r``, where it stands without input.
+        rest: ``r``, the value without input.
         shape: Of the elements.
         neuron: Makes a backend's neuron.
-        late: Whether a step gives the value of the step before.
+        late: Whether a step returns the value of the step before.
     """
 
     def __init__(
@@ -149,21 +148,16 @@ class Leak(NIRNode):
         before = state[0] if state else cast(Tensor, self.rest).to(x.dtype).expand(x.shape[1:])
         return torch.cat((before[None], made[:-1])), after
 
+    def record(self, x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
+        return self.layer.record(x, y, valid=valid)
+
 
 class Neurons(NIRNode):
     """IF, LIF and CubaLIF: a layer of a backend's neurons, behind a synapse where there is one.
 
     With ``a`` the leak and ``b`` the gain of a step, NIR's membrane is ``v - a (v - v_leak) + b R I``. A backend's is
     ``v - (v - r) / tau + x / tau`` with ``tau = 1 / a`` where ``a = b`` for all neurons, else
-    ``v - (v - r) / tau + x``, with r the value after a reset, or 0. So its current is NIR's, with what the leak lacks
-    added.
-
-    Args:
-        node: Which.
-        dynamics: How its equation becomes a step.
-        neuron: Makes a backend's neuron.
-        surrogate: Backward function of a spike.
-        alpha: Its steepness, dimensionless.
+    ``v - (v - r) / tau + x``, with r the value after a reset, or 0. So its current is NIR's plus what its leak lacks.
     """
 
     def __init__(self, node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Surrogate, alpha: float) -> None:
@@ -201,60 +195,57 @@ class Neurons(NIRNode):
             self.register_buffer(name, torch.tensor(values).view(shape), persistent=False)
         self.synapse = _synapse(node, dynamics, neuron) if node.kind == "CubaLIF" else None
 
-    def currents(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """What the backend's neurons get, ``[T, B, ...]``, and the synapse's state."""
+    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        carried = len(self.layer.spec.states)
+        synapse = state[carried:]
         if self.synapse is not None:
-            x, state = self.synapse.run(x, state)
+            x, synapse = self.synapse.run(x, synapse)
+        spikes, after = self.layer.run(self._currents(x), state[:carried] or None, self._levels(x))
+        return spikes, (*after, *synapse)
+
+    def record(self, x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
+        if not self.layer.recorders:
+            return y
+        x = x if self.synapse is None else self.synapse(x, valid)
+        return self.layer.record(self._currents(x), y, self._levels(x), valid)
+
+    def _currents(self, x: Tensor) -> Tensor:
+        """What the backend's neurons get of NIR's current, ``[T, B, ...]``."""
         if self.scaled:
             x = x * cast(Tensor, self.gain).to(x.dtype)
-        return x + cast(Tensor, self.offset).to(x.dtype) if self.shifted else x, state
+        return x + cast(Tensor, self.offset).to(x.dtype) if self.shifted else x
 
-    def levels(self, x: Tensor) -> Tensor:
+    def _levels(self, x: Tensor) -> Tensor:
         """The thresholds ``[1, 1, ...]``."""
         return _level(cast(Tensor, self.threshold), x, self.above)[None, None]
 
-    def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        carried = len(self.layer.spec.states)
-        currents, synapse = self.currents(x, state[carried:])
-        spikes, after = self.layer.run(currents, state[:carried] or None, self.levels(currents))
-        return spikes, (*after, *synapse)
-
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        currents = self.currents(x, ())[0]
-        spikes: Tensor = self.layer(currents, self.levels(currents), valid=valid)
-        return spikes
-
 
 class Threshold(NIRNode):
-    """NIR's Threshold: 1 where the input is beyond it, each step by its own. It is a neuron's first step, from 0.
+    """NIR's Threshold: 1 where the input is above it, at each step alone: the first step of a neuron, from 0.
 
-    Args:
-        node: Which.
-        dynamics: Whether it fires at its threshold.
-        neuron: Makes a backend's neuron.
-        surrogate: Backward function of a spike.
-        alpha: Its steepness, dimensionless.
+    All steps of all samples are samples of one step, in records too.
     """
 
     def __init__(self, node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Surrogate, alpha: float) -> None:
         super().__init__()
         self.above = dynamics.fires == "above"
-        self.neuron = neuron(IFSpec(surrogate=surrogate, alpha=alpha))
+        self.layer = SpikingLayer(neuron(IFSpec(surrogate=surrogate, alpha=alpha)))
         self.register_buffer("threshold", torch.tensor(node.each("threshold")).view(node.shape or ()), persistent=False)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        level, steps = _level(cast(Tensor, self.threshold), x, self.above), x.flatten(0, 1)
-        return self.neuron.step(steps, (torch.zeros_like(steps),), level)[0].view_as(x), state
+        return self.layer.run(x.flatten(0, 1)[None], None, self._levels(x))[0].view_as(x), state
+
+    def record(self, x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
+        steps, fired = (each.flatten(0, 1)[None] for each in (x, y))
+        counts = None if valid is None else valid.flatten()[None]
+        return self.layer.record(steps, fired, self._levels(x), counts).view_as(y)
+
+    def _levels(self, x: Tensor) -> Tensor:
+        return _level(cast(Tensor, self.threshold), x, self.above)[None, None]
 
 
 class CubaLI(NIRNode):
-    """A synapse, and a leaky membrane that it drives.
-
-    Args:
-        node: Which.
-        dynamics: How its equations become steps.
-        neuron: Makes a backend's neuron.
-    """
+    """A synapse, and a leaky membrane that it drives."""
 
     def __init__(self, node: Node, dynamics: Dynamics, neuron: MakeNeuron) -> None:
         super().__init__()
@@ -265,9 +256,20 @@ class CubaLI(NIRNode):
         v, membrane = self.membrane.run(current, state[1:])
         return v, (*synapse, *membrane)
 
+    def record(self, x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
+        return self.membrane.record(self.synapse(x, valid), y, valid) if self.membrane.layer.recorders else y
+
 
 def make_node(node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Surrogate, alpha: float) -> NIRNode:
-    """The module of a node that is not the Input."""
+    """Return the module of a node.
+
+    Args:
+        node: Any but the Input; its constants are in the unit of ``dt``.
+        dynamics: How its equations become steps.
+        neuron: Makes a backend's neuron.
+        surrogate: Backward function of a spike.
+        alpha: Its steepness, dimensionless.
+    """
     if node.kind in ("IF", "LIF", "CubaLIF"):
         return Neurons(node, dynamics, neuron, surrogate, alpha)
     if node.kind == "Threshold":
@@ -287,7 +289,7 @@ def make_node(node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Sur
 def _parameters(
     values: Mapping[str, Sequence[float]], shape: tuple[int, ...]
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Of constants by name, those that are the same for all neurons as numbers, and the others as tensors."""
+    """Split constants by name into numbers, where all neurons have the same, and tensors."""
     alike = {name: each[0] for name, each in values.items() if len(set(each)) == 1}
     return alike, {name: torch.tensor(each).view(shape) for name, each in values.items() if name not in alike}
 
@@ -306,7 +308,7 @@ def _leaky(node: Node, dynamics: Dynamics, tau: str, neuron: MakeNeuron) -> Leak
 
 
 def _synapse(node: Node, dynamics: Dynamics, neuron: MakeNeuron) -> Leak:
-    """The current that a membrane sees: of this step, or a step later."""
+    """The current that a membrane gets, of this step or of the step before."""
     constants = node.each("tau_syn")
     gains = [dynamics.gain(each) * w for each, w in zip(constants, node.each("w_in"), strict=True)]
     leaks, nothing = [dynamics.leak(each) for each in constants], [0.0] * len(constants)

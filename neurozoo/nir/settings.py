@@ -1,7 +1,7 @@
-"""What NIR leaves to the reader, and a run must say: the length of a step, the reset, and what comes a step later.
+"""The settings that NIR leaves to its reader and a run must state: length of a step, reset, delays.
 
-One and the same graph scored from 48 to 95 % on eight platforms for want of this (Pedersen et al. 2024,
-https://doi.org/10.1038/s41467-024-52259-9). None of it has a default.
+Without them the same graph scored from 48 to 95 % on eight platforms (Pedersen et al. 2024,
+https://doi.org/10.1038/s41467-024-52259-9). None has a default.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "recurrent_delay": ("1", "2", "..."),
     "synapse_delay": ("0", "1"),
 }
-"""What each setting can be, beside ``dt`` in seconds."""
+"""The values of each setting but ``dt``, which is in seconds."""
 
 LONGEST_DELAY = 2**16
-"""Steps that a Delay may take: so many inputs are held."""
+"""Most steps of a Delay, whose inputs are all held in memory."""
 
 PLATFORMS: Mapping[str, Mapping[str, Any]] = json.loads(
     files("neurozoo.nir").joinpath("platforms.json").read_text("utf-8")
 )
-"""What some platforms made of one LIF neuron, by the traces they gave of ``lif.nir``; see ``docs/nir.md``."""
+"""Settings of some platforms, from their traces of one LIF neuron; see ``docs/nir.md``."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Dynamics:
     """How a graph's equations become steps.
 
     Attributes:
-        dt: Length of a step, in seconds, or in whatever unit the graph has its time constants.
-        reset: After a spike the membrane is set to ``v_reset`` (``value``), or ``v_threshold`` is taken from it.
+        dt: Length of a step, in seconds, or in the unit of the graph's time constants.
+        reset: A spike sets the membrane to ``v_reset`` (``value``), or subtracts ``v_threshold`` from it.
         integration: ``euler``: a leak of ``dt / tau`` and a gain of ``dt / tau``; ``exact``: of a current that is
             constant through the step, ``1 - exp(-dt / tau)`` both; ``exponential-leak``: the leak as ``exact``, the
             gain as ``euler``.
         fires: Whether a membrane at its threshold fires, or one above it.
-        forward_delay: Steps later at which a neuron gets what others send it.
-        recurrent_delay: Steps later at which what a neuron sends into a loop arrives in that loop.
-        synapse_delay: Steps later at which a membrane sees its own synapse's current (CubaLIF, CubaLI).
+        forward_delay: Steps until a neuron gets the outputs of other nodes.
+        recurrent_delay: Steps until a neuron's output arrives in its own loop.
+        synapse_delay: Steps until a membrane gets its own synapse's current (CubaLIF, CubaLI).
     """
 
     dt: float
@@ -65,16 +65,16 @@ class Dynamics:
     synapse_delay: int
 
     def leak(self, tau: float) -> float:
-        """The share of its distance from rest that a state of time constant ``tau`` loses in a step."""
+        """Return the share of its distance from rest that a state with time constant ``tau`` loses in a step."""
         ratio = self.dt / tau
         return ratio if self.integration == "euler" else -math.expm1(-ratio)
 
     def gain(self, tau: float) -> float:
-        """The share of its input that such a state takes up in a step."""
+        """Return the share of its input that such a state adds in a step."""
         return self.leak(tau) if self.integration == "exact" else self.dt / tau
 
     def problems(self, graph: Graph) -> Iterator[tuple[str, str]]:
-        """Where it does not go with a graph, as (setting, problem)."""
+        """Yield where the settings do not fit a graph, as (setting, problem)."""
         for node in graph.nodes:
             constants = [
                 value for name in ("tau", "tau_mem", "tau_syn") if name in node.values for value in node.each(name)
@@ -83,27 +83,21 @@ class Dynamics:
                 yield (
                     "dt",
                     f"{node.name!r} has a time constant of {min(constants):g}, no longer than dt = {self.dt:g}: "
-                    "Euler's step would leap over its rest; give a smaller dt, or integration exact",
+                    "Euler's step would overshoot the rest; give a smaller dt, or integration exact",
                 )
             for delay in node.each("delay") if node.kind == "Delay" else ():
+                length = f"the delay of {node.name!r}, {delay:g}, is {delay / self.dt:.6g} steps of dt = {self.dt:g}"
                 if whole_steps(delay, self.dt) is None:
-                    yield (
-                        "dt",
-                        f"the delay of {node.name!r}, {delay:g}, is {delay / self.dt:.6g} steps of dt = {self.dt:g}; "
-                        f"give a dt of which it is a whole number, such as {delay / math.ceil(delay / self.dt):g}",
-                    )
+                    better = delay / math.ceil(delay / self.dt)
+                    yield "dt", f"{length}; give a dt of which it is a whole number, such as {better:g}"
                     break
                 if delay / self.dt > LONGEST_DELAY:
-                    yield (
-                        "dt",
-                        f"the delay of {node.name!r}, {delay:g}, is {delay / self.dt:.6g} steps of dt = {self.dt:g}, "
-                        f"and at most {LONGEST_DELAY:,} can be held; give a larger dt",
-                    )
+                    yield "dt", f"{length}, and at most {LONGEST_DELAY:,} can be held; give a larger dt"
                     break
 
 
 def needed(graph: Graph) -> tuple[str, ...]:
-    """The settings that matter to a graph; ``dt`` is one of them always."""
+    """Return the settings that matter to a graph, ``dt`` always."""
     kinds = {node.kind for node in graph.nodes}
     loops = any(graph.is_loop(each) for each in graph.components)
     asked: dict[str, Any] = {
@@ -118,6 +112,6 @@ def needed(graph: Graph) -> tuple[str, ...]:
 
 
 def whole_steps(delay: float, dt: float) -> int | None:
-    """A delay in steps, where it is a whole number of them to a millionth of a step."""
+    """Return a delay in steps; None unless it is a whole number of them, to a millionth of a step."""
     steps = round(delay / dt)
     return steps if abs(delay / dt - steps) <= 1e-6 * max(1, steps) else None

@@ -1,8 +1,9 @@
-"""A graph and its weights as NIR has them: the way back from :mod:`neurozoo.nir.reading`."""
+"""Graphs of the library nir: made of ours, written, described, and cut after a node."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -11,18 +12,20 @@ from numpy.typing import NDArray
 
 from neurozoo.nir.graph import ARRAYS, Graph, Node, Shape
 
-__all__ = ["nir_graph"]
+__all__ = ["described", "neurons_in_order", "nir_graph", "read_graph", "up_to", "write_graph"]
+
+SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
 
 
 def nir_graph(
     graph: Graph, weights: Mapping[str, Mapping[str, NDArray[np.float32]]], metadata: Mapping[str, Any]
 ) -> nir.NIRGraph:
-    """A graph for the library to write, flat as it was read.
+    """Return a graph for the library to write, flat.
 
     Args:
         graph: Nodes and edges.
         weights: By node, then by ``weight``, ``bias`` or ``scale``.
-        metadata: Texts and numbers that go with it.
+        metadata: Texts and numbers.
     """
     makes = graph.shapes()
     nodes = {}
@@ -53,3 +56,53 @@ def _node(node: Node, learned: Mapping[str, NDArray[np.float32]], given: Shape) 
     elif node.kind == "Flatten":
         arguments |= {"input_type": {"input": np.array(given)}, "start_dim": node.start_dim, "end_dim": node.end_dim}
     return getattr(nir, node.kind)(**arguments)
+
+
+def write_graph(path: Path, graph: nir.NIRGraph) -> None:
+    """Write a .nir file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    nir.write(path, graph)
+
+
+def read_graph(path: Path) -> nir.NIRGraph:
+    """Read a .nir file that :func:`write_graph` wrote."""
+    return nir.read(path)
+
+
+def described(graph: nir.NIRGraph) -> tuple[str, ...]:
+    """Each node with its size, such as ``Affine 30 -> 128``."""
+    found = []
+    for node in graph.nodes.values():
+        sizes = ["x".join(map(str, next(iter(kind.values())))) for kind in (node.input_type, node.output_type)]
+        found.append(f"{type(node).__name__} {' -> '.join(dict.fromkeys(sizes))}")
+    return tuple(found)
+
+
+def neurons_in_order(graph: nir.NIRGraph) -> list[str]:
+    """The names of a graph's neurons that fire, nearest to its input first."""
+    reached = [*graph.inputs]
+    for name in reached:  # which grows
+        reached += [after for before, after in graph.edges if before == name and after not in reached]
+    return [name for name in reached if isinstance(graph.nodes[name], SPIKING)]
+
+
+def up_to(graph: nir.NIRGraph, last: str) -> nir.NIRGraph:
+    """A new graph of the nodes that one of them depends on, whose output is the graph's."""
+    kept = [last]
+    for name in kept:  # which grows
+        kept += [before for before, after in graph.edges if after == name and before not in kept]
+    (output,) = graph.outputs
+    nodes = {name: node for name, node in graph.nodes.items() if name in kept}
+    nodes[output] = nir.Output({"output": graph.nodes[last].output_type["output"]})
+    edges = [(before, after) for before, after in graph.edges if before in kept and after in kept]
+    copied: nir.NIRGraph = nir.NIRGraph.from_dict(
+        {
+            "nodes": {name: node.to_dict() for name, node in nodes.items()},
+            "edges": [*edges, (last, output)],
+            "type": "NIRGraph",
+        }
+    )
+    return copied

@@ -14,7 +14,14 @@ from neurozoo.core.multimodal import Tokens
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.sequence import sinusoidal_code
 
-__all__ = ["LAYER_NORM_EPS", "EncoderBlock", "MultiHeadAttention", "encode_each", "record_attention"]
+__all__ = [
+    "LAYER_NORM_EPS",
+    "EncoderBlock",
+    "MultiHeadAttention",
+    "SpikingAttention",
+    "encode_each",
+    "record_attention",
+]
 
 LAYER_NORM_EPS = 1e-12
 """Epsilon of every layer norm in SMILE, dimensionless (as published)."""
@@ -83,6 +90,28 @@ def _samples_at_a_time(q: Tensor, k: Tensor) -> int:
     if q.device.type != "cpu" or torch.compiler.is_compiling():
         return max(len(q), 1)
     return max(PIECE // max(q.shape[1] * q.shape[3] * k.shape[3], 1), 1)
+
+
+class SpikingAttention(nn.Module):
+    """Attention of spikes without a softmax, ``q (k^T v)`` with H heads (Zhou et al. 2023, section 3.3, unscaled).
+
+    Args:
+        heads: Heads H; divides the features.
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return whole numbers ``[..., P, D]`` of spikes ``[..., P, D]`` each."""
+        q, k, v = (self.split(each) for each in (query, key, value))
+        # Keys with values first: less work where a head has fewer features than there are positions.
+        return (q @ (k.transpose(-2, -1) @ v)).transpose(-3, -2).flatten(-2)
+
+    def split(self, spikes: Tensor) -> Tensor:
+        """Return ``[..., H, P, D/H]`` of ``[..., P, D]``."""
+        return spikes.reshape(*spikes.shape[:-1], self.heads, -1).transpose(-3, -2)
 
 
 @contextmanager

@@ -1,248 +1,182 @@
-"""Neurons that a recipe can choose for a model's layers, with their learned parameters."""
+"""Neurons that a recipe can choose for a model's layers, with their learned parameters.
+
+The fields of a choice are its parameters in a recipe. Those that have the name of a field of the specification become
+that field.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from neurozoo.core.equations import Surrogate, Tie
-from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, IFSpec, LIFSpec, PLIFSpec, ReLUSpec
+from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, IFSpec, LIFSpec, PLIFSpec, ReLUSpec, SpikingSpec
 from neurozoo.core.layer import Learned
 from neurozoo.core.model import NeuronChoice
 
 __all__ = ["ALIF", "IF", "LIF", "PLIF", "AdLIF", "Cuba", "ReLU"]
 
-Steepness = Annotated[float, Field(gt=0)]
-Decay = Annotated[float, Field(ge=0, le=1)]
-Scope = Literal["layer", "neuron"]
+Positive = Annotated[float, Field(gt=0)]
+Range = tuple[float, float]
 
 
-class LIF(NeuronChoice):
-    """Leaky integrate-and-fire neurons.
+@dataclass(kw_only=True, eq=False)
+class _Firing(NeuronChoice):
+    """Parameters of all neurons that fire.
 
-    Args:
-        tau: Membrane time constant, in steps.
-        decay_input: Whether the current is divided by ``tau``.
-        v_reset: Membrane after a spike; null for a soft reset.
+    Attributes:
         detach_reset: Whether the gradient stops at the reset.
         surrogate: Backward function of a spike.
         alpha: Its steepness, dimensionless.
         tie: Whether a membrane exactly at the threshold fires.
+    """
+
+    detach_reset: bool = False
+    surrogate: Surrogate = "atan"
+    alpha: Positive = 2.0
+    tie: Tie = "fires"
+
+    def __init_subclass__(cls) -> None:
+        # `neurozoo show` prints a choice's docstring, which must describe inherited parameters too.
+        inherited = (cls.__base__.__doc__ or "").partition("Attributes:\n")[2]
+        cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n{inherited}"
+
+    def make(self, spec: type[SpikingSpec], learned: Any = None, gain: bool = False, /, **others: Any) -> None:
+        """Set the specification: its fields are those of equal names here, and ``others``."""
+        alike = {each.name: getattr(self, each.name) for each in fields(spec) if each.name not in others}
+        super().__init__(spec(**alike, **others), learned, gain)
+
+
+@dataclass(kw_only=True, eq=False)
+class IF(_Firing):
+    """Integrate-and-fire neurons without leak.
+
+    Attributes:
+        v_reset: Membrane after a spike; null for a soft reset.
+    """
+
+    v_reset: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        self.make(IFSpec)
+
+
+@dataclass(kw_only=True, eq=False)
+class LIF(IF):
+    """Leaky integrate-and-fire neurons.
+
+    Attributes:
+        tau: Membrane time constant, in steps.
+        decay_input: Whether the current is divided by ``tau``.
         apply: ``threshold`` compares the membrane with the threshold; ``gain`` divides the current by it and fires at
             1. From rest, and with ``v_reset`` 0 or null, both give the same spikes, with other surrogate gradients.
     """
 
-    def __init__(
-        self,
-        *,
-        tau: Annotated[float, Field(gt=1)] = 2.0,
-        decay_input: bool = True,
-        v_reset: float | None = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate = "atan",
-        alpha: Steepness = 2.0,
-        tie: Tie = "fires",
-        apply: Literal["threshold", "gain"] = "threshold",
-    ) -> None:
-        spec = LIFSpec(
-            tau=tau,
-            decay_input=decay_input,
-            v_reset=v_reset,
-            detach_reset=detach_reset,
-            surrogate=surrogate,
-            alpha=alpha,
-            tie=tie,
-        )
-        super().__init__(spec, gain=apply == "gain")
+    tau: Annotated[float, Field(gt=1)] = 2.0
+    decay_input: bool = True
+    apply: Literal["threshold", "gain"] = "threshold"
+
+    def __post_init__(self) -> None:
+        self.make(LIFSpec, None, self.apply == "gain")
 
 
-class IF(NeuronChoice):
-    """Integrate-and-fire neurons without leak.
-
-    Args:
-        v_reset: Membrane after a spike; null for a soft reset.
-        detach_reset: Whether the gradient stops at the reset.
-        surrogate: Backward function of a spike.
-        alpha: Its steepness, dimensionless.
-        tie: Whether a membrane exactly at the threshold fires.
-    """
-
-    def __init__(
-        self,
-        *,
-        v_reset: float | None = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate = "atan",
-        alpha: Steepness = 2.0,
-        tie: Tie = "fires",
-    ) -> None:
-        super().__init__(IFSpec(v_reset=v_reset, detach_reset=detach_reset, surrogate=surrogate, alpha=alpha, tie=tie))
-
-
-class PLIF(NeuronChoice):
+@dataclass(kw_only=True, eq=False)
+class PLIF(IF):
     """LIF neurons whose time constant is learned: ``1/tau = sigmoid(w)`` (Fang et al. 2021, section 3.2).
 
-    Args:
+    Attributes:
         tau: Initial time constant, in steps.
         scope: Learns one per ``layer`` or one per ``neuron``.
         decay_input: Whether the current is divided by the time constant.
-        v_reset: Membrane after a spike; null for a soft reset.
-        detach_reset: Whether the gradient stops at the reset.
-        surrogate: Backward function of a spike.
-        alpha: Its steepness, dimensionless.
-        tie: Whether a membrane exactly at the threshold fires.
     """
 
-    def __init__(
-        self,
-        *,
-        tau: Annotated[float, Field(gt=1)] = 2.0,
-        scope: Scope = "layer",
-        decay_input: bool = True,
-        v_reset: float | None = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate = "atan",
-        alpha: Steepness = 2.0,
-        tie: Tie = "fires",
-    ) -> None:
-        spec = PLIFSpec(
-            leak=1 / tau,
-            decay_input=decay_input,
-            v_reset=v_reset,
-            detach_reset=detach_reset,
-            surrogate=surrogate,
-            alpha=alpha,
-            tie=tie,
-        )
-        super().__init__(spec, {"leak": Learned(-math.log(tau - 1), scope, "sigmoid")})
+    tau: Annotated[float, Field(gt=1)] = 2.0
+    scope: Literal["layer", "neuron"] = "layer"
+    decay_input: bool = True
+
+    def __post_init__(self) -> None:
+        self.make(PLIFSpec, {"leak": Learned(-math.log(self.tau - 1), self.scope, "sigmoid")}, leak=1 / self.tau)
 
 
-class AdLIF(NeuronChoice):
+@dataclass(kw_only=True, eq=False)
+class AdLIF(_Firing):
     """Adaptive LIF neurons with four learned parameters per neuron, clamped to their ranges (Bittar & Garner 2022).
 
-    Args:
+    Attributes:
         tau: Range of the membrane's time constant, in steps.
         tau_adaptation: Range of the recovery current's time constant, in steps.
         coupling: Range of the coupling from membrane to recovery current, dimensionless.
         jump: Range of the recovery current's increase per spike, dimensionless.
         learned: Whether the parameters are learned, each drawn from its range; if not, each is the middle of its range.
-        detach_reset: Whether the gradient stops at the reset.
-        surrogate: Backward function of a spike.
-        alpha: Its steepness, dimensionless.
-        tie: Whether a membrane exactly at the threshold fires.
     """
 
-    def __init__(
-        self,
-        *,
-        tau: tuple[float, float] = (5.0, 25.0),
-        tau_adaptation: tuple[float, float] = (30.0, 120.0),
-        coupling: tuple[float, float] = (-1.0, 1.0),
-        jump: tuple[float, float] = (0.0, 2.0),
-        learned: bool = True,
-        detach_reset: bool = False,
-        surrogate: Surrogate = "box",
-        alpha: Steepness = 1.0,
-        tie: Tie = "fires",
-    ) -> None:
+    tau: Range = (5.0, 25.0)
+    tau_adaptation: Range = (30.0, 120.0)
+    coupling: Range = (-1.0, 1.0)
+    jump: Range = (0.0, 2.0)
+    learned: bool = True
+    surrogate: Surrogate = "box"
+    alpha: Positive = 1.0
+
+    def __post_init__(self) -> None:
         ranges = {
-            "membrane_decay": _decays(tau),
-            "adaptation_decay": _decays(tau_adaptation),
-            "coupling": (coupling[0], coupling[1]),  # a recipe gives lists
-            "jump": (jump[0], jump[1]),
+            "membrane_decay": (_decay(self.tau[0]), _decay(self.tau[1])),
+            "adaptation_decay": (_decay(self.tau_adaptation[0]), _decay(self.tau_adaptation[1])),
+            "coupling": (self.coupling[0], self.coupling[1]),  # a recipe gives lists
+            "jump": (self.jump[0], self.jump[1]),
         }
-        ranges = {name: (low, high) for name, (low, high) in ranges.items()}  # a recipe gives lists
-        middle = {name: sum(ends) / 2 for name, ends in ranges.items()}
-        spec = AdLIFSpec(**middle, detach_reset=detach_reset, surrogate=surrogate, alpha=alpha, tie=tie)
-        learned_parameters = {name: Learned(ends, "neuron", "clamp", ends) for name, ends in ranges.items()}
-        super().__init__(spec, learned_parameters if learned else {})
+        drawn = {name: Learned(ends, "neuron", "clamp", ends) for name, ends in ranges.items() if self.learned}
+        self.make(AdLIFSpec, drawn, **{name: sum(ends) / 2 for name, ends in ranges.items()})
 
 
-class ALIF(NeuronChoice):
+@dataclass(kw_only=True, eq=False)
+class ALIF(_Firing):
     """LIF neurons with an adaptive threshold and a refractory period (Bellec et al. 2018).
 
-    Args:
+    Attributes:
         tau: Membrane time constant, in steps.
         tau_adaptation: Time constant of the adaptation, in steps.
         adaptation: Increase of the threshold per unit of adaptation, dimensionless.
         refractory: Steps after a spike in which the neuron cannot fire.
-        detach_reset: Whether the gradient stops at the reset.
-        surrogate: Backward function of a spike.
-        alpha: Its steepness, dimensionless.
-        tie: Whether a membrane exactly at the threshold fires.
     """
 
-    def __init__(
-        self,
-        *,
-        tau: Annotated[float, Field(gt=0)] = 20.0,
-        tau_adaptation: Annotated[float, Field(gt=0)] = 200.0,
-        adaptation: Annotated[float, Field(ge=0)] = 0.1,
-        refractory: Annotated[int, Field(ge=0)] = 0,
-        detach_reset: bool = False,
-        surrogate: Surrogate = "triangle",
-        alpha: Steepness = 0.3,
-        tie: Tie = "fires",
-    ) -> None:
-        super().__init__(
-            ALIFSpec(
-                membrane_decay=math.exp(-1 / tau),
-                adaptation_decay=math.exp(-1 / tau_adaptation),
-                adaptation=adaptation,
-                refractory=refractory,
-                detach_reset=detach_reset,
-                surrogate=surrogate,
-                alpha=alpha,
-                tie=tie,
-            )
-        )
+    tau: Positive = 20.0
+    tau_adaptation: Positive = 200.0
+    adaptation: Annotated[float, Field(ge=0)] = 0.1
+    refractory: Annotated[int, Field(ge=0)] = 0
+    surrogate: Surrogate = "triangle"
+    alpha: Positive = 0.3
+
+    def __post_init__(self) -> None:
+        self.make(ALIFSpec, membrane_decay=_decay(self.tau), adaptation_decay=_decay(self.tau_adaptation))
 
 
-class Cuba(NeuronChoice):
+@dataclass(kw_only=True, eq=False)
+class Cuba(IF):
     """Current-based LIF neurons: a synaptic current with its own decay drives the membrane.
 
-    Args:
+    Attributes:
         tau_synapse: Time constant of the current, in steps.
         tau: Time constant of the membrane, in steps.
         gain: From current to membrane; null for one minus the membrane's decay, so that a constant current equals
             the membrane's steady state.
         order: ``charge-first``, or ``fire-first`` (Neftci et al. 2019), see ``neurozoo.core.kinds``.
-        v_reset: Membrane after a spike; null for a soft reset.
-        detach_reset: Whether the gradient stops at the reset.
-        surrogate: Backward function of a spike.
-        alpha: Its steepness, dimensionless.
-        tie: Whether a membrane exactly at the threshold fires.
     """
 
-    def __init__(
-        self,
-        *,
-        tau_synapse: Annotated[float, Field(gt=0)] = 5.0,
-        tau: Annotated[float, Field(gt=0)] = 10.0,
-        gain: float | None = None,
-        order: Literal["charge-first", "fire-first"] = "charge-first",
-        v_reset: float | None = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate = "superspike",
-        alpha: Steepness = 10.0,
-        tie: Tie = "fires",
-    ) -> None:
-        decay = math.exp(-1 / tau)
-        super().__init__(
-            CubaSpec(
-                synapse_decay=math.exp(-1 / tau_synapse),
-                membrane_decay=decay,
-                gain=1 - decay if gain is None else gain,
-                order=order,
-                v_reset=v_reset,
-                detach_reset=detach_reset,
-                surrogate=surrogate,
-                alpha=alpha,
-                tie=tie,
-            )
-        )
+    tau_synapse: Positive = 5.0
+    tau: Positive = 10.0
+    gain: float | None = None
+    order: Literal["charge-first", "fire-first"] = "charge-first"
+    surrogate: Surrogate = "superspike"
+    alpha: Positive = 10.0
+
+    def __post_init__(self) -> None:
+        decay = _decay(self.tau)
+        gain = 1 - decay if self.gain is None else self.gain
+        self.make(CubaSpec, synapse_decay=_decay(self.tau_synapse), membrane_decay=decay, gain=gain)
 
 
 class ReLU(NeuronChoice):
@@ -252,7 +186,6 @@ class ReLU(NeuronChoice):
         super().__init__(ReLUSpec())
 
 
-def _decays(constants: tuple[float, float]) -> tuple[float, float]:
-    """Convert a range of time constants in steps to the decays per step."""
-    low, high = constants
-    return math.exp(-1 / low), math.exp(-1 / high)
+def _decay(tau: float) -> float:
+    """Convert a time constant in steps to a decay per step."""
+    return math.exp(-1 / tau)

@@ -10,17 +10,13 @@ from torch import Tensor
 from neurozoo.core.signals import Signal
 from neurozoo.nn.sequence import rank_of_rows, valid_first
 
-__all__ = ["READOUTS", "Readout", "as_steps", "read_out", "to_positions"]
+__all__ = ["Readout", "as_steps", "read_out", "to_positions"]
 
 Readout = Literal["mean", "max", "last"]
-READOUTS: tuple[Readout, ...] = ("mean", "max", "last")
 
 
 def as_steps(signal: Signal) -> tuple[Tensor, Tensor | None]:
-    """Convert a signal to steps, valid positions first.
-
-    Args:
-        signal: ``[B, L, *shape]``.
+    """Convert a signal ``[B, L, *shape]`` to steps, valid positions first.
 
     Returns:
         ``[T = L, B, *shape]`` with zeros after the valid positions, and the valid steps ``[T, B]``; None if all are.
@@ -28,11 +24,9 @@ def as_steps(signal: Signal) -> tuple[Tensor, Tensor | None]:
     if signal.valid is None:
         return signal.values.transpose(0, 1), None
     order = valid_first(signal.valid)
-    rows = order.reshape(*order.shape, *[1] * (signal.values.dim() - 2)).expand_as(signal.values)
-    valid = signal.valid.gather(1, order)
-    hidden = ~valid.reshape(*valid.shape, *[1] * (signal.values.dim() - 2))
-    values = signal.values.gather(1, rows).masked_fill(hidden, 0)
-    return values.transpose(0, 1), valid.T
+    valid, trailing = signal.valid.gather(1, order), [1] * (signal.values.dim() - 2)
+    rows = signal.values.gather(1, order.reshape(*order.shape, *trailing).expand_as(signal.values))
+    return rows.masked_fill(~valid.reshape(*valid.shape, *trailing), 0).transpose(0, 1), valid.T
 
 
 def to_positions(outputs: Tensor, valid: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Counting a model's operations while it runs, by hooks and the recorder: any model, its arithmetic left as it is.
+"""Count a model's operations while it runs, by hooks and the recorder, in any model and without changing it.
 
 Encoders of SMILE call a block that has hooks, so that encoder blocks are counted layer by layer.
 """
@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
 from neurozoo.core.layer import Firing, SpikingLayer
 from neurozoo.core.recording import neuron_layers, recorded
-from neurozoo.nn.attention import MultiHeadAttention
+from neurozoo.nn.attention import MultiHeadAttention, SpikingAttention
 from neurozoo.operations.result import Counts, Elsewhere, LayerOperations, Uncounted
 
 __all__ = ["SYNAPTIC", "Convolution", "OperationCounter", "are_spikes", "dense_operations", "effective_operations"]
@@ -26,10 +27,10 @@ Kind = Literal["synaptic", "attention", "neurons", "activation"]
 
 @dataclass
 class _Tally:
-    """What one layer did so far; sums that need the device to be asked stay on it.
+    """What one layer did so far; sums stay on the device.
 
-    ``layer`` is the name of the layer of neurons that it is a part of, if any, and ``pending`` the last call of its
-    synapse, until the neurons say for how many steps that was.
+    ``layer`` is the layer of neurons that it is a part of, if any. ``pending`` is the last call of its synapse, until
+    the neurons have run, whose currents have the number of steps.
     """
 
     kind: Kind
@@ -58,10 +59,9 @@ class _Tally:
 class OperationCounter:
     """Counts what a model computes over any number of forwards in evaluation mode.
 
-    Everything that goes through a layer is counted, rows of padding too, so give it none
-    (``neurozoo.operations.profiling``). It leaves no hook behind, and may be entered again. What no rule covers is
-    looked for when it is entered first, and then only where something was found: torch's own counter makes a forward
-    slow.
+    Everything that goes through a layer is counted, rows of padding too (``neurozoo.operations.profiling`` removes
+    them). It may be entered again, and leaves no hook behind. Products that no rule covers are searched with torch's
+    own counter, which is slow, so only in the first block unless it finds some.
 
     Args:
         model: Any module.
@@ -100,7 +100,7 @@ class OperationCounter:
             if tally.kind == "synaptic":
                 self._open.callback(self._count_synapses(tally).remove)
             elif tally.kind == "attention":
-                self._open.callback(_count_attention(tally).remove)
+                self._open.callback(self._count_attention(tally).remove)
         for name, module in self._model.named_modules():
             self._open.callback(module.register_forward_pre_hook(self._note(name)).remove)
         if self._products is not None:
@@ -163,13 +163,24 @@ class OperationCounter:
         def hook(layer: nn.Module, inputs: tuple[Any, ...], given: Mapping[str, Any], output: Tensor) -> None:
             assert isinstance(layer, nn.Linear | Convolution)
             (x,) = inputs or given.values()
-            amounts = _products(tally, layer, x, layer.weight) | {"put_out": output.numel()}
+            with _disable_current_modes():  # torch's counter would see what is computed here, too
+                amounts = _products(tally, layer, x, layer.weight) | {"put_out": output.numel()}
             if tally.layer:
                 tally.pending = amounts
             else:
                 tally.add(amounts, self._steps_alike(x))
 
         return tally.module.register_forward_hook(hook, with_kwargs=True)
+
+    def _count_attention(self, tally: _Tally) -> Any:
+        def hook(layer: nn.Module, inputs: tuple[Any, ...], _output: Tensor) -> None:
+            if isinstance(layer, SpikingAttention):
+                with _disable_current_modes():
+                    tally.add(_spiking_attention_products(layer, *inputs), self._steps_alike(inputs[0]))
+            else:
+                tally.add(_attention_products(*inputs))
+
+        return tally.module.register_forward_hook(hook)
 
     def _count_neurons(self, name: str, firing: Firing) -> None:
         """Count a layer's run, and its synapse's last call with it."""
@@ -235,7 +246,7 @@ class OperationCounter:
 def _kind(module: nn.Module) -> Kind | None:
     if isinstance(module, SYNAPTIC):
         return "synaptic"
-    if isinstance(module, MultiHeadAttention):
+    if isinstance(module, MultiHeadAttention | SpikingAttention):
         return "attention"
     if isinstance(module, SpikingLayer):
         return "neurons" if module.spec.temporal else "activation"
@@ -267,15 +278,24 @@ def _products(tally: _Tally, layer: nn.Linear | Convolution, x: Tensor, weight: 
     }
 
 
-def _count_attention(tally: _Tally) -> Any:
-    def hook(_layer: nn.Module, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None], _output: Tensor) -> None:
-        query, key, _value, mask = inputs
-        batch, asking, width = query.shape
-        # Queries with keys, and weights with values: each takes a product for every query, key and feature.
-        valid = batch * key.shape[1] if mask is None else mask.sum()
-        tally.add({"dense": 2 * batch * asking * key.shape[1] * width, "macs": 2 * asking * width * valid})
+def _attention_products(query: Tensor, key: Tensor, _value: Tensor, mask: Tensor | None) -> dict[str, Any]:
+    """Queries with keys, and weights with values: each takes a product for every query, key and feature."""
+    batch, queries, width = query.shape
+    valid = batch * key.shape[1] if mask is None else mask.sum()
+    return {"dense": 2 * batch * queries * key.shape[1] * width, "macs": 2 * queries * width * valid}
 
-    return tally.module.register_forward_hook(hook)
+
+def _spiking_attention_products(layer: SpikingAttention, *inputs: Tensor) -> dict[str, Any]:
+    """Keys with values, and queries with these products; accumulations where keys, or queries, are spikes alone."""
+    q, k, v = (layer.split(each) for each in inputs)
+    products = k.transpose(-2, -1) @ v
+    counts: dict[str, Any] = {"dense": 2 * q.numel() * q.shape[-1], "macs": 0, "acs": 0}
+    for left, right in ((k.transpose(-2, -1), v), (q, products)):
+        effective = ((left != 0).sum(-2) * (right != 0).sum(-1)).sum()
+        spikes = are_spikes(left)
+        counts["acs"] = counts["acs"] + effective * spikes
+        counts["macs"] = counts["macs"] + effective * ~spikes
+    return counts
 
 
 def _parameters(module: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""A trained model's operations on a split of its data, beside those of its control."""
+"""A trained model's operations on a split of its data, and those of its control."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from neurozoo.core.layer import SpikingLayer, TorchNeuron
 from neurozoo.core.model import Model, NeuronChoice
 from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.core.signals import Batch, Signal
-from neurozoo.data.view import DataView, SplitView
-from neurozoo.errors import DataError, RunError, UserError
-from neurozoo.evaluation.evaluate import check_data
-from neurozoo.models.build import open_data
+from neurozoo.data.view import SplitView
+from neurozoo.errors import RunError, UserError
+from neurozoo.evaluation.evaluate import data_of
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.result import Counts, OperationsProfile
-from neurozoo.runs.device import choose_device
+from neurozoo.runs.device import device_of_run
 from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.trained_folder import Trained
 
@@ -46,7 +45,7 @@ FILE = "operations.json"
 """Where a run keeps its profile."""
 
 Told = Callable[[str, int, int], None]
-"""Gets the progress: what is done, how much of it, of how much."""
+"""Called with what is being done, how much of it is done, and of how much."""
 
 
 def profile_run(
@@ -65,10 +64,10 @@ def profile_run(
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         split: Whose samples.
         backend: Another backend than the run's own.
-        samples: How many, evenly spread over the split; by default all.
-        control: A trained model to stand beside it, such as the run of its recipe with the neuron ``relu``; by default
+        samples: Number of samples, evenly spread over the split; by default all.
+        control: A trained model to compare with, such as the run of its recipe with the neuron ``relu``; by default
             the same weights with a ReLU for each spiking neuron.
-        data_root: A store, where it is not where the recipe says.
+        data_root: The store's folder, if it has moved.
         told: Gets the progress.
 
     Raises:
@@ -77,15 +76,9 @@ def profile_run(
     if samples is not None and samples < 1:
         raise UserError(f"{samples} samples are asked for; give a number from 1 on, or none for all")
     trained = load(run, backend=backend)
-    view = _data(trained, data_root)
-    view.check_open(split)
-    if not view.description.splits.get(split):
-        has = ", ".join(name for name, size in view.description.splits.items() if size)
-        raise DataError(f"the data has no samples in the split {split!r}; it has: {has}")
-    try:
-        device = choose_device(trained.recipe.training.device)
-    except UserError:
-        device = choose_device("auto")  # trained on another machine
+    view = data_of(trained, data_root)
+    view.check_samples(split)
+    device = device_of_run(trained.recipe.training.device)
     model = trained.module.to(device).eval()
     other, about = relu_control(model) if control is None else _trained_control(control, trained)
     if other is not None:
@@ -100,7 +93,9 @@ def profile_run(
         if counted
         else by_length(view.split(split), places, size)
     )
-    network, beside = _count([model] if other is None else [model, other], batches, device, len(places), told)
+    network, counts_of_control = _count(
+        [model] if other is None else [model, other], batches, device, len(places), told
+    )
     return OperationsProfile(
         recipe=trained.recipe.name,
         model=trained.recipe.model.name,
@@ -115,13 +110,13 @@ def profile_run(
         padding=counted,
         alone=alone,
         network=network,
-        control=beside,
+        control=counts_of_control,
         about_control=about,
     )
 
 
 def kept_profile(source: Trained) -> OperationsProfile | None:
-    """What was counted of a trained model before; None where nothing was, or its weights have changed since.
+    """Return the profile kept with a trained model; None without one, or if its weights have changed since.
 
     Raises:
         RunError: It is damaged, or no profile of operations.
@@ -136,7 +131,7 @@ def kept_profile(source: Trained) -> OperationsProfile | None:
             content = json.loads(path.read_text("utf-8")) if path.is_file() else None
         except (OSError, ValueError) as error:
             raise RunError(
-                f"{path}: cannot be read: {error}; remove it, and count anew with `neurozoo profile`"
+                f"{path}: cannot be read: {error}; remove it, and count again with `neurozoo profile`"
             ) from error
     if content is None:
         return None
@@ -153,15 +148,6 @@ def keep(source: Trained, profile: OperationsProfile) -> None:
     if source.run is None:
         raise RunError(f"{source.folder}: is packed, and nothing is added to it")
     source.run.write_json(FILE, profile.to_dict())
-
-
-def _data(trained: TrainedModel, data_root: str | Path | None) -> DataView:
-    recipe = trained.recipe
-    if data_root is not None:
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": str(data_root)})})
-    view = open_data(recipe, closed=trained.source.closed)
-    check_data(view, trained)
-    return view
 
 
 def _trained_control(control: str | Path, trained: TrainedModel) -> tuple[Model, str]:
@@ -214,10 +200,10 @@ def _without_spikes(model: Model) -> list[str]:
 
 
 def relu_control(model: Model) -> tuple[Model | None, str]:
-    """A model's control with its own weights, in evaluation mode on its device; and what it is, or why there is none.
+    """Return a model's control with its own weights, in evaluation mode, and what it is; None and why without one.
 
-    Each layer of spiking neurons becomes one of ``max(0, current / threshold)``. It is not trained as such, so that its
-    predictions are of no use; what it does is counted by running it.
+    Each layer of spiking neurons becomes one of ``max(0, current / threshold)``. It is not trained like this: its
+    predictions mean nothing, only its operations are counted.
 
     Args:
         model: A model with its weights; it is not changed.
@@ -244,20 +230,20 @@ def relu_control(model: Model) -> tuple[Model | None, str]:
 
 
 def chosen(samples: int, wanted: int | None) -> Tensor:
-    """Places ``[n]`` of so many of the samples, evenly spread from the first on; all where that many are not there."""
+    """Return the places ``[n]`` of ``wanted`` samples, evenly spread from the first; of all if there are fewer."""
     if wanted is None or wanted >= samples:
         return torch.arange(samples)
     return torch.arange(wanted) * samples // wanted
 
 
 def needs_its_batch(model: nn.Module) -> bool:
-    """Whether what the model does with a sample depends on the others of its batch."""
+    """Return whether a sample's outputs depend on the others of its batch."""
     return any(getattr(module, "whole_batch", False) for module in model.modules())
 
 
 @torch.no_grad()
 def padding_takes_part(model: Model, batch: Batch) -> bool:
-    """Whether rows of padding reach the spiking layers: whether those count any that is added to a batch."""
+    """Return whether the spiking layers count a row of padding that is added to a batch."""
     ragged = {name: signal for name, signal in batch.signals.items() if model.problem.signals[name].ragged}
     if not ragged:
         return False

@@ -30,8 +30,8 @@ class LayerOperations:
         name: Its dotted name; of neurons inside an activation the activation's.
         part: What it belongs to on a table by parts.
         module: Its class.
-        kind: ``synaptic`` has weights, ``attention`` is the products of queries with keys and of weights with values,
-            ``neurons`` have membranes, ``activation`` has none.
+        kind: ``synaptic`` has weights, ``attention`` is products of activations, ``neurons`` have membranes,
+            ``activation`` has none.
         dense: Multiplications with accumulation if nothing were skipped, those with 0 too; no biases.
         macs: Of those, the ones where neither input nor weight is 0, in calls whose input is not spikes alone.
         acs: The same in calls whose input is spikes alone (0, 1 or -1): nothing is multiplied, only accumulated.
@@ -59,13 +59,13 @@ class LayerOperations:
 
     @property
     def sparsity(self) -> float | None:
-        """Share of zeros, see ``zeros``; None where there is nothing to look at."""
+        """Share of zeros, see ``zeros``; None without elements."""
         return self.zeros / self.elements if self.elements else None
 
 
 @checked(frozen=True, config=_STRICT)
 class Elsewhere:
-    """Modules of one class that do no synaptic operations, or that nobody called: what they hold.
+    """Modules of one class that do no synaptic operations or were never called, and what they hold.
 
     Attributes:
         module: Their class.
@@ -135,8 +135,8 @@ class Counts:
 
     @property
     def attention(self) -> int:
-        """Products of attention, all of them multiplications."""
-        return self.total(lambda layer: layer.macs, "attention")
+        """Products of attention, multiplications and accumulations."""
+        return self.total(lambda layer: layer.macs + layer.acs, "attention")
 
     @property
     def updates(self) -> int:
@@ -172,7 +172,7 @@ class Counts:
 
 @checked(frozen=True, config=_STRICT)
 class OperationsProfile:
-    """A trained model's operations on a split of its data, beside those of a control.
+    """A trained model's operations on a split of its data, and those of a control.
 
     Attributes:
         recipe: Name of the recipe.
@@ -228,7 +228,7 @@ class OperationsProfile:
         found = content.get("schema") if isinstance(content, Mapping) else None
         if found != SCHEMA:
             raise RunError(
-                f"{where}: its schema is {found!r} and this version reads {SCHEMA}; count anew with `neurozoo profile`"
+                f"{where}: its schema is {found!r} and this version reads {SCHEMA}; count again with `neurozoo profile`"
             )
         try:
             # As JSON, which has lists where the records have tuples.
@@ -237,7 +237,7 @@ class OperationsProfile:
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
             more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise RunError(
-                f"{where}: no profile of operations ({'; '.join(problems[:3])}{more}); count anew with "
+                f"{where}: no profile of operations ({'; '.join(problems[:3])}{more}); count again with "
                 "`neurozoo profile`"
             ) from error
 

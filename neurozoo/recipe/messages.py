@@ -1,4 +1,4 @@
-"""Problems of validation in words: what there is, and what to give instead."""
+"""Validation problems in words: what was found, and what to give instead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from neurozoo.errors import nearest
+from neurozoo.errors import suggestion
 
 __all__ = ["explain", "shown", "unknown_key"]
 
@@ -33,7 +33,7 @@ _BOUNDS = {
 
 
 def shown(value: object) -> str:
-    """A value of a recipe, named for people."""
+    """Describe a value of a recipe in words."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -46,7 +46,7 @@ def shown(value: object) -> str:
 
 
 def explain(error: Mapping[str, Any]) -> str:
-    """One error of pydantic's, as ``what there is; what to give``."""
+    """Describe an error of pydantic as ``what was found; what to give``."""
     kind, value, context = str(error["type"]), error["input"], error.get("ctx", {})
     if kind in _WANTED:
         return f"found {shown(value)}; give {_WANTED[kind]}"
@@ -55,7 +55,8 @@ def explain(error: Mapping[str, Any]) -> str:
         return f"{value} is {fault}; give {relation} {context[key]}"
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", str(context["expected"]))
-        return f"found {shown(value)}; give one of: {', '.join(known) or context['expected']}" + _guess(value, known)
+        guess = suggestion(value, known) if isinstance(value, str) else ""
+        return f"found {shown(value)}; give one of: {', '.join(known) or context['expected']}{guess}"
     if kind == "finite_number":
         return f"{value} is not a finite number; give one"
     if kind in ("too_short", "string_too_short"):
@@ -64,11 +65,6 @@ def explain(error: Mapping[str, Any]) -> str:
 
 
 def unknown_key(key: str, owner: str, known: Iterable[str]) -> str:
-    """What to say of a key that nobody knows."""
+    """The message for a key that ``owner`` does not have."""
     names = list(known)
-    return f"{owner} has no key {key!r}; there are: {', '.join(names) or 'none'}" + _guess(key, names)
-
-
-def _guess(value: object, known: Iterable[str]) -> str:
-    guess = nearest(value, known) if isinstance(value, str) else None
-    return f"; did you mean {guess!r}?" if guess else ""
+    return f"{owner} has no key {key!r}; there are: {', '.join(names) or 'none'}{suggestion(key, names)}"

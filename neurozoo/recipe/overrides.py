@@ -1,4 +1,4 @@
-"""Overrides ``key.sub=value``: made, and applied to a recipe's plain values."""
+"""Overrides ``key.sub=value``: write them, and apply them to a recipe's plain values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["apply_override", "expand_names", "override", "put_value", "set_value
 
 
 def override(path: str, value: Any) -> str:
-    """The override ``key.sub=value`` that sets a value, as short as it reads back.
+    """Return the shortest override ``key.sub=value`` that sets a value.
 
     Args:
         path: Keys joined by dots.
-        value: What a recipe may hold: text, numbers, true, false, null, lists and mappings of them.
+        value: Text, number, true, false, null, or lists and mappings of them.
     """
     if isinstance(value, str) and is_plain(value):
         return f"{path}={value}"
@@ -27,7 +27,7 @@ def override(path: str, value: Any) -> str:
 
 
 def apply_override(content: dict[str, Any], origins: Origins, override: str) -> Iterator[str]:
-    """Apply ``key.sub=value``; yields what is wrong with it."""
+    """Apply ``key.sub=value``; yields its problems."""
     dotted, equals, text = override.partition("=")
     keys = tuple(dotted.strip().split("."))
     if not equals or not all(keys):
@@ -49,7 +49,7 @@ def apply_override(content: dict[str, Any], origins: Origins, override: str) -> 
 
 
 def set_value(content: dict[str, Any], origins: Origins, keys: tuple[str, ...], value: Any) -> str:
-    """Set a value by its path; returns why that cannot be, or an empty text."""
+    """Set a value by its path; returns the problem, or an empty text."""
     around: Any = content
     for depth, key in enumerate(keys[:-1], 1):
         around = around.get(key)
@@ -62,7 +62,7 @@ def set_value(content: dict[str, Any], origins: Origins, keys: tuple[str, ...], 
 
 
 def put_value(content: dict[str, Any], origins: Origins, keys: tuple[str, ...], value: Any) -> None:
-    """Set a value given on the command line, making the sections around it."""
+    """Set a value given on the command line; creates the sections around it."""
     section = content
     for depth, key in enumerate(keys[:-1], 1):
         if section.get(key) is None:
@@ -85,7 +85,7 @@ def _paths(value: object, path: Key) -> Iterator[Key]:
 
 
 def expand_names(content: dict[str, Any], origins: Origins) -> None:
-    """Write a part given as a bare name in its long form, ``{name: NAME}``."""
+    """Replace the short form of components, a bare name, by ``{name: NAME}``."""
     data, model, training = (content.get(section) for section in ("data", "model", "training"))
     holders: list[tuple[Any, Key, Sequence[str | int]]] = []
     if "task" in content:

@@ -1,9 +1,8 @@
 """The parameters of components: read from their classes, checked against recipes.
 
-A component's ``params`` are the keyword-only parameters of its class (or function). Their
-annotations are the rules, ``Annotated[int, Field(ge=1)]`` included. Two parameters that do not
-go together are refused by an optional static method ``check_params(**params)`` of the class,
-which yields (parameter, problem).
+A component's ``params`` are the keyword-only parameters of its class (or function). Their annotations are the rules,
+such as ``Annotated[int, Field(ge=1)]``. An optional static method ``check_params(**params)`` of the class yields
+(parameter, problem) for parameters that do not go together.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from neurozoo.errors import NeurozooError, PluginError, nearest
+from neurozoo.errors import NeurozooError, PluginError, suggestion
 from neurozoo.recipe.messages import explain
 from neurozoo.registry.hookspecs import Kind
 from neurozoo.registry.registry import Registry, slot_kind
@@ -62,11 +61,11 @@ class Param:
 
     @property
     def type(self) -> str:
-        """The type for people to read, such as ``int, ge=1``."""
+        """The type in words, such as ``int, ge=1``."""
         return _readable(self.annotation)
 
     def problem(self, value: object) -> str:
-        """Why a recipe's value cannot be used, or an empty text."""
+        """Return why a recipe's value cannot be used, or an empty text."""
         adapter: TypeAdapter[Any] = TypeAdapter(self.annotation, config=_STRICT)
         try:
             # As JSON, so that a YAML list may become a tuple and nothing else is converted.
@@ -77,7 +76,7 @@ class Param:
 
 
 def component_params(target: Any) -> dict[str, Param]:
-    """The recipe parameters of a component's class or function, by name.
+    """Return the recipe parameters of a component's class or function, by name.
 
     Raises:
         PluginError: Its annotations cannot be read.
@@ -101,14 +100,14 @@ def component_params(target: Any) -> dict[str, Param]:
 def component_problems(
     kind: Kind, name: str, params: Mapping[str, Any], registry: Registry, base: type[Any] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with a component as a recipe gives it.
+    """Check a component of a recipe.
 
     Args:
-        kind: What it must be.
+        kind: Its kind.
         name: Its name in the recipe.
         params: Its parameters in the recipe.
-        registry: Where to look it up; its class is imported.
-        base: The base class of the slot that it fills, for a part.
+        registry: The registry; the component's class is imported.
+        base: For a part, the base class of its slot.
 
     Yields:
         (parameter, problem); the parameter is empty where the component itself is wrong.
@@ -123,8 +122,7 @@ def component_problems(
     for given, value in params.items():
         if given not in known:
             problem = f"{kind} {name!r} has no parameter {given!r}; there are: {', '.join(known) or 'none'}"
-            guess = nearest(given, known)
-            problem += f"; did you mean {guess!r}?" if guess else ""
+            problem += suggestion(given, known)
         else:
             problem = known[given].problem(value)
         if problem:
@@ -139,12 +137,12 @@ def component_problems(
 
 
 def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple[Key, str]]:
-    """Every wrong name, slot and parameter of a recipe's content, whole or not.
+    """Find every wrong name, slot and parameter of a recipe's content, complete or not.
 
     Args:
-        tree: The recipe as nested mappings; what is missing or of the wrong form is passed over,
-            since the sections' own rules report it.
-        registry: Where to look names up; the classes are imported.
+        tree: The recipe as nested mappings; what is missing or malformed is skipped, as the sections' own rules
+            report it.
+        registry: The registry; the components' classes are imported.
 
     Yields:
         (path of the value, problem).
@@ -165,27 +163,23 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
         return
     yield from _ref_problems("model", model, ("model",), registry)
     parts = model.get("parts", {})
-    slots = _slots(model["name"], registry)
+    slots, optional = _slots(model["name"], registry)
     if slots is None or not isinstance(parts, Mapping):
         return
     for slot, ref in parts.items():
         if slot in slots:
             kind, base = slots[slot]
             yield from _ref_problems(kind, ref, ("model", "parts", slot), registry, base)
-            continue
-        guess = nearest(slot, slots)
-        hint = f"; did you mean {guess!r}?" if guess else ""
-        yield (
-            ("model", "parts", slot),
-            f"model {model['name']!r} has no slot {slot!r}; there are: {', '.join(slots) or 'none'}{hint}",
-        )
-    for slot in [slot for slot in slots if slot not in parts and slot not in _optional(model["name"], registry)]:
+        else:
+            problem = f"model {model['name']!r} has no slot {slot!r}; there are: {', '.join(slots) or 'none'}"
+            yield ("model", "parts", slot), problem + suggestion(slot, slots)
+    for slot in [slot for slot in slots if slot not in parts and slot not in optional]:
         choices = ", ".join(registry.fitting(*slots[slot]))
         yield ("model", "parts"), f"nothing is named for the slot {slot!r}; give one of: {choices}"
 
 
 def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """The content of a valid recipe, with the components' own defaults filled in.
+    """Return the content of a valid recipe with the components' defaults filled in.
 
     Raises:
         NeurozooError: A component cannot be found or imported.
@@ -194,7 +188,7 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
     task = _with_params("task", tree["task"], registry)
     if data.get("instead") is not None:
         data["instead"] = _with_params("data", data["instead"], registry)
-    slots = _slots(model["name"], registry) or {}
+    slots = _slots(model["name"], registry)[0] or {}
     model = _with_params("model", model, registry)
     model["parts"] = {slot: _with_params(slots[slot][0], ref, registry) for slot, ref in model["parts"].items()}
     training["loggers"] = [_with_params("logger", ref, registry) for ref in training["loggers"]]
@@ -202,23 +196,23 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
 
 
 def _constants(target: Any, function: Any) -> dict[str, Any]:
-    """Names that a bound may use from inside its class; those of the module and the builtins come first."""
+    """Return the names of the class that annotations may use; names of the module and builtins come first."""
     outside = {*vars(builtins), *getattr(function, "__globals__", {})}
     classes = target.__mro__ if isinstance(target, type) else ()
     return {name: value for c in reversed(classes) for name, value in vars(c).items() if name not in outside}
 
 
-def _slots(model: str, registry: Registry) -> Mapping[str, tuple[Kind, type[Any] | None]] | None:
+def _slots(
+    model: str, registry: Registry
+) -> tuple[Mapping[str, tuple[Kind, type[Any] | None]] | None, Collection[str]]:
+    """The slots of a model, None for a model that cannot be imported, and which of them may stay empty."""
     try:
-        slots: Mapping[str, Any] = getattr(registry.resolve("model", model), "slots", {})
+        target = registry.resolve("model", model)
     except NeurozooError:
-        return None
-    return {name: slot_kind(slot) for name, slot in slots.items()}
-
-
-def _optional(model: str, registry: Registry) -> Collection[str]:
-    slots: Collection[str] = getattr(registry.resolve("model", model), "optional", ())
-    return slots
+        return None, ()
+    return {name: slot_kind(slot) for name, slot in getattr(target, "slots", {}).items()}, getattr(
+        target, "optional", ()
+    )
 
 
 def _ref_problems(
@@ -232,7 +226,7 @@ def _ref_problems(
 
 
 def _metric_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple[Key, str]]:
-    """What epochs and trials are chosen by, where the task has no such metric."""
+    """Find metrics to choose epochs or trials by that the task does not have."""
     task = tree.get("task")
     if not isinstance(task, Mapping) or not isinstance(task.get("name"), str):
         return
@@ -247,9 +241,8 @@ def _metric_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tu
         around = tree.get(section)
         name = around.get(key) if isinstance(around, Mapping) else None
         if isinstance(name, str) and name not in made.names:
-            guess = nearest(name, made.names)
-            hint = f"; did you mean {guess!r}?" if guess else ""
-            yield (section, key), f"found the text {name!r}; give one of: {', '.join(made.names)}{hint}"
+            known = f"{', '.join(made.names)}{suggestion(name, made.names)}"
+            yield (section, key), f"found the text {name!r}; give one of: {known}"
 
 
 def _at(name: Key, params: Key, problems: Iterator[tuple[str, str]]) -> Iterator[tuple[Key, str]]:

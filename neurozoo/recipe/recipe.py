@@ -38,11 +38,11 @@ __all__ = ["SCHEMA", "Recipe", "check_names", "load_recipe"]
 SCHEMA = 2
 """The version of the recipe's layout that this neurozoo writes; it reads 1 as well."""
 
-# Names a folder of runs, so nothing that leaves one.
+# It names a folder of runs, so no path separators.
 Variant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ()_+-]*$")]
 
 FASTEST = "fastest"
-"""As a backend: whichever is, of those that are installed."""
+"""As a backend: the fastest of the installed ones."""
 
 
 class Recipe(Section):
@@ -88,7 +88,7 @@ class Recipe(Section):
         return Path(self._origins.file).stem
 
     def named(self, name: str) -> Recipe:
-        """The same recipe under the name it had before it was copied to another file."""
+        """Return the recipe under the name it had before it was copied to another file."""
         renamed = self.model_copy()
         renamed._origins = Origins(f"{name}.yaml", dict(self._origins.places))
         return renamed
@@ -102,15 +102,14 @@ class Recipe(Section):
     def digest(self) -> str:
         """SHA-256 of the resolved content, hexadecimal; the same whatever file it came from.
 
-        The ablations, the search and the loggers are left out: what a recipe is compared with, what else it
-        might have been, and who writes down how it goes, does not change what it does.
+        The ablations, the search and the loggers are left out: they do not change the run.
         """
         return _digest(self.content)
 
     def is_of(self, digest: object) -> bool:
-        """Whether a digest, as a run or checkpoint noted it, is of this recipe.
+        """Whether a digest that a run or checkpoint recorded is of this recipe.
 
-        A recipe that was written in schema 1 has two: the one that earlier versions noted, and that of its new form.
+        A schema 1 recipe has two: that of its own form, which earlier versions recorded, and that of its new form.
         """
         return bool(digest) and digest in (self.digest, self._before)
 
@@ -120,7 +119,7 @@ class Recipe(Section):
         Args:
             path: Keys joined by dots, such as ``training.optimizer.lr``.
         """
-        # A key may have dots of its own, as those of `tune.space`.
+        # A key may contain dots, such as those of `tune.space`.
         key = next((key for key in self._origins.places if ".".join(map(str, key)) == path), None)
         if key is None:
             return "default"
@@ -206,7 +205,7 @@ def _finish(
     backend: str | None,
     registry: Registry | None,
 ) -> Recipe:
-    """Apply overrides, validate, and either return the recipe or raise every problem, in order of lines."""
+    """Apply overrides, validate, and return the recipe or raise every problem, in order of lines."""
     expand_names(content, origins)
     before = ""
     if content.get("schema") == 1 and not isinstance(content.get("schema"), bool):
@@ -223,15 +222,15 @@ def _finish(
         put_value(content, origins, ("backend",), backend)
     schema = content.get("schema")
     if isinstance(schema, int) and schema != SCHEMA:
-        # Everything else would be judged by the wrong rules.
+        # All other problems would be found by the wrong rules.
         problem = (
             f"this recipe has schema {schema}, and this neurozoo reads the schemas 1 and {SCHEMA}; "
-            "install the neurozoo that knows it, or write the recipe for this one"
+            "install a neurozoo that reads it, or rewrite the recipe for this one"
         )
         raise RecipeError([origins.line(("schema",), problem)[1]])
     recipe, found = validated(Recipe, content)
     if registry is not None and recipe is not None and recipe.backend == FASTEST:
-        # Resolved here and once: what is trained, recorded and compared has a name that stays.
+        # Resolved once, here: everything that is trained, recorded and compared has the backend's real name.
         put_value(content, origins, ("backend",), registry.fastest_backend(recipe.training.device))
         recipe, found = validated(Recipe, content)
     if registry is not None:
@@ -251,16 +250,14 @@ def _finish(
 def _problems_with(
     content: Mapping[str, Any], changes: Mapping[str, Any], registry: Registry | None
 ) -> list[tuple[Key, str]]:
-    """What would be wrong with a recipe's content if values of it were changed, by their paths."""
+    """Return the problems of a recipe's content with some values changed, by their paths."""
     changed = copy.deepcopy({key: value for key, value in content.items() if key not in ("ablations", "tune")})
     nowhere = Origins("")
     found: list[tuple[Key, str]] = []
     for dotted, value in changes.items():
         keys = tuple(dotted.split("."))
-        problem = (
-            set_value(changed, nowhere, keys, value) if all(keys) else f"{dotted!r} is no path such as training.epochs"
-        )
-        if problem:
+        problem = f"{dotted!r} is no path such as training.epochs"
+        if problem := set_value(changed, nowhere, keys, value) if all(keys) else problem:
             found.append((keys, problem))
         expand_names(changed, nowhere)
     found += validated(Recipe, changed)[1]

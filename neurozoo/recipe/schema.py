@@ -1,7 +1,7 @@
 """What a recipe may say: its sections as frozen, strict models.
 
-Nothing here knows YAML, files or torch. ``neurozoo.recipe.recipe`` reads the text, names the line of
-every problem, and adds the components' own parameters.
+Independent of YAML, files and torch. ``neurozoo.recipe.recipe`` reads the text, names the line of every problem, and
+adds the components' own parameters.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
@@ -55,13 +56,20 @@ def _number(value: Any) -> int | float:
 Number = Annotated[int | float, PlainValidator(_number)]
 
 
+def _repeated(key: str, names: Iterable[str], form: str = "{!r}") -> Iterator[tuple[str, str]]:
+    """Find names that are given more than once, as (key, problem)."""
+    for name, times in sorted(Counter(names).items()):
+        if times > 1:
+            yield key, f"{form.format(name)} is named {times} times; name it once"
+
+
 class Section(BaseModel):
     """A mapping of a recipe: unknown keys and wrong types are refused, nothing is converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Combinations that no key can refuse by itself, as (key, what is wrong and what to do)."""
+        """Invalid combinations of keys, as (key, what is wrong and what to do)."""
         return iter(())
 
 
@@ -130,8 +138,7 @@ class TaskSection(Section):
     params: Mapping[str, Any] = Field(default_factory=dict)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        for twice in sorted({name for name in self.outputs or () if (self.outputs or ()).count(name) > 1}):
-            yield "outputs", f"{twice!r} is named {(self.outputs or ()).count(twice)} times; name it once"
+        yield from _repeated("outputs", self.outputs or ())
 
 
 class DataSection(Section):
@@ -163,8 +170,7 @@ class DataSection(Section):
         if self.name is not None and ("/" in self.name or "\\" in self.name):
             yield "name", f"{self.name!r} is a path; give a name here, or the folder as `root`"
         inputs = self.inputs or ()
-        for twice in sorted({name for name in inputs if inputs.count(name) > 1}):
-            yield "inputs", f"{twice!r} is named {inputs.count(twice)} times; name it once"
+        yield from _repeated("inputs", inputs)
         missing = [] if self.expect is None else [name for name in inputs if name not in self.expect]
         if missing:
             there = ", ".join(self.expect or ()) or "none"
@@ -186,7 +192,7 @@ class ModelSection(Section):
 
 
 class Optimizer(Section):
-    """The optimiser; what is not said here is as in torch.
+    """The optimiser; all other options are torch's defaults.
 
     Attributes:
         name: ``adam``, ``adamw``, ``nadam``, ``radam``, ``rmsprop`` or ``sgd``.
@@ -202,14 +208,14 @@ class Optimizer(Section):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.momentum and self.name not in ("sgd", "rmsprop"):
-            yield "momentum", f"{self.name} has none of its own; leave it out, or choose sgd or rmsprop"
+            yield "momentum", f"{self.name} has no momentum option; leave it out, or choose sgd or rmsprop"
 
 
 class Scheduler(Section):
     """What the learning rate does from epoch to epoch.
 
     Attributes:
-        name: ``none``, ``plateau`` (falls when the validation loss stays), ``step`` (falls after every
+        name: ``none``, ``plateau`` (falls when the validation loss does not improve), ``step`` (falls after every
             ``every`` epochs) or ``cosine`` (falls to 0 behind the last epoch).
         factor: What ``plateau`` and ``step`` multiply it with.
         patience: Epochs without a better validation loss before ``plateau`` lets it fall.
@@ -276,13 +282,13 @@ class TrainingSection(Section):
         early_stopping: Stop after so many epochs without a better one; None for never.
         initialisation: See :class:`Initialisation`.
         rate_penalty: See :class:`RatePenalty`.
-        checkpoint_steps: Batches of an epoch after which the state is written, besides its end; None for its end alone.
+        checkpoint_steps: Batches after which the state is written within an epoch; None for the end of epochs only.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
-        precision: ``32-true``, or for the linear algebra of training alone ``bf16-mixed`` or ``16-mixed``. Membranes
+        precision: ``32-true``, or for the linear algebra of training only ``bf16-mixed`` or ``16-mixed``. Membranes
             and evaluation are in float32 always.
         compile: Whether training's forward goes through ``torch.compile``.
-        threads: Threads of the CPU; None leaves it to torch.
-        loggers: What else writes down how the training goes; decides nothing of it.
+        threads: Threads of the CPU; None for torch's default.
+        loggers: Loggers that record the training; they do not change it.
     """
 
     epochs: Count = 50
@@ -305,9 +311,7 @@ class TrainingSection(Section):
     def problems(self) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             yield "device", f"found {self.device!r}; give auto, cpu, mps, cuda, or cuda:N for one of several"
-        names = [logger.name for logger in self.loggers]
-        for twice in sorted({name for name in names if names.count(name) > 1}):
-            yield "loggers", f"{twice!r} is named {names.count(twice)} times; name it once"
+        yield from _repeated("loggers", [logger.name for logger in self.loggers])
 
 
 class EvaluationSection(Section):
@@ -358,9 +362,7 @@ class Searched(Section):
                 yield "values", "it is empty; give at least one entry"
             if ranged or self.log:
                 yield "values", f"there is {', '.join(ranged or ['log'])} as well; give a range or values, not both"
-            texts = [json.dumps(value, sort_keys=True) for value in self.values]
-            for twice in sorted({text for text in texts if texts.count(text) > 1}):
-                yield "values", f"{twice} is named {texts.count(twice)} times; name it once"
+            yield from _repeated("values", [json.dumps(value, sort_keys=True) for value in self.values], "{}")
             return
         if self.low is None or self.high is None:
             yield "low", "there is no whole range; give low and high, or values"

@@ -1,4 +1,4 @@
-"""The recipes that come with neurozoo, by name."""
+"""The recipes of this distribution, by name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _DESCRIPTION = re.compile(r"^description:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 
 
 def shipped_path(name: str) -> Path | None:
-    """The file of a shipped recipe, by its name with or without ``.yaml``; None where there is none."""
+    """Return the file of a shipped recipe, by its name with or without ``.yaml``, or None."""
     return _files().get(name.removesuffix(".yaml"))
 
 
 def shipped_recipes() -> dict[str, str]:
-    """What each shipped recipe is, by name: its ``description``, read without parsing the file."""
+    """Return the ``description`` of each shipped recipe by name, read without parsing the file."""
     return {name: _description(path.read_text(encoding="utf-8")) for name, path in _files().items()}
 
 
 def _files() -> dict[str, Path]:
-    # In a wheel they lie inside the package, in a clone next to it.
+    # In a wheel they are inside the package, in a clone next to it.
     inside, outside = _PACKAGE / "recipes", _PACKAGE.parent / "recipes"
     return {path.stem: path for path in sorted((inside if inside.is_dir() else outside).glob("*.yaml"))}
 

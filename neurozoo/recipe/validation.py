@@ -1,4 +1,4 @@
-"""Checks plain content against the sections of a recipe, and finds every problem at once."""
+"""Check plain content against the sections of a recipe, and find every problem at once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ S = TypeVar("S", bound=Section)
 
 
 def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, list[tuple[Key, str]]]:
-    """A section made of plain content, or None, and everything that is wrong with the content.
+    """Validate plain content as a section.
 
     Args:
-        section: What it must be.
+        section: The section's class.
         content: Nested mappings, lists and scalars.
 
     Returns:
-        The section, and (path of the value, problem) for each problem.
+        The section, or None if it is not valid, and (path of the value, problem) for each problem.
     """
     result: S | None = None
     problems: list[tuple[Key, str]] = []
@@ -36,7 +36,7 @@ def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, l
     except ValidationError as error:
         errors = error.errors()
         around = {each["loc"][:-1] for each in errors}
-        # A list whose only entry is wrong counts as too short as well, which tells nothing more.
+        # A list whose only entry is wrong is also reported as too short.
         kept = [each for each in errors if each["type"] != "too_short" or each["loc"] not in around]
         problems = [(_without_tag(each["loc"]), _explain(section, each)) for each in kept]
     return result, [*problems, *_combinations(section, content)]
@@ -60,7 +60,7 @@ def _explain(root: type[Section], error: Any) -> str:
 
 
 def _combinations(section: type[Section], content: object, path: Key = ()) -> Iterator[tuple[Key, str]]:
-    """What is wrong between the keys of each section, also where some keys are wrong by themselves."""
+    """Find invalid combinations of keys in each section, also if other keys are wrong."""
     if not isinstance(content, Mapping):
         return
     for key, value in content.items():
@@ -85,7 +85,7 @@ def _combinations(section: type[Section], content: object, path: Key = ()) -> It
 
 
 def _section_at(section: type[Section], path: Key) -> type[Section] | None:
-    """The section that a path leads to, or None where it leads to a value."""
+    """Return the section at a path, or None if there is a value."""
     annotation: Any = section
     for key in path:
         if isinstance(annotation, type) and issubclass(annotation, Section):
@@ -98,7 +98,7 @@ def _section_at(section: type[Section], path: Key) -> type[Section] | None:
 
 
 def _bare(annotation: Any) -> Any:
-    """An annotation without ``Annotated`` and without ``None``."""
+    """Return an annotation without ``Annotated`` and ``None``."""
     if typing.get_origin(annotation) is typing.Annotated:
         return _bare(typing.get_args(annotation)[0])
     choices = [each for each in typing.get_args(annotation) if each is not type(None)]
@@ -107,7 +107,7 @@ def _bare(annotation: Any) -> Any:
 
 _OTHER_SAMPLES = "trials on other samples cannot be compared"
 _KEPT = {
-    "schema": "it says how the recipe is read",
+    "schema": "it decides how the recipe is read",
     "description": "it changes nothing",
     "seed": "the luckiest seed is no better model",
     "ablations": "they change nothing",
@@ -117,21 +117,20 @@ _KEPT = {
     "data.instead": _OTHER_SAMPLES,
     "data.valid": _OTHER_SAMPLES,
 }
-"""What is not tuned, and why."""
+"""The values that cannot be tuned, and why."""
 
 
 def space_problems(
     space: Mapping[str, Any], problems_with: Callable[[Mapping[str, Any]], list[tuple[Key, str]]]
 ) -> Iterator[tuple[Key, str]]:
-    """What is wrong with the paths of a search space, and with the values they may take.
+    """Check the paths of a search space and the values they may take.
 
     Args:
-        space: What is searched, by path, whole or not; entries of the wrong form are passed over, since the
-            section's own rules report them.
-        problems_with: What is wrong with the recipe when values are changed, by path.
+        space: The searched values by path; malformed entries are skipped, as the section's own rules report them.
+        problems_with: Returns the problems of the recipe with some values changed, by path.
 
     Yields:
-        (path of the entry, problem), one an entry.
+        (path of the entry, problem), at most one per entry.
     """
     checked = {path: validated(Searched, entry)[0] for path, entry in space.items() if isinstance(entry, Mapping)}
     samples = {path: searched.samples for path, searched in checked.items() if searched and searched.samples}
@@ -156,7 +155,7 @@ def _why_not(
     samples: Mapping[str, tuple[Any, ...]],
     problems_with: Callable[[Mapping[str, Any]], list[tuple[Key, str]]],
 ) -> str:
-    """The problem of a value that goes neither with the recipe as it stands nor with the first values of the others."""
+    """Return the problem of a value that fits neither the recipe nor the first values of the other entries."""
     key = tuple(path.split("."))
     firsts = {other: values[0] for other, values in samples.items()}
     for value in samples[path]:
@@ -167,5 +166,5 @@ def _why_not(
 
 
 def _at(key: Key, problems: list[tuple[Key, str]]) -> str:
-    """The first problem at a key, below it, or at a section around it."""
+    """Return the first problem at a key, below it, or at a section around it."""
     return next((problem for path, problem in problems if all(a == b for a, b in zip(path, key, strict=False))), "")

@@ -1,6 +1,6 @@
-"""YAML text as plain values with the place of each, and back; the only module that knows YAML.
+"""Convert YAML text to plain values with the place of each, and back; the only module that imports YAML.
 
-No tag or alias of YAML's is followed, so that a stranger's recipe can run nothing and cannot grow.
+Tags and aliases are refused, so a recipe from an untrusted source cannot run code or expand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from neurozoo.errors import RecipeError, nearest
+from neurozoo.errors import RecipeError, suggestion
 from neurozoo.recipe.params import Key
 from neurozoo.recipe.shipped import shipped_path, shipped_recipes
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 LARGEST = 1_000_000
-"""Bytes of a recipe at most: it is a page, and anything larger is another file given by mistake."""
+"""Largest size of a recipe, in bytes; anything larger is another file given by mistake."""
 
 COMMAND_LINE = "command line"
 """What overrides are called in messages."""
@@ -43,24 +43,24 @@ _SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "boo
 
 @dataclass
 class Origins:
-    """Where each value was written: (line, column) in the file, or None for the command line."""
+    """The place of each value: (line, column) in the file, or None for the command line."""
 
     file: str
     places: dict[Key, tuple[int, int] | None] = field(default_factory=dict)
 
     def nearest(self, path: Key) -> tuple[int, int] | None:
-        """The place of a value; of the section around it, where it was not written at all."""
+        """Return the place of a value, or of the section around it if the value is not in the file."""
         ends = (path[:n] for n in range(len(path), 0, -1))
         return next((self.places[end] for end in ends if end in self.places), (1, 1))
 
     def move(self, old: Key, new: Key) -> None:
-        """A value has another path now, with all below it; it stays where it was written."""
+        """Rename the path of a value and of everything below it; the places are kept."""
         for path, place in list(self.places.items()):
             if path[: len(old)] == old:
                 self.places[new + path[len(old) :]] = place
 
     def line(self, path: Key, problem: str) -> tuple[tuple[int, int], str]:
-        """A problem as people read it, with what to sort it by; the command line comes last."""
+        """Return a sort key and the message of a problem; the command line comes last."""
         place = self.nearest(path)
         what = f"{'.'.join(map(str, path))}: {problem}" if path else problem
         if place is None:
@@ -69,7 +69,7 @@ class Origins:
 
 
 def find_file(source: str | Path) -> tuple[Path, str]:
-    """The file of a recipe, and what to call it in messages."""
+    """Return the file of a recipe, and its name in messages."""
     path = Path(source)
     if not path.is_file() and (shipped := shipped_path(str(source))) is not None:
         path = shipped
@@ -80,7 +80,7 @@ def find_file(source: str | Path) -> tuple[Path, str]:
 
 
 def read_text(path: Path, file: str) -> str:
-    """The text of a recipe's file.
+    """Read the text of a recipe's file.
 
     Raises:
         RecipeError: There is none, or it is too large or not UTF-8.
@@ -89,9 +89,8 @@ def read_text(path: Path, file: str) -> str:
         raise RecipeError([f"{file}: this is a folder; give a recipe's file, or the name of a shipped recipe"])
     if not path.exists():
         known = shipped_recipes()
-        guess = path.stem if path.stem in known else nearest(path.stem, known)
-        hint = f"; did you mean {guess!r}?" if guess else ""
-        raise RecipeError([f"{file}: there is no such file; give a file or a shipped recipe: {', '.join(known)}{hint}"])
+        there = f"{', '.join(known)}{suggestion(path.stem, known)}"
+        raise RecipeError([f"{file}: there is no such file; give a file or a shipped recipe: {there}"])
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -107,7 +106,7 @@ def read_text(path: Path, file: str) -> str:
 
 
 def parse(text: str, file: str) -> tuple[dict[str, Any], Origins, list[tuple[tuple[int, int], str]]]:
-    """The values of a recipe's text, where each was written, and what a recipe must not hold.
+    """Parse a recipe's text: its values, the place of each, and what a recipe must not contain.
 
     Raises:
         RecipeError: It is not YAML, or no section of keys.
@@ -127,7 +126,7 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Origins, list[tuple[tup
 
 
 def compose(text: str, where: str) -> Node | None:
-    """The node tree of a YAML text; nothing is constructed."""
+    """Parse a YAML text into its node tree; nothing is constructed."""
     try:
         node: Node | None = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
@@ -146,7 +145,7 @@ def compose(text: str, where: str) -> Node | None:
 
 
 class Reader:
-    """Turns YAML nodes into plain values, noting places and what a recipe must not hold."""
+    """Converts YAML nodes to plain values; collects their places, and what a recipe must not contain."""
 
     def __init__(self) -> None:
         self.places: dict[Key, tuple[int, int]] = {}
@@ -156,7 +155,7 @@ class Reader:
 
     def value(self, node: Node, path: Key) -> Any:
         if id(node) in self._seen:
-            # YAML hands over the very node that has the anchor, so this is where that stands.
+            # An alias is the node of its anchor, so this is the anchor's place.
             problem = f"aliases (*{node.anchor}) are not followed in a recipe; write this value out wherever it is used"
             return self._refuse(node, problem)
         self._seen.add(id(node))
@@ -205,7 +204,7 @@ def _form(node: Node) -> str:
 
 
 def as_yaml(content: Mapping[str, Any]) -> str:
-    """Plain values as YAML, in their order."""
+    """Write plain values as YAML, in their order."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
@@ -216,7 +215,7 @@ def as_yaml(content: Mapping[str, Any]) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether YAML reads a text without quotes as that very text."""
+    """Whether YAML reads a text without quotes as the same text."""
     try:
         node = compose(text, "")
     except RecipeError:

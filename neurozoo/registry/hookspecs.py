@@ -1,7 +1,7 @@
 """What a plugin may add: the whole plugin API on one page.
 
 A plugin is a module (or object) named by an entry point of the group ``neurozoo``.
-It says in ``neurozoo_api`` which version of this page it was written for, implements
+It declares in ``neurozoo_api`` the version of this page it was written for, implements
 :func:`neurozoo_components`, and yields one :class:`Component` for each part it offers. The parts
 themselves are named by ``"module:attribute"`` and imported on first use, so that listing plugins
 imports no spiking library and no torch.
@@ -53,7 +53,7 @@ API_VERSION = "2.0"
 
 2.0 renames the kinds ``backend`` to ``neuron`` and ``dataset`` to ``data``; thresholds, scalings, activations and
 encoders are parts; tasks are new. A neuron's state is a tuple, and it takes parameters by name.
-:data:`CHANGES` says what a plugin for another major has to change.
+:data:`CHANGES` lists what a plugin for another major has to change.
 """
 CHANGES: Mapping[str, str] = {
     "1": (
@@ -76,7 +76,7 @@ class KindOfComponent:
 
     Attributes:
         interface: ``"module:class"`` that a component's class is a subclass of; empty where it is a function, or where
-            the slot of a model says it.
+            the slot of a model defines it.
         plural: What a user calls a list of them.
         kit: ``"module:name"`` of its conformance kit; empty where there is none.
     """
@@ -128,7 +128,7 @@ class Component:
         exact: For a neuron: whether every spike equals the oracle's. An inexact one may
             differ where the membrane is within rounding of the threshold.
         native: For a neuron: whether it is what its library gives unchanged, another model than
-            the oracle's. It is there to be compared, and says nothing of conformance.
+            the oracle's. It can be compared, and is exempt from the conformance kit.
         fused: For an exact neuron: the kinds of device (``"cpu"``, ``"cuda"``) on which it runs the whole loop over
             time as one. A recipe's ``backend: fastest`` takes such a one.
         tested: The versions it was tested with, one requirement a library, such as

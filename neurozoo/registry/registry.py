@@ -1,7 +1,7 @@
-"""What all plugins offer together, by kind and name; a broken one is reported and stops no other.
+"""The components of all plugins by kind and name; a broken plugin is reported and affects no other.
 
-Nothing here imports torch or a spiking library: a component is a name and a target until
-:meth:`Registry.resolve` imports it.
+No torch and no spiking library is imported here: a component is a name and a target until :meth:`Registry.resolve`
+imports it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Registry:
             self.plugins.append(self._add(each))
 
     def _add(self, found: Found) -> Plugin:
-        """Load one plugin and take it up, all or nothing."""
+        """Load one plugin and register its components, all or none."""
         namesake = next((each for each in self.plugins if each.name == found.name), None)
         if namesake is not None:
             error = f"a plugin of {namesake.distribution} is called {found.name!r} as well"
@@ -85,7 +85,7 @@ class Registry:
             base: The base class of the slot that it is for, so that the error names what fits there.
 
         Raises:
-            UnknownNameError: There is none; says what there is and which plugin failed.
+            UnknownNameError: There is none; lists the known names and the plugins that failed.
         """
         if (kind, name) not in self._components:
             broken = [plugin.name for plugin in self.plugins if plugin.error]
@@ -103,7 +103,7 @@ class Registry:
         return self._owners[kind, name]
 
     def missing(self, kind: Kind, name: str) -> list[str]:
-        """The libraries that a component needs and that are not installed; imports none of them."""
+        """Return the libraries that a component needs and that are not installed; imports none."""
         tops = dict.fromkeys(library.partition(".")[0] for library in self.get(kind, name).requires)
         return [library for library in tops if not _is_there(library)]
 
@@ -112,7 +112,7 @@ class Registry:
         return [name for name in self.components(kind) if not self.missing(kind, name)]
 
     def fitting(self, kind: Kind, base: type[Any] | None = None) -> list[str]:
-        """The components of a kind that fit a slot, by name; a part that cannot be imported fits none."""
+        """Return the components of a kind that fit a slot, by name; a part that cannot be imported fits none."""
         if base is None:
             return list(self.components(kind))
         fit = []
@@ -123,15 +123,15 @@ class Registry:
         return fit
 
     def usable_backends(self) -> list[str]:
-        """The installed backends that are not their library's own neuron, which is another model."""
+        """Return the installed backends except native ones, which are other models."""
         known = self.components("neuron")
         return [name for name in self.usable("neuron") if not known[name].native]
 
     def fastest_backend(self, device: str) -> str:
         """The name that a recipe's ``backend: fastest`` stands for: a fused, exact backend, else the core's own.
 
-        It depends on what is installed and on the device alone, and not on a measurement, which would be another each
-        time. Of several the first by name is taken.
+        It depends on the installed plugins and the device only; a measurement would differ each time. Of several the
+        first by name is taken.
 
         Args:
             device: ``training.device`` of a recipe.
@@ -176,10 +176,10 @@ class Registry:
         return target
 
     def culprit(self, error: BaseException) -> str:
-        """The plugin in whose code an exception was raised, and where; empty where it was the core's.
+        """Return the plugin in whose code an exception was raised, and the line; empty for the core's own code.
 
-        Frames of other libraries are passed over, and those of the core that plugins call: a plugin
-        that hands :mod:`neurozoo.core` the wrong thing is where the mistake is.
+        Frames of other libraries are skipped, and those of core modules that plugins call: if a plugin passes wrong
+        arguments to :mod:`neurozoo.core`, the mistake is the plugin's.
         """
         owners = {
             component.target.partition(":")[0].partition(".")[0]: self._owners[key]
@@ -200,7 +200,7 @@ _CALLED_BY_PLUGINS = (
 )
 
 _ELSEWHERE = {("part", "numba-blocks"): "neurozoo-smile-numba"}
-"""Components that were part of another distribution, and the distribution that has them now."""
+"""Components that moved to another distribution, and its name."""
 
 
 def _interface_problem(kind: Kind, target: Any, base: type[Any] | None) -> str:

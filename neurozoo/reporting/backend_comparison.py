@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from neurozoo.backends.agreement import MARGIN_ULPS
-from neurozoo.backends.probe import LayerProbe
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Training
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.tables import Table, markdown, number, plain_text, rounded
@@ -21,32 +21,27 @@ This page is written by a command, and nothing here is typed by hand:
 {command}
 ```
 
-A backend marked as another model is what its library gives by itself, for the same recipe and the same weights.
-[What equivalent means](equivalence.md) says how the rest is judged. Time and memory are left out, because they are
-others on each machine.
+A backend marked as another model is its library's own neuron, unchanged, with the same recipe and the same weights.
+[What equivalent means](equivalence.md) explains how the rest is judged. Time and memory are left out, because they
+differ between machines.
 """
 
 
 def as_text(comparison: Comparison) -> str:
     """The comparison for the screen."""
-    return plain_text([*sections(comparison), Table(f"verdict: {said_verdict(comparison)}")])
+    return plain_text([*sections(comparison), Table(f"verdict: {verdict_text(comparison)}")])
 
 
 def as_page(comparison: Comparison, command: str) -> str:
-    """The page.
-
-    Args:
-        comparison: What was found.
-        command: How it was found, for whoever wants to do it again.
-    """
+    """The comparison as a Markdown page; ``command`` is the command line that repeats it."""
     traits = traits_table(comparison.backends)
     heading, *others = sections(comparison, measured=False, all_traits=True)
     first, *lines = [line for line in heading.title.splitlines() if line != SYNTHETIC_NOTICE]
-    overview = type(heading)("The comparison", heading.head, heading.rows, [first, *lines[:-1], *heading.notes])
+    overview = Table("The comparison", heading.head, heading.rows, [first, *lines[:-1], *heading.notes])
     notice = [f"**{SYNTHETIC_NOTICE}.**", ""] if comparison.setting.synthetic else []
     tables = [traits, overview, *(table for table in others if table != traits)]
-    titled = [type(each)(each.title[:1].upper() + each.title[1:], each.head, each.rows, each.notes) for each in tables]
-    verdict = f"**Verdict: {said_verdict(comparison)}.**"
+    titled = [replace(each, title=each.title[:1].upper() + each.title[1:]) for each in tables]
+    verdict = f"**Verdict: {verdict_text(comparison)}.**"
     return "\n".join([_INTRODUCTION.format(command=command), *notice, verdict, "", markdown(titled)])
 
 
@@ -54,9 +49,9 @@ def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool 
     """A comparison as tables, the most important first.
 
     Args:
-        comparison: What was found.
-        measured: Whether with time and memory, which are others each time.
-        all_traits: Whether with the experiments in which all backends do the same.
+        comparison: The result.
+        measured: Whether to show time and memory, which differ each time.
+        all_traits: Whether to show the experiments in which all backends do the same.
     """
     backends = comparison.backends
     tables = [
@@ -65,21 +60,17 @@ def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool 
         _layers("firing rate by layer, and how many spikes differ", backends, _whole),
     ]
     if comparison.empty:
-        table = _layers(
-            "the layers driven by a current: share that fires, and how many spikes differ", backends, _driven
-        )
-        tables.append(table)
+        title = "the layers driven by a current: share that fires, and how many spikes differ"
+        tables.append(_layers(title, backends, _driven))
     tables.append(_operations(backends))
     if comparison.training is not None:
         tables.append(_training(comparison.training, {name: comparison.titles[name] for name in comparison.headline}))
-    tables += [_metrics(comparison)]
-    tables += [traits_table(backends) if all_traits else _traits_that_differ(backends)]
-    tables += [_calls(backends), _versions(backends)]
-    return tables + _problems(comparison)
+    tables += [_metrics(comparison), traits_table(backends) if all_traits else _traits_that_differ(backends)]
+    return [*tables, _calls(backends), _versions(backends), *_problems(comparison)]
 
 
-def said_verdict(comparison: Comparison) -> str:
-    """The verdict in words: which backends are what."""
+def verdict_text(comparison: Comparison) -> str:
+    """The verdict, with the backends by theirs."""
     kinds: dict[str, list[str]] = {}
     for backend in comparison.backends[1:]:
         kinds.setdefault(backend.verdict, []).append(backend.name)
@@ -89,33 +80,34 @@ def said_verdict(comparison: Comparison) -> str:
             kinds.setdefault("different in training", []).append(trajectory.name)
     if comparison.refused:
         kinds["does not run it"] = list(comparison.refused)
-    told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
-    return f"{comparison.verdict} ({told}; compared with {comparison.reference})"
+    named = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+    return f"{comparison.verdict} ({named}; compared with {comparison.reference})"
 
 
 def _heading(comparison: Comparison, measured: bool) -> list[str]:
     setting = comparison.setting
     weights = f"the best weights of {setting.run}" if setting.trained else "untrained weights, as training begins with"
-    lines = [SYNTHETIC_NOTICE] if setting.synthetic else []
     what = f"{setting.recipe}, {weights}" if setting.recipe else "a model"
-    samples, batches = comparison.samples, comparison.batches
-    size = f"{samples} sample{'s' if samples > 1 else ''} in {batches} batch{'es' if batches > 1 else ''}"
+    size = f"{_counted(comparison.samples, 'sample')} in {_counted(comparison.batches, 'batch', 'es')}"
+    lines = [SYNTHETIC_NOTICE] if setting.synthetic else []
     lines.append(f"{what}: {size}" + (f" ({setting.data})" if setting.data else ""))
     if measured:
-        lines.append(f"{setting.device}, {comparison.threads} thread{'s' if comparison.threads > 1 else ''}")
-    lines.append(f"Compared with {comparison.reference}:")
+        lines.append(f"{setting.device}, {_counted(comparison.threads, 'thread')}")
     if comparison.empty:
-        lines.insert(
-            -1,
+        lines.append(
             f"EMPTY: less than 1 % of the neurons fire in {', '.join(comparison.silent)}: equal spikes prove nothing "
-            "there. So each layer is also driven directly, by a current that makes 5 to 50 % fire.",
+            "there. So each layer is also driven directly, by a current that makes 5 to 50 % fire."
         )
-    return lines
+    return [*lines, f"Compared with {comparison.reference}:"]
+
+
+def _counted(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}{plural if number > 1 else ''}"
 
 
 def _overview(comparison: Comparison, measured: bool) -> tuple[list[str], list[list[str]], list[str]]:
-    """A line a backend."""
-    head = ["backend", "verdict", "spikes that differ", "by itself", "within rounding"]
+    """Head, rows and notes of the table with a row a backend."""
+    head = ["backend", "verdict", "spikes that differ", "in isolation", "within rounding"]
     head += ["outputs", "predictions", "gradients"] + (["ms", "time", "MB", "memory"] if measured else [])
     rows, notes = [], []
     for backend in comparison.backends:
@@ -126,14 +118,15 @@ def _overview(comparison: Comparison, measured: bool) -> tuple[list[str], list[l
         row += map(rounded, (backend.output_difference, backend.prediction_difference, backend.gradient_difference))
         if measured:
             row += [f"{backend.milliseconds:.1f}", f"{backend.time_ratio:.2f}"]
-            row += ["-", "-"] if backend.peak_bytes is None else [f"{backend.peak_bytes / 1e6:.1f}", _ratio(backend)]
+            peak, ratio = backend.peak_bytes, backend.memory_ratio
+            row += ["-" if peak is None else f"{peak / 1e6:.1f}", "-" if ratio is None else f"{ratio:.2f}"]
         rows.append(row)
         where = [f"first in {backend.first}"] if backend.first else []
         where += [f"largest gradient difference in {backend.worst_gradient}"] if backend.worst_gradient else []
         if where:
             notes.append(f"{backend.name}: {', '.join(where)}")
     notes.append(
-        "by itself: each layer on the reference's input, each step from its membrane; "
+        "in isolation: each layer on the reference's input, each step from its membrane; "
         f"within rounding: {MARGIN_ULPS} units in the last place of the threshold"
     )
     notes.append("outputs, predictions: largest difference; gradients: as a share of the tensor's largest")
@@ -153,10 +146,6 @@ def _refused(comparison: Comparison) -> list[Table]:
     return [Table("backends that do not run this model", notes=notes)]
 
 
-def _ratio(backend: BackendResult) -> str:
-    return "-" if backend.memory_ratio is None else f"{backend.memory_ratio:.2f}"
-
-
 def _layers(title: str, backends: Sequence[BackendResult], cell: Callable[[LayerResult], str]) -> Table:
     rows = [
         [layer.name, *(cell(backend.layers[place]) for backend in backends)]
@@ -166,7 +155,7 @@ def _layers(title: str, backends: Sequence[BackendResult], cell: Callable[[Layer
 
 
 def _operations(backends: Sequence[BackendResult]) -> Table:
-    """Other spikes are other accumulations."""
+    """Operations by backend; they differ if spikes do."""
     rows = [[backend.name, f"{backend.macs:,.0f}", f"{backend.acs:,.0f}"] for backend in backends]
     notes = [
         "of layers with weights, without zeros; ACs: of those whose input is spikes alone, MACs: of the others; rows "
@@ -180,13 +169,12 @@ def _whole(layer: LayerResult) -> str:
 
 
 def _driven(layer: LayerResult) -> str:
-    return "-" if layer.driven is None else f"{layer.driven.active:.1%}" + _differ(layer.driven)
-
-
-def _differ(found: LayerProbe) -> str:
-    agreed = found.agreement
+    if layer.driven is None:
+        return "-"
+    agreed = layer.driven.agreement
     within = agreed.mismatches - agreed.beyond
-    return f" ({agreed.mismatches:,}, {within:,} within rounding)" if agreed.mismatches else ""
+    differ = f" ({agreed.mismatches:,}, {within:,} within rounding)" if agreed.mismatches else ""
+    return f"{layer.driven.active:.1%}{differ}"
 
 
 def _metrics(comparison: Comparison) -> Table:
@@ -197,7 +185,7 @@ def _metrics(comparison: Comparison) -> Table:
 
 
 def traits_table(backends: Sequence[BackendResult]) -> Table:
-    """What each neuron does in each experiment."""
+    """The result of each experiment with each backend's neuron."""
     rows = [
         [trait.name, *(backend.traits[place].found for backend in backends)]
         for place, trait in enumerate(backends[0].traits)
@@ -206,7 +194,7 @@ def traits_table(backends: Sequence[BackendResult]) -> Table:
 
 
 def _traits_that_differ(backends: Sequence[BackendResult]) -> Table:
-    """Only the experiments in which a backend does other than the reference, and which ones do."""
+    """The experiments in which some backends differ from the reference."""
     reference, *others = backends
     rows = []
     for place, trait in enumerate(reference.traits):
@@ -246,7 +234,7 @@ def _versions(backends: Sequence[BackendResult]) -> Table:
 
 
 def _training(training: Training, headline: Mapping[str, str]) -> Table:
-    """How training went; of metrics those of ``headline``, by their titles."""
+    """The course of the trainings; of metrics those of ``headline``, by their titles."""
     reference = training.backends[0]
     head = ["backend", "last loss", "loss difference", "at all", f"beyond {training.tolerance:g}"]
     head += ["spikes differ", "weights", "threshold", "rate", *(f"valid {title}" for title in headline.values())]
@@ -275,11 +263,9 @@ def _training(training: Training, headline: Mapping[str, str]) -> Table:
 
 
 def _problems(comparison: Comparison) -> list[Table]:
-    """What makes a backend different; for another model the traits say it better."""
-    tables = []
+    """What makes a backend different; for another model the traits show it better."""
     trained = {each.name: each.problems for each in comparison.training.backends} if comparison.training else {}
-    for backend in comparison.backends:
-        problems = [*backend.problems, *trained.get(backend.name, ())]
-        if problems and not backend.native:
-            tables.append(Table(f"{backend.name} is different", notes=problems))
-    return tables
+    problems = {
+        each.name: [*each.problems, *trained.get(each.name, ())] for each in comparison.backends if not each.native
+    }
+    return [Table(f"{name} is different", notes=notes) for name, notes in problems.items() if notes]

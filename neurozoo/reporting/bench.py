@@ -51,33 +51,24 @@ def neurons_tables(costs: Sequence[NeuronCosts]) -> list[Table]:
 
 
 def plainly(costs: NeuronCosts) -> str:
-    """Who is the fastest at what, in a sentence."""
+    """Which backend is the fastest at what, in a sentence."""
     forward = min(costs.backends, key=lambda each: each.forward_ms).backend
     both = min(costs.backends, key=lambda each: each.both_ms).backend
-    said = f"the fastest is {both}" if forward == both else f"the fastest forward is {forward}, with backward {both}"
-    return f"At T = {costs.steps}{', one current repeated' if costs.repeated else ''}, {said}."
+    winner = f"the fastest is {both}" if forward == both else f"the fastest forward is {forward}, with backward {both}"
+    return f"At T = {costs.steps}{', one current repeated' if costs.repeated else ''}, {winner}."
 
 
 def _neurons(costs: NeuronCosts) -> Table:
     fastest = min(each.both_ms for each in costs.backends)
-    known = [each.peak_mib for each in costs.backends if each.peak_mib is not None]
+    leanest = min((each.peak_mib for each in costs.backends if each.peak_mib is not None), default=0.0)
     rows = []
     for each in costs.backends:
-        memory = ["-", "-"]
+        times = [f"{each.forward_ms:.1f} ms", f"{each.forward_ms / costs.copies_ms:.2f}"]
+        times += [f"{each.both_ms:.1f} ms", f"{each.both_ms / costs.copies_ms:.2f}", f"{each.both_ms / fastest:.2f}"]
+        peak = ["-", "-"]
         if each.peak_mib is not None:
-            memory = [f"{each.peak_mib:.0f} MiB", f"{each.peak_mib / max(min(known), 1e-9):.2f}"]
-        rows.append(
-            [
-                each.backend,
-                f"{each.forward_ms:.1f} ms",
-                f"{each.forward_ms / costs.copies_ms:.2f}",
-                f"{each.both_ms:.1f} ms",
-                f"{each.both_ms / costs.copies_ms:.2f}",
-                f"{each.both_ms / fastest:.2f}",
-                *memory,
-                f"{each.kept_mib:.0f} MiB",
-            ]
-        )
+            peak = [f"{each.peak_mib:.0f} MiB", f"{each.peak_mib / max(leanest, 1e-9):.2f}"]
+        rows.append([each.backend, *times, *peak, f"{each.kept_mib:.0f} MiB"])
     head = ["backend", "forward", "of copies", "and backward", "of copies", "of fastest", "peak", "of leanest", "kept"]
     shape = " x ".join(map(str, costs.shape))
     notes = [
@@ -98,46 +89,30 @@ def neurons_page(costs: Sequence[NeuronCosts]) -> str:
         UserError: matplotlib is not installed.
     """
     content: list[Table | Picture] = []
-    for each, table in zip(costs, neurons_tables(costs), strict=True):
-        names = [one.backend for one in each.backends]
-        content.append(table)
-        content.append(
-            Picture(
-                f"Time at T = {each.steps}",
-                bars(
-                    names,
-                    {
-                        "forward": [one.forward_ms / each.copies_ms for one in each.backends],
-                        "forward and backward": [one.both_ms / each.copies_ms for one in each.backends],
-                    },
-                    unit="times as long as copying two tensors of that size",
-                    label=f"how long each backend's neurons take at T = {each.steps}",
-                ),
-            )
-        )
-        if all(one.peak_mib is not None for one in each.backends):
-            content.append(
-                Picture(
-                    f"Memory at T = {each.steps}",
-                    bars(
-                        names,
-                        {"peak": [one.peak_mib or 0.0 for one in each.backends]},
-                        unit="MiB",
-                        label=f"how much memory each backend's neurons take at T = {each.steps}",
-                        legend=False,
-                    ),
-                )
-            )
+    for each in costs:
+        names, at = [one.backend for one in each.backends], f"at T = {each.steps}"
+        times = {
+            "forward": [one.forward_ms / each.copies_ms for one in each.backends],
+            "forward and backward": [one.both_ms / each.copies_ms for one in each.backends],
+        }
+        peaks = [one.peak_mib for one in each.backends if one.peak_mib is not None]
+        unit, label = "times as long as copying two tensors of that size", f"how long each backend's neurons take {at}"
+        content += [_neurons(each), Picture(f"Time {at}", bars(names, times, unit=unit, label=label))]
+        if len(peaks) == len(names):
+            label = f"how much memory each backend's neurons take {at}"
+            drawn = bars(names, {"peak": peaks}, unit="MiB", label=label, legend=False)
+            content.append(Picture(f"Memory {at}", drawn))
     return html_page("What neurons cost", content)
 
 
 def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> Table:
-    """What a recipe's training takes."""
+    """The costs of a recipe's training."""
+    batch = cost.batch_size
     rows = [
         ["feeding a batch", f"{cost.feeding_ms:.2f} ms", f"{cost.feeding_share:.1%} of step and feeding", ""],
-        [f"a step of {cost.batch_size}", f"{cost.step_ms:.1f} ms", "", _ratio(cost.plain_step_ms, cost.step_ms)],
+        [f"a step of {batch}", f"{cost.step_ms:.1f} ms", "", _ratio(cost.plain_step_ms, cost.step_ms)],
         [
-            f"evaluating {cost.batch_size}",
+            f"evaluating {batch}",
             f"{cost.evaluation_ms:.1f} ms",
             "",
             _ratio(cost.plain_evaluation_ms, cost.evaluation_ms),
@@ -156,7 +131,7 @@ def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> T
 
 
 def data_table(cost: DataCost) -> Table:
-    """What reading a store takes."""
+    """The costs of reading a store."""
     rows = [
         ["in order", f"{cost.in_order_ms:.2f} ms", f"{cost.in_order_ms / cost.copy_ms:.1f}"],
         ["shuffled", f"{cost.shuffled_ms:.2f} ms", f"{cost.shuffled_ms / cost.copy_ms:.1f}"],

@@ -1,9 +1,9 @@
-"""The section of multi-class runs in a report: which classes are taken for which, calibration, and scores by class."""
+"""The section of multi-class runs in a report: confusion of the classes, calibration, and scores by class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from neurozoo.reporting.page import Content, Gallery, Picture
 from neurozoo.reporting.runs.curves import key
 from neurozoo.reporting.runs.run_contents import ReportedRun
 from neurozoo.reporting.tables import Table, number
-from neurozoo.tasks.multiclass import BINS, Multiclass, calibration_bins
+from neurozoo.tasks.multiclass import BINS, calibration_bins, confusion
 
 __all__ = ["section"]
 
@@ -25,37 +25,33 @@ _ROWS = 100
 
 def section(runs: Sequence[ReportedRun], split: str) -> tuple[list[Content], dict[str, Any]]:
     """Pictures and tables of multi-class runs, and the numbers in them for programs; see ``Task.section``."""
-    shown = [run for run in runs if run.predicted(split) is not None]
+    shown = [run for run in runs if split in run.predictions]
     title = f"Classes, on {split}"
     if not shown:
         return [Table(title, notes=[f"No run holds predictions of {split} yet."])], {"classes": {}}
-    counts = {run.name: _confusion(run, split) for run in shown}
+    counts: dict[str, NDArray[np.int64]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for run in shown:
+        made = run.predictions[split]
+        counts[run.name] = confusion(made.target, made.predicted)
+        scores = _scores(counts[run.name])
+        for k, name in enumerate(run.outputs):
+            facts.setdefault(name, {})[run.name] = {what: float(each[k]) for what, each in scores.items()}
     diagram = Picture("Reliability", _reliability(shown, split))
     pictures = [diagram, *(_heat(run, counts[run.name], split) for run in shown)]
     caption = (
-        "Reliability: how often the most probable class is right by how probable it was said to be, in "
-        f"{BINS} bins of equal width; on the dotted line probabilities mean what they say. Confusion: of the answers "
+        "Reliability: how often the most probable class is right by its predicted probability, in "
+        f"{BINS} bins of equal width; on the dotted line probabilities are calibrated. Confusion: of the answers "
         "whose class is the row's, the share that is taken for the column's class."
     )
     if max(map(len, counts.values())) > _SHOWN:
         caption += f" Of the classes the {_SHOWN} most frequent ones."
-    scores = {run.name: _scores(counts[run.name]) for run in shown}
-    facts: dict[str, dict[str, Any]] = {}
-    for run in shown:
-        for k, name in enumerate(run.outputs):
-            facts.setdefault(name, {})[run.name] = {what: float(each[k]) for what, each in scores[run.name].items()}
     contents: list[Content] = [Gallery(title, pictures, caption, key(shown)), _table(shown, counts, facts, split)]
     return contents, {"classes": facts}
 
 
-def _confusion(run: ReportedRun, split: str) -> NDArray[np.int64]:
-    made, task = run.predicted(split), cast(Multiclass, run.task)
-    assert made is not None
-    return task.confusion(made.target, made.predicted)
-
-
 def _scores(counts: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall and F1 of each class; 0 where one is neither a target nor predicted."""
+    """Precision, recall and F1 of each class; 0 if one is neither a target nor predicted."""
     right, present, claimed = counts.diagonal(), counts.sum(1), counts.sum(0)
     return {
         "precision": right / np.maximum(claimed, 1),
@@ -80,10 +76,8 @@ def _heat(run: ReportedRun, counts: NDArray[np.int64], split: str) -> Picture:
 def _reliability(runs: Sequence[ReportedRun], split: str) -> str:
     drawn = [Line([0, 1], [0, 1], None, "dotted")]
     for run in runs:
-        made = run.predicted(split)
-        assert made is not None
-        _, said, right = calibration_bins(made.target, made.predicted)
-        drawn.append(Line(list(said), list(right), run.place, "marked"))
+        _, predicted, right = calibration_bins(run.predictions[split].target, run.predictions[split].predicted)
+        drawn.append(Line(list(predicted), list(right), run.place, "marked"))
     panel = Panel(drawn, "probability of the most probable class", "share that is right", "both")
     return lines([panel], label=f"reliability of the most probable class on {split}")
 
@@ -95,23 +89,15 @@ def _table(
     split: str,
 ) -> Table:
     samples: dict[str, int] = {}
+    head = ["class", f"answers of {split}"]
     for run in runs:
         present = counts[run.name].sum(1)
         samples |= {name: max(samples.get(name, 0), int(present[k])) for k, name in enumerate(run.outputs)}
-    head = ["class", f"answers of {split}"]
-    for run in runs:
-        of = f", {run.name}" if len(runs) > 1 else ""
-        head += [f"precision{of}", f"recall{of}", f"F1{of}"]
+        head += [f"{what}{run.among(runs)}" for what in ("precision", "recall", "F1")]
     kept = set(sorted(samples, key=lambda name: -samples[name])[:_ROWS])
     rows = []
     for name in (name for name in samples if name in kept):
-        cells = [facts[name].get(run.name, {}) for run in runs]
-        rows.append(
-            [
-                name,
-                f"{samples[name]:,}",
-                *(number(each.get(w)) for each in cells for w in ("precision", "recall", "f1")),
-            ]
-        )
+        cells = [facts[name].get(run.name, {}).get(what) for run in runs for what in ("precision", "recall", "f1")]
+        rows.append([name, f"{samples[name]:,}", *map(number, cells)])
     notes = [f"The {_ROWS} most frequent of {len(samples)} classes."] if len(samples) > _ROWS else []
     return Table("", head, rows, notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from neurozoo.data.manifest import Description
@@ -39,12 +39,12 @@ def overview_page(store: Store, summary: Summary) -> str:
     Raises:
         UserError: matplotlib is not installed.
     """
-    known = store.description
-    pictures = [
+    known, names = store.description, store.description.task.outputs
+    lengths = [
         Picture(
             f"{name}: valid positions",
             steps(
-                {split: _shares(found.counts) for split, found in by_split.items()},
+                {split: _shares(each.counts) for split, each in by_split.items()},
                 along="valid positions of a sample",
                 unit="of the samples",
                 label=f"how many samples have how many valid positions, {name}",
@@ -53,76 +53,55 @@ def overview_page(store: Store, summary: Summary) -> str:
         for name, by_split in summary.lengths.items()
         if known.signals[name].length > 1 and known.signals[name].ragged
     ]
-    content: list[Table | Picture] = [
-        Table("Where it comes from", notes=_origin(known)),
-        _signals(store),
-        _lengths(summary),
-        *pictures,
-        *_values(summary),
-    ]
+    content: list[Table | Picture] = [Table("Where it comes from", notes=_origin(known)), _signals(store)]
+    content += [_lengths(summary), *lengths, *_values(summary)]
     if summary.labels:
-        content += _label_page(known.task.outputs, summary)
+        content += _label_page(names, summary)
     else:
         content += _targets(known, summary)
-        content += _class_pictures(known.task.outputs, summary)
+        if summary.classes and len(names) <= _BARS:
+            shares = {split: _shares(each.counts) for split, each in summary.classes.items()}
+            content.append(_by_split("", names, shares, "how frequent each class is in each split"))
     return html_page(store.path.absolute().name, content, warning=SYNTHETIC_NOTICE if known.synthetic else "")
 
 
 def _label_page(names: Sequence[str], summary: Summary) -> list[Table | Picture]:
     total = _all(summary)
+    most = max(number for number, samples in enumerate(total.cardinality) if samples)
+    frequent = {split: [n / each.samples for n in each.counts] for split, each in summary.labels.items()}
+    numbers = {split: _shares(each.cardinality[: most + 1]) for split, each in summary.labels.items()}
+    conditional = [
+        [count / max(own, 1) for count in row] for row, own in zip(total.together, total.counts, strict=True)
+    ]
     return [
         _frequencies(names, summary),
-        Picture(
-            "",
-            bars(
-                names,
-                {split: [count / found.samples for count in found.counts] for split, found in summary.labels.items()},
-                unit="of the samples of a split",
-                label="how frequent each label is in each split",
-                percent=True,
-            ),
-        ),
-        Picture(
+        _by_split("", names, frequent, "how frequent each label is in each split"),
+        _by_split(
             "Labels of a sample",
-            bars(
-                [str(number) for number in range(_most(total) + 1)],
-                {split: _shares(found.cardinality[: _most(total) + 1]) for split, found in summary.labels.items()},
-                unit="of the samples of a split",
-                label="how many labels the samples have in each split",
-                percent=True,
-            ),
+            list(map(str, range(most + 1))),
+            numbers,
+            "how many labels the samples have in each split",
         ),
         _together(names, total),
         Picture(
             "",
-            heat_map(names, _conditional(total), label="how often labels occur together"),
+            heat_map(names, conditional, label="how often labels occur together"),
             "Of the samples with the row's label, the share that has the column's; all splits together.",
         ),
     ]
 
 
-def _class_pictures(names: Sequence[str], summary: Summary) -> list[Picture]:
-    if not summary.classes or len(names) > _BARS:
-        return []
-    drawn = bars(
-        names,
-        {split: _shares(found.counts) for split, found in summary.classes.items()},
-        unit="of the samples of a split",
-        label="how frequent each class is in each split",
-        percent=True,
-    )
-    return [Picture("", drawn)]
+def _by_split(title: str, names: Sequence[str], shares: Mapping[str, Sequence[float]], label: str) -> Picture:
+    return Picture(title, bars(names, shares, unit="of the samples of a split", label=label, percent=True))
 
 
 def _origin(known: Description) -> list[str]:
-    told = [f"{key}: {known.origin[key]}" for key in ("format", "source", "licence", "citation") if key in known.origin]
-    splits = ", ".join(f"{size:,} {split}" for split, size in known.splits.items())
-    return [
-        *([SYNTHETIC_NOTICE] if known.synthetic else []),
-        *told,
-        f"samples: {splits}",
-        f"checksum: {known.checksum}",
+    notice = [SYNTHETIC_NOTICE] if known.synthetic else []
+    origin = [
+        f"{key}: {known.origin[key]}" for key in ("format", "source", "licence", "citation") if key in known.origin
     ]
+    splits = ", ".join(f"{size:,} {split}" for split, size in known.splits.items())
+    return [*notice, *origin, f"samples: {splits}", f"checksum: {known.checksum}"]
 
 
 def _signals(store: Store) -> Table:
@@ -140,9 +119,9 @@ def _signals(store: Store) -> Table:
 def _values(summary: Summary) -> list[Table]:
     """Of spikes, frames and token numbers."""
     rows = [
-        [name, split, str(found.least), str(found.most), f"{found.mean:.4g}"]
+        [name, split, str(each.least), str(each.most), f"{each.mean:.4g}"]
         for name, by_split in summary.values.items()
-        for split, found in by_split.items()
+        for split, each in by_split.items()
     ]
     return [Table("Values at valid positions", ["signal", "split", "least", "most", "mean"], rows)] if rows else []
 
@@ -152,18 +131,15 @@ def _targets(known: Description, summary: Summary) -> list[Table]:
     if summary.labels:
         return [_frequencies(names, summary), _together(names, _all(summary))]
     if summary.classes:
-        rows = [
-            [name, *(f"{found.counts[k]:,} ({share:.1%})" for found in summary.classes.values() for share in
-                     [found.counts[k] / max(found.samples, 1)])]
-            for k, name in enumerate(names)
-        ]  # fmt: skip
+        splits = summary.classes.values()
+        rows = [[name, *(_count(each.counts[k], each.samples) for each in splits)] for k, name in enumerate(names)]
         return [Table(f"Classes{of}", ["class", *summary.classes], rows)]
     if summary.quantities:
         rows = [
             [name, split, *(f"{value:.4g}" for value in (each.mean, each.deviation, each.least, each.most))]
             for k, name in enumerate(names)
-            for split, found in summary.quantities.items()
-            for each in [found[k]]
+            for split, by_quantity in summary.quantities.items()
+            for each in [by_quantity[k]]
         ]
         return [Table(f"Quantities{of}", ["quantity", "split", "mean", "deviation", "least", "most"], rows)]
     return [Table(f"Targets of {known.task.name}{of}", notes=[", ".join(names)])]
@@ -171,23 +147,24 @@ def _targets(known: Description, summary: Summary) -> list[Table]:
 
 def _lengths(summary: Summary) -> Table:
     rows = [
-        [name, split, *(f"{value:g}" for value in found.quartiles), f"{found.without:,}"]
+        [name, split, *(f"{value:g}" for value in each.quartiles), f"{each.without:,}"]
         for name, by_split in summary.lengths.items()
-        for split, found in by_split.items()
+        for split, each in by_split.items()
     ]
     head = ["signal", "split", "least", "25 %", "median", "75 %", "most", "samples without"]
     return Table("Valid positions", head, rows)
 
 
 def _frequencies(names: Sequence[str], summary: Summary) -> Table:
-    splits = list(summary.labels)
-    rows = [
-        [name, *(f"{found.counts[k]:,} ({found.counts[k] / found.samples:.1%})" for found in summary.labels.values())]
-        for k, name in enumerate(names)
-    ]
-    rows.append(["labels a sample", *(f"{sum(f.counts) / f.samples:.2f}" for f in summary.labels.values())])
-    rows.append(["samples without", *(f"{f.cardinality[0]:,}" for f in summary.labels.values())])
-    return Table("Labels", ["label", *splits], rows)
+    splits = summary.labels.values()
+    rows = [[name, *(_count(each.counts[k], each.samples) for each in splits)] for k, name in enumerate(names)]
+    rows.append(["labels a sample", *(f"{sum(each.counts) / each.samples:.2f}" for each in splits)])
+    rows.append(["samples without", *(f"{each.cardinality[0]:,}" for each in splits)])
+    return Table("Labels", ["label", *summary.labels], rows)
+
+
+def _count(count: int, samples: int) -> str:
+    return f"{count:,} ({count / max(samples, 1):.1%})"
 
 
 def _together(names: Sequence[str], total: Labels) -> Table:
@@ -202,27 +179,20 @@ def _together(names: Sequence[str], total: Labels) -> Table:
 
 
 def _all(summary: Summary) -> Labels:
-    """The labels of all splits as if they were one."""
-    found = list(summary.labels.values())
+    """Add up the labels of all splits."""
+    splits = list(summary.labels.values())
+
+    def add(of: Iterable[Sequence[int]]) -> tuple[int, ...]:
+        return tuple(map(sum, zip(*of, strict=True)))
+
     return Labels(
-        sum(each.samples for each in found),
-        tuple(map(sum, zip(*(each.counts for each in found), strict=True))),
-        tuple(
-            tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*(each.together for each in found), strict=True)
-        ),
-        tuple(map(sum, zip(*(each.cardinality for each in found), strict=True))),
+        sum(each.samples for each in splits),
+        add(each.counts for each in splits),
+        tuple(add(rows) for rows in zip(*(each.together for each in splits), strict=True)),
+        add(each.cardinality for each in splits),
     )
 
 
 def _shares(counts: Sequence[int]) -> list[float]:
     total = max(sum(counts), 1)
     return [count / total for count in counts]
-
-
-def _most(total: Labels) -> int:
-    """The most labels that a sample has."""
-    return max(number for number, samples in enumerate(total.cardinality) if samples)
-
-
-def _conditional(total: Labels) -> list[list[float]]:
-    return [[count / max(own, 1) for count in row] for row, own in zip(total.together, total.counts, strict=True)]

@@ -1,6 +1,6 @@
 """Drawings as ``<svg>``, by matplotlib, which is the extra ``plots``.
 
-They fit any page: small, in the page's own ink, and the same bytes each time.
+They are small, use the page's own text colour, and are the same bytes each time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import sqrt
+from math import nan, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,47 +23,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "INK",
-    "Line",
-    "Panel",
-    "as_svg",
-    "bars",
-    "colour_of",
-    "heat_map",
-    "lines",
-    "new_figure",
-    "plain",
-    "raster",
-    "steps",
-]
+__all__ = ["COLOURS", "Line", "Panel", "bars", "heat_map", "lines", "raster", "steps"]
 
 COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#6b7280")
 """Mid-tones, which stand out from white and from black."""
 
-INK = "#010203"
-"""What is drawn in this colour takes on the page's own colour of text."""
+_INK = "#010203"
+"""Replaced by the page's own text colour."""
 
 
-def colour_of(place: int | None) -> str:
+def _colour(place: int | None) -> str:
     """The colour of a series by its number from 0; of None the ink."""
-    return INK if place is None else COLOURS[place % len(COLOURS)]
+    return _INK if place is None else COLOURS[place % len(COLOURS)]
 
 
-def plain(words: str) -> str:
-    """Words of others, in which matplotlib would take what is between dollars for mathematics."""
-    return words.replace("$", r"\$")
+def _rgb(place: int) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(_colour(place)[1:]))
 
 
-def new_figure(width: float, height: float, panels: int = 1, *, fitted: bool = True) -> tuple[Figure, Sequence[Axes]]:
-    """A drawing of so many inches, with panels side by side; no window and no global state is used.
+def _literal(text: str) -> str:
+    """Text in which matplotlib must not take what is between dollars for mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _new_figure(width: float, height: float, panels: int = 1, *, fitted: bool = True) -> tuple[Figure, Sequence[Axes]]:
+    """A drawing of so many inches, with panels side by side; without a window or global state.
 
     Args:
         width: In inches.
         height: In inches.
         panels: How many.
-        fitted: Whether the margins are made to fit what stands in them, which takes time.
+        fitted: Whether matplotlib computes the margins, which takes longer than drawing.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -78,29 +68,29 @@ def new_figure(width: float, height: float, panels: int = 1, *, fitted: bool = T
     return figure, figure.subplots(1, panels, squeeze=False)[0]
 
 
-def as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool = True) -> str:
-    """The drawing without a background and without what makes it another each time.
+def _as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool = True) -> str:
+    """Serialise a drawing, transparent and reproducible.
 
     Args:
-        figure: What is drawn.
+        figure: The drawing.
         panels: Its axes.
-        label: What is seen, for who cannot see it; no two of a page may have the same.
-        legend: Whether several series that have names are told apart above the drawing.
+        label: Text alternative; unique within a page, as the ids in the drawing are derived from it.
+        legend: Whether to name the series above the drawing if there are several.
     """
     import matplotlib
 
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         for spine in axes.spines.values():
-            spine.set_color(INK)
-        axes.tick_params(colors=INK)
+            spine.set_color(_INK)
+        axes.tick_params(colors=_INK)
         for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
-            text.set_color(INK)
+            text.set_color(_INK)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.get_offset_text().set_color(INK)
+            axis.get_offset_text().set_color(_INK)
     handles, _ = panels[0].get_legend_handles_labels()
     if legend and len(handles) > 1:
-        figure.legend(loc="outside upper right", ncols=len(handles), frameon=False, labelcolor=INK)
+        figure.legend(loc="outside upper right", ncols=len(handles), frameon=False, labelcolor=_INK)
     file = io.StringIO()
     with matplotlib.rc_context(
         {
@@ -112,7 +102,7 @@ def as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool =
         }
     ):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawn = _slim(file.getvalue().replace(INK, "currentColor"))
+    drawn = _slim(file.getvalue().replace(_INK, "currentColor"))
     # Several drawings of a page must not share the names of their parts.
     prefix = "d" + hashlib.sha256(label.encode()).hexdigest()[:8]
     drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{prefix}-", drawn)
@@ -120,42 +110,38 @@ def as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool =
 
 
 def _slim(svg: str) -> str:
-    """Without what a page does not need, which is three quarters of what matplotlib writes."""
+    """Drop what a page does not need: three quarters of matplotlib's output."""
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
-    # With every word a list of all fonts; the page has its own. And words that stand upright anyway.
+    # Font lists, as the page has its own font; rotations by 0.
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
     svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)
-    # The empty ground; and what a tick says of itself once more.
+    # The empty background; the style that ticks inherit anyway.
     svg = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", svg)
     svg = svg.replace(' style="fill: currentColor; stroke: currentColor; stroke-width: 0.8"', "")
     svg = re.sub(r'(?<= d=")[^"]*', _path, svg)
-    # In tags alone: between them stand words, which may be numbers.
-    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"-?\d+\.\d{4,}", _thousandth, tag[0]), svg)
+    # Only within tags: the text between them may be numbers.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"-?\d+\.\d{4,}", lambda n: f"{float(n[0]):.3f}", tag[0]), svg)
     return re.sub(r"\s*\n\s*", "\n", _without_bare_groups(svg))
 
 
 def _without_bare_groups(svg: str) -> str:
-    """Without the groups that say nothing of what is in them."""
-    said: list[bool] = []  # of each group that is open here
+    """Drop groups without attributes."""
+    kept: list[bool] = []  # for each group that is open
 
     def keep(tag: re.Match[str]) -> str:
         if tag[0] == "</g>":
-            return tag[0] if said.pop() else ""
-        said.append(tag[0] != "<g>")
-        return tag[0] if said[-1] else ""
+            return tag[0] if kept.pop() else ""
+        kept.append(tag[0] != "<g>")
+        return tag[0] if kept[-1] else ""
 
     return re.sub(r"<g(?: [^>]*)?>|</g>", keep, svg)
 
 
-def _thousandth(number: re.Match[str]) -> str:
-    return f"{float(number[0]):.3f}"
-
-
 def _path(found: re.Match[str]) -> str:
-    """A path's points to a tenth of a point, which is less than a pixel."""
+    """Round a path's points to a tenth of a point, less than a pixel."""
     rounded = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), found[0])
     return re.sub(r"\s*([A-Zz])\s*", r"\1", rounded.strip())
 
@@ -170,44 +156,40 @@ def bars(
     width: float = 7.5,
     legend: bool = True,
 ) -> str:
-    """Lying bars, a group for each name and a colour for each series, as ``<svg>``.
+    """Horizontal bars, a group for each name and a colour for each series, as ``<svg>``.
 
     Args:
         names: What the groups are, from top to bottom.
-        series: A value for each name, by what the series is.
-        unit: What the values are; the axis says it.
-        label: What is seen, for who cannot see it.
+        series: A value for each name, by the series' name.
+        unit: Of the values, for the axis.
+        label: Text alternative.
         percent: Whether the values are fractions, to be shown as percentages.
         width: In inches.
-        legend: Whether the drawing itself says what the colours are.
+        legend: Whether the drawing itself names the colours.
     """
-    figure, (axes,) = new_figure(width, 1.2 + len(names) * max(0.32, 0.16 * len(series)))
+    figure, (axes,) = _new_figure(width, 1.2 + len(names) * max(0.32, 0.16 * len(series)))
     thickness = 0.8 / len(series)
     for place, (name, values) in enumerate(series.items()):
         at = [group + (place - (len(series) - 1) / 2) * thickness for group in range(len(names))]
-        axes.barh(at, list(values), thickness * 0.9, label=plain(name), color=colour_of(place))
-    axes.set_yticks(range(len(names)), list(map(plain, names)))
+        axes.barh(at, list(values), thickness * 0.9, label=_literal(name), color=_colour(place))
+    axes.set_yticks(range(len(names)), list(map(_literal, names)))
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     if percent:
         axes.xaxis.set_major_formatter("{x:.0%}")
-    return as_svg(figure, [axes], label, legend=legend)
+    return _as_svg(figure, [axes], label, legend=legend)
 
 
 def steps(series: Mapping[str, Sequence[float]], *, along: str, unit: str, label: str) -> str:
     """Lines over whole numbers from 0, as ``<svg>``; see :func:`bars`."""
-    figure, (axes,) = new_figure(7.5, 2.6)
+    figure, (axes,) = _new_figure(7.5, 2.6)
     for place, (name, values) in enumerate(series.items()):
         edges = [length - 0.5 for length in range(len(values) + 1)]
-        axes.stairs(values, edges, label=name, color=colour_of(place), linewidth=1.5)
+        axes.stairs(values, edges, label=name, color=_colour(place), linewidth=1.5)
     axes.set_xlabel(along)
     axes.set_ylabel(unit)
     axes.yaxis.set_major_formatter("{x:.0%}")
-    return as_svg(figure, [axes], label)
-
-
-WIDTH, HEIGHT = 4.6, 2.4
-"""In inches: as wide as can still be read on a phone."""
+    return _as_svg(figure, [axes], label)
 
 
 @dataclass(frozen=True)
@@ -215,11 +197,11 @@ class Line:
     """A line; None among its values is a gap.
 
     Attributes:
-        x: Where its points are.
-        y: How high.
-        colour: Number of its colour; None for the ink.
-        style: How it is drawn; ``marked`` has a dot at each point, ``points`` are dots alone, ``stepped`` holds a value
-            from the point before.
+        x: Of its points.
+        y: Of its points.
+        colour: Number of its colour; None for the text colour.
+        style: ``marked`` has a dot at each point, ``points`` are dots alone, ``stepped`` holds a value from the point
+            before.
         band: The lower and the upper edge of an area around it.
     """
 
@@ -235,9 +217,9 @@ class Panel:
     """Axes with lines.
 
     Attributes:
-        lines: What is drawn.
-        along: What x is, with its unit.
-        unit: What y is, with its unit.
+        lines: From back to front.
+        along: Name and unit of x.
+        unit: Name and unit of y.
         fractions: Whether y is between 0 and 1, or x and y both are.
         counted: Whether x is a count, with whole ticks alone.
     """
@@ -250,24 +232,18 @@ class Panel:
 
 
 def lines(panels: Sequence[Panel], *, label: str) -> str:
-    """Panels side by side, as ``<svg>``; what the colours are is for the page to say.
-
-    Args:
-        panels: One or two.
-        label: What is seen, for who cannot see it.
-    """
-    figure, drawn = new_figure(WIDTH, HEIGHT, len(panels), fitted=False)
+    """One or two panels side by side, as ``<svg>``; the page names the colours. ``label`` is the text alternative."""
+    figure, drawn = _new_figure(4.6, 2.4, len(panels), fitted=False)  # as wide as a phone can show
     from matplotlib.ticker import MaxNLocator
 
-    # By hand, as fitting takes longer than drawing: words of 8 points, numbers of up to six digits.
+    # Room for words of 8 points and numbers of up to six digits.
     figure.subplots_adjust(left=0.16, right=0.985, top=0.93, bottom=0.2, wspace=0.42)
     for axes, panel in zip(drawn, panels, strict=True):
         for line in panel.lines:
-            colour, style = colour_of(line.colour), line.style
-            y = [float("nan") if value is None else value for value in line.y]
+            colour, style = _colour(line.colour), line.style
             axes.plot(
                 line.x,
-                y,
+                _with_gaps(line.y),
                 color=colour,
                 linewidth=1.0 if style == "dotted" else 1.4,
                 linestyle={"dashed": "--", "dotted": ":", "points": ""}.get(style, "-"),
@@ -276,18 +252,26 @@ def lines(panels: Sequence[Panel], *, label: str) -> str:
                 drawstyle="steps-pre" if style == "stepped" else "default",
             )
             if line.band is not None:
-                low, high = ([float("nan") if value is None else value for value in edge] for edge in line.band)
+                low, high = map(_with_gaps, line.band)
                 axes.fill_between(line.x, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.set_xlabel(plain(panel.along), fontsize=8)
-        axes.set_ylabel(plain(panel.unit), fontsize=8)
-        axes.tick_params(labelsize=8)
+        _name_axes(axes, _literal(panel.along), _literal(panel.unit))
         if panel.fractions != "none":
             axes.set_ylim(-0.02, 1.02)
         if panel.fractions == "both":
             axes.set_xlim(-0.02, 1.02)
         if panel.counted:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    return as_svg(figure, drawn, label, legend=False)
+    return _as_svg(figure, drawn, label, legend=False)
+
+
+def _with_gaps(values: Sequence[float | None]) -> list[float]:
+    return [nan if value is None else value for value in values]
+
+
+def _name_axes(axes: Axes, along: str, unit: str) -> None:
+    axes.set_xlabel(along, fontsize=8)
+    axes.set_ylabel(unit, fontsize=8)
+    axes.tick_params(labelsize=8)
 
 
 def heat_map(
@@ -304,29 +288,29 @@ def heat_map(
     Args:
         names: Of the rows.
         fractions: By row and column.
-        label: What is seen, for who cannot see it.
-        columns: Their names, where they are not those of the rows.
-        width: In inches; by default as the names need it.
-        colour: Number of the colour that 1 has.
+        label: Text alternative.
+        columns: Names of the columns, if they are not those of the rows.
+        width: In inches; by default by the number of names.
+        colour: Number of the colour that stands for 1.
     """
     along = names if columns is None else columns
     size = 1.6 + 0.55 * min(len(along), 24)
     across = size + 1 if width is None else width
     height = 1.6 + 0.55 * min(len(names), 24) if width is None else 1.1 + (width - 1.6) / 14 * max(len(names), 4)
-    figure, (axes,) = new_figure(across, height)
-    red, green, blue = (int(colour_of(colour)[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    # Never quite opaque, so that the numbers can be read in the page's ink, be it black or white.
-    opaque = [[(red, green, blue, 0.75 * sqrt(max(value, 0.0))) for value in row] for row in fractions]
-    axes.imshow(opaque, aspect="auto", interpolation="none")
+    figure, (axes,) = _new_figure(across, height)
+    rgb = [part / 255 for part in _rgb(colour)]
+    # Never opaque, so that the numbers can be read in the page's text colour, black or white.
+    shades = [[(*rgb, 0.75 * sqrt(max(value, 0.0))) for value in row] for row in fractions]
+    axes.imshow(shades, aspect="auto", interpolation="none")
     text = 8 if width is None or len(along) <= 8 else 6.5
     axes.tick_params(labelsize=10 if width is None else 8 if len(names) <= 12 else 7)
-    axes.set_xticks(range(len(along)), list(map(plain, along)), rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), list(map(plain, names)))
+    axes.set_xticks(range(len(along)), list(map(_literal, along)), rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), list(map(_literal, names)))
     if len(along) <= 12:
         for i, row in enumerate(fractions):
             for j, value in enumerate(row):
-                axes.text(j, i, f"{value:.0%}", ha="center", va="center", color=INK, fontsize=text)
-    return as_svg(figure, [axes], label)
+                axes.text(j, i, f"{value:.0%}", ha="center", va="center", color=_INK, fontsize=text)
+    return _as_svg(figure, [axes], label)
 
 
 def raster(spikes: NDArray[np.bool_], *, positions: float, along: str, unit: str, label: str, colour: int = 0) -> str:
@@ -334,19 +318,17 @@ def raster(spikes: NDArray[np.bool_], *, positions: float, along: str, unit: str
 
     Args:
         spikes: ``[N, S]``, whether a neuron fired in a step.
-        positions: What the S steps are in units of the axis.
-        along: What the axis is.
-        unit: What the rows are.
-        label: What is seen, for who cannot see it.
+        positions: Length of the S steps in units of the axis.
+        along: Name of the axis.
+        unit: Name of a row.
+        label: Text alternative.
         colour: Number of the spikes' colour.
     """
-    figure, (axes,) = new_figure(4.6, 1.9, fitted=False)
+    figure, (axes,) = _new_figure(4.6, 1.9, fitted=False)
     figure.subplots_adjust(left=0.13, right=0.98, top=0.96, bottom=0.27)
     pixels = np.zeros((*spikes.shape, 4), np.uint8)
-    pixels[spikes] = [*(int(colour_of(colour)[i : i + 2], 16) for i in (1, 3, 5)), 255]
-    # As it is, one pixel a step: the reader's program makes it larger.
+    pixels[spikes] = [*_rgb(colour), 255]
+    # One pixel a step: the browser scales it.
     axes.imshow(pixels, aspect="auto", interpolation="none", extent=(0, positions, len(spikes), 0))
-    axes.tick_params(labelsize=8)
-    axes.set_xlabel(along, fontsize=8)
-    axes.set_ylabel(unit, fontsize=8)
-    return as_svg(figure, [axes], label)
+    _name_axes(axes, along, unit)
+    return _as_svg(figure, [axes], label)

@@ -1,6 +1,6 @@
-"""An HTML page in one file: tables and pictures, light or dark as the reader has it, wide or on a phone.
+"""An HTML page in one file: tables and pictures, light or dark as the reader's device, wide or on a phone.
 
-It asks nothing of any other file or server, and holds no script.
+It loads no other file and contains no script.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from html import escape
 
 from neurozoo.reporting.tables import Table
 
-__all__ = ["Content", "Gallery", "Picture", "html_page"]
+__all__ = ["Content", "Gallery", "Picture", "html_page", "section_of"]
 
 _STYLE = """\
 :root { color-scheme: light dark; }
@@ -59,7 +59,7 @@ class Gallery:
         title: What they show; the heading.
         pictures: With headings of their own.
         caption: How to read them.
-        key: What the colours are: each with its name; said where there are several.
+        key: Colours and their names, shown if there are several.
     """
 
     title: str
@@ -69,6 +69,18 @@ class Gallery:
 
 
 Content = Table | Picture | Gallery
+
+
+def section_of(
+    title: str,
+    pictures: Sequence[Picture],
+    caption: str = "",
+    key: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
+) -> list[Content]:
+    """Pictures, if there are any, and notes below them, under one heading."""
+    content: list[Content] = [Gallery(title, pictures, caption, key)] if pictures else []
+    return [*content, Table("" if pictures else title, notes=notes)] if notes else content
 
 
 def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning: str = "") -> str:
@@ -81,34 +93,31 @@ def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning
         warning: A banner above all, such as that the data is SYNTHETIC.
     """
     body = [f"<h1>{escape(title)}</h1>"]
-    if warning:
-        body.append(f'<p class="warning">{escape(warning)}</p>')
-    if lead:
-        body.append(f"<p>{escape(lead)}</p>")
-    body += map(_element, content)
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>\n{_STYLE}</style>",
-            "</head>",
-            "<body>",
-            *body,
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    body += [f'<p class="warning">{escape(warning)}</p>'] if warning else []
+    body += [f"<p>{escape(lead)}</p>"] if lead else []
+    elements = "\n".join([*body, *map(_element, content)])
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>
+{_STYLE}</style>
+</head>
+<body>
+{elements}
+</body>
+</html>
+"""
 
 
 def _element(content: Content) -> str:
+    heading = f"<h2>{escape(content.title)}</h2>\n" if content.title else ""
     if isinstance(content, Gallery):
-        return _gallery(content)
-    return _heading(content.title) + _figure(content) if isinstance(content, Picture) else _table(content)
+        return heading + _gallery(content)
+    return heading + (_figure(content) if isinstance(content, Picture) else _table(content))
 
 
 def _figure(picture: Picture) -> str:
@@ -125,19 +134,15 @@ def _gallery(gallery: Gallery) -> str:
     for picture in gallery.pictures:
         heading = f"<h3>{escape(picture.title)}</h3>\n" if picture.title else ""
         lines.append(f"<div>{heading}{_figure(picture)}</div>")
-    return _heading(gallery.title) + "\n".join([*lines, "</div>"])
+    return "\n".join([*lines, "</div>"])
 
 
 def _table(table: Table) -> str:
-    lines = [f'<div class="table"><table>\n{_row("th", table.head)}'] if table.rows else []
-    lines += [_row("td", row) for row in table.rows]
-    lines += ["</table></div>"] if table.rows else []
-    lines += [f'<p class="note">{escape(note)}</p>' for note in table.notes]
-    return _heading(table.title) + "\n".join(lines)
-
-
-def _heading(title: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n" if title else ""
+    lines = []
+    if table.rows:
+        rows = [_row("th", table.head), *(_row("td", row) for row in table.rows)]
+        lines = ['<div class="table"><table>', *rows, "</table></div>"]
+    return "\n".join([*lines, *(f'<p class="note">{escape(note)}</p>' for note in table.notes)])
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:

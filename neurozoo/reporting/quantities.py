@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,12 @@ _SHOWN = 12
 _POINTS = 240
 """Of a picture, all runs together; evenly chosen."""
 _BINS = (5, 30)
-"""The fewest and the most bins of the errors; in between as many as the root of the answers."""
+"""The fewest and the most bins of the errors; in between the square root of the number of answers."""
 
 
 def section(runs: Sequence[ReportedRun], split: str) -> tuple[list[Content], dict[str, Any]]:
     """Pictures and tables of regression runs, and the numbers in them for programs; see ``Task.section``."""
-    shown = [run for run in runs if run.predicted(split) is not None]
+    shown = [run for run in runs if split in run.predictions]
     title = f"Quantities, on {split}"
     if not shown:
         return [Table(title, notes=[f"No run holds predictions of {split} yet."])], {"quantities": {}}
@@ -38,14 +38,13 @@ def section(runs: Sequence[ReportedRun], split: str) -> tuple[list[Content], dic
     if len(names) > _SHOWN:
         caption += f" The first {_SHOWN} of {len(names)} quantities."
     facts = {name: {run.name: _scores(run, name, split) for run in shown if name in run.outputs} for name in names}
-    contents: list[Content] = [Gallery(title, pictures, caption, key(shown)), _table(names, shown, facts, split)]
+    contents: list[Content] = [Gallery(title, pictures, caption, key(shown)), _table(shown, facts, split)]
     return contents, {"quantities": facts}
 
 
 def _columns(run: ReportedRun, name: str, split: str) -> tuple[Any, Any]:
     """Targets and predictions of one quantity, ``[n, 1]`` each."""
-    made, k = run.predicted(split), run.outputs.index(name)
-    assert made is not None
+    made, k = run.predictions[split], run.outputs.index(name)
     return made.target[:, k : k + 1].astype(np.float64), made.predicted[:, k : k + 1]
 
 
@@ -75,18 +74,13 @@ def _drawn(name: str, runs: Sequence[ReportedRun], split: str) -> str:
     return lines(panels, label=f"predictions against targets, and errors, of {name} on {split}")
 
 
-def _table(names: Sequence[str], runs: Sequence[ReportedRun], facts: Any, split: str) -> Table:
-    """Scores by quantity; what they are is said below the metrics of all."""
-    head = ["quantity"]
-    for run in runs:
-        of = f", {run.name}" if len(runs) > 1 else ""
-        head += [f"{metric.title}{of}" for metric in (run.task.metrics if run.task is not None else ())]
-    rows = []
-    for name in names:
-        cells = []
-        for run in runs:
-            found = facts[name].get(run.name, {})
-            cells += [number(found.get(metric.name)) for metric in (run.task.metrics if run.task is not None else ())]
-        rows.append([name, *cells])
-    counts = ", ".join(dict.fromkeys(f"{len(run.predictions[split]):,}" for run in runs))
+def _table(runs: Sequence[ReportedRun], facts: Mapping[str, Mapping[str, Mapping[str, float]]], split: str) -> Table:
+    """Scores by quantity; the metrics are defined below those of all quantities."""
+    columns = [(run, metric) for run in runs if run.task is not None for metric in run.task.metrics]
+    head = ["quantity", *(f"{metric.title}{run.among(runs)}" for run, metric in columns)]
+    rows = [
+        [name, *(number(by_run.get(run.name, {}).get(metric.name)) for run, metric in columns)]
+        for name, by_run in facts.items()
+    ]
+    counts = ", ".join(dict.fromkeys(f"{len(run.predictions[split].target):,}" for run in runs))
     return Table("", head, rows, [f"Of {counts} answers on {split}."])

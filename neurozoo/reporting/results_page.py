@@ -9,7 +9,7 @@ from typing import Any
 
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import RunError
-from neurozoo.reporting.tables import number, synthetic_mark
+from neurozoo.reporting.tables import number, pipe_table, synthetic_mark
 from neurozoo.studies.ablation import FULL, LESION
 
 __all__ = ["read_ablation", "results_page"]
@@ -20,13 +20,13 @@ _EARLIER = {
     "better": {},
     "baseline": "logistic regression",
 }
-"""What ablations that were made before there were tasks do not say; they are of multi-label."""
+"""What the files of ablations lack that were made before there were tasks; they are of multi-label."""
 
 _WITHOUT_SPIKES = {
     ("model.parts.scaling=none",): "On this data the spikes add nothing to the scores that these seeds can show.",
     ("model.parts.activation=relu",): "That the units spike is no advantage over rectified ones here.",
 }
-"""What it means where a variant without spikes loses nothing."""
+"""What it means if a variant without spikes loses nothing."""
 
 _INTRODUCTION = """\
 # Results
@@ -81,73 +81,53 @@ def read_ablation(folder: Path) -> dict[str, Any]:
 
 
 def _section(found: Mapping[str, Any]) -> str:
-    origin = found["data"]["origin"]
-    splits = ", ".join(f"{size:,} {name}" for name, size in found["data"]["splits"].items())
-    command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {len(found['seeds'])}"])
-    lines = [
-        f"## {found['recipe']}{synthetic_mark(found['synthetic'])}",
-        "",
-        f"{found['description']}.",
-        "",
+    data, seeds = found["data"], len(found["seeds"])
+    splits = ", ".join(f"{size:,} {name}" for name, size in data["splits"].items())
+    command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {seeds}"])
+    blocks = [f"## {found['recipe']}{synthetic_mark(found['synthetic'])}", f"{found['description']}."]
+    blocks += [f"**{SYNTHETIC_NOTICE}.**"] if found["synthetic"] else []
+    blocks += [
+        f"Data: {data['origin'].get('source', 'unknown')} ({splits}), checksum `{data['checksum'][:12]}`. "
+        f"{seeds} seeds; {found['minutes']:.0f} minutes of training, one thread each. Command: `{command}`.",
+        "\n".join(_means(found)),
+        "\n".join(_differences(found)),
+        "\n".join(_findings(found)),
+        "\n".join(f"- {found['titles'][name]}: {found['definitions'][name]}." for name in found["definitions"]),
     ]
-    if found["synthetic"]:
-        lines += [f"**{SYNTHETIC_NOTICE}.**", ""]
-    lines += [
-        f"Data: {origin.get('source', 'unknown')} ({splits}), checksum `{found['data']['checksum'][:12]}`. "
-        f"{len(found['seeds'])} seeds; {found['minutes']:.0f} minutes of training, one thread each. "
-        f"Command: `{command}`.",
-        "",
-        *_means(found),
-        "",
-        *_differences(found),
-        "",
-        *_findings(found),
-        "",
-        *(f"- {found['titles'][name]}: {found['definitions'][name]}." for name in found["definitions"]),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _heads(found: Mapping[str, Any]) -> dict[str, str]:
-    """The head of each column: the metrics, and the lesion effect."""
-    return {**found["titles"], LESION: "lesion effect"}
+    return "\n\n".join(blocks) + "\n"
 
 
 def _means(found: Mapping[str, Any]) -> list[str]:
-    heads, scores = _heads(found), found["titles"]
-    lines = _head(["", *heads.values(), "lines changed"])
-    for baseline in found["baselines"]:
-        cells = [number(baseline["metrics"][c], 3) for c in scores]
-        lines.append(_row([f"{baseline['name']} (C = {baseline['strength']:g})", *cells, "", ""]))
+    scores, rows = found["titles"], []
+    for each in found["baselines"]:
+        cells = [number(each["metrics"][c], 3) for c in scores]
+        rows.append([f"{each['name']} (C = {each['strength']:g})", *cells, "", ""])
     for name, means in found["means"].items():
         changed = ", ".join(f"`{line}`" for line in found["variants"][name])
-        cells = [number(means[c]["mean"], 3) for c in heads]
-        lines.append(_row([f"**{name}**" if name == FULL else name, *cells, changed]))
-    return lines
+        cells = [number(means[c]["mean"], 3) for c in (*scores, LESION)]
+        rows.append([f"**{name}**" if name == FULL else name, *cells, changed])
+    return pipe_table(["", *scores.values(), "lesion effect", "lines changed"], rows)
 
 
 def _differences(found: Mapping[str, Any]) -> list[str]:
-    heads, scores = _heads(found), found["titles"]
-    lines = _head(["minus full", *heads.values()])
-    for baseline in found["baselines"]:
-        lines.append(_row([baseline["name"], *(_between(baseline["differences"][c]) for c in scores), ""]))
-    for name, by_column in found["differences"].items():
-        lines.append(_row([name, *(_signed(by_column[c]) for c in heads)]))
-    return lines
+    scores = found["titles"]
+    rows = [[each["name"], *(_between(each["differences"][c]) for c in scores), ""] for each in found["baselines"]]
+    rows += [[name, *(_signed(by[c]) for c in (*scores, LESION))] for name, by in found["differences"].items()]
+    return pipe_table(["minus full", *scores.values(), "lesion effect"], rows)
 
 
 def _findings(found: Mapping[str, Any]) -> list[str]:
-    """What the intervals say, in words, for each variant."""
+    """The intervals in words, for each baseline and variant."""
     titles, better = found["titles"], found["better"]
     lines = [_against(baseline, titles) for baseline in found["baselines"]]
     for name, by_column in found["differences"].items():
         clear = [c for c in titles if _clear(by_column[c])]
-        lower = [titles[c] for c in clear if by_column[c]["mean"] < 0]
-        higher = [titles[c] for c in clear if by_column[c]["mean"] > 0]
-        said = [f"lowers {', '.join(lower)}"] if lower else []
-        said += [f"raises {', '.join(higher)}"] if higher else []
-        lines.append(f"- {name}: {' and '.join(said) or 'no difference in any score that these seeds can show'}.")
+        sides = {
+            "lowers": [titles[c] for c in clear if by_column[c]["mean"] < 0],
+            "raises": [titles[c] for c in clear if by_column[c]["mean"] > 0],
+        }
+        changes = " and ".join(f"{verb} {', '.join(scores)}" for verb, scores in sides.items() if scores)
+        lines.append(f"- {name}: {changes or 'no difference in any score that these seeds can show'}.")
         worse = any((by_column[c]["mean"] < 0) == (better.get(c, "higher") == "higher") for c in clear)
         known = all(by_column[c]["half_width"] is not None for c in titles)
         if tuple(found["variants"][name]) in _WITHOUT_SPIKES and not worse and known:
@@ -161,8 +141,8 @@ def _against(baseline: Mapping[str, Any], titles: Mapping[str, str]) -> str:
         "above": [title for c, title in titles.items() if (differences[c]["low"] or 0) > 0],
         "below": [title for c, title in titles.items() if (differences[c]["high"] or 0) < 0],
     }
-    said = [f"{side} the full recipe in {', '.join(scores)}" for side, scores in sides.items() if scores]
-    return f"- {baseline['name']}: {' and '.join(said) or 'no difference that the test split can show'}."
+    places = " and ".join(f"{side} the full recipe in {', '.join(scores)}" for side, scores in sides.items() if scores)
+    return f"- {baseline['name']}: {places or 'no difference that the test split can show'}."
 
 
 def _clear(estimate: Mapping[str, float | None]) -> bool:
@@ -184,11 +164,3 @@ def _between(interval: Mapping[str, float | None]) -> str:
         return "-"
     text = "{} ({} to {})".format(*(number(each, 3, signed=True) for each in (mean, low, high)))
     return f"**{text}**" if low > 0 or high < 0 else text
-
-
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_row(cells), _row(["---"] * len(cells))]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

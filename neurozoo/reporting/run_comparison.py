@@ -7,23 +7,25 @@ from typing import Any
 
 from neurozoo.compare.runs import RunResult, RunsComparison, Spread
 from neurozoo.core.leaves import leaf_text
-from neurozoo.core.task import LOSS
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
-from neurozoo.operations.energy import energy_of
-from neurozoo.reporting.operations import BRIEF, brief
+from neurozoo.reporting.operations import BRIEF, CONTROL, brief, control_cells
+from neurozoo.reporting.summaries import ordered_metrics
 from neurozoo.reporting.tables import Table, number, plain_text, synthetic_mark
 
 __all__ = ["as_text"]
 
 
-def as_text(found: RunsComparison) -> str:
+def as_text(comparison: RunsComparison) -> str:
     """For the screen."""
-    notice = [Table(SYNTHETIC_NOTICE)] if any(run.synthetic for run in found.runs) else []
-    names = _metrics(found.runs)
-    tables = [_overview(found.runs), *_scores(found.runs, names), *_spreads(found.spreads, names)]
-    tables += [*_operations(found.runs), _recipes(found), _versions(found)]
-    notes = [Table("mind", notes=found.notes)] if found.notes else []
-    return plain_text([*notice, *tables, *notes])
+    runs = comparison.runs
+    definitions = {name: text for run in runs for name, text in run.definitions.items()}
+    by_split = {f"{k} {split}": metrics for k, run in enumerate(runs) for split, metrics in run.metrics.items()}
+    names = ordered_metrics(by_split, definitions)
+    tables = [Table(SYNTHETIC_NOTICE)] if any(run.synthetic for run in runs) else []
+    tables += [_overview(runs), *_scores(runs, names), *_spreads(comparison.spreads, names), *_operations(runs)]
+    tables += [_recipes(comparison), _versions(runs)]
+    tables += [Table("mind", notes=comparison.notes)] if comparison.notes else []
+    return plain_text(tables)
 
 
 def _overview(runs: Sequence[RunResult]) -> Table:
@@ -38,13 +40,6 @@ def _overview(runs: Sequence[RunResult]) -> Table:
         rows.append([*row, f"{run.seconds:.0f}"])
     notes = ["threshold: the firing threshold's mean on valid; lesion: effect of permuted spikes on test"]
     return Table(f"{len(runs)} runs", head, rows, notes)
-
-
-def _metrics(runs: Sequence[RunResult]) -> list[str]:
-    """The names of all metrics: in the order of their definitions, and the loss last."""
-    named = dict.fromkeys(name for run in runs for name in run.definitions)
-    there = dict.fromkeys(name for run in runs for metrics in run.metrics.values() for name in metrics)
-    return [*(name for name in named if name != LOSS), *(name for name in there if name not in named or name == LOSS)]
 
 
 def _decision(decision: Mapping[str, Any]) -> str:
@@ -64,42 +59,40 @@ def _scores(runs: Sequence[RunResult], metrics: Sequence[str]) -> Iterator[Table
 
 def _spreads(spreads: Sequence[Spread], metrics: Sequence[str]) -> Iterator[Table]:
     for spread in spreads:
-        rows = []
-        for split, means in spread.mean.items():
-            names = [name for name in metrics if name in means]
-            rows += [
-                [split, name, f"{number(means[name])} ± {number(spread.deviation[split][name])}"] for name in names
-            ]
+        rows = [
+            [split, name, f"{number(means[name])} ± {number(spread.deviation[split][name])}"]
+            for split, means in spread.mean.items()
+            for name in metrics
+            if name in means
+        ]
         title = f"mean ± deviation of {len(spread.runs)} runs that differ by their seed alone: {', '.join(spread.runs)}"
         yield Table(title, ["split", "metric", "mean ± deviation"], rows)
 
 
 def _operations(runs: Sequence[RunResult]) -> Iterator[Table]:
-    """What each takes for a sample, where that was counted."""
+    """The operations a sample of the runs that were profiled."""
     if not any(run.operations for run in runs):
         return
     rows = []
     for run in runs:
         profile = run.operations
-        if profile is None:
-            rows.append([run.run, *["-"] * (len(BRIEF) + 3)])
-            continue
-        network, control = profile.network, profile.control
-        own, other = energy_of(network).operations, 0.0 if control is None else energy_of(control).operations
-        beside = ["-", "-"] if control is None else [brief(control)[-1], f"{own / other:.2f}" if other else "-"]
-        rows.append([run.run, f"{network.samples} of {profile.of}", *brief(network), *beside])
+        cells = ["-"] * (len(BRIEF) + len(CONTROL) + 1)
+        if profile is not None:
+            samples = f"{profile.network.samples} of {profile.of}"
+            cells = [samples, *brief(profile.network), *control_cells(profile)]
+        rows.append([run.run, *cells])
     notes = ["on valid; nJ and control: an estimate of energy for operations; - is for `neurozoo profile RUN` to count"]
-    yield Table("operations a sample", ["run", "samples", *BRIEF, "control, nJ", "ratio"], rows, notes)
+    yield Table("operations a sample", ["run", "samples", *BRIEF, *CONTROL], rows, notes)
 
 
-def _recipes(found: RunsComparison) -> Table:
-    rows = [[path, *map(leaf_text, values)] for path, values in found.recipes_differ.items()]
-    head = ["key", *(run.run for run in found.runs)]
+def _recipes(comparison: RunsComparison) -> Table:
+    rows = [[path, *map(leaf_text, values)] for path, values in comparison.recipes_differ.items()]
+    head = ["key", *(run.run for run in comparison.runs)]
     return Table("what of the recipes differs", head, rows, [] if rows else ["nothing"])
 
 
-def _versions(found: RunsComparison) -> Table:
-    told = {run.run: ", ".join(f"{name} {version}" for name, version in run.versions.items()) for run in found.runs}
-    if len(set(told.values())) == 1:
-        return Table("versions", notes=[next(iter(told.values()))])
-    return Table("versions", notes=[f"{run}: {versions}" for run, versions in told.items()])
+def _versions(runs: Sequence[RunResult]) -> Table:
+    versions = {run.run: ", ".join(f"{name} {version}" for name, version in run.versions.items()) for run in runs}
+    if len(set(versions.values())) == 1:
+        return Table("versions", notes=[next(iter(versions.values()))])
+    return Table("versions", notes=[f"{run}: {text}" for run, text in versions.items()])

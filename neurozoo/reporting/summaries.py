@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from neurozoo.studies.intervals import Spread
     from neurozoo.studies.seeds import SeedsResult
 
-__all__ = ["loss_definition", "seeds_lines", "summary_lines"]
+__all__ = ["HEALTH", "health_cells", "loss_definition", "ordered_metrics", "seeds_lines", "summary_lines"]
+
+HEALTH = ("rate", "dead", "saturated")
+"""What is shown of a spiking layer's health, as shares."""
+
+
+def health_cells(layer: Mapping[str, float]) -> list[str]:
+    """A spiking layer's health as percentages, in the order of :data:`HEALTH`."""
+    return [f"{layer[name]:.1%}" for name in HEALTH]
 
 
 def loss_definition(task: Task) -> str:
@@ -27,55 +35,43 @@ def loss_definition(task: Task) -> str:
 
 
 def summary_lines(summary: Mapping[str, Any]) -> str:
-    """What a run or an evaluation measured, for people."""
-    blocks: list[str] = []
-    metrics: Mapping[str, Mapping[str, float]] = summary.get("metrics", {})
-    if metrics:
-        splits = list(metrics)
-        known = _ordered(metrics, summary.get("metric_definitions", {}))
-        rows = [["metric", *splits]]
-        rows += [[name, *(number(metrics[split].get(name)) for split in splits)] for name in known]
-        blocks.append(columns(rows))
-    health: Mapping[str, Mapping[str, Mapping[str, float]]] = summary.get("health", {})
-    for split, layers in health.items():
+    """The measurements of a run or an evaluation, for people."""
+    tables: list[list[list[str]]] = []
+    if metrics := summary.get("metrics", {}):
+        names = ordered_metrics(metrics, summary.get("metric_definitions", {}))
+        tables.append(
+            [["metric", *metrics], *([name, *(number(by.get(name)) for by in metrics.values())] for name in names)]
+        )
+    for split, layers in summary.get("health", {}).items():
         if layers:
-            rows = [[f"spiking layer ({split})", "rate", "dead", "saturated"]]
-            rows += [
-                [name, *(f"{each[k]:.1%}" for k in ("rate", "dead", "saturated"))] for name, each in layers.items()
-            ]
-            blocks.append(columns(rows))
-    lesion: Mapping[str, Mapping[str, float]] = summary.get("lesion", {})
-    if lesion:
+            rows = [[name, *health_cells(layer)] for name, layer in layers.items()]
+            tables.append([[f"spiking layer ({split})", *HEALTH], *rows])
+    if lesion := summary.get("lesion", {}):
         splits = list(next(iter(lesion.values())))
-        rows = [["lesion effect", *splits]]
-        rows += [[kind, *(number(effect.get(split)) for split in splits)] for kind, effect in lesion.items()]
-        blocks.append(columns(rows))
-    if summary.get("synthetic"):
-        # Above and below every table, so that no part of it can be quoted without.
-        blocks = [text for block in blocks for text in (SYNTHETIC_NOTICE, block)]
+        rows = [[kind, *(number(effect.get(split)) for split in splits)] for kind, effect in lesion.items()]
+        tables.append([["lesion effect", *splits], *rows])
+    # Above every table, so that no part of it can be quoted without.
+    above = f"{SYNTHETIC_NOTICE}\n" if summary.get("synthetic") else ""
+    blocks = [above + columns(table) for table in tables]
     run = summary.get("run")
-    if run is not None:
-        blocks.append(f"run folder: {Path(str(run))}")
-    return "\n\n".join(blocks).replace(f"{SYNTHETIC_NOTICE}\n\n", f"{SYNTHETIC_NOTICE}\n")
+    return "\n\n".join(blocks if run is None else [*blocks, f"run folder: {Path(str(run))}"])
 
 
-def seeds_lines(found: SeedsResult) -> str:
+def seeds_lines(result: SeedsResult) -> str:
     """How the numbers of several seeds spread, for people."""
-    splits = list(found.metrics)
-    known = _ordered(found.metrics, found.metric_definitions)
-    few = f"{len(found.seeds)} seeds, {found.seeds[0]} to {found.seeds[-1]}" if len(found.seeds) > 1 else "one seed"
-    tables = [
-        [[f"mean ± deviation (95 % interval) of {few}", *splits]]
-        + [[name, *(_spread(found.metrics[split].get(name)) for split in splits)] for name in known],
-        [["lesion effect", *splits]]
-        + [[kind, *(_spread(by_split.get(split)) for split in splits)] for kind, by_split in found.lesion.items()],
-    ]
-    above = f"{SYNTHETIC_NOTICE}\n" if found.synthetic else ""
+    splits, seeds = list(result.metrics), result.seeds
+    few = f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else "one seed"
+    tables = [[[f"mean ± deviation (95 % interval) of {few}", *splits]], [["lesion effect", *splits]]]
+    for name in ordered_metrics(result.metrics, result.metric_definitions):
+        tables[0].append([name, *(_spread(result.metrics[split].get(name)) for split in splits)])
+    for kind, by_split in result.lesion.items():
+        tables[1].append([kind, *(_spread(by_split.get(split)) for split in splits)])
+    above = f"{SYNTHETIC_NOTICE}\n" if result.synthetic else ""
     return "\n\n".join(above + columns(table) for table in tables)
 
 
-def _ordered(metrics: Mapping[str, Mapping[str, Any]], definitions: Mapping[str, str]) -> list[str]:
-    """Names in the order of the task's definitions, then the others, the loss last."""
+def ordered_metrics(metrics: Mapping[str, Mapping[str, Any]], definitions: Mapping[str, str]) -> list[str]:
+    """The metrics of all splits in the order of the task's definitions, then the others, the loss last."""
     there = dict.fromkeys(name for by_name in metrics.values() for name in by_name)
     known = [*(name for name in definitions if name in there), *(name for name in there if name not in definitions)]
     return sorted(known, key=lambda name: name == "loss")
@@ -84,5 +80,4 @@ def _ordered(metrics: Mapping[str, Mapping[str, Any]], definitions: Mapping[str,
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "-"
-    ends = f"({number(spread.low)} to {number(spread.high)})"
-    return f"{number(spread.mean)} ± {number(spread.deviation)} {ends}"
+    return f"{number(spread.mean)} ± {number(spread.deviation)} ({number(spread.low)} to {number(spread.high)})"

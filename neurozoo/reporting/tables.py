@@ -6,7 +6,9 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Table", "columns", "escaped", "markdown", "number", "plain_text", "rounded", "synthetic_mark"]
+__all__ = [
+    "Table", "columns", "escaped", "markdown", "number", "pipe_table", "plain_text", "rounded", "synthetic_mark",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Table:
 
     Attributes:
         title: What it shows; the first line.
-        head: Names of the columns; none where there are lines alone.
+        head: Names of the columns; empty if there are only notes.
         rows: Cells.
         notes: Lines below it.
     """
@@ -28,16 +30,37 @@ class Table:
 
 def plain_text(tables: Iterable[Table]) -> str:
     """For the screen: each column as wide as its widest cell, numbers to the right."""
-    return "\n\n".join("\n".join(_plain(table)) for table in tables)
+    blocks = []
+    for table in tables:
+        lines = [table.title]
+        if table.rows:
+            right = [k for k in range(len(table.head)) if all(row[k][:1] in "-+.0123456789" for row in table.rows)]
+            lines.append(columns([table.head, *table.rows], "  ", right))
+        blocks.append("\n".join([*lines, *(f"  {note}" for note in table.notes)]))
+    return "\n\n".join(blocks)
 
 
 def markdown(tables: Iterable[Table]) -> str:
-    """For a page: a heading, a table and a list of notes each."""
-    return "\n\n".join("\n".join(_marked(table)) for table in tables) + "\n"
+    """For a page: of each table a heading, its rows and a list of its notes, with Markdown's own signs escaped."""
+    blocks = []
+    for table in tables:
+        parts = [f"## {table.title}"]
+        if table.rows:
+            rows = [list(map(escaped, row)) for row in table.rows]
+            parts.append("\n".join(pipe_table(list(map(escaped, table.head)), rows)))
+        if table.notes:
+            parts.append("\n".join(f"- {escaped(note)}" for note in table.notes))
+        blocks.append("\n\n".join(parts))
+    return "\n\n".join(blocks) + "\n"
+
+
+def pipe_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table, of cells that are Markdown already."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def number(value: float | None, places: int = 4, *, signed: bool = False) -> str:
-    """A measured value with a fixed number of decimals; a dash where there is none or it is not finite."""
+    """A measured value with a fixed number of decimals; a dash if there is none or it is not finite."""
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:{'+' if signed else ''}.{places}f}"
@@ -73,28 +96,6 @@ def columns(rows: Iterable[Sequence[str]], indent: str = "", right: Collection[i
     return "\n".join(lines)
 
 
-def _plain(table: Table) -> list[str]:
-    lines = [table.title]
-    if table.rows:
-        numeric = [
-            column for column in range(len(table.head)) if all(row[column][:1] in "-+.0123456789" for row in table.rows)
-        ]
-        lines.append(columns([table.head, *table.rows], "  ", numeric))
-    return lines + [f"  {note}" for note in table.notes]
-
-
-def _marked(table: Table) -> list[str]:
-    lines = [f"## {table.title}", ""]
-    if table.rows:
-        lines += [_row(table.head), _row(["---"] * len(table.head)), *map(_row, table.rows), ""]
-    lines += [f"- {escaped(note)}" for note in table.notes]
-    return lines if lines[-1] else lines[:-1]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(escaped, cells)) + " |"
-
-
 def escaped(cell: str) -> str:
-    """Signs that Markdown would take for its own, in front of which a backslash stands."""
+    """Put a backslash in front of signs that Markdown would read as its own."""
     return cell.replace("|", "\\|").replace("*", "\\*").replace("<", "\\<").replace("_", "\\_")

@@ -1,1 +1,1 @@
-"""The folder that holds all of one training, and what a process is set up with for it."""
+"""The folder that holds all of one training, trained models, and the device and threads of a process."""

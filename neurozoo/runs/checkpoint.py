@@ -21,9 +21,9 @@ __all__ = ["SCHEMA", "load_checkpoint", "load_tensors", "read_tensors", "renamed
 
 SCHEMA = 2
 _HASH = "sha256"
-"""Metadata key of the tensors' digest; files of earlier versions have none."""
+"""Metadata key of the tensors' digest, which files of earlier versions lack."""
 _KEY = "neurozoo"
-"""Key of all metadata as one JSON text, as safetensors writes several keys in varying order."""
+"""Key of all metadata as one JSON text; safetensors would write several keys in varying order."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from neurozoo.errors import UserError
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "device_of_run"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -25,3 +25,11 @@ def choose_device(name: str) -> torch.device:
         available = ", ".join(f"{kind} ({count})" for kind, count in counts.items() if count)
         raise UserError(f"training.device is {name!r} and is not available; available are: {available}; use auto")
     return device
+
+
+def device_of_run(name: str) -> torch.device:
+    """Return the device that a run names; any available one if it was trained on another machine."""
+    try:
+        return choose_device(name)
+    except UserError:
+        return choose_device("auto")

@@ -26,13 +26,7 @@ __all__ = ["TrainedModel", "load", "problem_of"]
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with the weights of a run's best epoch.
-
-    Attributes:
-        module: The model, in evaluation mode.
-        recipe: What it was made with.
-        source: The folder it was loaded from, and what that says of it.
-    """
+    """A model with the weights of a run's best epoch, in evaluation mode, with its recipe and folder."""
 
     module: Model
     recipe: Recipe
@@ -40,62 +34,54 @@ class TrainedModel:
 
     @property
     def task(self) -> Task:
-        """What the outputs mean."""
+        """The model's task."""
         return self.module.problem.task
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the K outputs: labels, classes or quantities."""
-        return self.module.problem.task.outputs
+        return self.task.outputs
 
     @property
     def decision(self) -> Decision:
-        """How predictions become answers; the recipe's where a run did not come to its end."""
+        """How predictions become answers; the recipe's default for an unfinished run."""
         decided = self.source.decision
-        return self.module.problem.task.default_decision if decided is None else decided
+        return self.task.default_decision if decided is None else decided
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The same as :attr:`outputs`, as cards of models that were packed before there were tasks call it."""
+        """The same as :attr:`outputs`, for the code in cards of models that were packed before tasks existed."""
         return self.outputs
 
     @property
     def decision_threshold(self) -> Decision:
-        """The same as :attr:`decision`, as such cards call it."""
+        """The same as :attr:`decision`, for the same cards."""
         return self.decision
 
     def predict(self, signals: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Predictions ``[B, K]``, per step ``[B, L, K]``; earlier calls leave no trace in them.
-
-        Args:
-            signals: ``[B, L, *shape]`` by name, in the data's own units.
-            valid: ``[B, L]`` bool by name, see :meth:`batch`.
-
-        Raises:
-            DataError: As :meth:`batch`.
-        """
+        """Return predictions ``[B, K]``, per step ``[B, L, K]``, independent of earlier calls; see :meth:`batch`."""
         return self.predict_batch(self.batch(signals, valid))
 
     @torch.no_grad()
     def predict_batch(self, batch: Batch) -> Tensor:
-        """Predictions of a batch, on the CPU; see :meth:`predict`."""
+        """Return predictions of a batch, on the CPU; see :meth:`predict`."""
         self.module.eval()
         device = next(self.module.parameters()).device
         # The published threshold changes in evaluation too.
         with frozen_statistics(self.module):
-            return self.module.problem.task.predict(self.module(batch.to(device))).cpu()
+            return self.task.predict(self.module(batch.to(device))).cpu()
 
     def batch(self, signals: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None = None) -> Batch:
-        """Make the batch that the model takes, in the dtypes that it was trained on.
+        """Make a batch for the model, in the dtypes that it was trained on.
 
         Args:
-            signals: ``[B, L, *shape]`` by name, in the data's own units; others than the model's are left out.
+            signals: ``[B, L, *shape]`` by name, in the data's units; signals that the model lacks are ignored.
             valid: ``[B, L]`` bool by name, True where a position is real; by default rows of zeros at either end of
                 features ``[B, L, D]`` of varying length are padding, as in the store, and every other position counts.
 
         Raises:
-            DataError: A signal is missing, signals or masks are not of the form above, or not finite, or values do
-                not fit the signal's dtype.
+            DataError: A signal is missing, or signals or masks have another form, are not finite, or do not fit the
+                signal's dtype.
         """
         shapes = self.module.problem.signals
         chosen: dict[str, Tensor] = {}
@@ -154,8 +140,8 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
     """Load a trained model, on the backend it was trained with or another.
 
     Args:
-        run: A run folder, whose best weights are taken; a packed one, all of whose files are compared with their
-            hashes first; or the name of a model that comes with neurozoo.
+        run: A run folder, whose best weights are loaded; a packed one, whose files are first compared with their
+            hashes; or the name of a model that comes with neurozoo.
         backend: Another backend than its own.
 
     Raises:
@@ -175,11 +161,11 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
 
 
 def problem_of(recipe: Recipe, metadata: Mapping[str, Any], path: Path) -> Problem:
-    """The problem that a checkpoint's model was built for.
+    """Return the problem that a checkpoint's model was built for.
 
     Args:
-        recipe: What it was made with.
-        metadata: Of the checkpoint. One made before tasks existed names features and labels.
+        recipe: The checkpoint's recipe.
+        metadata: Of the checkpoint; before tasks existed it named features and labels.
         path: Of the checkpoint, for the errors.
 
     Raises:

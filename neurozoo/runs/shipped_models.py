@@ -11,13 +11,13 @@ _ZOO = Path(__file__).resolve().parents[1] / "zoo"
 
 
 def shipped_model(name: str) -> Path | None:
-    """The folder of a shipped model, by its name; None where there is none."""
+    """Return the folder of a shipped model; None if there is none of that name."""
     manifest = _manifests().get(name)
     return None if manifest is None else manifest.parent
 
 
 def shipped_models() -> dict[str, str]:
-    """What each shipped model is, by name: its recipe's ``description``."""
+    """Return the description of each shipped model by name."""
     return {
         name: str(json.loads(manifest.read_text(encoding="utf-8"))["description"])
         for name, manifest in _manifests().items()

@@ -38,8 +38,8 @@ class ThreadWaiting(NamedTuple):
         set_by: ``neurozoo`` if its own setting is in force, set here or inherited from another process of neurozoo;
             ``user`` if the environment had another one, which is left as it is; ``nobody`` if it was too late.
         variables: Those of :data:`VARIABLES` that are in force, with their values.
-        loaded_first: What was loaded before neurozoo and had read the environment by then: ``torch``, ``libgomp`` (with
-            another library that shares it with torch), or None.
+        loaded_first: What had read the environment before neurozoo was imported: ``torch``, ``libgomp`` (loaded by
+            another library, which shares it with torch), or None.
     """
 
     set_by: Literal["neurozoo", "user", "nobody"]
@@ -47,7 +47,7 @@ class ThreadWaiting(NamedTuple):
     loaded_first: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as it stands in ``environment.json``, with the OpenMP libraries loaded by now."""
+        """Return the record for ``environment.json``, with the OpenMP libraries that are loaded."""
         return {**self._asdict(), "libraries": openmp_libraries()}
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""What training left: a run folder, a packed one, or a model that comes with neurozoo, opened in one place."""
+"""The result of a training: a run folder, a packed one, or a model that comes with neurozoo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from neurozoo.core.task import Decision
 from neurozoo.errors import RunError
 from neurozoo.recipe.recipe import Recipe, load_recipe
-from neurozoo.runs.file_schemas import checked
+from neurozoo.runs.json_files import checked
 from neurozoo.runs.packed import MANIFEST, RECIPE, WEIGHTS, Packed, is_packed, read_packed
 from neurozoo.runs.run import Run
 from neurozoo.runs.shipped_models import shipped_model, shipped_models
@@ -20,14 +20,14 @@ __all__ = ["Trained", "open_trained"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model's folder, and what it says of itself.
+    """A trained model's folder and its records.
 
     Attributes:
         folder: The folder.
-        recipe: What the model was made with, on the backend that was asked for.
+        recipe: The model's recipe, on the requested backend.
         checkpoint: The weights and running statistics of the best epoch.
-        run: The run; None where it is packed.
-        packed: The manifest, all of whose files were compared with their hashes; None where it is a run.
+        run: The run; None if the folder is packed.
+        packed: The manifest, whose files were compared with their hashes; None if the folder is a run.
     """
 
     folder: Path
@@ -38,26 +38,26 @@ class Trained:
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether training finished."""
         return self.run is None or self.run.finished
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """What was measured at the end of training; empty where it is not finished.
+        """The content of ``summary.json``; empty if training is not finished.
 
         Raises:
             RunError: It is damaged, or not what a training writes.
         """
         if self.packed is not None:
             return checked(self.folder / MANIFEST, self.packed.summary, name="summary.json")
-        return self.run.read_json("summary.json") if self.run is not None and self.run.finished else {}
+        return self.run.read_json_if_there("summary.json") if self.run is not None else {}
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What it was trained on: shapes, labels, splits, origin and checksum.
+        """The content of ``data.json``: signals, task, splits, origin and checksum.
 
         Raises:
-            RunError: The run has no ``data.json``.
+            RunError: The run did not get that far.
         """
         if self.packed is not None:
             return self.packed.data
@@ -65,21 +65,21 @@ class Trained:
 
     @property
     def closed(self) -> tuple[str, ...]:
-        """The splits that may not be opened on its account; of a packed model none."""
+        """The splits that must not be opened for it; none for a packed model."""
         return self.run.closed if self.run is not None else ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the labels, classes or quantities that it was trained on; empty where that is not known yet."""
+        """Names of the labels, classes or quantities that it was trained on."""
         data = self.data
         return tuple(data["task"]["outputs"] if "task" in data else data.get("labels", ()))
 
     @property
     def decision(self) -> Decision:
-        """How predictions become answers; None where nothing was decided yet, or the task decides nothing.
+        """How predictions become answers; None if that is not decided yet, or the task has no decision.
 
         Raises:
-            RunError: There is one for another number of outputs.
+            RunError: It is for another number of outputs.
         """
         summary = self.summary
         decided: Decision = summary.get("decision", summary.get("decision_threshold"))
@@ -92,7 +92,7 @@ class Trained:
 
 
 def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
-    """Open a trained model's folder; of a packed one every file is compared with its hash first.
+    """Open a trained model's folder; a packed one's files are first compared with their hashes.
 
     Args:
         source: A run folder, a packed one, or the name of a model that comes with neurozoo.
@@ -100,7 +100,7 @@ def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
 
     Raises:
         RunError: It is none of these.
-        CheckpointError: A packed folder is not as it was packed.
+        CheckpointError: A packed folder differs from what was packed.
         RecipeError: Its recipe is not valid here.
     """
     folder = Path(source)

@@ -1,4 +1,4 @@
-"""The plain baselines that every spiking result is compared with: linear models on what is simple to count."""
+"""Baselines for every spiking result: linear models on pooled features and word counts."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from neurozoo.errors import DataError
 __all__ = ["Baseline", "bag_of_words", "baselines", "on_pooled_features", "pooled_features", "word_counts"]
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
-"""Inverse regularisation strengths C that are tried on valid, for standardised features."""
+"""Inverse regularisation strengths C to choose from on valid, for standardised features."""
 WORD_STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """The same for a bag of words, whose rows have norm 1."""
 RARE = 2
-"""A word is in the bag where so many training samples have it."""
+"""Number of training samples that a word must occur in."""
 _SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline and what it says of the test split.
+    """A baseline measured on the test split.
 
     Attributes:
-        name: What it is.
+        name: Of the baseline.
         strength: Inverse regularisation strength C, chosen on valid.
         metrics: On test, see :attr:`neurozoo.core.task.Task.definitions`.
         predicted: ``[N, K]`` of test.
@@ -48,15 +48,11 @@ class Baseline:
 
 
 def baselines(view: DataView, task: Task) -> list[Baseline]:
-    """Every baseline that the data allows.
+    """Fit every baseline that the data allows, on the splits train, valid and test.
 
-    The task's linear model on means and deviations always; on transcripts, whose store says in its origin under
-    ``words`` where they are, also on the mean vector alone and on bags of words: of all words, and of those that have a
-    vector, where not all have.
-
-    Args:
-        view: The data, with the splits train, valid and test.
-        task: What is predicted, with the model's decision.
+    The task's linear model on means and deviations always. If the store's origin says under ``words`` where transcripts
+    are, also on the mean vector alone and on bags of words: of all words, and of those that have a vector, if not all
+    have.
 
     Raises:
         DataError: A split is missing, or the task is per step.
@@ -74,15 +70,10 @@ def baselines(view: DataView, task: Task) -> list[Baseline]:
 
 
 def pooled_features(view: DataView, split: str, *, deviations: bool = True) -> NDArray[np.float64]:
-    """Mean and deviation over valid positions of every number of a position, ``[N, 2 F]``; 0 where none is valid.
+    """Return mean and deviation over valid positions of every number of a position, ``[N, 2 F]``; 0 if none is valid.
 
-    F is the sum over signals of what a position holds: D of features, C H W of frames, N of spike trains, 1 of token
-    numbers.
-
-    Args:
-        view: The data.
-        split: Name of the split.
-        deviations: Whether the deviations are there; without them ``[N, F]``.
+    F is the sum over signals of the numbers at a position: D of features, C H W of frames, N of spike trains, 1 of
+    token numbers. Without ``deviations`` the result is ``[N, F]``.
     """
     rows = []
     for batch in view.batches(split, 256):
@@ -100,11 +91,11 @@ def pooled_features(view: DataView, split: str, *, deviations: bool = True) -> N
 
 
 def word_counts(view: DataView, modality: str, split: str, words: int | None = None) -> csr_matrix:
-    """How often each sample has each word, ``[N, V]``.
+    """Return how often each word occurs in each sample, ``[N, V]``.
 
     Args:
         view: The data.
-        modality: Where the word ids are, ``[L]`` or ``[L, 1]``, from 1.
+        modality: Signal of the word ids, ``[L]`` or ``[L, 1]``, from 1.
         split: Name of the split.
         words: V; by default the largest id of the split.
     """
@@ -123,12 +114,7 @@ def word_counts(view: DataView, modality: str, split: str, words: int | None = N
 
 
 def on_pooled_features(view: DataView, task: Task, *, deviations: bool = True) -> Baseline:
-    """The task's linear model on pooled features, its regularisation chosen on valid.
-
-    Args:
-        view: The data, with the splits train, valid and test.
-        task: What is predicted.
-        deviations: Whether each feature's deviation is given as well as its mean.
+    """Fit the task's linear model on :func:`pooled_features`, its regularisation chosen on valid.
 
     Raises:
         DataError: A split is missing, or the task is per step.
@@ -144,16 +130,16 @@ def on_pooled_features(view: DataView, task: Task, *, deviations: bool = True) -
 
 
 def bag_of_words(view: DataView, modality: str, task: Task, words: int | None = None) -> Baseline:
-    """The task's linear model on the words that were said, with or without a vector.
+    """Fit the task's linear model on the words of transcripts.
 
-    Each word counts ``1 + ln n``, weighted by its inverse document frequency in the training split;
-    each sample's row has norm 1. Words of fewer than :data:`RARE` training samples are left out.
+    Each word counts ``1 + ln n``, weighted by its inverse document frequency in the training split; each sample's row
+    has norm 1. Words of fewer than :data:`RARE` training samples are left out.
 
     Args:
         view: The data, with the splits train, valid and test.
-        modality: Where the word ids are, see :func:`word_counts`.
+        modality: Signal of the word ids, see :func:`word_counts`.
         task: What is predicted.
-        words: The words with the ids up to this one; by default all.
+        words: Largest id to use; by default all words.
 
     Raises:
         DataError: A split or the modality is missing, or the task is per step.
@@ -182,10 +168,10 @@ def _check(view: DataView, task: Task) -> None:
 
 
 def _best(name: str, view: DataView, features: Mapping[str, Any], task: Task, strengths: Sequence[float]) -> Baseline:
-    """The strength of the best score on valid, measured on test."""
+    """Choose the strength with the best score on valid, and measure it on test."""
     target = {split: view.split(split).target.numpy() for split in _SPLITS}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of convergence: the valid split judges the result
+        warnings.simplefilter("ignore")  # of convergence, as the valid split decides
         tried = {
             c: task.baseline(c, features["train"], target["train"], [features["valid"], features["test"]])
             for c in strengths

@@ -1,4 +1,4 @@
-"""Means and differences with intervals: paired over seeds, and over test samples drawn again."""
+"""Means and differences with intervals: paired over seeds, and over resampled test samples."""
 
 from __future__ import annotations
 
@@ -61,45 +61,44 @@ class Spread:
 
 
 def defined(value: float | None) -> float:
-    """A number as JSON has it, where null stands for one that is not defined: NaN then."""
+    """Convert a number from JSON, in which null stands for an undefined one, to a float or NaN."""
     return float("nan") if value is None else float(value)
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """How a value spreads over seeds; where one of them is NaN there is no mean either."""
+    """Return the spread of a value over seeds; NaN if one of them is."""
     found = student_interval(np.array(values, dtype=np.float64))
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     return Spread(tuple(values), found.mean, deviation, found.mean - found.half_width, found.mean + found.half_width)
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
-    """Mean of ``values - reference``, paired by seed, with its 95 % interval (Student's t)."""
+    """Return the mean of ``values - reference``, paired by seed, with its 95 % interval (Student's t)."""
     return student_interval(np.array(values) - np.array(reference))
 
 
 def student_interval(sample: NDArray[np.float64]) -> Estimate:
-    """Mean of a sample with its 95 % interval; NaN wide where there is one value alone."""
+    """Return the mean of a sample with its 95 % interval (Student's t); its width is NaN for a single value."""
     from scipy.stats import t
 
     n = len(sample)
-    if n < 2:
-        return Estimate(float(sample.mean()), float("nan"))
-    return Estimate(float(sample.mean()), float(t.ppf(0.975, n - 1) * sample.std(ddof=1) / np.sqrt(n)))
+    half_width = float(t.ppf(0.975, n - 1) * sample.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return Estimate(float(sample.mean()), half_width)
 
 
 def resampled_difference(
     ours: Scores, theirs: Sequence[Scores], groups: Sequence[str], *, draws: int = 400, seed: int = 0
 ) -> dict[str, Interval]:
-    """How far ``ours`` is from the mean of ``theirs``, over samples drawn again with replacement.
+    """Return how far ``ours`` is from the mean of ``theirs``, with intervals over resampled samples.
 
-    Percentile bootstrap (Efron & Tibshirani 1993, chapter 13), paired: every draw scores all of them
-    on the same samples. Groups are drawn whole, as segments of a video are no independent samples.
+    Paired percentile bootstrap (Efron & Tibshirani 1993, chapter 13): every draw scores all models on the same
+    samples. Groups are drawn whole, as segments of a video are no independent samples.
 
     Args:
         ours: Scores of one model.
         theirs: Scores of others, such as one a seed.
-        groups: Of each sample, what it is drawn together with.
-        draws: How many.
+        groups: Of each sample, the group it is drawn with.
+        draws: Number of draws.
         seed: Of the draws.
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)

@@ -1,11 +1,11 @@
-"""Several trainings, each in a process of its own and a few at a time; what is there already is used again."""
+"""Several trainings, each in its own process and a few at a time; what is there already is used again."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,18 @@ from typing import Any, TypeVar
 
 from neurozoo.errors import NeurozooError, RunError, UserError
 from neurozoo.files.locks import lock_folder, unlock_folder
-from neurozoo.recipe.recipe import load_recipe
+from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.run import Run
 
-__all__ = ["ONE_THREAD", "Commands", "Training", "Trainings", "usable_jobs"]
+__all__ = ["ONE_THREAD", "Commands", "Progress", "Training", "check_no_run", "described", "train_all", "usable_jobs"]
 
 ONE_THREAD = "training.threads=1"
-"""What each is trained with, so that several at a time do not get into each other's way."""
+"""Override of each training, so that several at a time do not compete for cores."""
+
+Progress = Callable[[str, int, int], None]
+"""Called after each training with its name, how many are done and of how many."""
 
 
 @dataclass(frozen=True)
@@ -42,93 +45,107 @@ class Training:
     folder: Path
 
 
-class Trainings:
-    """Trains in processes of their own, a few at a time; leaving the context stops those still running.
+def check_no_run(folder: Path) -> None:
+    """Check that a folder for many runs is not a run itself.
+
+    Raises:
+        RunError: It is a run.
+    """
+    if (folder / "recipe.yaml").is_file():
+        raise RunError(f"{folder}: is a single run, to which no runs can be added; give another --out")
+
+
+def train_all(
+    trainings: Sequence[Training], jobs: int, checksum: str, on_progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Train in separate processes, a few at a time; returns the runs' summaries in order.
 
     A finished run of the same recipe and data is used again, and one that was stopped is resumed.
 
     Args:
+        trainings: What to train.
         jobs: How many at a time.
         checksum: Of the data.
+        on_progress: See :data:`Progress`.
+
+    Raises:
+        RunError: A run folder is of another recipe or of other data.
+        NeurozooError: A training failed; the others are stopped.
     """
+    with Commands(jobs) as commands:
+        futures = {commands.submit(_summary, commands, each, checksum): each for each in trainings}
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            if on_progress is not None:
+                on_progress(futures[future].name, done, len(trainings))
+    return [future.result() for future in futures]
 
-    def __init__(self, jobs: int, checksum: str) -> None:
-        self._commands, self._checksum = Commands(jobs), checksum
 
-    def __enter__(self) -> Trainings:
-        return self
+def described(recipe: Recipe, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the facts that the results of all studies begin with, from the summaries of their runs."""
+    first = summaries[0]
+    return {
+        "recipe": recipe.name,
+        "description": recipe.description,
+        "synthetic": first["synthetic"],
+        "data": {key: first["data"][key] for key in ("origin", "splits", "checksum", "task")},
+        "minutes": sum(summary["duration_seconds"] for summary in summaries) / 60,
+    }
 
-    def __exit__(self, *exception: object) -> None:
-        self._commands.__exit__(*exception)
 
-    def run(self, trainings: Sequence[Training]) -> Iterator[tuple[Training, dict[str, Any]]]:
-        """Each training with its run's summary, as they are done.
+def _summary(commands: Commands, training: Training, checksum: str) -> dict[str, Any]:
+    """Return the summary of a run, which is trained now unless that was done before."""
+    folder = training.folder
+    arguments = [training.source, *training.overrides, "--out", str(folder)]
+    begun = (folder / "recipe.yaml").is_file()
+    if begun:
+        _wait_for_others(commands, folder)
+        _check_same(training, checksum)
+        if Run(folder).finished:
+            return Run(folder).read_json("summary.json")
+        arguments = ["--resume", str(folder)]
+    try:
+        commands.run(training.name, ["train", *arguments, "--json"])
+    except UserError:
+        if begun or not (folder / "recipe.yaml").is_file():
+            raise
+        return _summary(commands, training, checksum)  # another process began it in the meantime
+    return Run(folder).read_json("summary.json")
 
-        Raises:
-            RunError: A run folder is of another recipe or of other data.
-            NeurozooError: A training failed.
-        """
-        futures = {self._commands.submit(self._summary, each): each for each in trainings}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
 
-    def _summary(self, training: Training) -> dict[str, Any]:
-        """The summary of a run, which is trained now unless that was done before."""
-        folder = training.folder
-        arguments = [training.source, *training.overrides, "--out", str(folder)]
-        begun = (folder / "recipe.yaml").is_file()
-        if begun:
-            self._wait_for_others(folder)
-            self._check(training)
-            if Run(folder).finished:
-                return Run(folder).read_json("summary.json")
-            arguments = ["--resume", str(folder)]
+def _wait_for_others(commands: Commands, folder: Path) -> None:
+    """Wait while another process trains in the folder: the same command once more, or a child of a killed one."""
+    while not commands.left.is_set():
         try:
-            self._commands.run(training.name, ["train", *arguments, "--json"])
-        except UserError:
-            if begun or not (folder / "recipe.yaml").is_file():
-                raise
-            return self._summary(training)  # another process began it in the meantime
-        return Run(folder).read_json("summary.json")
-
-    def _wait_for_others(self, folder: Path) -> None:
-        """Another process may train in it: the same command once more, or what a killed one left behind."""
-        while not self._commands.left.is_set():
-            try:
-                unlock_folder(lock_folder(folder, wait=False))
-            except OSError:
-                self._commands.left.wait(0.2)
-            else:
-                return
-
-    def _check(self, training: Training) -> None:
-        run = Run(training.folder)
-        # With the components' defaults of today, which a run of an earlier version does not name.
-        made_with = load_recipe(run.recipe_path, registry=default_registry())
-        wanted = load_recipe(training.source, training.overrides, registry=default_registry())
-        if run.finished:
-            summary = run.read_json("summary.json")
-            same = made_with.is_of(summary.get("recipe_digest"))
-            checksum = summary.get("data", {}).get("checksum")
+            unlock_folder(lock_folder(folder, wait=False))
+        except OSError:
+            commands.left.wait(0.2)
         else:
-            # One that was stopped at its very beginning may not have noted its data yet.
-            there = (run.folder / "data.json").is_file()
-            same, checksum = True, run.read_json("data.json").get("checksum") if there else self._checksum
-        if not same or made_with.digest != wanted.digest or checksum != self._checksum:
-            raise RunError(f"{training.folder}: made with another recipe or other data; give another --out")
+            return
+
+
+def _check_same(training: Training, checksum: str) -> None:
+    run = Run(training.folder)
+    # With the components' defaults of today, which a run of an earlier version does not name.
+    made_with = load_recipe(run.recipe_path, registry=default_registry())
+    wanted = load_recipe(training.source, training.overrides, registry=default_registry())
+    summary = run.read_json_if_there("summary.json")
+    same = not summary or made_with.is_of(summary.get("recipe_digest"))
+    # A run that was stopped at its very beginning may not have noted its data yet.
+    found = (summary["data"] if summary else run.read_json_if_there("data.json")).get("checksum", checksum)
+    if not same or made_with.digest != wanted.digest or found != checksum:
+        raise RunError(f"{training.folder}: made with another recipe or other data; give another --out")
 
 
 def usable_jobs(device: str, most: int) -> int:
-    """How many trainings at a time this machine has room for, from 1 to ``most``.
-
-    As many as this process may use cores; one where an accelerator is used, which trainings would have to share.
+    """Return how many of ``most`` trainings to run at a time: one a core, or one alone on an accelerator.
 
     Args:
         device: ``training.device`` of the recipe.
         most: How many there are to do.
 
     Raises:
-        UserError: The device is not there.
+        UserError: The device is not available.
     """
     if choose_device(device).type != "cpu":
         return 1
@@ -146,7 +163,7 @@ class Commands:
         jobs: How many at a time.
 
     Attributes:
-        left: Set when the context is left, for who waits in a thread.
+        left: Set when the context is left, for threads that wait.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -168,20 +185,20 @@ class Commands:
         """Do some work in one of the threads, as soon as one is free."""
         return self._threads.submit(work, *arguments)
 
-    def run(self, name: str, arguments: Sequence[str], heard: Callable[[str], None] | None = None) -> None:
+    def run(self, name: str, arguments: Sequence[str], on_line: Callable[[str], None] | None = None) -> None:
         """Run ``neurozoo ARGUMENTS`` to its end.
 
         Args:
             name: What errors call it.
-            arguments: With ``--json`` among them, so that it tells of its progress: where this process is killed, the
-                other one ends by itself when it next does.
-            heard: Called with each line of its standard error output.
+            arguments: With ``--json`` among them: if this process is killed, the other one ends when it next writes
+                its progress.
+            on_line: Called with each line of its standard error output.
 
         Raises:
-            UserError: What it was given cannot be used.
+            UserError: Its input cannot be used.
             NeurozooError: It failed.
         """
-        told: list[str] = []
+        lines: list[str] = []
         with subprocess.Popen(
             [sys.executable, "-m", "neurozoo.cli", *arguments],
             stdout=subprocess.DEVNULL,
@@ -193,11 +210,11 @@ class Commands:
                 process.terminate()
             assert process.stderr is not None
             for line in process.stderr:
-                told.append(line.rstrip("\n"))
-                if heard is not None:
-                    heard(told[-1])
+                lines.append(line.rstrip("\n"))
+                if on_line is not None:
+                    on_line(lines[-1])
         self._running.discard(process)
         if process.returncode:
-            errors = [line for line in told if line.startswith("error:")] or told[-3:]
+            errors = [line for line in lines if line.startswith("error:")] or lines[-3:]
             kind = UserError if process.returncode == UserError.exit_status else NeurozooError
             raise kind(f"{name}: {'; '.join(errors) or f'it ended with status {process.returncode}'}")

@@ -111,6 +111,8 @@ class Multiclass(Task):
     """
 
     name = "multiclass"
+    target_dtype = torch.int64
+    target_shape = ()
     noun = "class"
     kinds = "iu"
     takes = "a class is a whole number"
@@ -142,16 +144,6 @@ class Multiclass(Task):
                     f"the task's weights are {len(weights)} numbers for {k} classes; give one for each class"
                 )
             self._options = replace(self._options, weights=torch.tensor(weights, dtype=torch.float32))
-
-    @property
-    def target_shape(self) -> tuple[int, ...]:
-        """``()``."""
-        return ()
-
-    @property
-    def target_dtype(self) -> torch.dtype:
-        """int64, the class."""
-        return torch.int64
 
     def wrong(self, target: NDArray[Any]) -> NDArray[np.bool_]:
         """Mark indices outside 0 to K - 1."""
@@ -187,10 +179,6 @@ class Multiclass(Task):
         """Return the most probable class, ``[n]``; the first among equals."""
         classes: NDArray[np.int64] = predicted.argmax(1)
         return classes
-
-    def confusion(self, target: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64]:
-        """See :func:`confusion`."""
-        return confusion(target, predicted)
 
     def answer_of_one(self, predicted: NDArray[Any], decision: Decision) -> dict[str, Any]:
         """Return ``probabilities`` by class, and the most probable ``class``."""

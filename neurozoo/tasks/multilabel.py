@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -36,14 +37,6 @@ def answers(predicted: NDArray[Any], decision: Decision) -> NDArray[np.int64]:
     """
     # As an array, since NumPy rounds a Python float to the probabilities' float32, but not the numbers of a list.
     return (np.asarray(predicted) > np.asarray(decision, dtype=np.float64)).astype(np.int64)
-
-
-def accuracy(target: NDArray[Any], predicted: NDArray[Any], decision: Decision) -> float:
-    return _jaccard(target, predicted, decision, empty=0.0)
-
-
-def accuracy_empty_one(target: NDArray[Any], predicted: NDArray[Any], decision: Decision) -> float:
-    return _jaccard(target, predicted, decision, empty=1.0)
 
 
 def micro_f1(target: NDArray[Any], predicted: NDArray[Any], decision: Decision) -> float:
@@ -84,14 +77,20 @@ def mean_average_precision(target: NDArray[Any], predicted: NDArray[Any], decisi
         return float(average_precision_score(y[:, positive], predicted[:, positive]))
 
 
+def jaccard(target: NDArray[Any], predicted: NDArray[Any], decision: Decision, *, empty: float) -> float:
+    y, p = _labels(target), answers(predicted, decision)
+    both, either = (y & p).sum(1), (y | p).sum(1)
+    return float(np.where(either > 0, both / np.maximum(either, 1), empty).mean())
+
+
 METRICS = (
     Metric(
         "accuracy",
         "mean over samples of |Y and P| / |Y or P|, 0 where both are empty (as published)",
         "higher",
-        accuracy,
+        partial(jaccard, empty=0.0),
     ),
-    Metric("accuracy_empty_one", "the same, with 1 where both are empty", "higher", accuracy_empty_one),
+    Metric("accuracy_empty_one", "the same, with 1 where both are empty", "higher", partial(jaccard, empty=1.0)),
     Metric("micro_f1", "F1 over all decisions", "higher", micro_f1, title="micro F1"),
     Metric(
         "macro_f1",
@@ -131,6 +130,7 @@ class Multilabel(Task):
     """
 
     name = "multilabel"
+    target_dtype = torch.float32
     noun = "label"
     takes = "a label is 0 or 1"
     metrics = METRICS
@@ -160,11 +160,6 @@ class Multilabel(Task):
     def target_shape(self) -> tuple[int, ...]:
         """``(K,)``."""
         return (len(self.outputs),)
-
-    @property
-    def target_dtype(self) -> torch.dtype:
-        """float32, of 0 and 1."""
-        return torch.float32
 
     def wrong(self, target: NDArray[Any]) -> NDArray[np.bool_]:
         """Mark values other than 0 and 1."""
@@ -257,10 +252,3 @@ def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
     """Return ``part / whole``, 0 where ``whole`` is 0."""
     share: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
     return share
-
-
-def _jaccard(target: NDArray[Any], predicted: NDArray[Any], decision: Decision, empty: float) -> float:
-    """Return the mean Jaccard index over answers, ``empty`` for those without true and predicted labels."""
-    y, p = _labels(target), answers(predicted, decision)
-    both, either = (y & p).sum(1), (y | p).sum(1)
-    return float(np.where(either > 0, both / np.maximum(either, 1), empty).mean())

@@ -88,6 +88,7 @@ class Regression(Task):
     """
 
     name = "regression"
+    target_dtype = torch.float32
     noun = "quantity"
     kinds = "fiu"
     takes = "a quantity is a finite number"
@@ -116,11 +117,6 @@ class Regression(Task):
     def target_shape(self) -> tuple[int, ...]:
         """``(K,)``."""
         return (len(self.outputs),)
-
-    @property
-    def target_dtype(self) -> torch.dtype:
-        """float32, in the target's unit."""
-        return torch.float32
 
     def wrong(self, target: NDArray[Any]) -> NDArray[np.bool_]:
         """Mark NaN and infinite values."""

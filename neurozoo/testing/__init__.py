@@ -19,9 +19,7 @@ Without tests: ``neurozoo plugins check mybackend``. For a class that is not reg
 from __future__ import annotations
 
 from neurozoo.testing.findings import Candidate, ConformanceError, Worst, registered
-from neurozoo.testing.kits import check, kit_of
-from neurozoo.testing.report import CaseResult, Report
-from neurozoo.testing.suite import (
+from neurozoo.testing.kits import (
     BackendConformance,
     DataConformance,
     FusionConformance,
@@ -29,7 +27,10 @@ from neurozoo.testing.suite import (
     ModelConformance,
     PartConformance,
     TaskConformance,
+    check,
+    kit_of,
 )
+from neurozoo.testing.report import CaseResult, Report
 
 __all__ = [
     "BackendConformance",

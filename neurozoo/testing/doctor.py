@@ -254,7 +254,7 @@ def _conformance(registry: Registry) -> Iterator[Finding]:
 
     for name, component in registry.components("neuron").items():
         if component.native:
-            said = "not held against the oracle: what its library gives by itself"
+            said = "not held against the oracle: it is what its library gives"
             yield Finding("conformance", name, "ok", said)
             continue
         if registry.missing("neuron", name):
@@ -299,6 +299,6 @@ def refuses_device(neuron: Neuron, device: torch.device | str) -> str:
         neuron.scan(torch.zeros(1, 1, 1, device=device), None, 1.0)
     except DeviceError as error:
         return str(error)
-    except Exception:  # reported by whoever runs the neuron
+    except Exception:  # reported where the neuron is run
         return ""
     return ""

@@ -10,8 +10,7 @@ from neurozoo.errors import NeurozooError
 from neurozoo.registry.hookspecs import Kind
 from neurozoo.registry.registry import Registry, default_registry
 
-__all__ = ["Candidate", "ConformanceError", "Findings", "NotRun", "Worst", "registered"]
-
+__all__ = ["Candidate", "ConformanceError", "Findings", "NotRun", "Worst", "registered", "require"]
 
 Form = TypeVar("Form")
 Part = TypeVar("Part")
@@ -23,6 +22,12 @@ class ConformanceError(AssertionError):
 
 class NotRun(Exception):
     """A case that cannot be run here; holds the reason, such as a missing library."""
+
+
+def require(holds: object, problem: str) -> None:
+    """Raise a ConformanceError with a text of what is wrong unless something holds."""
+    if not holds:
+        raise ConformanceError(problem)
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Findings:
         refused: What the candidate refused, and why; each once.
         worst: The largest difference that was allowed, relative to its tolerance.
         excused_at: Where the first excused difference was.
+        at: What the case is being run on; stands behind each place that is recorded.
     """
 
     candidate: Candidate
@@ -98,6 +104,7 @@ class Findings:
     refused: list[str] = field(default_factory=list)
     worst: Worst | None = None
     excused_at: str = ""
+    at: str = ""
 
     def excuse(self, count: int, where: str) -> None:
         """Count differences within the margin, and record where the first one was."""
@@ -135,7 +142,6 @@ class Findings:
         Raises:
             ConformanceError: It is larger, or not a number.
         """
-        if not difference <= tolerance:
-            raise ConformanceError(f"off by {difference:.2g} of its largest, more than {tolerance:.2g}: {where}")
+        require(difference <= tolerance, f"off by {difference:.2g} of its largest, more than {tolerance:.2g}: {where}")
         if self.worst is None or difference * self.worst.tolerance > self.worst.difference * tolerance:
-            self.worst = Worst(difference, tolerance, where)
+            self.worst = Worst(difference, tolerance, f"{where}, {self.at}" if self.at else where)

@@ -1,15 +1,62 @@
-"""Which kit belongs to which kind of component, and the check that runs one."""
+"""The kits: which is whose, how one is run, and its cases as tests that pytest collects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
+from types import FunctionType, ModuleType
+from typing import Any, ClassVar
 
 from neurozoo.registry.hookspecs import KINDS, Kind
-from neurozoo.testing.findings import Candidate
-from neurozoo.testing.report import Kit, Report, run_cases
+from neurozoo.testing.findings import Candidate, ConformanceError, Findings, NotRun, registered
+from neurozoo.testing.report import CaseResult, Outcome, Report
 
-__all__ = ["check", "kit_of", "require_kit"]
+__all__ = [
+    "BackendConformance",
+    "DataConformance",
+    "FusionConformance",
+    "Kit",
+    "LabelHeadConformance",
+    "ModelConformance",
+    "PartConformance",
+    "TaskConformance",
+    "cases_of",
+    "check",
+    "kit_of",
+    "require_kit",
+    "run_case",
+]
+
+Case = Callable[[Any], None]
+"""A check of the kit's subject; its name says what must hold, and its docstring how."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """All that a component of one kind must pass.
+
+    Attributes:
+        kind: The kind of component.
+        subject: Makes the argument of the cases from a candidate.
+        cases: By name, in the order in which they run.
+        tiny: Names of a few quick cases, for ``neurozoo doctor``.
+    """
+
+    kind: Kind
+    subject: Callable[[Candidate], Findings]
+    cases: Mapping[str, Case]
+    tiny: tuple[str, ...] = ()
+
+
+def cases_of(*modules: ModuleType) -> dict[str, Case]:
+    """The cases of some modules by name, in the order in which they are written: their own public functions."""
+    return {
+        name: function
+        for module in modules
+        for name, function in vars(module).items()
+        if isinstance(function, FunctionType) and function.__module__ == module.__name__ and not name.startswith("_")
+    }
 
 
 def kit_of(kind: Kind) -> Kit | None:
@@ -43,4 +90,93 @@ def check(candidate: Candidate, cases: Iterable[str] | None = None) -> Report:
     Raises:
         KeyError: There is no kit for its kind.
     """
-    return run_cases(require_kit(candidate.kind), candidate, cases)
+    kit = require_kit(candidate.kind)
+    chosen = kit.cases if cases is None else cases
+    return Report(candidate.kind, candidate.name, tuple(run_case(kit, name, candidate) for name in chosen))
+
+
+def run_case(kit: Kit, name: str, candidate: Candidate) -> CaseResult:
+    """Run one case; whatever the component raises is the problem of the case."""
+    subject = kit.subject(candidate)
+    outcome: Outcome = "passed"
+    problem = ""
+    try:
+        kit.cases[name](subject)
+    except NotRun as reason:
+        outcome, problem = "not run", str(reason)
+    except ConformanceError as error:
+        outcome, problem = "failed", str(error)
+    except Exception as error:  # a component under test may raise anything
+        outcome, problem = "failed", f"{type(error).__name__}: {error}"
+    found = (subject.compared, subject.excused, tuple(subject.refused), subject.worst, subject.excused_at)
+    return CaseResult(name, outcome, problem, *found)
+
+
+class _Conformance:
+    """Subclass one of the kinds as ``Test...`` and name a component: each case of the kit becomes a test.
+
+    Attributes:
+        name: The component's registered name.
+        params: Its ``params``, as a recipe would give them; needed for those without a default.
+    """
+
+    kind: ClassVar[Kind]
+    name: ClassVar[str]
+    params: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, kind: Kind | None = None) -> None:
+        super().__init_subclass__()
+        if kind is not None:  # a class of this module; its kit is loaded when it is used
+            cls.kind = kind
+            return
+        kit = require_kit(cls.kind)
+        for case in kit.cases:
+            if not hasattr(cls, f"test_{case}"):
+                setattr(cls, f"test_{case}", _test(kit, case))
+
+    def candidate(self) -> Candidate:
+        """The component under test, from the registry."""
+        return registered(self.kind, self.name, self.params)
+
+
+def _test(kit: Kit, name: str) -> Callable[[_Conformance], None]:
+    def test(self: _Conformance) -> None:
+        result = run_case(kit, name, self.candidate())
+        print(result)  # shown by pytest -rP
+        if result.outcome == "failed":
+            raise ConformanceError(result.problem)
+        if result.outcome == "not run":
+            import pytest
+
+            pytest.skip(result.problem)
+
+    test.__doc__ = kit.cases[name].__doc__
+    return test
+
+
+class BackendConformance(_Conformance, kind="neuron"):
+    """What a backend's neuron must do."""
+
+
+class FusionConformance(_Conformance, kind="fusion"):
+    """What a fusion must do."""
+
+
+class LabelHeadConformance(_Conformance, kind="label-head"):
+    """What a label head must do."""
+
+
+class ModelConformance(_Conformance, kind="model"):
+    """What a model must do, on every form of data that it accepts; give ``params`` that make it small."""
+
+
+class PartConformance(_Conformance, kind="part"):
+    """What a part must do, in the first model that has a slot for it."""
+
+
+class TaskConformance(_Conformance, kind="task"):
+    """What a task must do."""
+
+
+class DataConformance(_Conformance, kind="data"):
+    """What a data set must do; give ``params`` that make it small, for each case generates it again."""

@@ -1,40 +1,20 @@
-"""Running the cases of a kit, and the report of their results."""
+"""What the cases of a kit found, and its report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from textwrap import indent
 from typing import Any, Literal
 
 from neurozoo.registry.hookspecs import Kind
-from neurozoo.testing.findings import Candidate, ConformanceError, Findings, NotRun, Worst
+from neurozoo.testing.findings import ConformanceError, Worst
 
-__all__ = ["Case", "CaseResult", "Kit", "Outcome", "Report", "run_case", "run_cases"]
+__all__ = ["CaseResult", "Outcome", "Report"]
 
-Case = Callable[[Any], None]
-"""A check of the kit's subject; its name says what must hold, and its docstring how."""
 Outcome = Literal["passed", "failed", "not run"]
 
 SHOWN_REASONS = 6
 """Number of reasons for refusals that a report prints; ``to_dict`` has all of them."""
-
-
-@dataclass(frozen=True)
-class Kit:
-    """All that a component of one kind must pass.
-
-    Attributes:
-        kind: The kind of component.
-        subject: Makes the argument of the cases from a candidate.
-        cases: By name, in the order in which they run.
-        tiny: Names of a few quick cases, for ``neurozoo doctor``.
-    """
-
-    kind: Kind
-    subject: Callable[[Candidate], Findings]
-    cases: Mapping[str, Case]
-    tiny: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,29 +141,6 @@ class Report:
         if len(by_reason) > SHOWN_REASONS:
             lines.append(f"  and for {len(by_reason) - SHOWN_REASONS} other reasons")
         return lines
-
-
-def run_case(kit: Kit, name: str, candidate: Candidate) -> CaseResult:
-    """Run one case; whatever the component raises is the problem of the case."""
-    subject = kit.subject(candidate)
-    outcome: Outcome = "passed"
-    problem = ""
-    try:
-        kit.cases[name](subject)
-    except NotRun as reason:
-        outcome, problem = "not run", str(reason)
-    except ConformanceError as error:
-        outcome, problem = "failed", str(error)
-    except Exception as error:  # a component under test may raise anything
-        outcome, problem = "failed", f"{type(error).__name__}: {error}"
-    found = (subject.compared, subject.excused, tuple(subject.refused), subject.worst, subject.excused_at)
-    return CaseResult(name, outcome, problem, *found)
-
-
-def run_cases(kit: Kit, candidate: Candidate, names: Iterable[str] | None = None) -> Report:
-    """Run the named cases, all by default."""
-    chosen = kit.cases if names is None else names
-    return Report(candidate.kind, candidate.name, tuple(run_case(kit, name, candidate) for name in chosen))
 
 
 def _share(worst: Worst) -> str:

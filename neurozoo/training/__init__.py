@@ -1,1 +1,1 @@
-"""Training, evaluation, run folders and checkpoints."""
+"""Training a model of a recipe into a run folder."""

@@ -1,4 +1,4 @@
-"""Where a training runs: device, precision, and how many processes; by lightning-fabric."""
+"""Where a training runs: device, precision and number of processes; with lightning-fabric if it has to be."""
 
 from __future__ import annotations
 
@@ -19,16 +19,12 @@ __all__ = ["Engine", "started_processes"]
 
 
 def started_processes() -> int:
-    """How many processes torchrun started for this training; 1 where it did not."""
+    """Return the number of processes that torchrun started for this training; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if distributed.is_torchelastic_launched() else 1
 
 
 class Engine:
-    """Device, precision and processes of a training; see :meth:`of` and :meth:`plain`.
-
-    Attributes:
-        device: Where this process computes.
-    """
+    """Device, precision and processes of a training; see :meth:`of` and :meth:`plain`."""
 
     def __init__(self, device: torch.device, fabric: Any = None, scaler: Any = None, compiled: bool = False) -> None:
         self.device = device
@@ -36,17 +32,17 @@ class Engine:
 
     @classmethod
     def plain(cls) -> Engine:
-        """Wherever the model is, in float32, in this process alone."""
+        """Return an engine of this process alone, in float32, on the model's device."""
         return cls(torch.device("cpu"))
 
     @classmethod
     def of(cls, training: TrainingSection) -> Engine:
-        """As a recipe says, together with the other processes that torchrun started.
+        """Return the engine of a recipe, joined with the other processes that torchrun started.
 
-        One process in float32 asks nothing of lightning-fabric, which takes as long to import as torch does.
+        One process in float32 does without lightning-fabric, which takes as long to import as torch.
 
         Raises:
-            UserError: The device is not there, or processes and device do not go together.
+            UserError: The device is not available, or cannot be used by so many processes.
         """
         device, count = choose_device(training.device), started_processes()
         _check(training, device, count)
@@ -70,9 +66,9 @@ class Engine:
             plugins.append(MixedPrecision(training.precision, device.type, scaler))
         if count > 1:
             local = int(os.environ["LOCAL_WORLD_SIZE"])
-            # Running means are the same everywhere, as they are added up; no buffer is to be broadcast. A recipe may
-            # leave parameters without a gradient, such as a branch's without scaling; they are the same in each step,
-            # which torch makes use of where it gathers the gradients of every batch.
+            # Running means are summed over processes and equal everywhere, so no buffer is broadcast. A recipe may
+            # leave parameters without a gradient; they are the same in each step, which torch can use if it gathers
+            # the gradients of every batch.
             static = training.accumulate == 1
             ddp = DDPStrategy(forward_sync_buffers=False, static_graph=static, find_unused_parameters=not static)
             place: dict[str, Any] = {"devices": local, "num_nodes": count // local, "strategy": ddp}
@@ -81,20 +77,19 @@ class Engine:
         fabric = Fabric(accelerator=device.type, plugins=plugins, **place)
         with _quiet():
             fabric.launch()
-        # The processes stay together to their end, which lightning-fabric sees to.
         return cls(fabric.device, fabric, scaler, training.compile)
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process is the one that writes files and output."""
         return rank() == 0
 
     @contextmanager
     def one_first(self) -> Iterator[None]:
-        """The block is run by the first process, and by the others when that went well.
+        """Run the block in the first process, then in the others.
 
         Raises:
-            NeurozooError: On the others, where it did not.
+            NeurozooError: In the others, if it failed in the first.
         """
         if not self.first and not self._agreed(True):
             raise NeurozooError("the first process failed; its message says why")
@@ -111,10 +106,10 @@ class Engine:
         return all(bool(each) for each in from_each(torch.tensor([well], dtype=torch.uint8, device=self.device)))
 
     def set_up(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], Any]:
-        """What is called in the module's and the optimiser's stead.
+        """Return what to use in place of the module and of the optimiser.
 
         Raises:
-            UserError: A part of it needs whole batches, and there are several processes.
+            UserError: A part of the module needs whole batches, and there are several processes.
         """
         if processes() > 1:
             _check_parts(module)
@@ -127,14 +122,14 @@ class Engine:
         )
 
     def gathering(self, forward: Any, last: bool) -> AbstractContextManager[None]:
-        """Around forward and backward: the processes add up their gradients with the step's last batch alone."""
+        """Return a context for forward and backward, in which gradients are gathered for a step's last batch only."""
         if last or processes() == 1:
             return nullcontext()
         context: AbstractContextManager[None] = self._fabric.no_backward_sync(forward)
         return context
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of this process's part of a loss."""
+        """Accumulate the gradients of this process's part of a loss."""
         if self._fabric is None:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
@@ -149,12 +144,12 @@ class Engine:
             self._fabric.clip_gradients(forward, optimizer, max_norm=norm, error_if_nonfinite=False)
 
     def part_random_numbers(self, seed: int) -> None:
-        """Let the processes drop out different units; the first one goes on as if it were alone."""
+        """Let the processes drop out different units; the first draws the same as a single process."""
         if not self.first:
             torch.manual_seed(hash((seed, rank())) % 2**63)
 
     def random_states(self) -> dict[str, Tensor]:
-        """States of torch's random numbers on each process, by ``DEVICE/RANK``."""
+        """Return the states of torch's generators of each process, by ``DEVICE/RANK``."""
         mine = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             mine["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -165,18 +160,18 @@ class Engine:
         }
 
     def set_random_states(self, states: dict[str, Tensor]) -> None:
-        """Go on with this process's random numbers, where the states have them."""
+        """Restore the states of this process's generators, if they are among them."""
         if (cpu := states.get(f"cpu/{rank()}")) is not None:
             torch.set_rng_state(cpu)
         if self.device.type == "cuda" and (cuda := states.get(f"cuda/{rank()}")) is not None:
             torch.cuda.set_rng_state(cuda, self.device)
 
     def scaling(self) -> dict[str, Any]:
-        """State of the loss's scaling in float16; nothing where there is none."""
+        """Return the state of the loss scaling of float16; empty without one."""
         return {} if self._scaler is None else self._scaler.state_dict()
 
     def set_scaling(self, state: dict[str, Any]) -> None:
-        """Put that state back."""
+        """Restore the state of the loss scaling."""
         if self._scaler is not None:
             self._scaler.load_state_dict(state)
 
@@ -202,14 +197,14 @@ def _check_parts(module: nn.Module) -> None:
     whole = sorted({type(each).__name__ for each in module.modules() if getattr(each, "whole_batch", False)})
     if whole:
         raise UserError(
-            f"{', '.join(whole)}: what it gives a sample depends on all of its batch, and each of {processes()} "
+            f"{', '.join(whole)}: its output for a sample depends on the whole batch, and each of {processes()} "
             "processes has a part of it; start one process, or take the parts of a sound recipe"
         )
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without lightning-fabric's notices on where it runs, which the run's environment holds."""
+    """Silence lightning-fabric's notices of device and processes, which environment.json has."""
     import logging
 
     logger = logging.getLogger("lightning_fabric")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,7 @@ __all__ = ["Checkpoint", "Listener", "Listeners", "Saved"]
 
 @dataclass(frozen=True)
 class Saved:
-    """All that a training needs to continue as if it had not been interrupted.
-
-    Attributes:
-        tensors: Weights, optimiser, random numbers and order, by name.
-        metadata: The rest, as JSON holds it.
-    """
+    """All that a training needs to continue as if it had not been interrupted: tensors by name, the rest as JSON."""
 
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, Any]
@@ -29,13 +24,13 @@ class Saved:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is left of an epoch besides its record.
+    """The weights and the state after an epoch.
 
     Attributes:
         weights: The model's state dict.
-        metadata: What the weights are of.
+        metadata: Of the checkpoint, see :func:`neurozoo.training.trainer.checkpoint_metadata`.
         best: Whether this is the best epoch so far.
-        saved: To continue from.
+        saved: The state to continue from.
     """
 
     weights: Mapping[str, Tensor]
@@ -45,11 +40,11 @@ class Checkpoint:
 
 
 class Listener:
-    """Base class of what follows a training. All methods are no-ops; override what you need."""
+    """Base class of progress listeners. All methods are no-ops; override what you need."""
 
     @property
     def problems(self) -> Sequence[str]:
-        """What the listener could not do; the summary lists it among the warnings."""
+        """What the listener failed to do; the summary lists it among the warnings."""
         return ()
 
     def started(self, info: Mapping[str, Any]) -> None:
@@ -59,27 +54,31 @@ class Listener:
         """A training step is done; ``values`` holds loss, firing rate and threshold."""
 
     def saved(self, saved: Saved) -> None:
-        """The state in the middle of an epoch is to be kept."""
+        """Keep this state in the middle of an epoch."""
 
     def epoch(self, record: Mapping[str, Any], checkpoint: Checkpoint) -> None:
         """An epoch is done; ``record`` is its line of metrics.jsonl."""
 
     def warning(self, text: str) -> None:
-        """Something that the user should look at."""
+        """Show a warning to the user."""
 
     def finished(self, summary: Mapping[str, Any], evaluation: Evaluation) -> None:
         """Training is over; ``summary`` is what summary.json holds."""
 
     def close(self) -> None:
-        """Nothing follows, whether training came to its end or not."""
+        """Release resources; the last event of a training, finished or not."""
+
+
+def _forwarded(event: str) -> Callable[..., None]:
+    def forward(listeners: Listeners, *arguments: Any) -> None:
+        for each in listeners._listeners:
+            getattr(each, event)(*arguments)
+
+    return forward
 
 
 class Listeners(Listener):
-    """Forwards each event to several listeners, in order.
-
-    Args:
-        listeners: Those that keep something first, those that show it last.
-    """
+    """Forwards each event to several listeners in order, those that write files first."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._listeners = tuple(listeners)
@@ -88,30 +87,10 @@ class Listeners(Listener):
     def problems(self) -> tuple[str, ...]:
         return tuple(problem for each in self._listeners for problem in each.problems)
 
-    def started(self, info: Mapping[str, Any]) -> None:
-        for each in self._listeners:
-            each.started(info)
-
-    def step(self, epoch: int, step: int, steps: int, values: Mapping[str, float]) -> None:
-        for each in self._listeners:
-            each.step(epoch, step, steps, values)
-
-    def saved(self, saved: Saved) -> None:
-        for each in self._listeners:
-            each.saved(saved)
-
-    def epoch(self, record: Mapping[str, Any], checkpoint: Checkpoint) -> None:
-        for each in self._listeners:
-            each.epoch(record, checkpoint)
-
-    def warning(self, text: str) -> None:
-        for each in self._listeners:
-            each.warning(text)
-
-    def finished(self, summary: Mapping[str, Any], evaluation: Evaluation) -> None:
-        for each in self._listeners:
-            each.finished(summary, evaluation)
-
-    def close(self) -> None:
-        for each in self._listeners:
-            each.close()
+    started = _forwarded("started")
+    step = _forwarded("step")
+    saved = _forwarded("saved")
+    epoch = _forwarded("epoch")
+    warning = _forwarded("warning")
+    finished = _forwarded("finished")
+    close = _forwarded("close")

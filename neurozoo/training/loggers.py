@@ -23,11 +23,11 @@ __all__ = ["Logger", "LoggersListener", "logger_classes"]
 
 
 class Logger(ABC):
-    """Writes down somewhere else how a training goes, such as for a program that draws it.
+    """Base class of loggers, which record a training's progress in another format.
 
-    A recipe names loggers in ``training.loggers``. One is made for each training, and again where a training continues,
-    as ``Logger(folder, **params)``: the keyword-only parameters of ``__init__`` are the ``params`` of the recipe,
-    checked against their annotations. It changes nothing of the training; one that raises is disabled with a warning.
+    A recipe names loggers in ``training.loggers``. Each training, and each continuation of one, makes
+    ``Logger(folder, **params)``: the keyword-only parameters of ``__init__`` are the ``params`` of the recipe, checked
+    against their annotations. A logger changes nothing of the training; one that raises is disabled with a warning.
 
     Args:
         folder: The run folder, which exists.
@@ -43,8 +43,8 @@ class Logger(ABC):
         Args:
             info: Run, recipe, model, backend, seed, data, parameters, device, whether it is SYNTHETIC; and the
                 resolved recipe's values as ``settings``.
-            past: The epochs' records before it continues; empty at a beginning. An earlier logger may have got each of
-                them or not, and one epoch more that is repeated.
+            past: The records of earlier epochs if it continues. A logger of the interrupted training may have got
+                each of them or not, and one more epoch that is repeated.
         """
 
     @abstractmethod
@@ -55,11 +55,11 @@ class Logger(ABC):
         """Training came to its end; ``summary`` is what summary.json holds."""
 
     def close(self) -> None:  # noqa: B027 - a no-op by default
-        """Nothing follows, whether training came to its end or not."""
+        """Release resources; called last, whether training finished or not."""
 
     @staticmethod
     def numbers(record: Mapping[str, Any]) -> dict[str, float]:
-        """A record's numbers by name, such as ``valid/map``, without those that are not defined."""
+        """Return a record's defined numbers by name, such as ``valid/map``."""
         return {
             path.replace(".", "/", 1): float(value)
             for path, value in leaves(record)
@@ -68,10 +68,10 @@ class Logger(ABC):
 
 
 def logger_classes(recipe: Recipe, registry: Registry | None = None) -> dict[str, type[Logger]]:
-    """The classes of what a recipe names in ``training.loggers``, looked up before any training begins.
+    """Return the classes of a recipe's loggers by name.
 
     Raises:
-        UserError: One is not there, or a library that it needs.
+        UserError: A logger, or a library that it needs, is not installed.
     """
     registry = registry or default_registry()
     classes: dict[str, type[Logger]] = {}
@@ -84,13 +84,13 @@ def logger_classes(recipe: Recipe, registry: Registry | None = None) -> dict[str
 
 
 class LoggersListener(Listener):
-    """Makes a recipe's loggers at the first step, when a run that continues has its old records back.
+    """Makes a recipe's loggers at the first step, after a resumed run has dropped records behind its state.
 
     Args:
         classes: By name, see :func:`logger_classes`.
         recipe: Has their parameters.
-        run: What is trained.
-        warn: Called with a text where one fails.
+        run: The run that is trained.
+        warn: Called with a text if one fails.
     """
 
     def __init__(
@@ -140,11 +140,11 @@ class LoggersListener(Listener):
 
     @contextmanager
     def _guarded(self, name: str, when: str) -> Iterator[None]:
-        """Whatever a logger raises ends the logger and nothing else, and its random numbers are its own."""
+        """Disable a logger that raises in the block, and keep the training's random numbers."""
         try:
             with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
                 yield
-        except Exception as error:  # of a stranger's code, for the sake of a picture
+        except Exception as error:  # a plugin's; no logger may end a training
             if self._loggers is not None:
                 self._loggers.pop(name, None)
             self._problems.append(

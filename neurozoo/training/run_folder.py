@@ -1,7 +1,8 @@
-"""A training's run folder: made or reopened, held, and written as the training goes."""
+"""A training's run folder: made or reopened, locked, and written as the training proceeds."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,71 +10,88 @@ from typing import Any
 
 from neurozoo.errors import CheckpointError, RunError
 from neurozoo.evaluation.evaluate import Evaluation
+from neurozoo.files.partial_folder import PartialFolder
+from neurozoo.files.writing import write_whole
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
-from neurozoo.runs.run import Run
+from neurozoo.runs.json_files import append_json, write_json
+from neurozoo.runs.run import SCHEMA, Run, check_free
 from neurozoo.training.listener import Checkpoint, Listener, Saved
 
 __all__ = ["RunFolder"]
 
 
 class RunFolder(Listener):
-    """Keeps a run's records, checkpoints, predictions and summary; no other process trains in the folder meanwhile.
+    """Writes a run's records, checkpoints, predictions and summary, and keeps other processes from training in it.
 
-    After a crash, whatever was written after the last state is written again, and the same; so the state comes last.
+    After a crash, whatever was written after the last state is written again with the same content; therefore the
+    state comes last.
 
     Args:
-        run: The folder.
-        holds: Whether this process holds and writes it. Of several that train together the first one does; for the
-            others every event is a no-op.
+        run: The run.
+        first: Whether this is the first of the processes that train together. It alone locks and writes the folder.
 
     Attributes:
-        run: The folder.
-        saved_state: What training continues from; None at a beginning.
+        run: The run.
+        saved_state: What training continues from; None for a new run.
 
     Raises:
-        RunError: Another process trains in it.
+        RunError: Another process is training in it.
     """
 
-    def __init__(self, run: Run, *, holds: bool = True) -> None:
+    def __init__(self, run: Run, *, first: bool = True) -> None:
         self.run = run
         self.saved_state: Saved | None = None
-        self._writes, self._held = holds, ExitStack()
-        if holds:
-            self._held.enter_context(run.held())
+        self._writes, self._lock = first, ExitStack()
+        if first:
+            self._lock.enter_context(run.held())
 
     @classmethod
     def begin(cls, folder: Path, recipe: Recipe, *, closed: Collection[str] = (), first: bool = True) -> RunFolder:
-        """Make a new run folder.
+        """Make a new run folder, or open the one that the first process made.
 
         Args:
             folder: Missing or empty.
-            recipe: What it is made with.
-            closed: Splits that neither it nor whoever continues with it may open.
-            first: Whether this process makes it, or finds it made by the first one.
+            recipe: The run's recipe.
+            closed: Splits that neither this training nor one that resumes it may open.
+            first: Whether this is the first process.
 
         Raises:
             RunError: The folder exists and is not empty, or cannot be written.
         """
-        return cls(Run.create(folder, recipe, closed=closed) if first else Run(folder), holds=first)
+        if first:
+            check_free(folder)
+            try:
+                new = PartialFolder(folder)
+                try:
+                    (new.path / "checkpoints").mkdir()
+                    about = {"schema": SCHEMA, "recipe": recipe.name, "closed": sorted(closed)}
+                    write_json(new.path / "run.json", about)
+                    write_whole(new.path / "recipe.yaml", recipe.to_yaml().encode())
+                    new.finish()
+                finally:
+                    new.close()
+            except OSError as error:
+                raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
+        return cls(Run(folder), first=first)
 
     @classmethod
-    def reopen(cls, folder: Path, *, first: bool = True) -> RunFolder:
-        """Open a run that did not come to its end.
+    def reopen(cls, run: Run, recipe: Recipe, *, first: bool = True) -> RunFolder:
+        """Reopen an unfinished run of this recipe and drop the records that follow its last state.
 
         Raises:
-            RunError: It is no run, is finished, or another process is at it.
+            RunError: It is finished, lacks records, or another process is training in it.
             CheckpointError: Its state is damaged, or of another recipe.
         """
-        found = cls(Run(folder), holds=first)
+        folder = cls(run, first=first)
         try:
-            found._check_and_read()
+            folder._read_state(recipe)
         except BaseException:
-            found.close()
+            folder.close()
             raise
-        return found
+        return folder
 
-    def _check_and_read(self) -> None:
+    def _read_state(self, recipe: Recipe) -> None:
         run = self.run
         if run.finished:
             raise RunError(f"{run.folder}: is finished; to train longer, begin a new run with more training.epochs")
@@ -84,27 +102,37 @@ class RunFolder(Listener):
                 f"{run.best}"
             )
             tensors, metadata = read_tensors(run.state, remedy=remedy)
-            if not run.recipe().is_of(metadata.get("recipe_digest")):
+            if not recipe.is_of(metadata.get("recipe_digest")):
                 raise CheckpointError(
                     f"{run.state}: is of another recipe than {run.recipe_path}; put the old one back, or begin a new "
                     "run"
                 )
             if not isinstance(metadata.get("position"), dict):
-                # Told before the records behind its position are cut off.
+                # Checked before the records behind its position are dropped.
                 raise CheckpointError(f"{run.state}: not the state of a training (it has no position); start a new run")
             self.saved_state = Saved(tensors, metadata)
             records = int(metadata["position"].get("records", 0))
         if self._writes:
-            run.keep_records(records)
+            self._keep_records(records)
 
-    def noted(self, name: str) -> Mapping[str, Any]:
-        """One of the files that it began with, such as ``data.json``; empty where it did not get that far."""
-        return self.run.read_json(name) if (self.run.folder / name).is_file() else {}
+    def _keep_records(self, count: int) -> None:
+        path = self.run.records_path
+        try:
+            lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+            if len(lines) < count:
+                raise RunError(
+                    f"{path}: has {len(lines)} lines of the {count} that were written; the run cannot be resumed"
+                )
+            if len(lines) > count:
+                write_whole(path, b"".join(lines[:count]))
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
-    def discard_if_empty(self) -> None:
-        """Remove a folder that holds nothing yet and would be in the way of the next try."""
-        if self._writes and not self.run.last.is_file() and not self.run.state.is_file():
-            self.run.discard()
+    def discard(self, *, unless_trained: bool = False) -> None:
+        """Remove the folder; with ``unless_trained`` only if it holds no weights and no state yet."""
+        trained = self.run.last.is_file() or self.run.state.is_file()
+        if self._writes and not (unless_trained and trained):
+            shutil.rmtree(self.run.folder, ignore_errors=True)
 
     def started(self, info: Mapping[str, Any]) -> None:
         if self._writes:
@@ -118,7 +146,7 @@ class RunFolder(Listener):
     def epoch(self, record: Mapping[str, Any], checkpoint: Checkpoint) -> None:
         if self._writes:
             self.keep(checkpoint)
-            self.run.append(record)
+            append_json(self.run.records_path, record)
             self.saved(checkpoint.saved)
 
     def keep(self, checkpoint: Checkpoint) -> None:
@@ -134,4 +162,4 @@ class RunFolder(Listener):
             self.run.state.unlink(missing_ok=True)
 
     def close(self) -> None:
-        self._held.close()
+        self._lock.close()

@@ -23,13 +23,13 @@ __all__ = ["Stepper", "rate_penalty", "train_step"]
 
 
 class Stepper:
-    """Takes the steps of a training, until it is closed.
+    """Takes optimiser steps, and records the model's firings until it is closed.
 
     Args:
         model: Changed in place; its task gives the loss.
         optimizer: Of its parameters.
-        recipe: How.
-        engine: Device, precision and processes; by default none of its own.
+        recipe: How to train.
+        engine: Device, precision and processes; by default this process in float32.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Stepper:
         self._with_limits = [each for each in modules if type(each).after_step is not Trained.after_step]
 
     def add(self, batch: Batch, *, part: float = 1.0, share: float = 1.0, last: bool = True) -> dict[str, Tensor]:
-        """Add a batch's gradients to those there are.
+        """Accumulate a batch's gradients.
 
         Args:
-            batch: This process's part of it, with targets.
-            part: Share of the batch's samples that it is; 0 where this process only keeps step with the others.
-            share: What the batch counts in the step.
-            last: Whether it is the step's last one.
+            batch: This process's part of the batch, with targets.
+            part: Its share of the batch's samples; 0 if this process only keeps step with the others.
+            share: Weight of the batch in the step.
+            last: Whether it is the step's last batch.
 
         Returns:
             Loss, mean firing rate, threshold and the terms that modules add, of the whole batch, 0-d, still on the
@@ -90,14 +90,14 @@ class Stepper:
         return whole
 
     def _share_of_steps(self, batch: Batch) -> Tensor | None:
-        """The share of the whole batch's steps that are this process's, 0-d; None where samples are counted."""
+        """Return this process's share of the whole batch's steps, 0-d; None if samples are counted."""
         if not self._task.per_step or batch.target_valid is None:
             return None
         mine = batch.target_valid.sum().to(torch.get_default_dtype())
         return mine / total(mine).clamp(min=1)
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         self._optimizer.zero_grad(set_to_none=True)
 
     def step(self) -> None:
@@ -110,7 +110,7 @@ class Stepper:
                 module.after_step()
 
     def close(self) -> None:
-        """Leave the model as it was, without the recorder."""
+        """Detach the recorder from the model."""
         self._recorded.close()
 
 
@@ -138,9 +138,9 @@ def rate_penalty(rates: Iterable[Tensor], low: float, high: float) -> Tensor | f
 
 
 class _Recorded(nn.Module):
-    """A model's forward with the firings of its spiking layers: all that a loss may be made of.
+    """A model whose forward also returns the firings of its spiking layers.
 
-    The recorder stays until :meth:`close`, since ``torch.compile`` cannot look through its coming and going.
+    The recorder stays attached until :meth:`close`, as ``torch.compile`` cannot trace attaching it.
     """
 
     def __init__(self, model: Model) -> None:
@@ -151,15 +151,14 @@ class _Recorded(nn.Module):
         self._firings = self._open.enter_context(recorded(model))
 
     def forward(self, values: Mapping[str, Tensor], valid: Mapping[str, Tensor], target: Tensor) -> Any:
-        # Taken apart and put together, since lightning-fabric looks for tensors in what it passes on, both ways, and
-        # does not accept frozen data classes.
+        # Plain containers: lightning-fabric searches arguments and results for tensors and refuses frozen dataclasses.
         signals = {name: Signal(x, valid.get(name)) for name, x in values.items()}
         outputs = self.model(Batch(signals, target))
         fired = {name: self._firings[name] for name in self._spiking if name in self._firings}
         return outputs, {name: (f.currents, f.spikes, f.threshold, f.valid, f.gain) for name, f in fired.items()}
 
     def clear(self) -> None:
-        """Forget what other forwards of the model gave meanwhile."""
+        """Drop firings of other forwards of the model."""
         self._firings.clear()
 
     def close(self) -> None:

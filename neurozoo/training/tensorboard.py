@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, beside metrics.jsonl; the package is the extra ``tensorboard``."""
+"""Event files for TensorBoard next to metrics.jsonl; the package is the extra ``tensorboard``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _FILES = "events.out.tfevents.*"
 
 
 class TensorBoardLogger(Logger):
-    """Writes each epoch's numbers, the recipe and the final metrics; look with ``tensorboard --logdir runs``.
+    """Writes each epoch's numbers, the recipe and the final metrics; show them with ``tensorboard --logdir runs``.
 
-    A training that goes on writes one new file that begins with the epochs before, and takes the old ones
-    away: each epoch is there once, however the training ended.
+    A resumed training writes one new file that begins with the earlier epochs, and removes the old ones, so that each
+    epoch is there once.
     """
 
     def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
         old = list(self.folder.glob(_FILES))
-        # Should the process end before the old files are gone, TensorBoard takes the new one's epochs for all.
+        # If the process ends before the old files are removed, TensorBoard prefers the new one's epochs.
         self._writer = SummaryWriter(str(self.folder), purge_step=0 if old else None)
         settings = json.dumps(info["settings"], indent=2)
         self._text("recipe", "    " + settings.replace("\n", "\n    "))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,8 @@ from torch import Tensor
 
 from neurozoo.core.model import Model
 from neurozoo.core.processes import lost_partners_told, processes
-from neurozoo.data.manifest import TaskEntry
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.data.synthetic.mosei import made_up
-from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, UserError
 from neurozoo.evaluation.evaluate import evaluate_model
 from neurozoo.evaluation.health import health_warnings
@@ -58,11 +56,11 @@ def train(
         out: The run folder to make; by default a new one under ``runs/``.
         backend: Another backend than the recipe's.
         listener: Follows the progress.
-        closed: Splits that neither this run nor anything on it may open, such as ``test`` while something is tuned.
+        closed: Splits that neither this run nor later commands on it may open, such as ``test`` during a search.
         start: A trained model of the same shape, whose weights and statistics it begins with.
 
     Returns:
-        What the run's ``summary.json`` holds.
+        The content of ``summary.json``.
 
     Raises:
         UserError: The data, the recipe or the run folder cannot be used.
@@ -79,17 +77,20 @@ def train(
     folder = default_folder(recipe) if out is None else Path(out)
     engine, loggers = Engine.of(recipe.training), logger_classes(recipe)
     with engine.one_first():
-        if engine.first:
-            Run.check_free(folder)
-        experiment = open_experiment(recipe, closed=closed)
-        _check_splits(experiment.view, recipe)
         kept = RunFolder.begin(folder, recipe, closed=closed, first=engine.first)
-    with closing(kept), own_random_numbers(recipe), lost_partners_told():
+    with closing(kept):
         try:
-            with closing(_listeners(engine, kept, listener, loggers)) as followed:
-                return _train(experiment, kept, engine, followed, start=start)
+            with engine.one_first():
+                experiment = _checked(open_experiment(recipe, closed=closed))
+            with (
+                own_random_numbers(recipe),
+                lost_partners_told(),
+                closing(_listeners(experiment, kept, engine, loggers, listener)) as followed,
+            ):
+                training = _Training(kept, engine, followed)
+                return training.run(experiment, start)
         except Exception:
-            kept.discard_if_empty()
+            kept.discard(unless_trained=True)
             raise
 
 
@@ -104,25 +105,33 @@ def resume(folder: Path, *, listener: Listener | None = None) -> dict[str, Any]:
         listener: Follows the progress.
 
     Returns:
-        What the run's ``summary.json`` holds.
+        The content of ``summary.json``.
 
     Raises:
-        RunError: It is no run, is finished, or another process is at it.
+        RunError: It is no run, is finished, or another process is training in it.
         CheckpointError: Its state is damaged.
-        DataError: The data is not what it was trained on.
+        DataError: The data differs from what it was trained on.
         NeurozooError: As :func:`train`.
     """
-    recipe = Run(folder).recipe()
+    run = Run(folder)
+    recipe = run.recipe()
     engine, loggers = Engine.of(recipe.training), logger_classes(recipe)
-    with closing(RunFolder.reopen(folder, first=engine.first)) as kept:
+    with closing(RunFolder.reopen(run, recipe, first=engine.first)) as kept:
         with engine.one_first():
-            experiment = open_experiment(recipe, closed=kept.run.closed)
-        _check_splits(experiment.view, recipe)
-        _check_same_data(kept, experiment.view)
+            experiment = _checked(open_experiment(recipe, closed=run.closed))
+        before, now = run.read_json_if_there("data.json").get("checksum"), experiment.view.description.checksum
+        if before not in (None, now):
+            raise DataError(
+                f"{folder}: its data had the checksum {str(before)[:12]}..., and has {now[:12]}... now; put the old "
+                "data back, or start a new run"
+            )
         with own_random_numbers(recipe), lost_partners_told():
-            _take_threads_of(kept, recipe)
-            with closing(_listeners(engine, kept, listener, loggers)) as followed:
-                return _train(experiment, kept, engine, followed)
+            begun = run.read_json_if_there("environment.json") if recipe.training.threads is None else {}
+            if begun.get("threads") and begun.get("processes") == processes():
+                torch.set_num_threads(begun["threads"])  # another number of threads rounds sums differently
+            with closing(_listeners(experiment, kept, engine, loggers, listener)) as followed:
+                training = _Training(kept, engine, followed)
+                return training.run(experiment)
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:
@@ -135,9 +144,8 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
     engine = Engine.of(recipe.training)
     with own_random_numbers(recipe):
         model = build_model(recipe, problem).to(engine.device)
-        task = TaskEntry(recipe.task.name, problem.task.outputs, recipe.task.per_step)
         samples = min(recipe.training.batch_size, 8)
-        batch = made_up(problem.signals, task, samples, recipe.seed).to(engine.device)
+        batch = made_up(problem.signals, problem.task, samples, recipe.seed).to(engine.device)
         with closing(Stepper(model, make_optimizer(recipe, model), recipe, engine)) as stepper:
             values = stepper.add(batch)
             stepper.step()
@@ -159,50 +167,46 @@ def adopt(
     origin: Mapping[str, Any],
     listener: Listener | None = None,
 ) -> dict[str, Any]:
-    """Make a run of weights that were trained elsewhere, measured as a training's are.
+    """Make a run of weights that were trained elsewhere, and measure it like a training.
 
     Args:
-        recipe: A checked recipe of the model that they are of.
-        tensors: By name; statistics that are not among them stay as a new model's.
+        recipe: A checked recipe of the weights' model.
+        tensors: Weights by name; missing statistics stay as in a new model.
         out: The run folder to make.
-        origin: Where they are from, for ``summary.json``.
+        origin: Where the weights are from, for ``summary.json``.
         listener: Gets warnings and the summary.
 
     Returns:
-        What the run's ``summary.json`` holds; ``epochs`` is 0.
+        The content of ``summary.json``; ``epochs`` is 0.
 
     Raises:
         UserError: The data or the run folder cannot be used.
         CheckpointError: The weights are of another model.
     """
-    started, engine = time.monotonic(), Engine.of(recipe.training)
-    Run.check_free(out)
-    experiment = open_experiment(recipe)
-    view = experiment.view
-    _check_splits(view, recipe)
-    with own_random_numbers(recipe):
-        model = experiment.build()
-        if recipe.data.standardise:
-            prepare(model, view, recipe)
-        load_tensors(out, {**model.state_dict(), **tensors}, model)
-        model.to(engine.device)
-        prepare_task(model, view, engine.device)
-        with closing(RunFolder.begin(out, recipe)) as kept:
-            try:
-                followed = Listeners([kept, listener or Listener()])
-                info = _info(experiment, model, out, engine)
-                followed.started(info)
+    engine = Engine.of(recipe.training)
+    with closing(RunFolder.begin(out, recipe)) as kept:
+        try:
+            experiment = _checked(open_experiment(recipe))
+            view, training = experiment.view, _Training(kept, engine, Listeners([kept, listener or Listener()]))
+            with own_random_numbers(recipe):
+                model = experiment.build()
+                if recipe.data.standardise:
+                    prepare(model, view, recipe)
+                load_tensors(out, {**model.state_dict(), **tensors}, model)
+                model.to(engine.device)
+                prepare_task(model, view, engine.device)
+                info = training.started(experiment, model)
                 metadata = {**checkpoint_metadata(recipe, model, view), "epoch": 0}
                 kept.keep(Checkpoint(model.state_dict(), metadata, True, Saved({}, {})))
-                header = {**_header(info), "epochs": 0, "best_epoch": 0, "imported": dict(origin)}
-                return _measured(header, experiment, model, kept.run.best, engine, followed, [], info, started)
-            except BaseException:
-                kept.run.discard()
-                raise
+                header = {**info, "epochs": 0, "best_epoch": 0, "imported": dict(origin)}
+                return training.measured(experiment, model, header)
+        except BaseException:
+            kept.discard()
+            raise
 
 
 def default_folder(recipe: Recipe) -> Path:
-    """A new folder under ``runs/``, named after the recipe and the time (UTC)."""
+    """Return a new folder under ``runs/``, named after the recipe and the time (UTC)."""
     return Path("runs") / f"{recipe.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
@@ -220,152 +224,113 @@ def own_random_numbers(recipe: Recipe) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _train(
-    experiment: Experiment, kept: RunFolder, engine: Engine, listener: Listener, *, start: Trained | None = None
-) -> dict[str, Any]:
-    started, recipe, view = time.monotonic(), experiment.recipe, experiment.view
-    model = experiment.build().to(engine.device)
-    info = _info(experiment, model, kept.run.folder, engine)
-    saved, kept.saved_state = kept.saved_state, None  # it is large, and needed once
-    listener.started(info)
-    if view.description.synthetic:
-        listener.warning(SYNTHETIC_NOTICE)
-    prepare_task(model, view, engine.device)
-    if saved is None and start is None:
-        prepare(model, view, recipe)
-    elif start is not None:
-        load_checkpoint(start.checkpoint, model)
-    trainer = Trainer(model, view, recipe, engine, listener)
-    engine.part_random_numbers(recipe.seed)
-    if saved is not None:
-        trainer.restore(saved, str(kept.run.state))
-    reached = trainer.run()
-    with engine.one_first():
-        pass  # the others read the best weights below, which the first has written by now
-    notes = []
-    if reached.best is None:
-        notes.append(
-            f"training.best={recipe.training.best} is not defined on valid, so the first epoch's weights "
-            "were kept; use loss"
+class _Training:
+    """Trains and measures in a run folder, on some device, followed by listeners."""
+
+    def __init__(self, kept: RunFolder, engine: Engine, listener: Listener) -> None:
+        self._kept, self._engine, self._listener = kept, engine, listener
+        self._started = time.monotonic()
+
+    def run(self, experiment: Experiment, start: Trained | None = None) -> dict[str, Any]:
+        """Train, from the folder's state if it has one, and measure the best weights; returns the summary."""
+        recipe, view, engine, kept = experiment.recipe, experiment.view, self._engine, self._kept
+        model = experiment.build().to(engine.device)
+        header = self.started(experiment, model)
+        saved, kept.saved_state = kept.saved_state, None  # it is large, and needed once
+        if view.description.synthetic:
+            self._listener.warning(SYNTHETIC_NOTICE)
+        prepare_task(model, view, engine.device)
+        if saved is None and start is None:
+            prepare(model, view, recipe)
+        elif start is not None:
+            load_checkpoint(start.checkpoint, model)
+            sha256 = hashlib.sha256(start.checkpoint.read_bytes()).hexdigest()
+            header["started_from"] = {"recipe": start.recipe.name, "sha256": sha256}
+        trainer = Trainer(model, view, recipe, engine, self._listener)
+        engine.part_random_numbers(recipe.seed)
+        if saved is not None:
+            trainer.restore(saved, str(kept.run.state))
+        reached = trainer.run()
+        with engine.one_first():
+            pass  # the others read the best weights below, which the first has written by now
+        header |= {"epochs": reached.epoch - 1, "best_epoch": reached.best_epoch}
+        if reached.best is not None:
+            return self.measured(experiment, model, header)
+        undefined = f"training.best={recipe.training.best} is not defined on valid"
+        return self.measured(
+            experiment, model, header, f"{undefined}, so the first epoch's weights were kept; use loss"
         )
-    header = {**_header(info), "epochs": reached.epoch - 1, "best_epoch": reached.best_epoch}
-    if start is not None:
-        header["started_from"] = {
-            "recipe": start.recipe.name,
-            "sha256": sha256(start.checkpoint.read_bytes()).hexdigest(),
+
+    def started(self, experiment: Experiment, model: Model) -> dict[str, Any]:
+        """Send the listeners what they get at the beginning; returns the part that the summary repeats."""
+        recipe, description, task = experiment.recipe, experiment.view.description, model.problem.task
+        parameters = parameters_by_component(model)
+        info = {
+            "run": str(self._kept.run.folder),
+            "recipe": recipe.name,
+            "model": recipe.model.name,
+            "backend": recipe.backend,
+            "seed": recipe.seed,
+            "synthetic": description.synthetic,
+            "parameters": sum(parameters.values()),
+            "parameters_by_component": parameters,
+            "data": asdict(description),
+            "environment": {**environment(self._engine.device), "processes": processes()},
         }
-    return _measured(header, experiment, model, kept.run.best, engine, listener, notes, info, started)
+        headline = {metric.name: metric.title for metric in task.metrics if metric.name in task.headline}
+        device, epochs = str(self._engine.device), recipe.training.epochs
+        self._listener.started({**info, "headline": headline, "epochs": epochs, "device": device})
+        return info
 
-
-def _measured(
-    header: Mapping[str, Any],
-    experiment: Experiment,
-    model: Model,
-    best: Path,
-    engine: Engine,
-    listener: Listener,
-    notes: Sequence[str],
-    info: Mapping[str, Any],
-    started: float,
-) -> dict[str, Any]:
-    """Measure the best weights; returns the summary, which the listener gets as well."""
-    recipe, view = experiment.recipe, experiment.view
-    evaluation = evaluate_model(best, model, view, recipe, device=engine.device)
-    warnings = [*health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion), *notes]
-    for warning in warnings:
-        listener.warning(warning)
-    notices = [SYNTHETIC_NOTICE] if view.description.synthetic else []
-    summary = {
-        "schema": 1,
-        "status": "finished",
-        **header,
-        **evaluation.to_dict(),
-        "metric_definitions": model.problem.task.definitions,
-        "warnings": [*notices, *warnings, *listener.problems],
-        "recipe_digest": recipe.digest,
-        "environment": info["environment"],
-        "duration_seconds": time.monotonic() - started,
-    }
-    listener.finished(summary, evaluation)
-    return summary
+    def measured(self, experiment: Experiment, model: Model, header: Mapping[str, Any], *notes: str) -> dict[str, Any]:
+        """Measure the best weights; returns the summary, which the listeners get as well."""
+        recipe, view = experiment.recipe, experiment.view
+        evaluation = evaluate_model(self._kept.run.best, model, view, recipe, device=self._engine.device)
+        warnings = [*health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion), *notes]
+        for warning in warnings:
+            self._listener.warning(warning)
+        notices = [SYNTHETIC_NOTICE] if view.description.synthetic else []
+        summary = {
+            "schema": 1,
+            "status": "finished",
+            **header,
+            **evaluation.to_dict(),
+            "metric_definitions": model.problem.task.definitions,
+            "warnings": [*notices, *warnings, *self._listener.problems],
+            "recipe_digest": recipe.digest,
+            "duration_seconds": time.monotonic() - self._started,
+        }
+        self._listener.finished(summary, evaluation)
+        return summary
 
 
 def _listeners(
-    engine: Engine, kept: RunFolder, listener: Listener | None, loggers: Mapping[str, type[Logger]]
+    experiment: Experiment,
+    kept: RunFolder,
+    engine: Engine,
+    loggers: Mapping[str, type[Logger]],
+    listener: Listener | None,
 ) -> Listener:
-    """Of several processes that train together, the first one is followed."""
+    """Return who follows the training; of several processes the first one is followed."""
     if not engine.first:
         return kept
     console = listener or Listener()
-    written: list[Listener] = [kept]
-    if loggers:
-        written.append(LoggersListener(loggers, kept.run.recipe(), kept.run, console.warning))
-    return Listeners([*written, console])
+    made = [LoggersListener(loggers, experiment.recipe, kept.run, console.warning)] if loggers else []
+    return Listeners([kept, *made, console])
 
 
-def _info(experiment: Experiment, model: Model, folder: Path, engine: Engine) -> dict[str, Any]:
-    """What listeners get at the beginning."""
-    recipe, parameters = experiment.recipe, parameters_by_component(model)
-    task = model.problem.task
-    return {
-        "run": str(folder),
-        "recipe": recipe.name,
-        "model": recipe.model.name,
-        "backend": recipe.backend,
-        "seed": recipe.seed,
-        "synthetic": experiment.view.description.synthetic,
-        "parameters": sum(parameters.values()),
-        "parameters_by_component": parameters,
-        "data": _data_record(experiment.view),
-        "headline": {metric.name: metric.title for metric in task.metrics if metric.name in task.headline},
-        "epochs": recipe.training.epochs,
-        "device": str(engine.device),
-        "environment": {**environment(engine.device), "processes": processes()},
-    }
-
-
-def _header(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What a summary has of it."""
-    return {key: value for key, value in info.items() if key not in ("headline", "epochs", "device", "environment")}
-
-
-def _check_same_data(kept: RunFolder, view: DataView) -> None:
-    before, now = kept.noted("data.json").get("checksum"), view.description.checksum
-    if before not in (None, now):
-        raise DataError(
-            f"{kept.run.folder}: its data had the checksum {str(before)[:12]}..., and has {now[:12]}... now; "
-            "put the old data back, or start a new run"
-        )
-
-
-def _take_threads_of(kept: RunFolder, recipe: Recipe) -> None:
-    """Use as many threads as the run was begun with: sums round otherwise with another number of them."""
-    begun = kept.noted("environment.json") if recipe.training.threads is None else {}
-    if begun.get("threads") and begun.get("processes") == processes():
-        torch.set_num_threads(begun["threads"])
-
-
-def _check_splits(view: DataView, recipe: Recipe) -> None:
+def _checked(experiment: Experiment) -> Experiment:
+    """Refuse data without samples to train on, or with too few for the processes."""
+    splits = experiment.view.description.splits
     for split in ("train", "valid"):
-        if not view.description.splits.get(split):
-            has = ", ".join(f"{name} ({size})" for name, size in view.description.splits.items())
+        if not splits.get(split):
+            has = ", ".join(f"{name} ({size})" for name, size in splits.items())
             remedy = "; set data.valid={fraction: 0.2, seed: 0} to draw one from train" if split == "valid" else ""
             raise DataError(f"the data has no samples in its split {split!r}; it has: {has}{remedy}")
-    least = min([recipe.evaluation.batch_size, *(size for size in view.description.splits.values() if size)])
+    least = min([experiment.recipe.evaluation.batch_size, *(size for size in splits.values() if size)])
     if least < processes():
         raise UserError(
             f"a split or evaluation.batch_size has {least} samples, and there are {processes()} processes, each of "
             "which takes part in every measurement; start fewer"
         )
-
-
-def _data_record(view: DataView) -> dict[str, Any]:
-    description = view.description
-    return {
-        "signals": {name: asdict(shape) for name, shape in description.signals.items()},
-        "task": asdict(description.task),
-        "splits": description.splits,
-        "origin": description.origin,
-        "synthetic": description.synthetic,
-        "checksum": description.checksum,
-    }
+    return experiment

@@ -1,32 +1,57 @@
-"""All epochs of a training; it knows no folder and no console, see ``neurozoo.training.listener``."""
+"""All epochs of a training, and the state from which it resumes; files and console are the listeners' concern."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from neurozoo.core.model import Model, Trained, trained_modules
 from neurozoo.core.processes import own_share
 from neurozoo.data.view import DataView
-from neurozoo.errors import NeurozooError
+from neurozoo.errors import CheckpointError, NeurozooError
 from neurozoo.evaluation.predicting import predict_split
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import load_tensors
 from neurozoo.training.engine import Engine
 from neurozoo.training.listener import Checkpoint, Listener, Saved
-from neurozoo.training.optimizer import make_optimizer
-from neurozoo.training.state import Position, TrainingState
+from neurozoo.training.optimizer import Schedule, make_optimizer
 from neurozoo.training.step import Stepper
 
-__all__ = ["Trainer", "checkpoint_metadata"]
+__all__ = ["Position", "Trainer", "checkpoint_metadata"]
+
+
+@dataclass
+class Position:
+    """Where a training is.
+
+    Attributes:
+        epoch: The epoch that is being trained, from 1.
+        step: Number of its steps that are done.
+        sums: Sums over those steps, 0-d, by name.
+        best_epoch: The one whose weights were kept; 0 before the first.
+        best: Its score, larger is better; None if the valid split did not define it.
+        records: Number of lines in metrics.jsonl.
+        order: State of the generator of the samples' order when the epoch began, uint8.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+    best: float | None = None
+    records: int = 0
+    order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
 
 
 class Trainer:
-    """Trains a model to the end of its recipe, from the beginning or from where it was.
+    """Trains a model to the end of its recipe, from the beginning or from a restored state.
 
     Args:
         model: On its device, prepared or to be restored; its task has seen the training targets.
@@ -40,10 +65,9 @@ class Trainer:
         self._model, self._view, self._recipe, self._engine = model, view, recipe, engine
         self._listener, self._task = listener, model.problem.task
         self._optimizer = make_optimizer(recipe, model)
-        self._scheduler = _Schedule(recipe, self._optimizer)
+        self._scheduler = Schedule(recipe, self._optimizer)
         self._stepper = Stepper(model, self._optimizer, recipe, engine)
         self._order = torch.Generator().manual_seed(recipe.seed)
-        self._state = TrainingState(model, self._optimizer, self._scheduler, self._order, engine)
         self._position = Position(order=self._order.get_state())
         self._metadata = checkpoint_metadata(recipe, model, view)
         self._with_schedules = [
@@ -51,19 +75,58 @@ class Trainer:
         ]
 
     def restore(self, saved: Saved, where: str) -> None:
-        """Go back to a state: all that training changes.
+        """Continue from a state that a listener got.
 
         Args:
-            saved: What a listener got.
+            saved: The state.
             where: Its file, for the errors.
 
         Raises:
-            CheckpointError: It is damaged, or of another model.
+            CheckpointError: It is damaged, or of another model; nothing is changed then.
         """
-        self._position = self._state.restore(saved, where)
+        tensors, metadata = saved.tensors, saved.metadata
+        try:
+            position = Position(**metadata["position"], sums=_under("sums", tensors), order=tensors["order"])
+            optimizer, scheduler, scaling = metadata["optimizer"], metadata["scheduler"], metadata["scaling"]
+            states = {int(index): dict(values) for index, values in optimizer["values"].items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{where}: not the state of a training ({error}); start a new run") from error
+        load_tensors(where, _under("model", tensors), self._model)
+        for key, value in _under("optimizer", tensors).items():
+            index, _, name = key.partition("/")
+            states.setdefault(int(index), {})[name] = value
+        self._optimizer.load_state_dict({"state": states, "param_groups": optimizer["param_groups"]})
+        self._scheduler.load_state_dict(scheduler)
+        self._order.set_state(position.order)
+        self._engine.set_random_states(_under("random", tensors))
+        self._engine.set_scaling(scaling)
+        position.sums = {name: x.to(self._engine.device) for name, x in position.sums.items()}
+        self._position = position
+
+    def _state(self) -> Saved:
+        """Return all that :meth:`restore` needs, as tensors and JSON; all processes have to call this together."""
+        random, optimizer, position = self._engine.random_states(), self._optimizer.state_dict(), self._position
+        tensors = {f"model/{name}": x for name, x in self._model.state_dict().items()}
+        values: dict[str, dict[str, Any]] = {}
+        for index, entries in optimizer["state"].items():
+            for name, value in entries.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{index}/{name}"] = value
+                else:
+                    values.setdefault(str(index), {})[name] = value
+        tensors |= {f"sums/{name}": x for name, x in position.sums.items()}
+        tensors |= {"order": position.order} | {f"random/{name}": x for name, x in random.items()}
+        rest = {
+            **self._metadata,
+            "position": {name: value for name, value in vars(position).items() if name not in ("sums", "order")},
+            "optimizer": {"param_groups": optimizer["param_groups"], "values": values},
+            "scheduler": self._scheduler.state_dict(),
+            "scaling": self._engine.scaling(),
+        }
+        return Saved(tensors, rest)
 
     def run(self) -> Position:
-        """Train to the end; returns where that is: one epoch behind the last."""
+        """Train to the end; returns its position, one epoch after the last."""
         training = self._recipe.training
         with closing(self._stepper):
             while self._position.epoch <= training.epochs and not self._stopped():
@@ -100,8 +163,7 @@ class Trainer:
         position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
         position.records += 1
         position.order = self._order.get_state()
-        saved = self._state.collect(position, self._metadata)
-        self._listener.epoch(record, Checkpoint(self._model.state_dict(), metadata, best, saved))
+        self._listener.epoch(record, Checkpoint(self._model.state_dict(), metadata, best, self._state()))
 
     def _steps(self) -> dict[str, float]:
         """One pass over the training split, or the rest of one; returns means over all its steps.
@@ -114,7 +176,7 @@ class Trainer:
         every_step, due = self._recipe.training.checkpoint_steps, False
         samples = len(self._view.split("train"))
         steps = math.ceil(samples / size)
-        # On a GPU reading a value waits for the device, so it happens now and then.
+        # Reading a value from a GPU waits for the device, so it happens in every 20th step only.
         every = 1 if device.type == "cpu" else 20
         for batch in self._view.batches("train", size, self._order, skip=position.step, share=_own_or_first):
             if position.step % group == 0:
@@ -141,13 +203,13 @@ class Trainer:
                 self._listener.step(position.epoch, position.step, steps, known)
             due = due or (every_step is not None and position.step % every_step == 0)
             if due and last and position.step < steps:
-                self._listener.saved(self._state.collect(position, self._metadata))
+                self._listener.saved(self._state())
                 due = False
-        # In one order, whichever the sums came back in.
+        # Sorted, as a restored state has the sums in another order.
         return {name: float(total) / steps for name, total in sorted(position.sums.items())}
 
     def _better(self, score: float) -> bool:
-        """Whether an epoch's weights are to be kept; the first one's always are."""
+        """Return whether to keep the epoch's weights as the best; the first epoch's always are."""
         position, known = self._position, math.isfinite(score)
         if position.best_epoch and not (known and (position.best is None or score > position.best)):
             return False
@@ -156,13 +218,13 @@ class Trainer:
 
 
 def _own_or_first(samples: int) -> slice:
-    """This process's share of a batch; where it has none, a sample to keep step with."""
+    """Return this process's share of a batch; if it is empty, one sample to keep step with the others."""
     mine = own_share(samples)
     return mine if range(samples)[mine] else slice(1)
 
 
 def checkpoint_metadata(recipe: Recipe, model: Model, view: DataView) -> dict[str, Any]:
-    """What a checkpoint says of itself besides its epoch."""
+    """Return the metadata of a checkpoint, without its epoch."""
     task = model.problem.task
     return {
         "model": recipe.model.name,
@@ -175,39 +237,6 @@ def checkpoint_metadata(recipe: Recipe, model: Model, view: DataView) -> dict[st
     }
 
 
-class _Schedule:
-    """What the learning rate does after each epoch."""
-
-    def __init__(self, recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
-        chosen, self._epochs = recipe.training.scheduler, recipe.training.epochs
-        self._chosen = chosen
-        self._plateau = chosen.name == "plateau"
-        self._scheduler: Any = (
-            torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=chosen.factor, patience=chosen.patience)
-            if self._plateau
-            else torch.optim.lr_scheduler.LambdaLR(optimizer, self._height)
-        )
-
-    def _height(self, epoch: int) -> float:
-        """The learning rate in an epoch, from 0, as a fraction of the recipe's."""
-        warmup = self._chosen.warmup
-        if epoch < warmup:
-            return (epoch + 1) / (warmup + 1)
-        if self._chosen.name == "step":
-            return self._chosen.factor ** ((epoch - warmup) // self._chosen.every)
-        if self._chosen.name == "cosine":
-            return (1 + math.cos(math.pi * (epoch - warmup) / max(self._epochs - warmup, 1))) / 2
-        return 1.0
-
-    def step(self, valid_loss: float) -> None:
-        """An epoch is done."""
-        if self._plateau:
-            self._scheduler.step(valid_loss)
-        else:
-            self._scheduler.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(self._scheduler.state_dict())
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._scheduler.load_state_dict(state)
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): x for name, x in tensors.items() if name.startswith(start)}

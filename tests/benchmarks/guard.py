@@ -1,10 +1,10 @@
-"""Whether what was made fast is still: the fused backend and SMILE's step, each beside its plain form.
+"""Whether what was made fast is still: the fused backend and SMILE's step, each against its plain form.
 
 usage: python tests/benchmarks/guard.py
 
 Ratios of medians, of runs that take turns in one process on one thread. The exit status is 1 where one is below its
 least. A ratio that is too low is measured again first, as other work on the machine disturbs it. The goals are printed
-beside what was measured, and decide nothing.
+next to what was measured, and decide nothing.
 """
 
 from __future__ import annotations

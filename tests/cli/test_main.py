@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +271,7 @@ def test_bars_on_a_terminal_without_colour_where_asked(monkeypatch: pytest.Monke
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     stream = io.StringIO()
-    with RichListener(Console(file=stream, force_terminal=True, width=120)) as listener:
+    with closing(RichListener(Console(file=stream, force_terminal=True, width=120))) as listener:
         listener.started({"epochs": 2, "recipe": "r"})
         listener.step(1, 2, 4, {"loss": 0.75, "rate": 0.123, "threshold": 1.01})
     shown = stream.getvalue()

@@ -109,10 +109,10 @@ def test_what_is_not_said_is_asked_for_and_nothing_is_left_behind(
 ) -> None:
     run = tmp_path / "run"
     error = refused(capsys, ["nir", "import", net, "--out", run])
-    assert "say --dt SECONDS, --reset value|subtract, --integration euler|exact|exponential-leak" in error
+    assert "give --dt SECONDS, --reset value|subtract, --integration euler|exact|exponential-leak" in error
     assert "--recurrent-delay 1|2|..., --synapse-delay 0|1" in error
     error = refused(capsys, ["nir", "import", net, "--as", "norse", *LOOP, "--out", run])
-    assert "say --dt SECONDS;" in error
+    assert "give --dt SECONDS;" in error
     error = refused(capsys, ["nir", "import", net, "--as", "nors", *LOOP, "--dt", "1e-3", "--out", run])
     assert "did you mean 'norse'?" in error
     error = refused(capsys, ["nir", "import", net, *SAID, *LOOP, "--dt", "0.02", "--out", run])

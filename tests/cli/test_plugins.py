@@ -101,7 +101,7 @@ def test_what_plugins_print_at_import_does_not_spoil_the_output(install: Install
 def test_a_native_backend_is_marked(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     install_neuron(install, more=", native=True, exact=False")
     assert "a neuron (native: not held against the oracle)" in ran(capsys, "list", "backends")[1]
-    assert "another model: what its library gives by itself" in ran(capsys, "show", "mine")[1]
+    assert "another model: its library's own neuron, unchanged" in ran(capsys, "show", "mine")[1]
 
 
 # check

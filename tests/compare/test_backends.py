@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurozoo.compare import Backend, Comparison, Plan, compare, compare_recipe, declared
+from neurozoo.compare.backends import Backend, compare, declared
+from neurozoo.compare.entry_points import Plan, compare_recipe
+from neurozoo.compare.result import Comparison
 from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import SpikingLayer, TorchNeuron
 from neurozoo.core.neuron import Neuron

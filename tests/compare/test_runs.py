@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from neurozoo.cli.output import plain
+from neurozoo.cli.common import plain
 from neurozoo.compare.runs import compare_runs
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.operations.profiling import keep, profile_run

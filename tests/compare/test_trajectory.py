@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from neurozoo.compare import Backend, Training
+from neurozoo.compare.backends import Backend
+from neurozoo.compare.result import Training
 from neurozoo.compare.sources import recipe_source
 from neurozoo.compare.trajectory import train_side_by_side
 from neurozoo.core.kinds import LIFSpec

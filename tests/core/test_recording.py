@@ -46,7 +46,7 @@ def test_every_layer_of_neurons_by_its_dotted_name() -> None:
     first = firings["first"]
     assert torch.equal(first.currents, net.first.currents(X))
     assert torch.equal(net.first.neuron.scan(*[first.driving[0], None, first.driving[1]])[0], first.spikes)
-    assert (first.valid, first.mask, first.gain) == (None, None, False)
+    assert (first.valid, first.gain) == (None, False)
 
 
 def test_nothing_is_recorded_outside_and_the_last_forward_counts() -> None:
@@ -107,8 +107,7 @@ def test_per_sample_thresholds_and_masks_are_shaped_for_the_outputs() -> None:
     firing = firings["first"]
     assert isinstance(firing.threshold, Tensor)
     assert firing.threshold.shape == (1, 2, 1)
-    assert firing.mask is not None
-    assert torch.equal(firing.mask, valid.expand(5, 2))
+    assert firing.valid is valid
     assert not firing.detached().spikes.requires_grad
 
 

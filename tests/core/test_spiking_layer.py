@@ -137,7 +137,7 @@ def test_chunks_equal_the_whole(spec: NeuronSpec, back: bool, gain: bool) -> Non
     for ends in ([1, 2], [4], [3, 8]):
         state, chunks = None, []
         for first, last in zip([0, *ends], [*ends, 9], strict=True):
-            chunk, state = layer.run(x[first:last], state, thresholds[first:last])
+            chunk, state = layer.run(layer.currents(x[first:last]), state, thresholds[first:last])
             chunks.append(chunk)
         torch.testing.assert_close(torch.cat(chunks), whole, rtol=1e-5, atol=1e-6)
 

@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import PolynomialFeatures
 
 from neurozoo.core.signals import SignalShape
+from neurozoo.core.task import Task
 from neurozoo.data.manifest import TaskEntry
 from neurozoo.data.store import Store
 from neurozoo.data.synthetic.frames import DIRECTIONS, FramesSynthetic
@@ -20,6 +21,9 @@ from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.data.synthetic.series import QUANTITIES, SeriesSynthetic
 from neurozoo.data.synthetic.spikes import SpikesSynthetic
 from neurozoo.errors import DataError
+from neurozoo.tasks.multiclass import Multiclass
+from neurozoo.tasks.multilabel import Multilabel
+from neurozoo.tasks.regression import Regression
 from neurozoo.testing import Candidate, check
 
 
@@ -156,15 +160,15 @@ def test_arguments_out_of_range(target: type[Any], params: dict[str, Any], said:
         target(**params)
 
 
-@pytest.mark.parametrize("name", ["multilabel", "multiclass", "regression"])
+@pytest.mark.parametrize("kind", [Multilabel, Multiclass, Regression])
 @pytest.mark.parametrize("per_step", [False, True])
-def test_made_up_batches_are_of_every_dtype_and_task(name: str, per_step: bool) -> None:
+def test_made_up_batches_are_of_every_dtype_and_task(kind: type[Task], per_step: bool) -> None:
     signals = {
         "spikes": SignalShape((5,), 7, "bool"),
         "frames": SignalShape((1, 4, 4), 2, "uint8", ragged=False),
         "words": SignalShape((), 6, "int64"),
     }
-    task = TaskEntry(name, ("a", "b", "c"), per_step)
+    task = kind(("a", "b", "c"), per_step)
     batch = made_up(signals, task, 8, seed=1)
     for key, shape in signals.items():
         found = batch.signals[key]
@@ -172,6 +176,6 @@ def test_made_up_batches_are_of_every_dtype_and_task(name: str, per_step: bool) 
         assert str(found.values.dtype) == f"torch.{shape.dtype}"
         assert (found.valid is not None) == shape.ragged
     assert batch.target is not None
-    assert batch.target.shape == (8, *((7,) if per_step else ()), *(() if name == "multiclass" else (3,)))
+    assert batch.target.shape == (8, *((7,) if per_step else ()), *(() if task.name == "multiclass" else (3,)))
     assert (batch.target_valid is not None) == per_step
     assert torch.equal(batch.target, made_up(signals, task, 8, seed=1).target)  # type: ignore[arg-type]

@@ -66,12 +66,14 @@ def test_data_info_says_the_same(expected: dict[str, Any], capsys: pytest.Captur
     lines = capsys.readouterr().out.splitlines()
     first, last = lines.index("Signals"), lines.index("Valid positions")
     old = expected["text"]
-    assert "SYNTHETIC" in lines[1]
+    notice = "SYNTHETIC data: these numbers say nothing about real data and cannot be compared with published results"
+    assert lines[1] == f"  {notice}"
     assert lines[2:first] == old[2 : old.index("Modalities")]
     words = [line.replace("modality", "signal").split() for line in old[old.index("Valid positions") :]]
     assert [line.split() for line in lines[last:]] == words
-    for was, now in zip(old[old.index("Modalities") + 2 :], lines[first + 2 : last - 1], strict=False):
-        assert now.split()[:4] == was.split()
+    modalities = old[old.index("Modalities") + 2 : old.index("Valid positions") - 1]
+    signals = lines[first + 2 : last - 1]
+    assert [line.split() for line in signals] == [[*line.split(), "float32", "padded"] for line in modalities]
 
 
 def test_a_changed_value_and_a_changed_description_are_noticed(tmp_path: Path) -> None:

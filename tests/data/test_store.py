@@ -112,15 +112,21 @@ def test_an_unknown_schema(make_store: MakeStore) -> None:
 
 def test_a_description_that_was_edited(make_store: MakeStore) -> None:
     store = make_store({"text": (3, 2)}, {"train": 4})
-    edit(store, origin={"format": "another"})
-    with pytest.raises(DataError, match=r"changed after it was written"):
-        Store(store.path)
+    task = {"name": "multilabel", "outputs": ["sad", "glad"], "per_step": False}
+    for changes in ({"origin": {"format": "another"}}, {"task": task}):
+        edit(store, **changes)
+        with pytest.raises(DataError, match=r"changed after it was written"):
+            Store(store.path)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"task": "glad"}, r"malformed: task: "),
+        ({"task": "glad"}, r"malformed: task: Input should be an object"),
+        (
+            {"task": {"name": "multilabel", "outputs": "glad", "per_step": False}},
+            r"outputs: Input should be a valid array",
+        ),
         ({"surprise": 1}, r"malformed: surprise: "),
         ({"synthetic": "no"}, r"malformed: synthetic: "),
     ],

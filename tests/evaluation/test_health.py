@@ -13,7 +13,7 @@ from neurozoo.core.recording import recorded
 from neurozoo.core.signals import Batch
 from neurozoo.evaluation.health import HealthMonitor, LayerHealth, firing_rates, health_warnings, lesion_effects
 from neurozoo.models.smile.model import SMILE
-from neurozoo.training.initialisation import initialise_fluctuation_driven
+from neurozoo.training.prepare import initialise_fluctuation_driven
 from neurozoo.training.step import rate_penalty
 
 SHAPES = {"audio": (6, 4), "vision": (5, 3)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neurozoo.errors import UserError
-from neurozoo.hub.licences import checked_licence, hub_licence
+from neurozoo.hub.metadata import checked_licence, hub_licence
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 import neurozoo
 from neurozoo.cli import main
-from neurozoo.compare import Plan, compare_run
+from neurozoo.compare.entry_points import Plan, compare_run
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import CheckpointError, RunError, UserError
 from neurozoo.hub.packing import pack

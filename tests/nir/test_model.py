@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from neurozoo.core.layer import TorchNeuron
-from neurozoo.core.recording import recorded
+from neurozoo.core.recording import recorded, spiking_layers
 from neurozoo.core.signals import Batch, Problem, SignalShape
 from neurozoo.errors import DataError
 from neurozoo.nir.model import NIRGraphModel, module_name
+from neurozoo.operations.counting import OperationCounter
 from neurozoo.registry.registry import default_registry
 from neurozoo.tasks.multilabel import Multilabel
 
@@ -244,3 +246,47 @@ def test_a_rate_of_what_are_no_spikes_is_refused() -> None:
     ((parameter, problem),) = NIRGraphModel.check_params(nodes=nodes, edges=[("input", "a"), ("a", "output")], **given)
     assert parameter == "readout"
     assert "rate is of spikes" in problem
+
+
+STATES: dict[str, dict[str, float]] = {
+    "I": {"r": 1.0},
+    "LI": {"tau": 1.0, "r": 1.0, "v_leak": 0.0},
+    "CubaLI": {"tau_syn": 1.0, "tau_mem": 2.0, "r": 1.0, "v_leak": 0.0, "w_in": 1.0},
+    "CubaLIF": {"tau_syn": 1.0, "tau_mem": 2.0, "w_in": 2.0} | {name: LIF[name] for name in LIF if name != "tau"},
+    "Threshold": {"threshold": 0.5},
+}
+
+
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("late", [0, 1])
+def test_every_state_is_recorded_and_its_updates_are_counted(loop: bool, late: int) -> None:
+    nodes = [{"name": kind, "kind": kind, "shape": [3], "values": values} for kind, values in STATES.items()]
+    chain = ["input", *STATES, "output"]
+    edges = ", ".join(f"{one} {other}" for one, other in pairwise(chain))
+    back = ", Threshold w, w I" if loop else ""
+    model = model_of(
+        [end("Input", 3), *nodes, linear("w", 3, 3) if loop else end("Output", 3), *[end("Output", 3)] * loop],
+        edges + back, takes=3, makes=3, synapse_delay=late,
+    )  # fmt: skip
+    batch = batch_of(5 * torch.rand(4, 7, 3))
+    with torch.no_grad(), recorded(model) as firings:
+        made = model(batch)
+    inside = ("I", "LI", "CubaLI.synapse", "CubaLI.membrane", "CubaLIF", "CubaLIF.synapse", "Threshold")
+    assert {*firings} == {f"nodes.{name}.layer" for name in inside}
+    assert all(firing.spikes.numel() == 4 * 7 * 3 for firing in firings.values())
+    assert firings["nodes.Threshold.layer"].spikes.sum() == pytest.approx(float(made.sum()))
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model(batch)
+    assert counter.counts(4).updates == len(inside) * 4 * 7 * 3
+    # Whoever records changes nothing.
+    with torch.no_grad():
+        assert torch.equal(model(batch), made)
+
+
+def test_a_lesion_of_any_neuron_reaches_the_output() -> None:
+    model = recurrent()
+    batch = batch_of(torch.rand(4, 6, 3))
+    for name in spiking_layers(model):
+        silent = lambda own, firing, name=name: torch.zeros_like(firing.spikes) if own == name else None  # noqa: E731
+        with torch.no_grad(), recorded(model, silent):
+            assert model(batch).sum() == 0

@@ -15,8 +15,10 @@ from neurozoo.core.kinds import LIFSpec, LISpec
 from neurozoo.core.layer import SpikingLayer, TorchNeuron
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.models.smile.model import SMILE
+from neurozoo.nn.attention import SpikingAttention
 from neurozoo.nn.synapses import Normalised
-from neurozoo.operations import Counts, LayerOperations, OperationCounter
+from neurozoo.operations.counting import OperationCounter
+from neurozoo.operations.result import Counts, LayerOperations
 
 DIMS = {"text": 5, "audio": 4, "vision": 3}
 WHOLE = {name: (6, dim) for name, dim in DIMS.items()}
@@ -65,14 +67,45 @@ def test_a_linear_counts_pairs_of_an_input_and_a_weight(x: list[list[float]], ma
 
 def test_a_convolution_counts_no_border() -> None:
     model = nn.Sequential(nn.Conv1d(1, 2, 3, padding=1))
-    found = layer(counted(model, torch.tensor([[[0.0, 1.0, 0.0, 0.0]], [[2.0, 1.0, 0.0, 0.0]]])), "0")
+    counts = counted(model, torch.tensor([[[0.0, 1.0, 0.0, 0.0]], [[2.0, 1.0, 0.0, 0.0]]]))
+    found = layer(counts, "0")
     # Each of 2 kernels reaches 2 + 3 + 3 + 2 of 4 inputs; three places reach the second input, two the first.
     assert (found.dense, found.macs, found.acs) == (2 * 20, 2 * (3 + 3 + 2), 0)
+    assert not counts.uncounted
 
 
 def test_spikes_and_other_inputs_of_one_layer_are_told_apart_call_by_call() -> None:
     found = layer(counted(linear([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, 2.0]])), "0")
     assert (found.dense, found.macs, found.acs) == (4, 2, 1)
+
+
+class Attends(nn.Module):
+    """Queries, keys and values along the second axis."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.attention = SpikingAttention(heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(*x.unbind(1))
+
+
+@pytest.mark.parametrize(("key", "macs", "acs"), [(1.0, 0, 2 + 2), (0.5, 2, 2)])
+def test_products_of_spiking_attention(key: float, macs: int, acs: int) -> None:
+    # One head, two places, two features: key 0 meets values 0 and 1 at the first place; query 0 both products.
+    q, k, v = [[0.0, 0.0], [1.0, 0.0]], [[key, 0.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 0.0]]
+    counts = counted(Attends(1), torch.tensor([[q, k, v]]))
+    found = layer(counts, "attention")
+    assert (found.kind, found.dense, found.macs, found.acs) == ("attention", 2 * 2 * 2 * 2, macs, acs)
+    assert counts.attention == found.macs + found.acs
+    assert not counts.uncounted
+
+
+def test_products_of_several_heads_stay_within_their_head() -> None:
+    ones = torch.ones(1, 3, 5, 4)
+    for heads, pairs in ((1, 5 * 4 * 4), (2, 5 * 4 * 2), (4, 5 * 4)):
+        found = layer(counted(Attends(heads), ones), "attention")
+        assert (found.dense, found.acs, found.macs) == (2 * pairs, 2 * pairs, 0)
 
 
 def test_a_layer_of_neurons_updates_each_membrane_at_each_step() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurozoo.operations import Counts, LayerOperations, energy_of
-from neurozoo.operations.energy import assumptions, dense_energy, memory_for, stepwise
+from neurozoo.operations.energy import assumptions, dense_energy, energy_of, memory_for, stepwise
+from neurozoo.operations.result import Counts, LayerOperations
 
 HELD = LayerOperations("one", "one", "Linear", "synaptic", dense=40, macs=30, presented=5, parameters=10, bytes=40)
 FIRED = LayerOperations("two", "two", "Linear", "synaptic", dense=100, acs=20)

@@ -17,9 +17,10 @@ from neurozoo.core.layer import SpikingLayer, TorchNeuron
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.smile.model import SMILE
 from neurozoo.models.smile.sequence_model import SpikingSequence
-from neurozoo.operations import Counts, OperationCounter
+from neurozoo.operations.counting import OperationCounter
+from neurozoo.operations.result import Counts
 from neurozoo.registry.registry import default_registry, slot_kind
-from neurozoo.training.initialisation import initialise_fluctuation_driven
+from neurozoo.training.prepare import initialise_fluctuation_driven
 
 DIMS = {"text": 5, "audio": 4, "vision": 3}
 SHAPES = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from neurozoo.cli import main
-from neurozoo.operations import energy_of, profile_run
+from neurozoo.operations.energy import energy_of
+from neurozoo.operations.profiling import profile_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "profile.md"
 DATA = os.environ.get("NEUROZOO_TEST_DATA")

@@ -15,8 +15,9 @@ import neurozoo
 from neurozoo.cli import main
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.models.build import open_data
-from neurozoo.operations import Counts, OperationCounter, kept_profile, profile_run
-from neurozoo.operations.profiling import FILE
+from neurozoo.operations.counting import OperationCounter
+from neurozoo.operations.profiling import FILE, kept_profile, profile_run
+from neurozoo.operations.result import Counts
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.trained_folder import open_trained
 from neurozoo.training.train import train

@@ -18,8 +18,7 @@ from packaging.utils import is_normalized_name
 from neurozoo.errors import UserError
 from neurozoo.registry.hookspecs import API_VERSION
 from neurozoo.registry.registry import default_registry
-from neurozoo.registry.scaffold import KINDS_OF_PLUGIN, write_plugin
-from neurozoo.registry.scaffold.writing import checked_name
+from neurozoo.registry.scaffold import KINDS_OF_PLUGIN, checked_name, write_plugin
 
 ROOT = Path(__file__).parents[2]
 

@@ -76,8 +76,9 @@ def test_made_up_data_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     with StoreWriter(tmp_path / "store", labels=["glad"], origin={}, synthetic=True) as writer:
         writer.add("train", {"text": np.ones((2, 2, 1))}, [[1], [0]])
     assert main(["data", "info", str(tmp_path / "store"), "--html", str(tmp_path / "page.html")]) == 0
-    assert "SYNTHETIC" in capsys.readouterr().out
-    assert 'class="warning">SYNTHETIC' in (tmp_path / "page.html").read_text("utf-8")
+    notice = "SYNTHETIC data: these numbers say nothing about real data and cannot be compared with published results"
+    assert capsys.readouterr().out.splitlines()[1] == f"  {notice}"
+    assert f'class="warning">{notice}' in (tmp_path / "page.html").read_text("utf-8")
 
 
 def test_many_labels_become_the_pairs_most_often_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

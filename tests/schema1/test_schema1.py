@@ -68,18 +68,24 @@ def test_a_run_is_evaluated(old: Path, expected: dict[str, Any]) -> None:
     assert found["same_data_as_trained"]
 
 
-def test_a_run_continues_to_what_it_would_have_come_to(old: Path, expected: dict[str, Any]) -> None:
+def test_a_run_continues_to_the_bit(old: Path, expected: dict[str, Any]) -> None:
+    """On one thread and CPU of the kind that made the files; elsewhere sums are rounded in another order."""
     summary = resume(old / "interrupted")
-    assert summary["metrics"]["valid"] == pytest.approx(expected["metrics"]["valid"], **CLOSE)
-    assert summary["metrics"]["test"] == pytest.approx(expected["metrics"]["test"], **CLOSE)
     assert summary["decision"] == expected["decision_threshold"]
     assert summary["best_epoch"] == expected["best_epoch"] == summary["epochs"] == 2
+    same = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.__version__.startswith("2.13.")
+    close = {"rel": 0.0, "abs": 0.0} if same else CLOSE
+    for split in ("valid", "test"):
+        assert summary["metrics"][split] == pytest.approx(expected["metrics"][split], **close)
+    for kind, effects in expected["lesion"].items():
+        assert summary["lesion"][kind] == pytest.approx(effects, **close)
     for record, before in zip(Run(old / "interrupted").records(), Run(old / "finished").records(), strict=True):
-        assert record["train"] == pytest.approx(before["train"], **CLOSE)
-        assert record["valid"] == pytest.approx(before["valid"], **CLOSE)
+        for part in ("train", "valid"):
+            assert record[part] == pytest.approx(before[part], **close)
+    tolerance = {"rtol": 0.0, "atol": 0.0} if same else {"rtol": 1e-4, "atol": 1e-5}
     found = load_file(old / "interrupted" / "predictions" / "test.safetensors")["predicted"]
-    torch.testing.assert_close(found, torch.tensor(expected["predictions"]["test"]), rtol=1e-5, atol=1e-6)
-    # All weights, by the names of today.
+    torch.testing.assert_close(found, torch.tensor(expected["predictions"]["test"]), **tolerance)
+    # All weights and statistics, by the names of today.
     renamed = {"linear1": "first.synapse", "linear2": "second.synapse"}
     before = {}
     for name, weight in load_file(old / "finished" / "checkpoints" / "last.safetensors").items():
@@ -89,7 +95,7 @@ def test_a_run_continues_to_what_it_would_have_come_to(old: Path, expected: dict
     now = load_file(old / "interrupted" / "checkpoints" / "last.safetensors")
     assert now.keys() == before.keys()
     for name, weight in now.items():
-        torch.testing.assert_close(weight, before[name], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weight, before[name], **tolerance)
 
 
 def test_the_continued_run_is_one_of_today(old: Path) -> None:

@@ -49,7 +49,7 @@ def test_paired_differences_by_hand() -> None:
 def test_an_ablation_and_its_page(path: Path, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     options = ["training.epochs=1"]
-    found = ablate(path, options, seeds=2, out=tmp_path / "out", told=lambda *args: told.append(args))
+    found = ablate(path, options, seeds=2, out=tmp_path / "out", on_progress=lambda *args: told.append(args))
     assert sorted(name for name, _, _ in told) == sorted(
         f"{variant}, seed {seed}" for variant in ("full", "no spikes", "audio alone") for seed in (1, 2)
     )
@@ -116,7 +116,7 @@ def test_leaving_stops_what_is_running(path: Path, tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ablate(path, ["training.epochs=1"], seeds=9, out=tmp_path / "out", told=enough)
+        ablate(path, ["training.epochs=1"], seeds=9, out=tmp_path / "out", on_progress=enough)
     time.sleep(0.5)
     before = sorted(tmp_path.rglob("*"))
     time.sleep(2)

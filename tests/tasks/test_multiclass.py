@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from neurozoo.errors import UserError
-from neurozoo.tasks.multiclass import Multiclass, calibration_bins
+from neurozoo.tasks.multiclass import Multiclass, calibration_bins, confusion
 
 THREE = ("left", "right", "none")
 LOGITS = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.5, 0.375, 0.125]]))
@@ -97,7 +97,7 @@ def test_a_table_by_hand() -> None:
         # Two of 0.75, both right; two of 0.5, both wrong.
         "calibration_error": pytest.approx((0.25 + 0.5) / 2),
     }
-    assert task.confusion(target, predicted).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert confusion(target, predicted).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
 
 
 def test_top_k_counts_ties_from_the_first_class_as_the_answer_does() -> None:
@@ -131,7 +131,7 @@ def test_as_scikit_learn_has_it(seed: int, k: int, n: int) -> None:
         if k > 2:
             expected = sk.top_k_accuracy_score(target, predicted, k=2, labels=np.arange(k))
             assert found["top_2"] == pytest.approx(expected)
-    assert np.array_equal(task.confusion(target, predicted), sk.confusion_matrix(target, answers, labels=np.arange(k)))
+    assert np.array_equal(confusion(target, predicted), sk.confusion_matrix(target, answers, labels=np.arange(k)))
     assert found["calibration_error"] == pytest.approx(slow_calibration_error(target, predicted))
 
 

@@ -22,7 +22,7 @@ from neurozoo.models.spiking_convnet import SpikingConvNet
 from neurozoo.models.spiking_transformer import SpikingTransformer
 from neurozoo.nn.neuron_choices import ALIF, LIF, PLIF, AdLIF, Cuba, ReLU
 from neurozoo.tasks.multiclass import Multiclass
-from neurozoo.training.initialisation import initialise_fluctuation_driven
+from neurozoo.training.prepare import initialise_fluctuation_driven
 
 FRAMES, TRAINS = SignalShape((2, 8, 8), 6), SignalShape((12,), 20)
 
@@ -92,8 +92,8 @@ def test_the_control_gets_currents_of_mean_0_and_deviation_1() -> None:
     with torch.no_grad(), recorded(model) as firings:
         model.eval()(batch)
     firing = firings["layers.0"]
-    assert firing.mask is not None
-    currents = firing.currents[firing.mask]
+    assert firing.valid is not None
+    currents = firing.currents[firing.valid.expand(firing.currents.shape[:2])]
     assert currents.mean(0).abs().max() < 1e-4
     torch.testing.assert_close(currents.std(0, unbiased=False), torch.ones(128), rtol=1e-3, atol=1e-3)
 

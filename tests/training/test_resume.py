@@ -93,7 +93,7 @@ def test_killed_at_any_step(undisturbed: Path, kill: Callable[..., Path]) -> Non
 def test_killed_between_the_files_of_an_epoch(undisturbed: Path, kill: Callable[..., Path]) -> None:
     """Each epoch writes the state after its second step, then best and last weights, its record, and the state."""
     places = [(run_folder, "write_tensors", write) for write in (1, 2, 3, 4, 7)]
-    for module, name, at in (*places, (Run, "append", 1), (Run, "append", 3)):
+    for module, name, at in (*places, (run_folder, "append_json", 1), (run_folder, "append_json", 3)):
         for after in (False, True):
             run = kill(module, name, at, after=after)
             resume(run)

@@ -11,6 +11,7 @@ import pytest
 
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.run import Run
+from neurozoo.training import run_folder
 from neurozoo.training.train import resume, train
 
 pytest.importorskip("tensorboard")
@@ -52,16 +53,16 @@ def test_a_run_that_goes_on_has_each_step_once(
     recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, calls = tmp_path / "run", []
-    append = Run.append
+    append = run_folder.append_json
 
-    def stopped(self: Run, record: Any) -> None:
-        append(self, record)
+    def stopped(path: Path, record: Any) -> None:
+        append(path, record)
         calls.append(1)
         if len(calls) == 2:  # the line is written, and the logger was not told
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "append", stopped)
+        patch.setattr(run_folder, "append_json", stopped)
         with pytest.raises(KeyboardInterrupt):
             train(recipe("training.loggers=[tensorboard]", "training.epochs=3"), out=run)
     assert [step for step, _ in scalars(run, "valid/map")] == [1]

@@ -1,4 +1,4 @@
-"""Tensors as a kernel sees them: numbers in a row, with as little copied as the layout allows."""
+"""Tensors as flat memory for kernels, copied only where the layout requires it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Call", "Rows", "Spread", "each", "flat"]
 
 
 class Rows(NamedTuple):
-    """What has T steps of M numbers, as memory: those of step t from ``t * step`` on."""
+    """T steps of M numbers in flat memory; step t starts at ``t * step``."""
 
     memory: Tensor
     step: int
 
 
 class Spread:
-    """Numbers that neurons share, such as thresholds or parameters, without what only repeats.
+    """Numbers that neurons share, such as thresholds or parameters, without repetitions.
 
     Attributes:
         numbers: ``[rows * period]``: neuron m has number ``m // inner % period`` of a row.
@@ -42,21 +42,21 @@ class Spread:
         self._form, self._batch = values.shape, shape[1:]
 
     def places(self, blocks: int) -> int:
-        """How many numbers of their gradient a kernel that runs ``blocks`` blocks of neurons writes.
+        """Size of the gradient that a kernel with ``blocks`` blocks of neurons writes.
 
-        A row's are one a block where all neurons share a number, else one a neuron.
+        Each row has one number per block if all neurons share a number, else one per neuron.
         """
         return self.rows * (blocks if self.period == 1 else math.prod(self._batch))
 
     def gradient(self, written: Tensor, blocks: int) -> Tensor:
-        """Those numbers added up to the shape of ``values``."""
+        """Sum these numbers to the shape of ``values``."""
         if self.period == 1:
             return written.view(-1, blocks).sum(1).reshape(self._form)
         return written.view(-1, *self._batch).sum_to_size(self._form)
 
 
 class Call:
-    """Currents, states, threshold and parameters of one call, and how a kernel finds its way in them.
+    """Currents, states, threshold and parameters of one call, in the layout of the kernels.
 
     Attributes:
         spec: What neuron it is.
@@ -103,17 +103,17 @@ class Call:
 
     @property
     def by_step(self) -> bool:
-        """Whether each step has thresholds of its own."""
+        """Whether thresholds differ between steps."""
         return self.threshold.rows > 1
 
 
 def flat(x: Tensor) -> Tensor:
-    """A tensor's numbers in a row, copied only where they are not in a row."""
+    """Return a tensor as contiguous 1-d memory, copied only if it is not contiguous."""
     return x.detach().contiguous().view(-1)
 
 
 def each(grad: Tensor) -> tuple[Rows, bool]:
-    """A gradient ``[T, B, ...]`` step by step, and whether each neuron has its own; a plain sum has one a step."""
+    """Return a gradient ``[T, B, ...]`` step by step, and whether it differs between neurons (not for a plain sum)."""
     if grad.numel() and not any(
         stride for size, stride in zip(grad.shape[1:], grad.stride()[1:], strict=True) if size > 1
     ):
@@ -122,7 +122,7 @@ def each(grad: Tensor) -> tuple[Rows, bool]:
 
 
 def _rows(x: Tensor) -> Rows:
-    """``[T, B, ...]`` without a copy where each step's numbers lie in a row, and of one step where all are the same."""
+    """Return ``[T, B, ...]`` without a copy if each step is contiguous, and one step if all are the same memory."""
     x = x.detach()
     if x.shape[0] > 1 and x.stride(0) == 0:
         return Rows(flat(x[0]), 0)
@@ -134,7 +134,7 @@ def _rows(x: Tensor) -> Rows:
 
 
 def _periodic(values: Tensor, shape: torch.Size) -> tuple[Tensor, int, int]:
-    """See :class:`Spread`: values without what only repeats, inner, and period."""
+    """Return the values without repetitions, ``inner`` and ``period``, see :class:`Spread`."""
     sizes = values.shape[1:]
     if sizes == shape[1:]:
         return values, 1, math.prod(sizes)
@@ -142,7 +142,7 @@ def _periodic(values: Tensor, shape: torch.Size) -> tuple[Tensor, int, int]:
     if not own:
         return values, max(1, math.prod(shape[1:])), 1
     first, last = own[0], own[-1]
-    # What repeats between axes of its own is written out.
+    # Axes of size 1 between the first and the last axis that vary are expanded.
     middle = [full if first <= axis <= last else 1 for axis, full in enumerate(shape[1:])]
     written = values.expand(-1, *middle)
     return written.flatten(1), math.prod(shape[last + 2 :]), math.prod(middle)

@@ -1,4 +1,4 @@
-"""A backend whose loop over time is one operator."""
+"""Base class of backends whose loop over time is one operator."""
 
 from __future__ import annotations
 
@@ -63,8 +63,6 @@ class FusedNeuron(Neuron):
     ) -> tuple[Tensor, State]:
         check_threshold(threshold, currents)
         takes = self.takes(currents.device)
-        if not self.spec.states:
-            return self._stateless(currents, threshold, params)
         arranged, numbers = None, self._numbers
         if params:
             every = params
@@ -74,7 +72,7 @@ class FusedNeuron(Neuron):
             else:
                 every = check_params(self.spec.complete(params), currents)
                 arranged, numbers = _arranged(self.spec, every, currents)
-                # With the parameters themselves, so that no other tensor gets the address of one that is gone.
+                # Keeps the parameters, so that no new tensor gets the address of a collected one.
                 self._last = None if key is None else (key, (arranged, numbers), dict(params))
             if state is None and any(
                 isinstance(value, Tensor) for value in self.spec.rest({**self.spec.parameters, **every})
@@ -83,22 +81,17 @@ class FusedNeuron(Neuron):
         level = threshold if isinstance(threshold, Tensor) else currents.new_full((), threshold)
         if not takes or not self.fuses(arranged) or not _fits(currents, state, level, arranged):
             return super().scan(currents, state, threshold, params)
-        packed = None if state is None else state[0][None] if len(state) == 1 else torch.stack(state)
+        packed = None if not state else state[0][None] if len(state) == 1 else torch.stack(state)
         run = self.operators.scan
         if untraced() and plain(*[x for x in (currents, level, packed, arranged) if x is not None]):
             run = self.operators.eager_scan if torch.is_grad_enabled() else self.operators.unseen_scan
         out, after = run(currents, packed, level.to(currents.dtype), arranged, numbers, self._text)
         return out, (after.squeeze(0),) if len(after) == 1 else after.unbind(0)
 
-    def _stateless(self, currents: Tensor, threshold: Tensor | float, params: Params | None) -> tuple[Tensor, State]:
-        """All steps as one: there is nothing that one leaves for the next."""
-        level = threshold.to(currents.dtype) if isinstance(threshold, Tensor) else threshold
-        return self.step(currents, (), level, params)
-
 
 def _key(params: Params, currents: Tensor) -> object:
-    """What tells whether parameters are those of the last call, unchanged; None where that may not be remembered."""
-    if torch.is_inference_mode_enabled():  # its tensors cannot be kept for a backward
+    """Return a key that is equal if the parameters are unchanged since the last call; None if it must not be cached."""
+    if torch.is_inference_mode_enabled():  # its tensors cannot be saved for a backward
         return None
     found: list[object] = [currents.shape[2:], currents.dtype]
     for name, value in params.items():
@@ -112,7 +105,7 @@ def _key(params: Params, currents: Tensor) -> object:
 
 
 def _arrange(spec: Any, params: Params) -> tuple[Tensor | float, ...]:
-    """The parameters as kernels take them: what the specification derives of them at each step is derived once."""
+    """Return the parameters in the kernels' order, with values that the specification derives from them."""
     rest = params.get("v_reset", 0.0)
     if spec.kind == "lif":
         return params["tau"], rest
@@ -132,7 +125,7 @@ def _arrange(spec: Any, params: Params) -> tuple[Tensor | float, ...]:
 
 
 def _numbers(spec: NeuronSpec, params: Params) -> list[float]:
-    """The parameters as kernels take them and then the states at rest; 0 for those that are tensors."""
+    """Return the parameters in the kernels' order, then the states at rest; 0 in place of tensors."""
     if not spec.states:
         return []
     every = (*_arrange(spec, params), *spec.rest(params))
@@ -140,7 +133,7 @@ def _numbers(spec: NeuronSpec, params: Params) -> list[float]:
 
 
 def _arranged(spec: NeuronSpec, params: Params, currents: Tensor) -> tuple[Tensor | None, list[float]]:
-    """The parameters as one tensor ``[P, *shape]``, None where none is a tensor; and the numbers."""
+    """Return the parameters as one tensor ``[P, *shape]``, None if none is a tensor; and the numbers."""
     values, numbers = _arrange(spec, params), _numbers(spec, params)
     if not any(isinstance(value, Tensor) for value in values):
         return None, numbers
@@ -151,7 +144,7 @@ def _arranged(spec: NeuronSpec, params: Params, currents: Tensor) -> tuple[Tenso
 
 
 def _fits(currents: Tensor, state: State | None, threshold: Tensor, params: Tensor | None) -> bool:
-    """Whether the kernels take it."""
+    """Whether the kernels support dtypes, devices and shapes."""
     if currents.dtype not in (torch.float32, torch.float64) or threshold.device != currents.device:
         return False
     if currents.numel() == 0 or (params is not None and params.device != currents.device):

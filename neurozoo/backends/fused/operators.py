@@ -1,6 +1,6 @@
-"""The fused loop as operators of torch: it is one node of a graph, in eager mode and compiled.
+"""The fused loop as operators of torch: one node of a graph, in eager mode and compiled.
 
-The backward operator computes the states a second time from the currents. Nothing is kept for it but what came in.
+The backward operator recomputes the states from the currents; only the inputs are saved for it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -21,50 +21,53 @@ from neurozoo.backends.fused.pages import empty
 from neurozoo.core.kinds import KINDS
 from neurozoo.core.neuron import NeuronSpec
 
-__all__ = ["Kernels", "Operators", "plain", "register", "spec_of", "text_of", "untraced"]
+__all__ = ["Gradients", "Operators", "plain", "register", "spec_of", "text_of", "untraced"]
 
 
 def text_of(spec: NeuronSpec) -> str:
-    """A specification as an operator of torch takes it."""
+    """Serialise a specification as the text argument of an operator."""
     return json.dumps({"kind": spec.kind, **asdict(spec)})
 
 
 @cache
 def spec_of(text: str) -> NeuronSpec:
-    """The specification that :func:`text_of` wrote."""
+    """Return the specification that :func:`text_of` serialised."""
     fields = json.loads(text)
     return KINDS[fields.pop("kind")](**fields)
 
 
-class Kernels(Protocol):
-    """What a backend runs."""
+class Gradients(NamedTuple):
+    """The gradients of a backward kernel; those that are not needed have no elements.
 
-    def forward(self, call: Call, out: Tensor, after: Tensor) -> None:
-        """Write outputs ``[T, B, ...]`` and the last states ``[S, B, ...]``."""
+    Attributes:
+        out: Of the outputs ``[T, B, ...]``, or None.
+        after: Of the last states ``[S, B, ...]``, or None.
+        currents: Of the currents ``[T, B, ...]``, to be written.
+        state: Of the states to start from ``[S, B, ...]``, to be written.
+        learn: Whether those of threshold and parameters are needed.
+    """
 
-    def backward(
-        self,
-        call: Call,
-        grad_out: Tensor | None,
-        grad_after: Tensor | None,
-        grad_currents: Tensor,
-        grad_state: Tensor,
-        learn: tuple[bool, bool],
-    ) -> tuple[Tensor, Tensor]:
-        """Write the gradients of currents and states, and return those of threshold and parameters.
+    out: Tensor | None
+    after: Tensor | None
+    currents: Tensor
+    state: Tensor
+    learn: tuple[bool, bool]
 
-        One that is not wanted has no elements; of the last two, ``learn`` says which are.
-        """
+
+Forward = Callable[[Call, Tensor, Tensor], None]
+"""Writes the outputs ``[T, B, ...]`` and the last states ``[S, B, ...]`` of a call."""
+Backward = Callable[[Call, Gradients], tuple[Tensor, Tensor]]
+"""Writes the gradients of currents and states, and returns those of threshold and parameters."""
 
 
 class Operators(NamedTuple):
-    """What :func:`register` made.
+    """The operators of :func:`register`.
 
     Attributes:
-        scan: The forward as an operator, which torch can trace.
-        scan_backward: The backward likewise.
-        eager_scan: The forward with its gradient for calls that nobody traces: to call an operator takes longer than a
-            few neurons do.
+        scan: The forward as an operator, for tracing.
+        scan_backward: The backward as an operator.
+        eager_scan: The forward with its gradient, for calls that are not traced: the overhead of an operator is larger
+            than the time of a few neurons.
         unseen_scan: The forward as a function, without a gradient.
     """
 
@@ -94,17 +97,17 @@ _OWN = frozenset((Tensor, torch.nn.Parameter))
 
 
 def plain(*tensors: object) -> bool:
-    """Whether each is a tensor of torch's own whose numbers are in its memory, as they are."""
+    """Whether each is a tensor of torch's own class whose memory has its values."""
     for x in tensors:  # noqa: SIM110 - by all() it takes half as long again
         if type(x) not in _OWN or x.is_neg() or x._is_zerotensor():  # type: ignore[attr-defined]
             return False
     return True
 
 
-_LIBRARIES: list[object] = []  # torch forgets the operators of one that is gone
+_LIBRARIES: list[object] = []  # torch drops the operators of a library that is collected
 
 
-def register(namespace: str, kernels: Kernels) -> Operators:
+def register(namespace: str, forward: Forward, backward: Backward) -> Operators:
     """Make ``torch.ops.NAMESPACE.scan`` and ``scan_backward`` of a backend's kernels, for autograd and tracing."""
 
     def scan(
@@ -118,11 +121,11 @@ def register(namespace: str, kernels: Kernels) -> Operators:
         """All time steps of a neuron.
 
         Args:
-            currents: ``[T, B, ...]``, of a dtype and on a device that the kernels take, T >= 1; dimensionless.
+            currents: ``[T, B, ...]``, T >= 1, of a dtype and device that the kernels support; dimensionless.
             state: States to start from, ``[S, B, ...]``; at rest if None.
             threshold: 0-d, or with as many axes as the currents, each of their size or 1; of their dtype.
             params: ``[P, *shape]``, broadcast against one sample's neurons; of the currents' dtype. None if numbers.
-            numbers: P parameters, not used where ``params`` has them, and the S states at rest.
+            numbers: P parameters, unused if ``params`` is given, and the S states at rest.
             neuron: See :func:`text_of`.
 
         Returns:
@@ -131,7 +134,7 @@ def register(namespace: str, kernels: Kernels) -> Operators:
         spec = spec_of(neuron)
         out = empty(currents, currents.shape)
         after = empty(currents, (len(spec.states), *currents.shape[1:]))
-        kernels.forward(Call(currents, state, threshold, params, numbers, spec), out, after)
+        forward(Call(currents, state, threshold, params, numbers, spec), out, after)
         return out, after
 
     def scan_backward(
@@ -148,34 +151,22 @@ def register(namespace: str, kernels: Kernels) -> Operators:
         """Gradients of currents, states, threshold and parameters.
 
         Args:
-            grad_out: Of the outputs; None where they are not used.
-            grad_after: Of the last states; likewise.
-            currents: As for the forward, and so for all up to ``neuron``.
-            state: See there.
-            threshold: See there.
-            params: See there.
-            numbers: See there.
-            neuron: See there.
-            wanted: For each of the four whether it is; one that is not has no elements.
+            grad_out: Gradient of the outputs; None if they are not used. The same for ``grad_after``, the last states.
+            currents: See the forward, also for all up to ``neuron``.
+            wanted: Whether each of the four is needed; one that is not has no elements.
         """
         spec = spec_of(neuron)
         shapes = (currents.shape, (len(spec.states), *currents.shape[1:]))
         grad_currents, grad_state = (
             empty(currents, shape if want else (0,)) for shape, want in zip(shapes, wanted, strict=False)
         )
-        grad_threshold, grad_params = kernels.backward(
-            Call(currents, state, threshold, params, numbers, spec),
-            grad_out,
-            grad_after,
-            grad_currents,
-            grad_state,
-            (wanted[2], wanted[3]),
-        )
+        gradients = Gradients(grad_out, grad_after, grad_currents, grad_state, (wanted[2], wanted[3]))
+        grad_threshold, grad_params = backward(Call(currents, state, threshold, params, numbers, spec), gradients)
         if params is not None and wanted[3]:
             grad_params = grad_params.reshape(params.shape)
         return grad_currents, grad_state, grad_threshold, grad_params
 
-    # Not by torch.library.custom_op, whose operators import torch.compile when they are first called.
+    # Not torch.library.custom_op, whose operators import torch.compile at their first call.
     library: Any = torch.library.Library(namespace, "FRAGMENT")  # type: ignore[no-untyped-call]
     for function, fake in ((scan, _fake), (scan_backward, _fake_backward)):
         name = function.__name__
@@ -184,18 +175,18 @@ def register(namespace: str, kernels: Kernels) -> Operators:
         library.impl(name, function, "CompositeExplicitAutograd")
         torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
     made = getattr(torch.ops, namespace)
-    backward = made.scan_backward.default
-    torch.library.register_autograd(f"{namespace}::scan", _gradients_by(backward), setup_context=_remember, lib=library)
+    traced = made.scan_backward.default
+    torch.library.register_autograd(f"{namespace}::scan", _gradients_by(traced), setup_context=_remember, lib=library)
     torch.library.register_autograd(f"{namespace}::scan_backward", _no_second_derivative, lib=library)
     _LIBRARIES.append(library)
-    return Operators(made.scan.default, backward, _eager(scan, scan_backward, backward), scan)
+    return Operators(made.scan.default, traced, _eager(scan, scan_backward, traced), scan)
 
 
 def _eager(scan: Any, scan_backward: Any, traced_backward: Any) -> Any:
-    """The forward as a function of autograd's."""
+    """Return the forward as a function of autograd."""
 
     def untraced_backward(*arguments: Any) -> Any:
-        # A second derivative, which is an error, is the operator's.
+        # A second derivative goes through the operator, which raises.
         return (scan_backward if not torch.is_grad_enabled() and untraced() else traced_backward)(*arguments)
 
     gradients = _gradients_by(untraced_backward)
@@ -254,7 +245,7 @@ def _gradients_by(backward: Any) -> Callable[..., tuple[Tensor | None, ...]]:
         if grad_out is None and grad_after is None:
             return (None,) * 6
         wanted = list(ctx.needs_input_grad[:4])
-        wanted[2] &= spec_of(ctx.neuron).spiking  # nothing else has a threshold
+        wanted[2] &= spec_of(ctx.neuron).kind != "li"  # the one kind that has no threshold
         found = backward(grad_out, grad_after, *ctx.saved_tensors, ctx.numbers, ctx.neuron, wanted)
         return (*(gradient if want else None for gradient, want in zip(found, wanted, strict=True)), None, None)
 

@@ -1,8 +1,7 @@
 """Memory for large results on a CPU, in large pages, that is used again.
 
-Memory of this size is new each time, and the system clears it at the first touch of each page, which takes longer than
-the neurons do. Linux gives larger pages to those who ask (``madvise``), which saves half of that. Blocks that have
-become free and are used again save all of it.
+The allocator returns new memory for each block of this size, and the system clears each page at its first use, which
+takes longer than the neurons do. Large pages (``madvise`` on Linux) save half of that, reusing free blocks saves all.
 """
 
 from __future__ import annotations
@@ -24,18 +23,17 @@ from torch import Tensor
 __all__ = ["KEPT", "LARGE", "SPARE", "empty", "release"]
 
 LARGE = 4 * 2**20
-"""Bytes from which on large pages are asked for, as numpy does."""
+"""Smallest block with large pages, in bytes, as in numpy."""
 KEPT = 32 * 2**20
-"""Bytes from which on memory is kept: smaller blocks are kept by the C library."""
+"""Smallest block that is reused, in bytes; the C library reuses smaller ones."""
 SPARE = 1.25
-"""How much all blocks may take, of the most that was in use at a time."""
+"""Limit for free and used blocks together, as a multiple of the most that was in use at a time."""
 
 
 class _Blocks:
     """Blocks of memory, in use and free.
 
-    They become free when the last tensor on them ends: at any time, in any thread, and also in the middle of what the
-    same thread does here.
+    A block becomes free with its last tensor: at any time, in any thread, also while this thread holds the lock.
     """
 
     def __init__(self) -> None:
@@ -64,7 +62,7 @@ class _Blocks:
             self._free[size].append(block)
 
     def keep(self, most: int) -> None:
-        """Let free blocks go until they take no more than so many bytes."""
+        """Release free blocks until they take at most ``most`` bytes."""
         with self._lock:
             for size, blocks in list(self._free.items()):
                 while blocks and self._kept > most:
@@ -74,7 +72,7 @@ class _Blocks:
 
 _blocks = _Blocks()
 if hasattr(os, "register_at_fork"):
-    # Another thread, which a child does not have, may hold the lock as it forks.
+    # Another thread, which does not exist in the child, may hold the lock during the fork.
     os.register_at_fork(after_in_child=_blocks.renew_lock)
 
 
@@ -87,14 +85,14 @@ def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
     if size < KEPT or not like.is_cpu:
         return _in_large_pages(like.new_empty(shape))
     block = _blocks.take(size)
-    # Tensors of this memory hold the array, and nothing else does: it ends with the last of them.
+    # Only the tensors on this memory refer to the array, so it is finalised with the last of them.
     array = block.view(like.dtype).numpy()
     weakref.finalize(array, _blocks.give_back, size, block).atexit = False
     return torch.from_numpy(array).view(*shape)
 
 
 def release() -> None:
-    """Give blocks that are free back to the system."""
+    """Return free blocks to the system."""
     _blocks.keep(0)
 
 

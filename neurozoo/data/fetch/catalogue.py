@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from neurozoo.data.importers.common import CMU_MOSEI, POM
 from neurozoo.errors import UnknownNameError, UserError, suggestion
@@ -14,14 +13,7 @@ __all__ = ["CATALOGUE", "PublicData", "PublicFile", "find"]
 
 @dataclass(frozen=True)
 class PublicFile:
-    """One file.
-
-    Attributes:
-        name: Its name for ``--only``.
-        url: Its address, http or https.
-        path: Its path within the data set's folder.
-        usual: Whether it is fetched without ``--only``.
-    """
+    """One file: its name for ``--only``, address, path in the folder, and whether it is fetched without ``--only``."""
 
     name: str
     url: str
@@ -62,10 +54,6 @@ class PublicData:
                     f"{self.name} has no file {name!r}; there are: {', '.join(known)}{suggestion(name, known)}"
                 )
         return tuple(file for file in self.files if (file.name in only if only else file.usual))
-
-    def told(self, folder: Path) -> str:
-        """Return the next command for files in ``folder``."""
-        return self.next_command.format(folder=folder)
 
 
 _CMU = "http://immortal.multicomp.cs.cmu.edu/CMU-MOSEI"

@@ -7,33 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import pooch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from neurozoo.data.fetch.catalogue import PublicData, PublicFile
 from neurozoo.data.fetch.transfer import Transfer, remote_size
 from neurozoo.data.importers.csd.labels import read_folds
-from neurozoo.data.untrusted.hdf5 import open_hdf5
+from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import ChangedError, DataError, FetchError, NeurozooError
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.files.writing import write_whole
 
-__all__ = ["CHECKSUMS", "Fetch", "Fetched", "Needs"]
+__all__ = ["Fetch", "Fetched", "Needs"]
 
-CHECKSUMS = "checksums.json"
+_CHECKSUMS = "checksums.json"
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
 OnProgress = Callable[[str, int, int | None], None]
 """Called with a file's path, the bytes received, and its size if known."""
-_STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True)
@@ -79,40 +78,13 @@ class _Entry:
     sha256: str
 
 
-@checked(frozen=True, config=_STRICT)
+@checked(config=_STRICT)
 class _Record:
-    """The content of ``checksums.json``.
-
-    Attributes:
-        name: The data set.
-        accepted: The terms that were accepted.
-        files: By path within the folder.
-    """
+    """The content of ``checksums.json``: the data set, the terms that were accepted, and the files by path."""
 
     name: str
-    accepted: str
-    files: dict[str, _Entry]
-
-    @staticmethod
-    def read(folder: Path, name: str) -> _Record:
-        """Return the folder's record, or an empty one if it has none.
-
-        Raises:
-            DataError: It is malformed, or of another data set.
-        """
-        path = folder / CHECKSUMS
-        if not path.is_file():
-            return _Record(name, "", {})
-        try:
-            record = TypeAdapter(_Record).validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise DataError(f"{path} is not a record of checksums; remove it to record them again") from error
-        if record.name != name:
-            raise DataError(f"{folder} holds {record.name}, and not {name}; give another folder with --to")
-        return record
-
-    def write(self, folder: Path) -> None:
-        write_whole(folder / CHECKSUMS, (json.dumps(asdict(self), indent=2) + "\n").encode())
+    accepted: str = ""
+    files: dict[str, _Entry] = field(default_factory=dict)
 
 
 class Fetch:
@@ -140,7 +112,7 @@ class Fetch:
     ) -> None:
         self.data, self.folder = data, folder
         self._files, self._again, self._wait = data.choose(only), again, wait
-        self._record = _Record.read(folder, data.name)
+        self._record = self._read_record()
         self._sizes: dict[str, int | None] = {}
         self._workspace = folder / ".fetching"  # holds files until they are complete
 
@@ -186,8 +158,23 @@ class Fetch:
             )
         with self._locked():
             # Read again: another process may have changed the record before the lock.
-            self._record = replace(_Record.read(self.folder, self.data.name), accepted=self.data.licence)
+            self._record = self._read_record()
+            self._record.accepted = self.data.licence
             return [self._fetch(file, on_progress) for file in self._files]
+
+    def _read_record(self) -> _Record:
+        path = self.folder / _CHECKSUMS
+        if not path.is_file():
+            return _Record(self.data.name)
+        try:
+            record = TypeAdapter(_Record).validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise DataError(f"{path} is not a record of checksums; remove it to record them again") from error
+        if record.name != self.data.name:
+            raise DataError(
+                f"{self.folder} holds {record.name}, and not {self.data.name}; give another folder with --to"
+            )
+        return record
 
     def _fetch(self, file: PublicFile, on_progress: OnProgress) -> Fetched:
         path, known = self.folder / file.path, self._record.files.get(file.path)
@@ -196,8 +183,7 @@ class Fetch:
             state = "fetched"
             with self._hint_by_hand():
                 self._download(file, known, on_progress)
-        with path.open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        sha256 = _sha256(path)
         if known is None:
             _check_content(path, path.suffix)
         elif sha256 != known.sha256:
@@ -205,39 +191,31 @@ class Fetch:
                 f"{path}: changed since it first came: its SHA-256 is {sha256[:12]}..., and was "
                 f"{known.sha256[:12]}...; --again downloads it again"
             )
-        entry = _Entry(file.url, path.stat().st_size, sha256)
-        self._record = replace(self._record, files={**self._record.files, file.path: entry})
-        self._record.write(self.folder)
-        return Fetched(file.path, state, entry.bytes, sha256)
+        size = path.stat().st_size
+        self._record.files[file.path] = _Entry(file.url, size, sha256)
+        write_whole(self.folder / _CHECKSUMS, (json.dumps(asdict(self._record), indent=2) + "\n").encode())
+        return Fetched(file.path, state, size, sha256)
 
     def _download(self, file: PublicFile, known: _Entry | None, on_progress: OnProgress) -> None:
-        pooch.get_logger().setLevel(logging.WARNING)
-        path = self.folder / file.path
+        path, transfer = self.folder / file.path, self._transfer(file, on_progress)
+        transfer.run()
         try:
-            complete = pooch.retrieve(
-                file.url,
-                known_hash=known.sha256 if known else None,
-                fname=f"{file.name}.whole",
-                path=self._workspace,
-                downloader=self._transfer(file, on_progress),
-            )
+            if known is not None and _sha256(transfer.part) != known.sha256:
+                transfer.discard()
+                raise ChangedError(
+                    f"{file.url}: the server has other bytes than when it was first fetched; what is in {self.folder} "
+                    f"was left alone. To take the new ones, remove {file.path!r} from {self.folder / _CHECKSUMS}"
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(complete, path)
-        except ValueError as error:  # raised by pooch if the checksum differs
-            if known is None:
-                raise
-            raise ChangedError(
-                f"{file.url}: the server has other bytes than when it was first fetched; what is in {self.folder} was "
-                f"left alone. To take the new ones, remove {file.path!r} from {self.folder / CHECKSUMS}"
-            ) from error
+            os.replace(transfer.part, path)
         except OSError as error:
             raise FetchError([f"{path}: {error.strerror or error}"]) from error
 
     def _transfer(self, file: PublicFile, on_progress: OnProgress = lambda path, done, size: None) -> Transfer:
-        suffix = Path(file.path).suffix
         return Transfer(
+            file.url,
             self._workspace / f"{file.name}.part",
-            check=lambda part: _check_content(part, suffix),
+            check=lambda part: _check_content(part, Path(file.path).suffix),
             on_progress=lambda done, size: on_progress(file.path, done, size),
             expected=self._sizes.get(file.path),
             wait=self._wait,
@@ -245,7 +223,7 @@ class Fetch:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Lock the folder, make the workspace, and remove unnamed files of a killed process from it."""
+        """Lock the folder, and make the workspace."""
         try:
             self._workspace.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -257,8 +235,6 @@ class Fetch:
         except OSError as error:
             raise NeurozooError(f"{self.folder}: another process is fetching to it; wait for its end") from error
         try:
-            for abandoned in self._workspace.glob("tmp*"):  # pooch's names
-                abandoned.unlink()
             yield
         finally:
             with suppress(OSError):  # not empty: it holds parts to resume
@@ -281,12 +257,13 @@ class Fetch:
 
 
 def _check_content(path: Path, suffix: str) -> None:
-    """Refuse a file that does not have the content of its type.
-
-    Raises:
-        DataError: It does not.
-    """
+    """Refuse a file that does not have the content of its type."""
     if suffix in (".csd", ".h5"):
-        open_hdf5(path).close()
+        read_hdf5(path)
     elif suffix == ".py":
         read_folds(path, python=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

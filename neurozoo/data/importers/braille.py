@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from neurozoo.data.importers.common import SPLITS, list_arrays
+from neurozoo.data.importers.common import SPLITS, list_arrays, origin_of
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.errors import DataError, suggestion
@@ -24,6 +24,11 @@ __all__ = ["BRAILLE_ARRAYS", "import_braille"]
 BRAILLE_ARRAYS = ("x", "y", "letters")
 """The arrays of the file."""
 MODALITY = "taxels"
+_TERMS = {
+    "licence": "CC BY 4.0",
+    "citation": "Müller-Cleve et al.: Braille letter reading: a benchmark for spatio-temporal pattern recognition "
+    "on neuromorphic hardware, Frontiers in Neuroscience 16, 2022; doi:10.5281/zenodo.6556273",
+}
 _SHARE = 0.15
 """Share of a letter's readings in each of valid and test."""
 _MIN_READINGS = 3
@@ -53,15 +58,9 @@ def import_braille(
     x, y = arrays["x"], arrays["y"]
     known = [str(letter) for letter in arrays["letters"]]
     chosen = _choose(letters, known, source)
-    origin = {
-        "format": "braille",
-        "source": source.name,
-        "licence": "CC BY 4.0",
-        "citation": "Müller-Cleve et al.: Braille letter reading: a benchmark for spatio-temporal pattern recognition "
-        "on neuromorphic hardware, Frontiers in Neuroscience 16, 2022; doi:10.5281/zenodo.6556273",
-        "options": {"letters": list(letters), "seed": seed},
-        "splits": f"drawn by neurozoo with the seed {seed}, of each letter by itself: {_SHARE:g} of its readings to "
-        "valid, as many to test; the file has none",
+    origin = origin_of("braille", source.name, _TERMS, letters=list(letters), seed=seed) | {
+        "splits": f"drawn by neurozoo with the seed {seed}, for each letter separately: {_SHARE:g} of its readings to "
+        "valid, as many to test; the file has none"
     }
     drawn = [_draw_splits(y, known.index(name), seed, name, source) for name in chosen]
     with StoreWriter(dest, labels=chosen, origin=origin) as writer:

@@ -16,9 +16,11 @@ __all__ = [
     "CMU_MOSEI",
     "POM",
     "SPLITS",
+    "UNKNOWN",
     "Positions",
     "list_arrays",
     "modality_widths",
+    "origin_of",
     "pad_rows",
     "pad_samples",
     "split_columns",
@@ -36,8 +38,14 @@ POM = {
 CHUNK = 512
 """Samples converted and written at a time by importers that build sequences in memory."""
 
+UNKNOWN = {"licence": "unknown", "citation": "unknown"}
 Positions = Annotated[int, Field(ge=1, le=100_000)]
 Padded = tuple[NDArray[np.float32], NDArray[np.uint8]]
+
+
+def origin_of(format: str, source: str, terms: Mapping[str, str], **options: Any) -> dict[str, Any]:
+    """Return the ``origin`` of a store: format, source, licence and citation, and the importer's options."""
+    return {"format": format, "source": source, **terms, "options": options}
 
 
 def list_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -46,15 +54,7 @@ def list_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def modality_widths(modalities: Sequence[str], total: int, source: str) -> dict[str, int]:
-    """Parse how the columns of a table divide into modalities.
-
-    Args:
-        modalities: ``NAME=NUMBER`` each.
-        total: Number of columns.
-        source: Name of the table for the error message.
-
-    Returns:
-        Number of features by modality, in the given order.
+    """Parse ``NAME=NUMBER`` texts: how the ``total`` columns of the table ``source`` divide into modalities.
 
     Raises:
         DataError: A modality is malformed, or the numbers do not add up to ``total``.
@@ -82,11 +82,7 @@ def split_columns(x: NDArray[Any], widths: Mapping[str, int]) -> dict[str, NDArr
 def pad_rows(rows: NDArray[np.float32], length: int, *, pad: str, keep: str) -> Padded:
     """Pad or cut rows ``[n, d]`` to ``[length, d]``; return them with their mask ``[length]``.
 
-    Args:
-        rows: Features.
-        length: Positions L.
-        pad: Side that is filled with zeros, ``left`` or ``right``.
-        keep: End that is kept if there are more than L rows, ``first`` or ``last``.
+    Zeros fill the side ``pad``, ``left`` or ``right``; of more rows the end ``keep`` stays, ``first`` or ``last``.
     """
     kept = rows[:length] if keep == "first" else rows[max(len(rows) - length, 0) :]
     valid = slice(0, len(kept)) if pad == "right" else slice(length - len(kept), length)

@@ -13,10 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.common import POM, SPLITS, list_arrays, modality_widths, split_columns
+from neurozoo.data.importers.common import (
+    POM,
+    SPLITS,
+    UNKNOWN,
+    list_arrays,
+    modality_widths,
+    origin_of,
+    split_columns,
+)
 from neurozoo.data.store import Store, StoreWriter
-from neurozoo.data.untrusted.hdf5 import open_hdf5, read_dataset
 from neurozoo.data.untrusted.npz import read_npz
+from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import DataError
 
 __all__ = ["import_mfn"]
@@ -63,15 +71,9 @@ def import_mfn(source: Path, dest: Path, *, labels: Sequence[str] = (), modaliti
     if labels and len(labels) != k:
         raise DataError(f"{len(labels)} label names for {k} scores in {score_files['train']}; give one each")
     name = source.absolute().name if _SCORES in paths["train"] else next(iter(paths["train"]))
-    terms = POM if name == "pom" else {"licence": "unknown", "citation": "unknown"}
-    origin = {
-        "format": "mfn",
-        "source": name,
-        **terms,
-        "options": {"labels": list(labels), "modalities": list(modalities)},
-        "label_rule": "score above the median of the training split",
-        "medians": [float(median) for median in medians],
-    }
+    options = {"labels": list(labels), "modalities": list(modalities)}
+    origin = origin_of("mfn", name, POM if name == "pom" else UNKNOWN, **options)
+    origin |= {"label_rule": "score above the median of the training split", "medians": medians.tolist()}
     label_names = list(labels) or [f"trait_{i:02d}" for i in range(k)]
     with StoreWriter(dest, labels=label_names, origin=origin) as writer:
         for split, read in arrays.items():
@@ -132,8 +134,7 @@ def _read_split(paths: Mapping[str, Path], modalities: Sequence[str]) -> Arrays:
 def _read_file(path: Path) -> dict[str, NDArray[Any]]:
     if path.suffix == ".npz":
         return read_npz(path)
-    with open_hdf5(path) as file:
-        return {name: read_dataset(file, name) for name in file}
+    return {name: np.asarray(value) for name, value in read_hdf5(path).items()}
 
 
 def _read_single(path: Path) -> NDArray[Any]:

@@ -6,15 +6,15 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.common import CHUNK, CMU_MOSEI, SPLITS, Positions, pad_samples
+from neurozoo.data.importers.common import CHUNK, CMU_MOSEI, SPLITS, Positions, origin_of, pad_samples
 from neurozoo.data.importers.csd.labels import SENTIMENT, read_folds
 from neurozoo.data.importers.word_vectors import Encodings, WordVectors, read_vectors
 from neurozoo.data.manifest import feature_shape
@@ -22,14 +22,11 @@ from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.files import open_regular
 from neurozoo.errors import DataError
 
-__all__ = ["TEXT", "TOKEN_RULES", "WORD_IDS", "TokenRule", "import_mosei_text", "tokenize"]
+__all__ = ["TEXT", "WORD_IDS", "TokenRule", "import_mosei_text", "tokenize"]
 
-TEXT = "text"
-"""The modality of the vectors, ``[L, D]``."""
-WORD_IDS = "word-ids"
-"""The modality of the words' ids, ``[L, 1]``, for bags of words."""
+TEXT, WORD_IDS = "text", "word-ids"
+"""The modalities: vectors ``[L, D]``, and the words' ids ``[L, 1]`` for bags of words."""
 TokenRule = Literal["apostrophes", "white-space"]
-TOKEN_RULES: tuple[TokenRule, ...] = get_args(TokenRule)
 
 _FIRST_COLUMNS, _LAST_COLUMN = ("video_id", "segment_id", "start", "end", "split"), "text"
 _MAX_FIELD = 1_000_000
@@ -77,20 +74,18 @@ def import_mosei_text(
     counts = Counter(word for spoken in words.values() for word in spoken)
     known = read_vectors(Path(vectors), counts)
     names = [name for name in transcripts[0].intensities if name != SENTIMENT]
-    origin = {
-        "format": "mosei-text",
-        "source": f"{source.name}, {Path(vectors).name}",
-        **CMU_MOSEI,
-        "options": {
-            "vectors": Path(vectors).name,
-            "folds": Path(folds).name,
-            "tokens": tokens,
-            "unknown": unknown,
-            "length": length,
-            "keep": keep,
-            "above": above,
-        },
-    }
+    origin = origin_of(
+        "mosei-text",
+        f"{source.name}, {Path(vectors).name}",
+        CMU_MOSEI,
+        vectors=Path(vectors).name,
+        folds=Path(folds).name,
+        tokens=tokens,
+        unknown=unknown,
+        length=length,
+        keep=keep,
+        above=above,
+    )
     ids = _number_words(transcripts, words, known)
     longest = max(1, *map(len, words.values()))
     shapes = {TEXT: feature_shape(known.dim, length), WORD_IDS: feature_shape(1, longest)}
@@ -122,26 +117,19 @@ def import_mosei_text(
 
 @dataclass(frozen=True)
 class _Transcript:
-    """The transcript of a video's segment, and the intensity of each emotion in it.
+    """The transcript of a video's segment.
 
     Attributes:
-        video: The video's id.
-        segment: The segment's number in its video, as the file has it.
+        id: ``video[segment]``.
         split: ``train``, ``valid`` or ``test``; empty if the segment is left out.
         intensities: By label, 0 where it is absent; dimensionless. ``sentiment`` may be negative.
         text: The transcript.
     """
 
-    video: str
-    segment: str
+    id: str
     split: str
     intensities: Mapping[str, float]
     text: str
-
-    @property
-    def id(self) -> str:
-        """``video[segment]``."""
-        return f"{self.video}[{self.segment}]"
 
 
 def _read_transcripts(path: Path, split_of: Mapping[str, str] | None) -> list[_Transcript]:
@@ -150,24 +138,9 @@ def _read_transcripts(path: Path, split_of: Mapping[str, str] | None) -> list[_T
     Args:
         path: The file.
         split_of: The split of each video, if the file's own is not to be used; other videos are left out.
-
-    Raises:
-        DataError: It is missing, malformed, or names a segment twice; names the line.
     """
     line_of: dict[str, int] = {}
     transcripts = []
-    for line, transcript in _parse_rows(path, split_of):
-        if transcript.id in line_of:
-            raise DataError(f"{path}:{line}: segment {transcript.id} is in line {line_of[transcript.id]} already")
-        line_of[transcript.id] = line
-        if transcript.split:
-            transcripts.append(transcript)
-    if not transcripts:
-        raise DataError(f"{path}: it has no row, or no video that the folds name")
-    return transcripts
-
-
-def _parse_rows(path: Path, split_of: Mapping[str, str] | None) -> Iterator[tuple[int, _Transcript]]:
     before = csv.field_size_limit(_MAX_FIELD)
     try:
         with open(open_regular(path), encoding="utf-8-sig", newline="") as file:
@@ -181,11 +154,19 @@ def _parse_rows(path: Path, split_of: Mapping[str, str] | None) -> Iterator[tupl
                     f"{', '.join(_FIRST_COLUMNS)}, the labels, {_LAST_COLUMN}"
                 )
             for cells in reader:
-                yield reader.line_num, _parse_row(cells, labels, split_of, f"{path}:{reader.line_num}")
+                where = f"{path}:{reader.line_num}"
+                transcript = _parse_row(cells, labels, split_of, where)
+                if (line := line_of.setdefault(transcript.id, reader.line_num)) != reader.line_num:
+                    raise DataError(f"{where}: segment {transcript.id} is in line {line} already")
+                if transcript.split:
+                    transcripts.append(transcript)
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}); download it again") from error
     finally:
         csv.field_size_limit(before)
+    if not transcripts:
+        raise DataError(f"{path}: it has no row, or no video that the folds name")
+    return transcripts
 
 
 def _parse_row(
@@ -201,7 +182,7 @@ def _parse_row(
         raise DataError(f"{where}: the split is {split!r}; give one of {', '.join(SPLITS)}, or --folds FILE")
     values = cells[len(_FIRST_COLUMNS) : -1]
     intensities = {name: _parse_number(value, name, where) for name, value in zip(labels, values, strict=True)}
-    return _Transcript(video, segment, split, intensities, cells[-1])
+    return _Transcript(f"{video}[{segment}]", split, intensities, cells[-1])
 
 
 def _parse_number(text: str, name: str, where: str) -> float:

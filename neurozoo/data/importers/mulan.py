@@ -6,6 +6,7 @@ https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.common import modality_widths, split_columns
+from neurozoo.data.importers.common import UNKNOWN, modality_widths, origin_of, split_columns
 from neurozoo.data.manifest import feature_shape
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
@@ -65,12 +66,8 @@ def import_mulan(source: Path, dest: Path, *, modalities: Sequence[str] = ()) ->
         widths = modality_widths(modalities, len(attributes), xml.stem)
     else:
         widths = {"timbre": 64, "rhythm": 8} if emotions else {"features": len(attributes)}
-    origin = {
-        "format": "mulan",
-        "source": xml.stem,
-        **(_EMOTIONS if emotions else {"licence": "unknown", "citation": "unknown"}),
-        "options": {"modalities": [f"{name}={width}" for name, width in widths.items()]},
-    }
+    given = [f"{name}={width}" for name, width in widths.items()]
+    origin = origin_of("mulan", xml.stem, _EMOTIONS if emotions else UNKNOWN, modalities=given)
     shapes = {name: feature_shape(width, 1) for name, width in widths.items()}
     with StoreWriter(dest, labels=names, origin=origin, modalities=shapes) as writer:
         for split, table in tables.items():
@@ -91,10 +88,10 @@ def _find_xml(source: Path) -> Path:
 
 def _find_arff(source: Path, name: str) -> dict[str, Path]:
     pair = {split: source / f"{name}-{split}.arff" for split in ("train", "test")}
-    if all(path.is_file() for path in pair.values()):
+    whole, found = source / f"{name}.arff", [path.is_file() for path in pair.values()]
+    if all(found):
         return pair
-    whole = source / f"{name}.arff"
-    if whole.is_file() and not any(path.is_file() for path in pair.values()):
+    if whole.is_file() and not any(found):
         return {"train": whole}
     listed = ", ".join(sorted(path.name for path in source.glob("*.arff"))) or "none"
     raise DataError(
@@ -140,14 +137,7 @@ def _is_emotions(attributes: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class _Table:
-    """The content of an ARFF file.
-
-    Attributes:
-        path: The file.
-        names: The attributes, in order.
-        values: ``[rows, attributes]`` float64; a missing value (``?``) is NaN.
-        lines: Line in the file of each row, from 1.
-    """
+    """An ARFF file: its attributes, values ``[rows, attributes]`` with NaN for ``?``, and the line of each row."""
 
     path: Path
     names: tuple[str, ...]
@@ -221,23 +211,15 @@ def _parse_row(line: str, names: Collection[str], where: str) -> list[float]:
     cells = line.split(",")
     if len(cells) != len(names):
         raise DataError(f"{where}: {len(cells)} values for {len(names)} attributes; the file is truncated or malformed")
-    try:
-        return [_parse_number(cell) for cell in cells]
-    except ValueError:  # slower: unquotes, and names the attribute
-        return [_parse_cell(cell, name, where) for cell, name in zip(cells, names, strict=True)]
-
-
-def _parse_cell(cell: str, name: str, where: str) -> float:
-    text = _unquote(cell)
-    try:
-        return float("nan") if text == "?" else _parse_number(text)
-    except ValueError:
-        raise DataError(f"{where}: {name!r} is {text!r}, which is not a number") from None
-
-
-def _parse_number(text: str) -> float:
-    # float() accepts 1_000, ARFF does not.
-    return float("_" if "_" in text else text)
+    values = []
+    for cell, name in zip(cells, names, strict=True):
+        text = _unquote(cell)
+        try:
+            # float() accepts 1_000, ARFF does not.
+            values.append(math.nan if text == "?" else float("_" if "_" in text else text))
+        except ValueError:
+            raise DataError(f"{where}: {name!r} is {text!r}, which is not a number") from None
+    return values
 
 
 def _unquote(value: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.common import CHUNK, Positions, pad_samples
+from neurozoo.data.importers.common import CHUNK, Positions, origin_of, pad_samples
 from neurozoo.data.importers.tailor import FIRST_WORD, TARGETS, tailor_labels
 from neurozoo.data.importers.word_vectors import WordVectors, read_vectors
 from neurozoo.data.store import Store, StoreWriter
@@ -21,10 +21,15 @@ from neurozoo.errors import DataError
 
 __all__ = ["import_nemu"]
 
-TEXTS = {"comments": "src-com", "lyrics": "src-lyr"}
-FEATURES = {"cover": "src-img", "audio": "src-aud"}
+_TEXTS = {"comments": "src-com", "lyrics": "src-lyr"}
+_FEATURES = {"cover": "src-img", "audio": "src-aud"}
 
-Part = tuple[NDArray[Any], NDArray[np.uint8] | None]
+_TERMS = {
+    "licence": "unknown; ask its authors",
+    "citation": "SMILE: spiking multi-modal interactive label-guided enhancement network, ICME 2024",
+}
+
+_Part = tuple[NDArray[Any], NDArray[np.uint8] | None]
 """Features ``[n, L, D]``, and a mask ``[n, L]``; without a mask, rows of zeros at either end are padding."""
 
 
@@ -47,21 +52,16 @@ def import_nemu(
     """
     content = content_of(source)
     names, labels = tailor_labels(content, label_order)
-    texts = {name: _Text(content, key) for name, key in TEXTS.items()}
+    texts = {name: _Text(content, key) for name, key in _TEXTS.items()}
     known = _read_word_vectors(vectors, texts, source)
-    origin = {
-        "format": "nemu",
-        "source": source.name,
-        "licence": "unknown; ask its authors",
-        "citation": "SMILE: spiking multi-modal interactive label-guided enhancement network, ICME 2024",
-        "options": {"vectors": Path(vectors).name, "length": length, "label_order": list(label_order)},
-    }
+    options = {"vectors": Path(vectors).name, "length": length, "label_order": list(label_order)}
+    origin = origin_of("nemu", source.name, _TERMS, **options)
     with StoreWriter(dest, labels=names, origin=origin) as writer:
         for split, truth in labels.items():
             songs = content[split]
-            for key in (*TEXTS.values(), *FEATURES.values()):
+            for key in (*_TEXTS.values(), *_FEATURES.values()):
                 songs[key].count(len(truth), f"{content.where}: {split!r}: {TARGETS!r}")
-            features = {name: _read_features(songs[key]) for name, key in FEATURES.items()}
+            features = {name: _read_features(songs[key]) for name, key in _FEATURES.items()}
             for first in range(0, len(truth), CHUNK):
                 rows = slice(first, min(first + CHUNK, len(truth)))
                 parts = {name: text.part(split, rows, known, length) for name, text in texts.items()}
@@ -92,7 +92,7 @@ class _Text:
         self.words = None if holds_vectors else _read_vocabulary(content["dict"][key])
         self.counts = {"tokens": 0, "tokens_with_vector": 0}
 
-    def part(self, split: str, rows: slice, known: WordVectors | None, length: int) -> Part:
+    def part(self, split: str, rows: slice, known: WordVectors | None, length: int) -> _Part:
         """Return the vectors of some rows of a split, ``[n, length, D]`` if they are looked up in ``known``."""
         place = self._content[split][self._key]
         if self.words is None or known is None:
@@ -147,7 +147,7 @@ def _read_word_vectors(vectors: str, texts: Mapping[str, _Text], source: Path) -
     return known
 
 
-def _read_features(place: Place) -> Part:
+def _read_features(place: Place) -> _Part:
     if np.ndim(place.value if isinstance(place.value, np.ndarray) else place.items()[:1]) == 2:
         x = place.numbers(2)
         # One vector per song is valid, even if it is zeros.

@@ -11,14 +11,13 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.common import CMU_MOSEI, SPLITS
+from neurozoo.data.importers.common import CMU_MOSEI, SPLITS, origin_of
 from neurozoo.data.importers.csd.labels import labels_by_id
 from neurozoo.data.importers.tailor import tailor_labels
 from neurozoo.data.store import Store, StoreWriter
@@ -53,8 +52,7 @@ def import_mult(
     Raises:
         DataError: The file is not of that form, or neither labels nor thresholds are given.
     """
-    truth = _Labels(labels, thresholds, label_order)
-    return _import("mult", source, dest, "labels", truth)
+    return _import("mult", source, dest, labels, thresholds, label_order)
 
 
 def import_mmsa(
@@ -73,82 +71,59 @@ def import_mmsa(
     Raises:
         DataError: The file is not of that form, or neither labels nor thresholds are given.
     """
-    truth = _Labels(labels, thresholds, label_order)
-    return _import("mmsa", source, dest, "regression_labels", truth, with_ids=True)
+    return _import("mmsa", source, dest, labels, thresholds, label_order)
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """Where the labels come from; see :func:`import_mult`."""
-
-    file: str
-    thresholds: Sequence[str]
-    order: Sequence[str]
-
-    def of(self, content: Place, scores: Mapping[str, Place]) -> tuple[tuple[str, ...], Mapping[str, NDArray[Any]]]:
-        """Return the names of the K labels, and ``[N, K]`` uint8 of each split.
-
-        Args:
-            content: The imported file.
-            scores: The sentiment of each split's samples, from -3 to 3.
-
-        Raises:
-            DataError: Both sources of labels or none are given, they are malformed, or numbers of samples differ.
-        """
-        if bool(self.file) == bool(self.thresholds):
-            raise DataError(
-                "this format holds sentiment alone; give labels=FILE, a TAILOR file with the emotions of the same "
-                "samples or the labels' .csd, or thresholds=negative<0,positive>0 for labels of sentiment (one of "
-                "the two)"
-            )
-        if self.file.endswith(".csd"):
-            ids = {split: content[split]["id"] for split in SPLITS}
-            return labels_by_id(Path(self.file), ids, label_order=self.order)
-        if self.file:
-            names, labels = tailor_labels(content_of(self.file), self.order)
-            for split, place in scores.items():
-                place.count(len(labels[split]), f"{self.file}: {split!r}")
-            return names, labels
-        rules = [_parse_threshold(each) for each in self.thresholds]
-        if len({name for name, _, _ in rules}) < len(rules):
-            raise DataError(f"thresholds {', '.join(self.thresholds)} name a label twice")
-        derived = {}
-        for split, place in scores.items():
-            score = np.asarray(place.value, dtype=np.float64).reshape(len(place.value), -1)
-            if score.shape[1] != 1 or not np.isfinite(score).all():
-                raise DataError(
-                    f"{place.where} is of shape {list(np.shape(place.value))}; one finite score a sample is needed"
-                )
-            columns = [compare(score[:, 0], threshold) for _, compare, threshold in rules]
-            derived[split] = np.stack(columns, axis=1).astype(np.uint8)
-        return tuple(name for name, _, _ in rules), derived
-
-
-def _import(format: str, source: Path, dest: Path, score_key: str, labels: _Labels, *, with_ids: bool = False) -> Store:
-    """Make the store; ``with_ids`` for MMSA's files, which hold ids and lengths."""
-    content = content_of(source)
-    scores = {split: content[split][score_key] for split in SPLITS}
-    names, truth = labels.of(content, scores)
-    origin = {
-        "format": format,
-        "source": source.name,
-        **CMU_MOSEI,
-        "options": {"labels": Path(labels.file).name, "thresholds": list(labels.thresholds)},
-    }
+def _import(
+    format: str, source: Path, dest: Path, labels: str, thresholds: Sequence[str], label_order: Sequence[str]
+) -> Store:
+    content, with_ids = content_of(source), format == "mmsa"
+    scores = {split: content[split]["regression_labels" if with_ids else "labels"] for split in SPLITS}
+    if bool(labels) == bool(thresholds):
+        raise DataError(
+            "this format holds sentiment alone; give labels=FILE, a TAILOR file with the emotions of the same samples "
+            "or the labels' .csd, or thresholds=negative<0,positive>0 for labels of sentiment (one of the two)"
+        )
+    if thresholds:
+        names, truth = _threshold_labels(thresholds, scores)
+    elif labels.endswith(".csd"):
+        ids_of = {split: content[split]["id"] for split in SPLITS}
+        names, truth = labels_by_id(Path(labels), ids_of, label_order=label_order)
+    else:
+        names, truth = tailor_labels(content_of(labels), label_order)
+    for split, place in scores.items():
+        place.count(len(truth[split]), f"{labels}: {split!r}")
+    origin = origin_of(format, source.name, CMU_MOSEI, labels=Path(labels).name, thresholds=list(thresholds))
     with StoreWriter(dest, labels=names, origin=origin) as writer:
         for split in SPLITS:
             part = content[split]
             arrays = {name: part[name].numbers(3) for name in _MODALITIES}
             for name in (*_MODALITIES, "id") if with_ids else _MODALITIES:
                 part[name].count(len(truth[split]), scores[split].where)
-            if with_ids:
-                masks = {name: _mask(part, name, x) for name, x in arrays.items()}
-                ids = [str(each) for each in part["id"].items()]
-                known = {name: mask for name, mask in masks.items() if mask is not None}
-                writer.add(split, arrays, truth[split], ids=ids, masks=known)
-            else:
-                writer.add(split, arrays, truth[split])
+            ids = [str(each) for each in part["id"].items()] if with_ids else None
+            masks = {name: _mask(part, name, x) for name, x in arrays.items()} if with_ids else {}
+            known = {name: mask for name, mask in masks.items() if mask is not None}
+            writer.add(split, arrays, truth[split], ids=ids, masks=known)
     return Store(dest)
+
+
+def _threshold_labels(
+    thresholds: Sequence[str], scores: Mapping[str, Place]
+) -> tuple[tuple[str, ...], dict[str, NDArray[np.uint8]]]:
+    """Return the names of the K labels, and ``[N, K]`` of each split."""
+    rules = [_parse_threshold(each) for each in thresholds]
+    if len({name for name, _, _ in rules}) < len(rules):
+        raise DataError(f"thresholds {', '.join(thresholds)} name a label twice")
+    labels = {}
+    for split, place in scores.items():
+        score = np.asarray(place.value, dtype=np.float64).reshape(len(place.value), -1)
+        if score.shape[1] != 1 or not np.isfinite(score).all():
+            raise DataError(
+                f"{place.where} is of shape {list(np.shape(place.value))}; one finite score a sample is needed"
+            )
+        columns = [compare(score[:, 0], threshold) for _, compare, threshold in rules]
+        labels[split] = np.stack(columns, axis=1).astype(np.uint8)
+    return tuple(name for name, _, _ in rules), labels
 
 
 def _mask(split: Place, name: str, x: NDArray[np.float32]) -> NDArray[np.uint8] | None:

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.common import CMU_MOSEI, SPLITS
+from neurozoo.data.importers.common import CMU_MOSEI, SPLITS, origin_of
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.nested import Place, content_of
 from neurozoo.errors import DataError
 
 __all__ = ["FIRST_WORD", "TARGETS", "import_tailor", "tailor_labels"]
 
-MODALITIES = {"text": "src-text", "audio": "src-audio", "vision": "src-visual"}
+_MODALITIES = {"text": "src-text", "audio": "src-audio", "vision": "src-visual"}
 TARGETS = "tgt"
 _BEGIN, _END, FIRST_WORD = 2, 3, 4
 """Ids of a list's first and last entry, and the first id of an emotion or word; 0 is padding, 1 unknown."""
@@ -41,13 +41,9 @@ def import_tailor(source: Path, dest: Path, *, features: str = "", label_order: 
     content = content_of(source)
     names, labels = tailor_labels(content, label_order)
     other = content_of(features) if features else content
-    keys = {name: name for name in MODALITIES} if features else MODALITIES
-    origin = {
-        "format": "tailor",
-        "source": source.name + (f", features of {Path(features).name}" if features else ""),
-        **CMU_MOSEI,
-        "options": {"features": Path(features).name, "label_order": list(label_order)},
-    }
+    keys = dict(zip(_MODALITIES, _MODALITIES, strict=True)) if features else _MODALITIES
+    of = f"{source.name}, features of {Path(features).name}" if features else source.name
+    origin = origin_of("tailor", of, CMU_MOSEI, features=Path(features).name, label_order=list(label_order))
     with StoreWriter(dest, labels=names, origin=origin) as writer:
         for split, truth in labels.items():
             places = {name: other[split][key] for name, key in keys.items()}
@@ -60,18 +56,11 @@ def import_tailor(source: Path, dest: Path, *, features: str = "", label_order: 
 
 def tailor_labels(
     content: Place, label_order: Sequence[str] = ()
-) -> tuple[tuple[str, ...], Mapping[str, NDArray[np.uint8]]]:
-    """Read the labels of a file.
-
-    Args:
-        content: The file.
-        label_order: Names of the ids from 4 on, if the file does not name them.
-
-    Returns:
-        Names of the K labels, and ``[N, K]`` of each split.
+) -> tuple[tuple[str, ...], dict[str, NDArray[np.uint8]]]:
+    """Return the names of the K labels of a file, and ``[N, K]`` of each split.
 
     Raises:
-        DataError: The file does not name its labels, or holds other ids.
+        DataError: The file does not name its labels and ``label_order`` is not given, or it holds other ids.
     """
     names = _label_names(content, label_order)
     column = {identity: index for index, identity in enumerate(names)}
@@ -91,9 +80,7 @@ def _label_names(content: Place, given: Sequence[str]) -> dict[int, str]:
         place = content["dict"][TARGETS]
         pairs = place.value.items() if isinstance(place.value, Mapping) else ()
         ids = [(identity, str(name)) for name, identity in pairs if isinstance(identity, int)]
-        names = {
-            int(identity): name for identity, name in sorted(ids, key=lambda pair: pair[0]) if identity >= FIRST_WORD
-        }
+        names = {int(identity): name for identity, name in sorted(ids) if identity >= FIRST_WORD}
         if not names or len(set(names.values())) < len(names):
             raise DataError(f"{place.where} does not map labels to ids from {FIRST_WORD} on")
         if given and list(given) != list(names.values()):

@@ -23,12 +23,7 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class WordVectors:
-    """One vector per word, independent of its context.
-
-    Attributes:
-        dim: Features D.
-        vectors: By word, ``[D]``.
-    """
+    """One vector ``[D]`` per word, independent of its context."""
 
     dim: int
     vectors: Mapping[str, Vector]
@@ -42,12 +37,7 @@ class WordVectors:
 
 @dataclass(frozen=True)
 class Encodings:
-    """An encoder's output for each segment.
-
-    Attributes:
-        dim: Features D.
-        rows: By the segment's id, ``[n, D]``: n tokens, or 1 if the encoder gives one vector per segment.
-    """
+    """An encoder's output by segment id, ``[n, D]``: n tokens, or 1 if it gives one vector per segment."""
 
     dim: int
     rows: Mapping[str, Vector]

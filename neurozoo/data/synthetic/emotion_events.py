@@ -3,7 +3,7 @@
 Nothing here was recorded; no score on it compares with a score on CMU-MOSEI. Only the figures of
 ``mosei_statistics.json`` are real. The generator is frozen: another one must get another version.
 
-A sample is made so:
+How a sample is generated:
 
 1. Its label set is drawn by the real sets' frequencies, its number of words by the real quantiles,
    linearly between them (1 word at 0 %, 60 at 100 %). The words stand at the end of the sequence:
@@ -88,29 +88,6 @@ class Block:
     labels: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class _Events:
-    """All events of a block, one an entry.
-
-    Attributes:
-        sample: Its sample.
-        source: Its label, or 6 and more for a distractor.
-        begin: Its first position in the sequence, in text.
-        words: Its length.
-        gain: Its strength in relation to the label's.
-        shown: By modality, whether it shows there.
-        lag: By modality, how many words later.
-    """
-
-    sample: NDArray[np.int64]
-    source: NDArray[np.int64]
-    begin: NDArray[np.int64]
-    words: NDArray[np.int64]
-    gain: NDArray[np.float64]
-    shown: dict[str, NDArray[np.bool_]]
-    lag: dict[str, NDArray[np.int64]]
-
-
 class EmotionEvents:
     """Draws blocks of samples.
 
@@ -145,12 +122,15 @@ class EmotionEvents:
         rng = self._random(SPLITS.index(split), index)
         labels = self._sets[rng.choice(len(self._sets), BLOCK, p=self._odds)]
         words = self._words(rng)
-        events = self._events(rng, labels, words)
+        amounts = self._amounts(rng, labels, words)
         mask = np.arange(self._length) >= (self._length - words)[:, None]
         features = {}
         for name, of in statistics()["features"].items():
             x = _noise(rng, (BLOCK, self._length, of["dim"]), of["lag1"], TAIL if name == "audio" else 0.0)
-            self._show(x, name, events)
+            # Source by source and not as a matrix product, whose rounding differs between machines.
+            for source, direction in enumerate(self._directions[name]):
+                where = amounts[name][:, :, source].nonzero()
+                x[where] += amounts[name][(*where, source)][:, None] * direction
             x *= self._scales[name]
             np.clip(x, -of["max_abs"], of["max_abs"], out=x)
             x[~mask] = 0.0
@@ -163,11 +143,14 @@ class EmotionEvents:
         words: NDArray[np.int64] = np.clip(np.rint(drawn), 1, self._length).astype(np.int64)
         return words
 
-    def _events(self, rng: np.random.Generator, labels: NDArray[np.uint8], words: NDArray[np.int64]) -> _Events:
+    def _amounts(
+        self, rng: np.random.Generator, labels: NDArray[np.uint8], words: NDArray[np.int64]
+    ) -> dict[str, _Float]:
+        """Draw the events; return by modality how much of each source is at each position, ``[256, L, sources]``."""
         shape = (BLOCK, labels.shape[1] + DISTRACTORS, 2)
         present = np.concatenate([labels == 1, rng.random((BLOCK, DISTRACTORS)) < DISTRACTOR_ODDS], axis=1)
         second = (rng.random(shape[:2]) < 0.5) & (np.arange(shape[1]) < labels.shape[1])
-        sample, source, which = np.nonzero(np.stack([present, present & second], axis=2))
+        sample, source, which = np.nonzero(np.stack([present, present & second], axis=2))  # one entry per event
         # Drawn for every place an event could be, so that no draw depends on another's outcome.
         take = (sample, source, which)
         longest = rng.integers(2, LONGEST + 1, shape)[take]
@@ -177,22 +160,14 @@ class EmotionEvents:
         room = words[sample]
         lasts = np.minimum(longest, room)
         begin = self._length - room + (at * (room - lasts + 1)).astype(np.int64)
-        return _Events(sample, source, begin, lasts, gain, shown, lag)
-
-    def _show(self, x: _Float, name: str, events: _Events) -> None:
-        """Add the events to standardised features ``[256, L, D]``, in place."""
-        directions = self._directions[name]
-        # How much of each source there is at each position, [256, L, sources].
-        amount = np.zeros((*x.shape[:2], len(directions)), np.float32)
-        for step in range(LONGEST):
-            at = events.begin + events.lag[name] + step
-            on = events.shown[name] & (step < events.words) & (at < self._length)
-            rise = 0.5 - 0.5 * np.cos(2 * np.pi * (step + 0.5) / events.words[on])
-            np.add.at(amount, (events.sample[on], at[on], events.source[on]), events.gain[on] * rise)
-        # Source by source and not as a matrix product, whose rounding differs between machines.
-        for source, direction in enumerate(directions):
-            where = amount[:, :, source].nonzero()
-            x[where] += amount[(*where, source)][:, None] * direction
+        amounts = {name: np.zeros((BLOCK, self._length, shape[1]), np.float32) for name in MISSED}
+        for name, amount in amounts.items():
+            for step in range(LONGEST):
+                place = begin + lag[name] + step
+                on = shown[name] & (step < lasts) & (place < self._length)
+                rise = 0.5 - 0.5 * np.cos(2 * np.pi * (step + 0.5) / lasts[on])
+                np.add.at(amount, (sample[on], place[on], source[on]), gain[on] * rise)
+        return amounts
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int, int], lag1: float, tail: float) -> _Float:

@@ -3,38 +3,66 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from neurozoo.data.locations import data_home
-from neurozoo.data.store import Store
+from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
-__all__ = ["Generated", "refuse_small"]
+__all__ = ["Draw", "Drawn", "Generated"]
+
+Drawn = tuple[Mapping[str, Any], Any, Mapping[str, Any]]
+"""Signals, targets and masks of n samples or more, as :meth:`StoreWriter.add` takes them."""
+Draw = Callable[[int, int, int], Drawn]
+"""``(split, first, n)`` to n samples from ``first`` on; splits are 0 for train, 1 for valid and 2 for test."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Generated(ABC):
-    """A SYNTHETIC data set.
+    """A SYNTHETIC data set; its fields are its parameters, ``size`` samples of ``train`` among them.
 
     Attributes:
         name: Its registered name, which ends in ``-synthetic``.
         version: Of its generator; a change of any value is a new one.
         what: What is generated, for the store's origin.
+        block: Samples drawn at once.
+        part: ``valid`` and ``test`` have ``size / part`` samples each, at least 1.
+        least: Smallest allowed values of whole numbers.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     what: ClassVar[str]
+    block: ClassVar[int]
+    part: ClassVar[int] = 4
+    least: ClassVar[Mapping[str, int]]
+
+    def __post_init__(self) -> None:
+        for name, least in self.least.items():
+            if self.options[name] < least:
+                raise DataError(f"{self.name}: {name} is {self.options[name]}; it must be at least {least}")
+
+    @abstractmethod
+    def _declaration(self) -> dict[str, Any]:
+        """Return the arguments of :class:`StoreWriter` that say what is in the store."""
+
+    @abstractmethod
+    def _drawing(self) -> Draw:
+        """Return the function that draws samples; it is called in the order of the splits and samples."""
 
     @property
-    @abstractmethod
-    def options(self) -> Mapping[str, Any]:
+    def options(self) -> dict[str, Any]:
         """The parameters by name; they are part of the folder's name and of the origin."""
+        return asdict(self)
 
-    @abstractmethod
-    def _generate(self) -> None:
-        """Write the store to :attr:`path`, whole or not at all."""
+    @property
+    def splits(self) -> dict[str, int]:
+        """Samples by split, at least 1 each."""
+        size = self.options["size"]
+        return {"train": size} | dict.fromkeys(("valid", "test"), max(1, size // self.part))
 
     @property
     def path(self) -> Path:
@@ -59,6 +87,17 @@ class Generated(ABC):
         except DataError as error:
             raise DataError(f"{error}; this one is SYNTHETIC: remove {self.path} to generate it again") from error
 
+    def _generate(self) -> None:
+        draw = self._drawing()
+        with StoreWriter(self.path, origin=self.origin(), synthetic=True, **self._declaration()) as writer:
+            for place, (split, samples) in enumerate(self.splits.items()):
+                for first in range(0, samples, self.block):
+                    n = min(self.block, samples - first)
+                    signals, target, masks = draw(place, first, n)
+                    values, valid = ({name: x[:n] for name, x in each.items()} for each in (signals, masks))
+                    ids = [f"synthetic-{split}-{number:05d}" for number in range(first, first + n)]
+                    writer.add(split, values, target[:n], ids, valid)
+
     def origin(self) -> dict[str, Any]:
         """Where the values come from, for the store."""
         return {
@@ -66,16 +105,5 @@ class Generated(ABC):
             "source": f"SYNTHETIC: {self.what.format(version=self.version)}",
             "licence": "Apache-2.0",
             "citation": "none",
-            "options": dict(self.options),
+            "options": self.options,
         }
-
-
-def refuse_small(data: str, **numbers: tuple[int, int]) -> None:
-    """Check whole numbers, each given with its least value.
-
-    Raises:
-        DataError: One is smaller.
-    """
-    for name, (value, least) in numbers.items():
-        if value < least:
-            raise DataError(f"{data}: {name} is {value}; it must be at least {least}")

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.core.shapes import SignalShape
-from neurozoo.data.store import StoreWriter
-from neurozoo.data.synthetic.generated import Generated, refuse_small
+from neurozoo.data.synthetic.generated import Draw, Drawn, Generated
 from neurozoo.errors import DataError
 
 __all__ = ["SeriesSynthetic"]
 
-_BLOCK = 256
-"""Samples drawn from one generator."""
 QUANTITIES = ("level", "amplitude", "frequency")
 
 
+@dataclass(frozen=True, kw_only=True)
 class SeriesSynthetic(Generated):
     """SYNTHETIC: a slow sine with a faster one and noise on top, seen by several channels.
 
@@ -38,51 +37,42 @@ class SeriesSynthetic(Generated):
 
     name = "series-synthetic"
     what = "sums of sines by neurozoo's generator, version {version}; nothing was recorded"
+    block = 256
+    least: ClassVar = {"size": 1, "channels": 1, "length": 2, "seed": 0}
 
-    def __init__(
-        self, *, size: int = 1024, channels: int = 4, length: int = 32, noise: float = 0.1, seed: int = 1
-    ) -> None:
-        refuse_small("series-synthetic", size=(size, 1), channels=(channels, 1), length=(length, 2), seed=(seed, 0))
-        if not 0 <= noise < float("inf"):
-            raise DataError(f"series-synthetic: noise is {noise}; give a deviation of 0 or more")
-        self.size, self.channels, self.length, self.noise, self.seed = size, channels, length, noise, seed
+    size: int = 1024
+    channels: int = 4
+    length: int = 32
+    noise: float = 0.1
+    seed: int = 1
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The parameters by name."""
-        return {
-            "size": self.size, "channels": self.channels, "length": self.length,
-            "noise": self.noise, "seed": self.seed,
-        }  # fmt: skip
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.noise < float("inf"):
+            raise DataError(f"series-synthetic: noise is {self.noise}; give a deviation of 0 or more")
 
-    def _generate(self) -> None:
+    def _declaration(self) -> dict[str, Any]:
         shape = SignalShape((self.channels,), self.length, "float32", ragged=False)
-        counts = {"train": self.size, "valid": max(1, self.size // 4), "test": max(1, self.size // 4)}
+        return {"signals": {"series": shape}, "task": "regression", "outputs": QUANTITIES}
+
+    def _drawing(self) -> Draw:
         phase = 2 * np.pi * np.random.default_rng(self.seed).random(self.channels)
-        with StoreWriter(
-            self.path,
-            signals={"series": shape},
-            task="regression",
-            outputs=QUANTITIES,
-            origin=self.origin(),
-            synthetic=True,
-        ) as writer:
-            for place, (split, samples) in enumerate(counts.items()):
-                for first in range(0, samples, _BLOCK):
-                    series, target = self._block(np.random.default_rng([self.seed, place, first]), phase)
-                    n = min(_BLOCK, samples - first)
-                    ids = [f"synthetic-{split}-{number:05d}" for number in range(first, first + n)]
-                    writer.add(split, {"series": series[:n]}, target[:n], ids=ids)
+
+        def draw(split: int, first: int, _: int) -> Drawn:
+            series, target = self._block(np.random.default_rng([self.seed, split, first]), phase)
+            return {"series": series}, target, {}
+
+        return draw
 
     def _block(
         self, random: np.random.Generator, phase: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Series ``[n, L, D]`` and quantities ``[n, 3]``."""
-        level, amplitude = random.uniform(-1.0, 1.0, _BLOCK), random.uniform(0.2, 2.0, _BLOCK)
-        frequency = random.uniform(0.5, 3.0, _BLOCK)
+        level, amplitude = random.uniform(-1.0, 1.0, self.block), random.uniform(0.2, 2.0, self.block)
+        frequency = random.uniform(0.5, 3.0, self.block)
         time = np.arange(self.length)[None, :, None] / self.length
         slow = np.sin(2 * np.pi * frequency[:, None, None] * time + phase)
-        fast = 0.3 * np.sin(2 * np.pi * (6 + 3 * random.random((_BLOCK, 1, 1))) * time)
-        noise = self.noise * random.standard_normal((_BLOCK, self.length, self.channels))
+        fast = 0.3 * np.sin(2 * np.pi * (6 + 3 * random.random((self.block, 1, 1))) * time)
+        noise = self.noise * random.standard_normal((self.block, self.length, self.channels))
         series = level[:, None, None] + amplitude[:, None, None] * slow + fast + noise
         return series, np.stack([level, amplitude, frequency], axis=1)

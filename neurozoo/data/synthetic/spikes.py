@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.core.shapes import SignalShape
-from neurozoo.data.store import StoreWriter
-from neurozoo.data.synthetic.generated import Generated, refuse_small
+from neurozoo.data.synthetic.generated import Draw, Drawn, Generated
 from neurozoo.errors import DataError
 
 __all__ = ["SpikesSynthetic"]
 
-_BLOCK = 128
-"""Samples drawn from one generator."""
 _PERIOD = 10
 """Steps after which a class's pattern returns."""
 _BACKGROUND = 0.02
 """Probability of a spike without a pattern."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class SpikesSynthetic(Generated):
     """SYNTHETIC: neurons fire by a pattern of rates and latencies, one pattern a class.
 
@@ -44,51 +43,38 @@ class SpikesSynthetic(Generated):
 
     name = "spikes-synthetic"
     what = "spike patterns by neurozoo's generator, version {version}; nothing was recorded"
+    block = 128
+    least: ClassVar = {"size": 1, "classes": 2, "neurons": 1, "length": 2, "seed": 0}
 
-    def __init__(
-        self,
-        *,
-        size: int = 512,
-        classes: int = 4,
-        neurons: int = 24,
-        length: int = 40,
-        rate: float = 0.5,
-        per_step: bool = False,
-        seed: int = 1,
-    ) -> None:
-        refuse_small("spikes-synthetic", size=(size, 1), classes=(classes, 2), neurons=(neurons, 1), length=(length, 2))
-        refuse_small("spikes-synthetic", seed=(seed, 0))
-        if not 0 < rate <= 1:
-            raise DataError(f"spikes-synthetic: rate is {rate}; a rate is in (0, 1]")
-        self.size, self.classes, self.neurons, self.length = size, classes, neurons, length
-        self.rate, self.per_step, self.seed = rate, per_step, seed
+    size: int = 512
+    classes: int = 4
+    neurons: int = 24
+    length: int = 40
+    rate: float = 0.5
+    per_step: bool = False
+    seed: int = 1
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The parameters by name."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.rate <= 1:
+            raise DataError(f"spikes-synthetic: rate is {self.rate}; a rate is in (0, 1]")
+
+    def _declaration(self) -> dict[str, Any]:
         return {
-            "size": self.size, "classes": self.classes, "neurons": self.neurons, "length": self.length,
-            "rate": self.rate, "per_step": self.per_step, "seed": self.seed,
-        }  # fmt: skip
+            "signals": {"spikes": SignalShape((self.neurons,), self.length, "bool")},
+            "task": "multiclass",
+            "outputs": [f"pattern-{number}" for number in range(self.classes)],
+            "along": "spikes" if self.per_step else None,
+        }
 
-    def _generate(self) -> None:
+    def _drawing(self) -> Draw:
         pattern = self._pattern(np.random.default_rng(self.seed))
-        counts = {"train": self.size, "valid": max(1, self.size // 4), "test": max(1, self.size // 4)}
-        with StoreWriter(
-            self.path,
-            signals={"spikes": SignalShape((self.neurons,), self.length, "bool")},
-            task="multiclass",
-            outputs=[f"pattern-{number}" for number in range(self.classes)],
-            along="spikes" if self.per_step else None,
-            origin=self.origin(),
-            synthetic=True,
-        ) as writer:
-            for place, (split, samples) in enumerate(counts.items()):
-                for first in range(0, samples, _BLOCK):
-                    spikes, target = self._block(np.random.default_rng([self.seed, place, first]), pattern)
-                    n = min(_BLOCK, samples - first)
-                    ids = [f"synthetic-{split}-{number:05d}" for number in range(first, first + n)]
-                    writer.add(split, {"spikes": spikes[:n]}, target[:n], ids=ids)
+
+        def draw(split: int, first: int, _: int) -> Drawn:
+            spikes, target = self._block(np.random.default_rng([self.seed, split, first]), pattern)
+            return {"spikes": spikes}, target, {}
+
+        return draw
 
     def _pattern(self, random: np.random.Generator) -> NDArray[np.float64]:
         """Probability of a spike, ``[classes, period, N]``."""
@@ -105,7 +91,7 @@ class SpikesSynthetic(Generated):
         """Spikes ``[L_i, N]`` of each sample, and its class, or ``[L_i]`` classes."""
         spikes: list[NDArray[np.bool_]] = []
         target: list[Any] = []
-        for _ in range(_BLOCK):
+        for _ in range(self.block):
             length = int(random.integers(max(1, self.length // 2), self.length + 1))
             classes = np.full(length, random.integers(0, self.classes))
             if self.per_step:

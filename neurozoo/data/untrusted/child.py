@@ -18,6 +18,11 @@ import sys
 from math import prod
 from typing import Any
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits: the parent keeps to the time, the counters to the rest
+    resource = None  # type: ignore[assignment]
+
 from neurozoo.data.untrusted.formats import Reader
 from neurozoo.data.untrusted.limits import LONGEST, REFUSED, Limits
 from neurozoo.data.untrusted.pickles import (
@@ -41,10 +46,17 @@ _PLAIN = (int, float, bool, type(None))
 _KEYS = (*_PLAIN, str, bytes, Raw, tuple, complex, Scalar)
 
 
-def main(arguments: str) -> int:
-    """Read the file on descriptor 0, and return the exit status; ``arguments`` are the limits, in JSON."""
+def main(form: str, arguments: str) -> int:
+    """Read the file on descriptor 0, and return the exit status.
+
+    Args:
+        form: ``pickle``, which stands for torch and joblib files too, or ``hdf5``.
+        arguments: The limits, in JSON.
+    """
     limits = Limits(**json.loads(arguments))
     size = os.fstat(0).st_size
+    if form == "hdf5":
+        from neurozoo.data.untrusted.hdf5 import read_tree  # with its libraries, before nothing can be opened
     with (
         open(0, "rb", closefd=False) as file,
         open(1, "r+b", closefd=False) as spool,
@@ -55,7 +67,8 @@ def main(arguments: str) -> int:
         try:
             _lock(limits, size)
             reader = Reader(file, spool, size, limits)
-            document = _Writer(reader, limits, size).document(reader.read())
+            content = read_tree(file, reader, limits, size) if form == "hdf5" else reader.read()
+            document = _Writer(reader, limits, size).document(content)
             spool.flush()
             answer.write(document)
             return 0
@@ -73,7 +86,8 @@ def main(arguments: str) -> int:
             if isinstance(error, OSError) and error.errno:
                 reason = f"it could not be unfolded ({error.strerror}); is there room in the temporary folder?"
             else:
-                reason = f"not a whole file ({shown(f'{type(error).__name__}: {error}', 200)}); download it again"
+                what = "HDF5 file" if form == "hdf5" else "file"
+                reason = f"not a whole {what} ({shown(f'{type(error).__name__}: {error}', 200)}); download it again"
         answer.write(reason.encode("utf-8", "replace"))
         return REFUSED
 
@@ -83,36 +97,27 @@ def _lock(limits: Limits, size: int) -> None:
     # The codecs that texts and zip files need are imported when first looked up.
     for name in ("utf-8", "latin-1", "ascii", "cp437", "raw_unicode_escape"):
         codecs.lookup(name)
-    _limit(limits, size)
+    if resource is not None:
+        seconds = int(limits.time(size)) + 1
+        wanted = {
+            "RLIMIT_DATA": (limits.memory(size), 0),
+            "RLIMIT_FSIZE": (2 * limits.content(size) + LONGEST, 0),
+            "RLIMIT_CORE": (0, 0),
+            "RLIMIT_NPROC": (0, 0),
+            "RLIMIT_NOFILE": (_HANDLES, 0),
+            "RLIMIT_CPU": (seconds, 1),  # the first ends it with a signal that says why, the second by force
+        }
+        for name, (most, more) in wanted.items():
+            if (which := getattr(resource, name, None)) is not None:
+                hard = resource.getrlimit(which)[1]
+                most = most if hard == resource.RLIM_INFINITY else min(most, hard - more)
+                resource.setrlimit(which, (most, most + more))
 
     def refuse(event: str, _: Any) -> None:
         if event != "builtins.id":
             raise RefusedError(f"reading it led to {shown(event)}, which is not done; report this file")
 
     sys.addaudithook(refuse)
-
-
-def _limit(limits: Limits, size: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limits; the parent keeps to the time, the counters to the rest
-        return
-    wanted = {
-        "RLIMIT_DATA": limits.memory(size),
-        "RLIMIT_FSIZE": 2 * limits.content(size) + LONGEST,
-        "RLIMIT_CORE": 0,
-        "RLIMIT_NPROC": 0,
-        "RLIMIT_NOFILE": _HANDLES,
-    }
-    for name, most in wanted.items():
-        if (which := getattr(resource, name, None)) is None:
-            continue
-        hard = resource.getrlimit(which)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(which, (most, most))
-    # The first ends it with a signal that says why, the second by force.
-    seconds = int(limits.time(size)) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
 
 class _Writer:

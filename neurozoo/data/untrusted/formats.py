@@ -61,13 +61,7 @@ class _Input:
 
 
 class Reader:
-    """Reads one file.
-
-    Args:
-        file: The file, open to read.
-        spool: An empty file, open to read and write: takes what is unpacked.
-        size: Of the file, in bytes.
-        limits: How much it may unpack to.
+    """Reads one file of ``size`` bytes; what is unpacked goes to the empty file ``spool``, as far as the limits go.
 
     Attributes:
         old_text: Whether plain ``bytes`` are texts of Python 2: no pickle in the file is of a protocol above 2.

@@ -1,4 +1,4 @@
-"""Open untrusted HDF5 files: only data in the file itself, and no code but HDF5's own.
+"""Walks an HDF5 file; runs in ``child.py``'s process, as libhdf5 itself may loop, run out of memory or crash.
 
 An HDF5 file can point to other files (external links, external raw storage, virtual datasets) and can
 name a filter, which is a shared library that HDF5 loads. Data needs none of these, so all are refused.
@@ -6,139 +6,122 @@ name a filter, which is a shared library that HDF5 loads. Data needs none of the
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
+from math import prod
+from typing import IO, Any
 
 import h5py
-import numpy as np
-from numpy.typing import NDArray
 
-from neurozoo.data.untrusted.files import open_regular
-from neurozoo.errors import DataError
+from neurozoo.data.untrusted.formats import Reader
+from neurozoo.data.untrusted.limits import Limits
+from neurozoo.data.untrusted.pickles import Array, RefusedError, Span, shown, text_of
 
-__all__ = ["open_hdf5", "read_dataset"]
+__all__ = ["read_tree"]
 
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 """Filters built into HDF5 and h5py; any other is a plugin."""
-_MAX_MEMBERS = 10_000_000
-_MAX_DEPTH = 64
 
 
-def open_hdf5(path: Path) -> h5py.File:
-    """Check every object of an HDF5 file, and open it for reading.
+def read_tree(file: IO[bytes], reader: Reader, limits: Limits, size: int) -> dict[str, Any]:
+    """Return groups as dicts, and datasets as arrays, a single text as text, an empty one as None.
 
-    Returns:
-        The file, open; close it, or use it in a ``with`` block.
+    The bytes of a contiguous dataset stay in the file; others are copied to the spool.
 
     Raises:
-        DataError: It is missing, not a whole HDF5 file, or holds a link that is not a hard one, a virtual
-            or externally stored dataset, or a filter that is not built in.
+        RefusedError: A link is not a hard one, a dataset is virtual, stored elsewhere, needs a filter plugin or
+            holds neither numbers nor text, or all of them together are larger than the limits allow.
     """
-    os.close(open_regular(path))
-    try:
-        file = h5py.File(path, "r")
-        try:
-            _bound_cache(file)
-            _check_group(file, path)
-        except BaseException:
-            file.close()
-            raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a whole HDF5 file ({_one_line(error)}); download it again") from error
-    return file
+    # Reading through an open file, HDF5 opens none.
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, file)
+    root = h5py.Group(h5py.h5g.open(h5py.h5f.open(b"file", h5py.h5f.ACC_RDONLY, access), b"/"))
+    config = root.file.id.get_mdc_config()
+    config.initial_size = config.max_size = config.min_size  # the tree is read once: no cache that grows with it
+    root.file.id.set_mdc_config(config)
+    return _Walk(reader, limits, size).group(root, "")
 
 
-def read_dataset(file: h5py.File | h5py.Group, name: str, *, limit_bytes: int = 2**32) -> NDArray[Any]:
-    """Read a whole dataset of numbers or text.
+class _Walk:
+    """One pass along the hard links; an object with several names is read once."""
 
-    Args:
-        file: From :func:`open_hdf5`, or a group of it.
-        name: Path within ``file``.
-        limit_bytes: Largest allowed size in memory, in bytes.
+    def __init__(self, reader: Reader, limits: Limits, size: int) -> None:
+        self._reader, self._limits, self._size, self._left = reader, limits, size, limits.content(size)
+        self._seen: dict[Any, Any] = {}
 
-    Raises:
-        DataError: It is missing, not a dataset, of another type, too large, or damaged.
-    """
-    where = f"{file.file.filename}: {name!r}"
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        listed = ", ".join(list(file)[:10])
-        raise DataError(f"{where} is missing or not a dataset; there are: {listed or 'none'}")
-    if dataset.shape is None or dataset.dtype.kind not in "biufSUO":
-        raise DataError(f"{where} is {dataset.dtype}; only numbers and text can be read")
-    if dataset.dtype.kind == "O" and h5py.check_string_dtype(dataset.dtype) is None:
-        raise DataError(f"{where} holds references or ragged rows; only numbers and text can be read")
-    size = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
-    if size > limit_bytes:
-        raise DataError(f"{where} says it is {size} bytes large, more than the {limit_bytes} allowed here")
-    try:
-        return np.asarray(dataset[()])
-    except (OSError, RuntimeError, ValueError, MemoryError) as error:
-        raise DataError(
-            f"{where} cannot be read ({_one_line(error)}); the file is damaged: download it again"
-        ) from error
-
-
-def _bound_cache(file: h5py.File) -> None:
-    """Limit HDF5's metadata cache, which would grow with the tree; the tree is read only once."""
-    config = file.id.get_mdc_config()
-    config.initial_size = config.max_size = config.min_size
-    file.id.set_mdc_config(config)
-
-
-def _check_group(root: h5py.Group, path: Path) -> None:
-    """Walk the tree along hard links only, each object once, as a hard link can form a cycle."""
-    seen = {_address(root)}
-    # Names instead of groups, as a group in the list would stay open and a file may have one per video.
-    pending = [("", 0)]
-    while pending:
-        parent, depth = pending.pop()
-        group = root[parent or "/"]
+    def group(self, group: h5py.Group, path: str) -> dict[str, Any]:
+        if path.count("/") > self._limits.depth:
+            raise RefusedError(f"{shown(path)}: groups are nested deeper than {self._limits.depth}; not a data file")
+        content: dict[str, Any] = {}
+        self._seen[h5py.h5o.get_info(group.id).addr] = content
         for name in group:
-            where = f"{path}: {parent}/{name}"
-            _check_link(group, name, where)
-            member = group[name]
-            if _address(member) in seen:
-                continue
-            seen.add(_address(member))
-            if len(seen) > _MAX_MEMBERS or depth >= _MAX_DEPTH:
-                raise DataError(
-                    f"{where}: more than {_MAX_MEMBERS} objects, or nested deeper than {_MAX_DEPTH}; not a data file"
+            where = f"{path}/{name}"
+            kind = group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type
+            if kind != h5py.h5l.TYPE_HARD:
+                kinds = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
+                raise RefusedError(
+                    f"{shown(where)} is {kinds.get(kind, 'a link of an unknown kind')}, which is not followed; "
+                    "give a file that holds its data itself"
                 )
-            if isinstance(member, h5py.Group):
-                pending.append((f"{parent}/{name}", depth + 1))
-            elif isinstance(member, h5py.Dataset):
-                _check_dataset(member, where)
+            member = group[name]
+            address = h5py.h5o.get_info(member.id).addr
+            if address not in self._seen:
+                if len(self._seen) >= self._limits.values:
+                    raise RefusedError(f"{shown(where)}: more than {self._limits.values} objects; not a data file")
+                if isinstance(member, h5py.Group):
+                    self.group(member, where)
+                elif isinstance(member, h5py.Dataset):
+                    self._seen[address] = self._dataset(member, shown(where))
+                else:
+                    raise RefusedError(f"{shown(where)} is a named type, which is no data; remove it")
+            content[name] = self._seen[address]
+        return content
 
-
-def _check_link(group: h5py.Group, name: str, where: str) -> None:
-    kind = group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type
-    if kind == h5py.h5l.TYPE_HARD:
-        return
-    kinds = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
-    raise DataError(
-        f"{where} is {kinds.get(kind, 'a link of an unknown kind')}, which is not followed; "
-        "give a file that holds its data itself"
-    )
-
-
-def _check_dataset(dataset: h5py.Dataset, where: str) -> None:
-    layout = dataset.id.get_create_plist()
-    if layout.get_external_count():
-        raise DataError(f"{where} keeps its values in another file, which is not opened; give a file that holds them")
-    if layout.get_layout() == h5py.h5d.VIRTUAL:
-        raise DataError(f"{where} is a virtual dataset, made of other files; give a file that holds its data itself")
-    for i in range(layout.get_nfilters()):
-        code = layout.get_filter(i)[0]
-        if code not in _FILTERS:
-            known = ", ".join(_FILTERS.values())
-            raise DataError(f"{where} needs the filter plugin {code}, which is not loaded; allowed are {known}")
-
-
-def _address(member: h5py.Group | h5py.Dataset | h5py.Datatype) -> Any:
-    return h5py.h5o.get_info(member.id).addr
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    def _dataset(self, dataset: h5py.Dataset, where: str) -> Any:
+        layout = dataset.id.get_create_plist()
+        if layout.get_external_count():
+            raise RefusedError(
+                f"{where} keeps its values in another file, which is not opened; give a file that holds them"
+            )
+        if layout.get_layout() == h5py.h5d.VIRTUAL:
+            raise RefusedError(
+                f"{where} is a virtual dataset, made of other files; give a file that holds its data itself"
+            )
+        for i in range(layout.get_nfilters()):
+            if (code := layout.get_filter(i)[0]) not in _FILTERS:
+                known = ", ".join(_FILTERS.values())
+                raise RefusedError(f"{where} needs the filter plugin {code}, which is not loaded; allowed are {known}")
+        shape, dtype = dataset.shape, dataset.dtype
+        if shape is None:
+            return None
+        if dtype.kind not in "biufSO":
+            raise RefusedError(f"{where} is {shown(str(dtype))}; only numbers and text can be read")
+        is_text = dtype.kind == "O"
+        if is_text and h5py.check_string_dtype(dtype) is None:
+            raise RefusedError(f"{where} holds references or ragged rows; only numbers and text can be read")
+        self._left -= prod(shape) * max(dtype.itemsize, 1)
+        if self._left < 0:
+            allowed = self._limits.content(self._size) / 2**30
+            raise RefusedError(
+                f"its arrays come to more than {allowed:.3g} GiB, {self._size} bytes of file, at {where}; if you "
+                "trust it, set NEUROZOO_READ_CONTENT_GIB to what it needs"
+            )
+        start = None if is_text or layout.get_nfilters() else dataset.id.get_offset()
+        array, name = Array(), f"{'>' if dtype.byteorder == '>' else '<'}{dtype.kind}{dtype.itemsize}"
+        if start is not None:
+            data: Any = Span(0, start, prod(shape) * dtype.itemsize)
+        else:
+            try:
+                values = dataset[()]
+            except (OSError, RuntimeError, ValueError) as error:
+                raise RefusedError(
+                    f"{where} cannot be read ({error}); the file is damaged: download it again"
+                ) from error
+            if is_text and not shape:
+                return text_of(values)
+            data = (
+                [text_of(value) for value in values.reshape(-1)] if is_text else self._reader.keep([values.tobytes()])
+            )
+        if is_text:
+            name = "O"
+        strides = tuple(dtype.itemsize * prod(shape[i + 1 :]) for i in range(len(shape)))
+        array._set(data, name, dtype.itemsize, shape, strides)
+        return array

@@ -1,4 +1,4 @@
-"""Reads a pickle, torch file or joblib file in a process of its own, and builds plain values of its answer.
+"""Read a pickle, torch, joblib or HDF5 file in a process of its own, and build plain values from its answer.
 
 The process that answers has read a file that may be made to do harm, so every form, number and bound in its answer is
 checked here, and no pickle comes back: a JSON document of values (see ``child.py``), and arrays as places in two files,
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -27,14 +28,16 @@ from neurozoo.data.untrusted.files import open_regular
 from neurozoo.data.untrusted.limits import LONGEST, REFUSED, Limits
 from neurozoo.errors import DataError
 
-__all__ = ["read_untrusted"]
+__all__ = ["read_hdf5", "read_untrusted"]
 
 # Without site: nothing that is installed is needed, and none of its start-up code runs.
 _FLAGS = ("-I", "-S", "-B")
 _CODE = (
-    "import sys; home, limits = sys.argv[1:]; sys.path.append(home); "
-    "from neurozoo.data.untrusted.child import main; sys.exit(main(limits))"
+    "import sys; form, limits, *homes = sys.argv[1:]; sys.path.extend(homes); "
+    "from neurozoo.data.untrusted.child import main; sys.exit(main(form, limits))"
 )
+# For HDF5 and numpy: one thread, no lock on the file, and no plugins.
+_SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE", "HDF5_PLUGIN_PRELOAD": "::"}
 _LIBRARIES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _LONGEST_REASON = 2000
 _DTYPE = re.compile(r"[<>]([biufcSUMm]\d{1,9}(\[\w{1,12}\])?|V2)")
@@ -57,7 +60,33 @@ def read_untrusted(path: Path, *, limits: Limits | None = None) -> Any:
         DataError: The file is missing, not a whole file of these kinds, holds anything else (named), or
             takes more than the limits allow.
     """
-    path, limits = Path(path), limits or Limits()
+    return _read("pickle", path, limits or Limits())
+
+
+def read_hdf5(path: Path, *, limits: Limits | None = None) -> dict[str, Any]:
+    """Read an HDF5 file.
+
+    Args:
+        path: The file.
+        limits: How much memory, time and content it may take; by default those of the environment.
+
+    Returns:
+        Groups as dicts; datasets as numpy arrays, or as a text (``str``) or None where they hold a single text or are
+        empty. Arrays are read-only and mapped into memory: copy one to change it. Attributes are left out.
+
+    Raises:
+        DataError: The file is missing, not a whole HDF5 file, takes more than the limits allow, or holds a link that
+            is not a hard one, a virtual or externally stored dataset, a filter that is not built in, or other types
+            than numbers and text.
+    """
+    content = _read("hdf5", path, limits or Limits())
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: what was read of it makes no sense; download it again")
+    return content
+
+
+def _read(form: str, path: Path, limits: Limits) -> Any:
+    path = Path(path)
     with open(open_regular(path), "rb") as file, tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as answer:
         size = os.fstat(file.fileno()).st_size
         if not size:
@@ -67,28 +96,24 @@ def read_untrusted(path: Path, *, limits: Limits | None = None) -> Any:
                 f"{path} is {size / 2**30:.3g} GiB large, more than the {limits.file_gib:g} GiB allowed; "
                 "set NEUROZOO_READ_FILE_GIB to more"
             )
-        _run(path, file, spool, answer, limits, size)
+        _run(form, path, file, spool, answer, limits, size)
         places = [_mapped(file), _mapped(spool)]
         try:
             return _Builder(places, limits.content(size)).value(json.loads(answer.read(LONGEST)))
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-            OverflowError,
-            MemoryError,
-        ) as error:
+        except Exception as error:  # no list of what a forged answer may lead to is complete
             reason = _one_line(f"{type(error).__name__}: {error}")[:200]
             raise DataError(f"{path}: what was read of it makes no sense ({reason}); download it again") from error
 
 
-def _run(path: Path, file: IO[bytes], spool: IO[bytes], answer: IO[bytes], limits: Limits, size: int) -> None:
+def _run(
+    form: str, path: Path, file: IO[bytes], spool: IO[bytes], answer: IO[bytes], limits: Limits, size: int
+) -> None:
     """Start the process, wait for it, and leave ``answer`` at the beginning of a whole one."""
     home = str(Path(__file__).parents[3])  # the folder that neurozoo is in
-    command = [sys.executable, *_FLAGS, "-c", _CODE, home, json.dumps(asdict(limits))]
-    environment = {name: os.environ[name] for name in _LIBRARIES if name in os.environ}
+    command = [sys.executable, *_FLAGS, "-c", _CODE, form, json.dumps(asdict(limits)), home]
+    if form == "hdf5":
+        command += [str(Path(str(spec.origin)).parents[1]) for name in ("numpy", "h5py") if (spec := find_spec(name))]
+    environment = {name: os.environ[name] for name in _LIBRARIES if name in os.environ} | _SETTINGS
     seconds = limits.time(size)
     try:
         process = subprocess.Popen(command, stdin=file, stdout=spool, stderr=answer, env=environment, cwd=home)

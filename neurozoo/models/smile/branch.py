@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,44 +12,52 @@ from neurozoo.core.layer import MakeNeuron
 from neurozoo.core.model import NeuronChoice
 from neurozoo.core.neuron import State
 
-__all__ = ["BRANCHES_RENAMED", "BranchState", "PositionLinear", "SequenceBranch", "SpikingBranch"]
+__all__ = ["BranchState", "PositionLinear", "SequenceBranch", "SpikingBranch"]
 
 BranchState = tuple[State | None, State | None]
-"""What the two layers of a sequence branch carry from one position to the next; None at rest."""
-BRANCHES_RENAMED = (
-    (r"^branches\.(.+)\.linear1\.", r"branches.\1.first.synapse."),
-    (r"^branches\.(.+)\.linear2\.", r"branches.\1.second.synapse."),
-)
-"""Names of the branches' weights in checkpoints of schema 1, and today's; for ``Model.renamed``."""
+"""State of the two layers of a sequence branch; None at rest."""
 
 
-class SpikingBranch(nn.Module):
-    """``Linear -> neurons -> Linear -> neurons`` on each position, the input held for T steps.
+class _Branch(nn.Module):
+    """``Linear -> neurons -> Linear -> neurons``.
 
     Args:
         choices: The neurons of the first and of the second layer.
         neuron: Makes the backend's neuron.
         hidden: Features D of input and output.
         inner: Neurons of the first layer.
+    """
+
+    linear: ClassVar[type[nn.Linear]] = nn.Linear
+
+    def __init__(self, choices: Sequence[NeuronChoice], neuron: MakeNeuron, hidden: int, inner: int) -> None:
+        super().__init__()
+        first, second = choices
+        self.first = first.layer(neuron, self.linear(hidden, inner), shape=(inner,))
+        self.second = second.layer(neuron, self.linear(inner, hidden), shape=(hidden,))
+
+
+class SpikingBranch(_Branch):
+    """A branch applied to each position, from rest, with the input held for T steps.
+
+    Args:
+        choices: As for every branch; also ``neuron``, ``hidden`` and ``inner``.
         time_steps: T.
     """
 
     def __init__(
         self, choices: Sequence[NeuronChoice], neuron: MakeNeuron, hidden: int, inner: int, time_steps: int
     ) -> None:
-        super().__init__()
+        super().__init__(choices, neuron, hidden, inner)
         self.time_steps = time_steps
-        first, second = choices
-        self.first = first.layer(neuron, nn.Linear(hidden, inner), shape=(inner,))
-        self.second = second.layer(neuron, nn.Linear(inner, hidden), shape=(hidden,))
 
     def forward(self, x: Tensor, threshold: Tensor, mask: Tensor | None) -> Tensor:
-        """Firing rates ``[B, L, D]``, in spikes a step, of ``x`` ``[B, L, D]``.
+        """Return firing rates ``[B, L, D]``, in spikes per step.
 
         Args:
-            x: The modality's projection.
+            x: The modality's projection ``[B, L, D]``.
             threshold: 0-d or ``[B]``, dimensionless.
-            mask: ``[B, L]``, the positions that count; None where all do.
+            mask: ``[B, L]``, the valid positions; None for all.
         """
         valid = (torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask)[None]
         spikes = self.second(self.first(x, threshold, steps=self.time_steps, valid=valid), threshold, valid=valid)
@@ -57,10 +66,10 @@ class SpikingBranch(nn.Module):
 
 
 class PositionLinear(nn.Linear):
-    """A linear on ``[L, B, ..., D]`` that in evaluation mode runs position by position.
+    """A linear on ``[L, B, ..., D]`` that runs position by position in evaluation mode.
 
-    A matrix product rounds differently by its shape. Here its shape does not depend on L, so that a sequence that comes
-    in chunks gives the bits of the whole.
+    A matrix product rounds differently by its shape, which here does not depend on L: a sequence that comes in chunks
+    gives the bits of the whole.
     """
 
     def forward(self, steps: Tensor) -> Tensor:
@@ -69,33 +78,21 @@ class PositionLinear(nn.Linear):
         return torch.stack([super(PositionLinear, self).forward(each) for each in steps.contiguous().unbind(0)])
 
 
-class SequenceBranch(nn.Module):
-    """``Linear -> neurons -> Linear -> neurons`` with one step a position, from left to right.
+class SequenceBranch(_Branch):
+    """A branch along the sequence: T = L, with the membrane carried from each position to the next.
 
-    Unlike :class:`SpikingBranch`, which presents each position for T steps from rest, it carries the membrane from each
-    position to the next, so that T = L and what a neuron fires depends on what came before, and on nothing that comes
-    after.
-
-    Args:
-        choices: The neurons of the first and of the second layer.
-        neuron: Makes the backend's neuron.
-        hidden: Features D of input and output.
-        inner: Neurons of the first layer.
+    Spikes depend on earlier positions, and not on later ones.
     """
 
-    def __init__(self, choices: Sequence[NeuronChoice], neuron: MakeNeuron, hidden: int, inner: int) -> None:
-        super().__init__()
-        first, second = choices
-        self.first = first.layer(neuron, PositionLinear(hidden, inner), shape=(inner,))
-        self.second = second.layer(neuron, PositionLinear(inner, hidden), shape=(hidden,))
+    linear = PositionLinear
 
     def forward(self, x: Tensor, threshold: Tensor, mask: Tensor | None) -> Tensor:
-        """Spikes ``[B, L, D]`` of ``x`` ``[B, L, D]``, from rest at its first position.
+        """Return spikes ``[B, L, D]``, from rest at the first position.
 
         Args:
-            x: Valid rows first; what follows them changes none of their spikes.
+            x: ``[B, L, D]``, valid rows first; rows after them change none of their spikes.
             threshold: 0-d or ``[B]``, dimensionless.
-            mask: ``[B, L]``, the rows that count; None where all do.
+            mask: ``[B, L]``, the valid rows; None for all.
         """
         valid = None if mask is None else mask.T
         spikes = self.second(self.first(x.transpose(0, 1), threshold, valid=valid), threshold, valid=valid)
@@ -103,22 +100,22 @@ class SequenceBranch(nn.Module):
         return fired
 
     def step(self, x: Tensor, valid: Tensor, threshold: Tensor, state: BranchState) -> tuple[Tensor, BranchState]:
-        """One position, from the state that the last one left.
+        """Run one position.
 
         Args:
             x: ``[B, D]``.
-            valid: ``[B]`` bool; the state of a sample that has nothing here stays as it is.
+            valid: ``[B]`` bool; the state of other samples does not change.
             threshold: 0-d or ``[B]``, dimensionless.
-            state: One a layer, ``(None, None)`` before the first position.
+            state: Of each layer, ``(None, None)`` before the first position.
 
         Returns:
-            Spikes ``[B, D]``, of no use where ``valid`` is false, and the new state.
+            Spikes ``[B, D]``, undefined where ``valid`` is false, and the new state.
         """
         here, states = valid[:, None], []
         steps = x[None]
         for layer, old in zip((self.first, self.second), state, strict=True):
-            # No current for a sample without a word: at rest it stays there, and else its state is put back.
+            # Without a current a sample at rest stays there; the state of any other sample is restored.
             currents = layer.currents(steps).masked_fill(~here, 0.0)
-            steps, new = layer.go_on(currents, old, threshold)
+            steps, new = layer.run(currents, old, threshold)
             states.append(new if old is None else tuple(torch.where(here, a, b) for a, b in zip(new, old, strict=True)))
         return steps[0], (states[0], states[1])

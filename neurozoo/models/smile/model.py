@@ -5,53 +5,47 @@ Composition only: its own parts are in this folder, fusions and label heads in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.layer import MakeNeuron
-from neurozoo.core.model import Model, NeuronChoice, Parts
-from neurozoo.core.multimodal import Features, Fusion, LabelHead, Layout, Tokens
+from neurozoo.core.model import NeuronChoice, Parts
+from neurozoo.core.multimodal import Features, Fusion, LabelHead, Tokens
 from neurozoo.core.signals import Batch, Problem
-from neurozoo.models.smile.branch import BRANCHES_RENAMED, SpikingBranch
+from neurozoo.models.smile.branch import SpikingBranch
+from neurozoo.models.smile.modalities import MultimodalModel, Probability, Size
 from neurozoo.models.smile.parts import Encoder, Scaling, ThresholdPolicy, TorchBlocks
-from neurozoo.models.smile.roles import check_roles, roles
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.sequence import tokens, zero_padding
 
 __all__ = ["SMILE"]
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Size = Annotated[int, Field(ge=1, le=65_536)]
 
-
-class SMILE(Model):
+class SMILE(MultimodalModel):
     """Recognises several emotions at once from any set of modalities.
 
-    Spiking modalities are refined by a self-attention block and by a spiking branch, whose firing rates scale what a
-    second block attends to; a context modality is only refined. The fusion makes one sequence of all, the label head
-    one output for each label.
+    A self-attention block refines each modality. The firing rates of a spiking branch scale what a second block of the
+    spiking modalities attends to. The fusion combines all to one sequence, and the label head maps it to one output
+    per label.
 
     Args:
         problem: Signals of features ``[L, D]``, one a modality; any task per sample.
-        parts: Builds the parts of ``slots`` as the recipe names them.
-        neuron: Makes the backend's neuron.
         context: The one modality without a spiking branch; null for none.
         spiking: The modalities with a spiking branch, in order; null for all others.
         hidden: Width D of all sequences.
         heads: Attention heads; divides ``hidden``.
         spiking_inner: Neurons of a branch's first layer.
-        time_steps: T, for which each position is presented to the branch.
+        time_steps: T, for which the branch holds each position.
         dropout: Probability, in the encoder blocks.
         context_dropout: Probability, on the context's input features.
-        padding: ``masked`` leaves padding out everywhere; ``visible`` lets it take part, as published.
+        padding: ``masked`` excludes padding everywhere; ``visible`` includes it, as published.
         arithmetic: ``fast`` draws dropout masks four at a time on a CPU (``neurozoo.nn.dropout``), and computes encoder
-            blocks by the part in the slot ``encoder``; ``plain`` takes torch's own masks, and calls each block. Both
-            are equal up to rounding, and to the elements that dropout drops.
+            blocks by the part in the slot ``encoder``; ``plain`` uses torch's own masks, and calls each block. Results
+            are equal up to rounding and to the elements that dropout drops.
     """
 
     slots: ClassVar[Mapping[str, str | type[Any]]] = {
@@ -63,8 +57,6 @@ class SMILE(Model):
         "encoder": Encoder,
     }
     optional = ("encoder",)
-    works_without_spikes = True
-    renamed = BRANCHES_RENAMED
 
     def __init__(
         self,
@@ -83,12 +75,10 @@ class SMILE(Model):
         padding: Literal["masked", "visible"] = "masked",
         arithmetic: Literal["fast", "plain"] = "fast",
     ) -> None:
-        super().__init__(problem)
-        self.context, self.spiking = roles(problem, context, spiking)
-        self.modalities = (*([] if context is None else [context]), *self.spiking)
+        super().__init__(problem, context, spiking)
         self.masked = padding == "masked"
         dims = {name: problem.signals[name].dim for name in self.modalities}
-        layout = Layout(hidden, heads, dropout, self.spiking, self.modalities[: -len(self.spiking)], problem.outputs)
+        layout = self.layout(hidden, heads, dropout)
         named: Encoder | None = parts("encoder", layout)
         self.encoder = TorchBlocks(layout) if named is None or arithmetic == "plain" else named
         layout = replace(layout, encode=self.encoder.encode)
@@ -116,15 +106,8 @@ class SMILE(Model):
             if isinstance(module, Dropout):
                 module.plain = arithmetic == "plain"
 
-    @staticmethod
-    def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:
-        if params["hidden"] % params["heads"]:
-            hidden = params["hidden"]
-            yield "heads", f"{params['heads']} heads do not divide hidden = {hidden}; choose a divisor of {hidden}"
-        yield from check_roles(problem, params["context"], params["spiking"])
-
     def forward(self, batch: Batch) -> Tensor:
-        """Outputs ``[B, K]`` of a batch; in training mode it updates the running statistics.
+        """Return outputs ``[B, K]``; training mode updates the running statistics.
 
         Raises:
             SpikingError: The threshold is not finite.
@@ -144,9 +127,8 @@ class SMILE(Model):
         return outputs
 
     def projected(self, name: str, batch: Batch) -> Tokens:
-        """A modality's projection ``[B, L, D]``, its features scaled and its padding left out as the recipe says."""
+        """Return a modality's projection ``[B, L, D]``; visible padding is projected from zeros."""
         signal = self.signal(batch, name)
-        # Padding stays zero, also where it is visible: it is no value of the feature.
         mask = signal.mask if self.masked else None
         x = self.context_dropout(signal.values) if name == self.context else signal.values
         return tokens(self.project[name](x), mask).of(name)
@@ -154,7 +136,7 @@ class SMILE(Model):
     def _enhanced(
         self, projected: Mapping[str, Tokens], encoded: Mapping[str, Tokens], threshold: Tensor
     ) -> dict[str, Tokens]:
-        """Of each spiking modality, what it becomes by attending to itself as its firing rates scale it."""
+        """Return each spiking modality after attention to itself, scaled by its firing rates."""
         before, scaled = [encoded[name] for name in self.spiking], []
         for name, h in zip(self.spiking, before, strict=True):
             rates = self.branches[name](projected[name].x, threshold, projected[name].mask)
@@ -164,4 +146,4 @@ class SMILE(Model):
         return {name: h.with_x(h.x + e.x) for name, h, e in zip(self.spiking, before, attended, strict=True)}
 
     def extra_repr(self) -> str:
-        return f"spiking={self.spiking}, context={self.context}, masked={self.masked}"
+        return f"{super().extra_repr()}, masked={self.masked}"

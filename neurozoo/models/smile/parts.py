@@ -16,18 +16,18 @@ __all__ = ["Encoder", "Layout", "Scaling", "ThresholdPolicy", "Tokens", "TorchBl
 
 
 class ThresholdPolicy(Part):
-    """Chooses the firing threshold of the spiking branches, from the modalities' projections."""
+    """Computes the firing threshold of the spiking branches from the modalities' projections."""
 
     least_spiking: ClassVar[int] = 1
-    """How many spiking modalities it needs; a recipe with fewer is refused."""
+    """Number of spiking modalities that it needs; a recipe with fewer is refused."""
     whole_sequence: ClassVar[bool] = True
-    """Whether it reads whole sequences; if not, it can be asked before any is known, with no projections."""
+    """Whether it reads whole sequences; if not, it may be called without projections."""
     whole_batch: ClassVar[bool] = False
-    """Whether a sample's threshold depends on the others of its batch; then one process alone can train it."""
+    """Whether a sample's threshold depends on the others of its batch; then only one process can train it."""
 
     @abstractmethod
     def forward(self, projected: Mapping[str, Tokens]) -> Tensor:
-        """The threshold, 0-d for all samples or ``[B]`` for each, finite, dimensionless.
+        """Return the threshold, 0-d for all samples or ``[B]`` for each, finite, dimensionless.
 
         Args:
             projected: The spiking modalities' projections, in the recipe's order.
@@ -37,34 +37,33 @@ class ThresholdPolicy(Part):
         """
 
     def base(self) -> float | None:
-        """The threshold that its samples move, dimensionless; None where it is made of them alone."""
+        """Return the threshold without the samples' effect on it, dimensionless; None if there is none."""
         return None
 
 
 class Scaling(Part):
-    """Turns a spiking branch's firing rates into a scaling of the attended sequence."""
+    """Scales the attended sequence by a spiking branch's firing rates."""
 
     whole_batch: ClassVar[bool] = False
-    """Whether what it gives a sample depends on the others of its batch; then one process alone can train it."""
+    """Whether a sample's scaling depends on the others of its batch; then only one process can train it."""
 
     @abstractmethod
     def forward(self, encoded: Tokens, rates: Tensor) -> Tensor:
-        """The scaled sequence ``u``, ``[B, L, D]``.
+        """Return the scaled sequence ``u``, ``[B, L, D]``.
 
         Args:
             encoded: The sequence ``h`` to scale.
-            rates: Firing rates ``[B, L, D]``, in spikes a step, between 0 and 1.
+            rates: Firing rates ``[B, L, D]``, in spikes per step, between 0 and 1.
         """
 
 
 class Encoder(ABC):
-    """Computes SMILE's encoder blocks, with the blocks' own results up to rounding.
+    """Computes SMILE's encoder blocks, equal to calling them up to rounding.
 
-    A plain object without parameters and without state: parameters stay in the blocks, so that checkpoints do not
-    depend on the encoder.
+    A plain object without parameters and state: those stay in the blocks, so that checkpoints do not depend on it.
 
     Args:
-        layout: Sizes that the model's parts share; as for every part, keyword-only parameters follow.
+        layout: Sizes that the model's parts share; keyword-only parameters follow.
     """
 
     def __init__(self, layout: Layout) -> None:  # noqa: B027 - called by subclasses
@@ -76,17 +75,17 @@ class Encoder(ABC):
     ) -> list[Tokens]:
         """Return the result of each block for its query and source.
 
-        A block whose modules have hooks must be called.
+        Blocks whose modules have hooks must be called.
 
         Args:
             blocks: Independent of one another, in training or evaluation, with or without a gradient.
-            queries: One a block, ``[B, Q, D]``.
-            sources: One a block, ``[B, S, D]``; the same object as the query where a block attends to its own query.
+            queries: One per block, ``[B, Q, D]``.
+            sources: One per block, ``[B, S, D]``; the same object as the query if a block attends to its own query.
         """
 
 
 class TorchBlocks(Encoder):
-    """Calls each block: the default, under the name that recipes of earlier versions may give.
+    """Calls each block; the default.
 
     Args:
         layout: Not used.

@@ -1,4 +1,4 @@
-"""How a spiking branch's firing rates scale the sequence that is attended to."""
+"""Scalings of the attended sequence by a spiking branch's firing rates."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["BatchSoftmax", "NoScaling", "RateGain"]
 class BatchSoftmax(Scaling):
     """``u = h + h softmax(r)``, the softmax over the batch axis: SMILE's scaling as published.
 
-    A sample's prediction then depends on its batch, and the weights shrink as 1/B.
+    Predictions then depend on the batch, and the weights decrease as 1/B.
 
     Args:
-        layout: The model's layout, not used.
+        layout: Not used.
     """
 
     whole_batch = True
@@ -35,12 +35,12 @@ class BatchSoftmax(Scaling):
 class RateGain(Scaling):
     """``u = h * 2 sigmoid(beta_d (r - rho_d))``: each feature's rate against its running mean.
 
-    ``rho`` runs over valid positions of training batches alone and is part of the checkpoint;
-    ``beta`` is learned, one a feature.
+    ``rho`` is the mean over valid positions of training batches and part of the checkpoint; ``beta`` is learned per
+    feature.
 
     Args:
-        layout: The model's layout; gives the number of features D.
-        beta: Where ``beta`` starts, dimensionless.
+        layout: Gives the number of features D.
+        beta: Initial ``beta``, dimensionless.
         momentum: Weight of the newest batch in the running mean.
     """
 
@@ -54,16 +54,16 @@ class RateGain(Scaling):
     def forward(self, encoded: Tokens, rates: Tensor) -> Tensor:
         if self.training:
             with torch.no_grad():
-                valid = torch.ones_like(rates[..., :1]) if encoded.mask is None else encoded.mask[..., None]
+                valid = encoded.valid[..., None]
                 self.mean_rate.update((rates * valid).sum((0, 1)), valid.sum())
         return encoded.x * 2 * torch.sigmoid(self.beta * (rates - self.mean_rate.value))
 
 
 class NoScaling(Scaling):
-    """``u = h``: what the branch fires is not used.
+    """``u = h``: the rates are not used.
 
     Args:
-        layout: The model's layout, not used.
+        layout: Not used.
     """
 
     def __init__(self, layout: Layout) -> None:

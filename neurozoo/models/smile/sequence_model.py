@@ -1,64 +1,55 @@
-"""Spiking neurons that read a text word by word: LIF along the sequence.
-
-Composition only: the parts are in ``neurozoo.nn``, the choices in the recipe.
-"""
+"""Spiking neurons that read a text word by word: LIF along the sequence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.layer import MakeNeuron
-from neurozoo.core.model import Model, NeuronChoice, Parts
-from neurozoo.core.multimodal import LabelHead, Layout, Tokens
+from neurozoo.core.model import NeuronChoice, Parts
+from neurozoo.core.multimodal import LabelHead, Tokens
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import SpikingError
-from neurozoo.models.smile.branch import BRANCHES_RENAMED, BranchState, PositionLinear, SequenceBranch
+from neurozoo.models.smile.branch import BranchState, PositionLinear, SequenceBranch
+from neurozoo.models.smile.modalities import MultimodalModel, Probability, Size
 from neurozoo.models.smile.parts import ThresholdPolicy
-from neurozoo.models.smile.roles import check_roles, roles
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.sequence import concatenate, left_aligned
 
 __all__ = ["SpikingSequence", "StreamState"]
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Size = Annotated[int, Field(ge=1, le=65_536)]
-
 
 @dataclass(frozen=True)
 class StreamState:
-    """What :meth:`SpikingSequence.stream` carries from one chunk to the next.
+    """State of :meth:`SpikingSequence.stream` between two chunks.
 
     Attributes:
-        membranes: By spiking modality, what its branch's layers carry.
-        outputs: By modality, what the head reads: a row ``[B, n, D]`` for each position so far.
+        membranes: State of each spiking modality's branch.
+        outputs: Input of the head by modality: ``[B, n, D]``, a row for each position so far.
     """
 
     membranes: Mapping[str, BranchState] = field(default_factory=dict)
     outputs: Mapping[str, Tokens] = field(default_factory=dict)
 
 
-class SpikingSequence(Model):
-    """Reads a text, or any sequence, one step a position, with the state carried through it.
+class SpikingSequence(MultimodalModel):
+    """Reads a text, or any sequence, one step per position, from rest at its first.
 
-    Each spiking modality is projected and drives a branch of two layers of neurons along its
-    sequence; the head reads their spikes, and a context's projection. Padding takes no step.
+    Each spiking modality is projected and drives a branch of two layers of neurons along its sequence; the head reads
+    their spikes, and a context's projection. Padding takes no step.
 
     Args:
         problem: Signals of features ``[L, D]``, one a modality; any task per sample.
-        parts: Builds the parts of ``slots`` as the recipe names them.
-        neuron: Makes the backend's neuron.
         context: The one modality without a spiking branch; null for none.
         spiking: The modalities with a spiking branch, in order; null for all others.
         hidden: Width D of all sequences, and neurons of a branch's second layer.
         heads: Attention heads of the label head; divides ``hidden``.
         spiking_inner: Neurons of a branch's first layer.
-        dropout: Probability, for parts that ask the layout for it.
+        dropout: Probability, for parts that read it from the layout.
         input_dropout: Probability, on the input features.
     """
 
@@ -67,8 +58,6 @@ class SpikingSequence(Model):
         "threshold": ThresholdPolicy,
         "head": "label-head",
     }
-    works_without_spikes = True
-    renamed = BRANCHES_RENAMED
 
     def __init__(
         self,
@@ -84,10 +73,8 @@ class SpikingSequence(Model):
         dropout: Probability = 0.1,
         input_dropout: Probability = 0.25,
     ) -> None:
-        super().__init__(problem)
-        self.context, self.spiking = roles(problem, context, spiking)
-        self.modalities = (*([] if context is None else [context]), *self.spiking)
-        layout = Layout(hidden, heads, dropout, self.spiking, self.modalities[: -len(self.spiking)], problem.outputs)
+        super().__init__(problem, context, spiking)
+        layout = self.layout(hidden, heads, dropout)
         self.input_dropout = Dropout(input_dropout)
         self.project = nn.ModuleDict(
             {m: PositionLinear(problem.signals[m].dim, hidden, bias=False) for m in self.modalities}
@@ -101,15 +88,8 @@ class SpikingSequence(Model):
         )
         self.head: LabelHead = parts("head", layout)
 
-    @staticmethod
-    def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:
-        if params["hidden"] % params["heads"]:
-            hidden = params["hidden"]
-            yield "heads", f"{params['heads']} heads do not divide hidden = {hidden}; choose a divisor of {hidden}"
-        yield from check_roles(problem, params["context"], params["spiking"])
-
     def forward(self, batch: Batch) -> Tensor:
-        """Outputs ``[B, K]`` of a batch; in training mode it updates the running statistics.
+        """Return outputs ``[B, K]``; training mode updates the running statistics.
 
         Raises:
             SpikingError: The threshold is not finite.
@@ -125,22 +105,22 @@ class SpikingSequence(Model):
 
     @torch.no_grad()
     def stream(self, batch: Batch, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
-        """Take in the next words of each sample, and say what is known by now.
+        """Read the next words of each sample.
 
-        However a text is cut into chunks, its logits are the very bits that the whole one gives here and
-        by :meth:`forward`, for the same samples padded to the same length.
+        Logits have the same bits however a text is cut into chunks, here and by :meth:`forward`, for the same samples
+        padded to the same length.
 
         Args:
-            batch: A chunk: features ``[B, n, D]`` and masks ``[B, n]`` of every modality, n >= 1 of its
-                own; a sample that has fewer words is padded.
-            state: What the last chunk gave; None before the first.
+            batch: A chunk: features ``[B, n, D]`` and masks ``[B, n]`` of every modality, n >= 1 of its own; a sample
+                with fewer words is padded.
+            state: Result of the last chunk; None before the first.
 
         Returns:
             Logits ``[B, K]`` of all words so far, and the state.
 
         Raises:
-            SpikingError: The model is in training mode, its threshold needs whole sequences, or
-                the chunk has other samples than the last one.
+            SpikingError: The model is in training mode, its threshold needs whole sequences, or the chunk has other
+                samples than the last one.
         """
         self._check_stream(batch, state)
         state = state or StreamState()
@@ -158,7 +138,7 @@ class SpikingSequence(Model):
                 membranes[name], rows = carried, torch.stack(fired)
             here = left_aligned(rows.transpose(0, 1), signal.mask)
             outputs[name] = concatenate([outputs[name], here]) if name in outputs else here
-        # Aligned as forward has it, so that the head adds up in the same order.
+        # Aligned as in forward, so that the head sums in the same order.
         read = [left_aligned(each.x, each.mask) for each in outputs.values()]
         return self.head(concatenate(read)), StreamState(membranes, outputs)
 
@@ -180,6 +160,3 @@ class SpikingSequence(Model):
             raise SpikingError(
                 f"the chunk has {len(batch)} samples and the state is of {there.pop()}; give the same ones, in order"
             )
-
-    def extra_repr(self) -> str:
-        return f"spiking={self.spiking}, context={self.context}"

@@ -1,4 +1,4 @@
-"""Threshold policies: what the firing threshold of a batch or a sample is."""
+"""Threshold policies: the firing threshold of a batch or a sample."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _EPS = 1e-8
 
 
 class Constant(ThresholdPolicy):
-    """The same threshold always.
+    """A fixed threshold.
 
     Args:
-        layout: The model's layout, not used.
+        layout: Not used.
         value: The threshold, dimensionless.
     """
 
@@ -47,13 +47,12 @@ class Constant(ThresholdPolicy):
 class CrossEntropyRatio(ThresholdPolicy):
     """``xi_u = CE_u / CE_{u-1}``, one scalar for the batch: SMILE's threshold as published.
 
-    ``CE_u`` is the cross-entropy of the first spiking modality's projection (as logits) against
-    the largest feature of the second's (as target), over all positions. The previous value is
-    carried from batch to batch, in evaluation too, so that a prediction depends on the order of
-    the batches. Only recipes that reproduce the paper should use it.
+    ``CE_u`` is the cross-entropy of the first spiking modality's projection (as logits) against the largest feature of
+    the second's (as target), over all positions. The previous value is carried from batch to batch, in evaluation too,
+    so that predictions depend on the order of batches. For recipes that reproduce the paper only.
 
     Args:
-        layout: The model's layout; needs two spiking modalities or more.
+        layout: Needs two or more spiking modalities.
     """
 
     least_spiking = 2
@@ -77,15 +76,15 @@ class CrossEntropyRatio(ThresholdPolicy):
         length = first.x.shape[1]
         target = at_relative_times(second.x, second.mask, first.mask, length).argmax(-1)
         each = F.cross_entropy(first.x.flatten(0, 1), target.flatten(), reduction="none")
-        valid = _valid_in_both(first, second)
-        if valid is None:
+        if first.mask is None and second.mask is None:
             entropy = each.mean()
         else:
+            valid = _valid_in_both(first, second)
             count = valid.sum()
             entropy = (each * valid.flatten()).sum() / count.clamp(min=1)
             entropy = torch.where(count > 0, entropy, self.previous)
         threshold = entropy / self.previous
-        # Out of place: an earlier batch's threshold may still be needed by its backward.
+        # Out of place, since an earlier batch's backward may still need its threshold.
         self.cross_entropy, self.previous = entropy, entropy.clone()
         return _finite(threshold, "the cross-entropy between the modalities")
 
@@ -96,16 +95,15 @@ class CrossEntropyRatio(ThresholdPolicy):
 class Disagreement(ThresholdPolicy):
     """A threshold for each sample, ``xi_i = xi_0 exp(kappa tanh z_i)``.
 
-    ``z_i`` is the standardised logarithm of ``D_i``, the mean Jensen-Shannon divergence between
-    the modalities' projections at each position; a short sample is shrunk to the running mean.
-    Mean and deviation run over training samples alone and are part of the checkpoint. D is a
-    measurement and carries no gradient; ``kappa`` is learned.
+    ``z_i`` is the standardised logarithm of ``D_i``, the mean Jensen-Shannon divergence between the modalities'
+    projections at each position, shrunk towards the running mean for short samples. Mean and deviation are those of
+    training samples and part of the checkpoint. D has no gradient; ``kappa`` is learned.
 
     Args:
-        layout: The model's layout.
-        xi_0: The threshold of a sample of usual disagreement, dimensionless.
-        kappa: Where the learnable exponent starts, dimensionless, at most ln 2 either way.
-        n0: How many positions the running mean counts for.
+        layout: Not used.
+        xi_0: Threshold of a sample with average disagreement, dimensionless.
+        kappa: Initial value of the learned exponent, dimensionless, between -ln 2 and ln 2.
+        n0: Weight of the running mean, in positions.
         momentum: Weight of the newest batch in the running means.
     """
 
@@ -123,8 +121,8 @@ class Disagreement(ThresholdPolicy):
         super().__init__()
         self.xi_0, self.n0 = xi_0, n0
         self.kappa = nn.Parameter(torch.tensor(float(kappa)))
-        # The variance is a small difference of two means: in float32 it would be off by a thousandth, and the spikes
-        # would depend on how a batch is divided among processes.
+        # The variance is a small difference of two means: in float32 its error of a thousandth would make spikes
+        # depend on how a batch is divided among processes.
         self.mean_divergence = RunningMean(momentum=momentum, dtype=torch.float64)
         self.mean_log = RunningMean(momentum=momentum, dtype=torch.float64)
         self.mean_square_log = RunningMean(momentum=momentum, initial=1.0, dtype=torch.float64)
@@ -143,7 +141,7 @@ class Disagreement(ThresholdPolicy):
         return self.xi_0
 
     def _limited_kappa(self) -> Tensor:
-        # The gradient passes the limit, so that a step beyond it is not for ever.
+        # The gradient passes the limit, so that kappa can return from beyond it.
         return self.kappa + (self.kappa.clamp(-self.LIMIT, self.LIMIT) - self.kappa).detach()
 
     @torch.no_grad()
@@ -161,39 +159,38 @@ class Disagreement(ThresholdPolicy):
             self.mean_square_log.update((log.square() * known).sum(), known.sum())
         mean = self.mean_log.value
         deviation = (self.mean_square_log.value - mean.square()).clamp(min=1e-8).sqrt()
-        # A sample without a valid position, or a policy that has seen no training yet, gets xi_0.
+        # A sample without a valid position, or any before the first training step, gets xi_0.
         seen = known & (self.mean_log.weight > 0)
         return torch.where(seen, (log - mean) / deviation, torch.zeros_like(log)).to(sequences[0].x.dtype)
 
 
 def disagreement(sequences: list[Tokens]) -> tuple[Tensor, Tensor]:
-    """How much modalities disagree, in nats: Jensen-Shannon divergence of softmax(LayerNorm(p)).
+    """Return how much modalities disagree, in nats: Jensen-Shannon divergences of softmax(LayerNorm(p)).
 
-    Between each pair, the second read at the first one's relative times; the mean over pairs.
-    One modality alone is compared with itself at the next position.
+    The mean over all pairs, with the second resampled to the first one's relative times. A single modality is compared
+    with itself at the next position.
 
     Args:
         sequences: Projections ``[B, L, D]``.
 
     Returns:
-        The sum over valid positions and their number, both ``[B]``; for several pairs the mean of
-        the pairs' means, each counting the same whatever its length, and their mean number.
+        The sum over valid positions and their number, both ``[B]``; for several pairs so that their quotient is the
+        unweighted mean of the pairs' means, and their number the mean of the pairs'.
     """
     logs = [F.log_softmax(F.layer_norm(s.x, s.x.shape[-1:]), dim=-1) for s in sequences]
-    sums, counts = [], []
     if len(sequences) == 1:
-        mask = _mask(sequences[0])
+        mask = sequences[0].valid
         pairs = [(logs[0][:, :-1], logs[0][:, 1:], mask[:, :-1] & mask[:, 1:])]
     else:
-        pairs = []
-        for (log_a, a), (log_b, b) in combinations(zip(logs, sequences, strict=True), 2):
-            valid = _valid_in_both(a, b)
-            there = at_relative_times(log_b, b.mask, a.mask, a.x.shape[1])
-            pairs.append((log_a, there, _mask(a) if valid is None else valid))
-    for log_a, log_b, valid in pairs:
-        each = torch.where(valid, _jensen_shannon(log_a, log_b), 0.0)
-        sums.append(each.sum(1, dtype=torch.float64))
-        counts.append(valid.sum(1).double())
+        pairs = [
+            (log_a, at_relative_times(log_b, b.mask, a.mask, a.x.shape[1]), _valid_in_both(a, b))
+            for (log_a, a), (log_b, b) in combinations(zip(logs, sequences, strict=True), 2)
+        ]
+    sums = [
+        torch.where(valid, _jensen_shannon(log_a, log_b), 0.0).sum(1, dtype=torch.float64)
+        for log_a, log_b, valid in pairs
+    ]
+    counts = [valid.sum(1).double() for _, _, valid in pairs]
     if len(pairs) == 1:
         return sums[0], counts[0]
     total, count = torch.stack(sums), torch.stack(counts)  # [pairs, B]
@@ -203,27 +200,19 @@ def disagreement(sequences: list[Tokens]) -> tuple[Tensor, Tensor]:
 
 
 def _jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Divergence over the last axis of two log-probabilities, in nats, between 0 and ln 2."""
+    """Return the divergence of two log-probabilities over the last axis, in nats, between 0 and ln 2."""
     log_m = torch.logaddexp(log_p, log_q) - math.log(2.0)
     divergence = (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum(-1) / 2
     return divergence.clamp(min=0.0)
 
 
-def _mask(sequence: Tokens) -> Tensor:
-    if sequence.mask is not None:
-        return sequence.mask
-    return torch.ones(sequence.x.shape[:2], dtype=torch.bool, device=sequence.x.device)
-
-
-def _valid_in_both(a: Tokens, b: Tokens) -> Tensor | None:
-    """Positions of ``a`` that can be compared with ``b``, ``[B, L]``; None for all of them."""
-    if a.mask is None and b.mask is None:
-        return None
-    return _mask(a) & _mask(b).any(1, keepdim=True)
+def _valid_in_both(a: Tokens, b: Tokens) -> Tensor:
+    """Return the valid positions ``[B, L]`` of ``a`` in samples where ``b`` has any."""
+    return a.valid if b.mask is None else a.valid & b.mask.any(1, keepdim=True)
 
 
 def _finite(threshold: Tensor, origin: str) -> Tensor:
-    """The threshold, refused where it is NaN or infinite: such neurons would fall silent unseen."""
+    """Return the threshold, or raise if it is NaN or infinite, which would silence the neurons."""
     if torch.compiler.is_compiling():
         return threshold
     finite = torch.isfinite(threshold).all()

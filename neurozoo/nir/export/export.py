@@ -1,9 +1,10 @@
-"""A trained model as .nir files in a new folder, and what was left out of them: all of it, or each spiking branch."""
+"""Write a trained model as .nir files in a new folder, one for all of it or one for each spiking branch."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,43 +15,39 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurozoo.core.neuron import NeuronSpec
 from neurozoo.errors import RunError, UserError
 from neurozoo.files.partial_folder import PartialFolder
 from neurozoo.nir import check_installed
-from neurozoo.nir.export.folding import folded
-from neurozoo.nir.export.spiking_branches import (
-    branches_of,
-    left_out_of_branches,
-    setting_text,
-    settings_of,
-    stages_of,
-    threshold_of,
-)
-from neurozoo.nir.export.tracing import Link, Traced, sample_batch, trace
+from neurozoo.nir.export.branches import branches_of, input_settings, left_out_of_branches, observe, threshold_of
+from neurozoo.nir.export.tracing import Link, Traced, folded, sample_batch, trace
 from neurozoo.nir.model import NIRGraphModel, module_name
 from neurozoo.nir.settings import Reset
 from neurozoo.nn.synapses import Normalised
 from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.runs.json_files import write_json
 from neurozoo.runs.loading import TrainedModel, load
-from neurozoo.runs.run import Run, write_json
+from neurozoo.runs.run import check_free
 
 __all__ = ["SUMMARY", "Branch", "Export", "export_run"]
 
 SUMMARY = "export.json"
-"""What lies beside the graphs: an :class:`Export` as JSON."""
+"""The file next to the graphs: an :class:`Export` as JSON."""
+_ALWAYS_LEFT_OUT = (
+    "surrogate gradients and detach_reset, which matter in training alone (in the metadata)",
+    "the kind of reset, for which NIR has no field (in the metadata)",
+)
 
 
 @dataclass(frozen=True)
 class Branch:
-    """One graph, written.
+    """A graph that was written.
 
     Attributes:
-        name: Of the branch, a modality's; of a whole model the recipe's.
+        name: The branch's modality; of a whole model the recipe's name.
         file: Its file in the folder.
         sha256: Of the file, hexadecimal.
-        nodes: Kind of each node in order, with its size, such as ``Affine 30 -> 128``.
-        settings: What the graph's metadata holds.
+        nodes: Each node's kind and size, in order, such as ``Affine 30 -> 128``.
+        settings: The graph's metadata.
     """
 
     name: str
@@ -62,17 +59,17 @@ class Branch:
 
 @dataclass(frozen=True)
 class Export:
-    """What was exported of a trained model, and what was not.
+    """What was exported of a trained model, and what was left out.
 
     Attributes:
-        folder: Where it is.
-        source: What it was made of.
+        folder: The new folder.
+        source: The run.
         recipe: Name of the recipe.
-        synthetic: Whether the model was trained on made-up data.
+        synthetic: Whether the model was trained on synthetic data.
         dt: Length of a time step, in seconds.
-        threshold: Of all neurons, dimensionless; None where layers have their own, as in a graph that was imported.
-        threshold_from: Why this one, in words.
-        folded: Whether weights and biases took it up, and the resistance.
+        threshold: Of all neurons, dimensionless; None if layers have their own.
+        threshold_from: Its origin, in words.
+        folded: Whether weights and biases took up threshold and resistance.
         reset: The kind of reset.
         branches: One a file.
         left_out: What of the model is in no file, a line each.
@@ -93,7 +90,7 @@ class Export:
     kind: Literal["branches", "model", "graph"] = "branches"
 
     def to_dict(self) -> dict[str, Any]:
-        """What it is, for JSON, without where it is and where it came from."""
+        """Return everything for JSON but the locations."""
         return {key: value for key, value in asdict(self).items() if key not in ("folder", "source", "kind")}
 
 
@@ -111,21 +108,20 @@ def export_run(
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         out: A new folder.
-        dt: Length of a time step, in seconds; NIR's time constants are in seconds. There is no default, but for a graph
-            that was imported, which says it.
-        threshold: Of all neurons of spiking branches, dimensionless; by default what the model's policy starts from,
-            which is its threshold at ``kappa = 0``. Other models' neurons have thresholds of their own.
+        dt: Length of a time step, in seconds; only a graph that was imported has a default, its own.
+        threshold: Of all neurons of spiking branches, dimensionless; by default the policy's initial one, at
+            ``kappa = 0``. Other models' neurons have their own thresholds.
         fold: Whether weights and biases of spiking branches take up threshold and resistance.
         registry: Where names are looked up.
 
     Raises:
-        UserError: ``dt`` is missing, or it or the threshold is not positive, the policy has no threshold of its own,
-            NIR cannot say something of the model, which is named, or nir is not installed.
+        UserError: ``dt`` is missing, it or the threshold is not positive, the policy has no threshold of its own, NIR
+            has no node for something in the model, which is named, or nir is not installed.
         RunError: The run cannot be opened, or ``out`` is not empty or cannot be written.
         CheckpointError: Its weights are missing or damaged.
     """
     check_installed()
-    Run.check_free(out)
+    check_free(out)
     trained = load(run, backend="torch")
     _check_backend(trained, registry or default_registry())
     if isinstance(trained.module, NIRGraphModel):
@@ -135,8 +131,9 @@ def export_run(
             "NIR's time constants are in seconds and ours in steps, so say how long a step is: --dt SECONDS, such as "
             "--dt 1e-3 (or 1e-4, which several readers assume)"
         )
+    _check_positive("dt", dt, "seconds, such as 1e-3")
     if branches_of(trained.module):
-        return _export_branches(trained, str(run), out, dt=dt, threshold=threshold, fold=fold)
+        return _export_branches(trained, str(run), out, dt=dt, stated=threshold, fold=fold)
     if fold or threshold is not None:
         raise UserError(
             f"{run}: the model {trained.recipe.model.name!r} has no spiking branches, and its neurons have thresholds "
@@ -145,45 +142,35 @@ def export_run(
     return _export_model(trained, str(run), out, dt=dt)
 
 
+def _check_positive(name: str, value: float, unit: str) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(f"{name} is {value}; give a positive number, in {unit}")
+
+
 def _export_branches(
-    trained: TrainedModel, run: str, out: Path, *, dt: float, threshold: float | None, fold: bool
+    trained: TrainedModel, run: str, out: Path, *, dt: float, stated: float | None, fold: bool
 ) -> Export:
     """Each spiking branch as a graph, at one threshold."""
-    level, why = threshold_of(trained, threshold)
-    stages = {name: stages_of(name, branch, level, trained) for name, branch in branches_of(trained.module).items()}
-    reset = _reset(stage.spec for each in stages.values() for stage in each)
-    left_out = tuple(left_out_of_branches(trained))
-    settings = _origin(trained) | {
-        "dt": dt,
-        "integration": "euler",
-        "threshold": level,
-        "threshold_from": why,
-        "folded": setting_text(fold),
-        "fires": "above",
-        "reset": reset,
-        "reset_delay": 0,
-        "forward_delay": 0,
-        "left_out": "; ".join(left_out),
-    }
+    threshold, why = threshold_of(trained, stated)
+    _check_positive("threshold", threshold, "the membrane's unit")
+    branches = observe(trained.module, sample_batch(trained.module.problem), threshold)
+    left_out = (*left_out_of_branches(trained), *_ALWAYS_LEFT_OUT)
+    settings = _settings(trained, [link for each in branches.values() for link in each.neurons], dt, why, left_out)
+    settings |= {"threshold": threshold, "folded": _text(fold)}
 
-    from neurozoo.nir.branches import branch_graph
+    from neurozoo.nir.export.model_graph import model_graph
 
-    branches = branches_of(trained.module)
-    graphs = {
-        name: branch_graph(
-            each, dt=dt, threshold=level, fold=fold, metadata=settings | settings_of(name, branches[name], each)
-        )
-        for name, each in stages.items()
-    }
-    bare = Export(out, run, trained.recipe.name, _synthetic(trained), dt, level, why, fold, reset, (), left_out)
+    graphs = {}
+    for name, traced in branches.items():
+        own = {"branch": name, **input_settings(traced), **_of_neurons(traced.neurons)}
+        graphs[name] = model_graph(traced, dt=dt, metadata=settings | own, fold=fold)
+    reset = settings["reset"]
+    bare = Export(out, run, trained.recipe.name, _synthetic(trained), dt, threshold, why, fold, reset, (), left_out)
     return _written(bare, graphs)
 
 
 def _export_model(trained: TrainedModel, run: str, out: Path, *, dt: float) -> Export:
     """A whole model as one graph, its normalisation folded into the weights."""
-    if not (math.isfinite(dt) and dt > 0):
-        raise UserError(f"dt is {dt}; give a positive number, in seconds, such as 1e-3")
-
     from neurozoo.nir.export.model_graph import level_of, model_graph
 
     model = folded(trained.module)
@@ -191,47 +178,61 @@ def _export_model(trained: TrainedModel, run: str, out: Path, *, dt: float) -> E
     levels = [level_of(link.name, link.fired) for link in traced.neurons]
     numbers = {level for each in levels for level in torch.as_tensor(each).flatten().tolist()}
     whole = numbers.pop() if len(numbers) == 1 else None
-    reset = _reset(link.layer.spec for link in traced.neurons)
-    left_out = tuple(_left_out(trained, traced))
+    left_out = (*_left_out(trained, traced), *_ALWAYS_LEFT_OUT)
     held = {} if traced.held is None else {"time_steps": traced.held}
     position = "one position a step" if traced.held is None else "one position, held for all steps, from rest"
     scaled = ", as the training split's statistics scale it" if traced.signal in model.problem.standardise else ""
-    settings = _origin(trained) | {
-        "dt": dt,
-        "integration": "euler",
-        "threshold_from": "each layer's own",
-        "fires": "above",
-        "reset": reset,
-        "reset_delay": 0,
-        "forward_delay": 0,
+    why = "each layer's own"
+    settings = _settings(trained, traced.neurons, dt, why, left_out) | {
         "recurrent_delay": 1,
         "synapse_delay": 0,
         "input": f"{traced.signal}{scaled}, {position}",
         "readout": str(getattr(trained.module, "readout", "none")),
-        "left_out": "; ".join(left_out),
         **held,
         **_of_neurons(traced.neurons),
     }
     graph = model_graph(traced, dt=dt, metadata=settings)
-    name = trained.recipe.name
-    bare = Export(
-        out, run, name, _synthetic(trained), dt, whole, "each layer's own", False, reset, (), left_out, "model"
-    )
+    name, reset = trained.recipe.name, settings["reset"]
+    bare = Export(out, run, name, _synthetic(trained), dt, whole, why, False, reset, (), left_out, "model")
     return _written(bare, {name: graph})
 
 
+def _settings(
+    trained: TrainedModel, neurons: Iterable[Link], dt: float, threshold_from: str, left_out: Iterable[str]
+) -> dict[str, Any]:
+    """The metadata of every graph that was not imported; UserError where layers have different kinds of reset."""
+    kinds = {"subtract" if getattr(link.layer.spec, "v_reset", 0.0) is None else "value" for link in neurons}
+    if len(kinds) > 1:
+        raise UserError("some layers reset to a value and some by subtraction, and a program that reads NIR has one")
+    return _origin(trained) | {
+        "dt": dt,
+        "integration": "euler",
+        "threshold_from": threshold_from,
+        "fires": "above",
+        "reset": "subtract" if kinds == {"subtract"} else "value",
+        "reset_delay": 0,
+        "forward_delay": 0,
+        "left_out": "; ".join(left_out),
+    }
+
+
 def _of_neurons(links: Iterable[Link]) -> dict[str, str]:
-    """What the metadata says of the neurons: the settings of all layers, each value once."""
+    """The neurons' settings for the metadata, each value of all layers once."""
     found: dict[str, list[str]] = {}
     for link in links:
-        spec = link.layer.spec
-        for key, value in {"kind": spec.kind, **asdict(spec)}.items():
-            found.setdefault(f"neuron_{key}", []).append(setting_text(value))
+        spec, apply = link.layer.spec, "gain" if link.layer.gain else "threshold"
+        for key, value in {"kind": spec.kind, **asdict(spec), "apply": apply}.items():
+            found.setdefault(f"neuron_{key}", []).append(_text(value))
     return {key: ", ".join(dict.fromkeys(values)) for key, values in found.items()}
 
 
+def _text(value: object) -> str:
+    """A setting as a recipe writes it; HDF5 has no null, and programs read its booleans as numbers."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _left_out(trained: TrainedModel, traced: Traced) -> Iterator[str]:
-    """What of a whole model is in no graph, in words."""
+    """What of a whole model is in no graph, a line each."""
     model = trained.module
     inside = {link.name.partition(".")[0] for link in traced.links}
     for name, child in model.named_children():
@@ -243,19 +244,17 @@ def _left_out(trained: TrainedModel, traced: Traced) -> Iterator[str]:
         yield "batch normalisation, which is folded into the weights; equal up to rounding"
     if readout := getattr(model, "readout", None):
         yield f"what is read of the outputs over the steps, {readout} (in the metadata)"
-    yield "surrogate gradients and detach_reset, which matter in training alone (in the metadata)"
-    yield "the kind of reset, for which NIR has no field (in the metadata)"
 
 
 def _export_graph(
     trained: TrainedModel, model: NIRGraphModel, run: str, out: Path, *, dt: float | None, changed: bool
 ) -> Export:
-    """A graph that was imported goes back as it was, with the weights that it has now."""
+    """An imported graph unchanged but for its weights."""
     dynamics = model.dynamics
     if changed or dt not in (None, dynamics.dt):
         raise UserError(
             f"{run}: is a NIR graph that was imported, with thresholds of its own and dt {dynamics.dt:g}; it is "
-            "exported as it is, so leave out --threshold, --fold and any other --dt"
+            "exported unchanged, so leave out --threshold, --fold and any other --dt"
         )
     left_out = (
         *(["standardise: Standardise"] if len(model.standardise) else []),
@@ -278,7 +277,7 @@ def _export_graph(
 
 
 def _weights(model: NIRGraphModel) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """What learns, by node and parameter of NIR."""
+    """Learned arrays by node and parameter of NIR."""
     names = {module_name(node.name): node.name for node in model.graph.nodes}
     found: dict[str, dict[str, NDArray[np.float32]]] = {}
     for key, tensor in model.nodes.named_parameters():
@@ -288,13 +287,13 @@ def _weights(model: NIRGraphModel) -> dict[str, dict[str, NDArray[np.float32]]]:
 
 
 def _origin(trained: TrainedModel) -> dict[str, str | float]:
-    """What the metadata says of where a graph comes from."""
+    """The origin of a graph, for its metadata."""
     return {
         "format": "neurozoo nir export 1",
         "neurozoo": importlib.metadata.version("neurozoo"),
         "recipe": trained.recipe.name,
         "model": trained.recipe.model.name,
-        "synthetic": setting_text(_synthetic(trained)),
+        "synthetic": _text(_synthetic(trained)),
         "weights_sha256": hashlib.sha256(trained.source.checkpoint.read_bytes()).hexdigest(),
     }
 
@@ -304,8 +303,8 @@ def _synthetic(trained: TrainedModel) -> bool:
 
 
 def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
-    """Write the graphs and what is said of them, whole or not at all; the export with its branches."""
-    from neurozoo.nir.branches import described, write_graph
+    """Write the graphs and the summary, whole or not at all; return the export with its branches."""
+    from neurozoo.nir.writing import described, write_graph
 
     out = bare.folder
     try:
@@ -328,7 +327,7 @@ def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
 
 
 def _check_backend(trained: TrainedModel, registry: Registry) -> None:
-    """Refuse weights that were trained on a library's own neuron, which is another model."""
+    """Refuse weights trained on a library's own neuron, which is another model."""
     name = str(trained.source.summary.get("backend", "torch"))
     known = registry.components("neuron")
     if name in known and known[name].native:
@@ -336,10 +335,3 @@ def _check_backend(trained: TrainedModel, registry: Registry) -> None:
             f"{trained.source.folder}: was trained on {name}, whose neuron is its library's own and another "
             "than would be exported; train it on another backend, such as torch"
         )
-
-
-def _reset(specs: Iterable[NeuronSpec]) -> Reset:
-    kinds = {"subtract" if getattr(spec, "v_reset", 0.0) is None else "value" for spec in specs}
-    if len(kinds) > 1:
-        raise UserError("some layers reset to a value and some by subtraction; a program that reads NIR is told of one")
-    return "subtract" if kinds == {"subtract"} else "value"

@@ -1,4 +1,4 @@
-"""Whether spikes of another program are a branch's own, and where not, whether rounding alone did it."""
+"""Compare another program's spikes with a model's, and tell rounding from other differences."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from neurozoo.backends.agreement import heights, within_margin
-from neurozoo.core.equations import charge, reset
-from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.core.neuron import NeuronSpec, Params
 
@@ -19,15 +17,15 @@ __all__ = ["Judged", "Neurons", "judge"]
 
 @dataclass(frozen=True)
 class Judged:
-    """How two programs' spikes compare, over all layers of a branch.
+    """Counts over all layers of a branch.
 
     Attributes:
-        spikes: How many were compared (neurons times steps).
-        fired: How many of ours are 1.
-        mismatches: How many differ, but for those of :attr:`rounding`.
-        rounding: How many differ in neurons that parted where the membrane was within rounding of the threshold, or
-            that were fed by such.
-        first: Layer (from 1) and step (from 1) of the first mismatch that rounding does not explain; None without.
+        spikes: Number compared (neurons times steps).
+        fired: Number of ours that are 1.
+        mismatches: Number that differ, without those of :attr:`rounding`.
+        rounding: Number that differ in neurons that parted where the membrane was within rounding of the threshold, or
+            whose input had parted so.
+        first: Layer (from 1) and step (from 1) of the first mismatch; None without one.
     """
 
     spikes: int
@@ -79,7 +77,7 @@ def judge(
         differ = own != other
         count = torch.arange(steps, device=own.device)[:, None, None]
         parts = torch.where(differ, count, steps).amin(0)  # [P, N]
-        near = _near(own, current, each).gather(0, parts.clamp(max=steps - 1)[None])[0]
+        near = _near(current, each).gather(0, parts.clamp(max=steps - 1)[None])[0]
         stray = (parts < steps) & ((strayed <= parts) | ~(near | (rounded <= parts)))
         by_stray = int((differ & stray).sum())
         mismatches, rounding = mismatches + by_stray, rounding + int(differ.sum()) - by_stray
@@ -91,10 +89,8 @@ def judge(
     return Judged(sum(each.numel() for each in ours), fired, mismatches, rounding, first)
 
 
-def _near(spikes: Tensor, currents: Tensor, neurons: Neurons) -> Tensor:
+def _near(currents: Tensor, neurons: Neurons) -> Tensor:
     """Where our membrane is within rounding of the threshold, bool ``[T, P, N]``."""
-    if isinstance(neurons.spec, LIFSpec) and neurons.params is None:
-        return _near_lif(spikes, currents, neurons.spec, neurons.threshold)
     oracle, params = TorchNeuron(neurons.spec), neurons.spec.complete(neurons.params)
     state = oracle.initial_state(currents[0], params)
     found = []
@@ -102,16 +98,4 @@ def _near(spikes: Tensor, currents: Tensor, neurons: Neurons) -> Tensor:
         h, level = heights(neurons.spec, current, state, neurons.threshold, params)
         found.append(within_margin(h, level, step))
         _, state = oracle.step(current, state, neurons.threshold, params)
-    return torch.stack(found)
-
-
-def _near_lif(spikes: Tensor, currents: Tensor, spec: LIFSpec, threshold: Tensor | float) -> Tensor:
-    """The same of LIF, with the spikes that there were: another unit of voltage may round otherwise."""
-    rest = spec.v_reset or 0.0
-    v = torch.full_like(currents[0], rest)
-    found = []
-    for step, (current, s) in enumerate(zip(currents.unbind(0), spikes.unbind(0), strict=True), start=1):
-        h = charge(v, current, spec.tau, spec.decay_input, rest)
-        found.append(within_margin(h, threshold, step))
-        v = reset(h, s, threshold, spec.v_reset)
     return torch.stack(found)

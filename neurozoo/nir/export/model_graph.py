@@ -1,4 +1,19 @@
-"""A traced model as a NIR graph."""
+"""A traced model as a NIR graph: a node for each weight and each layer of neurons, refused by name where NIR has none.
+
+NIR's neurons obey differential equations (Pedersen et al. 2024, https://doi.org/10.1038/s41467-024-52259-9, and
+``nir/ir/neuron.py``) and fire above their threshold. With ``a = dt / tau`` Euler's step of these equations is
+
+======= ================================================================================
+LIF     ``v + a (v_leak - v + R x)``
+IF      ``v + dt R x``
+LI      as LIF, without a spike
+CubaLIF ``i + a_syn (w_in x - i)``, then ``v + a_mem (v_leak - v + R i)``
+======= ================================================================================
+
+So LIF is :func:`neurozoo.core.equations.charge` with ``tau`` times dt as time constant, the resting value as
+``v_leak``, and R = 1, or ``tau`` where the input is not decayed. A decay ``d`` a step is the time constant
+``dt / (1 - d)``. Where our neurons fire at their threshold, ``v_threshold`` is the largest float32 below it.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +25,27 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from neurozoo.core.kinds import CubaSpec, IFSpec, LIFSpec, LISpec, PLIFSpec
 from neurozoo.core.layer import Firing, SpikingLayer
+from neurozoo.core.neuron import NeuronSpec
 from neurozoo.errors import UserError
-from neurozoo.nir.export.neuron_node import neuron_node
 from neurozoo.nir.export.tracing import Link, Traced
 
 __all__ = ["level_of", "model_graph"]
 
 
-def model_graph(traced: Traced, *, dt: float, metadata: Mapping[str, Any]) -> nir.NIRGraph:
-    """A node for each weight, each layer of neurons and each pooling; recurrent weights are a loop.
+def model_graph(traced: Traced, *, dt: float, metadata: Mapping[str, Any], fold: bool = False) -> nir.NIRGraph:
+    """Return a graph with a node for each weight, layer of neurons and pooling; recurrent weights are a loop.
 
     Args:
         traced: The model, its normalisation folded.
         dt: Length of a step, in seconds.
         metadata: Texts and numbers that go with the graph.
+        fold: Whether weights and biases take up threshold and resistance, so that a neuron fires at 1 with R = 1. A
+            fixed threshold is a gain: everything that is a voltage is divided by it.
 
     Raises:
-        UserError: NIR cannot say a layer; names it.
+        UserError: NIR has no node for a layer, which is named.
     """
     graph = _Growing()
     graph.add("input", nir.Input({"input": np.array(traced.links[0].given)}))
@@ -35,13 +53,14 @@ def model_graph(traced: Traced, *, dt: float, metadata: Mapping[str, Any]) -> ni
     for link in traced.links:
         at = "input" if link.source is None else ends[link.source]
         at = _flattened(graph, at, link, traced)
-        ends.append(_layer(graph, at, link, dt) if isinstance(link.module, SpikingLayer) else _node(graph, at, link))
+        layer = isinstance(link.module, SpikingLayer)
+        ends.append(_layer(graph, at, link, dt, fold) if layer else _node(graph, at, link))
     graph.add("output", nir.Output({"output": np.array(traced.links[-1].made)}), ends[-1])
     return nir.NIRGraph(graph.nodes, graph.edges, dict(metadata))
 
 
 def level_of(name: str, firing: Firing) -> Tensor | float:
-    """The threshold of a layer's neurons, a number or one that broadcasts against them.
+    """Return the threshold of a layer's neurons, a number or a tensor that broadcasts against them.
 
     Raises:
         UserError: Samples or steps have thresholds of their own.
@@ -72,11 +91,7 @@ class _Growing:
 
 
 def _flattened(graph: _Growing, at: str, link: Link, traced: Traced) -> str:
-    """The node whose output a link gets, behind a Flatten where it gets that as one axis.
-
-    Raises:
-        UserError: It gets it in another shape.
-    """
+    """The node whose output a link gets, with a Flatten if needed; UserError for another change of shape."""
     made = link.given if link.source is None else traced.links[link.source].made
     if link.given == made:
         return at
@@ -88,25 +103,80 @@ def _flattened(graph: _Growing, at: str, link: Link, traced: Traced) -> str:
     return graph.numbered("flatten", nir.Flatten({"input": np.array(made)}, 0, -1), at)
 
 
-def _layer(graph: _Growing, at: str, link: Link, dt: float) -> str:
+def _layer(graph: _Growing, at: str, link: Link, dt: float, fold: bool) -> str:
     """Synapse, neurons, and what comes back; returns the neurons."""
-    layer, firing = link.layer, link.fired
+    layer = link.layer
     if layer.synapse is not None:
         at = _weights(graph, at, f"{link.name}.synapse", layer.synapse, link.given)
-    made = neuron_node(
-        link.name,
-        layer.spec,
-        layer.params(),
-        link.made,
-        dt=dt,
-        threshold=level_of(link.name, firing),
-        gain=layer.gain,
-    )
+    made = _neurons(link, dt)
+    if fold:
+        _fold(made, graph.nodes[at], link)
     neurons = graph.numbered(type(made).__name__.lower(), made, at)
     if layer.recurrent is not None:
         back = graph.numbered("w_rec", nir.Linear(_array(layer.returning())), neurons)
         graph.edges.append((back, neurons))
     return neurons
+
+
+def _fold(neurons: nir.NIRNode, weights: nir.NIRNode, link: Link) -> None:
+    """Divide what is a voltage by the threshold, and put the resistance into the weights ``[N, M]``."""
+    level, ones = _numbers(level_of(link.name, link.fired), link.made), np.ones(link.made)
+    gain = neurons.r / level
+    # In float64, so that each weight is rounded once.
+    weights.weight = np.asarray(weights.weight.astype(np.float64) * gain[:, None], np.float32)
+    if isinstance(weights, nir.Affine):
+        weights.bias = np.asarray(weights.bias.astype(np.float64) * gain, np.float32)
+    neurons.v_threshold = _firing_above(ones, link.layer.spec)
+    neurons.r, neurons.v_leak, neurons.v_reset = ones, neurons.v_leak / level, neurons.v_reset / level
+
+
+def _neurons(link: Link, dt: float) -> nir.NIRNode:
+    """The node of a layer's neurons; UserError where NIR has none."""
+    name, layer, spec, shape = link.name, link.layer, link.layer.spec, link.made
+    if isinstance(spec, CubaSpec) and spec.order == "fire-first":
+        raise UserError(
+            f"{name}: cuba neurons of the order fire-first spike before they are charged, and NIR's CubaLIF after it; "
+            "export a run with such neurons"
+        )
+    if not isinstance(spec, LIFSpec | IFSpec | PLIFSpec | CubaSpec | LISpec):
+        raise UserError(
+            f"{name}: NIR has no node for {spec.kind} neurons; it has one for lif, if, plif, cuba and li; export a run "
+            "with such neurons"
+        )
+    values = {key: _numbers(value, shape) for key, value in spec.complete(layer.params()).items()}
+    if isinstance(spec, LISpec):
+        share = _leak(name, "decay", values["decay"])
+        return nir.LI(tau=dt / share, r=values["gain"] / share, v_leak=values["v_rest"])
+    level = _numbers(level_of(name, link.fired), shape)
+    rest = values.get("v_reset", np.zeros(shape)) * (level if layer.gain else 1.0)
+    voltages: Mapping[str, Any] = {
+        "v_threshold": _firing_above(level, spec),
+        "v_reset": rest,
+    }
+    if isinstance(spec, IFSpec):
+        return nir.IF(r=np.full(shape, 1 / dt), **voltages)
+    if isinstance(spec, CubaSpec):
+        synapse = _leak(name, "synapse_decay", values["synapse_decay"])
+        membrane = _leak(name, "membrane_decay", values["membrane_decay"])
+        return nir.CubaLIF(
+            tau_syn=dt / synapse,
+            tau_mem=dt / membrane,
+            r=values["gain"] / membrane,
+            v_leak=rest,
+            w_in=1 / synapse,
+            **voltages,
+        )
+    if isinstance(spec, PLIFSpec) and (values["leak"] <= 0).any():
+        raise UserError(f"{name}: its leak is 0 for some neurons, and NIR's LIF has one")
+    tau = values["tau"] if isinstance(spec, LIFSpec) else 1 / values["leak"]
+    return nir.LIF(tau=tau * dt, r=np.ones(shape) if spec.decay_input else tau, v_leak=rest, **voltages)
+
+
+def _leak(name: str, what: str, decay: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share lost in a step; UserError where nothing is, which no time constant can say."""
+    if (decay >= 1).any():
+        raise UserError(f"{name}: its {what} is 1 for some neurons, which then have no leak, and NIR's node has one")
+    return 1 - decay
 
 
 def _node(graph: _Growing, at: str, link: Link) -> str:
@@ -123,11 +193,7 @@ def _node(graph: _Growing, at: str, link: Link) -> str:
 
 
 def _weights(graph: _Growing, at: str, name: str, module: nn.Module, given: tuple[int, ...]) -> str:
-    """The node of a linear or a convolution.
-
-    Raises:
-        UserError: It is something else.
-    """
+    """The node of a linear or a convolution; UserError for anything else."""
     if isinstance(module, nn.Linear) and len(given) == 1:
         weight = _array(module.weight)
         if module.bias is None:
@@ -155,3 +221,15 @@ def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
     return np.asarray(tensor.detach().cpu().numpy(), np.float32)
+
+
+def _numbers(value: Tensor | float, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """One number a neuron."""
+    number = value.detach().cpu().double().numpy() if isinstance(value, Tensor) else np.asarray(value, np.float64)
+    return np.broadcast_to(number, shape).copy()
+
+
+def _firing_above(level: NDArray[np.float64], spec: NeuronSpec) -> NDArray[np.float32]:
+    """The threshold of neurons that fire above it: just below the level, where ours fire at the level."""
+    nearest = level.astype(np.float32)
+    return np.nextafter(nearest, np.float32(-np.inf)) if getattr(spec, "tie", "fires") == "fires" else nearest

@@ -1,28 +1,24 @@
-"""An export read back by other libraries' own readers, and compared spike by spike with the model."""
+"""Have other libraries' own readers read an export, and compare their spikes with the model's."""
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from neurozoo.compare.backends import library_versions
 from neurozoo.core.model import Model
 from neurozoo.core.signals import Batch, Signal
-from neurozoo.data.manifest import TaskEntry
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.errors import DataError, NeurozooError, NotInstalledError, PluginError, UserError
-from neurozoo.evaluation.evaluate import check_data
-from neurozoo.models.build import open_data
+from neurozoo.evaluation.evaluate import data_of
+from neurozoo.nir.export.branches import observe
 from neurozoo.nir.export.export import Export
-from neurozoo.nir.export.folding import folded
 from neurozoo.nir.export.judging import Neurons, judge
-from neurozoo.nir.export.observing import ObservedBranch, observe, observed
-from neurozoo.nir.export.spiking_branches import branches_of, layers_of, neuron_at
-from neurozoo.nir.export.tracing import Link, trace
+from neurozoo.nir.export.tracing import Link, Traced, folded, trace
 from neurozoo.nir.readers import NIRReader
 from neurozoo.registry.registry import Registry
 from neurozoo.runs.loading import TrainedModel, load
@@ -32,18 +28,18 @@ __all__ = ["ReadBack", "Row", "read_back", "reader_of", "readers"]
 
 @dataclass(frozen=True)
 class Row:
-    """One branch, read by one library.
+    """One branch, read by one library; the counts are those of :class:`~neurozoo.nir.export.judging.Judged`.
 
     Attributes:
         library: The backend's name.
-        versions: Of what it needs, by name.
+        versions: Of its libraries, by import name.
         branch: Name of the branch.
-        spikes: How many were compared, of all layers; 0 where it could not be read.
-        fired: How many of the model's are 1.
-        mismatches: How many differ, but for rounding; None where it could not be read.
-        rounding: How many more differ, by rounding alone; see :mod:`neurozoo.nir.export.judging`.
+        spikes: Number compared, of all layers; 0 if it could not be read.
+        fired: Number of the model's that are 1.
+        mismatches: Number that differ by more than rounding; None if it could not be read.
+        rounding: Number that differ by rounding.
         first: Layer and step of the first mismatch, from 1.
-        notes: What the library left out of account, or why it could not read the graph.
+        notes: What the library ignored, or why it could not read the graph.
     """
 
     library: str
@@ -59,11 +55,11 @@ class Row:
 
 @dataclass(frozen=True)
 class ReadBack:
-    """What all readers made of an export.
+    """The comparison of all readers.
 
     Attributes:
-        samples: On what, in words.
-        made_up: Whether the samples are made up.
+        samples: The samples, in words.
+        made_up: Whether they are synthetic.
         rows: One a library and branch.
     """
 
@@ -73,12 +69,12 @@ class ReadBack:
 
     @property
     def same(self) -> bool:
-        """Whether every library has the model's spikes, but for rounding."""
+        """Whether every library has the model's spikes up to rounding."""
         return all(row.mismatches == 0 for row in self.rows)
 
 
 def readers(registry: Registry) -> list[str]:
-    """The installed backends whose library has a reader of NIR that can be used."""
+    """Return the installed backends whose library has a usable reader of NIR."""
     found = []
     for name in registry.usable("neuron"):
         try:
@@ -90,7 +86,7 @@ def readers(registry: Registry) -> list[str]:
 
 
 def reader_of(name: str, registry: Registry) -> NIRReader:
-    """The reader of a backend's library.
+    """Return the reader of a backend's library.
 
     Raises:
         UnknownNameError: There is no such backend.
@@ -104,7 +100,7 @@ def reader_of(name: str, registry: Registry) -> NIRReader:
         remedy = component.install.replace(f"neurozoo-{name}", f"'neurozoo-{name}[nir]'") or "pip install nir nirtorch"
         raise PluginError(f"the reader of NIR of {name!r}: {error}; install what it needs with: {remedy}") from error
     if reader is None:
-        raise UserError(f"the library of the backend {name!r} has no reader of NIR that neurozoo knows of")
+        raise UserError(f"the library of the backend {name!r} has no reader of NIR")
     return reader
 
 
@@ -112,7 +108,7 @@ def reader_of(name: str, registry: Registry) -> NIRReader:
 def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch_size: int = 16) -> ReadBack:
     """Have libraries read an export's files, and compare all layers' spikes with the model's.
 
-    A layer's spikes are those of the graph that ends with it, which the library reads for each layer.
+    A library reads one graph for each layer, which ends with it.
 
     Args:
         export: What was written.
@@ -131,58 +127,42 @@ def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch
     reading = {name: reader_of(name, registry) for name in names}
     trained = load(export.source, backend="torch")
     batch, samples, is_made_up = _samples(trained, batch_size)
-    seen, neurons = _seen(export, trained.module, batch)
+    seen = _traced(export, trained.module, batch)
     rows: list[Row] = []
     for name, reader in reading.items():
-        versions = dict(_versions(reader.requires))
+        versions = library_versions(reader.requires)
         for branch in export.branches:
-            own = seen[branch.name]
+            traced = seen[branch.name]
+            refused = Row(name, versions, branch.name, 0, 0, None, 0, None, ())
             try:
-                theirs, notes = _spikes(reader, export, export.folder / branch.file, own.inputs)
+                theirs, notes = _spikes(reader, export, export.folder / branch.file, traced.inputs)
             except NeurozooError:
                 raise
             except Exception as error:
-                refused = (f"refused: {type(error).__name__}: {error}",)
-                rows.append(Row(name, versions, branch.name, 0, 0, None, 0, None, refused))
+                rows.append(replace(refused, notes=(f"refused: {type(error).__name__}: {error}",)))
                 continue
-            if other := _of_other_layers(own.spikes, theirs):
-                rows.append(Row(name, versions, branch.name, 0, 0, None, 0, None, (other,)))
+            ours = [link.fired.spikes.flatten(2) for link in traced.neurons]
+            if other := _of_other_layers(ours, theirs):
+                rows.append(replace(refused, notes=(other,)))
                 continue
-            found = judge(own.spikes, theirs, own.currents, neurons[branch.name])
+            currents = [link.fired.driving[0].flatten(2) for link in traced.neurons]
+            found = judge(ours, theirs, currents, [_neurons(link) for link in traced.neurons])
             notes += () if found.fired else ("no neuron fired, which proves little",)
-            rows.append(
-                Row(
-                    name,
-                    versions,
-                    branch.name,
-                    found.spikes,
-                    found.fired,
-                    found.mismatches,
-                    found.rounding,
-                    found.first,
-                    notes,
-                )
-            )
+            rows.append(Row(name, versions, branch.name, **vars(found), notes=notes))
     return ReadBack(samples, is_made_up, tuple(rows))
 
 
-def _seen(export: Export, model: Model, batch: Batch) -> tuple[dict[str, ObservedBranch], dict[str, list[Neurons]]]:
-    """What goes through what was exported, by the name of its file, and the neurons of its layers."""
+def _traced(export: Export, model: Model, batch: Batch) -> dict[str, Traced]:
+    """The exported branches or model with what goes through them, by name."""
     if export.kind == "model":
         (branch,) = export.branches
-        traced = trace(folded(model), _without_padding(batch))
-        return {branch.name: observed(traced)}, {branch.name: [_neurons(link) for link in traced.neurons]}
-    threshold = export.threshold
-    assert threshold is not None
-    found = {
-        name: [Neurons(neuron_at(layer, threshold), threshold) for layer in layers_of(branch)]
-        for name, branch in branches_of(model).items()
-    }
-    return observe(model, batch, threshold), found
+        return {branch.name: trace(folded(model), _without_padding(batch))}
+    assert export.threshold is not None
+    return observe(model, batch, export.threshold)
 
 
 def _neurons(link: Link) -> Neurons:
-    """A layer's neurons for judging, of which each place is one."""
+    """A layer's neurons for judging, on one axis."""
     from neurozoo.nir.export.model_graph import level_of
 
     layer = link.layer
@@ -195,13 +175,13 @@ def _neurons(link: Link) -> Neurons:
 
 
 def _without_padding(batch: Batch) -> Batch:
-    """The same samples with every position a step: where padding would be, the model runs on, as a library does."""
+    """The same samples with padding as steps, as a library sees them."""
     return Batch({name: Signal(signal.values) for name, signal in batch.signals.items()})
 
 
 def _spikes(reader: NIRReader, export: Export, file: Path, inputs: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
-    """What a library makes of a file, layer by layer, and its notes on all of it."""
-    from neurozoo.nir.branches import neurons_in_order, read_graph, up_to
+    """A library's spikes of a file, layer by layer, and its notes on the whole graph."""
+    from neurozoo.nir.writing import neurons_in_order, read_graph, up_to
 
     graph = read_graph(file)
     *inner, last = neurons_in_order(graph)
@@ -214,7 +194,7 @@ def _spikes(reader: NIRReader, export: Export, file: Path, inputs: Tensor) -> tu
 
 
 def _of_other_layers(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> str:
-    """Why the spikes cannot be compared, where a library dropped or changed nodes; else an empty text."""
+    """Why spikes cannot be compared where a library dropped or changed nodes; else an empty text."""
     for number, (own, other) in enumerate(zip(ours, theirs, strict=True), start=1):
         if own.shape != other.shape:
             return (
@@ -223,20 +203,11 @@ def _of_other_layers(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> str:
     return ""
 
 
-def _versions(libraries: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for library in libraries:
-        try:
-            yield library, importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:  # its distribution has another name
-            yield library, "unknown"
-
-
 def _samples(trained: TrainedModel, size: int) -> tuple[Batch, str, bool]:
-    """The first samples of the valid split, or made-up ones where the data is not here."""
+    """The first samples of the valid split, or synthetic ones if the data cannot be used."""
     recipe, source = trained.recipe, trained.source
     try:
-        view = open_data(recipe, closed=source.closed)
-        check_data(view, trained)
+        view = data_of(trained)
         if view.description.splits.get("valid"):
             batch = next(iter(view.batches("valid", size)))
             origin = str(view.description.origin.get("source", "a store"))
@@ -252,5 +223,4 @@ def _samples(trained: TrainedModel, size: int) -> tuple[Batch, str, bool]:
     for name, shape in problem.signals.items():
         parts = [known[part] for part in recipe.data.join.get(name, (name,)) if part in known]
         shapes[name] = replace(shape, length=sum(int(part["length"]) for part in parts) or max(shape.length, 8))
-    task = TaskEntry(problem.task.name, problem.task.outputs, problem.task.per_step)
-    return made_up(shapes, task, size, 0), f"{size} made-up samples, as {why}", True
+    return made_up(shapes, problem.task, size, 0), f"{size} made-up samples, as {why}", True

@@ -8,32 +8,31 @@ from typing import Any
 from neurozoo.reporting.figures import COLOURS, Line, Panel, bars, lines
 from neurozoo.reporting.page import Content, Gallery, Picture
 from neurozoo.reporting.runs.run_contents import ReportedRun
+from neurozoo.reporting.summaries import HEALTH, health_cells
 from neurozoo.reporting.tables import Table, number
 
 __all__ = ["health", "key", "lesions", "sparsity", "thresholds", "training_curves"]
 
-_NO_EPOCH = "No epoch is logged yet."
 _LAYERS = 12
 """So many layers have pictures."""
 
 Value = Callable[[Mapping[str, Any]], float | None]
+"""Reads a number from an epoch's record."""
 
 
 def training_curves(runs: Sequence[ReportedRun]) -> list[Content]:
     """Loss, learning rate and the metrics on valid."""
     if not any(run.records for run in runs):
-        return [Table("Training", notes=[_NO_EPOCH])]
-    losses = [
-        *_by_run(runs, lambda record: record.get("valid", {}).get("loss")),
-        *_by_run(runs, lambda record: record.get("train", {}).get("loss"), "dashed"),
-    ]
-    rates = _by_run(runs, lambda record: record.get("learning_rate"))
+        return [Table("Training", notes=["No epoch is logged yet."])]
+    units = " or ".join(dict.fromkeys(run.task.loss_unit for run in runs if run.task is not None)) or "nats"
+    losses = [*_by_run(runs, _at("valid", "loss")), *_by_run(runs, _at("train", "loss"), "dashed")]
+    rates = _by_run(runs, _at("learning_rate"))
     pictures = [
-        Picture("Loss", _epochs(losses, f"loss, {_units(runs)}", "loss on train and valid")),
+        Picture("Loss", _epochs(losses, f"loss, {units}", "loss on train and valid")),
         Picture("Learning rate", _epochs(rates, "learning rate", "learning rate")),
     ]
     for name in dict.fromkeys(name for run in runs for name in run.definitions):
-        drawn = _by_run(runs, lambda record, name=name: record.get("valid", {}).get(name))  # type: ignore[misc]
+        drawn = _by_run(runs, _at("valid", name))
         if any(value is not None for line in drawn for value in line.y):
             pictures.append(Picture(f"{name} on valid", _epochs(drawn, name, f"{name} on valid")))
     caption = (
@@ -43,20 +42,16 @@ def training_curves(runs: Sequence[ReportedRun]) -> list[Content]:
     return [Gallery("Training", pictures, caption, key(runs))]
 
 
-def _units(runs: Sequence[ReportedRun]) -> str:
-    """Units of the runs' losses; ``target`` is the target's own."""
-    return " or ".join(dict.fromkeys(run.task.loss_unit for run in runs if run.task is not None)) or "nats"
-
-
 def thresholds(runs: Sequence[ReportedRun]) -> list[Content]:
     """The firing threshold on valid, and what its policy reports."""
     logged = [record["threshold"] for run in runs for record in run.records if record.get("threshold")]
     if not logged:
         return [Table("Firing threshold", notes=["No threshold is logged."])]
-    means = _by_run(runs, _threshold("mean"), band=(_threshold("min"), _threshold("max")))
-    pictures = [Picture("Mean, and smallest to largest", _epochs(means, "threshold", "the firing threshold"))]
+    band = _at("threshold", "min"), _at("threshold", "max")
+    means = _epochs(_by_run(runs, _at("threshold", "mean"), band=band), "threshold", "the firing threshold")
+    pictures = [Picture("Mean, and smallest to largest", means)]
     for name in dict.fromkeys(name for each in logged for name in each if name not in ("mean", "min", "max")):
-        drawn = _epochs(_by_run(runs, _threshold(name)), name, f"{name} of the threshold policy")
+        drawn = _epochs(_by_run(runs, _at("threshold", name)), name, f"{name} of the threshold policy")
         pictures.append(Picture(name, drawn))
     caption = "By epoch, over the samples of valid; dimensionless. The area reaches from the smallest to the largest."
     return [Gallery("Firing threshold", pictures, caption, key(runs))]
@@ -69,10 +64,10 @@ def health(runs: Sequence[ReportedRun]) -> list[Content]:
         return [Table("Spiking health", notes=["No spiking layer is logged."])]
     pictures = []
     for name in names[:_LAYERS]:
-        rates = _by_run(runs, _of_layer(name, "rate"))
-        shares = [*_by_run(runs, _of_layer(name, "dead")), *_by_run(runs, _of_layer(name, "saturated"), "dashed")]
+        rates, dead, saturated = (_at("health", name, what) for what in HEALTH)
+        shares = [*_by_run(runs, dead), *_by_run(runs, saturated, "dashed")]
         panels = [
-            Panel(rates, "epoch", "rate, spikes a step", counted=True),
+            Panel(_by_run(runs, rates), "epoch", "rate, spikes a step", counted=True),
             Panel(shares, "epoch", "share of neurons", "y", counted=True),
         ]
         pictures.append(Picture(name, lines(panels, label=f"firing rate, dead and saturated neurons of {name}")))
@@ -82,44 +77,35 @@ def health(runs: Sequence[ReportedRun]) -> list[Content]:
     )
     if len(names) > _LAYERS:
         caption += f" The first {_LAYERS} of {len(names)} layers."
-    return [Gallery("Spiking health", pictures, caption, key(runs)), *_at_the_end(runs)]
-
-
-def sparsity(runs: Sequence[ReportedRun]) -> list[Content]:
-    """The share of steps in which a neuron is silent."""
-    if not any(_sparsities(record) for run in runs for record in run.records):
-        return []
-    drawn = _by_run(runs, _sparsity(_mean), band=(_sparsity(min), _sparsity(max)))
-    picture = Picture("", _epochs(drawn, "share of zeros", "activation sparsity of the spiking layers"))
-    caption = (
-        "By epoch, on valid: the share of zeros in what the spiking layers put out, the mean over layers. The area "
-        "reaches from the layer with the fewest zeros to the one with the most."
-    )
-    return [Gallery("Activation sparsity", [picture], caption, key(runs))]
-
-
-def _sparsities(record: Mapping[str, Any]) -> list[float]:
-    rates = [layer.get("rate") for layer in record.get("health", {}).values()]
-    return [1.0 - rate for rate in rates if rate is not None]
-
-
-def _sparsity(of: Callable[[list[float]], float]) -> Value:
-    return lambda record: of(found) if (found := _sparsities(record)) else None
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _at_the_end(runs: Sequence[ReportedRun]) -> list[Content]:
     rows = [
-        [name, run.name, split, *(f"{layer[word]:.1%}" for word in ("rate", "dead", "saturated"))]
+        [name, run.name, split, *health_cells(layer)]
         for run in runs
         for split, layers in run.summary.get("health", {}).items()
         for name, layer in layers.items()
     ]
-    head = ["spiking layer, best epoch", "run", "split", "rate", "dead", "saturated"]
-    return [Table("", head, sorted(rows))] if rows else []
+    end = [Table("", ["spiking layer, best epoch", "run", "split", *HEALTH], sorted(rows))] if rows else []
+    return [Gallery("Spiking health", pictures, caption, key(runs)), *end]
+
+
+def sparsity(runs: Sequence[ReportedRun]) -> list[Content]:
+    """The share of steps in which a neuron is silent."""
+
+    def shares(record: Mapping[str, Any]) -> list[float]:
+        rates = [layer.get("rate") for layer in record.get("health", {}).values()]
+        return [1.0 - rate for rate in rates if rate is not None]
+
+    def of(reduce: Callable[[list[float]], float]) -> Value:
+        return lambda record: reduce(found) if (found := shares(record)) else None
+
+    if not any(shares(record) for run in runs for record in run.records):
+        return []
+    drawn = _by_run(runs, of(lambda values: sum(values) / len(values)), band=(of(min), of(max)))
+    picture = Picture("", _epochs(drawn, "share of zeros", "activation sparsity of the spiking layers"))
+    caption = (
+        "By epoch, on valid: the share of zeros in the output of the spiking layers, the mean over layers. The area "
+        "reaches from the layer with the fewest zeros to the one with the most."
+    )
+    return [Gallery("Activation sparsity", [picture], caption, key(runs))]
 
 
 def lesions(runs: Sequence[ReportedRun]) -> list[Content]:
@@ -129,12 +115,11 @@ def lesions(runs: Sequence[ReportedRun]) -> list[Content]:
     if not names:
         why = "They are measured when a run is finished, of models that have something left without their spikes."
         return [Table("Lesion effects", notes=[why])]
-    series = {
-        name: [each.get(kind, {}).get(split) or 0.0 for kind, split in names] for name, each in found.items() if each
-    }
+    titles = [f"{kind} ({split})" for kind, split in names]
+    effects = {run: [each.get(kind, {}).get(split) for kind, split in names] for run, each in found.items()}
     drawn = bars(
-        [f"{kind} ({split})" for kind, split in names],
-        series,
+        titles,
+        {run: [value or 0.0 for value in values] for run, values in effects.items() if found[run]},
         unit="effect, standard deviations",
         label="lesion effects",
         width=4.6,
@@ -144,10 +129,9 @@ def lesions(runs: Sequence[ReportedRun]) -> list[Content]:
         "How far the predictions move, in units of their standard deviation, when each sample is given another one's "
         "spikes (permuted), or none (silent). Near 0 the spikes do nothing."
     )
-    rows = [[run, *(number(each.get(kind, {}).get(split)) for kind, split in names)] for run, each in found.items()]
-    table = Table("", ["run", *(f"{kind} ({split})" for kind, split in names)], rows)
-    shown = [run for run in runs if run.summary.get("lesion")]
-    return [Gallery("Lesion effects", [Picture("", drawn)], caption, key(shown)), table]
+    shown = key([run for run in runs if run.summary.get("lesion")])
+    rows = [[run, *map(number, values)] for run, values in effects.items()]
+    return [Gallery("Lesion effects", [Picture("", drawn)], caption, shown), Table("", ["run", *titles], rows)]
 
 
 def _epochs(drawn: Sequence[Line], unit: str, label: str) -> str:
@@ -157,25 +141,27 @@ def _epochs(drawn: Sequence[Line], unit: str, label: str) -> str:
 def _by_run(
     runs: Iterable[ReportedRun], value: Value, style: Any = "solid", band: tuple[Value, Value] | None = None
 ) -> list[Line]:
-    return [
-        Line(
-            [record["epoch"] for record in run.records],
-            [value(record) for record in run.records],
-            run.place,
-            style,
-            None if band is None else tuple([edge(record) for record in run.records] for edge in band),  # type: ignore[arg-type]
-        )
-        for run in runs
-        if run.records
-    ]
+    drawn = []
+    for run in runs:
+        if run.records:
+            epochs = [record["epoch"] for record in run.records]
+            edges = None
+            if band is not None:
+                edges = [band[0](record) for record in run.records], [band[1](record) for record in run.records]
+            drawn.append(Line(epochs, [value(record) for record in run.records], run.place, style, edges))
+    return drawn
 
 
-def _threshold(name: str) -> Value:
-    return lambda record: record.get("threshold", {}).get(name)
+def _at(*path: str) -> Value:
+    """Read the number under nested keys of a record; None if it is not there."""
 
+    def value(record: Mapping[str, Any]) -> float | None:
+        found: Any = record
+        for name in path:
+            found = None if found is None else found.get(name)
+        return found  # type: ignore[no-any-return]
 
-def _of_layer(layer: str, what: str) -> Value:
-    return lambda record: record.get("health", {}).get(layer, {}).get(what)
+    return value
 
 
 def key(runs: Sequence[ReportedRun]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What a run's best weights do on samples: the spikes of some, and what the labels look at in all."""
+"""A run's best weights on samples of valid: the spikes of some, and the labels' attention over all, as pictures."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from neurozoo.core.model import Model
 from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, UserError
-from neurozoo.evaluation.evaluate import check_data
+from neurozoo.evaluation.evaluate import data_of
 from neurozoo.heads.label_decoder import LabelDecoderHead, record_label_attention
-from neurozoo.models.build import open_data
+from neurozoo.reporting.figures import heat_map, raster
+from neurozoo.reporting.page import Content, Picture, section_of
 from neurozoo.reporting.runs.run_contents import ReportedRun
-from neurozoo.runs.device import choose_device
+from neurozoo.runs.device import device_of_run
 from neurozoo.runs.loading import load
 
-__all__ = ["Attention", "Looked", "SpikeTrains", "Told", "look"]
+__all__ = ["Looked", "Told", "attention", "look", "rasters"]
 
 Told = Callable[[str, int, int], None]
-"""Gets the progress: what is done, how much of it, of how much."""
+"""Called with what is done, how much of it, of how much."""
 
 SPLIT = "valid"
 _STEPS = 600
 _NEURONS = 64
+_BYTES = 160_000
+"""Room for all rasters together."""
 
 
 @dataclass(frozen=True)
 class SpikeTrains:
-    """What a layer fired for a sample, over its valid positions.
+    """The spikes of a layer for a sample, over its valid positions.
 
     Attributes:
         sample: Its name.
@@ -43,7 +46,7 @@ class SpikeTrains:
         positions: How many positions the S steps are.
         neurons: How many the layer has.
         cut: Whether there are more steps.
-        rate: Mean firing rate of all neurons over all valid steps, in spikes a step; 0 where no step is valid.
+        rate: Mean firing rate of all neurons over all valid steps, in spikes a step; 0 if no step is valid.
     """
 
     sample: str
@@ -57,11 +60,11 @@ class SpikeTrains:
 
 @dataclass(frozen=True)
 class Attention:
-    """What the labels looked at, mean over samples.
+    """The labels' attention, mean over samples.
 
     Attributes:
         weights: By modality, of each label ``[K]``; they add up to 1.
-        shares: By modality, its share of the rows that could be looked at.
+        shares: By modality, its share of the rows that the attention covers.
         samples: How many samples.
     """
 
@@ -72,13 +75,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Looked:
-    """What a run's model did.
-
-    Attributes:
-        trains: Spikes by sample and layer.
-        attention: None where there is none; then ``why`` says it.
-        why: Why there is no attention.
-    """
+    """The observations of a run: spikes by sample and layer; the attention, or why there is none."""
 
     trains: Sequence[SpikeTrains] = ()
     attention: Attention | None = None
@@ -91,26 +88,19 @@ def look(run: ReportedRun, samples: Sequence[str], first: int, *, data_root: str
     Args:
         run: Its best weights are used.
         samples: Names of those whose spikes are wanted.
-        first: How many from the first on, where none is named.
-        data_root: A store, where it is not where the recipe says.
-        told: Gets the progress.
+        first: How many from the first on, if none is named.
+        data_root: The store, if it is not where the recipe says.
+        told: Called with the progress.
 
     Raises:
-        NeurozooError: The data or the weights are not there, or another's; or the model cannot be built here.
+        NeurozooError: The data or the weights are missing or others; or the model cannot be built here.
         UserError: There is no such sample.
     """
     trained = load(run.folder)
-    recipe = trained.recipe
-    if data_root is not None:
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": data_root})})
-    view = open_data(recipe)
-    check_data(view, trained)
+    recipe, view = trained.recipe, data_of(trained, data_root)
     if view.description.checksum != run.checksum:
         raise DataError(f"the data of the name {run.data} that is here is not what it was trained on")
-    try:
-        device = choose_device(recipe.training.device)
-    except UserError:
-        device = choose_device("auto")  # trained on another machine
+    device = device_of_run(recipe.training.device)
     model = trained.module.to(device).eval()
     with torch.no_grad(), frozen_statistics(model):
         ids = view.split(SPLIT).ids
@@ -124,16 +114,14 @@ def look(run: ReportedRun, samples: Sequence[str], first: int, *, data_root: str
 
 
 def _chosen(ids: Sequence[str], wanted: Sequence[str], first: int) -> Sequence[str]:
-    unknown = [each for each in wanted if each not in set(ids)]
-    if unknown:
-        raise UserError(
-            f"{SPLIT} has no sample called {unknown[0]!r}; it has {len(ids):,}, such as {', '.join(ids[:3])}"
-        )
+    for each in wanted:
+        if each not in ids:
+            raise UserError(f"{SPLIT} has no sample called {each!r}; it has {len(ids):,}, such as {', '.join(ids[:3])}")
     return wanted or ids[:first]
 
 
 def _trains(model: Model, view: DataView, sample: str, place: int, device: torch.device) -> list[SpikeTrains]:
-    """A sample alone, so that no other one's features decide its spikes."""
+    """The spikes of a sample alone, so that no other one's features decide them."""
     batch = view.split(SPLIT).batch(torch.tensor([place])).to(device)
     with recorded(model) as firings:
         model(batch)
@@ -173,20 +161,20 @@ def _attention(
         return None, "it has no label decoder, whose attention to the sequence is shown here"
     weights: dict[str, Tensor] = {}
     shares: dict[str, Tensor] = {}
-    samples, seen, size = 0, 0, len(view.split(SPLIT))
+    samples, done, size = 0, 0, len(view.split(SPLIT))
     for batch in view.batches(SPLIT, batch_size):
-        with record_label_attention(model) as seen_by_labels:
+        with record_label_attention(model) as recorded_attention:
             model(batch.to(device))
-        (looked,) = seen_by_labels
-        own, rows = looked.by_modality()
+        (attended,) = recorded_attention
+        own, rows = attended.by_modality()
         if not own:
-            return None, "its fusion does not say which rows of its sequence are whose"
-        there = looked.valid.any(1)  # a sample without a valid row looks at nothing
+            return None, "its fusion does not report which rows of its sequence belong to which modality"
+        there = attended.valid.any(1)  # a sample without a valid row has no attention
         for name in own:
             weights[name] = own[name][there].double().sum(0).cpu() + weights.get(name, 0)
             shares[name] = rows[name][there].double().sum(0).cpu() + shares.get(name, 0)
-        samples, seen = samples + int(there.sum()), seen + len(batch)
-        told("what the labels look at", seen, size)
+        samples, done = samples + int(there.sum()), done + len(batch)
+        told("the labels' attention", done, size)
     if not samples:
         return None, f"no sample of {SPLIT} has a valid position"
     return Attention(
@@ -194,3 +182,86 @@ def _attention(
         {name: float(total / samples) for name, total in shares.items()},
         samples,
     ), ""
+
+
+def rasters(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Mapping[str, str]) -> list[Content]:
+    """The spikes of the chosen samples, layer by layer, the runs below one another.
+
+    Args:
+        runs: All runs.
+        looked: By the run's name, the observations of its model.
+        why: By the run's name, why there are none.
+    """
+    notes = _reasons(runs, why)
+    notes += [
+        f"{name}: it has no spiking layer" if len(runs) > 1 else "It has no spiking layer."
+        for name, each in looked.items()
+        if not each.trains
+    ]
+    trains = [(run, train) for run in runs if run.name in looked for train in looked[run.name].trains]
+    order = list(dict.fromkeys((train.sample, train.layer) for _, train in trains))
+    trains.sort(key=lambda each: order.index((each[1].sample, each[1].layer)))
+    pictures: list[Picture] = []
+    room = _BYTES
+    for run, train in trains:
+        svg = _raster(run, train) if room > 0 else ""
+        room -= len(svg) or 1
+        if room >= 0:
+            pictures.append(Picture(f"{train.sample}: {train.layer}{run.among(runs)}", svg, _caption(train)))
+    if len(pictures) < len(trains):
+        notes.append(f"{len(trains) - len(pictures)} more pictures have no room; name fewer samples to see them.")
+    return section_of("Spikes", pictures, f"Samples of {SPLIT}, each alone; a dot is a spike.", notes=notes)
+
+
+def attention(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Mapping[str, str]) -> list[Content]:
+    """Which modalities the labels attend to; the arguments are those of :func:`rasters`."""
+    pictures = []
+    reasons = {**why, **{name: each.why for name, each in looked.items() if each.attention is None}}
+    for run in runs:
+        found = looked[run.name].attention if run.name in looked else None
+        if found is None:
+            continue
+        modalities = list(found.weights)
+        rows = [[found.weights[name][k] for name in modalities] for k in range(len(run.outputs))]
+        rows.append([found.shares[name] for name in modalities])
+        drawn = heat_map(
+            [*run.outputs, "share of the rows"],
+            rows,
+            columns=modalities,
+            label=f"attention of the labels to the modalities, {run.name}",
+            width=4.6,
+            colour=run.place,
+        )
+        pictures.append(Picture(f"{run.name}, {found.samples:,} samples", drawn))
+    caption = (
+        "The label decoder's cross-attention, summed over each modality's rows of the fused sequence; mean over heads "
+        f"and the samples of {SPLIT}. The last row is what uniform attention would give."
+    )
+    return section_of("What the labels look at", pictures, caption, notes=_reasons(runs, reasons))
+
+
+def _reasons(runs: Sequence[ReportedRun], why: Mapping[str, str]) -> list[str]:
+    """A sentence a run."""
+    return [
+        f"Left out{f' for {run.name}' if len(runs) > 1 else ''}: {why[run.name]}." for run in runs if run.name in why
+    ]
+
+
+def _raster(run: ReportedRun, train: SpikeTrains) -> str:
+    steps = train.spikes.shape[1] // max(train.positions, 1)
+    return raster(
+        train.spikes,
+        positions=train.positions,
+        along="step" if steps <= 1 else f"position ({steps} steps each)",
+        unit="neuron",
+        label=f"spikes of {train.layer} for the sample {train.sample}, {run.name}",
+        colour=run.place,
+    )
+
+
+def _caption(train: SpikeTrains) -> str:
+    shown = len(train.spikes)
+    parts = [f"rate {train.rate:.1%}"] if train.spikes.size else ["no valid position"]
+    parts += [f"{shown} of {train.neurons:,} neurons, evenly chosen"] if shown < train.neurons else []
+    parts += [f"the first {train.positions} positions"] if train.cut else []
+    return "; ".join(parts)

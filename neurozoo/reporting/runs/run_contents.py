@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,102 +25,68 @@ MOST_RUNS = 6
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a run said of a split: of each sample, or of each step that counts.
+    """The predictions of a split: of each sample, or of each step that counts.
 
     Attributes:
-        target: ``[n, ...]``, as the task has it.
+        target: ``[n, ...]``, in the task's form.
         predicted: ``[n, K]``: probabilities, or values in the target's unit.
     """
 
     target: NDArray[Any]
     predicted: NDArray[np.float64]
 
-    def __len__(self) -> int:
-        return len(self.target)
-
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """What a run's folder holds.
+    """What a run's folder holds; an unfinished run has an empty summary and may lack the rest.
 
     Attributes:
         folder: Where it is.
+        run: The folder as it was named.
         name: What it is called on the page: short, and no two the same.
         place: Its number from 0, which gives its colour.
         recipe: The recipe's name.
         content: The resolved recipe.
         records: The epochs so far.
-        summary: Empty where it is not finished.
-        about_data: What data.json holds; empty where it did not get that far.
-        environment: The same of environment.json.
-        predictions: By split.
-        task: What the outputs mean; None where the run did not get that far.
+        summary: What summary.json holds.
+        environment: What environment.json holds.
+        data: Name of the data set, or its folder.
+        checksum: Of the data; empty if unknown.
+        synthetic: Whether the data is made up.
+        splits: How many samples each split has.
+        predictions: By split, those that are not empty.
+        task: What the outputs mean; None if the run did not get that far.
+        outputs: Names of the K labels, classes or quantities.
+        definitions: What each metric is, from the summary or else from the task.
+        decision: How predictions become answers; the task's default if the run is not finished.
     """
 
     folder: Path
+    run: str
     name: str
     place: int
     recipe: str
     content: Mapping[str, Any]
-    records: Sequence[Mapping[str, Any]] = ()
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    about_data: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    predictions: Mapping[str, Predicted] = field(default_factory=dict)
-    task: Task | None = None
+    records: Sequence[Mapping[str, Any]]
+    summary: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    data: str
+    checksum: str
+    synthetic: bool
+    splits: Mapping[str, int]
+    predictions: Mapping[str, Predicted]
+    task: Task | None
+    outputs: tuple[str, ...]
+    definitions: Mapping[str, str]
+    decision: Decision
 
-    @property
-    def run(self) -> str:
-        """The folder, as it was named."""
-        return str(self.folder)
-
-    @property
-    def data(self) -> str:
-        """Name of the data set, or its folder."""
-        return str(self.content["data"].get("name") or self.content["data"].get("root"))
-
-    @property
-    def checksum(self) -> str:
-        """Of the data; empty where it is not known."""
-        return str(self.about_data.get("checksum", ""))
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the data is made up."""
-        return bool(self.about_data.get("synthetic"))
-
-    @property
-    def splits(self) -> Mapping[str, int]:
-        """How many samples each split has."""
-        found: Mapping[str, int] = self.about_data.get("splits", {})
-        return found
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the K labels, classes or quantities; empty where they are not known."""
-        return () if self.task is None else self.task.outputs
-
-    @property
-    def definitions(self) -> Mapping[str, str]:
-        """What each metric is, as the summary says it, or else the task."""
-        known = {} if self.task is None else self.task.definitions
-        found: Mapping[str, str] = self.summary.get("metric_definitions", known)
-        return found
-
-    @property
-    def decision(self) -> Decision:
-        """How predictions become answers; the recipe's where the run is not finished."""
-        known = None if self.task is None else self.task.default_decision
-        return self.summary.get("decision", self.summary.get("decision_threshold", known))
-
-    def predicted(self, split: str) -> Predicted | None:
-        """The predictions of a split; None where there are none."""
-        found = self.predictions.get(split)
-        return found if found is not None and len(found) else None
+    def among(self, runs: Sequence[ReportedRun]) -> str:
+        """What tells the run apart in a column's head; empty if it is the only one."""
+        return f", {self.name}" if len(runs) > 1 else ""
 
 
 def read_runs(folders: Sequence[Path]) -> list[ReportedRun]:
-    """What run folders hold.
+    """Read what run folders hold.
 
     Raises:
         RunError: One is no run folder, or a file of it is damaged.
@@ -134,45 +100,52 @@ def read_runs(folders: Sequence[Path]) -> list[ReportedRun]:
             f"given were {len(folders)} runs, and a page tells {MOST_RUNS} apart by colour; give fewer, or line them "
             "up with `neurozoo compare`"
         )
-    named = zip(folders, _names(folders), strict=True)
-    return [_read(folder, name, place) for place, (folder, name) in enumerate(named)]
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names; the folders as they were given, where two have the same."""
     names = [folder.resolve().name for folder in folders]
     count = Counter(names)
-    return [name if count[name] == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
+    return [
+        _read(folder, name if count[name] == 1 else str(folder), place)
+        for place, (folder, name) in enumerate(zip(folders, names, strict=True))
+    ]
 
 
 def _read(folder: Path, name: str, place: int) -> ReportedRun:
     run = Run(folder)
     recipe = run.recipe()
-
-    def read(file: str) -> dict[str, Any]:
-        return run.read_json(file) if (folder / file).is_file() else {}
-
-    about = read("data.json")
-    # Of runs made before there were tasks.
-    outputs = about["task"]["outputs"] if "task" in about else about.get("labels")
+    content = recipe.content
+    data, summary, environment = (
+        run.read_json(file) if (folder / file).is_file() else {}
+        for file in ("data.json", "summary.json", "environment.json")
+    )
+    # Runs made before there were tasks have labels alone.
+    outputs = data["task"]["outputs"] if "task" in data else data.get("labels")
+    task = make_problem(recipe, {}, outputs).task if outputs else None
+    decision = None if task is None else task.default_decision
+    predictions = {path.stem: _predicted(path) for path in sorted((folder / "predictions").glob("*.safetensors"))}
     return ReportedRun(
-        folder,
-        name,
-        place,
-        recipe.name,
-        recipe.content,
-        run.records(),
-        read("summary.json"),
-        about,
-        read("environment.json"),
-        {path.stem: _predicted(path) for path in sorted((folder / "predictions").glob("*.safetensors"))},
-        make_problem(recipe, {}, outputs).task if outputs else None,
+        folder=folder,
+        run=str(folder),
+        name=name,
+        place=place,
+        recipe=recipe.name,
+        content=content,
+        records=run.records(),
+        summary=summary,
+        environment=environment,
+        data=str(content["data"].get("name") or content["data"].get("root")),
+        checksum=str(data.get("checksum", "")),
+        synthetic=bool(data.get("synthetic")),
+        splits=data.get("splits", {}),
+        predictions={split: made for split, made in predictions.items() if len(made.target)},
+        task=task,
+        outputs=() if task is None else task.outputs,
+        definitions=summary.get("metric_definitions", {} if task is None else task.definitions),
+        decision=summary.get("decision", summary.get("decision_threshold", decision)),
     )
 
 
 def _predicted(path: Path) -> Predicted:
     tensors, _ = read_tensors(path)
-    # Before there were tasks the same was called by the words of multi-label.
+    # Before there were tasks these had the names of multi-label.
     target, predicted = (
         tensors[new if new in tensors else old] for new, old in (("target", "labels"), ("predicted", "probabilities"))
     )

@@ -11,24 +11,17 @@ from neurozoo.errors import DataError
 from neurozoo.operations.energy import energy_of
 from neurozoo.operations.profiling import Told, kept_profile, profile_run
 from neurozoo.operations.result import OperationsProfile
-from neurozoo.reporting.operations import BRIEF, brief, energy_table, heading, operations_pictures, operations_tables
+from neurozoo.reporting import operations as views
 from neurozoo.reporting.page import Content
 from neurozoo.reporting.runs.run_contents import ReportedRun
 from neurozoo.reporting.summaries import loss_definition
 from neurozoo.reporting.tables import Table, number, synthetic_mark
 from neurozoo.runs.trained_folder import open_trained
 
-__all__ = [
-    "SAMPLES",
-    "environment",
-    "metrics",
-    "operations",
-    "operations_facts",
-    "overview",
-    "profiled",
-    "recipes",
-    "warnings",
-]
+__all__ = ["environment", "metrics", "operations", "operations_facts", "overview", "profiled", "recipes", "warnings"]
+
+_SAMPLES = 200
+"""How many samples a report counts operations of, if the run has kept no profile."""
 
 
 def overview(runs: Sequence[ReportedRun]) -> list[Table]:
@@ -43,37 +36,28 @@ def overview(runs: Sequence[ReportedRun]) -> list[Table]:
         "samples": [", ".join(f"{name} {size:,}" for name, size in run.splits.items()) or "-" for run in runs],
         "status": ["finished" if run.summary else "not finished" for run in runs],
         "epochs": [f"{len(run.records)} of {run.content['training']['epochs']}" for run in runs],
-        "best epoch": [_said(run.summary.get("best_epoch")) for run in runs],
+        "best epoch": [_text(run.summary.get("best_epoch")) for run in runs],
         "parameters": [f"{run.summary['parameters']:,}" if "parameters" in run.summary else "-" for run in runs],
-        **_decisions(runs),
+        "decision": [_text(run.decision if run.summary else None) for run in runs],
         "seconds": [f"{sum(record.get('seconds') or 0 for record in run.records):.0f}" for run in runs],
     }
-    head = ["", *(run.name for run in runs)]
+    if set(rows["decision"]) == {"-"}:
+        del rows["decision"]
+    title = "Runs" if len(runs) > 1 else "The run"
     return [
-        Table(
-            "Runs" if len(runs) > 1 else "The run",
-            head,
-            [[name, *cells] for name, cells in rows.items()],
-            list(notes(runs)),
-        )
+        Table(title, ["", *(run.name for run in runs)], [[name, *row] for name, row in rows.items()], list(notes(runs)))
     ]
 
 
-def _decisions(runs: Sequence[ReportedRun]) -> dict[str, list[str]]:
-    """A row where a task decides anything."""
-    decided = [run.decision if run.summary else None for run in runs]
-    return {"decision": list(map(_said, decided))} if any(each is not None for each in decided) else {}
-
-
 def warnings(runs: Sequence[ReportedRun]) -> list[Table]:
-    """What the runs warned about."""
+    """The warnings of the runs."""
     several = len(runs) > 1
-    told = [f"{run.name}: {text}" if several else text for run in runs for text in run.summary.get("warnings", ())]
-    return [Table("Warnings", notes=told)] if told else []
+    lines = [f"{run.name}: {text}" if several else text for run in runs for text in run.summary.get("warnings", ())]
+    return [Table("Warnings", notes=lines)] if lines else []
 
 
 def metrics(runs: Sequence[ReportedRun]) -> list[Table]:
-    """The scores of the finished runs, with what each is."""
+    """The scores of the finished runs, and the definition of each."""
     columns = [(run, split) for run in runs for split in run.summary.get("metrics", {})]
     if not columns:
         return [Table("Metrics", notes=["They are measured when a run is finished; until then, see the curves."])]
@@ -91,8 +75,7 @@ def metrics(runs: Sequence[ReportedRun]) -> list[Table]:
 def recipes(runs: Sequence[ReportedRun]) -> list[Table]:
     """The resolved recipes: what differs first, then what is the same."""
     differ = differences([run.content for run in runs])
-    same = [(path, value) for path, value in leaves(runs[0].content) if path not in differ]
-    rows = [[path, leaf_text(value)] for path, value in same]
+    rows = [[path, leaf_text(value)] for path, value in leaves(runs[0].content) if path not in differ]
     if len(runs) == 1:
         return [Table("Recipe, resolved", ["key", "value"], rows)]
     changed = [[path, *map(leaf_text, values)] for path, values in differ.items()]
@@ -109,31 +92,26 @@ def environment(runs: Sequence[ReportedRun]) -> list[Table]:
     names = [name for name in dict.fromkeys(name for each in flat for name in each) if name != "schema"]
     if not names:
         return [Table("Environment", notes=["The run did not get that far."])]
-    rows = [[name, *(_said(each.get(name)) for each in flat)] for name in names]
+    rows = [[name, *(_text(each.get(name)) for each in flat)] for name in names]
     return [Table("Environment", ["", *(run.name for run in runs)], rows)]
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return "-" if value is None else leaf_text(value)
 
 
-SAMPLES = 200
-"""Of so many samples a report counts the operations itself, where the run has kept no profile."""
-
-
 def profiled(run: ReportedRun, *, data_root: str | None = None, told: Told) -> OperationsProfile:
-    """A run's profile on valid: the one that it keeps, or one of fewer samples that is made here.
+    """Return the profile on valid that the run keeps, or make one of fewer samples.
 
     Raises:
-        NeurozooError: None is kept, and the data or the weights are not there, or another's.
+        NeurozooError: None is kept, and the data or the weights are missing or others.
     """
-    kept = kept_profile(open_trained(run.folder))
-    if kept is not None:
-        return kept
-    found = profile_run(run.folder, samples=SAMPLES, data_root=data_root, told=told)
-    if not found.same_data:
-        raise DataError(f"the data of the name {run.data} that is here is not what it was trained on")
-    return found
+    profile = kept_profile(open_trained(run.folder))
+    if profile is None:
+        profile = profile_run(run.folder, samples=_SAMPLES, data_root=data_root, told=told)
+        if not profile.same_data:
+            raise DataError(f"the data of the name {run.data} that is here is not what it was trained on")
+    return profile
 
 
 def operations(
@@ -145,17 +123,34 @@ def operations(
         return [Table("Operations and energy", notes=missing)]
     if len(runs) == 1:
         (profile,) = found.values()
-        counted, *others = operations_tables(profile)
-        first = Table("Operations and energy", counted.head, counted.rows, [heading(profile), *counted.notes])
-        pictures = operations_pictures(profile)
-        by_itself, energy = [_untitled(each) for each in others], _untitled(energy_table(profile))
-        return [first, pictures[0], *by_itself, pictures[1], energy]
-    rows = [[name, *_row(profile)] for name, profile in found.items()]
-    notes = [f"{name}: {heading(profile)}" for name, profile in found.items()]
-    notes.append("The energy is an estimate for operations alone; `neurozoo profile RUN` says what it assumes.")
-    head = ["run, a sample", *BRIEF, "control, nJ", "ratio", "sparsity"]
-    content: list[Content] = [Table("Operations and energy", head, rows, [*notes, *missing])]
-    return content
+        counted, *others = views.operations_tables(profile)
+        first = Table("Operations and energy", counted.head, counted.rows, [views.heading(profile), *counted.notes])
+        pictures = views.operations_pictures(profile)
+        # A table without a title continues the section before; its title becomes a note.
+        *apart, energy = (
+            Table("", each.head, each.rows, [each.title, *each.notes])
+            for each in [*others, views.energy_table(profile)]
+        )
+        return [first, pictures[0], *apart, pictures[1], energy]
+    rows = []
+    for name, profile in found.items():
+        sparsity = profile.network.sparsity
+        cells = [
+            *views.brief(profile.network),
+            *views.control_cells(profile),
+            "-" if sparsity is None else f"{sparsity:.1%}",
+        ]
+        rows.append([name, *cells])
+    lines = [f"{name}: {views.heading(profile)}" for name, profile in found.items()]
+    lines.append("The energy is an estimate for operations alone; `neurozoo profile RUN` says what it assumes.")
+    return [
+        Table(
+            "Operations and energy",
+            ["run, a sample", *views.BRIEF, *views.CONTROL, "sparsity"],
+            rows,
+            [*lines, *missing],
+        )
+    ]
 
 
 def operations_facts(found: Mapping[str, OperationsProfile]) -> dict[str, Any]:
@@ -174,17 +169,3 @@ def operations_facts(found: Mapping[str, OperationsProfile]) -> dict[str, Any]:
         }
         for name, profile in found.items()
     }
-
-
-def _row(profile: OperationsProfile) -> list[str]:
-    network, control = profile.network, profile.control
-    sparsity = "-" if network.sparsity is None else f"{network.sparsity:.1%}"
-    if control is None:
-        return [*brief(network), "-", "-", sparsity]
-    mine, its = energy_of(network).operations, energy_of(control).operations
-    return [*brief(network), brief(control)[-1], f"{mine / its:.2f}" if its else "-", sparsity]
-
-
-def _untitled(table: Table) -> Table:
-    """Of the section before; its title becomes a note."""
-    return Table("", table.head, table.rows, [table.title, *table.notes])

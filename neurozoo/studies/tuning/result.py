@@ -1,4 +1,4 @@
-"""What a search found."""
+"""The result of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Trial:
     Attributes:
         number: Of the trial, from 0.
         state: ``running`` may be one that was interrupted, which the same command continues.
-        value: The metric on valid; of a pruned trial the last one told, None where there is none.
+        value: The metric on valid; of a pruned trial the last one reported, or None.
         overrides: What was chosen.
         reason: Why it failed, or an empty text.
     """
@@ -33,7 +33,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What a search found so far.
+    """The result of a search so far.
 
     Attributes:
         schema: Version of this layout.
@@ -46,9 +46,8 @@ class TuningResult:
         checksum: Of the data.
         overrides: What was changed in the recipe for all trials.
         trials: All of them, in the order of their numbers.
-        best: The best finished one; None where none is.
-        importance: By path, which part of the metric's spread the choice explains (PED-ANOVA), summing to 1; empty
-            where there are too few trials to say.
+        importance: By path, the part of the metric's spread that the choice explains (PED-ANOVA), summing to 1; empty
+            if there are too few trials.
     """
 
     schema: int
@@ -61,39 +60,42 @@ class TuningResult:
     checksum: str
     overrides: tuple[str, ...]
     trials: tuple[Trial, ...]
-    best: Trial | None
     importance: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {**asdict(self), "command": self.command}
+        """Return the result with the best trial and its command, as JSON has it."""
+        best = None if self.best is None else asdict(self.best)
+        return {**asdict(self), "best": best, "command": self.command}
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many trials there are in each state, leaving out states without any."""
+        """Number of trials by state, without states that no trial is in."""
         states = [trial.state for trial in self.trials]
         return {state: states.count(state) for state in ("finished", "pruned", "failed", "running") if state in states}
 
     @property
     def ranked(self) -> list[Trial]:
         """The finished trials, the best first."""
-        sign = 1 if self.better == "lower" else -1
         finished = [
-            (sign * trial.value, trial.number, trial)
-            for trial in self.trials
-            if trial.state == "finished" and trial.value is not None
+            (trial.value, trial) for trial in self.trials if trial.state == "finished" and trial.value is not None
         ]
-        return [trial for _, _, trial in sorted(finished)]
+        finished.sort(key=lambda each: each[0], reverse=self.better == "higher")  # stable: the earlier of equal ones
+        return [trial for _, trial in finished]
+
+    @property
+    def best(self) -> Trial | None:
+        """The best finished trial; None if none is finished."""
+        return next(iter(self.ranked), None)
 
     @property
     def command(self) -> str:
-        """The command that trains the best trial's recipe, for a shell; empty where there is none."""
+        """The shell command that trains the best trial's recipe; empty if there is none."""
         if self.best is None:
             return ""
         return shlex.join(["neurozoo", "train", self.source, *self.overrides, *self.best.overrides])
 
     def summary(self) -> dict[str, Any]:
-        """What ``best.json`` holds."""
+        """Return the content of ``best.json``."""
         best = self.best
         return {
             "schema": self.schema,

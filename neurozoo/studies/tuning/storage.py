@@ -1,18 +1,18 @@
-"""optuna's side of a search: its storage, what it suggests, and its silence. optuna is the extra ``tune``."""
+"""optuna's part of a search: its storage, its suggestions and its log. optuna is the extra ``tune``."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from neurozoo.errors import UserError
+from neurozoo.errors import RunError, UserError
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.recipe.overrides import override
 from neurozoo.recipe.schema import Searched, TuneSection
@@ -21,21 +21,17 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
-__all__ = ["SURPLUS", "Claim", "check_installed", "open_study", "quiet", "suggested", "texts"]
+__all__ = ["SURPLUS", "Claim", "check_installed", "locked", "open_study", "quiet", "suggested", "texts"]
 
 SURPLUS = "surplus"
 """Marks a trial that began when there were enough already."""
 
 _RECIPE = "neurozoo"
-"""Under which a study holds what it is a study of."""
+"""User attribute of a study that holds its identity."""
 
 
 def check_installed() -> None:
-    """Refuse to go on without optuna.
-
-    Raises:
-        UserError: It is not installed.
-    """
+    """Raise a UserError if optuna is not installed."""
     try:
         import optuna  # noqa: F401
     except ImportError as error:
@@ -44,7 +40,7 @@ def check_installed() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """optuna tells of its errors alone; its caller's settings are given back."""
+    """Let optuna log errors only inside the block."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -60,15 +56,15 @@ def quiet() -> Iterator[None]:
 def open_study(
     place: str, name: str, tune: TuneSection, better: Literal["higher", "lower"], identity: Mapping[str, str]
 ) -> optuna.Study:
-    """The study of that name, a new one where there is none.
+    """Open the study of that name, or create it.
 
     Args:
         place: A URL of a database, a file ``*.journal`` (for folders that machines share), or another file for
             SQLite.
         name: Of the study.
-        tune: What is looked for.
+        tune: What is searched.
         better: Whether higher or lower values of its metric are better.
-        identity: What it is a study of, in words by what they are about; a study is of one recipe, data and space.
+        identity: Digests of the recipe, data and space that a study is of, by what they are of.
 
     Raises:
         UserError: The storage cannot be used, or the study is of something else.
@@ -76,7 +72,8 @@ def open_study(
     import optuna
 
     try:
-        with _alone(place):
+        # Two processes that create the tables of one file would fail.
+        with nullcontext() if "://" in place else locked(Path(place).parent):
             study = optuna.create_study(
                 storage=_storage(place),
                 study_name=name,
@@ -109,22 +106,24 @@ def _storage(place: str) -> BaseStorage:
     if "://" in place:
         return RDBStorage(place)
     path = Path(place)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".journal":
         return JournalStorage(JournalFileBackend(str(path)))
-    # Others write for a moment only, so whoever finds it locked waits.
+    # Others write for a moment only, so a locked file is waited for.
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 @contextmanager
-def _alone(place: str) -> Iterator[None]:
-    """Nobody else makes the tables of the same file meanwhile, which SQLite would refuse one of the two."""
-    if "://" in place:
-        yield
-        return
-    folder = Path(place).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = lock_folder(folder)
+def locked(folder: Path) -> Iterator[None]:
+    """Make a folder and lock it inside the block, waiting for other processes.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_folder(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
     try:
         yield
     finally:
@@ -132,12 +131,9 @@ def _alone(place: str) -> Iterator[None]:
 
 
 def suggested(trial: optuna.Trial, space: Mapping[str, Searched], seed: int) -> tuple[str, ...]:
-    """The overrides of a trial: those it has, or new ones, which the study's trials and the seed decide.
+    """Return a running trial's overrides: those it has, or new ones drawn from the study's trials and the seed.
 
-    Args:
-        trial: A running one.
-        space: What is searched.
-        seed: Of the recipe; the trial's number is mixed in, so that no two trials draw the same.
+    The trial's number is mixed into the recipe's seed, so that no two trials draw the same.
     """
     from optuna.samplers import TPESampler
 
@@ -159,7 +155,7 @@ def suggested(trial: optuna.Trial, space: Mapping[str, Searched], seed: int) -> 
 
 
 def texts(params: Mapping[str, Any], space: Mapping[str, Searched]) -> tuple[str, ...]:
-    """A trial's values as overrides, in the order of the space; numbers of a range with five digits, as it is used."""
+    """Return a trial's values as overrides, in the order of the space; numbers of a range have five digits."""
     return tuple(override(path, _used(params[path], searched)) for path, searched in space.items() if path in params)
 
 
@@ -172,11 +168,7 @@ def _used(value: Any, searched: Searched) -> Any:
 
 
 class Claim:
-    """A hidden folder next to a trial's run, locked while its process lives, and removed when the trial has ended.
-
-    Args:
-        run: The trial's run folder.
-    """
+    """A hidden folder next to a trial's run folder, locked while its process lives and removed when the trial ends."""
 
     def __init__(self, run: Path) -> None:
         self._folder = run.with_name(f".{run.name}.running")
@@ -188,22 +180,22 @@ class Claim:
         self._lock = lock_folder(self._folder)
 
     def take_over(self) -> bool:
-        """Claim a trial that another process began here and did not end; whether that is one."""
+        """Claim a trial that another process began here and did not end; returns whether it is one."""
         try:
             self._lock = lock_folder(self._folder, wait=False)
-        except OSError:  # its process is at work, or it is none of those begun in this folder
+        except OSError:  # its process lives, or it was begun in another folder
             return False
-        if self._lock is None or not self._folder.is_dir():  # no locks here, or it came to its end just now
+        if self._lock is None or not self._folder.is_dir():  # no locks here, or it ended just now
             self.leave()
             return False
         return True
 
     def leave(self) -> None:
-        """Let go of it; where the trial has not ended, whoever comes next takes it over."""
+        """Release the lock; a trial that has not ended can be taken over."""
         unlock_folder(self._lock)
         self._lock = None
 
     def end(self) -> None:
-        """The trial has ended."""
+        """Remove the folder, as the trial has ended."""
         self._folder.rmdir()
         self.leave()

@@ -13,29 +13,7 @@ from torch import Tensor
 from neurozoo.core.equations import SURROGATES
 from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, IFSpec, LIFSpec, LISpec, PLIFSpec, ReLUSpec
 from neurozoo.core.neuron import NeuronSpec, Params, State
-from neurozoo.testing.findings import ConformanceError
-
-__all__ = [
-    "DETACHED",
-    "DTYPES",
-    "FLOAT_AND_TENSOR",
-    "ORDINARY",
-    "RESETS",
-    "SPECS",
-    "B",
-    "N",
-    "T",
-    "cut_threshold",
-    "describe",
-    "random_currents",
-    "random_state",
-    "same",
-    "spec_text",
-    "tensor_params",
-    "threshold_forms",
-    "threshold_text",
-    "total",
-]
+from neurozoo.testing.findings import ConformanceError, require
 
 T, B, N = 6, 4, 8
 """Steps, samples and neurons where a case needs no others."""
@@ -124,17 +102,16 @@ def same(got: object, want: object, what: str) -> None:
         ConformanceError: They differ.
     """
     if isinstance(want, tuple) and any(isinstance(each, Tensor) for each in want):
-        if not isinstance(got, tuple) or len(got) != len(want):
-            raise ConformanceError(f"{what}: not a tuple of {len(want)} tensors, but {type(got).__name__}")
-        for number, (mine, other) in enumerate(zip(got, want, strict=True)):
+        whole = isinstance(got, tuple) and len(got) == len(want)
+        require(whole, f"{what}: not a tuple of {len(want)} tensors, but {type(got).__name__}")
+        for number, (mine, other) in enumerate(zip(got, want, strict=True)):  # type: ignore[call-overload]
             same(mine, other, what if len(want) == 1 else f"{what}, tensor {number}")
     elif isinstance(got, Tensor) and isinstance(want, Tensor):
-        if got.shape != want.shape:
-            raise ConformanceError(f"{what}: shape {list(got.shape)}, not {list(want.shape)}")
+        require(got.shape == want.shape, f"{what}: shape {list(got.shape)}, not {list(want.shape)}")
         if not torch.equal(got, want):
             raise ConformanceError(f"{what}: {int((got != want).sum())} of {want.numel()} values differ")
-    elif got != want:
-        raise ConformanceError(f"{what}: {got}, not {want}")
+    else:
+        require(got == want, f"{what}: {got}, not {want}")
 
 
 def spec_text(spec: NeuronSpec) -> str:

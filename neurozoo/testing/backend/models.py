@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +18,7 @@ from neurozoo.errors import RunError
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
 from neurozoo.testing.backend.inputs import B, N, T, describe, random_currents, same, total
 from neurozoo.testing.backend.subject import Subject, each_kind, tolerance_of
-from neurozoo.testing.compiling import BACKEND, compiler, reason
-from neurozoo.testing.findings import ConformanceError, NotRun
+from neurozoo.testing.findings import ConformanceError, NotRun, require
 
 INPUTS, INNER, OUTPUTS = 5, 8, 4
 
@@ -69,12 +69,12 @@ def a_checkpoint_holds_the_cores_tensors_alone(subject: Subject, spec: NeuronSpe
     """After a forward the ``state_dict`` has the keys that it has with the oracle."""
     model, _, _ = _trained_model(subject, spec)
     got, want = set(model.state_dict()), set(SmallModel(TorchNeuron, spec).state_dict())
-    if got != want:
-        more, fewer = ", ".join(sorted(got - want)) or "nothing", ", ".join(sorted(want - got)) or "nothing"
-        raise ConformanceError(
-            f"a checkpoint has {more} that it has not under the torch backend, and lacks {fewer}; "
-            "a neuron is no module, and registers nothing"
-        )
+    more, fewer = (", ".join(sorted(names)) or "nothing" for names in (got - want, want - got))
+    require(
+        got == want,
+        f"a checkpoint has {more} that it has not under the torch backend, and lacks {fewer}; "
+        "a neuron is no module, and registers nothing",
+    )
 
 
 @each_kind
@@ -112,8 +112,8 @@ def tensors_are_made_on_the_currents_device(subject: Subject, spec: NeuronSpec) 
                 f"on the meta device: {error}; make tensors with device=currents.device, or with torch.full_like"
             ) from error
         for name, tensor in zip(("spikes", "gradient", *spec.states), (spikes, gradient, *after), strict=True):
-            if tensor.device != currents.device:
-                raise ConformanceError(f"the {name} of currents on {currents.device} are on {tensor.device}")
+            there = tensor.device == currents.device
+            require(there, f"the {name} of currents on {currents.device} are on {tensor.device}")
 
 
 @each_kind
@@ -134,7 +134,7 @@ def can_be_compiled(subject: Subject, spec: NeuronSpec) -> None:
                 else "torch.compile cannot trace it as one graph; where that is the library's doing, declare "
                 "graph_breaks = True"
             )
-            raise ConformanceError(f"{failed} ({reason(error)}): {where}") from error
+            raise ConformanceError(f"{failed} ({_reason(error)}): {where}") from error
         same(got[0], want[0], f"spikes when compiled: {where}")
         subject.compared += want[0].numel()
         for name, a, b in zip(("gradient of the currents", *spec.states), got[1:], want[1:], strict=True):
@@ -165,8 +165,14 @@ def _compiled(neuron: Neuron, currents: Tensor, threshold: Tensor | float, fullg
     def scan(currents: Tensor, state: None, threshold: Tensor | float) -> tuple[Tensor, State]:
         return neuron.scan(currents, state, threshold)
 
-    with compiler():
-        return _results(torch.compile(scan, fullgraph=fullgraph, backend=BACKEND), currents, threshold)
+    torch.compiler.reset()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's own making
+            # It traces forward and backward, and needs no C++ compiler.
+            return _results(torch.compile(scan, fullgraph=fullgraph, backend="aot_eager"), currents, threshold)
+    finally:
+        torch.compiler.reset()
 
 
 def _check_compiler_works() -> None:
@@ -174,4 +180,10 @@ def _check_compiler_works() -> None:
     try:
         _compiled(TorchNeuron(LIFSpec()), random_currents(2, 2, 2), 0.7, fullgraph=True)
     except Exception as error:
-        raise NotRun(f"torch.compile does not work here: {reason(error)}") from error
+        raise NotRun(f"torch.compile does not work here: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error of dynamo's, which tells much more."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {line}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
@@ -28,7 +28,7 @@ from neurozoo.testing.backend.inputs import (
     spec_text,
 )
 from neurozoo.testing.backend.subject import Refused, Subject, each_kind
-from neurozoo.testing.findings import ConformanceError, NotRun
+from neurozoo.testing.findings import ConformanceError, NotRun, require
 
 
 def accepts_a_neuron(subject: Subject) -> None:
@@ -37,8 +37,8 @@ def accepts_a_neuron(subject: Subject) -> None:
         spec = subject.usual()
     except Refused as refusal:
         raise ConformanceError(f"it refuses all of {len(ORDINARY)} ordinary neurons; {refusal}") from refusal
-    if subject.make(spec).spec != spec:
-        raise ConformanceError("it does not keep the spec that it was given; call super().__init__(spec)")
+    kept = subject.make(spec).spec
+    require(kept == spec, "it does not keep the spec that it was given; call super().__init__(spec)")
 
 
 def refusals_name_the_neuron(subject: Subject) -> None:
@@ -47,32 +47,26 @@ def refusals_name_the_neuron(subject: Subject) -> None:
     for kind, cls in KINDS.items():
         of_kind = [reason for spec, reason in reasons.items() if spec.kind == kind]
         taken = of_kind.count("")
-        if (kind in subject.declared) != bool(taken):
-            declares = "does not declare" if taken else "declares"
-            raise ConformanceError(
-                f"it {declares} {kind} in `kinds`, and takes {taken} of {len(of_kind)} {cls.__name__}"
-            )
+        declares = "does not declare" if taken else "declares"
+        agrees = (kind in subject.declared) == bool(taken)
+        require(agrees, f"it {declares} {kind} in `kinds`, and takes {taken} of {len(of_kind)} {cls.__name__}")
     for spec, reason in reasons.items():
         given = subject.candidate.target.refusal(spec)
-        if given != reason:
-            raise ConformanceError(
-                f"refusal says {given!r} of {spec_text(spec)}, and its constructor {reason!r}; "
-                "decide in `refusal` alone"
-            )
-        if spec.kind not in subject.declared and spec.kind not in given:
-            raise ConformanceError(f"it refuses {spec_text(spec)} without naming {spec.kind}: {given}")
+        said = f"refusal says {given!r} of {spec_text(spec)}, and its constructor {reason!r}"
+        require(given == reason, f"{said}; decide in `refusal` alone")
+        named = spec.kind in subject.declared or spec.kind in given
+        require(named, f"it refuses {spec_text(spec)} without naming {spec.kind}: {given}")
 
 
 @each_kind
 def is_a_plain_object(subject: Subject, spec: NeuronSpec) -> None:
     """No module, no parameter, no tensor with a gradient, before a call or after one with a learnable threshold."""
     neuron = subject.make(spec)
-    if not isinstance(neuron, Neuron):
-        raise ConformanceError(f"{type(neuron).__name__} is no neurozoo.core.neuron.Neuron; subclass it")
-    if isinstance(neuron, nn.Module):
-        raise ConformanceError(
-            "it is an nn.Module, and what it registers would be in checkpoints; keep library modules as attributes"
-        )
+    require(isinstance(neuron, Neuron), f"{type(neuron).__name__} is no neurozoo.core.neuron.Neuron; subclass it")
+    require(
+        not isinstance(neuron, nn.Module),
+        "it is an nn.Module, and what it registers would be in checkpoints; keep library modules as attributes",
+    )
     _check_no_gradients(neuron, "when made")
     for threshold in (0.7, torch.tensor(0.7, requires_grad=True)):
         neuron.scan(random_currents(T, B, N).requires_grad_(), None, threshold)
@@ -87,10 +81,8 @@ def keeps_no_membrane(subject: Subject, spec: NeuronSpec) -> None:
         neuron, currents = subject.make(spec), random_currents(T, *batch)
         neuron.scan(currents, None, threshold)
         neuron.step(currents[0], neuron.initial_state(currents[0]), threshold)
-        if kept := [path for path, tensor in _tensors(neuron) if tuple(tensor.shape[-2:]) == batch]:
-            raise ConformanceError(
-                f"{', '.join(kept)} has the size of the last batch; return the membrane, and keep nothing"
-            )
+        kept = [path for path, tensor in _tensors(neuron) if tuple(tensor.shape[-2:]) == batch]
+        require(not kept, f"{', '.join(kept)} has the size of the last batch; return the membrane, and keep nothing")
 
 
 @each_kind
@@ -99,16 +91,14 @@ def runs_its_library(subject: Subject, spec: NeuronSpec) -> None:
     libraries = subject.candidate.requires
     if not libraries:
         raise NotRun("it names no library in Component.requires")
-    if not spec.states:
-        return  # all steps are one operation of torch, and there is no loop to take to a library
     neuron, currents = subject.make(spec), random_currents(T, B, N)
     for threshold in FLOAT_AND_TENSOR:
-        if not library_calls(partial(neuron.scan, currents, None, threshold), libraries):
-            form = "tensor" if isinstance(threshold, Tensor) else "float"
-            raise ConformanceError(
-                f"a scan of {spec.kind} with a {form} threshold runs no Python function of {', '.join(libraries)}; "
-                "let the library do the work, or do not name it in Component.requires"
-            )
+        form = "tensor" if isinstance(threshold, Tensor) else "float"
+        require(
+            library_calls(partial(neuron.scan, currents, None, threshold), libraries),
+            f"a scan of {spec.kind} with a {form} threshold runs no Python function of {', '.join(libraries)}; "
+            "let the library do the work, or do not name it in Component.requires",
+        )
 
 
 @each_kind
@@ -129,14 +119,17 @@ def can_be_copied_after_a_forward(subject: Subject, spec: NeuronSpec) -> None:
 def other_threshold_shapes_are_refused(subject: Subject, spec: NeuronSpec) -> None:
     """A shape that would broadcast by accident is an error."""
     for shape in ((N,), (B, 1), (B, N), (T,), (1,), (2, 1, 1), (1, B + 1, 1), (1, 1, 1, N), (T, B, N, 1)):
-        _check_refused(subject.make(spec), random_currents(T, B, N), torch.ones(shape), f"threshold of {shape}")
+        scan = partial(subject.make(spec).scan, random_currents(T, B, N), None, torch.ones(shape))
+        _check_refused(scan, f"threshold of {shape}", "raise SpikingError (neurozoo.core.neuron.steps_of does)")
 
 
 @each_kind
 def currents_without_steps_are_refused(subject: Subject, spec: NeuronSpec) -> None:
     """Currents without a time step or without a batch axis are an error."""
     for currents in (torch.zeros(0, B, N), torch.zeros(N), torch.zeros(())):
-        _check_refused(subject.make(spec), currents, 1.0, f"currents of {tuple(currents.shape)}")
+        scan = partial(subject.make(spec).scan, currents, None, 1.0)
+        what = f"currents of {tuple(currents.shape)}"
+        _check_refused(scan, what, "raise SpikingError (neurozoo.core.neuron.steps_of does)")
 
 
 @each_kind
@@ -160,13 +153,9 @@ def parameters_are_checked(subject: Subject, spec: NeuronSpec) -> None:
         for shape in ((N + 1,), (B, N), (T, B, N)):
             wrong.append((f"{name} of shape {list(shape)}", {name: torch.full(shape, value)}))
     for what, params in wrong:
-        try:
-            neuron.scan(random_currents(T, B, N), None, 0.7, params)
-        except SpikingError:
-            continue
-        raise ConformanceError(
-            f"{what} was accepted by {spec_text(spec)}; call spec.complete and neurozoo.core.neuron.check_params"
-        )
+        scan = partial(neuron.scan, random_currents(T, B, N), None, 0.7, params)
+        remedy = "call spec.complete and neurozoo.core.neuron.check_params"
+        _check_refused(scan, f"{what} of {spec_text(spec)}", remedy)
 
 
 @each_kind
@@ -203,20 +192,20 @@ def _reason(subject: Subject, spec: NeuronSpec) -> str:
     return ""
 
 
-def _check_refused(neuron: Neuron, currents: Tensor, threshold: Tensor | float, what: str) -> None:
+def _check_refused(scan: Callable[[], object], what: str, remedy: str) -> None:
     try:
-        neuron.scan(currents, None, threshold)
+        scan()
     except SpikingError:
         return
-    raise ConformanceError(f"{what} was accepted; raise SpikingError (neurozoo.core.neuron.steps_of does)")
+    raise ConformanceError(f"{what} was accepted; {remedy}")
 
 
 def _check_no_gradients(neuron: Neuron, when: str) -> None:
     for path, tensor in _tensors(neuron):
-        if isinstance(tensor, nn.Parameter):
-            raise ConformanceError(f"{path} is a Parameter {when}; what learns belongs to modules of the core")
-        if tensor.requires_grad:
-            raise ConformanceError(f"{path} requires a gradient {when}; it would keep the graph of a call alive")
+        is_parameter = isinstance(tensor, nn.Parameter)
+        require(not is_parameter, f"{path} is a Parameter {when}; what learns belongs to modules of the core")
+        kept = tensor.requires_grad
+        require(not kept, f"{path} requires a gradient {when}; it would keep the graph of a call alive")
 
 
 def _tensors(root: object) -> Iterator[tuple[str, Tensor]]:

@@ -72,7 +72,7 @@ def _for_any_call(holds: Callable[[Subject, Call], None]) -> Callable[[Subject],
 
         subject.usual()  # without any neuron there is nothing to generate
         try:
-            with _temporary_home():
+            with _temporary_home(), _same_examples():
                 chosen(given(_calls(subject))(on_a_call))()
         except Unsatisfiable as error:
             raise NotRun("it refuses nearly every neuron that was generated") from error
@@ -167,3 +167,18 @@ def _temporary_home() -> Iterator[None]:
             yield
         finally:
             configuration.set_hypothesis_home_dir(None)
+
+
+@contextmanager
+def _same_examples() -> Iterator[None]:
+    """Keep hypothesis from drawing constants of whichever modules are imported, which it would read all."""
+    from hypothesis.internal.conjecture import providers
+
+    before = getattr(providers, "_get_local_constants", None)  # not there in older versions
+    if before is not None:
+        providers._get_local_constants = lambda: providers._local_constants
+    try:
+        yield
+    finally:
+        if before is not None:
+            providers._get_local_constants = before

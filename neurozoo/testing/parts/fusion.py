@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neurozoo.core.multimodal import Layout, Tokens
-from neurozoo.testing.findings import ConformanceError
+from neurozoo.testing.findings import ConformanceError, require
+from neurozoo.testing.kits import Kit, cases_of
+from neurozoo.testing.parts import learning, padding, parameters, portability
 from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, made_up_features
-from neurozoo.testing.parts.learning import LEARNING_CASES
-from neurozoo.testing.parts.padding import PADDING_CASES
-from neurozoo.testing.parts.portability import HANDLING_CASES
-from neurozoo.testing.parts.subject import LayoutSubject, Rows, layout_of
-from neurozoo.testing.report import Kit
-
-__all__ = ["FUSION", "FusionSubject"]
+from neurozoo.testing.parts.subject import LayoutSubject, Rows, Setting, each_setting, layout_of
 
 
 class FusionSubject(LayoutSubject):
@@ -42,57 +39,46 @@ class FusionSubject(LayoutSubject):
         return Rows(x[mask], mask.sum(1), position[mask])
 
 
-def gives_a_sequence(subject: FusionSubject) -> None:
+@each_setting
+def gives_a_sequence(subject: FusionSubject, setting: Setting) -> None:
     """x ``[B, L', D]``, mask bool or None, position int64 below L'; valid rows where the input has some."""
-    for setting in subject.settings():
-        width = setting.form.hidden
-        for masks in ("mixed", "none", "absent"):
-            content = subject.made_up(setting.form, masks)
-            output = setting.part(content)
-            x, mask, position = _form(output)
-            length = x.shape[1]
-            if x.shape != (SAMPLES, length, width) or not length:
-                raise ConformanceError(f"x is {list(x.shape)}, not [{SAMPLES}, L', {width}]: {setting.where}")
-            if mask is not None and mask.shape != (SAMPLES, length):
-                raise ConformanceError(f"the mask is {list(mask.shape)}, not {[SAMPLES, length]}: {setting.where}")
-            if position.shape not in ((SAMPLES, length), (1, length)):
-                raise ConformanceError(
-                    f"position is {list(position.shape)}, not {[SAMPLES, length]} or {[1, length]}: {setting.where}"
-                )
-            if int(position.min()) < 0 or int(position.max()) >= length:
-                raise ConformanceError(
-                    f"positions from {int(position.min())} to {int(position.max())} in a sequence of {length}; "
-                    f"they count from 0: {setting.where}"
-                )
-            found = subject.rows(output, content)
-            counts = found.counts
-            if counts is not None and not bool(counts.all()) and not _only_one(setting.form, masks):
-                raise ConformanceError(f"a sample with valid rows has none in the output: {setting.where}")
-            if not bool(torch.isfinite(found.values).all()):
-                raise ConformanceError(f"a valid row is not finite: {setting.where}")
-
-
-def _only_one(layout: Layout, masks: Masks) -> bool:
-    """Whether the modality that is absent is the only one."""
-    return masks == "absent" and len(layout.primary) == 1 and not layout.context
+    layout = setting.form
+    for masks in ("mixed", "none", "absent"):
+        content = subject.made_up(layout, masks)
+        output = setting.part(content)
+        x, mask, position = _form(output)
+        length = x.shape[1]
+        wanted, whole = (SAMPLES, length, layout.hidden), [SAMPLES, length]
+        require(x.shape == wanted and length, f"x is {list(x.shape)}, not [{SAMPLES}, L', {layout.hidden}]")
+        if mask is not None:
+            require(mask.shape == wanted[:2], f"the mask is {list(mask.shape)}, not {whole}")
+        aligned = position.shape in ((SAMPLES, length), (1, length))
+        require(aligned, f"position is {list(position.shape)}, not {whole} or {[1, length]}")
+        first, last = int(position.min()), int(position.max())
+        within = first >= 0 and last < length
+        require(within, f"positions from {first} to {last} in a sequence of {length}; they count from 0")
+        found = subject.rows(output, content)
+        only_one_absent = masks == "absent" and len(layout.primary) == 1 and not layout.context
+        some = only_one_absent or (found.counts is not None and found.counts.all())
+        require(some, "a sample with valid rows has none in the output")
+        require(torch.isfinite(found.values).all(), "a valid row is not finite")
 
 
 def _form(output: Any) -> tuple[Tensor, Tensor | None, Tensor]:
     """The three tensors of a sequence, their types checked."""
     if not isinstance(output, Tokens):
         raise ConformanceError(f"it gives {type(output).__name__}, not neurozoo.core.multimodal.Tokens")
-    if output.x.dim() != 3:
-        raise ConformanceError(f"x has the shape {list(output.x.shape)}, not [B, L', D]")
-    if output.mask is not None and output.mask.dtype != torch.bool:
-        raise ConformanceError(f"the mask is {output.mask.dtype}; it must be bool, or None where every row counts")
-    if output.position.dtype != torch.int64:
-        raise ConformanceError(f"position is {output.position.dtype}, not int64")
-    return output.x, output.mask, output.position
+    x, mask, position = output.x, output.mask, output.position
+    require(x.dim() == 3, f"x has the shape {list(x.shape)}, not [B, L', D]")
+    if mask is not None:
+        require(mask.dtype == torch.bool, f"the mask is {mask.dtype}; it must be bool, or None where every row counts")
+    require(position.dtype == torch.int64, f"position is {position.dtype}, not int64")
+    return x, mask, position
 
 
 FUSION = Kit(
     "fusion",
     FusionSubject,
-    {case.__name__: case for case in (gives_a_sequence, *PADDING_CASES, *LEARNING_CASES, *HANDLING_CASES)},
+    cases_of(sys.modules[__name__], padding, learning, portability, parameters),
     tiny=("gives_a_sequence", "padding_does_not_matter"),
 )

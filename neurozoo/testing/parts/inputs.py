@@ -15,22 +15,6 @@ from neurozoo.core.multimodal import Features, Layout, Tokens
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.nn.sequence import tokens
 
-__all__ = [
-    "LENGTHS",
-    "SAMPLES",
-    "Content",
-    "Masks",
-    "changed",
-    "each_sequence",
-    "longer",
-    "made_up_features",
-    "made_up_mask",
-    "made_up_sequence",
-    "of_samples",
-    "other_padding",
-    "with_mask",
-]
-
 Content = Tokens | Mapping[str, Features] | Batch
 """What goes into a label head, a fusion, and a model."""
 Masks = Literal["mixed", "none", "absent", "empty"]
@@ -153,3 +137,14 @@ def _padded(sequence: Tokens, left: int, right: int) -> Tokens:
         return sequence
     x = F.pad(sequence.x, (*[0, 0] * (sequence.x.dim() - 2), left, right))
     return other_padding(tokens(x, F.pad(sequence.mask, (left, right))))
+
+
+def leaves(content: Content) -> tuple[Content, dict[str, Tensor]]:
+    """The same content with its floating tensors as leaves of a graph, and these by the names of each_sequence."""
+
+    def leaf(sequence: Tokens) -> Tokens:
+        x = sequence.x.detach().clone()
+        return sequence.with_x(x.requires_grad_() if x.is_floating_point() else x)
+
+    own = changed(content, leaf)
+    return own, {name: each.x for name, each in each_sequence(own).items() if each.x.requires_grad}

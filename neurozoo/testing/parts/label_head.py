@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neurozoo.core.multimodal import Layout
-from neurozoo.testing.findings import ConformanceError
+from neurozoo.testing.findings import ConformanceError, require
+from neurozoo.testing.kits import Kit, cases_of
+from neurozoo.testing.parts import learning, padding, parameters, portability
 from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, made_up_mask, made_up_sequence
-from neurozoo.testing.parts.learning import LEARNING_CASES
-from neurozoo.testing.parts.padding import PADDING_CASES
-from neurozoo.testing.parts.portability import HANDLING_CASES
-from neurozoo.testing.parts.subject import LayoutSubject, Rows, layout_of
-from neurozoo.testing.report import Kit
-
-__all__ = ["LABEL_HEAD", "LabelHeadSubject"]
+from neurozoo.testing.parts.subject import LayoutSubject, Rows, Setting, each_setting, layout_of
 
 _LENGTH = 7
 
@@ -42,21 +39,19 @@ class LabelHeadSubject(LayoutSubject):
         return Rows(output)
 
 
-def gives_outputs(subject: LabelHeadSubject) -> None:
+@each_setting
+def gives_outputs(subject: LabelHeadSubject, setting: Setting) -> None:
     """Outputs ``[B, K]``, finite, for K of 1, 2 and 6."""
-    for setting in subject.settings():
-        for masks in ("mixed", "none"):
-            outputs = subject.run(setting.part, subject.made_up(setting.form, masks)).values
-            wanted = [SAMPLES, setting.form.outputs]
-            if list(outputs.shape) != wanted:
-                raise ConformanceError(f"outputs are {list(outputs.shape)}, not {wanted}: {setting.where}")
-            if not bool(torch.isfinite(outputs).all()):
-                raise ConformanceError(f"an output is not finite: {setting.where}")
+    for masks in ("mixed", "none"):
+        outputs = subject.run(setting.part, subject.made_up(setting.form, masks)).values
+        wanted = [SAMPLES, setting.form.outputs]
+        require(list(outputs.shape) == wanted, f"outputs are {list(outputs.shape)}, not {wanted}")
+        require(torch.isfinite(outputs).all(), "an output is not finite")
 
 
 LABEL_HEAD = Kit(
     "label-head",
     LabelHeadSubject,
-    {case.__name__: case for case in (gives_outputs, *PADDING_CASES, *LEARNING_CASES, *HANDLING_CASES)},
+    cases_of(sys.modules[__name__], padding, learning, portability, parameters),
     tiny=("gives_outputs", "padding_does_not_matter"),
 )

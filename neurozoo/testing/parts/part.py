@@ -7,10 +7,8 @@ from typing import Any
 
 from neurozoo.registry.registry import default_registry, slot_kind
 from neurozoo.testing.findings import ConformanceError
-from neurozoo.testing.parts.model import MODEL_CASES, ModelSubject
-from neurozoo.testing.report import Kit
-
-__all__ = ["PART", "PartInModelSubject"]
+from neurozoo.testing.kits import Kit
+from neurozoo.testing.parts.model import MODEL, ModelSubject
 
 
 class PartInModelSubject(ModelSubject):
@@ -37,6 +35,6 @@ class PartInModelSubject(ModelSubject):
 PART = Kit(
     "part",
     PartInModelSubject,
-    {case.__name__: case for case in MODEL_CASES},
-    tiny=("gives_outputs", "firing_is_recorded"),
+    {name: case for name, case in MODEL.cases.items() if name != "refuses_what_it_cannot_build"},
+    tiny=MODEL.tiny,
 )

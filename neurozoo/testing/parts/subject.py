@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import tempfile
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import wraps
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import Layout
-from neurozoo.testing.findings import ConformanceError, Findings
+from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
+from neurozoo.testing.findings import ConformanceError, Findings, require
 from neurozoo.testing.parts.inputs import Content, Masks
-
-__all__ = [
-    "TOLERANCE",
-    "LayoutSubject",
-    "PartSubject",
-    "Rows",
-    "Setting",
-    "backward",
-    "hold",
-    "layout_of",
-    "same_state",
-]
 
 TOLERANCE = 1e-9
 """Allowed difference of two outputs in float64, as a share of the largest value: far above rounding,
@@ -131,14 +124,31 @@ class PartSubject(Findings):
         Raises:
             ConformanceError: They do not.
         """
-        if got.counts is not None and want.counts is not None and not torch.equal(got.counts, want.counts):
+        if got.counts is not None and want.counts is not None:
             counts = f"{got.counts.tolist()}, not {want.counts.tolist()}"
-            raise ConformanceError(f"the samples have {counts} valid rows: {where}")
+            require(torch.equal(got.counts, want.counts), f"the samples have {counts} valid rows: {where}")
         if got.positions is not None and want.positions is not None:
             moved = int((got.positions != want.positions).sum())
-            if moved:
-                raise ConformanceError(f"{moved} of {len(want.positions)} valid rows have another position: {where}")
+            require(not moved, f"{moved} of {len(want.positions)} valid rows have another position: {where}")
         hold(self, got.values, want.values, where)
+
+
+S = TypeVar("S", bound=PartSubject)
+
+
+def each_setting(case: Callable[[S, Setting], None]) -> Callable[[S], None]:
+    """A decorator that runs a case on the part for each form; what is wrong or allowed there names the form."""
+
+    @wraps(case)
+    def run(subject: S) -> None:
+        for setting in subject.settings():
+            subject.at = setting.where
+            try:
+                case(subject, setting)
+            except ConformanceError as error:
+                raise ConformanceError(f"{error}: {setting.where}") from error
+
+    return run
 
 
 class LayoutSubject(PartSubject):
@@ -169,8 +179,7 @@ def backward(values: Tensor) -> None:
     Raises:
         ConformanceError: The values have no gradient at all.
     """
-    if not values.requires_grad:
-        raise ConformanceError("the output has no gradient: it was detached, or made without one")
+    require(values.requires_grad, "the output has no gradient: it was detached, or made without one")
     weights = torch.randn(values.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
     (values * weights.to(values.dtype)).sum().backward()  # type: ignore[no-untyped-call]
 
@@ -181,8 +190,7 @@ def hold(findings: Findings, got: Tensor, want: Tensor, where: str, tolerance: f
     Raises:
         ConformanceError: They are not.
     """
-    if got.shape != want.shape:
-        raise ConformanceError(f"shape {list(got.shape)}, not {list(want.shape)}: {where}")
+    require(got.shape == want.shape, f"shape {list(got.shape)}, not {list(want.shape)}: {where}")
     findings.compared += want.numel()
     if want.numel():
         largest = want.detach().abs().max().clamp(min=torch.finfo(want.dtype).tiny)
@@ -200,5 +208,30 @@ def same_state(got: Mapping[str, Tensor], want: Mapping[str, Tensor], what: str)
         for name in sorted(got.keys() | want.keys())
         if name not in got or name not in want or not torch.equal(got[name], want[name])
     ]
-    if differ:
-        raise ConformanceError(f"{what}: {', '.join(differ)}")
+    require(not differ, f"{what}: {', '.join(differ)}")
+
+
+def without_dropout(part: nn.Module) -> nn.Module:
+    """A copy in training mode whose dropout layers let everything pass."""
+    steady = copy.deepcopy(part).train()
+    for module in steady.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+    return steady
+
+
+def through_a_file(part: nn.Module, other: nn.Module) -> nn.Module:
+    """``other`` with the weights of ``part``, which went through a safetensors file.
+
+    Raises:
+        ConformanceError: They do not fit.
+    """
+    state = part.state_dict()
+    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    require(not odd, f"{', '.join(odd)} of its state_dict is no tensor, and cannot be in a checkpoint")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part.safetensors"
+        write_tensors(path, state, {})
+        load_checkpoint(path, other)
+    same_state(other.state_dict(), state, "not as it was saved")
+    return other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import sys
 from importlib import import_module
 
 import numpy as np
@@ -14,12 +14,10 @@ from torch.autograd.gradcheck import GradcheckError
 
 from neurozoo.core.task import LOSS, Task
 from neurozoo.errors import DataError
-from neurozoo.testing.findings import ConformanceError, Findings
-from neurozoo.testing.parts.parameters import check_declared
+from neurozoo.testing.findings import ConformanceError, Findings, require
+from neurozoo.testing.kits import Kit, cases_of
+from neurozoo.testing.parts import parameters
 from neurozoo.testing.parts.subject import hold
-from neurozoo.testing.report import Kit
-
-__all__ = ["TASK", "TaskSubject"]
 
 _OUTPUTS = ("a", "b", "c")
 
@@ -48,10 +46,8 @@ class TaskSubject(Findings):
         """
         outputs = outputs.detach().clone().requires_grad_()
         loss = task.loss(outputs, target, valid)
-        if loss.dim() or not loss.requires_grad:
-            raise ConformanceError(
-                f"the loss is {list(loss.shape)}, or has no gradient; give one number of the outputs"
-            )
+        fits = not loss.dim() and loss.requires_grad
+        require(fits, f"the loss is {list(loss.shape)}, or has no gradient; give one number of the outputs")
         (gradient,) = torch.autograd.grad(loss, outputs)
         return loss.detach(), gradient
 
@@ -60,14 +56,13 @@ def names_are_defined(subject: TaskSubject) -> None:
     """Metrics have definitions, titles and names of their own; headline, selection and report section exist."""
     for task in (subject.make(), subject.make(True)):
         names = [metric.name for metric in task.metrics]
-        if not names or LOSS in names or len(set(names)) < len(names):
-            raise ConformanceError(f"its metrics are called {', '.join(names) or 'nothing'}; each needs its own name")
-        if lacking := [metric.name for metric in task.metrics if not metric.definition]:
-            raise ConformanceError(f"without a definition: {', '.join(lacking)}; say in a sentence what it is")
-        if unknown := [name for name in (*task.headline, task.selection) if name not in task.names]:
-            raise ConformanceError(
-                f"headline and selection name {', '.join(unknown)}; there are: {', '.join(task.names)}"
-            )
+        own = names and LOSS not in names and len(set(names)) == len(names)
+        require(own, f"its metrics are called {', '.join(names) or 'nothing'}; each needs its own name")
+        lacking = [metric.name for metric in task.metrics if not metric.definition]
+        require(not lacking, f"without a definition: {', '.join(lacking)}; say in a sentence what it is")
+        unknown = [name for name in (*task.headline, task.selection) if name not in task.names]
+        known = ", ".join(task.names)
+        require(not unknown, f"headline and selection name {', '.join(unknown)}; there are: {known}")
         if task.section:
             module, _, function = task.section.partition(":")
             try:
@@ -83,12 +78,9 @@ def made_up_targets_are_targets(subject: TaskSubject) -> None:
         task = subject.make(per_step)
         target = subject.drawn(task, *lead)[1]
         drawn = task.made_up(*lead, generator=torch.Generator().manual_seed(0))
-        if drawn.dtype is not task.target_dtype or drawn.shape != (*lead, *task.target_shape):
-            raise ConformanceError(
-                f"targets are {drawn.dtype} {list(drawn.shape)}, not {task.target_dtype} {[*lead, *task.target_shape]}"
-            )
-        if bool((drawn == drawn.flatten()[0]).all()):
-            raise ConformanceError("all made-up targets are one; draw them")
+        got, want = (drawn.dtype, [*drawn.shape]), (task.target_dtype, [*lead, *task.target_shape])
+        require(got == want, f"targets are {got[0]} {got[1]}, not {want[0]} {want[1]}")
+        require((drawn != drawn.flatten()[0]).any(), "all made-up targets are one; draw them")
         task.check_target(target.numpy())
         for wrong in (target[..., None].numpy(), target.numpy().astype("U8")):
             try:
@@ -108,8 +100,8 @@ def steps_are_answers(subject: TaskSubject) -> None:
         hold(subject, steps.loss(outputs, target, mask), one.loss(*rows), "the loss per step", 1e-9)
     predicted = steps.predict(outputs)[0].numpy()
     got = steps.answer(predicted, steps.default_decision)
-    if got != {"steps": [one.answer(each, one.default_decision) for each in predicted]}:
-        raise ConformanceError("the answer per step is not the list of each step's answer under `steps`")
+    want = {"steps": [one.answer(each, one.default_decision) for each in predicted]}
+    require(got == want, "the answer per step is not the list of each step's answer under `steps`")
 
 
 def steps_that_do_not_count_change_nothing(subject: TaskSubject) -> None:
@@ -118,19 +110,19 @@ def steps_that_do_not_count_change_nothing(subject: TaskSubject) -> None:
     outputs, target = subject.drawn(task, 3, 5)
     valid = torch.arange(5) < torch.tensor([5, 2, 0])[:, None]
     loss, gradient = subject.graded(task, outputs, target, valid)
-    if bool(gradient[~valid].any()) or not bool(gradient[valid].any()):
-        raise ConformanceError("the gradient is not that of the steps that count")
+    right = gradient[valid].any() and not gradient[~valid].any()
+    require(right, "the gradient is not that of the steps that count")
     for junk in (math.nan, math.inf, 1e30):
         spoilt, wrong = outputs.clone(), target.clone()
         spoilt[~valid] = junk
         wrong[~valid] = junk if target.is_floating_point() else -1
         for got, want in zip(subject.graded(task, spoilt, wrong, valid), (loss, gradient), strict=True):
             hold(subject, got, want, f"{junk} in steps that do not count", 1e-9)
-        if not all(map(torch.equal, task.counted(spoilt, wrong, valid), task.counted(outputs, target, valid))):
-            raise ConformanceError("`counted` gives steps that do not count")
+        counted = map(torch.equal, task.counted(spoilt, wrong, valid), task.counted(outputs, target, valid))
+        require(all(counted), "`counted` gives steps that do not count")
     nothing, gradient = subject.graded(task, outputs, target, torch.zeros_like(valid))
-    if float(nothing) or bool(gradient.any()):
-        raise ConformanceError(f"where no step counts the loss is {float(nothing):g}, or has a gradient; make it 0")
+    zero = not float(nothing) and not gradient.any()
+    require(zero, f"where no step counts the loss is {float(nothing):g}, or has a gradient; make it 0")
 
 
 def order_does_not_matter(subject: TaskSubject) -> None:
@@ -148,8 +140,8 @@ def order_does_not_matter(subject: TaskSubject) -> None:
         measured.append((decision, task.measure(goals, predicted, decision)))
     (decision, metrics), (other, others) = measured
     differ = [name for name in metrics if not np.isclose(metrics[name], others[name], equal_nan=True)]
-    if decision != other or differ:
-        raise ConformanceError(f"another order of samples changes {', '.join(differ) or 'the decision'}")
+    changes = f"another order of samples changes {', '.join(differ) or 'the decision'}"
+    require(decision == other and not differ, changes)
 
 
 def the_gradient_is_that_of_the_loss(subject: TaskSubject) -> None:
@@ -162,8 +154,8 @@ def the_gradient_is_that_of_the_loss(subject: TaskSubject) -> None:
     except GradcheckError as error:
         raise ConformanceError(f"the gradient is not that of the loss: {str(error).splitlines()[0]}") from error
     meta = [each.detach().to("meta") for each in (outputs, target, valid)]
-    if not task.loss(*meta).is_meta or not task.predict(meta[0]).is_meta:
-        raise ConformanceError("loss or prediction is not on the device of the outputs")
+    there = task.loss(*meta).is_meta and task.predict(meta[0]).is_meta
+    require(there, "loss or prediction is not on the device of the outputs")
 
 
 def metrics_are_measured(subject: TaskSubject) -> None:
@@ -172,17 +164,17 @@ def metrics_are_measured(subject: TaskSubject) -> None:
     outputs, target = subject.drawn(task, 30)
     goals, predicted = target.numpy(), task.predict(outputs).numpy()
     found = task.measure(goals, predicted, task.default_decision)
-    if found.keys() != task.definitions.keys() or not all(isinstance(value, float) for value in found.values()):
-        raise ConformanceError("measure does not give a number for each metric")
+    numbers = found.keys() == task.definitions.keys() and all(isinstance(value, float) for value in found.values())
+    require(numbers, "measure does not give a number for each metric")
     decided = task.decide(predicted, task.default_decision)
-    if decided.shape != goals.shape:
-        raise ConformanceError(f"decide gives {list(decided.shape)}, not the form of targets {list(goals.shape)}")
+    shapes = f"{list(decided.shape)}, not the form of targets {list(goals.shape)}"
+    require(decided.shape == goals.shape, f"decide gives {shapes}")
     task.check_target(decided.astype(goals.dtype))
     own = task.measure(decided.astype(goals.dtype), predicted, task.default_decision)
-    if not task.score(own, task.selection) >= task.score(found, task.selection):
-        raise ConformanceError(f"{task.selection} is worse on the answers that were given than on others; see `better`")
-    if not all(math.isnan(value) for value in task.measure(goals[:0], predicted[:0], task.default_decision).values()):
-        raise ConformanceError("a metric of no sample is not NaN")
+    better = task.score(own, task.selection) >= task.score(found, task.selection)
+    require(better, f"{task.selection} is worse on the answers that were given than on others; see `better`")
+    of_nothing = task.measure(goals[:0], predicted[:0], task.default_decision)
+    require(all(map(math.isnan, of_nothing.values())), "a metric of no sample is not NaN")
 
 
 def answers_and_state_are_json(subject: TaskSubject) -> None:
@@ -192,8 +184,8 @@ def answers_and_state_are_json(subject: TaskSubject) -> None:
     predicted = task.predict(outputs).numpy()
     decision = task.choose(target.numpy(), predicted)
     for value in (task.answer(predicted[0], decision), decision, task.state()):
-        if json.loads(json.dumps(value)) != value and not isinstance(value, tuple):
-            raise ConformanceError(f"{value!r} is another thing after JSON")
+        same = isinstance(value, tuple) or json.loads(json.dumps(value)) == value
+        require(same, f"{value!r} is another thing after JSON")
     fresh: Task = subject.candidate.target(_OUTPUTS, False, **subject.candidate.params)
     fresh.load_state(json.loads(json.dumps(task.state())))
     hold(subject, fresh.predict(outputs), task.predict(outputs), "a prediction after `load_state`", 1e-12)
@@ -205,27 +197,9 @@ def the_baseline_predicts(subject: TaskSubject) -> None:
     features = np.random.default_rng(0).normal(size=(40, 5))
     goals = task.made_up(40, generator=torch.Generator().manual_seed(4)).numpy()
     for found, rows in zip(task.baseline(1.0, features, goals, [features[:6], features]), (6, 40), strict=True):
-        if found.shape != (rows, len(_OUTPUTS)) or not np.isfinite(found).all():
-            raise ConformanceError(
-                f"the baseline gives {list(found.shape)}, not {[rows, len(_OUTPUTS)]} finite numbers"
-            )
+        shape = (rows, len(_OUTPUTS))
+        fits = found.shape == shape and np.isfinite(found).all()
+        require(fits, f"the baseline gives {list(found.shape)}, not {list(shape)} finite numbers")
 
 
-def parameters_fit_a_recipe(subject: TaskSubject) -> None:
-    """Keyword-only parameters, annotated, each default within its own bounds; those given are accepted."""
-    check_declared(subject)
-
-
-_CASES: tuple[Callable[[TaskSubject], None], ...] = (
-    names_are_defined,
-    made_up_targets_are_targets,
-    steps_are_answers,
-    steps_that_do_not_count_change_nothing,
-    order_does_not_matter,
-    the_gradient_is_that_of_the_loss,
-    metrics_are_measured,
-    answers_and_state_are_json,
-    the_baseline_predicts,
-    parameters_fit_a_recipe,
-)
-TASK = Kit("task", TaskSubject, {case.__name__: case for case in _CASES}, tiny=("made_up_targets_are_targets",))
+TASK = Kit("task", TaskSubject, cases_of(sys.modules[__name__], parameters), tiny=("made_up_targets_are_targets",))

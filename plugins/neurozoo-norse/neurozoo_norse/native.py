@@ -1,4 +1,4 @@
-"""What Norse gives unchanged: its box neurons, with their own ties, surrogate and rounding."""
+"""Norse's box neurons unchanged, with their own ties, surrogate and rounding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["NorseNativeNeuron"]
 
 
 class NorseNativeNeuron(Neuron):
-    """What a user of Norse gets for a neuron: another model.
+    """The neuron that a user of Norse gets: another model.
 
     ``LIFBoxCell`` with ``dt = 1`` and ``tau_mem_inv = 1/tau``, ``IAFCell`` or ``LIBoxCell``, with Norse's default
     surrogate ``super`` whatever the specification asks for, because Norse has neither ATan nor the sigmoid. It is
@@ -60,7 +60,7 @@ class NorseNativeNeuron(Neuron):
             name: value if isinstance(value, Tensor) else _scalar(value, current)
             for name, value in {"threshold": threshold, **self.spec.complete(params)}.items()
         }
-        # The threshold is one of the cell's parameters, so a cell lasts for a step.
+        # The threshold is one of the cell's parameters, so each step needs a new cell.
         cell, start = self._cell(used, state[0])
         out, after = cell(current, start)
         return out, (after.v,)
@@ -84,5 +84,5 @@ class NorseNativeNeuron(Neuron):
 
 
 def _scalar(value: float, like: Tensor) -> Tensor:
-    """A 0-d tensor of the current's dtype and device, as Norse's own are of its defaults."""
+    """A 0-d tensor of the current's dtype and device."""
     return torch.tensor(value, dtype=like.dtype, device=like.device)

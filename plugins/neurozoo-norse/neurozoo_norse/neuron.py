@@ -23,7 +23,7 @@ __all__ = ["NorseNeuron"]
 
 
 class _Call(NamedTuple):
-    """What goes into a cell: Norse keeps threshold and parameters in it, here they come with each call."""
+    """The cell's state: threshold and parameters are passed with each call, Norse would keep them in the cell."""
 
     v: Tensor
     threshold: Tensor | float

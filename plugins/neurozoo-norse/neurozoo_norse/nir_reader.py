@@ -6,10 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from neurozoo.nir.readers import NIRReader, ReadGraph
+from neurozoo.nir.readers import NIRReader, ReadGraph, stepwise
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.
@@ -33,16 +30,7 @@ class NorseReader(NIRReader):
             # It builds on a function of NIRTorch's that is to be replaced.
             warnings.filterwarnings("ignore", message="nirtorch.load", category=DeprecationWarning)
             module = from_nir(graph, ignore_warnings=True, reset_method=method, dt=dt)
-
-        @torch.no_grad()
-        def run(currents: Tensor) -> Tensor:
-            state, outputs = None, []
-            for current in currents.unbind(0):
-                output, state = module(current, state)
-                outputs.append(output)
-            return torch.stack(outputs)
-
-        return ReadGraph(run, tuple(_left_out(graph, reset)))
+        return ReadGraph(stepwise(module), tuple(_left_out(graph, reset)))
 
 
 def _left_out(graph: Any, reset: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A block of neurons as compiled code sees it: rows of one array, and a kind's step and adjoint on them."""
+"""A block of neurons in compiled code: rows of one array, and a kind's step and adjoint on them."""
 
 from __future__ import annotations
 
@@ -12,55 +12,32 @@ from neurozoo_numba.compiling import called_by_address
 from neurozoo_numba.kinds import KERNEL_KINDS
 from neurozoo_numba.streaming import LINE, OPTIONS, loop, row, rows, values
 
-__all__ = [
-    "APART",
-    "CURRENT",
-    "CUT",
-    "FIRES_AT_TIES",
-    "GRADS",
-    "HEIGHT",
-    "HEIGHTS",
-    "LEVEL",
-    "OUT",
-    "OUTER",
-    "PARAMS",
-    "ROWS",
-    "SLOPE",
-    "STATES",
-    "TO_LEVEL",
-    "TO_PARAMS",
-    "WIDEST",
-    "Form",
-    "address",
-    "number_type",
-]
-
 FIRES_AT_TIES, HEIGHTS, CUT = 1, 2, 4
-"""What a step or an adjoint is asked for, added up: whether a membrane at its threshold fires; for heights instead of
-outputs, see ``neurozoo_numba.kinds``; and whether the gradient stops at the reset."""
+"""Flags of a step or an adjoint: whether a membrane at its threshold fires; whether to write heights (see
+``neurozoo_numba.kinds``) instead of outputs; and whether the gradient stops at the reset."""
 
 WIDEST = 2048
-"""Neurons a block at most: what a step touches of them, in float32, nearly fits the smallest cache."""
+"""Largest block of neurons: the rows of a step, in float32, nearly fit the smallest cache."""
 APART = WIDEST + 5 * LINE
-"""From row to row: of rows at the same place in a page, a processor takes one for another."""
+"""Distance between rows: rows at the same offset in a page would alias."""
 LEVEL, OUT, TO_LEVEL, SLOPE, OUTER, HEIGHT, CURRENT = range(0, 7 * APART, APART)
-"""Rows of a block's own numbers: thresholds; outputs of a step, or gradients of its currents; those of thresholds,
-added up over the steps; and of the step gone back its slopes, gradients of outputs, heights and currents."""
+"""Rows of a block: thresholds; outputs of a step, or gradients of its currents; gradients of thresholds, summed over
+steps; and in the backward a step's slopes, gradients of outputs, heights and currents."""
 STATES, GRADS, PARAMS, TO_PARAMS = 7 * APART, 11 * APART, 15 * APART, 20 * APART
-"""Up to 4 rows, 4, 5 and 5: the states, and their gradients; parameters, and theirs."""
+"""Up to 4 states, 4 gradients of them, 5 parameters and 5 gradients of them."""
 ROWS = 25 * APART
 
 
 class Form(NamedTuple):
-    """What a step or an adjoint is compiled for.
+    """The constants that a step or an adjoint is compiled with.
 
     Attributes:
         kind: Name of the kind.
         hard: Whether the reset is.
         mode: How the membrane leaks and in which order, see ``neurozoo_numba.kinds``.
         own: Whether parameters differ between neurons.
-        bits: Of a number, 32 or 64.
-        learn: Of an adjoint: 0, 1 for the gradient of the threshold, 2 for those of the parameters too.
+        bits: 32 or 64, of the dtype.
+        learn: For an adjoint: 0, 1 for the gradient of the threshold, 2 for those of the parameters too.
     """
 
     kind: str
@@ -73,17 +50,17 @@ class Form(NamedTuple):
 
 @loop
 def _shared(mine, count, many):  # type: ignore[no-untyped-def]
-    """Parameters that are the same for all neurons, a number each, which lie in a row."""
+    """Parameters that all neurons share, as numbers."""
     return values(row(mine, PARAMS, many), many)
 
 
 @loop
 def _own(mine, count, many):  # type: ignore[no-untyped-def]
-    """Parameters of ``count`` neurons, a row each."""
+    """Parameters that differ between ``count`` neurons, as rows."""
     return rows(mine, PARAMS, APART, count, many)
 
 
-# Constants of what follows, see `_specialised`.
+# Placeholders for the globals of `step` and `adjoint`, which `address` fills in.
 STEP: Any = None
 ADJOINT: Any = None
 PARAMETERS_OF: Any = None
@@ -92,7 +69,7 @@ HARD = False
 
 
 def step(mine, x, count, flags):  # type: ignore[no-untyped-def]
-    """A step of a block's neurons, from and to the rows of ``mine``, with currents ``x``."""
+    """A step of a block's neurons with currents ``x``, in place in the rows of ``mine``."""
     mine, x = carray(mine, ROWS), carray(x, count)
     params, states = PARAMETERS_OF(mine, count, PARAMETER_COUNT), rows(mine, STATES, APART, count, STATE_COUNT)
     silent, heights = flags & FIRES_AT_TIES == 0, flags & HEIGHTS != 0
@@ -100,7 +77,7 @@ def step(mine, x, count, flags):  # type: ignore[no-untyped-def]
 
 
 def adjoint(mine, x, count, flags):  # type: ignore[no-untyped-def]
-    """Its adjoint, all of it in the rows of ``mine``."""
+    """The step's adjoint, in place in the rows of ``mine``."""
     mine = carray(mine, ROWS)
     params, states = PARAMETERS_OF(mine, count, PARAMETER_COUNT), rows(mine, STATES, APART, count, STATE_COUNT)
     grads = rows(mine, GRADS, APART, count, STATE_COUNT)
@@ -114,7 +91,7 @@ def adjoint(mine, x, count, flags):  # type: ignore[no-untyped-def]
 
 @cache
 def address(name: str, form: Form) -> int:
-    """Where the ``step`` or ``adjoint`` of a form is, likewise."""
+    """Compile the ``step`` or ``adjoint`` of a form, and return its address."""
     templates: dict[str, Any] = {"step": step, "adjoint": adjoint}
     template: FunctionType = templates[name]
     kind, numbers = KERNEL_KINDS[form.kind], types.CPointer(number_type(form.bits))  # type: ignore[no-untyped-call]
@@ -135,5 +112,5 @@ def address(name: str, form: Form) -> int:
 
 
 def number_type(bits: int) -> Any:
-    """numba's, of so many bits."""
+    """Return numba's float of 32 or 64 bits."""
     return types.float32 if bits == 32 else types.float64

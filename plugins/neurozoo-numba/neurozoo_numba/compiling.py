@@ -1,4 +1,4 @@
-"""Functions compiled once, and kept on disk for later processes where that can be."""
+"""Compile functions with numba, and cache them on disk if possible."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from numba import cfunc, njit
 __all__ = ["called_by_address", "for_arguments", "kept_on_disk"]
 
 PATIENCE = 3.0
-"""Seconds after which people are told what they wait for; from the cache it takes less."""
+"""Seconds of compilation after which the user gets a message; loading from the cache takes less."""
 
 
 def kept_on_disk(function: Any, options: Any) -> Any:
-    """A function that numba is to compile, with its cache on disk where some folder can be written.
+    """Return a function for numba to compile, cached on disk if a folder can be written.
 
-    The cache is found by the function's name and looks at the function's own file alone. So the name has a digest of
-    all files of its package and of this one: what is compiled into a function is in others too.
+    numba's cache is keyed by the function's name and checks only the function's own file. The name therefore gets a
+    digest of all files of its package and of this one, whose code is compiled into it.
     """
     _name_with_sources(function)
     try:
         return njit(**options, cache=True)(function)
-    except RuntimeError:  # there is none
+    except RuntimeError:  # no folder
         return njit(**options)(function)
 
 
 def called_by_address(function: Any, signature: Any, options: Any) -> int:
-    """Compile a function that others call by its address, as C does; kept on disk likewise."""
+    """Compile a C function, cached on disk likewise, and return its address."""
     _name_with_sources(function)
-    with _told_if_long():
+    with _message_if_long():
         try:
             made: Any = cfunc(signature, **options, cache=True)(function)
         except (RuntimeError, OSError):  # no folder can be written, or the disk is full
@@ -46,17 +46,17 @@ def called_by_address(function: Any, signature: Any, options: Any) -> int:
 
 
 def for_arguments(kernel: Any, signature: tuple[Any, ...]) -> Any:
-    """A kernel, compiled for arguments of these types; in later processes it comes from numba's cache."""
+    """Compile a kernel for arguments of these types; later processes load it from numba's cache."""
     try:
-        with _told_if_long():
+        with _message_if_long():
             kernel.compile(signature)
-    except OSError:  # it is compiled before it is written to the cache, which a full disk hinders
+    except OSError:  # the cache cannot be written, such as on a full disk, but the kernel is compiled
         if signature not in kernel.overloads:
             raise
     return kernel
 
 
-_CALLED: list[Any] = []  # what is gone leaves no code at its address
+_CALLED: list[Any] = []  # keeps the code at the addresses
 
 
 def _name_with_sources(function: Any) -> None:
@@ -64,8 +64,8 @@ def _name_with_sources(function: Any) -> None:
 
 
 @contextmanager
-def _told_if_long() -> Iterator[None]:
-    timer = threading.Timer(PATIENCE, _tell)
+def _message_if_long() -> Iterator[None]:
+    timer = threading.Timer(PATIENCE, _send_message)
     timer.daemon = True
     timer.start()
     try:
@@ -75,7 +75,7 @@ def _told_if_long() -> Iterator[None]:
 
 
 @cache
-def _tell() -> None:
+def _send_message() -> None:
     """Once in a process."""
     logging.getLogger(__package__).warning(
         "numba is compiling for this processor, which can take a minute; later processes take it from numba's cache"

@@ -1,13 +1,13 @@
-"""The loop over time, compiled: neurons a block at a time, all steps of a block before the next one.
+"""The loop over time, compiled: all steps of a block of neurons before the next block.
 
-A block's states stay in the processor's cache over all steps, so that each current is read once and each output is
-written once. The next row of memory is fetched before a step is computed, and large results go past the cache
+A block's states stay in the processor's cache over all steps, so each current is read once and each output is written
+once. The next row of memory is fetched before a step is computed, and large results go past the cache
 (``neurozoo_numba.streaming``).
 
 There are two loops over time, :func:`forward` and :func:`backward`, compiled once for all kinds of neuron. They call a
-kind's step and adjoint by address: one short loop over a block's neurons each, see ``neurozoo_numba.kinds``. What
-those work on lies in rows of an array (``neurozoo_numba.block``) at constant distances, so that the compiler sees
-what overlaps and makes vector instructions. What is the same for all neurons is a constant when they are compiled.
+kind's step and adjoint by address: one short loop over a block's neurons each, see ``neurozoo_numba.kinds``. These
+work on rows of an array (``neurozoo_numba.block``) at constant distances, so that the compiler knows what overlaps and
+vectorises. Whatever all neurons share is a compile-time constant.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _fill(x, number):  # type: ignore[no-untyped-def]
 
 @loop
 def _spread(numbers, base, inner, period, start, out):  # type: ignore[no-untyped-def]
-    """Numbers of neurons ``start`` and on: neuron m has that at ``base + m // inner % period``."""
+    """Expand shared numbers from neuron ``start``: neuron m has the one at ``base + m // inner % period``."""
     place, end = start, start + out.shape[0]
     while place < end:
         first = place // inner % period
@@ -70,7 +70,7 @@ def _spread(numbers, base, inner, period, start, out):  # type: ignore[no-untype
 
 @loop
 def _begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine):  # type: ignore[no-untyped-def]
-    """The states to start from, at rest where ``v0`` is empty; and the parameters."""
+    """Load the first states, at rest if ``v0`` is empty, and the parameters."""
     if own:
         for k in range(p.shape[0] // p_period):
             _spread(p, k * p_period, p_inner, p_period, start, row(mine, PARAMS + k * APART, count))
@@ -110,7 +110,7 @@ def _slopes(kind, u, scale, factor, out):  # type: ignore[no-untyped-def]
 
 @loop
 def _sum(x):  # type: ignore[no-untyped-def]
-    """The sum of ``x`` by halves, which it spends: as vectors, and of small error."""
+    """Pairwise sum of ``x``, which it overwrites: vectorised, and with a small error."""
     size = x.shape[0]
     while size > 1:
         half = (size + 1) // 2
@@ -127,24 +127,17 @@ def forward(  # type: ignore[no-untyped-def]
     """Blocks ``first`` to ``last`` of M neurons over T steps.
 
     Args:
-        first: Number of the first block, from 0.
-        last: One past the last block's.
+        first: First block, from 0; ``last`` is one past the last.
         width: Neurons a block, at most WIDEST.
         steps: T.
         size: M.
-        x: Currents, those of step t from ``t * x_step`` on.
-        x_step: From a step's currents to the next one's; 0 where all have the same.
+        x: Currents; step t starts at ``t * x_step``, and ``x_step`` is 0 if all steps have the same.
         v0: States to start from, ``[S * M]``; empty for all at rest.
         rest: The states at rest, ``[S]``.
-        threshold: See :func:`_spread`, ``[period]`` or ``[T * period]``.
-        by_step: Whether each step has its own.
-        inner: See :func:`_spread`.
-        period: See :func:`_spread`.
-        p: Parameters, ``[P * p_period]``.
-        p_inner: See :func:`_spread`.
-        p_period: See :func:`_spread`.
+        threshold: ``[period]`` or, if ``by_step``, ``[T * period]``; see :func:`_spread` for ``inner`` and ``period``.
+        p: Parameters, ``[P * p_period]``, with ``p_inner`` and ``p_period`` likewise.
         own: Whether parameters differ between neurons; if not, ``p_period`` is 1.
-        flags: Of the step, see :data:`FIRES_AT_TIES`.
+        flags: See :data:`FIRES_AT_TIES`.
         step: Address of the kind's step.
         past_cache: Whether to write past the cache.
         out: ``[T * M]``, written.
@@ -175,25 +168,22 @@ def backward(  # type: ignore[no-untyped-def]
     p, p_inner, p_period, own, flags, step, past_cache, adjoint, detach, late, recalled, surrogate, scale, factor,
     grad_out, grad_step, grad_each, grad_v, grad_x, grad_v0, grad_threshold, grad_p,
 ):  # fmt: skip
-    """Gradients of blocks ``first`` to ``last``, whose states are computed a second time.
+    """Gradients of blocks ``first`` to ``last``; recomputes the states.
 
     Args, beyond those of the forward:
         adjoint: Address of the kind's adjoint.
         detach: Whether the gradient stops at the reset.
         late: See ``neurozoo_numba.kinds.Kind``.
         recalled: Whether the adjoint needs the states before a step.
-        surrogate: One of the numbers above.
-        scale: Of the surrogate, see :func:`_slopes`.
-        factor: Likewise.
-        grad_out: Of the outputs, those of step t from ``t * grad_step`` on; empty where there is none.
-        grad_step: From step to step.
-        grad_each: Whether each neuron has its own, or each step one number.
-        grad_v: Of the last states, ``[S * M]``; empty where there is none.
-        grad_x: Of the currents, ``[T * M]``; empty where not wanted. Written.
-        grad_v0: Of the first states, ``[S * M]``; empty where not wanted. Written.
-        grad_threshold: Of every neuron's threshold, ``[M]``, or ``[T * M]`` if ``by_step``; where the period is 1,
-            of every block's, added up. Empty where not wanted. Written.
-        grad_p: Of the parameters, ``[P * M]``, or of every block's as above. Empty where not wanted. Written.
+        surrogate: One of :data:`SURROGATE_NUMBERS`, with ``scale`` and ``factor`` of :func:`_slopes`.
+        grad_out: Gradient of the outputs; step t starts at ``t * grad_step``. Empty if there is none.
+        grad_each: Whether it differs between neurons.
+        grad_v: Gradient of the last states, ``[S * M]``; empty if there is none.
+        grad_x: Gradient of the currents, ``[T * M]``; this and the following are written, and empty if not needed.
+        grad_v0: Gradient of the first states, ``[S * M]``.
+        grad_threshold: Gradient of each neuron's threshold, ``[M]`` or with ``by_step`` ``[T * M]``; the sum of each
+            block if the period is 1.
+        grad_p: Gradient of the parameters, ``[P * M]``, or the sum of each block likewise.
     """
     mine, blocks = np.empty(ROWS, x.dtype), (size + width - 1) // width
     # Each step's heights, and the states before it where they are needed.
@@ -232,7 +222,7 @@ def backward(  # type: ignore[no-untyped-def]
             if by_step:
                 _spread(threshold, t * period, inner, period, start, level)
                 _fill(to_level, 0)
-            # At constant distances from the rest.
+            # Copied to rows at constant distances from the others.
             copy(row(kept, t * each, count), height)
             for k in range(recall):
                 copy(row(kept, t * each + (1 + k) * APART, count), row(mine, STATES + k * APART, count))
@@ -249,7 +239,7 @@ def backward(  # type: ignore[no-untyped-def]
                     _fill(from_out, grad_out[t * grad_step])
             if t == 0:
                 read_ahead(x, start + width, width)
-            # Membranes of which nobody uses the last send nothing back, not even 0 times an infinity.
+            # Without a gradient of the last membranes nothing flows back from them, not even 0 times infinity.
             cut = detach or (not late and t == steps - 1 and grad_v.shape[0] == 0)
             call(adjoint, mine, x, start, count, flags + CUT if cut else flags)
             if grad_threshold.shape[0] and (by_step or t == 0):
@@ -271,26 +261,22 @@ def backward(  # type: ignore[no-untyped-def]
 
 
 def loop_over_time(name: str, bits: int) -> Any:
-    """``forward`` or ``backward``, compiled when first asked for; in later processes it comes from numba's cache."""
+    """Return ``forward`` or ``backward``, compiled at the first call; later processes load it from numba's cache."""
     kernel, signature = _ready(name, bits)
     return kernel.get_overload(signature)
 
 
 @cache
 def _ready(name: str, bits: int) -> tuple[Any, tuple[Any, ...]]:
-    signature = _signature(name, number_type(bits))
-    templates: dict[str, Any] = {"forward": forward, "backward": backward}
-    template: FunctionType = templates[name]
-    kernel = kept_on_disk(FunctionType(template.__code__, template.__globals__, name), OPTIONS)
-    return for_arguments(kernel, signature), signature
-
-
-def _signature(name: str, number: Any) -> tuple[Any, ...]:
+    number, whole, yes = number_type(bits), types.int64, types.boolean
     read, write = types.Array(number, 1, "C", readonly=True), types.Array(number, 1, "C")
-    whole, yes = types.int64, types.boolean
     spread = (whole, whole)
-    common = (*[whole] * 5, read, whole, read, read, read, yes, *spread, read, *spread, yes, whole, whole, yes)
+    signature = (*[whole] * 5, read, whole, read, read, read, yes, *spread, read, *spread, yes, whole, whole, yes)
+    template: Any = forward
     if name == "forward":
-        return (*common, write, write)
-    how = (whole, yes, yes, yes, whole, number, number)
-    return (*common, *how, read, whole, yes, read, write, write, write, write)
+        signature += (write, write)
+    else:
+        template = backward
+        signature += (whole, yes, yes, yes, whole, number, number, read, whole, yes, read, write, write, write, write)
+    function = FunctionType(template.__code__, template.__globals__, name)
+    return for_arguments(kept_on_disk(function, OPTIONS), signature), signature

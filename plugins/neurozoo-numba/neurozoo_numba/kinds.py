@@ -1,10 +1,8 @@
 """Each kind of neuron as two loops over neighbouring neurons: a step, and its adjoint.
 
-The loops are compiled one by one, and taken over time by those of ``neurozoo_numba.kernels``. A step has every
-operation where ``neurozoo.core.kinds`` has it, so that spikes are the oracle's to the bit. The adjoint gets the step's
-output ``u``, and the states before and after it, from the kernel, which computes them a second time.
-
-A membrane's reset and the order of a step are constants of the compiled loop, see :class:`Kind`.
+Each loop is compiled separately and called for each time step by ``neurozoo_numba.kernels``. A step has the operations
+of ``neurozoo.core.kinds`` in the same order, so that spikes equal the oracle's to the bit. The adjoint gets the step's
+height ``u`` and the states before it, which the kernel recomputes.
 """
 
 from __future__ import annotations
@@ -23,23 +21,23 @@ BY_DIVISION, BY_PRODUCT, NO_LEAK = range(3)
 """How a membrane leaks: by 1/rate, by rate, or not at all; ``+ OTHER_ORDER``: the input is added undivided."""
 OTHER_ORDER = 4
 PARAMETERS = 2
-"""From this ``learn`` on the gradients of parameters are wanted; from 1 on the threshold's."""
+"""Value of ``learn`` with the gradients of parameters; 1 is the threshold's only, 0 none."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of neuron as kernels are made of it.
+    """The loops of a kind of neuron.
 
     Attributes:
-        step: ``step(x, level, p, state, out, form)``: takes the states on, in place, and writes ``out``: the output, or
-            where ``form`` asks for heights the number that is compared with 0, if the neuron fires.
-        adjoint: ``adjoint(x, level, p, before, u, slope, go, g, gx, gl, gp, form)``: takes ``g`` from the gradients of
-            the states after the step to those before it, writes that of the currents ``gx``, and adds to those of
-            threshold ``gl`` and parameters ``gp``. ``before`` are the states before the step, ``u`` its heights, and
-            ``go`` the gradients of the outputs. ``x`` is there only where parameters are learned.
+        step: ``step(x, level, p, state, out, form)``: advances the states in place and writes ``out``: the output, or
+            if ``form`` asks for heights the number that is compared with 0.
+        adjoint: ``adjoint(x, level, p, before, u, slope, go, g, gx, gl, gp, form)``: replaces the gradients ``g`` of
+            the states after the step by those before it, writes the gradient ``gx`` of the currents, and adds to those
+            of threshold ``gl`` and parameters ``gp``. ``before`` are the states before the step, ``u`` its heights, and
+            ``go`` the gradients of the outputs. ``x`` is valid only if parameters are learned.
         states: Number of states.
         parameters: Number of parameters, see ``neurozoo.backends.fused.neuron``.
-        recalled: Whether the adjoint needs the states, also where no parameter is learned.
+        recalled: Whether the adjoint needs the states even if no parameter is learned.
         late: Whether a spike resets the membrane in the step after.
     """
 
@@ -52,7 +50,7 @@ class Kind:
 
 
 def at(p: Any, i: int) -> Any:
-    """Parameter of neuron ``i``: its own, or the one that all share."""
+    """Parameter of neuron ``i``, whether its own or shared."""
     raise NotImplementedError
 
 
@@ -71,7 +69,7 @@ def fires(u, silent, zero, one):  # type: ignore[no-untyped-def]
 
 @loop
 def leaked(x, rate, leak):  # type: ignore[no-untyped-def]
-    """How much of a drive ``x`` reaches a membrane that leaks."""
+    """The share of a drive ``x`` that reaches a leaky membrane."""
     return x / rate if leak == BY_DIVISION else x * rate
 
 
@@ -264,7 +262,7 @@ def alif_adjoint(x, level, p, before, u, slope, go, g, gx, gl, gp, form):  # typ
 
 @written_out
 def li_step(x, level, p, state, out, form):  # type: ignore[no-untyped-def]
-    """``li``, with the parameters decay, gain and what the rest adds at each step."""
+    """``li``, with the parameters decay, gain and the constant that the rest adds at each step."""
     (v,), (decays, gains, added) = state, p
     for i in range(out.shape[0]):
         v_new = at(decays, i) * v[i] + (x[i] * at(gains, i) + at(added, i))
@@ -286,6 +284,24 @@ def li_adjoint(x, level, p, before, u, slope, go, g, gx, gl, gp, form):  # type:
             to_added[i] += gv
 
 
+@written_out
+def relu_step(x, level, p, state, out, form):  # type: ignore[no-untyped-def]
+    """``relu``, without parameters and states."""
+    heights, zero = form[3], out.dtype.type(0)
+    for i in range(out.shape[0]):
+        u = x[i] / level[i]
+        out[i] = u if heights or not u <= zero else zero
+
+
+@written_out
+def relu_adjoint(x, level, p, before, u, slope, go, g, gx, gl, gp, form):  # type: ignore[no-untyped-def]
+    learn, zero = form[4], u.dtype.type(0)
+    for i in range(u.shape[0]):
+        gx[i] = zero if u[i] <= zero else go[i] / level[i]
+        if learn:
+            gl[i] -= gx[i] * u[i]
+
+
 _CHARGING = Kind(charging_step, charging_adjoint, 1, 2, recalled=False)
 KERNEL_KINDS = {
     "lif": _CHARGING,
@@ -295,5 +311,6 @@ KERNEL_KINDS = {
     "adlif": Kind(adlif_step, adlif_adjoint, 3, 5, late=True),
     "alif": Kind(alif_step, alif_adjoint, 4, 4, late=True),
     "li": Kind(li_step, li_adjoint, 1, 3, recalled=False),
+    "relu": Kind(relu_step, relu_adjoint, 0, 0, recalled=False),
 }
-"""How each kind is run, by its name in ``neurozoo.core.kinds``."""
+"""By the name of the kind in ``neurozoo.core.kinds``."""

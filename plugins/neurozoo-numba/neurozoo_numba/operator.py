@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call, each, flat
-from neurozoo.backends.fused.operators import register
+from neurozoo.backends.fused.operators import Gradients, register
 from neurozoo.backends.fused.pages import LARGE
 from neurozoo_numba.block import FIRES_AT_TIES, WIDEST, Form, address
 from neurozoo_numba.kernels import SURROGATE_NUMBERS, loop_over_time
@@ -21,57 +21,48 @@ from neurozoo_numba.threads import in_threads
 __all__ = ["operators"]
 
 CACHED = 2**18
-"""Numbers that a block of the backward may keep, all steps together: half of a usual second cache, in float32."""
+"""Limit for the numbers that a block of the backward keeps over all steps: half of a usual L2 cache, in float32."""
 WORTH = 2**16
-"""Neurons times steps that are worth a thread."""
+"""Neurons times steps per thread, at least."""
 
 Array = NDArray[Any]
 
 
-class _Compiled:
-    """The :class:`~neurozoo.backends.fused.operators.Kernels` of this backend."""
-
-    def forward(self, call: Call, out: Tensor, after: Tensor) -> None:
-        form = _form(call)
-        _run("forward", call, _widest(form), (*_arguments(call, form, out), _array(out), _array(after)))
-
-    def backward(
-        self,
-        call: Call,
-        grad_out: Tensor | None,
-        grad_after: Tensor | None,
-        grad_currents: Tensor,
-        grad_state: Tensor,
-        learn: tuple[bool, bool],
-    ) -> tuple[Tensor, Tensor]:
-        learned = PARAMETERS if learn[1] else int(learn[0])
-        form = _form(call)
-        kind, nothing = KERNEL_KINDS[form.kind], grad_currents.new_empty(0)
-        recalled = kind.recalled or learned == PARAMETERS
-        kept = 1 + (kind.states if recalled else 0)
-        width = max(64, min(_widest(form), CACHED // (call.steps * kept) // 16 * 16))
-        blocks = -(-call.size // width)
-        (outs, step), own = ((nothing, 0), True) if grad_out is None else each(grad_out)
-        to_threshold = nothing.new_empty(call.threshold.places(blocks)) if learn[0] else nothing
-        to_params = nothing.new_empty(call.params.places(blocks)) if call.params and learn[1] else nothing
-        arguments = (
-            *_arguments(call, form, grad_currents), address("adjoint", form._replace(learn=learned)),
-            *_spiking(call, kind.late, recalled), _array(outs), step, own,
-            _array(nothing if grad_after is None else grad_after), _array(grad_currents),
-            _array(grad_state), _array(to_threshold), _array(to_params),
-        )  # fmt: skip
-        _run("backward", call, width, arguments)
-        return (
-            call.threshold.gradient(to_threshold, blocks) if learn[0] else to_threshold,
-            call.params.gradient(to_params, blocks) if call.params and learn[1] else to_params,
-        )
+def _forward(call: Call, out: Tensor, after: Tensor) -> None:
+    form = _form(call)
+    _run("forward", call, _widest(form), (*_arguments(call, form, out), _array(out), _array(after)))
 
 
-operators = register("neurozoo_numba", _Compiled())
+def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
+    learn = gradients.learn
+    learned = PARAMETERS if learn[1] else int(learn[0])
+    form = _form(call)
+    kind, nothing = KERNEL_KINDS[form.kind], gradients.currents.new_empty(0)
+    recalled = kind.recalled or learned == PARAMETERS
+    kept = 1 + (kind.states if recalled else 0)
+    width = max(64, min(_widest(form), CACHED // (call.steps * kept) // 16 * 16))
+    blocks = -(-call.size // width)
+    (outs, step), own = ((nothing, 0), True) if gradients.out is None else each(gradients.out)
+    to_threshold = nothing.new_empty(call.threshold.places(blocks)) if learn[0] else nothing
+    to_params = nothing.new_empty(call.params.places(blocks)) if call.params and learn[1] else nothing
+    arguments = (
+        *_arguments(call, form, gradients.currents), address("adjoint", form._replace(learn=learned)),
+        *_spiking(call, kind.late, recalled), _array(outs), step, own,
+        _array(nothing if gradients.after is None else gradients.after), _array(gradients.currents),
+        _array(gradients.state), _array(to_threshold), _array(to_params),
+    )  # fmt: skip
+    _run("backward", call, width, arguments)
+    return (
+        call.threshold.gradient(to_threshold, blocks) if learn[0] else to_threshold,
+        call.params.gradient(to_params, blocks) if call.params and learn[1] else to_params,
+    )
+
+
+operators = register("neurozoo_numba", _forward, _backward)
 
 
 def _form(call: Call) -> Form:
-    """What to compile for a call."""
+    """The form to compile for a call."""
     spec: Any = call.spec
     leak = {"lif": BY_DIVISION, "plif": BY_PRODUCT, "if": NO_LEAK}.get(spec.kind, 0)
     if spec.kind == "lif" and call.params is None and _inverts(call.numbers[0]):
@@ -91,23 +82,23 @@ def _form(call: Call) -> Form:
 
 
 def _widest(form: Form) -> int:
-    """Neurons a block at most: fewer where a step touches more rows of them, which the smallest cache is to hold."""
+    """Largest block of neurons: smaller if a step uses more rows, as they should fit the smallest cache."""
     return WIDEST // 4 if form.own or KERNEL_KINDS[form.kind].states > 1 else WIDEST
 
 
 @cache
 def _inverts(tau: float) -> bool:
-    """Whether a product with ``1 / tau`` is rounded as a division by ``tau``: for powers of two it is exact."""
+    """Whether multiplying by ``1 / tau`` equals dividing by ``tau`` to the bit: for powers of two."""
     mantissa, exponent = math.frexp(tau)
     return mantissa == 0.5 and abs(exponent) < 100
 
 
 def _spiking(call: Call, late: bool, recalled: bool) -> tuple[bool, bool, bool, int, float, float]:
-    """Whether the gradient stops at the reset; what comes in; and the surrogate."""
+    """The backward's arguments from ``detach`` to ``factor``."""
     spec: Any = call.spec
     if not spec.spiking:
         return False, late, recalled, SURROGATE_NUMBERS["box"], 0.0, 0.0
-    # As torch rounds them: what Python multiplies is rounded once.
+    # Python's products are rounded once, as torch's.
     alpha = float(spec.alpha)
     scale = {"atan": math.pi / 2 * alpha, "box": alpha / 2}.get(spec.surrogate, 1.0)
     factor = alpha / 2 if spec.surrogate == "atan" else alpha
@@ -115,7 +106,7 @@ def _spiking(call: Call, late: bool, recalled: bool) -> tuple[bool, bool, bool, 
 
 
 def _arguments(call: Call, form: Form, large: Tensor) -> tuple[Any, ...]:
-    """What forward and backward share; ``large`` is the largest thing to write."""
+    """The arguments that forward and backward share; ``large`` is the largest result."""
     currents, step = call.currents.memory.numpy(), call.currents.step
     state = currents[:0] if call.state is None else call.state.numpy()
     numbers = np.array(call.numbers, currents.dtype)
@@ -145,6 +136,6 @@ def _run(name: str, call: Call, width: int, arguments: tuple[Any, ...]) -> None:
 
 
 def _array(x: Tensor) -> Array:
-    """A tensor's numbers in a row, as numpy sees them."""
+    """A tensor as a flat array."""
     numbers: Array = flat(x).numpy()
     return numbers

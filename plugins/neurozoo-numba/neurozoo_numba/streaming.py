@@ -1,7 +1,7 @@
-"""Memory read before it is needed and written past the processor's cache, which numba has no words for.
+"""Intrinsics that numba lacks: prefetching, writing past the processor's cache, rows without bounds checks, C calls.
 
-Rows of memory that are far apart end the processor's own guesses of what comes next, and a number written into memory
-that is in no cache has its line read first, for nothing where the whole line is written.
+The processor does not prefetch across rows that are far apart, and it reads a line of memory before it writes to it,
+which is wasted if the whole line is overwritten.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ VECTOR = 32
 # No fastmath: it would let the compiler reorder sums and fuse products into them.
 OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
 loop: Any = njit(**OPTIONS, forceinline=True)
-"""A piece of a kernel, whose constant arguments the compiler knows."""
+"""A piece of a kernel; constant arguments are propagated into it."""
 written_out: Any = njit(**OPTIONS, inline="always")
-"""The same, inlined before compilation: compiled alone, a loop that works in place is vectorised for arrays that do not
-overlap, and then runs without vectors."""
+"""The same, inlined before compilation: compiled separately, an in-place loop is vectorised for arrays that do not
+overlap, and falls back to scalar code."""
 _intrinsic: Any = intrinsic
 _counted: Any = intrinsic(prefer_literal=True)
 
 
 @_intrinsic
 def _fetch(context, array, place):  # type: ignore[no-untyped-def]
-    """Ask for the line of ``array[place]`` and go on, as ``llvm.prefetch`` has it (LLVM language reference)."""
+    """Prefetch the line of ``array[place]`` (``llvm.prefetch`` of the LLVM language reference)."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte, number, name = ir.IntType(8).as_pointer(), ir.IntType(32), "llvm.prefetch.p0i8"
@@ -79,7 +79,7 @@ def _misaligned(context, array):  # type: ignore[no-untyped-def]
 
 @_intrinsic
 def row(context, array, place, count):  # type: ignore[no-untyped-def]
-    """``array[place : place + count]`` without a check of bounds, of which the compiler sees the distance to others."""
+    """``array[place : place + count]`` without a bounds check, and with distances that the compiler knows."""
     form = _row_type(array)
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -152,28 +152,28 @@ def _row(context: Any, builder: Any, signature: Any, arguments: Any, place: Any,
 
 
 def _address(context: Any, builder: Any, signature: Any, arguments: Any, which: int) -> Any:
-    """Of the number that an array, argument ``which``, has at the place that the next argument says."""
+    """The address of an element: argument ``which`` is the array, the next one the index."""
     array = context.make_array(signature.args[which])(context, builder, arguments[which])
     return builder.gep(array.data, [arguments[which + 1]])
 
 
 @loop
 def read_ahead(array, start, count):  # type: ignore[no-untyped-def]
-    """Begin to read ``array[start : start + count]``, as far as there is such, and do not wait for it."""
+    """Prefetch ``array[start : start + count]``, as far as it exists."""
     for place in range(start, min(start + count, array.shape[0]), LINE):
         _fetch(array, place)
 
 
 @loop
 def copy(numbers, to):  # type: ignore[no-untyped-def]
-    """``to[:] = numbers``, of which numba makes a hundred times the code."""
+    """``to[:] = numbers``, for which numba generates a hundred times the code."""
     for place in range(to.shape[0]):
         to[place] = numbers[place]
 
 
 @loop
 def put(numbers, to, past_cache):  # type: ignore[no-untyped-def]
-    """``to[:] = numbers``; past the cache for what is too large to be found there by whoever reads it next."""
+    """``to[:] = numbers``; ``past_cache`` for results that do not fit the cache until they are read."""
     size = to.shape[0]
     if not past_cache:
         copy(numbers, to)

@@ -1,4 +1,4 @@
-"""Work in as many threads as torch uses."""
+"""Run work in as many threads as torch uses."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import torch
 __all__ = ["in_threads"]
 
 RUNS = 4
-"""Runs of blocks a thread: a thread that is late, or has a slower processor, does fewer."""
+"""Runs of blocks per thread, so that a late or slow thread can do fewer."""
 
 
 def in_threads(work: Callable[[int, int], object], blocks: int, most: int) -> None:
     """Do ``work(first, last)`` for all blocks, each thread a few runs of them; the calling thread takes part.
 
-    Threads are torch's in number, as ``torch.get_num_threads()`` has it at the call, and not in kind: numba's own
-    layers may be called from one thread at a time, or end a process that has forked. The work must let go of
-    Python's lock, and not matter in which order it is done.
+    The number of threads is ``torch.get_num_threads()`` at the call. numba's own threading layers are not used: they
+    may be called from one thread at a time, or end a process that has forked. The work must release the GIL and be
+    independent of the order.
 
     Args:
-        work: Does blocks ``first`` to ``last``, the last one left out.
-        blocks: How many there are.
-        most: How many threads the work is worth.
+        work: Does blocks ``first`` to ``last``, excluded.
+        blocks: Number of blocks.
+        most: Largest useful number of threads.
     """
     count = max(1, min(torch.get_num_threads(), blocks, most))
     if count == 1:
@@ -34,7 +34,7 @@ def in_threads(work: Callable[[int, int], object], blocks: int, most: int) -> No
         return
     parts = min(blocks, count * RUNS)
     cuts = pairwise([blocks * part // parts for part in range(parts + 1)])
-    untaken = iter(list(cuts))  # that of a list may be asked by several threads
+    untaken = iter(list(cuts))  # a list iterator is thread-safe
 
     def some() -> None:
         for run in untaken:
@@ -46,7 +46,7 @@ def in_threads(work: Callable[[int, int], object], blocks: int, most: int) -> No
             under_way.append(_workers().submit(some))
         some()
     finally:
-        # Whatever went wrong: nothing more is begun, and the caller's memory is in use until all are done.
+        # Also after an error: no more work starts, and the caller's memory is in use until all threads are done.
         for _ in untaken:
             pass
         wait(under_way)
@@ -60,5 +60,5 @@ def _workers() -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):
-    # A child has its parent's list of threads and none of the threads.
+    # A forked child has the pool but none of its threads.
     os.register_at_fork(after_in_child=_workers.cache_clear)

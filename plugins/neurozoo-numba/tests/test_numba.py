@@ -64,7 +64,7 @@ def test_every_scan_goes_through_numbas_dispatcher() -> None:
     assert any(name.endswith("get_overload") for name in calls)
 
 
-def test_who_waits_for_the_compiler_is_told_once(
+def test_a_long_compilation_is_announced_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Kernel:
@@ -74,7 +74,7 @@ def test_who_waits_for_the_compiler_is_told_once(
         def compile(self, _signature: object) -> None:
             time.sleep(self.seconds)
 
-    compiling._tell.cache_clear()
+    compiling._send_message.cache_clear()
     compiling.for_arguments(Kernel(0.0), ())
     assert not caplog.messages
     monkeypatch.setattr(compiling, "PATIENCE", 0.01)

@@ -25,18 +25,14 @@ from neurozoo_smile_numba.encoder_kernel import COLUMNS, INNER, PARAMETERS, PIEC
 __all__ = ["NumbaEncoder", "own_parameters"]
 
 WORTH = 2**22
-"""Products of two numbers that are worth a thread."""
+"""Multiplications per thread, at least."""
 
 
 class NumbaEncoder(Encoder):
     """Encoder blocks in float32 on a CPU; calls the blocks for everything else.
 
     Without dropout the result for a sample is the same to the bit in every batch, and within rounding of torch's.
-    Dropout drops other elements than torch's. The backward keeps only the sequences and, where there is dropout, its
-    random bits.
-
-    Args:
-        layout: The model's layout, not used.
+    Dropout drops other elements than torch's. The backward keeps only the sequences and, with dropout, its random bits.
     """
 
     def encode(
@@ -66,17 +62,9 @@ class NumbaEncoder(Encoder):
 
 @dataclass
 class _Place:
-    """Where a block's sequences have what, and its dropout.
+    """Lengths Q and S, positions ``[B or 1, L]`` and mask ``[B, S]`` of a block's sequences, and its dropout.
 
-    Attributes:
-        asking: Q.
-        asked: S.
-        query_position: ``[B or 1, Q]``.
-        source_position: ``[B or 1, S]``.
-        mask: ``[B, S]`` or None.
-        lost: Of 2^16, in dropout.
-        lost_weights: Likewise, of attention's weights.
-        bits: For both, see the kernel; None where neither is.
+    ``lost`` and ``lost_weights`` (attention's weights) are the dropped share of 2^16, ``bits`` the random bits of both.
     """
 
     asking: int
@@ -89,7 +77,7 @@ class _Place:
     bits: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
-        """What came in."""
+        """The input tensors."""
         return [x for x in (self.query_position, self.source_position, self.mask) if x is not None]
 
     def drop(self, samples: int, width: int, heads: int, p: float, p_weights: float) -> None:
@@ -103,7 +91,7 @@ class _Place:
 
 @dataclass
 class _Call:
-    """A call of the kernel but for its sequences and parameters."""
+    """A call of the kernel, without its sequences and parameters."""
 
     samples: int
     width: int
@@ -113,7 +101,7 @@ class _Call:
     threads: int
 
     def forward(self, xs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
-        """What the blocks give, ``xs`` being all queries and then all sources."""
+        """The blocks' results; ``xs`` are all queries, then all sources."""
         xs = [x.contiguous() for x in xs]
         found = [x.new_empty(x.shape) for x in xs[: len(self.places)]]
         table = self._table(xs, parameters, found, [0] * len(xs))
@@ -123,12 +111,12 @@ class _Call:
     def backward(
         self, xs: Sequence[Tensor], parameters: Sequence[Tensor], grads: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The gradients of ``xs`` and of the parameters, ``grads`` being those of what the blocks gave."""
+        """The gradients of ``xs`` and of the parameters, from the gradients of the blocks' results."""
         xs, parameters = [x.contiguous() for x in xs], [x.contiguous() for x in parameters]
         grads = [x.contiguous() if plain(x) else xs[0].new_empty(x.shape).copy_(x) for x in grads]
         given = *xs, *parameters, *grads
         if not plain(*given) or not all(x.is_cpu and x.dtype is torch.float32 for x in given):
-            raise RuntimeError("what was saved for the backward has come back with another dtype, or on another device")
+            raise RuntimeError("a saved tensor came back with another dtype or on another device")
         to_xs = [x.new_empty(x.shape) for x in xs]
         counts, pieces = parameter_counts(self.width, self.inner), -(-self.samples // PIECE)
         buffers = xs[0].new_zeros(len(self.places) * pieces, sum(counts))
@@ -140,7 +128,7 @@ class _Call:
         return to_xs, [part.view(next(shapes).shape) for row in by_block for part in row.split(counts)]
 
     def _run(self, name: str, pieces: int, threads: int, in_use: object, *arrays: NDArray[Any]) -> None:
-        """Call a kernel for all pieces; what is in use lives as long as a thread is at work."""
+        """Call a kernel for all pieces; ``in_use`` is kept alive until all threads are done."""
         kernel, longest = compiled(name), max(max(each.asking, each.asked) for each in self.places)
         code = code_table(longest, self.width, torch.float32, torch.device("cpu"))
         arguments = self.samples, self.width, self.inner, self.heads, code.data_ptr(), *arrays
@@ -154,7 +142,7 @@ class _Call:
     def _table(
         self, xs: Sequence[Tensor], parameters: Sequence[Tensor], out: Sequence[Tensor], to_xs: Sequence[int]
     ) -> NDArray[np.int64]:
-        """The kernel's table. It holds addresses: the tensors have to be kept until it is done."""
+        """The kernel's table of addresses; the tensors must be kept until it is done."""
         count, addresses = len(self.places), [x.data_ptr() for x in parameters]
         each, table = len(addresses) // count, np.empty((count, COLUMNS), np.int64)
         for g, place in enumerate(self.places):
@@ -172,7 +160,7 @@ class _Encoded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.call = call
-        # With what the call knows already, so that torch sees to it that it is not changed.
+        # With the call's own tensors, so that torch detects changes in place.
         ctx.save_for_backward(*tensors, *(x for place in call.places for x in place.tensors()))
         sequences = 2 * len(call.places)
         return tuple(call.forward(tensors[:sequences], tensors[sequences:]))
@@ -201,12 +189,11 @@ class _Sizes(NamedTuple):
 def _read(
     blocks: Sequence[EncoderBlock], queries: Sequence[Tokens], sources: Sequence[Tokens]
 ) -> tuple[_Sizes, list[Tensor]] | None:
-    """The sizes that all have, and the parameters of one block after another in the kernel's order; None where it would
-    not give what the blocks do."""
+    """The common sizes, and the parameters of all blocks in the kernel's order; None for blocks of another kind."""
     if torch.is_autocast_enabled("cpu") or not untraced():
         return None
     if torch.is_grad_enabled() and any(each.x.is_inference() for each in (*queries, *sources)):
-        return None  # torch does not save such ones
+        return None  # torch does not save inference tensors
     sizes: _Sizes | None = None
     counts: list[int] = []
     parameters: list[Tensor] = []
@@ -221,7 +208,7 @@ def _read(
         if own != sizes or own.width % own.heads or own.width == 1:
             return None
         for x, count in zip(numbers, counts, strict=True):
-            # A parameter of several numbers in a row has them in memory as they are: torch makes no other.
+            # A contiguous parameter of more than one number has its values in memory.
             if not ((type(x) is parameter or plain(x)) and x.dtype is float32 and x.is_cpu):
                 return None
             if not x.is_contiguous() or x.numel() != count:
@@ -235,10 +222,10 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
 
     Returns:
         Weight and bias of the norms of embedding, attention and output; of query, key, value and output of the
-        attention; of inner and outer. None where the block computes more or other things with them: a part of another
-        type or with a ``forward`` of its own, another epsilon of a norm, some parts in training alone, a hook.
+        attention; of inner and outer. None if the block computes anything else with them: a part of another type or
+        with its own ``forward``, another epsilon of a norm, only some parts in training mode, a hook.
     """
-    # Plain loops over what a module has in its dicts: anything else takes longer than a small block.
+    # Plain loops over the modules' dicts: anything else takes longer than a small block.
     if type(block) is not EncoderBlock or has_hooks(block):
         return None
     parts: Mapping[str, Any] = block._modules

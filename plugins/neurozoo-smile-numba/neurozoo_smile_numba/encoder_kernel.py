@@ -11,8 +11,9 @@ weight's gradient is added up over :data:`PIECE` samples, and then over the piec
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from neurozoo_numba.compiling import for_arguments, kept_on_disk
@@ -59,132 +60,45 @@ COLUMNS = FIRST_PARAMETER + PARAMETERS
 NORM_0, NORM_1, NORM_2, QUERY, KEY, VALUE, ATTENDED, INNER, OUTER = range(0, PARAMETERS, 2)
 
 
-class Sample(NamedTuple):
-    """Addresses and sizes of a sample in a block.
+Sample = namedtuple(
+    "Sample",
+    "width inner heads asking asked query source query_position source_position mask out to_query to_source "
+    "bits_asking bits_attended bits_fed bits_to_key bits_to_value bits_weights lost lost_weights code",
+)
+"""Addresses and sizes of a sample in a block.
 
-    Attributes:
-        width: D.
-        inner: Width of the feed-forward.
-        heads: H.
-        asking: Q.
-        asked: S.
-        query: ``[Q, D]``.
-        source: ``[S, D]``.
-        query_position: ``[Q]``.
-        source_position: ``[S]``.
-        mask: ``[S]``, or 0.
-        out: ``[Q, D]``: the result, or its gradient.
-        to_query: The query's gradient.
-        to_source: The source's.
-        bits_asking: Random bits for the dropout of what asks, ``[D, Q]``, two bytes each; likewise ``bits_attended``
-            of what attention gives, ``bits_fed`` of the feed-forward's, ``bits_to_key`` and ``bits_to_value`` of what
-            these are made of, ``[D, S]``, and ``bits_weights`` of attention's weights, ``[H S, Q]``.
-        lost: Of 2^16, in dropout.
-        lost_weights: Likewise, of attention's weights.
-        code: The position code.
-    """
+``width`` D, ``inner`` width of the feed-forward, ``heads`` H, ``asking`` Q and ``asked`` S are sizes. ``query``
+``[Q, D]`` and ``source`` ``[S, D]`` have positions ``[Q]`` and ``[S]``, the source a ``mask`` ``[S]`` or 0; ``out``
+is the result ``[Q, D]`` or its gradient, ``to_query`` and ``to_source`` are gradients, and ``code`` is the position
+code. Random bits for dropout have two bytes each: ``[D, Q]`` for the queries' input, attention's result and the
+feed-forward's, ``[D, S]`` for the inputs of keys and values, and ``[H S, Q]`` for attention's weights. ``lost`` and
+``lost_weights``, of 2^16, say how many elements are dropped."""
 
-    width: int
-    inner: int
-    heads: int
-    asking: int
-    asked: int
-    query: int
-    source: int
-    query_position: int
-    source_position: int
-    mask: int
-    out: int
-    to_query: int
-    to_source: int
-    bits_asking: int
-    bits_attended: int
-    bits_fed: int
-    bits_to_key: int
-    bits_to_value: int
-    bits_weights: int
-    lost: int
-    lost_weights: int
-    code: int
+Source = namedtuple(
+    "Source",
+    "row hat to_key to_value keys values by_keys by_values by_source other scale mean position place lines",
+)
+"""Addresses of a source ``[D, S]`` without the rows that the mask leaves out.
 
+``row`` numbers lie from row to row; ``hat`` is embedded and standardised by ``scale`` ``[S]``; ``to_key`` and
+``to_value`` are the inputs of ``keys`` and ``values`` after dropout; ``lines`` ``[S, D]``, ``position`` and
+``place`` are the source's rows that are left, their positions and which rows they were. Gradients: ``by_keys``,
+``by_values``, and ``by_source`` with ``other`` as room for it. ``mean`` is room for a row."""
 
-class Source(NamedTuple):
-    """Addresses of what is asked, ``[D, S]`` without what the mask leaves out.
+Chunk = namedtuple(
+    "Chunk",
+    "row by_head hat_0 hat_1 hat_2 asking query heads attended middle by_x by_asking by_heads fed by_fed weights "
+    "dropped scale_0 scale_1 scale_2 most total",
+)
+"""Addresses of all intermediate results of :data:`CHUNK` queries, ``[D, CHUNK]``.
 
-    Attributes:
-        row: Numbers from row to row.
-        hat: Embedded and standardised.
-        scale: By which that was scaled, ``[S]``.
-        to_key: What keys are made of, after dropout; ``to_value`` likewise.
-        keys: The keys.
-        values: The values.
-        lines: What is left of the source, as it came, ``[S, D]``.
-        position: The positions of that.
-        place: Which rows these are.
-        mean: Room for a row.
-        by_keys: Gradients of the keys; ``by_values`` of the values; both with room for the backward alone.
-        by_source: Of the source; ``other`` is more room for it.
-    """
-
-    row: int
-    hat: int
-    scale: int
-    to_key: int
-    to_value: int
-    keys: int
-    values: int
-    lines: int
-    position: int
-    place: int
-    mean: int
-    by_keys: int
-    by_values: int
-    by_source: int
-    other: int
-
-
-class Chunk(NamedTuple):
-    """Addresses of what becomes of some queries, ``[D, CHUNK]``.
-
-    Attributes:
-        row: CHUNK. Constants make numba compile what they are given to once more.
-        by_head: Bytes from a head's weights to the next one's; 0 where each takes the place of the one before.
-        hat_0: Embedded and standardised; ``hat_1`` and ``hat_2`` likewise after attention and at the end.
-        scale_0: By which that was scaled, ``[CHUNK]``.
-        asking: What attention is given, after dropout.
-        query: Its queries, in whose products with keys weights are powers of 2.
-        heads: What the heads give.
-        attended: What attention gives.
-        middle: What the feed-forward is given.
-        fed: Inside of it, after the ReLU, ``[inner, CHUNK]``.
-        weights: Of attention, ``[S, CHUNK]``.
-        dropped: Those of a head after dropout, and room for more.
-        most: Room for a row; ``total`` likewise.
-        by_x: The gradient, from norm to norm; ``by_asking``, ``by_heads`` and ``by_fed`` are those of these.
-    """
-
-    row: int
-    by_head: int
-    hat_0: int
-    hat_1: int
-    hat_2: int
-    scale_0: int
-    scale_1: int
-    scale_2: int
-    asking: int
-    query: int
-    heads: int
-    attended: int
-    middle: int
-    fed: int
-    weights: int
-    dropped: int
-    most: int
-    total: int
-    by_x: int
-    by_asking: int
-    by_heads: int
-    by_fed: int
+``row`` is CHUNK, as a variable: constants make numba compile a function once more. ``hat_0``, ``hat_1`` and
+``hat_2`` are the inputs of the three norms, standardised by ``scale_0`` to ``scale_2`` ``[CHUNK]``. In order:
+``asking`` is the input of attention after dropout, ``query`` its queries (scaled so that weights are powers of 2),
+``weights`` ``[S, CHUNK]`` of one head or, ``by_head`` bytes apart, of each, ``dropped`` those of a head after
+dropout, ``heads`` the heads' result, ``attended`` attention's, ``middle`` the input of the feed-forward and ``fed``
+``[inner, CHUNK]`` its hidden layer. ``by_x`` is the gradient from norm to norm, and ``by_asking``, ``by_heads``,
+``by_fed`` are those of these. ``most`` and ``total`` are room for a row."""
 
 
 @part
@@ -231,12 +145,6 @@ def _sample(row, b, width, inner, heads, code):  # type: ignore[no-untyped-def]
 
 
 @part
-def _room_of_source(width, longest):  # type: ignore[no-untyped-def]
-    """How many numbers :func:`_source` needs."""
-    return (9 * width + 2) * _up(longest) + longest * (width + 4)
-
-
-@part
 def _source(room, width, longest):  # type: ignore[no-untyped-def]
     row = _up(longest)
     each, line = 4 * width * row, 4 * row
@@ -258,12 +166,6 @@ def _source(room, width, longest):  # type: ignore[no-untyped-def]
         place=rest + 2 * line + 8 * longest,
         lines=rest + 2 * line + 16 * longest,
     )
-
-
-@part
-def _room_of_chunk(width, inner, longest, kept):  # type: ignore[no-untyped-def]
-    """How many numbers :func:`_chunk` needs."""
-    return (11 * width + 2 * inner + (kept + 1) * longest + 5) * CHUNK
 
 
 @part
@@ -305,8 +207,9 @@ def _chunk(room, width, inner, longest, kept):  # type: ignore[no-untyped-def]
 @part
 def _room(width, inner, longest, kept):  # type: ignore[no-untyped-def]
     """A source and a chunk, and the memory that both are in: it has to outlive their use."""
-    of_source = _room_of_source(width, longest)
-    room = np.empty(of_source + _room_of_chunk(width, inner, longest, kept), np.float32)
+    of_source = (9 * width + 2) * _up(longest) + longest * (width + 4)
+    of_chunk = (11 * width + 2 * inner + (kept + 1) * longest + 5) * CHUNK
+    room = np.empty(of_source + of_chunk, np.float32)
     address = np.int64(room.ctypes.data)
     return room, _source(address, width, longest), _chunk(address + 4 * of_source, width, inner, longest, kept)
 
@@ -329,13 +232,13 @@ def _read_source(it, parameters, to):  # type: ignore[no-untyped-def]
     if not embed(to.lines, to.position, heard, width, it.code, it.asked, to.hat, row, columns):
         return -1
     standardise(to.hat, row, width, columns, to.mean, to.scale)
-    affine(to.hat, row, width, columns, parameters[NORM_0], parameters[NORM_0 + 1], to.to_key)
+    affine(to.hat, row, width, columns, parameters, NORM_0, to.to_key)
     copy(to.to_key, row, width, columns, to.to_value)
     if it.lost:
         drop(to.to_key, row, width, heard, it.bits_to_key, it.asked, it.lost)
         drop(to.to_value, row, width, heard, it.bits_to_value, it.asked, it.lost)
-    linear(parameters[KEY], parameters[KEY + 1], to.to_key, row, to.keys, width, width, columns)
-    linear(parameters[VALUE], parameters[VALUE + 1], to.to_value, row, to.values, width, width, columns)
+    linear(parameters, KEY, to.to_key, row, to.keys, width, width, columns)
+    linear(parameters, VALUE, to.to_value, row, to.values, width, width, columns)
     return heard
 
 
@@ -349,37 +252,16 @@ def _attend(it, of, heard, chunk, start, count, columns):  # type: ignore[no-unt
     """What the heads give, into ``chunk.heads``."""
     head = it.width // it.heads
     for h in range(it.heads):
-        behind, own = 4 * h * head * of.row, 4 * h * head * chunk.row
+        keys, values = of.keys + 4 * h * head * of.row, of.values + 4 * h * head * of.row
+        query, out = chunk.query + 4 * h * head * chunk.row, chunk.heads + 4 * h * head * chunk.row
         weights = chunk.weights + h * chunk.by_head
-        product(
-            of.keys + behind,
-            np.int64(1),
-            of.row,
-            chunk.query + own,
-            chunk.row,
-            weights,
-            chunk.row,
-            heard,
-            head,
-            columns,
-        )
+        product(keys, np.int64(1), of.row, query, chunk.row, weights, chunk.row, heard, head, columns)
         softmax(weights, chunk.row, heard, columns, chunk.most, chunk.total)
         if it.lost_weights:
             copy(weights, chunk.row, heard, columns, chunk.dropped)
             weights = chunk.dropped
             drop(weights, chunk.row, heard, count, _bits_of_weights(it, h, start), it.asking, it.lost_weights)
-        product(
-            of.values + behind,
-            of.row,
-            np.int64(1),
-            weights,
-            chunk.row,
-            chunk.heads + own,
-            chunk.row,
-            head,
-            heard,
-            columns,
-        )
+        product(values, of.row, np.int64(1), weights, chunk.row, out, chunk.row, head, heard, columns)
 
 
 @part
@@ -391,36 +273,28 @@ def _ask(it, parameters, of, heard, chunk, start, columns):  # type: ignore[no-u
     if not embed(x, position, count, width, it.code, it.asking, chunk.hat_0, chunk.row, columns):
         return False
     standardise(chunk.hat_0, chunk.row, width, columns, chunk.most, chunk.scale_0)
-    affine(chunk.hat_0, chunk.row, width, columns, parameters[NORM_0], parameters[NORM_0 + 1], chunk.asking)
+    affine(chunk.hat_0, chunk.row, width, columns, parameters, NORM_0, chunk.asking)
     if lost:
         drop(chunk.asking, chunk.row, width, count, it.bits_asking + 2 * start, it.asking, lost)
     copy(chunk.asking, chunk.row, width, columns, chunk.hat_1)
     if heard:
-        linear(parameters[QUERY], parameters[QUERY + 1], chunk.asking, chunk.row, chunk.query, width, width, columns)
+        linear(parameters, QUERY, chunk.asking, chunk.row, chunk.query, width, width, columns)
         scale_by(np.float32(LOG2_E / math.sqrt(width // it.heads)), chunk.query, chunk.row, width, columns)
         _attend(it, of, heard, chunk, start, count, columns)
-        weight, bias = parameters[ATTENDED], parameters[ATTENDED + 1]
+        weight, bias = parameters, ATTENDED
         linear(weight, bias, chunk.heads, chunk.row, chunk.attended, width, width, columns)
         if lost:
             drop(chunk.attended, chunk.row, width, count, it.bits_attended + 2 * start, it.asking, lost)
         add(chunk.attended, chunk.row, width, columns, chunk.hat_1)
     standardise(chunk.hat_1, chunk.row, width, columns, chunk.most, chunk.scale_1)
-    affine(chunk.hat_1, chunk.row, width, columns, parameters[NORM_1], parameters[NORM_1 + 1], chunk.middle)
-    linear_relu(parameters[INNER], parameters[INNER + 1], chunk.middle, chunk.row, chunk.fed, inner, width, columns)
-    linear(parameters[OUTER], parameters[OUTER + 1], chunk.fed, chunk.row, chunk.hat_2, width, inner, columns)
+    affine(chunk.hat_1, chunk.row, width, columns, parameters, NORM_1, chunk.middle)
+    linear_relu(parameters, INNER, chunk.middle, chunk.row, chunk.fed, inner, width, columns)
+    linear(parameters, OUTER, chunk.fed, chunk.row, chunk.hat_2, width, inner, columns)
     if lost:
         drop(chunk.hat_2, chunk.row, width, count, it.bits_fed + 2 * start, it.asking, lost)
     add(chunk.middle, chunk.row, width, columns, chunk.hat_2)
     standardise(chunk.hat_2, chunk.row, width, columns, chunk.most, chunk.scale_2)
     return True
-
-
-@part
-def _longest(table):  # type: ignore[no-untyped-def]
-    longest = 0
-    for g in range(table.shape[0]):
-        longest = max(longest, table[g, ASKED])
-    return longest
 
 
 def _forward(first, last, samples, width, inner, heads, code, table):  # type: ignore[no-untyped-def]
@@ -442,7 +316,7 @@ def _forward(first, last, samples, width, inner, heads, code, table):  # type: i
     Returns:
         False where it stopped at a position that is not in its sequence.
     """
-    longest = _longest(table)
+    longest = table[:, ASKED].max()
     room, of, chunk = _room(width, inner, longest, np.int64(1))
     for n in range(first, last):
         row = table[n // samples]
@@ -455,7 +329,7 @@ def _forward(first, last, samples, width, inner, heads, code, table):  # type: i
             columns = _up(count)
             if not _ask(it, parameters, of, heard, chunk, start, columns):
                 return False
-            affine(chunk.hat_2, chunk.row, width, columns, parameters[NORM_2], parameters[NORM_2 + 1], chunk.attended)
+            affine(chunk.hat_2, chunk.row, width, columns, parameters, NORM_2, chunk.attended)
             out, made = (
                 numbers_at(it.out + 4 * start * width, count * width),
                 numbers_at(chunk.attended, width * chunk.row),
@@ -463,7 +337,7 @@ def _forward(first, last, samples, width, inner, heads, code, table):  # type: i
             for i in range(count):
                 for d in range(width):
                     out[i * width + d] = made[d * chunk.row + i]
-    room[0] = 0  # numba gives memory back after the last word of it
+    room[0] = 0  # numba frees memory after its last use
     return True
 
 
@@ -473,11 +347,8 @@ def _through_attention(it, of, heard, chunk, start, count, columns):  # type: ig
     head, back = it.width // it.heads, chunk.dropped
     for h in range(it.heads):
         behind, own = 4 * h * head * of.row, 4 * h * head * chunk.row
-        weights, grad, bits = (
-            chunk.weights + h * chunk.by_head,
-            chunk.by_heads + own,
-            _bits_of_weights(it, h, start),
-        )
+        weights, grad = chunk.weights + h * chunk.by_head, chunk.by_heads + own
+        bits = _bits_of_weights(it, h, start)
         used = weights
         if it.lost_weights:
             copy(weights, chunk.row, heard, columns, back)
@@ -498,117 +369,52 @@ def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # t
     of keys, values and parameters."""
     width, inner, lost, count, x = it.width, it.inner, it.lost, min(CHUNK, it.asking - start), chunk.by_x
     row, most, total = chunk.row, chunk.most, chunk.total
-    through_norm(
-        x,
-        row,
-        width,
-        columns,
-        chunk.hat_2,
-        chunk.scale_2,
-        parameters[NORM_2],
-        to[NORM_2],
-        to[NORM_2 + 1],
-        most,
-        total,
-    )
+    through_norm(parameters, to, NORM_2, x, row, width, columns, chunk.hat_2, chunk.scale_2, most, total)
     copy(x, row, width, columns, chunk.by_asking)
     if lost:
         drop(chunk.by_asking, row, width, count, it.bits_fed + 2 * start, it.asking, lost)
-    through_linear(
-        parameters[OUTER], chunk.fed, row, chunk.by_asking, chunk.by_fed, to[OUTER], to[OUTER + 1], width, inner,
-        columns,
-    )  # fmt: skip
+    through_linear(parameters, to, OUTER, chunk.fed, row, chunk.by_asking, chunk.by_fed, width, inner, columns)
     relu_back(chunk.fed, row, inner, columns, chunk.by_fed)
-    through_linear(
-        parameters[INNER], chunk.middle, row, chunk.by_fed, chunk.by_asking, to[INNER], to[INNER + 1], inner, width,
-        columns,
-    )  # fmt: skip
+    through_linear(parameters, to, INNER, chunk.middle, row, chunk.by_fed, chunk.by_asking, inner, width, columns)
     add(chunk.by_asking, row, width, columns, x)
-    through_norm(
-        x,
-        row,
-        width,
-        columns,
-        chunk.hat_1,
-        chunk.scale_1,
-        parameters[NORM_1],
-        to[NORM_1],
-        to[NORM_1 + 1],
-        most,
-        total,
-    )
+    through_norm(parameters, to, NORM_1, x, row, width, columns, chunk.hat_1, chunk.scale_1, most, total)
     if heard:
         copy(x, row, width, columns, chunk.by_asking)
         if lost:
             drop(chunk.by_asking, row, width, count, it.bits_attended + 2 * start, it.asking, lost)
         through_linear(
-            parameters[ATTENDED], chunk.heads, row, chunk.by_asking, chunk.by_heads, to[ATTENDED], to[ATTENDED + 1],
-            width, width, columns,
-        )  # fmt: skip
+            parameters, to, ATTENDED, chunk.heads, row, chunk.by_asking, chunk.by_heads, width, width, columns
+        )
         _through_attention(it, of, heard, chunk, start, count, columns)
         scale_by(np.float32(1 / math.sqrt(width // it.heads)), chunk.by_heads, row, width, columns)
-        through_linear(
-            parameters[QUERY], chunk.asking, row, chunk.by_heads, chunk.by_asking, to[QUERY], to[QUERY + 1], width,
-            width, columns,
-        )  # fmt: skip
+        through_linear(parameters, to, QUERY, chunk.asking, row, chunk.by_heads, chunk.by_asking, width, width, columns)
         add(chunk.by_asking, row, width, columns, x)
     if lost:
         drop(x, row, width, count, it.bits_asking + 2 * start, it.asking, lost)
-    through_norm(
-        x,
-        row,
-        width,
-        columns,
-        chunk.hat_0,
-        chunk.scale_0,
-        parameters[NORM_0],
-        to[NORM_0],
-        to[NORM_0 + 1],
-        most,
-        total,
-    )
+    through_norm(parameters, to, NORM_0, x, row, width, columns, chunk.hat_0, chunk.scale_0, most, total)
 
 
 @part
 def _through_source(it, parameters, of, heard, to):  # type: ignore[no-untyped-def]
     """From the gradients of keys and values to that of the source; adds those of parameters."""
     width, row, columns = it.width, of.row, _up(heard)
-    scale_by(LN_2, of.by_keys, row, width, columns)  # what queries were scaled by for powers of 2 is in these
-    through_linear(
-        parameters[KEY], of.to_key, row, of.by_keys, of.by_source, to[KEY], to[KEY + 1], width, width, columns
-    )
-    through_linear(
-        parameters[VALUE], of.to_value, row, of.by_values, of.other, to[VALUE], to[VALUE + 1], width, width, columns
-    )
+    scale_by(LN_2, of.by_keys, row, width, columns)  # the queries in these were scaled for powers of 2
+    through_linear(parameters, to, KEY, of.to_key, row, of.by_keys, of.by_source, width, width, columns)
+    through_linear(parameters, to, VALUE, of.to_value, row, of.by_values, of.other, width, width, columns)
     if it.lost:
         drop(of.by_source, row, width, heard, it.bits_to_key, it.asked, it.lost)
         drop(of.other, row, width, heard, it.bits_to_value, it.asked, it.lost)
     add(of.other, row, width, columns, of.by_source)
-    through_norm(
-        of.by_source, row, width, columns, of.hat, of.scale, parameters[NORM_0], to[NORM_0], to[NORM_0 + 1], of.mean,
-        of.other,
-    )  # fmt: skip
+    through_norm(parameters, to, NORM_0, of.by_source, row, width, columns, of.hat, of.scale, of.mean, of.other)
 
 
 def _backward(first, last, samples, width, inner, heads, code, table, counts, buffers):  # type: ignore[no-untyped-def]
-    """Gradients of pieces ``first`` to ``last``: as many a block as it has :data:`PIECE` samples.
+    """Gradients of pieces ``first`` to ``last``, of :data:`PIECE` samples of a block each; see :func:`_forward`.
 
-    Args:
-        first: See :func:`_forward`, as for all up to ``table``.
-        last: As said.
-        samples: As said.
-        width: As said.
-        inner: As said.
-        heads: As said.
-        code: As said.
-        table: As said.
-        counts: How many numbers each parameter has.
-        buffers: ``[pieces, numbers of all parameters]``, zeros; a piece's gradients of its block's are added up.
-
-    Returns:
-        As there.
+    ``counts`` are the sizes of the parameters, and ``buffers`` ``[pieces, numbers of all parameters]``, zeros, take the
+    gradients of a piece's block.
     """
-    longest = _longest(table)
+    longest = table[:, ASKED].max()
     room, of, chunk = _room(width, inner, longest, heads)
     each, to = (samples + PIECE - 1) // PIECE, np.empty(PARAMETERS, np.int64)
     for piece in range(first, last):
@@ -629,10 +435,8 @@ def _backward(first, last, samples, width, inner, heads, code, table, counts, bu
                 if not _ask(it, parameters, of, heard, chunk, start, columns):
                     return False
                 clear(chunk.by_x, chunk.row, width, columns)
-                grad, made = (
-                    numbers_at(it.out + 4 * start * width, count * width),
-                    numbers_at(chunk.by_x, width * chunk.row),
-                )
+                grad = numbers_at(it.out + 4 * start * width, count * width)
+                made = numbers_at(chunk.by_x, width * chunk.row)
                 for d in range(width):
                     for i in range(count):
                         made[d * chunk.row + i] = grad[i * width + d]
@@ -649,7 +453,7 @@ def _backward(first, last, samples, width, inner, heads, code, table, counts, bu
                 for i in range(heard):
                     for d in range(width):
                         to_source[places[i] * width + d] = np.float32(2) * made[d * of.row + i]
-    room[0] = 0  # as said
+    room[0] = 0  # numba frees memory after its last use
     return True
 
 

@@ -1,8 +1,7 @@
-"""Products of small matrices, whose sums stay in the processor's registers.
+"""Products of small matrices, with the sums in registers.
 
-Matrices are addresses of float32 numbers ``[rows, positions]``: numba compiles whole numbers
-quickly, and arrays slowly. Every loop runs over neighbouring positions, and each sum is made in one order, whatever the
-number of threads.
+Matrices are addresses of float32 numbers ``[rows, positions]``: numba compiles integers quickly, and arrays slowly.
+Every loop runs over neighbouring positions, and the order of each sum does not depend on the threads.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from numba.extending import intrinsic
 __all__ = ["OPTIONS", "STRIP", "add_sums", "part", "product"]
 
 VECTOR = 8
-"""Numbers that one instruction works on, where the processor has such ones; elsewhere it takes several."""
+"""Numbers in a vector; processors with shorter ones take several instructions."""
 STRIP = 2 * VECTOR
-"""Columns of a product that are made at once."""
+"""Columns of a product that are computed together."""
 ROWS = 6
-"""Rows of a product that are made at once: with :data:`STRIP`, as many sums as there are registers for."""
+"""Rows of a product that are computed together: with :data:`STRIP`, as many sums as there are registers."""
 SIDE = 3
-"""Rows and columns of :func:`add_sums` that are made at once."""
+"""Rows and columns of :func:`add_sums` that are computed together."""
 
-# Products may be fused with the sum that takes them, and nothing else is rearranged.
+# Products may be fused with the sums they are added to; nothing else is reordered.
 OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 part: Any = njit(**OPTIONS)
 """A piece of a kernel."""
@@ -38,7 +37,7 @@ _VECTOR = ir.VectorType(_NUMBER, VECTOR)
 
 
 class _Code:
-    """Vector instructions for LLVM (its language reference has them), at the place of a builder."""
+    """Vector instructions of LLVM (see its language reference), emitted by a builder."""
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
@@ -51,12 +50,12 @@ class _Code:
         return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
 
     def place(self, address: Any, steps: Any, step: Any) -> Any:
-        """The number that is so many steps of so many numbers behind an address."""
+        """A pointer to the number ``steps * step`` numbers after an address."""
         start = self.builder.inttoptr(address, _NUMBER.as_pointer())
         return self.builder.gep(start, [self.builder.mul(steps, step)])
 
     def load(self, place: Any, which: int = 0) -> Any:
-        """The vector ``which`` vectors behind a place."""
+        """The vector ``which`` vectors after a place."""
         return self.builder.load(self._vector(place, which), align=4)
 
     def store(self, vector: Any, place: Any, which: int = 0) -> None:
@@ -66,13 +65,13 @@ class _Code:
         return self.builder.bitcast(self.builder.gep(place, [_SIZE(which * VECTOR)]), _VECTOR.as_pointer())
 
     def repeated(self, number: Any) -> Any:
-        """A vector of one number."""
+        """A vector with all elements equal."""
         nothing, lane = ir.Constant(_VECTOR, ir.Undefined), ir.IntType(32)
         first = ir.Constant(ir.VectorType(lane, VECTOR), None)
         return self.builder.shuffle_vector(self.builder.insert_element(nothing, number, lane(0)), nothing, first)
 
     def sums(self, rows: int, columns: int) -> list[list[Any]]:
-        """So many vectors, zero."""
+        """``rows`` times ``columns`` vectors of zeros."""
         made = [[_local(self.builder, _VECTOR) for _ in range(columns)] for _ in range(rows)]
         for each in (each for row in made for each in row):
             self.builder.store(ir.Constant(_VECTOR, None), each)
@@ -83,7 +82,7 @@ class _Code:
         self.builder.store(self.builder.call(self._multiply_add, [a, b, self.builder.load(sum)]), sum)
 
     def total(self, vector: Any) -> Any:
-        """The sum of a vector's numbers."""
+        """The sum of a vector's elements."""
         return self.builder.call(self._total, [_NUMBER(0.0), vector], fastmath=("reassoc",))
 
 

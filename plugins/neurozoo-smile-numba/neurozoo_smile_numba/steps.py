@@ -1,7 +1,6 @@
-"""What an encoder block is made of besides products: layer norms, softmax, dropout, forward and backward.
+"""The steps of an encoder block besides products: layer norms, softmax, dropout, forward and backward.
 
-All work on matrices ``[rows, positions]`` of float32 numbers, given as the address of the first one and, as ``row``,
-how many numbers there are from a row to the next one.
+Matrices ``[rows, positions]`` of float32 numbers are given by their address and the distance ``row`` between rows.
 """
 
 from __future__ import annotations
@@ -16,36 +15,15 @@ from numba.extending import intrinsic
 
 from neurozoo_smile_numba.products import OPTIONS, add_sums, part, product
 
-__all__ = [
-    "add",
-    "affine",
-    "bytes_at",
-    "clear",
-    "copy",
-    "drop",
-    "embed",
-    "linear",
-    "linear_relu",
-    "numbers_at",
-    "relu_back",
-    "scale_by",
-    "softmax",
-    "softmax_back",
-    "standardise",
-    "through_linear",
-    "through_norm",
-    "whole_at",
-]
-
 EPS = np.float32(1e-12)
 LOWEST = np.float32(-126.0)
-"""The least power of 2 that float32 has in full."""
+"""The smallest exponent of normal float32 numbers."""
 TO_WHOLE = np.float32(1.5 * 2**23)
-"""Added and taken away again, it rounds to whole numbers; and a sum's last bits are that number's."""
+"""Adding and subtracting it rounds to whole numbers; the last bits of the sum are that number."""
 TAYLOR_0, TAYLOR_1, TAYLOR_2, TAYLOR_3, TAYLOR_4, TAYLOR_5, TAYLOR_6 = (
     np.float32(math.log(2) ** n / math.factorial(n)) for n in range(7)
 )
-"""Of ``2 ** x``; for ``|x| <= 1/2`` what is left out is below 1.2e-7 of it."""
+"""Taylor coefficients of ``2 ** x``; the remainder is below 1.2e-7 for ``|x| <= 1/2``."""
 LEVELS = 2**16
 """See :func:`neurozoo.nn.dropout.factors_of`."""
 
@@ -54,7 +32,7 @@ _intrinsic: Any = intrinsic
 
 
 def _pointer(to: Any, what: Any) -> Any:
-    """Makes an address a pointer to what numba calls ``to`` and LLVM ``what``."""
+    """An intrinsic that casts an address to a pointer to ``to`` (numba) or ``what`` (LLVM)."""
     kind: Any = types.CPointer
 
     @_intrinsic
@@ -80,25 +58,25 @@ _numbers, _whole, _short, _bytes = (
 
 @part
 def numbers_at(address, count):  # type: ignore[no-untyped-def]
-    """So many float32 numbers."""
+    """``count`` float32 numbers as an array."""
     return carray(_numbers(address), (count,))
 
 
 @part
 def whole_at(address, count):  # type: ignore[no-untyped-def]
-    """So many 64-bit whole numbers."""
+    """``count`` 64-bit integers as an array."""
     return carray(_whole(address), (count,))
 
 
 @part
 def bytes_at(address, count):  # type: ignore[no-untyped-def]
-    """So many bytes."""
+    """``count`` bytes as an array."""
     return carray(_bytes(address), (count,))
 
 
 @_intrinsic
 def _times_power(context, mantissa, sum):  # type: ignore[no-untyped-def]
-    """``mantissa * 2 ** n``, n the whole number that :data:`TO_WHOLE` was added to."""
+    """``mantissa * 2 ** n`` with ``sum = n + TO_WHOLE``."""
 
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         number = ir.IntType(32)
@@ -110,8 +88,8 @@ def _times_power(context, mantissa, sum):  # type: ignore[no-untyped-def]
 
 @part
 def _power_of_2(x):  # type: ignore[no-untyped-def]
-    """``2 ** x`` for ``x <= 0``, within 2e-7 of it, and next to nothing below :data:`LOWEST`."""
-    x = LOWEST if x < LOWEST else x  # in this order: what is no number stays none
+    """``2 ** x`` for ``x <= 0``, to 2e-7, and almost 0 below :data:`LOWEST`."""
+    x = LOWEST if x < LOWEST else x  # in this order NaN stays NaN
     sum = x + TO_WHOLE
     rest = x - (sum - TO_WHOLE)
     height = TAYLOR_6 * rest + TAYLOR_5
@@ -151,9 +129,9 @@ def standardise(x, row, width, columns, mean, scale):  # type: ignore[no-untyped
 
 
 @part
-def affine(x, row, width, columns, weight, bias, out):  # type: ignore[no-untyped-def]
-    """The rest of a layer norm."""
-    factors, offsets = numbers_at(weight, width), numbers_at(bias, width)
+def affine(x, row, width, columns, parameters, which, out):  # type: ignore[no-untyped-def]
+    """The rest of a layer norm; its weight and bias are at ``parameters[which]`` and the next one."""
+    factors, offsets = numbers_at(parameters[which], width), numbers_at(parameters[which + 1], width)
     for d in range(width):
         line, to = numbers_at(x + 4 * d * row, columns), numbers_at(out + 4 * d * row, columns)
         factor, offset = factors[d], offsets[d]
@@ -163,7 +141,7 @@ def affine(x, row, width, columns, weight, bias, out):  # type: ignore[no-untype
 
 @part
 def embed(x, position, length, width, code, codes, out, row, columns):  # type: ignore[no-untyped-def]
-    """``2 x + code`` of rows ``[length, width]`` as columns, and zeros behind; False for a position without a code."""
+    """``2 x + code`` of rows ``[length, width]`` as columns, padded by zeros; False for a position without a code."""
     places = whole_at(position, length)
     for i in range(length):
         if not 0 <= places[i] < codes:
@@ -225,10 +203,10 @@ def drop(x, row, rows, count, bits, bits_row, lost):  # type: ignore[no-untyped-
 
 
 @part
-def linear(weight, bias, x, row, out, rows, count, columns):  # type: ignore[no-untyped-def]
-    """``weight x + bias``, the weight ``[rows, count]``."""
-    product(weight, count, np.int64(1), x, row, out, row, rows, count, columns)
-    offsets = numbers_at(bias, rows)
+def linear(parameters, which, x, row, out, rows, count, columns):  # type: ignore[no-untyped-def]
+    """``weight x + bias``, the weight ``[rows, count]``; see :func:`affine`."""
+    product(parameters[which], count, np.int64(1), x, row, out, row, rows, count, columns)
+    offsets = numbers_at(parameters[which + 1], rows)
     for d in range(rows):
         line, offset = numbers_at(out + 4 * d * row, columns), offsets[d]
         for i in range(columns):
@@ -236,13 +214,13 @@ def linear(weight, bias, x, row, out, rows, count, columns):  # type: ignore[no-
 
 
 @part
-def linear_relu(weight, bias, x, row, out, rows, count, columns):  # type: ignore[no-untyped-def]
-    """A ReLU after :func:`linear`; what is no number stays none."""
-    product(weight, count, np.int64(1), x, row, out, row, rows, count, columns)
-    offsets, zero = numbers_at(bias, rows), np.float32(0)
+def linear_relu(parameters, which, x, row, out, rows, count, columns):  # type: ignore[no-untyped-def]
+    """A ReLU after :func:`linear`; NaN stays NaN."""
+    product(parameters[which], count, np.int64(1), x, row, out, row, rows, count, columns)
+    offsets, zero = numbers_at(parameters[which + 1], rows), np.float32(0)
     for d in range(rows):
         line, offset = numbers_at(out + 4 * d * row, columns), offsets[d]
-        # Not by itself: a choice between a number and what is there already would become a branch, and no vector
+        # In the same loop: a choice between a number and what is there already would become a branch, and no vector
         # instruction.
         for i in range(columns):
             number = line[i] + offset
@@ -251,7 +229,7 @@ def linear_relu(weight, bias, x, row, out, rows, count, columns):  # type: ignor
 
 @part
 def relu_back(result, row, rows, columns, grad):  # type: ignore[no-untyped-def]
-    """From the gradient of a ReLU's result to that of what it was given, in place."""
+    """From the gradient of a ReLU's result to that of its input, in place."""
     zero = np.float32(0)
     for d in range(rows):
         line, to = numbers_at(result + 4 * d * row, columns), numbers_at(grad + 4 * d * row, columns)
@@ -266,7 +244,7 @@ def _larger(a, b):  # type: ignore[no-untyped-def]
 
 @part
 def softmax(x, row, rows, columns, most, total):  # type: ignore[no-untyped-def]
-    """Of each column, by powers of 2, in place."""
+    """Softmax of each column, with powers of 2, in place."""
     largest, totals = numbers_at(most, columns), numbers_at(total, columns)
     first = numbers_at(x, columns)
     for i in range(columns):
@@ -293,8 +271,7 @@ def softmax(x, row, rows, columns, most, total):  # type: ignore[no-untyped-def]
 
 @part
 def softmax_back(weights, row, rows, columns, grad, total):  # type: ignore[no-untyped-def]
-    """From the gradient of a softmax's result to that of what it was given, but for its base, in place: what a weight
-    is worth, less what all of its column's are."""
+    """From the gradient of a softmax's result to that of its input, without the factor of the base, in place."""
     totals = numbers_at(total, columns)
     for i in range(columns):
         totals[i] = 0
@@ -326,28 +303,14 @@ def _sum(a):  # type: ignore[no-untyped-def]
 
 
 @part
-def through_norm(grad, row, width, columns, hat, scale, weight, to_weight, to_bias, mean, along):  # type: ignore[no-untyped-def]
-    """From the gradient of a layer norm's result to that of what it was given, in place; adds those of its parameters.
+def through_norm(parameters, to, which, grad, row, width, columns, hat, scale, mean, along):  # type: ignore[no-untyped-def]
+    """From the gradient of a layer norm's result to that of its input, in place; adds those of its parameters.
 
-    Args:
-        grad: The gradient.
-        row: From row to row, of all.
-        width: How many rows.
-        columns: How many columns.
-        hat: See :func:`standardise`.
-        scale: Likewise.
-        weight: The norm's.
-        to_weight: Where the gradient of that is added up.
-        to_bias: Likewise.
-        mean: Room for a row.
-        along: Likewise.
+    ``hat`` and ``scale`` are what :func:`standardise` made, ``to`` has the addresses of the parameters' gradients, and
+    ``mean`` and ``along`` are room for a row.
     """
-    share = np.float32(1.0) / np.float32(width)
-    factors, to_factors, to_offsets = (
-        numbers_at(weight, width),
-        numbers_at(to_weight, width),
-        numbers_at(to_bias, width),
-    )
+    share, factors = np.float32(1.0) / np.float32(width), numbers_at(parameters[which], width)
+    to_factors, to_offsets = numbers_at(to[which], width), numbers_at(to[which + 1], width)
     means, alongs, scales = numbers_at(mean, columns), numbers_at(along, columns), numbers_at(scale, columns)
     for i in range(columns):
         means[i] = 0
@@ -368,10 +331,10 @@ def through_norm(grad, row, width, columns, hat, scale, weight, to_weight, to_bi
 
 
 @part
-def through_linear(weight, x, row, grad, to_x, to_weight, to_bias, rows, count, columns):  # type: ignore[no-untyped-def]
-    """From the gradient of :func:`linear`'s result to that of what it was given; adds those of its parameters."""
-    add_sums(grad, row, x, row, to_weight, count, rows, count, columns)
-    offsets = numbers_at(to_bias, rows)
+def through_linear(parameters, to, which, x, row, grad, to_x, rows, count, columns):  # type: ignore[no-untyped-def]
+    """From the gradient of :func:`linear`'s result to that of its input; adds those of its parameters."""
+    add_sums(grad, row, x, row, to[which], count, rows, count, columns)
+    offsets = numbers_at(to[which + 1], rows)
     for d in range(rows):
         offsets[d] += _sum(numbers_at(grad + 4 * d * row, columns))
-    product(weight, np.int64(1), count, grad, row, to_x, row, count, rows, columns)
+    product(parameters[which], np.int64(1), count, grad, row, to_x, row, count, rows, columns)

@@ -1,4 +1,4 @@
-"""What snnTorch gives unchanged: its neurons with their own reset, surrogate, ties and input scale."""
+"""snnTorch's neurons unchanged, with their own reset, surrogate, ties and input scale."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from snntorch import Leaky, Synaptic, surrogate
 from torch import Tensor
 
+from neurozoo.backends.adapters import check_state
 from neurozoo.core.kinds import CubaSpec, LIFSpec, SpikingSpec
 from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
-from neurozoo.errors import SpikingError
 from neurozoo_snntorch.neuron import forgotten
 
 __all__ = ["SnnTorchNativeNeuron"]
@@ -24,7 +24,7 @@ _SURROGATES: Mapping[str, Callable[[float], Any]] = {
 
 
 class SnnTorchNativeNeuron(Neuron):
-    """What a user of snnTorch gets for a neuron: another model.
+    """The neuron that a user of snnTorch gets: another model.
 
     ``Leaky(beta=1 - 1/tau)`` of LIF, ``Leaky(beta=1)`` of IF, ``Synaptic`` of CUBA, with the reset mechanism ``zero``
     or ``subtract``. The reset comes a step late, detached, and by the threshold of that step; the input is added as it
@@ -39,9 +39,8 @@ class SnnTorchNativeNeuron(Neuron):
 
     @classmethod
     def refusal(cls, spec: NeuronSpec) -> str:
-        if reason := super().refusal(spec):
+        if (reason := super().refusal(spec)) or not isinstance(spec, SpikingSpec):
             return reason
-        assert isinstance(spec, SpikingSpec)  # of one of the kinds
         if spec.surrogate not in _SURROGATES:
             return (
                 f"snnTorch has no surrogate {spec.surrogate!r}; choose one of {', '.join(_SURROGATES)}, or use the "
@@ -57,12 +56,7 @@ class SnnTorchNativeNeuron(Neuron):
     def step(
         self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
     ) -> tuple[Tensor, State]:
-        for each in state:
-            if each.shape != current.shape:  # Leaky would silently start from zeros
-                raise SpikingError(
-                    f"a state of shape {list(each.shape)} does not fit a step's current of shape "
-                    f"{list(current.shape)}; give one membrane a neuron, or None to start from rest"
-                )
+        check_state(state, current)
         # They keep membrane and threshold as buffers, so that one lasts for a step.
         module = self._module(threshold, self.spec.complete(params)).to(current.device)
         spikes, *after = module(current, *state)

@@ -9,15 +9,17 @@ import torch
 from snntorch import Leaky, SpikingNeuron, Synaptic
 from torch import Tensor
 
+from neurozoo.backends.adapters import check_plain_cuba, check_state, plain_cuba_refusal
 from neurozoo.core.equations import reset, spike
 from neurozoo.core.kinds import CubaSpec, LIFSpec, LISpec, PLIFSpec, SpikingSpec
 from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, check_params, steps_of
-from neurozoo.errors import SpikingError
 
 if TYPE_CHECKING:
     from neurozoo_snntorch.nir_reader import SnnTorchReader
 
-__all__ = ["SnnTorchNeuron", "forgotten", "scalar"]
+__all__ = ["SnnTorchNeuron", "forgotten"]
+
+_SYNAPTIC = "snnTorch's Synaptic"
 
 
 class SnnTorchNeuron(Neuron):
@@ -36,18 +38,7 @@ class SnnTorchNeuron(Neuron):
 
     @classmethod
     def refusal(cls, spec: NeuronSpec) -> str:
-        if reason := super().refusal(spec):
-            return reason
-        if isinstance(spec, CubaSpec):
-            what = {
-                "fires after it is charged, and order is fire-first": spec.order != "charge-first",
-                f"adds the current as it is, and gain is {spec.gain}": spec.gain != 1.0,
-                f"rests at 0, and v_reset is {spec.v_reset}": bool(spec.v_reset),
-            }
-            for words, so in what.items():
-                if so:
-                    return f"snnTorch's Synaptic {words}; change it, or use another backend, such as torch"
-        return ""
+        return super().refusal(spec) or plain_cuba_refusal(spec, _SYNAPTIC)
 
     @classmethod
     def nir_reader(cls) -> SnnTorchReader:
@@ -81,14 +72,9 @@ class SnnTorchNeuron(Neuron):
     def _step(
         self, module: Any, current: Tensor, state: State, threshold: Tensor | float, params: Params
     ) -> tuple[Tensor, State]:
-        for each in state:
-            if each.shape != current.shape:  # Leaky would silently start from zeros
-                raise SpikingError(
-                    f"a state of shape {list(each.shape)} does not fit a step's current of shape "
-                    f"{list(current.shape)}; give one membrane a neuron, or None to start from rest"
-                )
+        check_state(state, current)
         # A view, for a module would register a Parameter, and then take nothing else under that name.
-        module.threshold = threshold.view_as(threshold) if isinstance(threshold, Tensor) else scalar(threshold)
+        module.threshold = _scalar(threshold)
         s, *others, h = module(self._drive(current, params), *state)
         if isinstance(self.spec, LISpec):
             return h, (h,)
@@ -97,7 +83,7 @@ class SnnTorchNeuron(Neuron):
         return s, (*others, reset(h, seen, threshold, params.get("v_reset")))
 
     def _drive(self, current: Tensor, params: Params) -> Tensor:
-        """What is added to the leaking membrane: the scaled current, and what the leak to another rest than 0 adds."""
+        """The increment of the leaking membrane: the scaled current, and the leak towards a rest other than 0."""
         spec, rest = self.spec, params.get("v_reset", 0.0)
         if isinstance(spec, LIFSpec):
             tau = params["tau"]
@@ -118,13 +104,9 @@ class SnnTorchNeuron(Neuron):
             # float32 whatever comes in, and its sigmoid overflows far below the threshold.
             options["spike_grad"] = partial(spike, surrogate=spec.surrogate, alpha=spec.alpha, tie=spec.tie)
         if not isinstance(spec, CubaSpec):
-            return forgotten(Leaky(beta=scalar(_kept(spec, params)), **options))
-        if given := [name for name in ("gain", "v_reset") if isinstance(params.get(name), Tensor)]:
-            raise SpikingError(
-                f"snnTorch's Synaptic adds the current as it is and rests at 0, and "
-                f"{given[0]} was given as a tensor; leave it out, or use another backend, such as torch"
-            )
-        decays = {"alpha": scalar(params["synapse_decay"]), "beta": scalar(params["membrane_decay"])}
+            return forgotten(Leaky(beta=_scalar(_kept(spec, params)), **options))
+        check_plain_cuba(params, _SYNAPTIC)
+        decays = {"alpha": _scalar(params["synapse_decay"]), "beta": _scalar(params["membrane_decay"])}
         return forgotten(Synaptic(**decays, **options))
 
 
@@ -138,12 +120,12 @@ def _kept(spec: NeuronSpec, params: Params) -> Tensor | float:
 
 
 def forgotten(module: Any) -> Any:
-    """The module, out of the library's list of every instance: that is for its init_hidden mode, and here a leak."""
+    """Remove a module from the library's list of all instances, which would keep it in memory."""
     if module in SpikingNeuron.instances:
         SpikingNeuron.instances.remove(module)
     return module
 
 
-def scalar(value: Tensor | float) -> Tensor:
-    """A number as a 0-d tensor of full precision, which takes part in any dtype and on any device."""
+def _scalar(value: Tensor | float) -> Tensor:
+    """A number as a 0-d tensor of full precision, which combines with any dtype and device."""
     return value.view_as(value) if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)

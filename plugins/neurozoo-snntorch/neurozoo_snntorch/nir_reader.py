@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from typing import Any, Literal
 
-import torch
 from snntorch import SpikingNeuron
 from snntorch.import_nir import import_from_nir
-from torch import Tensor
 
-from neurozoo.nir.readers import NIRReader, ReadGraph
+from neurozoo.nir.readers import NIRReader, ReadGraph, stepwise
 
 __all__ = ["SnnTorchReader"]
 
@@ -22,9 +20,9 @@ _WHERE = "snntorch/import_nir.py, _nir_to_snntorch_module"
 
 
 class SnnTorchReader(NIRReader):
-    """``import_from_nir(graph)``, time constants told in the step that it assumes.
+    """``import_from_nir(graph)``, with time constants scaled to the step that it assumes.
 
-    Nothing but ``tau / dt`` of a neuron counts, so a graph of another step is the same with its time constants scaled.
+    Only ``tau / dt`` of a neuron matters, so the scaled graph is the same one for another step.
     """
 
     requires = ("snntorch", "nir", "nirtorch")
@@ -39,18 +37,12 @@ class SnnTorchReader(NIRReader):
         # Every instance is kept in a list of the library's, which would be a leak.
         SpikingNeuron.instances[:] = known
 
-        @torch.no_grad()
-        def run(currents: Tensor) -> Tensor:
+        def reset_membranes() -> None:  # they are kept on the module
             for each in module.modules():
                 if isinstance(each, SpikingNeuron):
-                    each.reset_mem()  # the membrane is kept on the module
-            state, outputs = None, []
-            for current in currents.unbind(0):
-                output, state = module(current, state)
-                outputs.append(output)
-            return torch.stack(outputs)
+                    each.reset_mem()
 
-        return ReadGraph(run, notes)
+        return ReadGraph(stepwise(module, reset_membranes), notes)
 
 
 def _neurons(graph: Any) -> list[Any]:
@@ -62,7 +54,7 @@ def _left_out(graph: Any, dt: float, reset: str) -> Iterator[str]:
     if neurons and dt != ASSUMED_DT:
         yield (
             f"snnTorch takes dt for {ASSUMED_DT:g} s, without an option ({_WHERE}; jeshraghian/snntorch#435 adds one), "
-            f"so it was told {ASSUMED_DT / dt:g} times the file's time constants"
+            f"so it was given {ASSUMED_DT / dt:g} times the file's time constants"
         )
     if neurons and reset == "subtract":
         yield f"snnTorch resets every LIF node to zero ({_WHERE})"

@@ -3,47 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from neurozoo.backends.adapters import check_plain_cuba, check_state, plain_cuba_refusal
 from neurozoo.core.equations import spike
-from neurozoo.core.kinds import CubaSpec, LIFSpec, MembraneSpec, PLIFSpec, SpikingSpec
+from neurozoo.core.kinds import CubaSpec, LIFSpec, PLIFSpec, SpikingSpec
 from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, check_params, steps_of
-from neurozoo.errors import SpikingError
 
 
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Drop what a logger says. By a filter, for torch resets the levels of its loggers as it is imported."""
-    logger = logging.getLogger(name)
-
-    def drop(_record: logging.LogRecord) -> bool:
-        return False
-
-    logger.addFilter(drop)
-    try:
-        yield
-    finally:
-        logger.removeFilter(drop)
+def _drop(_record: logging.LogRecord) -> bool:
+    return False
 
 
-# SpikingJelly registers its operators at the first call, and where Triton is not installed torch logs
-# a warning for each: so the first call is here.
-with _quiet("torch._library.triton"):
+# SpikingJelly registers its operators at the first call, and without Triton torch logs a warning for each: so the first
+# call is here. A filter, as torch resets the levels of its loggers when it is imported.
+_logger = logging.getLogger("torch._library.triton")
+_logger.addFilter(_drop)
+try:
     from spikingjelly.activation_based import surrogate
     from spikingjelly.activation_based.neuron import CUBALIFNode, IFNode, LIFNode, ParametricLIFNode
 
     for _node in (LIFNode(), IFNode(), ParametricLIFNode()):
         _node(torch.zeros(1, 1))
+finally:
+    _logger.removeFilter(_drop)
 
 if TYPE_CHECKING:
     from neurozoo_spikingjelly.nir_reader import SpikingJellyReader
 
 __all__ = ["SpikingJellyNeuron"]
+
+_CUBA_NODE = "SpikingJelly's CUBALIFNode"
 
 
 class SpikingJellyNeuron(Neuron):
@@ -64,24 +57,13 @@ class SpikingJellyNeuron(Neuron):
 
     def __init__(self, spec: NeuronSpec) -> None:
         super().__init__(spec)
-        assert isinstance(spec, MembraneSpec | CubaSpec)  # of one of the kinds
-        self._known = spec
+        assert isinstance(spec, SpikingSpec)  # of one of the kinds
+        self._known: Any = spec
         self._stock, self._reference = _surrogates(spec)
 
     @classmethod
     def refusal(cls, spec: NeuronSpec) -> str:
-        if reason := super().refusal(spec):
-            return reason
-        if isinstance(spec, CubaSpec):
-            what = {
-                "fires after it is charged, and order is fire-first": spec.order != "charge-first",
-                f"adds the current as it is, and gain is {spec.gain}": spec.gain != 1.0,
-                f"rests at 0, and v_reset is {spec.v_reset}": bool(spec.v_reset),
-            }
-            for words, so in what.items():
-                if so:
-                    return f"SpikingJelly's CUBALIFNode {words}; change it, or use another backend, such as torch"
-        return ""
+        return super().refusal(spec) or plain_cuba_refusal(spec, _CUBA_NODE)
 
     @classmethod
     def nir_reader(cls) -> SpikingJellyReader:
@@ -111,15 +93,9 @@ class SpikingJellyNeuron(Neuron):
 
     def _run(self, currents: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
         """All steps at one threshold."""
-        for each in state:
-            if each.shape != currents.shape[1:]:
-                raise SpikingError(
-                    f"a state of shape {list(each.shape)} does not fit a step's current of shape "
-                    f"{list(currents.shape[1:])}; give one membrane a neuron, or None to start from rest"
-                )
-        given = (threshold, *params.values())
-        # The operator refuses an empty batch too.
-        stock = currents.numel() > 0 and not any(isinstance(each, Tensor) for each in given)
+        check_state(state, currents[0])
+        # The operator takes numbers only, and no empty batch.
+        stock = currents.numel() > 0 and not any(isinstance(each, Tensor) for each in (threshold, *params.values()))
         node = self._node(params, stock)
         node.v_threshold = threshold  # its constructor accepts a float only, and of the next two
         if "v_reset" in params:
@@ -144,11 +120,7 @@ class SpikingJellyNeuron(Neuron):
             node = _PLIFNode(spec.decay_input, v_reset, self._reference)
             node.w = _Leak(params["leak"])
         elif isinstance(spec, CubaSpec):
-            if given := [name for name in ("gain", "v_reset") if isinstance(params.get(name), Tensor)]:
-                raise SpikingError(
-                    f"SpikingJelly's CUBALIFNode adds the current as it is and rests at 0, and "
-                    f"{given[0]} was given as a tensor; leave it out, or use another backend, such as torch"
-                )
+            check_plain_cuba(params, _CUBA_NODE)
             node = CUBALIFNode(v_reset=v_reset, surrogate_function=self._reference)
             node.c_decay, node.v_decay = params["synapse_decay"], params["membrane_decay"]
         else:
@@ -165,7 +137,7 @@ class _PLIFNode(ParametricLIFNode):  # type: ignore[misc]
 
 
 class _Leak:
-    """A leak in the place of a node's ``w``, of which the node wants the sigmoid."""
+    """A leak in place of a node's ``w``; the node uses its sigmoid."""
 
     def __init__(self, leak: Tensor | float) -> None:
         self._leak = leak
@@ -174,20 +146,18 @@ class _Leak:
         return self._leak
 
 
-# SpikingJelly runs its operator where the surrogate is exactly one of its own classes, and
-# plain torch for every other, subclasses of them included.
+# SpikingJelly runs its operator if the surrogate is exactly one of its own classes, and plain torch for all others,
+# subclasses included.
 
 
-class _ReferenceATan(surrogate.ATan):  # type: ignore[misc]
-    pass
+class _ReferenceATan(surrogate.ATan): ...  # type: ignore[misc]
 
 
-class _ReferenceSigmoid(surrogate.Sigmoid):  # type: ignore[misc]
-    pass
+class _ReferenceSigmoid(surrogate.Sigmoid): ...  # type: ignore[misc]
 
 
 class _Core(surrogate.SurrogateFunctionBase):  # type: ignore[misc]
-    """A surrogate that it does not have, or ties that are silent. Its own SuperSpike is ``alpha / (1 + |u|)^2``."""
+    """A surrogate that SpikingJelly lacks, or silent ties. Its own SuperSpike is ``alpha / (1 + |u|)^2``."""
 
     def __init__(self, spec: SpikingSpec) -> None:
         super().__init__(alpha=spec.alpha)

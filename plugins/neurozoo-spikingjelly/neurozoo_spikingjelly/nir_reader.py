@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import torch
 from spikingjelly.activation_based.nir_exchange import import_from_nir
-from torch import Tensor
 
-from neurozoo.nir.readers import NIRReader, ReadGraph
+from neurozoo.nir.readers import NIRReader, ReadGraph, stepwise
 
 __all__ = ["SpikingJellyReader"]
 
@@ -22,16 +20,7 @@ class SpikingJellyReader(NIRReader):
     def read(self, graph: Any, *, dt: float, reset: Literal["value", "subtract"]) -> ReadGraph:
         notes = tuple(_left_out(graph, reset))
         module = import_from_nir(graph, dt=dt)
-
-        @torch.no_grad()
-        def run(currents: Tensor) -> Tensor:
-            state, outputs = None, []
-            for current in currents.unbind(0):
-                output, state = module(current, state)
-                outputs.append(output)
-            return torch.stack(outputs)
-
-        return ReadGraph(run, notes)
+        return ReadGraph(stepwise(module), notes)
 
 
 def _left_out(graph: Any, reset: str) -> Iterator[str]:

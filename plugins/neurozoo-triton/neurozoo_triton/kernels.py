@@ -1,26 +1,20 @@
-"""The loop over time in Triton: a program has a block of neurons, and takes them through all steps.
+"""The loop over time in Triton: a program runs all steps of a block of neurons.
 
-A block's membranes stay in registers over all steps, so that each current is read once and each
-spike is written once. No two programs write the same number, and none adds to another's: the same
-call gives the same bits.
+A block's membranes stay in registers over all steps, so each current is read once and each spike is written once. No
+two programs write the same number: the same call gives the same bits.
 
-The backward needs the membranes before the reset, from the last step to the first, and computes
-them anew from the currents. T of them are too many for registers, so its first sweep, forward in
-time, writes them to memory, and its second, backward in time, reads them. Where the gradient of
-the currents is wanted step by step, that memory is the gradient's own: a step's membrane is read
-just before its gradient takes the place, and no memory is taken beyond the result. Computing them
-again from a few kept ones, chunk by chunk, would save the two journeys through memory, and needs
-either a chunk's membranes in registers, by code written out for each step of it, or each step
-computed several times; whether that is faster has to be measured on a GPU first.
+The backward recomputes the membranes before the reset from the currents. T of them are too many for registers: its
+first sweep, forward in time, writes them to memory, and its second, backward in time, reads them. If the gradient of
+the currents is needed step by step, that memory is the gradient's: a step's membrane is read just before its gradient
+replaces it. Recomputing chunks from a few kept membranes would save this traffic, and needs a chunk's membranes in
+registers or each step computed several times; whether that is faster has to be measured on a GPU first.
 
-Every operation stands where ``neurozoo.core.equations`` and torch's derivatives of it have theirs:
-nothing is reordered, and constants are rounded to the dtype first. Two things are up to whoever
-launches them. Products and sums must not be fused (``enable_fp_fusion=False``). And torch divides
-by a number on the CPU, while on CUDA it multiplies by the number's reciprocal: ``PRODUCT`` says
-which, and ``TAU`` is that reciprocal then.
+Operations have the order of ``neurozoo.core.equations`` and of torch's derivatives, and constants are rounded to the
+dtype first. The caller must not let products and sums be fused (``enable_fp_fusion=False``). Torch divides by a number
+on the CPU and multiplies by its reciprocal on CUDA: with ``PRODUCT``, ``TAU`` is that reciprocal.
 """
 
-# Triton reads the annotations, which have to be what they say and not text.
+# Triton evaluates the annotations, so no `from __future__ import annotations`.
 
 import triton
 import triton.language as tl
@@ -28,12 +22,12 @@ import triton.language as tl
 __all__ = ["HEIGHTS", "INTERPRETED", "SPIKES", "backward", "forward"]
 
 SPIKES, HEIGHTS = "spikes", "heights"
-"""What :func:`forward` puts out: spikes, or ``SCALE`` times how far membranes are above the threshold."""
+"""Output of :func:`forward`: spikes, or ``SCALE`` times the height of membranes above the threshold."""
 
 
 @triton.jit
 def _divide(x, TAU: tl.constexpr, PRODUCT: tl.constexpr):
-    """``x / tau`` as torch has it; 0 without a leak, which a tau of 0 stands for."""
+    """``x / tau`` as in torch; 0 for a tau of 0, which stands for no leak."""
     if TAU == 0.0:
         return tl.zeros_like(x)
     if PRODUCT:
@@ -43,7 +37,7 @@ def _divide(x, TAU: tl.constexpr, PRODUCT: tl.constexpr):
 
 @triton.jit
 def _reciprocal(x):
-    """``1 / x``, rounded as IEEE has it; a plain division in float32 is not, on a GPU."""
+    """``1 / x`` with IEEE rounding, which a plain float32 division on a GPU does not have."""
     one = tl.full(x.shape, 1.0, x.dtype)
     if x.dtype == tl.float32:
         return tl.div_rn(one, x)
@@ -97,24 +91,21 @@ def forward(
     Args:
         steps: T.
         size: M.
-        x: Currents, those of step t from ``t * x_step`` on.
-        x_step: From a step's currents to the next one's; 0 where all have the same.
+        x: Currents; step t starts at ``t * x_step``.
+        x_step: Distance between steps; 0 if all steps have the same currents.
         v0: Membranes to start from, ``[M]``, or None.
-        threshold: Those of step t from ``t * level_step`` on, see ``neurozoo.backends.fused.memory.Call``.
-        level_step: ``period``, or 0 where all steps have the same.
-        inner: See there.
-        period: See there.
+        threshold: Step t starts at ``t * level_step``; with ``inner`` and ``period`` of
+            ``neurozoo.backends.fused.memory.Spread``.
+        level_step: ``period``, or 0 if all steps have the same.
         out: ``[T * M]``, written.
         v_out: The last membranes, ``[M]``, written.
         TAU: Time constant, in steps, or its reciprocal if ``PRODUCT``; 0 for a neuron without a leak.
-        PRODUCT: See above.
         REST: Resting membrane.
         V_RESET: Membrane after a spike, if ``HARD``.
         DECAY_INPUT: Whether the input is divided by tau.
         HARD: Whether the reset is.
         SILENT: Whether a membrane at its threshold does not fire.
-        WHAT: What to put out.
-        SCALE: For heights.
+        WHAT: Output, with SCALE for heights.
         BLOCK: Neurons a program, a power of 2.
     """
     places = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -162,24 +153,21 @@ def backward(
     KIND: tl.constexpr, SCALE: tl.constexpr, ALPHA: tl.constexpr,
     OWN_GRAD: tl.constexpr, BY_STEP: tl.constexpr, ONE_LEVEL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of a block of neurons, whose membranes are computed anew.
+    """Gradients of a block of neurons; recomputes the membranes.
 
     Args, beyond those of :func:`forward`:
         membranes: ``[T * M]`` to write them to; may be ``grad_x``.
-        sigmoid: For the surrogate of that name its sigmoid, ``[T * M]``; else None.
-        grad_spikes: Of the spikes, those of step t from ``t * grad_step`` on, or None.
-        grad_step: From step to step.
-        grad_v: Of the last membranes, ``[M]``, or None.
-        grad_x: Of the currents, ``[T * M]``; None where not wanted. Written.
-        grad_v0: Of the first membranes, ``[M]``; None where not wanted. Written.
-        grad_threshold: Of every neuron's threshold, ``[M]``, or ``[T * M]`` if ``BY_STEP``; if ``ONE_LEVEL``, of every
-            block's, added up. None where not wanted. Written.
+        sigmoid: The sigmoid ``[T * M]`` for the surrogate of that name; else None.
+        grad_spikes: Gradient of the spikes, step t starts at ``t * grad_step``; or None.
+        grad_v: Gradient of the last membranes, ``[M]``, or None.
+        grad_x: Gradient of the currents, ``[T * M]``, or None if not needed. Written.
+        grad_v0: Gradient of the first membranes, ``[M]``, or None if not needed. Written.
+        grad_threshold: Gradient of each neuron's threshold, ``[M]`` or with ``BY_STEP`` ``[T * M]``; with ``ONE_LEVEL``
+            the sum of each block. None if not needed. Written.
         DETACH: Whether the gradient stops at the reset.
-        KIND: The surrogate's name.
-        SCALE: Of the surrogate, see :func:`_slope`.
-        ALPHA: Likewise.
-        OWN_GRAD: Whether each neuron has its own gradient of spikes, or each step one number.
-        BY_STEP: Whether each step has thresholds of its own.
+        KIND: The surrogate's name, with SCALE and ALPHA of :func:`_slope`.
+        OWN_GRAD: Whether the gradient of spikes differs between neurons.
+        BY_STEP: Whether thresholds differ between steps.
         ONE_LEVEL: Whether all neurons of a step share a threshold.
     """
     block, blocks = tl.program_id(0), tl.num_programs(0)
@@ -195,13 +183,13 @@ def backward(
         row += x_step
         levels += level_step
         kept += size
-    tl.debug_barrier()  # what was written is read from here on
+    tl.debug_barrier()  # the membranes are read below
 
     zeros = tl.zeros([BLOCK], x.dtype.element_ty)
     grad, grad_row = zeros, zeros
     if grad_v is not None:
         grad = tl.load(grad_v + places, inside, other=0.0)
-    # Membranes of which nobody uses the last send nothing back, not even 0 times an infinity.
+    # Without a gradient of the last membranes nothing flows back from them, not even 0 times infinity.
     heard = tl.full([BLOCK], grad_v is not None, tl.int1)
     total = zeros
     last = tl.zeros([BLOCK], tl.int64) + (steps - 1)
@@ -222,8 +210,7 @@ def backward(
             slope = _slope(u, tl.load(sigmoid + here, inside, other=0.0), KIND, SCALE, ALPHA)
         else:
             slope = _slope(u, u, KIND, SCALE, ALPHA)
-        # What reaches the spike is added up in autograd's order: from the output, from the reset's later node, from its
-        # earlier one.
+        # The spike's gradients are added in autograd's order: from the output, the reset's later and its earlier node.
         to_spike = grad_row
         if not DETACH:
             if HARD:

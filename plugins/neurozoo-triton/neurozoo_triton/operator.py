@@ -12,67 +12,53 @@ import triton
 from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call, each, flat
-from neurozoo.backends.fused.operators import register
+from neurozoo.backends.fused.operators import Gradients, register
 from neurozoo_triton import kernels
 
 __all__ = ["operators"]
 
 BLOCK = 512
-"""Neurons a program: with Triton's 4 warps 16 bytes a thread in float32, which is what one access to memory takes."""
+"""Neurons a program: with Triton's 4 warps, 16 bytes a thread in float32, the size of one memory access."""
 WIDEST = 2**16
-"""The same in the interpreter, where a program costs much and a wide one little more."""
+"""The same in the interpreter, where the overhead is per program."""
 
 
-class _Launched:
-    """What :func:`neurozoo.backends.fused.operators.register` asks for."""
-
-    def forward(self, call: Call, out: Tensor, after: Tensor) -> None:
-        _forward(call, kernels.SPIKES, 1.0, out, after)
-
-    def backward(
-        self,
-        call: Call,
-        grad_out: Tensor | None,
-        grad_after: Tensor | None,
-        grad_currents: Tensor,
-        grad_state: Tensor,
-        learn: tuple[bool, bool],
-    ) -> tuple[Tensor, Tensor]:
-        spec: Any = call.spec
-        like, kind, alpha = call.currents.memory, spec.surrogate, float(spec.alpha)
-        blocks = -(-call.size // _block(call))
-        # What Python multiplies is rounded once, as torch rounds it.
-        scale = {"atan": math.pi / 2 * alpha, "box": alpha / 2}.get(kind, 1.0)
-        factor = alpha / 2 if kind == "atan" else alpha
-        (spikes, step), own = ((None, 0), True) if grad_out is None else each(grad_out)
-        to_threshold = like.new_empty(call.threshold.places(blocks) if learn[0] else 0)
-        to_currents = _wanted(grad_currents)
-        membranes = like.new_empty(call.steps * call.size) if to_currents is None else to_currents
-        _launch(
-            kernels.backward, call, membranes, _sigmoid(call) if kind == "sigmoid" else None,
-            spikes, step, None if grad_after is None else flat(grad_after),
-            to_currents, _wanted(grad_state), _wanted(to_threshold),
-            DETACH=spec.detach_reset, KIND=kind, SCALE=scale, ALPHA=factor, OWN_GRAD=own,
-            BY_STEP=call.by_step, ONE_LEVEL=call.threshold.period == 1,
-        )  # fmt: skip
-        found = call.threshold.gradient(to_threshold, blocks) if learn[0] else to_threshold
-        return found, like.new_empty(0)  # parameters are numbers here
+def _spikes(call: Call, out: Tensor, after: Tensor) -> None:
+    _launch(kernels.forward, call, out, after, WHAT=kernels.SPIKES, SCALE=1.0)
 
 
-operators = register("neurozoo_triton", _Launched())
+def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
+    spec: Any = call.spec
+    like, kind, alpha = call.currents.memory, spec.surrogate, float(spec.alpha)
+    blocks = -(-call.size // _block(call))
+    # Python's products are rounded once, as torch's.
+    scale = {"atan": math.pi / 2 * alpha, "box": alpha / 2}.get(kind, 1.0)
+    factor = alpha / 2 if kind == "atan" else alpha
+    (spikes, step), own = ((None, 0), True) if gradients.out is None else each(gradients.out)
+    to_threshold = like.new_empty(call.threshold.places(blocks) if gradients.learn[0] else 0)
+    to_currents = _needed(gradients.currents)
+    membranes = like.new_empty(call.steps * call.size) if to_currents is None else to_currents
+    _launch(
+        kernels.backward, call, membranes, _sigmoid(call) if kind == "sigmoid" else None,
+        spikes, step, None if gradients.after is None else flat(gradients.after),
+        to_currents, _needed(gradients.state), _needed(to_threshold),
+        DETACH=spec.detach_reset, KIND=kind, SCALE=scale, ALPHA=factor, OWN_GRAD=own,
+        BY_STEP=call.by_step, ONE_LEVEL=call.threshold.period == 1,
+    )  # fmt: skip
+    if gradients.learn[0]:
+        to_threshold = call.threshold.gradient(to_threshold, blocks)
+    return to_threshold, like.new_empty(0)  # parameters are numbers here
 
 
-def _forward(call: Call, what: str, scale: float, out: Tensor, v: Tensor) -> None:
-    """Write ``out`` ``[T, B, ...]``, what it is see the kernel, and the last membranes."""
-    _launch(kernels.forward, call, out, v, WHAT=what, SCALE=scale)
+operators = register("neurozoo_triton", _spikes, _backward)
 
 
 def _sigmoid(call: Call) -> Tensor:
-    """``sigmoid(alpha u)`` of every step, by torch itself: its exponential has bits of its own."""
+    """``sigmoid(alpha u)`` of every step, by torch, whose exponential rounds differently from Triton's."""
     like = call.currents.memory
     u, v = like.new_empty(call.steps, call.size), like.new_empty(call.size)
     spec: Any = call.spec
-    _forward(call, kernels.HEIGHTS, float(spec.alpha), u, v)
+    _launch(kernels.forward, call, u, v, WHAT=kernels.HEIGHTS, SCALE=float(spec.alpha))
     if u.is_cuda:
         return u.sigmoid_()
     for row in u.unbind(0):  # on the CPU the bits depend on where in memory a number lies
@@ -92,7 +78,7 @@ def _launch(kernel: Any, call: Call, *arguments: Tensor | int | None, **constant
     with ExitStack() as around:
         if currents.is_cuda:
             around.enter_context(torch.cuda.device(currents.device))
-        if kernels.INTERPRETED:  # by numpy, which warns of what is not finite
+        if kernels.INTERPRETED:  # numpy warns of infinities
             around.enter_context(np.errstate(all="ignore"))
         kernel[(-(-call.size // block),)](
             call.steps, call.size, currents, step, call.state,
@@ -108,9 +94,9 @@ def _block(call: Call) -> int:
 
 
 def _reciprocal(tau: float, dtype: torch.dtype) -> float:
-    """``1 / tau``, number and result rounded to the dtype, which torch multiplies by on CUDA instead of dividing."""
+    """``1 / tau``, both rounded to the dtype; torch multiplies by it on CUDA instead of dividing."""
     return float(torch.tensor(tau, dtype=dtype).reciprocal())
 
 
-def _wanted(gradient: Tensor) -> Tensor | None:
+def _needed(gradient: Tensor) -> Tensor | None:
     return gradient if gradient.numel() else None

@@ -38,7 +38,7 @@ def without_interpreter(code: str) -> str:
 
 
 def test_it_is_registered_and_says_what_it_is() -> None:
-    component = default_registry().get("backend", "triton")
+    component = default_registry().get("neuron", "triton")
     assert component.exact
     assert component.requires == ("triton",)
     assert component.install == "pip install neurozoo-triton"

@@ -16,6 +16,7 @@ from neurozoo.data.store import Store, feature_shape
 from neurozoo.data.synthetic.emotion_events import EmotionEvents, statistics
 from neurozoo.data.synthetic.mosei import MoseiSynthetic, made_up
 from neurozoo.errors import DataError
+from neurozoo.tasks.multilabel import Multilabel
 
 FROZEN_LABELS = [[0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]]
 FROZEN_WORDS = [17, 26, 13, 16]
@@ -191,7 +192,7 @@ def test_arguments_out_of_range(wrong: dict[str, int]) -> None:
 
 def test_made_up_values_have_the_shape_asked_for() -> None:
     modalities = {"text": feature_shape(3, 5), "timbre": feature_shape(7, 1)}
-    batch = made_up(modalities, ["a", "b"], 64, seed=1)
+    batch = made_up(modalities, Multilabel(("a", "b")), 64, seed=1)
     assert len(batch) == 64
     for name, modality in modalities.items():
         assert batch.signals[name].values.shape == (64, modality.length, modality.dim)
@@ -200,5 +201,5 @@ def test_made_up_values_have_the_shape_asked_for() -> None:
     assert batch.target is not None
     assert batch.target.shape == (64, 2)
     assert set(batch.target.unique().tolist()) == {0, 1}
-    again = made_up(modalities, ["a", "b"], 64, seed=1)
+    again = made_up(modalities, Multilabel(("a", "b")), 64, seed=1)
     assert torch.equal(batch.signals["text"].values, again.signals["text"].values)

@@ -31,8 +31,7 @@ from hypothesis import strategies as st
 
 from neurozoo.cli import main
 from neurozoo.data.untrusted import process
-from neurozoo.data.untrusted.hdf5 import open_hdf5
-from neurozoo.data.untrusted.process import read_untrusted
+from neurozoo.data.untrusted.process import read_hdf5, read_untrusted
 from neurozoo.errors import DataError
 
 CANARY = "NEUROZOO_CANARY"
@@ -570,7 +569,7 @@ def test_hdf5_that_points_elsewhere_is_refused(harm: Callable[[h5py.File], None]
     with h5py.File(tmp_path / "file.csd", "w") as file:
         harm(file)
     with pytest.raises(DataError, match="/x"):
-        open_hdf5(tmp_path / "file.csd")
+        read_hdf5(tmp_path / "file.csd")
 
 
 def _mfn(folder: Path, harm: Callable[[h5py.File], None]) -> tuple[Path, list[str]]:

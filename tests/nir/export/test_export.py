@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import nir
 import pytest
 
 from neurozoo.errors import RunError, UserError
-from neurozoo.nir.branches import read_graph
 from neurozoo.nir.export import export_run
 from neurozoo.nir.export.export import SUMMARY
 from neurozoo.recipe.recipe import Recipe
@@ -31,7 +31,7 @@ def test_a_packed_model(tmp_path: Path) -> None:
     for branch in export.branches:
         file = tmp_path / "out" / branch.file
         assert hashlib.sha256(file.read_bytes()).hexdigest() == branch.sha256
-        metadata = read_graph(file).metadata
+        metadata = nir.read(file).metadata
         assert metadata == branch.settings
         assert metadata["weights_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         assert {
@@ -82,7 +82,7 @@ def test_a_stated_threshold_is_folded_where_asked(tmp_path: Path, run: Callable[
     plain = export_run(folder, tmp_path / "plain", dt=1e-3, threshold=0.5)
     folded = export_run(folder, tmp_path / "folded", dt=1e-3, threshold=0.5, fold=True)
     assert plain.threshold_from == folded.threshold_from == "stated"
-    one, other = (read_graph(tmp_path / name / "audio.nir").nodes["affine_2"] for name in ("plain", "folded"))
+    one, other = (nir.read(tmp_path / name / "audio.nir").nodes["affine_2"] for name in ("plain", "folded"))
     assert (2 * one.weight == other.weight).all()
 
 
@@ -91,7 +91,7 @@ def test_a_stated_threshold_is_folded_where_asked(tmp_path: Path, run: Callable[
     [
         (
             ["model.parts.activation=relu"],
-            "the branch 'audio' has the activation 'relu', which is no LIF",
+            "branches.audio.first: NIR has no node for relu neurons; it has one for lif",
         ),
         (["model.parts.threshold=cross-entropy-ratio"], "'cross-entropy-ratio' has no threshold of its own"),
     ],
@@ -134,7 +134,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("neurozoo.nir.branches.nir.write", full)
+    monkeypatch.setattr("neurozoo.nir.writing.nir.write", full)
     with pytest.raises(RunError, match="cannot be written: No space left on device; give another --out"):
         export_run("emotions-sound", tmp_path / "out", dt=1e-3)
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import torch
 
 from neurozoo.core.signals import Batch
 from neurozoo.models.smile.model import SMILE
-from neurozoo.nir.export.observing import observe
+from neurozoo.nir.export.branches import observe
 
 SHAPES = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}
 DIMS = {name: dim for name, (_, dim) in SHAPES.items()}
@@ -28,7 +28,7 @@ def test_smiles_input_is_the_projection_held_for_t_steps(model: SMILE, random_ba
     projected = model.projected("audio", batch).x.flatten(0, 1)
     assert audio.inputs.shape == (4, 4 * 8, 10)
     assert all(torch.equal(each, projected) for each in audio.inputs)
-    assert [each.shape for each in audio.spikes] == [(4, 32, 16), (4, 32, 10)]
+    assert [link.fired.spikes.shape for link in audio.neurons] == [(4, 32, 16), (4, 32, 10)]
 
 
 def test_the_spikes_are_those_of_the_branch_at_that_threshold(model: SMILE, random_batch: Callable[..., Batch]) -> None:
@@ -36,8 +36,8 @@ def test_the_spikes_are_those_of_the_branch_at_that_threshold(model: SMILE, rand
     seen = {threshold: observe(model, batch, threshold)["audio"] for threshold in (0.1, 0.4)}
     for threshold, found in seen.items():
         rates = model.branches["audio"](model.projected("audio", batch).x, torch.tensor(threshold), None)
-        assert torch.equal(found.spikes[1].mean(0).reshape(rates.shape), rates)
-    assert seen[0.1].spikes[0].sum() > seen[0.4].spikes[0].sum() > 0
+        assert torch.equal(found.neurons[1].fired.spikes.mean(0).reshape(rates.shape), rates)
+    assert seen[0.1].neurons[0].fired.spikes.sum() > seen[0.4].neurons[0].fired.spikes.sum() > 0
 
 
 def test_one_time_step_is_no_other_case(smile: Callable[..., SMILE], random_batch: Callable[..., Batch]) -> None:

@@ -13,8 +13,7 @@ from neurozoo.core.recording import recorded, spiking_layers
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import UserError
 from neurozoo.nir.export import export_run, read_back
-from neurozoo.nir.export.folding import folded
-from neurozoo.nir.export.tracing import sample_batch, trace
+from neurozoo.nir.export.tracing import folded, sample_batch, trace
 from neurozoo.nir.import_graph import import_nir
 from neurozoo.nir.model import NIRGraphModel
 from neurozoo.recipe.recipe import load_recipe

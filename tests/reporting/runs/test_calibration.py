@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurozoo.reporting.runs.calibration import precision_recall, reliability
+from neurozoo.reporting.labels import precision_recall, reliability
 
 
 def test_precision_and_recall_by_hand() -> None:

@@ -18,7 +18,8 @@ from neurozoo.cli import main
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, UserError
-from neurozoo.operations import energy_of, profile_run
+from neurozoo.operations.energy import energy_of
+from neurozoo.operations.profiling import profile_run
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.reporting.runs import LARGEST, report_runs
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
@@ -128,7 +129,7 @@ def test_runs_side_by_side(run: Path, copied: Copied, stopped: Path, capsys: pyt
     out = run.parent / "page.html"
     folders = [str(run), str(other), str(stopped)]
     assert main(["report", *folders]) == 2
-    assert "3 runs make a page of no single one; say where it goes with --out FILE.html" in capsys.readouterr().err
+    assert "a page of 3 runs belongs to none of their folders; name it with --out FILE.html" in capsys.readouterr().err
     *_, sample = read_tensors(run / "predictions" / "valid.safetensors")[1]["ids"]
     assert main(["report", *folders, "--out", str(out), "--samples", sample]) == 0
     assert f"wrote {out}, " in capsys.readouterr().out

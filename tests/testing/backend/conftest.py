@@ -10,7 +10,7 @@ import pytest
 from neurozoo.core.neuron import Neuron
 from neurozoo.testing import Candidate, CaseResult
 from neurozoo.testing.backend import BACKEND
-from neurozoo.testing.report import run_case
+from neurozoo.testing.kits import run_case
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import torch
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.core.neuron import steps_of
 from neurozoo.errors import SpikingError
-from neurozoo.testing.backend import calls, cases_of
+from neurozoo.testing.backend import calls
+from neurozoo.testing.kits import cases_of
 
 
 class OwnMembrane(TorchNeuron):

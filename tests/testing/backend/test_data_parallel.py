@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from neurozoo.core.layer import TorchNeuron
-from neurozoo.testing.backend import cases_of, data_parallel
+from neurozoo.testing.backend import data_parallel
+from neurozoo.testing.kits import cases_of
 
 WRONG = """
 

@@ -11,8 +11,9 @@ import pytest
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
 from neurozoo.testing import Candidate, ConformanceError, Report, check
-from neurozoo.testing.backend import BACKEND, CASE_MODULES, calls, cases_of, models, objects
+from neurozoo.testing.backend import BACKEND, CASE_MODULES, calls, models, objects
 from neurozoo.testing.backend.tables import TABLES
+from neurozoo.testing.kits import cases_of
 
 CASES = BACKEND.cases
 SLOW = {"can_be_compiled", "a_data_parallel_pair", "a_thousand_steps", "back_through_a_thousand_steps"}

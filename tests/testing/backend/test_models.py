@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from neurozoo.core.layer import TorchNeuron
-from neurozoo.testing.backend import cases_of, models
+from neurozoo.testing.backend import models
+from neurozoo.testing.kits import cases_of
 
 
 class KeptGraph(TorchNeuron):

@@ -11,7 +11,8 @@ from torch import nn
 from neurozoo.core.kinds import ALIFSpec, CubaSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.testing.backend import cases_of, objects
+from neurozoo.testing.backend import objects
+from neurozoo.testing.kits import cases_of
 
 
 class AnyThresholdShape(TorchNeuron):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ import torch
 from neurozoo.core.equations import charge, reset, spike
 from neurozoo.core.kinds import ALIFSpec, CubaSpec, LISpec
 from neurozoo.core.layer import TorchNeuron
-from neurozoo.testing.backend import cases_of, oracle, tables
+from neurozoo.testing.backend import oracle, tables
+from neurozoo.testing.kits import cases_of
 
 
 class WrongSurrogate(TorchNeuron):
@@ -82,6 +84,18 @@ class DetachedInHalf(AlwaysDetached):
         if current.dtype == torch.bfloat16:
             return super().step(current, state, threshold, params)
         return TorchNeuron.step(self, current, state, threshold, params)
+
+
+class WiderBoxInHalf(TorchNeuron):
+    """Has a box of another width for half precision, and rounds as an inexact backend may."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.wider = replace(spec, alpha=1.5 * spec.alpha) if spec.surrogate == "box" else spec
+
+    def step(self, current, state, threshold, params=None):
+        spec = self.wider if current.dtype == torch.bfloat16 else self.spec
+        return spec.step(current, state, threshold, self.spec.complete(params))
 
 
 class DelayedReset(TorchNeuron):
@@ -360,6 +374,7 @@ CAUGHT = [
     ("learnable_thresholds", NoThresholdGradient, "no gradient of the threshold"),
     ("through_a_given_state", StateDetached, "no gradient of the state"),
     ("bfloat16_gradients", DetachedInHalf, "off by .* of its largest, more than 0.25: .*bfloat16"),
+    ("bfloat16_gradients", WiderBoxInHalf, "off by .* of its largest, more than 0.25: .*box.*bfloat16"),
     ("every_kind_learns", NoParameterGradient, r"no gradient of the parameter tau|does not require grad"),
     ("every_kind_learns", DetachedRecovery, r"gradient of the .*AdLIFSpec"),
     ("gradients_are_slopes", NoParameterGradient, r"slope of the tau: LIFSpec"),

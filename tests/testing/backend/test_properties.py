@@ -10,7 +10,8 @@ import torch
 
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.errors import SpikingError
-from neurozoo.testing.backend import cases_of, properties
+from neurozoo.testing.backend import properties
+from neurozoo.testing.kits import cases_of
 
 
 class Saturates(TorchNeuron):

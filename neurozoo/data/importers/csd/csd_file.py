@@ -7,55 +7,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.untrusted.hdf5 import open_hdf5, read_dataset
+from neurozoo.data.untrusted.nested import Place
+from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import DataError
 
 __all__ = ["Csd"]
 
 
 class Csd:
-    """An open ``.csd`` file; a context manager.
+    """A computational sequence: ``/<root>/data/<video>/{features [n, d], intervals [n, 2]}``.
 
-    Args:
-        path: The file: ``/<root>/data/<video>/{features [n, d], intervals [n, 2]}``.
+    Attributes:
+        path: The file.
+        videos: Their ids.
+        dim: Features d.
+        names: Names of the d columns; None if the file does not name them.
 
     Raises:
-        DataError: It is not a whole HDF5 file of that form.
+        DataError: The file is not a whole HDF5 file of that form.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = open_hdf5(path)
-        try:
-            roots = list(self._file)
-            if len(roots) != 1 or "data" not in self._file[roots[0]]:
-                raise DataError(
-                    f"{path}: no computational sequence; it holds {', '.join(roots[:5]) or 'nothing'}, and a .csd "
-                    "holds one root with `data` in it"
-                )
-            self.root: str = roots[0]
-            self._data = self._file[self.root]["data"]
-            self.videos: tuple[str, ...] = tuple(self._data)
-            if not self.videos:
-                raise DataError(f"{path}: {self.root!r} holds no video")
-            self.dim = self._dim()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> Csd:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._file.close()
+        self.path, content = path, read_hdf5(path)
+        roots = list(content)
+        if len(roots) != 1 or "data" not in Place(content[roots[0]], ""):
+            raise DataError(
+                f"{path}: no computational sequence; it holds {', '.join(roots[:5]) or 'nothing'}, and a .csd "
+                "holds one root with `data` in it"
+            )
+        root = Place(content[roots[0]], str(path))
+        self._data = root["data"].value
+        if not isinstance(self._data, dict) or not self._data:
+            raise DataError(f"{path}: {roots[0]!r} holds no video")
+        self.videos = tuple(self._data)
+        shape = np.shape(root["data"][self.videos[0]]["features"].value)
+        self.dim = shape[1] if len(shape) > 1 else 1
+        self.names = _column_names(root, self.dim)
 
     def __contains__(self, video: str) -> bool:
         return video in self._data
@@ -72,12 +63,9 @@ class Csd:
         Raises:
             DataError: Intervals or features are missing or malformed.
         """
-        group = self._data[video]
         where = f"{self.path}: video {video!r}"
-        try:
-            intervals, features = read_dataset(group, "intervals"), read_dataset(group, "features")
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
+        place = Place(self._data[video], where)
+        intervals, features = np.asarray(place["intervals"].value), np.asarray(place["features"].value)
         if features.ndim == 1:
             features = features[:, None]
         if intervals.ndim != 2 or intervals.shape[1] != 2 or intervals.dtype.kind not in "fiu":
@@ -99,26 +87,12 @@ class Csd:
         order = np.argsort(seconds[:, 0], kind="stable")
         return seconds[order], single[order]
 
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """Names of the columns; None if the file does not name them."""
-        names = self._metadata("dimension names")
-        fits = isinstance(names, list) and len(names) == self.dim and all(isinstance(name, str) for name in names)
-        return tuple(names) if fits else None
 
-    def _metadata(self, key: str) -> Any:
-        """Return a metadata value, stored as one JSON text; None if it is missing or malformed."""
-        group = self._file[self.root].get("metadata")
-        if group is None or key not in group:
-            return None
-        try:
-            return json.loads(np.ravel(read_dataset(group, key, limit_bytes=2**20))[0])
-        except (DataError, ValueError, IndexError, TypeError):
-            return None
-
-    def _dim(self) -> int:
-        first = self._data[self.videos[0]].get("features")
-        shape = getattr(first, "shape", None)
-        if not shape:
-            raise DataError(f"{self.path}: video {self.videos[0]!r} has no features")
-        return int(shape[1]) if len(shape) > 1 else 1
+def _column_names(root: Place, dim: int) -> tuple[str, ...] | None:
+    """Return the metadata's ``dimension names``, a JSON text; None if it is missing, malformed or of other columns."""
+    try:
+        names = json.loads(np.ravel(root["metadata"]["dimension names"].value)[0])
+    except (DataError, ValueError, IndexError, TypeError, RecursionError):
+        return None
+    fits = isinstance(names, list) and len(names) == dim and all(isinstance(name, str) for name in names)
+    return tuple(names) if fits else None

@@ -8,8 +8,8 @@ and the words are cut by the label segments.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -18,16 +18,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.common import CMU_MOSEI, Positions, pad_rows
+from neurozoo.data.importers.common import CMU_MOSEI, Positions, origin_of, pad_rows
 from neurozoo.data.importers.csd.csd_file import Csd
-from neurozoo.data.importers.csd.labels import Segment, SegmentTable, segment_table
+from neurozoo.data.importers.csd.labels import Segment, segment_table
 from neurozoo.data.manifest import feature_shape
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
 __all__ = ["import_csd", "overlapping", "word_means"]
 
-KNOWN = {
+_KNOWN = {
     "text": ("TimestampedGloveVectors", "TimestampedWordVectors"),
     "audio": ("COVAREP",),
     "vision": ("VisualFacet", "FACET", "OpenFace"),
@@ -79,100 +79,87 @@ def import_csd(
         DataError: A file or modality is missing or malformed.
     """
     table = segment_table(Path(labels), Path(folds), label_order=label_order, above=above)
-    with ExitStack() as stack:
-        paths = _find_files(source, modalities, labels)
-        files = {name: stack.enter_context(Csd(path)) for name, path in paths.items()}
-        if words not in files:
-            raise DataError(f"{source}: words={words!r} names no modality; there are: {', '.join(files)}")
-        cut = _Cut(words, aligned, length, frames, pad, keep)
-        origin = {
-            "format": "csd",
-            "source": f"{source.name}: {', '.join(file.path.name for file in files.values())}",
-            **CMU_MOSEI,
-            "options": {
-                "aligned": aligned,
-                "words": words,
-                "length": length,
-                "frames": None if aligned else frames,
-                "pad": pad,
-                "keep": keep,
-                "above": above,
-            },
-            "segments": table.sizes,
-        }
-        shapes = {name: feature_shape(file.dim, cut.length_of(name)) for name, file in files.items()}
-        with StoreWriter(dest, labels=table.labels, origin=origin, modalities=shapes) as writer:
-            _fill(writer, table, files, cut)
-            writer.annotate(left_out=cut.left_out)
-            for name, count in cut.non_finite.items():
-                writer.count_non_finite(name, count)
+    files = {name: Csd(path) for name, path in _find_files(source, modalities, labels).items()}
+    if words not in files:
+        raise DataError(f"{source}: words={words!r} names no modality; there are: {', '.join(files)}")
+    cut = _Cut(files, words, aligned, length, frames, pad, keep)
+    origin = origin_of(
+        "csd",
+        f"{source.name}: {', '.join(file.path.name for file in files.values())}",
+        CMU_MOSEI,
+        aligned=aligned,
+        words=words,
+        length=length,
+        frames=None if aligned else frames,
+        pad=pad,
+        keep=keep,
+        above=above,
+    )
+    shapes = {name: feature_shape(file.dim, cut.length_of(name)) for name, file in files.items()}
+    with StoreWriter(dest, labels=table.labels, origin=origin | {"segments": table.sizes}, modalities=shapes) as writer:
+        for video, group in groupby(table.segments, key=lambda segment: segment.video):
+            segments = [segment for segment in group if segment.split is not None]
+            if not segments:
+                continue
+            rows = {name: cut.read_video(name, video) for name in files}
+            samples = [cut.segment(segment, rows) for segment in segments]
+            writer.add(
+                str(segments[0].split),
+                {name: np.stack([sample[name][0] for sample in samples]) for name in files},
+                np.array([segment.labels for segment in segments]),
+                ids=[segment.id for segment in segments],
+                masks={name: np.stack([sample[name][1] for sample in samples]) for name in files},
+            )
+        writer.annotate(left_out=dict(cut.left_out))
+        for name, count in cut.non_finite.items():
+            writer.count_non_finite(name, count)
     return Store(dest)
 
 
 @dataclass
 class _Cut:
-    """Options for cutting a video into samples, and counts of what was missing."""
+    """Cuts videos into samples, and counts what was missing; see :func:`import_csd` for the options."""
 
+    files: Mapping[str, Csd]
     words: str
     aligned: bool
     length: int
     frames: int
     pad: str
     keep: str
-    non_finite: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
+    non_finite: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def length_of(self, name: str) -> int:
         """Return positions L of a modality."""
         return self.length if self.aligned or name == self.words else self.frames
 
-    def count_missing(self, what: str) -> None:
-        self.left_out[what] = self.left_out.get(what, 0) + 1
+    def read_video(self, name: str, video: str) -> VideoRows:
+        file = self.files[name]
+        if video not in file:
+            self.left_out[f"videos without {name}"] += 1
+            return np.empty((0, 2)), np.empty((0, file.dim), np.float32)
+        seconds, features = file.sequence(video)
+        bad = ~np.isfinite(features)
+        self.non_finite[name] += (count := int(bad.sum()))
+        return seconds, np.where(bad, np.float32(0), features) if count else features
 
-
-def _fill(writer: StoreWriter, table: SegmentTable, files: Mapping[str, Csd], cut: _Cut) -> None:
-    for video, group in groupby(table.segments, key=lambda segment: segment.video):
-        segments = [segment for segment in group if segment.split is not None]
-        if not segments:
-            continue
-        rows = {name: _read_video(name, file, video, cut) for name, file in files.items()}
-        samples = [_cut_segment(segment, rows, cut) for segment in segments]
-        writer.add(
-            str(segments[0].split),
-            {name: np.stack([sample[name][0] for sample in samples]) for name in files},
-            np.array([segment.labels for segment in segments]),
-            ids=[segment.id for segment in segments],
-            masks={name: np.stack([sample[name][1] for sample in samples]) for name in files},
-        )
-
-
-def _read_video(name: str, file: Csd, video: str, cut: _Cut) -> VideoRows:
-    if video not in file:
-        cut.count_missing(f"videos without {name}")
-        return np.empty((0, 2)), np.empty((0, file.dim), np.float32)
-    seconds, features = file.sequence(video)
-    bad = ~np.isfinite(features)
-    count = int(bad.sum())
-    cut.non_finite[name] = cut.non_finite.get(name, 0) + count
-    return seconds, np.where(bad, np.float32(0), features) if count else features
-
-
-def _cut_segment(
-    segment: Segment, rows: Mapping[str, VideoRows], cut: _Cut
-) -> dict[str, tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    """Return features and mask by modality; a missing modality has no valid row."""
-    all_words = rows[cut.words][0]
-    words = all_words[overlapping(all_words, segment.start, segment.end)]
-    if not len(words):
-        cut.count_missing("segments without a word")
-    sample = {}
-    for name, (seconds, features) in rows.items():
-        if name != cut.words and cut.aligned and len(seconds):
-            selected = word_means(seconds, features, words)
-        else:
-            selected = features[overlapping(seconds, segment.start, segment.end)]
-        sample[name] = pad_rows(selected, cut.length_of(name), pad=cut.pad, keep=cut.keep)
-    return sample
+    def segment(
+        self, segment: Segment, rows: Mapping[str, VideoRows]
+    ) -> dict[str, tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+        """Return features and mask by modality; a missing modality has no valid row."""
+        words = rows[self.words][0]
+        words = words[overlapping(words, segment.start, segment.end)]
+        if not len(words):
+            self.left_out["segments without a word"] += 1
+        sample = {}
+        for name, (seconds, features) in rows.items():
+            if name != self.words and self.aligned and len(seconds):
+                selected = word_means(seconds, features, words)
+            else:
+                selected = features[overlapping(seconds, segment.start, segment.end)]
+            sample[name] = pad_rows(selected, self.length_of(name), pad=self.pad, keep=self.keep)
+        return sample
 
 
 def word_means(frames: Seconds, features: NDArray[np.float32], words: Seconds) -> NDArray[np.float32]:
@@ -219,19 +206,17 @@ def _find_files(source: Path, given: Sequence[str], labels: str) -> dict[str, Pa
         raise DataError(f"{source} is not a folder; give the one with the .csd files")
     present = sorted(path for path in source.rglob("*.csd") if path.resolve() != Path(labels).resolve())
     listed = f"there are: {', '.join(str(path.relative_to(source)) for path in present) or 'none'}"
+    files = {}
+    for each in given:
+        name, _, file = each.partition("=")
+        if not name or not file or not (source / file).is_file():
+            raise DataError(f"{source}: {each!r} names no file; give modalities=NAME=FILE,...; {listed}")
+        files[name] = source / file
     if given:
-        files = {}
-        for each in given:
-            name, _, file = each.partition("=")
-            if not name or not file or not (source / file).is_file():
-                raise DataError(f"{source}: {each!r} names no file; give modalities=NAME=FILE,...; {listed}")
-            files[name] = source / file
         return files
-    files = {
-        name: match
-        for name, marks in KNOWN.items()
-        if (match := next((path for mark in marks for path in present if mark in path.name), None)) is not None
-    }
+    for name, marks in _KNOWN.items():
+        if matches := [path for mark in marks for path in present if mark in path.name]:
+            files[name] = matches[0]
     if not files:
         raise DataError(f"{source}: no file has a name of the SDK; give modalities=NAME=FILE,...; {listed}")
     return files

@@ -53,12 +53,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class SegmentTable:
-    """All segments of a data set.
-
-    Attributes:
-        labels: Names of the K labels.
-        segments: In the order of the label file, grouped by video.
-    """
+    """Names of the K labels, and all segments in the order of the label file, grouped by video."""
 
     labels: tuple[str, ...]
     segments: tuple[Segment, ...]
@@ -68,12 +63,6 @@ class SegmentTable:
         """Number of segments by split; those of videos in no fold under ``none``."""
         splits = [segment.split or "none" for segment in self.segments]
         return {split: splits.count(split) for split in (*SPLITS, "none")}
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of segments with each label, over all splits."""
-        total = np.array([segment.labels for segment in self.segments]).sum(axis=0, dtype=np.int64)
-        return dict(zip(self.labels, total.tolist(), strict=True))
 
 
 def segment_table(
@@ -91,21 +80,21 @@ def segment_table(
         DataError: A file is malformed, or does not name its columns and ``label_order`` is not given.
     """
     split_of = {} if folds is None else read_folds(folds)
-    with Csd(labels) as file:
-        names = _column_names(file, label_order)
-        columns = [column for column, name in enumerate(names) if name != SENTIMENT]
-        if not columns:
-            raise DataError(f"{labels}: it has no label but sentiment")
-        segments = []
-        for video in file.videos:
-            seconds, intensities = file.sequence(video, ordered=False)
-            if not np.isfinite(intensities).all():
-                raise DataError(f"{labels}: video {video!r} has an intensity that is not finite")
-            present = (intensities[:, columns] > above).astype(np.uint8)
-            segments += [
-                Segment(video, index, start, end, split_of.get(video), tuple(row))
-                for index, ((start, end), row) in enumerate(zip(seconds.tolist(), present.tolist(), strict=True))
-            ]
+    file = Csd(labels)
+    names = _column_names(file, label_order)
+    columns = [column for column, name in enumerate(names) if name != SENTIMENT]
+    if not columns:
+        raise DataError(f"{labels}: it has no label but sentiment")
+    segments = []
+    for video in file.videos:
+        seconds, intensities = file.sequence(video, ordered=False)
+        if not np.isfinite(intensities).all():
+            raise DataError(f"{labels}: video {video!r} has an intensity that is not finite")
+        present = (intensities[:, columns] > above).astype(np.uint8)
+        segments += [
+            Segment(video, index, start, end, split_of.get(video), tuple(row))
+            for index, ((start, end), row) in enumerate(zip(seconds.tolist(), present.tolist(), strict=True))
+        ]
     return SegmentTable(tuple(names[column] for column in columns), tuple(segments))
 
 

@@ -110,7 +110,7 @@ def _a_link(file: h5py.File) -> None:
     [
         (_shorter, r"video 'b': features are float32 \[3, 3\]; give numbers \[40, 3\]"),
         (_backwards, "video 'b': an interval is not finite, or ends before it starts"),
-        (_no_intervals, "video 'b'.*'intervals' is missing"),
+        (_no_intervals, "video 'b' has no 'intervals'; there are: features"),
         (_two_roots, "no computational sequence; it holds a root, another"),
         (_a_link, "is a link to another file, which is not followed"),
     ],

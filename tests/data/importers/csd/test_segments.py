@@ -8,21 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from neurozoo.data.importers.csd.labels import read_folds, segment_table
+from neurozoo.data.importers.csd.labels import SegmentTable, read_folds, segment_table
 from neurozoo.errors import DataError
 
 LABELS = "CMU_MOSEI_Labels.csd"
+
+
+def counts(table: SegmentTable) -> dict[str, int]:
+    """How many segments have each label."""
+    return {name: sum(segment.labels[k] for segment in table.segments) for k, name in enumerate(table.labels)}
 
 
 def test_segments_have_their_split_and_labels(mosei: Path, folds: Path) -> None:
     table = segment_table(mosei / LABELS, folds)
     assert table.labels == ("happy", "sad")
     assert table.sizes == {"train": 4, "valid": 2, "test": 2, "none": 2}
-    assert table.counts == {"happy": 5, "sad": 5}
+    assert counts(table) == {"happy": 5, "sad": 5}
     first, second, *_ = table.segments
     assert (first.id, first.start, first.end, first.split) == ("a[0]", 0.0, 2.0, "train")
     assert (first.labels, second.labels) == ((1, 0), (0, 1))
-    assert segment_table(mosei / LABELS, folds, above=1.0).counts == {"happy": 0, "sad": 5}
+    assert counts(segment_table(mosei / LABELS, folds, above=1.0)) == {"happy": 0, "sad": 5}
 
 
 def test_a_segment_is_called_by_its_row_and_not_by_its_time(csd: Callable[..., Path], folds: Path) -> None:
@@ -89,7 +94,7 @@ def test_cmu_mosei_has_the_segments_that_are_published() -> None:
     mosei = Path(folder) / "mosei"
     table = segment_table(mosei / LABELS, mosei / "std_folds.json")
     assert table.sizes == {"train": 16_327, "valid": 1_871, "test": 4_662, "none": 399}
-    assert table.counts == {
+    assert counts(table) == {
         "happy": 12_465,
         "sad": 5_998,
         "anger": 4_997,

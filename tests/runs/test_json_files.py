@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from neurozoo.cli import main
+from neurozoo.recipe.recipe import Recipe
 
 
 @pytest.mark.parametrize(
@@ -70,12 +71,15 @@ def test_a_threshold_a_label_has_one_for_each(trained: Path, capsys: pytest.Capt
     assert "its decision has 2 values, and there are 3 outputs" in capsys.readouterr().err
 
 
-def test_many_runs_do_not_go_into_one(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = str(trained.parent / "small.yaml")
+def test_many_runs_do_not_go_into_one(
+    trained: Path, recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe()
+    small = str(trained.parent / "small.yaml")
     before = sorted(trained.rglob("*"))
-    for command in (["train", recipe, "--seeds", "2"], ["ablate", recipe, "--seeds", "2"]):
+    for command in (["train", small, "--seeds", "2"], ["ablate", small, "--seeds", "2"]):
         if command[0] == "ablate":
-            shutil.copy(recipe, trained.parent / "many.yaml")
+            shutil.copy(small, trained.parent / "many.yaml")
             text = (trained.parent / "many.yaml").read_text()
             (trained.parent / "many.yaml").write_text(f"{text}\nablations: {{plain: [model.parts.scaling=none]}}\n")
             command[1] = str(trained.parent / "many.yaml")

@@ -1,4 +1,4 @@
-"""A branch as a NIR graph: its numbers by hand, and the format's own equations give our spikes."""
+"""Layers as a NIR graph: the numbers by hand, and the format's own equations give our spikes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurozoo.core.kinds import LIFSpec
-from neurozoo.core.layer import TorchNeuron
+from neurozoo.core.layer import Firing, SpikingLayer, TorchNeuron
 from neurozoo.errors import UserError
-from neurozoo.nir.branches import Stage, branch_graph, described, neurons_in_order, read_graph, up_to, write_graph
+from neurozoo.nir.export import export_run
+from neurozoo.nir.export.model_graph import model_graph
+from neurozoo.nir.export.tracing import Link, Traced
+from neurozoo.nir.writing import described, neurons_in_order, up_to, write_graph
 
 BELOW_1 = 1 - 2**-24
+ONE = (torch.tensor([[1.0, -2.0], [0.5, 4.0], [3.0, 0.0]]), torch.tensor([0.0, 1.0, -1.0]))
+TWO = (torch.tensor([[2.0, 1.0, 8.0]]), torch.tensor([0.5]))
 
 
-def stages(**spec: object) -> list[Stage]:
-    first = Stage(torch.tensor([[1.0, -2.0], [0.5, 4.0], [3.0, 0.0]]), torch.tensor([0.0, 1.0, -1.0]), LIFSpec(**spec))  # type: ignore[arg-type]
-    return [first, Stage(torch.tensor([[2.0, 1.0, 8.0]]), None, LIFSpec(**spec))]  # type: ignore[arg-type]
+def chain(spec: LIFSpec, threshold: float, *maps: tuple[torch.Tensor, torch.Tensor]) -> Traced:
+    """Layers one behind the other, at rest."""
+    links = []
+    for place, (weight, bias) in enumerate(maps):
+        synapse = torch.nn.Linear(weight.shape[1], weight.shape[0])
+        synapse.weight.data, synapse.bias.data = weight, bias
+        still = torch.zeros(1, 1, len(weight))
+        firing = Firing(still, still, threshold)
+        source = place - 1 if place else None
+        layer = SpikingLayer(TorchNeuron(spec), synapse)
+        links.append(Link(f"layers.{place}", layer, source, (weight.shape[1],), (len(weight),), firing))
+    return Traced(tuple(links), "x", torch.zeros(1, 1, 2), None)
 
 
 def graph_of(*, dt: float = 1e-3, threshold: float = 1.0, fold: bool = False, **spec: object) -> nir.NIRGraph:
-    return branch_graph(stages(**spec), dt=dt, threshold=threshold, fold=fold, metadata={"dt": dt})
+    traced = chain(LIFSpec(**spec), threshold, ONE, TWO)  # type: ignore[arg-type]
+    return model_graph(traced, dt=dt, fold=fold, metadata={"dt": dt})
 
 
 def values(node: nir.LIF) -> dict[str, float]:
@@ -46,7 +61,7 @@ def test_it_is_a_chain_of_affine_maps_and_neurons() -> None:
     assert described(graph) == ("Input 2", "Affine 2 -> 3", "LIF 3", "Affine 3 -> 1", "LIF 1", "Output 1")
     assert neurons_in_order(graph) == ["lif_1", "lif_2"]
     assert graph.nodes["affine_2"].weight.tolist() == [[2.0, 1.0, 8.0]]
-    assert graph.nodes["affine_2"].bias.tolist() == [0.0]
+    assert graph.nodes["affine_2"].bias.tolist() == [0.5]
     assert {graph.nodes[name].weight.dtype for name in ("affine_1", "affine_2")} == {np.dtype("float32")}
 
 
@@ -81,16 +96,17 @@ def test_its_numbers_by_hand(settings: dict[str, float], weight: float, expected
 
 @pytest.mark.parametrize("name", ["dt", "threshold"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_number_that_is_not_positive_is_refused(name: str, value: float) -> None:
+def test_a_number_that_is_not_positive_is_refused(tmp_path: Path, name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"{name} is {value}; give a positive number"):
-        graph_of(**{name: value})  # type: ignore[arg-type]
+        export_run("emotions-sound", tmp_path / "out", **{"dt": 1e-3, name: value})  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_of_it_says_the_same(tmp_path: Path) -> None:
     graph = graph_of(threshold=0.8, v_reset=-0.3)
     write_graph(tmp_path / "a.nir", graph)
     write_graph(tmp_path / "b.nir", graph)
-    again = read_graph(tmp_path / "a.nir")
+    again = nir.read(tmp_path / "a.nir")
     assert again.edges == graph.edges
     assert again.metadata == {"dt": 1e-3}
     for name, node in graph.nodes.items():
@@ -120,9 +136,8 @@ def test_the_formats_own_equations_give_our_spikes_ties_too(
 ) -> None:
     # On a grid of quarters with tau = 2 membranes meet the threshold exactly, again and again.
     spec = LIFSpec(tau=2.0, decay_input=decay_input, v_reset=v_reset)
-    graph = branch_graph(
-        [Stage(torch.tensor([[0.25]]), None, spec)], dt=0.5, threshold=threshold, fold=fold, metadata={}
-    )
+    traced = chain(spec, threshold, (torch.tensor([[0.25]]), torch.zeros(1)))
+    graph = model_graph(traced, dt=0.5, fold=fold, metadata={})
     affine, lif = graph.nodes["affine_1"], values(graph.nodes["lif_1"])
     v, found = np.float32(lif["v_leak"]), []
     for current in currents:

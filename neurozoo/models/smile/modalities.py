@@ -1,37 +1,70 @@
-"""Which modality has which role: one context at most, the others spiking."""
+"""Base class of the models whose signals are modalities: at most one context, the others spiking."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
 
+from pydantic import Field
 from torch import nn
 
+from neurozoo.core.model import Model
+from neurozoo.core.multimodal import Layout
 from neurozoo.core.signals import Problem
 from neurozoo.errors import DataError
 
-__all__ = ["check_roles", "roles"]
+__all__ = ["MultimodalModel", "Probability", "Size"]
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
-def roles(problem: Problem, context: str | None, spiking: Sequence[str] | None) -> tuple[str | None, tuple[str, ...]]:
-    """The context and the spiking modalities of a problem.
+class MultimodalModel(Model):
+    """A model of modalities, each a signal of features ``[L, D]``, for any task per sample.
 
     Args:
         problem: Its signals are the modalities.
-        context: The one modality without a spiking branch, or None.
-        spiking: The others, in order; None for all of them as they come.
+        context: The one modality without a spiking branch; None for none.
+        spiking: The modalities with a spiking branch, in order; None for all others.
 
     Raises:
         DataError: A role names no signal, a signal has no role or another form than features, or nothing is spiking.
     """
-    for _, wrong in check_roles(problem, context, spiking):
-        raise DataError(wrong)
-    return context, tuple(name for name in problem.signals if name != context) if spiking is None else tuple(spiking)
+
+    works_without_spikes = True
+    renamed = (
+        (r"^branches\.(.+)\.linear1\.", r"branches.\1.first.synapse."),
+        (r"^branches\.(.+)\.linear2\.", r"branches.\1.second.synapse."),
+    )
+
+    def __init__(self, problem: Problem, context: str | None, spiking: Sequence[str] | None) -> None:
+        super().__init__(problem)
+        for _, wrong in _check_roles(problem, context, spiking):
+            raise DataError(wrong)
+        others = tuple(name for name in problem.signals if name != context)
+        self.context, self.spiking = context, others if spiking is None else tuple(spiking)
+        self.modalities = (*([] if context is None else [context]), *self.spiking)
+
+    def layout(self, hidden: int, heads: int, dropout: float) -> Layout:
+        """Return the layout of the model's parts."""
+        context = () if self.context is None else (self.context,)
+        return Layout(hidden, heads, dropout, self.spiking, context, self.problem.outputs)
+
+    @staticmethod
+    def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:
+        if params["hidden"] % params["heads"]:
+            hidden = params["hidden"]
+            yield "heads", f"{params['heads']} heads do not divide hidden = {hidden}; choose a divisor of {hidden}"
+        yield from _check_roles(problem, params["context"], params["spiking"])
+
+    def extra_repr(self) -> str:
+        return f"spiking={self.spiking}, context={self.context}"
 
 
-def check_roles(
+def _check_roles(
     problem: Problem | None, context: str | None, spiking: Sequence[str] | None
 ) -> Iterable[tuple[str, str]]:
-    """What is wrong with the roles, as (parameter, problem and what to do); of the names alone without a problem."""
+    """Yield (parameter, problem and what to do) for wrong roles; checks the names alone without a problem."""
     named = [*([] if context is None else [context]), *(spiking or ())]
     if spiking is not None and context in spiking:
         yield "context", f"{context!r} is among the spiking modalities too; name it in one of the two"

@@ -1,7 +1,9 @@
-"""What a run's JSON files are, so that one from elsewhere, or edited by hand, is refused by name."""
+"""A run's JSON files: written whole, and checked when read, as they may come from elsewhere or be edited by hand."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neurozoo.errors import RunError
+from neurozoo.files.writing import write_whole
 
-__all__ = ["checked"]
+__all__ = ["append_json", "checked", "read_json", "write_json"]
 
 _Numbers = dict[str, dict[str, float | None]]
 """By split and name, or by kind and split; null stands for what is not defined."""
@@ -89,16 +92,31 @@ _FORMS: Mapping[str, type[_File]] = {
 }
 
 
-def checked(path: Path, value: Any, *, name: str | None = None) -> dict[str, Any]:
-    """A value that was read from one of a run's files, as it is.
-
-    Args:
-        path: Where it stood.
-        value: What was read.
-        name: Which of a run's files it was; by default the path's.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of a run's JSON files.
 
     Raises:
-        RunError: It is not of the form that such a file has; names each place.
+        RunError: It is missing, damaged or malformed.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: not there; the run did not get that far") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}; copy the folder again from its source") from error
+    return checked(path, value)
+
+
+def checked(path: Path, value: Any, *, name: str | None = None) -> dict[str, Any]:
+    """Return the value of one of a run's files, unchanged, if it has the file's form.
+
+    Args:
+        path: Where it was read.
+        value: What was read.
+        name: The file's name, which decides the form; by default the path's.
+
+    Raises:
+        RunError: It has another form; names up to three places.
     """
     form = _FORMS.get(name or path.name, _File)
     try:
@@ -110,5 +128,39 @@ def checked(path: Path, value: Any, *, name: str | None = None) -> dict[str, Any
             f"{path}: not what a run has there ({'; '.join(found[:3])}{more}); copy the run folder again from "
             "its source"
         ) from error
-    kept: dict[str, Any] = value
-    return kept
+    return dict(value)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all; NaN and infinity become null.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    try:
+        write_whole(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def append_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Append a record to a file of JSON lines; NaN and infinity become null.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(record)) + "\n")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value

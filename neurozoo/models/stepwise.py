@@ -1,0 +1,77 @@
+"""Base class of the models whose simulation steps are the positions of one signal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurozoo.core.kinds import LISpec
+from neurozoo.core.layer import MakeNeuron, SpikingLayer, neuron_for
+from neurozoo.core.model import Model, NeuronChoice, only_signal
+from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
+from neurozoo.errors import DataError
+from neurozoo.nn.steps import Readout, as_steps, read_out, to_positions
+
+__all__ = ["Decay", "Steps", "Stepwise", "Widths", "leaky_readout"]
+
+Steps = Annotated[int, Field(ge=1, le=1024)]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(min_length=1, max_length=12)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Stepwise(Model):
+    """Takes one signal whose positions are the steps of the simulation, for any task, per sample or per step.
+
+    Args:
+        problem: One signal.
+        axes: Number of axes of a position.
+        form: Text for errors, such as ``frames [L, C, H, W]``.
+        readout: How a sample is read from the outputs of all steps; a task per step takes each step's.
+        held: T for which a signal of one position, a picture, is held; None if it is not.
+    """
+
+    slots: ClassVar[Mapping[str, str | type[Any]]] = {"neuron": NeuronChoice}
+    optional = ("neuron",)
+    shape: SignalShape
+    """Shape of the signal."""
+
+    def __init__(self, problem: Problem, axes: int, form: str, readout: Readout, held: int | None = None) -> None:
+        super().__init__(problem)
+        self.name, self.shape = only_signal(problem, axes, form)
+        self.readout: Readout = readout
+        self.held = held if self.shape.length == 1 else None
+        if self.held and problem.task.per_step:
+            raise DataError("the task is per step, and a picture has no steps; give frames, or a task per sample")
+
+    def drive(self, first: nn.Module, batch: Batch) -> tuple[Signal, Tensor, Tensor | None]:
+        """Run the first layer.
+
+        Returns:
+            The signal, the layer's outputs ``[T, B, ...]``, and the valid steps ``[T, B]``; None if all are.
+        """
+        signal = self.signal(batch, self.name)
+        steps, valid = as_steps(signal)
+        if self.held:
+            return signal, first(steps[0], steps=self.held), None
+        return signal, first(steps, valid=valid), valid
+
+    def answer(self, outputs: Tensor, signal: Signal, valid: Tensor | None) -> Tensor:
+        """Return the model's outputs of those of the steps, ``[T, B, K]``."""
+        if self.problem.task.per_step:
+            return to_positions(outputs, signal.valid)
+        return read_out(outputs, valid, self.readout)
+
+
+def leaky_readout(neuron: MakeNeuron, width: int, outputs: int, decay: float) -> SpikingLayer:
+    """Make a linear that drives leaky integrators, with the gain that keeps the size of a constant current.
+
+    Args:
+        neuron: Makes the backend's neuron.
+        width: Number of inputs.
+        outputs: Number of outputs K.
+        decay: Of the membrane in a step, dimensionless.
+    """
+    return SpikingLayer(neuron_for(neuron, LISpec(decay=decay, gain=1 - decay)), nn.Linear(width, outputs))
