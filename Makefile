@@ -35,7 +35,7 @@ APART := plugins/neurozoo-triton
 TRITON := $(shell grep "^triton==" constraints.txt)
 TRITON_VENV := .venv-triton
 
-.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow test-triton wheels test-wheels docs clean
+.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow test-faults test-triton wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ unit: setup ## the tests of core and plugins that are quick
 
 test-slow: setup ## the tests that take longer
 	$(TEST) -m slow
+
+test-faults: setup ## spoilt inputs, kills, a full disk, a hostile server; writes docs/reliability.md
+	$(BIN)/python tests/faults/run.py --page docs/reliability.md
 
 test-triton: $(TRITON_VENV)/.installed ## the tests of neurozoo-triton and what it shares, in Triton's interpreter; installs triton (200 MB)
 	TRITON_INTERPRET=1 $(subst $(BIN),$(TRITON_VENV)/bin,$(TEST)) plugins/neurozoo-triton tests/backends/fused

@@ -6,12 +6,14 @@ Example:
     >>> model = neurozoo.load("runs/first")
     >>> probabilities = model.predict({"text": text, "audio": audio, "vision": vision})
 
-A name is imported when it is first used, so that ``import neurozoo`` needs no torch. It sets one environment variable,
-unless the user has: how the threads of torch wait, see :mod:`neurozoo.runs.threads`.
+A name is imported when it is first used, so that ``import neurozoo`` needs no torch. It sets environment variables
+unless the user has: how the threads of torch wait, see :mod:`neurozoo.runs.threads`, and that pydantic and torch load
+no plugins of their own. They would read the entry points of all distributions, and fail if one of them is damaged.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,8 @@ _TARGETS = {
     "tune": "neurozoo.studies.tuning.search:tune",
 }
 
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 thread_waiting()  # before anything can load torch, which reads it once
 
 

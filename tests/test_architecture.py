@@ -57,6 +57,7 @@ ROOMS = {
     "yaml": ("",),
     "safetensors": ("neurozoo.data.shards", "neurozoo.runs.checkpoint"),
     "requests": ("neurozoo.data.fetch",),
+    "urllib3": ("neurozoo.data.fetch",),
     "lightning_fabric": ("neurozoo.training.engine",),
     "nir": (
         "neurozoo.nir.export.model_graph",

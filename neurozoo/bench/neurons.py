@@ -105,17 +105,20 @@ def measure_neurons(
     registry, spec = default_registry(), KINDS[kind]()
     neurons: Mapping[str, Neuron] = {name: registry.resolve("neuron", name)(spec) for name in backends}
     random = torch.Generator().manual_seed(0)
-    current = torch.randn(1 if repeated else steps, *shape, generator=random).mul_(1.5).add_(0.5).to(device)
+    sizes = shape if repeated else (steps, *shape)
+    current = torch.randn(*sizes, generator=random).mul_(1.5).add_(0.5).to(device)
     leaf, weights = current.requires_grad_(), torch.randn(steps, *shape, generator=random).to(device)
     copied = torch.zeros_like(weights), torch.zeros_like(weights)
 
+    def scanned(neuron: Neuron) -> torch.Tensor:  # as the layer does, which keeps no state
+        return (neuron.hold(leaf, steps, None, THRESHOLD) if repeated else neuron.scan(leaf, None, THRESHOLD))[0]
+
     def forward(neuron: Neuron) -> None:
         with torch.no_grad():
-            neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)
+            scanned(neuron)
 
     def both(neuron: Neuron) -> None:
-        spikes = neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)[0]  # as the layer does, which keeps no state
-        torch.autograd.grad(spikes, leaf, weights)
+        torch.autograd.grad(scanned(neuron), leaf, weights)
 
     def copies() -> None:
         for goal in copied:
@@ -130,7 +133,7 @@ def measure_neurons(
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-            neuron.scan(leaf.expand(steps, *shape), None, THRESHOLD)
+            scanned(neuron)
         saved.pop(leaf.untyped_storage().data_ptr(), None)
         return sum(saved.values())
 

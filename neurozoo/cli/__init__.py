@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from types import FrameType
 
 __all__ = ["main"]
 
@@ -22,65 +24,85 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 failed, 2 wrong input, 3 compared and different, 130 interrupted.
     """
-    import typer
-
-    from neurozoo.cli.app import app
-    from neurozoo.errors import NeurozooError
-
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    interrupts = _Interrupts()
+    status = INTERRUPTED
     try:
-        status = app(arguments or ["--help"], prog_name="neurozoo", standalone_mode=False)
-        sys.stdout.flush()
-        # Some versions of typer turn Ctrl-C into this status, others raise.
-        if status == INTERRUPTED:
-            raise KeyboardInterrupt
-        return status if isinstance(status, int) else 0
-    except NeurozooError as error:
-        return _fail(error, getattr(error, "problems", None) or (str(error),), error.exit_status, arguments)
-    except (KeyboardInterrupt, typer.Abort) as error:
-        return _fail(error, ("interrupted; what was written is whole",), INTERRUPTED, arguments)
-    except BrokenPipeError:
-        _leave_pipe()
-        return 1
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-            _leave_pipe()
-            return _fail(error, (f"the output cannot be written: {error.strerror}",), 1, ())
-        usage = getattr(error, "format_message", None)
-        if usage is not None:  # typer's own errors, by what they have: their class moved between its versions
-            context = getattr(error, "ctx", None)
-            command = getattr(context, "command_path", "neurozoo")
-            return _fail(error, (f"{usage()}; see `{command} --help`",), 2, arguments)
-        traceback.print_exc()
-        return _fail(error, (f"{type(error).__name__}: {error}; {_whose_bug(error)}",), 1, arguments)
-
-
-def _whose_bug(error: Exception) -> str:
-    from neurozoo.registry.registry import default_registry
-
-    try:
-        culprit = default_registry().culprit(error)
-    except Exception:  # the first error is the one to report
-        culprit = ""
-    if culprit:
-        return f"this is a bug of the plugin {culprit}; please report it to its author"
-    return "this is a bug, please report it"
-
-
-def _fail(error: BaseException, problems: Sequence[str], status: int, arguments: Sequence[str]) -> int:
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    if "--json" in arguments:
-        from neurozoo.cli.common import emit
-
-        content = {"type": type(error).__name__, "message": "\n".join(problems), "problems": list(problems)}
-        try:
-            emit({"error": {**content, "exit_status": status}})
-        except OSError:
-            _leave_pipe()
+        status = _run(sys.argv[1:] if argv is None else argv, interrupts)
+        interrupts.armed = False
+    except KeyboardInterrupt:  # one more while the first was handled
+        interrupts.armed = False
+    interrupts.end(ignore=argv is None and status == INTERRUPTED)
     return status
 
 
-def _leave_pipe() -> None:
-    """Discard the rest of the output, which nobody reads, so that flushing it at exit does not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Interrupts:
+    """Lets Ctrl-C raise ``KeyboardInterrupt`` twice, the second time for a clean-up that takes too long.
+
+    Attributes:
+        armed: Whether it still raises.
+    """
+
+    def __init__(self) -> None:
+        self.armed, self._left = True, 2
+        # Not in other threads, and not where Ctrl-C is ignored, as in background jobs, or handled by others.
+        main_thread = threading.current_thread() is threading.main_thread()
+        self._ours = main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._ours:
+            signal.signal(signal.SIGINT, self._raise)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        if self.armed and self._left:
+            self._left -= 1
+            raise KeyboardInterrupt
+
+    def end(self, *, ignore: bool) -> None:
+        """Give Ctrl-C back to Python, or ignore it for the rest of the process, whose end resets other handlers."""
+        if self._ours:
+            signal.signal(signal.SIGINT, signal.SIG_IGN if ignore else signal.default_int_handler)
+
+
+def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
+    import typer
+
+    from neurozoo.cli.failures import begin, failure_of, resume_hint
+    from neurozoo.cli.streams import discard_output, documents_alone, present_streams
+
+    present_streams()
+    begin(arguments)
+    as_json = "--json" in arguments
+    with documents_alone() if as_json else nullcontext():
+        try:
+            from neurozoo.cli.app import app
+
+            status = app(list(arguments) or ["--help"], prog_name="neurozoo", standalone_mode=False)
+            sys.stdout.flush()
+            # Some versions of typer turn Ctrl-C into this status, others raise.
+            if status == INTERRUPTED:
+                raise KeyboardInterrupt
+            status = status if isinstance(status, int) else 0
+        except (KeyboardInterrupt, typer.Abort) as error:
+            interrupts.armed = False
+            status = INTERRUPTED
+            _report(error, (f"interrupted; what was written is whole{resume_hint()}",), status, as_json)
+        except SystemExit as end:  # completions of a shell are complete, or the reader of a pipe has left
+            status = end.code if isinstance(end.code, int) else 1
+        except BrokenPipeError:
+            status = 1
+        except BaseException as error:  # panics of compiled extensions are no Exception
+            failure = failure_of(error)
+            status = failure.status
+            _report(error, failure.problems, status, as_json, traceback.format_exc() if failure.bug else "")
+    discard_output()
+    return status
+
+
+def _report(error: BaseException, problems: Sequence[str], status: int, as_json: bool, trace: str = "") -> None:
+    from neurozoo.cli.common import emit
+    from neurozoo.cli.streams import say
+
+    with suppress(OSError):  # nobody reads the error output
+        say(trace + "\n".join(f"error: {problem}" for problem in problems), error=True)
+    if as_json:
+        content = {"type": type(error).__name__, "message": "\n".join(problems), "problems": list(problems)}
+        with suppress(OSError):
+            emit({"error": {**content, "exit_status": status}})

@@ -10,7 +10,12 @@ from neurozoo.cli import bench, browse, compare, data, nir, plugins, run, studie
 
 __all__ = ["app"]
 
-app = typer.Typer(name="neurozoo", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    name="neurozoo",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},  # subcommands inherit it
+)
 for _command in (
     run.train, run.evaluate, run.verify, trained.predict, trained.profile, trained.report, trained.pack,
     browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.results, plugins.doctor,

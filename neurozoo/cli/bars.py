@@ -23,6 +23,8 @@ from rich.progress import (
 )
 
 from neurozoo.cli.common import plain
+from neurozoo.cli.failures import resumes_with
+from neurozoo.files.text import printable
 
 __all__ = ["counted", "downloads", "has_bars", "json_line", "new_console", "progress_bar"]
 
@@ -49,7 +51,7 @@ def json_line(event: str, values: Mapping[str, Any]) -> None:
 def _bars(*columns: ProgressColumn, hidden: bool = False) -> Iterator[Progress]:
     console = new_console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         *columns,
         console=console,
@@ -64,17 +66,20 @@ def progress_bar() -> Iterator[OnProgress]:
     """Yield the callback of one bar, which is shown on a terminal alone."""
     with _bars(MofNCompleteColumn(), TimeElapsedColumn()) as progress:
         bar = progress.add_task("preparing", total=None)
-        yield lambda what, done, of: progress.update(bar, description=what, completed=done, total=of)
+        yield lambda what, done, of: progress.update(bar, description=printable(what), completed=done, total=of)
 
 
 @contextmanager
 def counted(event: str, *, as_json: bool) -> Iterator[OnProgress]:
     """Yield a callback for the end of each of several pieces of work: a line each, and a bar below them.
 
+    If it is interrupted, the same command continues the work.
+
     Args:
         event: What a piece is, such as ``training``.
         as_json: Whether the lines are JSON objects, without a bar.
     """
+    resumes_with()
     with _bars(MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), hidden=as_json) as progress:
         bar = progress.add_task(f"{event}s", total=None)
 
@@ -82,7 +87,7 @@ def counted(event: str, *, as_json: bool) -> Iterator[OnProgress]:
             if as_json:
                 json_line(event, {"name": name, "done": done, "total": total})
                 return
-            progress.console.print(f"{done}/{total} {name}")
+            progress.console.print(printable(f"{done}/{total} {name}"))
             progress.update(bar, completed=done, total=total)
 
         yield on_progress
@@ -91,14 +96,15 @@ def counted(event: str, *, as_json: bool) -> Iterator[OnProgress]:
 @contextmanager
 def downloads() -> Iterator[Callable[[str, int, int | None], None]]:
     """Yield a callback for the bytes of each file: bars with speed and time left on a terminal, else a line a file."""
+    resumes_with()
     with _bars(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as progress:
         tasks: dict[str, TaskID] = {}
 
         def on_progress(path: str, done: int, of: int | None) -> None:
             if path not in tasks:
-                tasks[path] = progress.add_task(path, total=of)
+                tasks[path] = progress.add_task(printable(path), total=of)
                 if progress.disable:
-                    progress.console.print(f"fetching {path}" + (f", from byte {done:,} on" if done else ""))
+                    progress.console.print(printable(f"fetching {path}") + (f", from byte {done:,} on" if done else ""))
             progress.update(tasks[path], completed=done, total=of)
 
         yield on_progress

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurozoo.cli.common import Html, Json, Overrides, answer, write
+from neurozoo.cli import completion
+from neurozoo.cli.common import MOST, Html, Json, Overrides, answer, check_writable, write
+from neurozoo.cli.streams import say
 from neurozoo.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ app = typer.Typer(
 )
 
 
+_MOST = 10**9
+
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads of torch; by default as many as it chooses.")
+    int | None, typer.Option("--threads", min=1, max=1024, help="Threads of torch; by default as many as it chooses.")
 ]
-Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed; medians are shown.")]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, max=MOST, help="How often each is timed; medians are shown.")]
 
 
 @app.command("neurons")
@@ -48,6 +51,7 @@ def neurons(
     from neurozoo.reporting.tables import plain_text
     from neurozoo.runs.device import choose_device
 
+    check_writable(html)
     sizes, numbers = _whole_numbers("--shape", shape), _whole_numbers("--steps", steps)
     place = choose_device(device)
     names = backends.split(",") if backends is not None else _backends(place, kind)
@@ -55,7 +59,7 @@ def neurons(
     costs = [
         measure_neurons(
             names, number, kind=kind, shape=sizes, rounds=rounds, repeated=repeated, device=place,
-            on_progress=lambda name, number=number: print(f"T = {number}: {name}", file=sys.stderr),  # type: ignore[misc]
+            on_progress=lambda name, number=number: say(f"T = {number}: {name}", error=True),  # type: ignore[misc]
         )
         for number in numbers
     ]  # fmt: skip
@@ -66,13 +70,15 @@ def neurons(
 
 @app.command("train")
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.", autocompletion=completion.recipes)
+    ],
     overrides: Overrides = None,
     threads: Threads = None,
     rounds: Rounds = 15,
     start: Annotated[bool, typer.Option("--start", help="Also measure the time to the first step.")] = False,
     busy: Annotated[
-        int, typer.Option("--busy", min=0, metavar="N", help="Also time a step while N processes spin.")
+        int, typer.Option("--busy", min=0, max=64, metavar="N", help="Also time a step while N processes spin.")
     ] = 0,
     json: Json = False,
 ) -> None:
@@ -97,7 +103,7 @@ def train(
 def data(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store's folder.")],
     split: Annotated[str, typer.Option("--split", help="What to read of it.")] = "train",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples a batch.")] = 256,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=MOST, help="Samples a batch.")] = 256,
     rounds: Rounds = 15,
     json: Json = False,
 ) -> None:
@@ -125,6 +131,7 @@ def page(
     from neurozoo.registry.registry import default_registry
     from neurozoo.reporting.bench import as_page
 
+    check_writable(out)
     _set_threads(threads)
     names = _backends("cpu")
     settings = [(number, repeated) for repeated in (False, True) for number in STEPS]
@@ -137,7 +144,7 @@ def page(
             training.append((measure_training(recipe, rounds=rounds), measure_first_step(name, overrides)))
     chosen = f" --threads {threads}" if threads is not None else ""
     write(out, as_page(costs, training, busy, f"neurozoo bench page docs/performance.md --rounds {rounds}{chosen}"))
-    print(f"written: {out}")
+    say(f"written: {out}")
 
 
 def _parts(recipe: str) -> list[list[str]]:
@@ -179,7 +186,7 @@ def _set_threads(threads: int | None) -> None:
 
 
 def _whole_numbers(option: str, text: str) -> list[int]:
-    numbers = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
-    if not all(numbers):
-        raise UserError(f"{option} is {text!r}; give whole numbers above 0, separated by commas")
+    numbers = [int(part) if part.strip().isdecimal() and len(part) < 12 else 0 for part in text.split(",")]
+    if not all(0 < number <= _MOST for number in numbers):
+        raise UserError(f"{option} is {text!r}; give whole numbers above 0 and at most {_MOST:,}, separated by commas")
     return numbers

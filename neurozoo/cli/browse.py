@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neurozoo.cli import completion
 from neurozoo.cli.common import Backend, Json, Overrides, answer
+from neurozoo.cli.completion import LISTED
 from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["list_", "show"]
 
 KINDS_LISTED: Mapping[str, Kind] = {each.plural: kind for kind, each in KINDS.items()}
-LISTED = (*KINDS_LISTED, "recipes", "zoo", "plugins")
 
 
 def list_(
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(LISTED)}.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(LISTED)}.", autocompletion=completion.kinds),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List what there is: components, recipes, trained models (zoo) and plugins."""
@@ -41,7 +45,12 @@ def list_(
 
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME|RECIPE", help="A component, a recipe's file or name, or a model.")
+        str,
+        typer.Argument(
+            metavar="NAME|RECIPE",
+            help="A component, a recipe's file or name, or a model.",
+            autocompletion=completion.names,
+        ),
     ],
     overrides: Overrides = None,
     backend: Backend = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
@@ -13,16 +14,21 @@ from typing import Annotated, Any
 
 import typer
 
+from neurozoo.cli import completion
+from neurozoo.cli.streams import print_document, say
 from neurozoo.errors import UserError
 from neurozoo.files.writing import write_whole
 
 __all__ = [
-    "DIFFERENT", "FAILED", "TRAINED", "Backend", "DataRoot", "Html", "Json", "Overrides", "Split",
-    "answer", "emit", "key_values", "parsed", "plain", "write",
+    "DIFFERENT", "FAILED", "MOST", "TRAINED", "Backend", "DataRoot", "Html", "Json", "Overrides", "Run", "Split",
+    "answer", "check_writable", "emit", "key_values", "parsed", "plain", "write",
 ]  # fmt: skip
 
 FAILED, DIFFERENT = 1, 3
 """Exit statuses: the work could not be done; something was compared and differs."""
+
+MOST = 1_000_000
+"""The largest number that an option for a count takes."""
 
 TRAINED = "A run folder, a packed one, or a model of `neurozoo list zoo`."
 
@@ -30,8 +36,15 @@ Split = StrEnum("Split", ["test", "valid", "train"])
 """The splits that can be measured."""
 
 Backend = Annotated[
-    str | None, typer.Option("--backend", metavar="NAME", help="Another backend; `neurozoo list backends` has them.")
+    str | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="Another backend; `neurozoo list backends` has them.",
+        autocompletion=completion.backends,
+    ),
 ]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help=TRAINED, autocompletion=completion.models)]
 DataRoot = Annotated[
     str | None, typer.Option("--data-root", metavar="DIR", help="The data store, if it has moved since the training.")
 ]
@@ -81,12 +94,12 @@ def answer(as_json: bool, document: object, text: str) -> None:
     if as_json:
         emit(document)
     else:
-        print(text)
+        say(text)
 
 
 def emit(value: object) -> None:
     """Print one JSON document."""
-    print(json.dumps(plain(value), indent=2, allow_nan=False), flush=True)
+    print_document(plain(value))
 
 
 def plain(value: Any) -> Any:
@@ -102,13 +115,39 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def write(out: Path, page: str) -> None:
+def check_writable(out: Path | None) -> None:
+    """Refuse a file that :func:`write` cannot write, before any work is done; None is no file.
+
+    Raises:
+        UserError: It is a folder, device or pipe, or its folder cannot be written or made.
+    """
+    if out is None:
+        return
+    try:
+        if out.exists() and not out.is_file():
+            kind = "a folder" if out.is_dir() else "a device or pipe"
+            raise UserError(f"{out}: cannot be written: it is {kind}; give the name of a file")
+        folder = next(folder for folder in out.absolute().parents if os.path.lexists(folder))
+        if not folder.is_dir():
+            raise UserError(f"{out}: cannot be written: {folder} is not a folder; give another file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(f"{out}: cannot be written: no permission in {folder}; give another file")
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}; give another file") from error
+
+
+def write(out: Path, page: str, *, inside: Path | None = None) -> None:
     """Write a page whole or not at all.
+
+    Args:
+        out: The file.
+        page: Its text, written as UTF-8.
+        inside: A folder that may be somebody else's, and that holds ``out``: no link below it is followed.
 
     Raises:
         UserError: It cannot be written.
     """
     try:
-        write_whole(out, page.encode())
+        write_whole(out, page.encode(), inside=inside)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}; give another file") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurozoo.cli.common import DIFFERENT, Json, Split, answer, write
+from neurozoo.cli.common import DIFFERENT, MOST, Json, Split, answer, check_writable, write
 from neurozoo.errors import UserError
 from neurozoo.registry.registry import default_registry
 
@@ -37,12 +37,12 @@ def compare(
     run: Annotated[
         Path | None, typer.Option("--run", metavar="DIR", help="A run's best weights and data instead of a recipe's.")
     ] = None,
-    batches: Annotated[int, typer.Option("--batches", min=1, help="How many batches, at most.")] = 4,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a batch.")] = 16,
+    batches: Annotated[int, typer.Option("--batches", min=1, max=MOST, help="How many batches, at most.")] = 4,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=MOST, help="Samples of a batch.")] = 16,
     split: Annotated[Split, typer.Option("--split", help="Where they are from.")] = Split.valid,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="How often each backend is timed.")] = 3,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, max=MOST, help="How often each backend is timed.")] = 3,
     train: Annotated[bool, typer.Option("--train", help="Also train each from the same seed.")] = False,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="For how many steps, with --train.")] = 20,
+    steps: Annotated[int, typer.Option("--steps", min=1, max=MOST, help="For how many steps, with --train.")] = 20,
     device: Annotated[str | None, typer.Option("--device", help="Where; by default as the recipe says.")] = None,
     mixed: Annotated[bool, typer.Option("--mixed", help="Allow runs on different data.")] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Also write it as a Markdown page.")] = None,
@@ -69,6 +69,7 @@ def compare(
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     names = _names(backends)
+    check_writable(out)
 
     from neurozoo.compare.entry_points import Plan
     from neurozoo.reporting.backend_comparison import as_page, as_text
@@ -99,10 +100,10 @@ def _compared(words: Sequence[str], names: Sequence[str], run: Path | None, plan
         checked = load_recipe(recipe, overrides, backend=names[0], registry=registry)
     for name in names:
         registry.resolve("neuron", name)
-    with progress_bar() as told:
+    with progress_bar() as on_progress:
         if run is not None:
-            return compare_run(run, names, plan, registry=registry, told=told)
-        return compare_recipe(checked, names, plan, registry=registry, told=told)
+            return compare_run(run, names, plan, registry=registry, told=on_progress)
+        return compare_recipe(checked, names, plan, registry=registry, told=on_progress)
 
 
 def _command(words: Sequence[str], names: Sequence[str], run: Path | None, plan: Plan, out: Path) -> str:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurozoo.cli.common import DIFFERENT, Html, Json, answer, key_values, plain, write
+from neurozoo.cli import completion
+from neurozoo.cli.common import DIFFERENT, Html, Json, answer, check_writable, key_values, plain, write
+from neurozoo.cli.streams import say
 from neurozoo.core.leaves import leaves
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import DataError, UserError
@@ -33,7 +35,12 @@ StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="A store's fo
 
 @app.command("fetch")
 def fetch(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="What to fetch; without, what there is.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="What to fetch; without, what there is.", autocompletion=completion.public_data
+        ),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="Where to; by default next to the installed data.")
     ] = None,
@@ -70,11 +77,13 @@ def fetch(
     data = find(name)
     folder = to if to is not None else data_home() / "fetched" / name
     names = [each.strip() for each in (only or "").split(",") if each.strip()]
+    if only is not None and not names:
+        raise UserError(f"--only {only!r} names no file; {name} has: {', '.join(each.name for each in data.files)}")
     job = Fetch(data, folder, names, again=again)
-    print(f"{data.name}: {data.summary}\nterms: {data.licence}\ncitation: {data.citation}", file=sys.stderr)
-    print(_needs_text(job.needs(), folder), file=sys.stderr)
+    say(f"{data.name}: {data.summary}\nterms: {data.licence}\ncitation: {data.citation}", error=True)
+    say(_needs_text(job.needs(), folder), error=True)
     if not (accept_licence or job.accepted):
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise UserError("the terms above are to be accepted, and nobody is there to ask; give --accept-licence")
         if not typer.confirm("Do you accept these terms?", err=True):
             raise UserError("the terms were not accepted; nothing was fetched")
@@ -104,7 +113,12 @@ def _needs_text(needs: Needs, folder: Path) -> str:
 @app.command("import", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def import_(
     context: typer.Context,
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help="`neurozoo list importers` has them.")],
+    format: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="`neurozoo list importers` has them.", autocompletion=completion.importers
+        ),
+    ],
     source: Source,
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The store's folder; new or empty.")],
     option: Annotated[
@@ -118,19 +132,24 @@ def import_(
     `neurozoo show FORMAT` has them. The format guess takes the one that the files seem to be in.
     """
     from neurozoo.data.importers.run_importer import detect_format, import_data
+    from neurozoo.data.manifest import WARNINGS
 
     if format == GUESS:
         found = detect_format(source)
         if not found.format:
             raise DataError(f"{source}: {found.why}")
         format, source = found.format, source.absolute().parent if found.whole_folder else source
-        print(f"{source} seems to be {format}: {found.why}", file=sys.stderr)
+        say(f"{source} seems to be {format}: {found.why}", error=True)
     store = import_data(format, source, dest, **_options(format, [*(option or []), *_pairs(context.args)]))
+    warnings = [f"warning: {warning}" for warning in store.description.origin.get(WARNINGS, [])]
     content = _content(store)
     rows = [
-        [name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)] for name, value in leaves(content)
+        [name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)]
+        for name, value in leaves(content)
+        if name != f"origin.{WARNINGS}"
     ]
-    answer(json, content, (f"{SYNTHETIC_NOTICE}\n" if store.description.synthetic else "") + columns(rows))
+    notice = [SYNTHETIC_NOTICE] if store.description.synthetic else []
+    answer(json, content, "\n".join([*notice, columns(rows), *warnings]))
 
 
 @app.command("info")
@@ -144,6 +163,7 @@ def info(store: StoreFolder, html: Html = None, json: Json = False) -> None:
     from neurozoo.reporting.data_overview import overview_page, overview_tables
     from neurozoo.reporting.tables import plain_text
 
+    check_writable(html)
     opened = Store(store)
     opened.verify()
     summary = summarise(opened)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from neurozoo.cli.common import DIFFERENT, TRAINED, Backend, Json, answer
+from neurozoo.cli.common import DIFFERENT, Backend, Json, Run, answer
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import UserError
 from neurozoo.registry.registry import Registry, default_registry
@@ -99,7 +99,7 @@ def import_(
 
 @app.command("export")
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help=TRAINED)],
+    run: Run,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder; a file, or one each branch.")],
     dt: Annotated[
         float | None,

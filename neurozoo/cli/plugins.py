@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neurozoo.cli import completion
 from neurozoo.cli.common import DIFFERENT, FAILED, Json, answer, emit, key_values
+from neurozoo.cli.streams import say
 from neurozoo.errors import PluginError, UnknownNameError, UserError
 from neurozoo.registry.discovery import canonical
 from neurozoo.registry.hookspecs import KINDS, Kind
@@ -102,7 +104,12 @@ def new(
 
 @app.command("check")
 def check(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A component, a plugin or its distribution.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A component, a plugin or its distribution.", autocompletion=completion.components
+        ),
+    ],
     values: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="The component's params, if it needs some."),
@@ -129,7 +136,7 @@ def check(
         text = result.pop("text")
         checked.append(result)
         if not json:
-            print(text, flush=True)
+            say(text)
     if json:
         emit({"checked": checked})
     outcomes = {each["outcome"] for each in checked}
@@ -258,7 +265,7 @@ def doctor(json: Json = False) -> None:
         findings += new
         if not json:
             rows = [[each.name, marks[each.status], each.said] for each in new]
-            print(f"{section}\n{columns(rows, '  ')}\n", flush=True)
+            say(f"{section}\n{columns(rows, '  ')}\n")
     failed = [each for each in findings if each.status == "failed"]
     warned = sum(each.status == "warning" for each in findings)
     warnings = f"{warned} warning{'s' if warned != 1 else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from neurozoo.cli.bars import has_bars, json_line, new_console
+from neurozoo.cli.failures import resumes_with
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
+from neurozoo.files.text import printable
 from neurozoo.training.listener import Checkpoint, Listener
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ class JsonListener(Listener):
     """One JSON object a line on the standard error output, each with its ``event``."""
 
     def started(self, info: Mapping[str, Any]) -> None:
+        _note_run(info)
         json_line("started", {key: value for key, value in info.items() if key != "environment"})
 
     def epoch(self, record: Mapping[str, Any], checkpoint: Checkpoint) -> None:
@@ -53,6 +57,7 @@ class RichListener(Listener):
             self._progress = None
 
     def started(self, info: Mapping[str, Any]) -> None:
+        _note_run(info)
         self._epochs = int(info.get("epochs", 0))
         self._headline = dict(info.get("headline", {}))
         if info.get("synthetic"):
@@ -106,7 +111,12 @@ class RichListener(Listener):
         self._line(f"done in {summary.get('duration_seconds', 0.0):.0f} s, best epoch {summary.get('best_epoch', '-')}")
 
     def _line(self, text: str, style: str | None = None) -> None:
-        self._console.print(text, style=style)
+        self._console.print(printable(text), style=style)
+
+
+def _note_run(info: Mapping[str, Any]) -> None:
+    if "run" in info:
+        resumes_with(shlex.join(["neurozoo", "train", "--resume", str(info["run"])]))
 
 
 def _values(values: Mapping[str, float | None]) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from neurozoo.cli.common import DIFFERENT, TRAINED, Backend, DataRoot, Json, Overrides, Split, answer, plain
+from neurozoo.cli import completion
+from neurozoo.cli.common import DIFFERENT, MOST, Backend, DataRoot, Json, Overrides, Run, Split, answer, plain
 from neurozoo.errors import UserError
 from neurozoo.reporting.summaries import seeds_lines, summary_lines
 
@@ -17,7 +18,12 @@ __all__ = ["evaluate", "train", "verify"]
 
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe's file, or the name of a shipped one.")
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]",
+            help="A recipe's file, or the name of a shipped one.",
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     overrides: Overrides = None,
     backend: Backend = None,
@@ -30,16 +36,20 @@ def train(
         Path | None, typer.Option("--from", metavar="RUN", help="Begin with the weights of a trained model.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Train with this many seeds, into OUT/SEED and OUT/seeds.json.")
+        int | None,
+        typer.Option("--seeds", min=1, max=MOST, help="Train with this many seeds, into OUT/SEED and OUT/seeds.json."),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="With --seeds: trainings at a time; by default one a core.")
+        int | None,
+        typer.Option("--jobs", min=1, max=1024, help="With --seeds: trainings at a time; by default one a core."),
     ] = None,
+    data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
     """Train a recipe's model into a run folder, or continue a run.
 
-    A resumed run ends as if it had never stopped: with the same weights and the same metrics.jsonl.
+    A resumed run ends as if it had never stopped: with the same weights and the same metrics.jsonl. If its data has
+    moved, --data-root names the store.
 
     With --from RUN the training begins with that model's weights and statistics instead of random weights.
 
@@ -59,8 +69,10 @@ def train(
             raise UserError(f"--resume {resume} continues as the run began; leave out the recipe and all other options")
         from neurozoo.training.train import resume as continue_run
 
-        _show(continue_run(resume, listener=listener), json)
+        _show(continue_run(resume, listener=listener, data_root=data_root), json)
         return
+    if data_root is not None:
+        raise UserError(f"--data-root {data_root} is for --resume; give data.root={data_root} to a new training")
     if recipe is None:
         raise UserError("no recipe is named; `neurozoo list recipes` shows them; --resume RUN continues a run")
     if seeds is not None:
@@ -97,11 +109,13 @@ def _train_seeds(
     json: bool,
 ) -> None:
     from neurozoo.cli.bars import counted
-    from neurozoo.studies.seeds import FILE, folder_of, train_seeds
+    from neurozoo.studies.seeds import FILE, train_seeds
 
-    with counted("training", as_json=json) as told:
-        result = train_seeds(recipe, *overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, on_progress=told)
-    answer(json, result, f"{seeds_lines(result)}\n\nwritten: {(out or folder_of(result.recipe)) / FILE}")
+    with counted("training", as_json=json) as on_progress:
+        result = train_seeds(
+            recipe, *overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, on_progress=on_progress
+        )
+    answer(json, result, f"{seeds_lines(result)}\n\nwritten: {Path(result.folder) / FILE}")
 
 
 def _show(summary: Mapping[str, Any], json: bool) -> None:
@@ -112,7 +126,7 @@ def _show(summary: Mapping[str, Any], json: bool) -> None:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help=TRAINED)],
+    run: Run,
     split: Annotated[Split, typer.Option("--split", help="Which samples.")] = Split.test,
     backend: Backend = None,
     data_root: DataRoot = None,
@@ -129,7 +143,7 @@ def evaluate(
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help=TRAINED)],
+    run: Run,
     backend: Backend = None,
     data_root: DataRoot = None,
     tolerance: Annotated[

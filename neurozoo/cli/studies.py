@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurozoo.cli.common import Backend, Json, Overrides, answer, emit, write
+from neurozoo.cli import completion
+from neurozoo.cli.common import MOST, Backend, Json, Overrides, answer, check_writable, emit, write
+from neurozoo.cli.streams import say
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.tables import columns, number
 
@@ -17,19 +19,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ablate", "results", "tune"]
 
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time, one thread each.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=1024, help="Trainings at a time, one thread each.")]
 
 SHOWN = 10
 """How many of the best trials are shown."""
 
 
 def ablate(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe with a section `ablations`.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A recipe with a section `ablations`.", autocompletion=completion.recipes
+        ),
+    ],
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="For the runs; finished ones are used again.")
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds each variant is trained with.")] = 5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=MOST, help="How many seeds each variant is trained with.")
+    ] = 5,
     jobs: Jobs = 1,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This variant; repeatable.")] = None,
     json: Json = False,
@@ -38,10 +47,9 @@ def ablate(
     from neurozoo.cli.bars import counted
     from neurozoo.studies.ablation import ablate as run
 
-    folder = out or Path("runs") / f"ablate-{Path(recipe).stem}"
-    with counted("training", as_json=json) as told:
-        result = run(recipe, overrides or (), seeds=seeds, out=folder, jobs=jobs, only=only or (), on_progress=told)
-    answer(json, result, f"{_ablation_text(result)}\n\nwritten: {folder / 'ablation.json'}")
+    with counted("training", as_json=json) as on_progress:
+        result = run(recipe, overrides or (), seeds=seeds, out=out, jobs=jobs, only=only or (), on_progress=on_progress)
+    answer(json, result, f"{_ablation_text(result)}\n\nwritten: {Path(result.folder) / 'ablation.json'}")
 
 
 def _ablation_text(result: Ablation) -> str:
@@ -70,20 +78,27 @@ def results(
     """Write finished ablations as one Markdown page."""
     from neurozoo.reporting.results_page import read_ablation, results_page
 
+    check_writable(out)
     if json:
         emit([read_ablation(folder) for folder in folders])
     elif out is None:
-        print(results_page(folders))
+        say(results_page(folders))
     else:
         write(out, results_page(folders))
-        print(f"written: {out}")
+        say(f"written: {out}")
 
 
 def tune(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe with a section `tune`.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A recipe with a section `tune`.", autocompletion=completion.recipes),
+    ],
     overrides: Overrides = None,
     trials: Annotated[
-        int, typer.Option("--trials", min=1, help="The number of trials in all, with those that are there already.")
+        int,
+        typer.Option(
+            "--trials", min=1, max=MOST, help="The number of trials in all, with those that are there already."
+        ),
     ] = 20,
     storage: Annotated[
         str | None,
@@ -111,15 +126,14 @@ def tune(
     """
     from neurozoo.cli.bars import counted
     from neurozoo.studies.tuning import tune as run
-    from neurozoo.studies.tuning.search import BEST, folder_of
+    from neurozoo.studies.tuning.search import BEST
 
-    with counted("trial", as_json=json) as told:
+    with counted("trial", as_json=json) as on_progress:
         result = run(
             recipe, *(overrides or ()),
-            trials=trials, storage=storage, study=study, jobs=jobs, out=out, backend=backend, on_progress=told,
+            trials=trials, storage=storage, study=study, jobs=jobs, out=out, backend=backend, on_progress=on_progress,
         )  # fmt: skip
-    written = (out or folder_of(result.study)) / BEST
-    answer(json, result.to_dict(), f"{_tuning_text(result)}\n\nwritten: {written}")
+    answer(json, result.to_dict(), f"{_tuning_text(result)}\n\nwritten: {Path(result.folder) / BEST}")
 
 
 def _tuning_text(result: TuningResult) -> str:

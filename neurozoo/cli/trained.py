@@ -5,27 +5,27 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import IO, Annotated
 
 import typer
 
-from neurozoo.cli.common import TRAINED, Backend, DataRoot, Html, Json, Split, answer, emit, write
+from neurozoo.cli.common import MOST, Backend, DataRoot, Html, Json, Run, Split, answer, check_writable, emit, write
+from neurozoo.cli.streams import data_input, data_output, say
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import UserError
+from neurozoo.files.text import for_spreadsheet, read_text
 from neurozoo.reporting.tables import columns
 
 __all__ = ["pack", "predict", "profile", "report"]
 
 Format = StrEnum("Format", ["jsonl", "csv"])
 """How predictions are written."""
-
-Run = Annotated[Path, typer.Argument(metavar="RUN", help=TRAINED)]
 
 
 def predict(
@@ -48,8 +48,10 @@ def predict(
 
     predictor = Predictor(run, backend=backend)
     if predictor.synthetic:
-        print(SYNTHETIC_NOTICE, file=sys.stderr)
-    samples = predictor.lines(sys.stdin, "standard input") if source == "-" else predictor.samples(Path(source), split)
+        say(SYNTHETIC_NOTICE, error=True)
+    samples = (
+        predictor.lines(data_input(), "standard input") if source == "-" else predictor.samples(Path(source), split)
+    )
     predictions = predictor.predict(samples)
     if as_json:
         if out is not None or format is Format.csv:
@@ -61,9 +63,8 @@ def predict(
     with _opened(out) as file:
         if format is Format.csv:
             table = csv.writer(file, lineterminator="\n")
-            table.writerow(predictor.columns)
-            for each in predictions:
-                table.writerows(predictor.rows(each))
+            for row in chain([predictor.columns], chain.from_iterable(map(predictor.rows, predictions))):
+                table.writerow([for_spreadsheet(cell) if isinstance(cell, str) else cell for cell in row])
         else:
             for each in predictions:
                 print(json.dumps(each.to_dict(), allow_nan=False), file=file, flush=out is None)
@@ -73,13 +74,14 @@ def predict(
 def _opened(out: Path | None) -> Iterator[IO[str]]:
     """Open the standard output, an existing pipe or device, or a file that is moved to ``out`` once it is whole."""
     if out is None:
-        yield sys.stdout
+        with data_output() as file:
+            yield file
         return
     place = out.resolve()
     direct = place.exists() and not place.is_file()
     partial = place if direct else place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        with partial.open("w" if direct else "x", encoding="utf-8", newline="") as file:
             yield file
         if not direct:
             partial.replace(place)
@@ -95,7 +97,7 @@ def profile(
     run: Run,
     split: Annotated[Split, typer.Option("--split", help="Whose samples.")] = Split.valid,
     samples: Annotated[
-        int | None, typer.Option("--samples", min=1, help="How many, evenly spread; by default all.")
+        int | None, typer.Option("--samples", min=1, max=MOST, help="How many, evenly spread; by default all.")
     ] = None,
     control: Annotated[
         Path | None,
@@ -121,9 +123,16 @@ def profile(
     from neurozoo.reporting.tables import plain_text
     from neurozoo.runs.trained_folder import open_trained
 
-    with progress_bar() as told:
+    check_writable(html)
+    with progress_bar() as on_progress:
         counted = profile_run(
-            run, split=split.value, backend=backend, samples=samples, control=control, data_root=data_root, told=told
+            run,
+            split=split.value,
+            backend=backend,
+            samples=samples,
+            control=control,
+            data_root=data_root,
+            told=on_progress,
         )
     if html is not None:
         from neurozoo.reporting.operations import as_page
@@ -134,7 +143,7 @@ def profile(
         keep(source, counted)
     answer(json, {"run": run, **as_facts(counted)}, plain_text(tables(counted, layers=layers)))
     if html is not None and not json:
-        print(f"\nwritten: {html}", file=sys.stderr)
+        say(f"\nwritten: {html}", error=True)
 
 
 def report(
@@ -162,15 +171,16 @@ def report(
     if out is None and len(runs) > 1:
         raise UserError(f"a page of {len(runs)} runs belongs to none of their folders; name it with --out FILE.html")
     page = out if out is not None else runs[0] / "report.html"
+    check_writable(out)
 
     from neurozoo.cli.bars import progress_bar
     from neurozoo.reporting.runs import report_runs
 
-    with progress_bar() as told:
+    with progress_bar() as on_progress:
         made = report_runs(
-            runs, split=split and split.value, wanted=samples or (), mixed=mixed, data_root=data_root, told=told
+            runs, split=split and split.value, wanted=samples or (), mixed=mixed, data_root=data_root, told=on_progress
         )
-    write(page, made.page)
+    write(page, made.page, inside=runs[0] if out is None else None)
     size = len(made.page.encode())
     lines = [f"wrote {page}, {size / 1000:.0f} kB, {len(runs)} run{'s' if len(runs) > 1 else ''}"]
     for key, what in (
@@ -201,10 +211,7 @@ def pack(
     from neurozoo.hub.packing import pack as pack_run
     from neurozoo.runs.packed import MANIFEST, read_packed
 
-    try:
-        text = "" if notes is None else notes.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{notes}: cannot be read as text ({error}); give a Markdown file") from error
+    text = "" if notes is None else read_text(notes)
     folder = pack_run(run, out, licence=licence, notes=text)
     packed = read_packed(folder)
     hashes = {**packed.files, MANIFEST: hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()}

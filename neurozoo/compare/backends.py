@@ -25,10 +25,11 @@ from neurozoo.compare.layers import (
 from neurozoo.compare.memory import peak_bytes
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Verdict
 from neurozoo.core.layer import Firing
-from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
+from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers, unrecorded
 from neurozoo.core.signals import Batch
 from neurozoo.core.task import Decision, Task
 from neurozoo.errors import NeurozooError, SpikingError, UserError
+from neurozoo.evaluation.health import UNSEEN
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.profiling import Told
 from neurozoo.registry.registry import Registry, default_registry
@@ -81,11 +82,17 @@ def compare(
         # Two backends agree spike by spike where both promise the oracle's.
         subject.strict = subject.backend.exact and reference.backend.exact
     first_firings: Mapping[str, Firing] = {}
+    unseen: Mapping[str, str] = {}
     for number, batch in enumerate(batches):
         told("comparing", number, len(batches))
+        if not number:
+            unseen = _unseen(reference.model, batch)
         expected = _observe(reference.model, batch, task)
         if not expected.firings:
-            raise UserError(f"{type(reference.model).__name__} has no spiking layer, so every backend gives the same")
+            more = "".join(f"; {name} ({kind}) {UNSEEN}" for name, kind in unseen.items())
+            raise UserError(
+                f"{type(reference.model).__name__} has no spiking layer, so every backend gives the same{more}"
+            )
         first_firings = first_firings or expected.firings
         for subject in subjects:
             seen = expected if subject is reference else _observe(subject.model, batch, task)
@@ -110,6 +117,7 @@ def compare(
         threads=torch.get_num_threads(),
         repeats=repeats,
         refused=refused,
+        unseen=unseen,
     )
 
 
@@ -288,6 +296,14 @@ def _observe(model: nn.Module, batch: Batch, task: Task) -> _Observed:
     model.zero_grad(set_to_none=True)  # sets .grad to None and leaves the tensors to us
     fired = {name: firing.detached() for name, firing in firings.items() if name in spiking}
     return _Observed(outputs.detach(), gradients, fired, target)
+
+
+@torch.no_grad()
+def _unseen(model: nn.Module, batch: Batch) -> dict[str, str]:
+    """Modules whose spikes are not compared, as class by name."""
+    with frozen_statistics(model), unrecorded(model) as found:
+        model(batch)
+    return found
 
 
 def _forward_backward(model: nn.Module, batch: Batch, task: Task) -> tuple[Tensor, Tensor]:

@@ -248,6 +248,7 @@ class Comparison:
         threads: Of the CPU, while it was timed.
         repeats: How often each backend was timed.
         refused: Of each backend that does not run the model's neurons, why.
+        unseen: Modules that fire outside of a SpikingLayer, as class by name: their spikes are not compared.
         setting: Under which conditions.
         training: How training went on each backend, where that was asked for.
     """
@@ -264,6 +265,7 @@ class Comparison:
     threads: int
     repeats: int
     refused: Mapping[str, str] = field(default_factory=dict)
+    unseen: Mapping[str, str] = field(default_factory=dict)
     setting: Setting = Setting()
     training: Training | None = None
 

@@ -147,7 +147,7 @@ def run_source(run: Path, *, registry: Registry, device: str | None = None) -> S
     Raises:
         UserError: The run, its checkpoint or its data cannot be used, or there is no such device.
     """
-    loaded = load(run)
+    loaded = load(run).check_finite()
     recipe = loaded.recipe
     view = data_of(loaded, registry=registry)
     name = str(loaded.source.summary.get("recipe", recipe.name))

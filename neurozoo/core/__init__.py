@@ -1,1 +1,1 @@
-"""The words of the zoo: signals, tasks, neurons, layers, models. Every other room is built from them."""
+"""Interfaces of the zoo: signals, tasks, neurons, layers, models."""

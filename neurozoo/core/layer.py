@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,9 @@ class Firing:
 class Synapse(nn.Module):
     """A synapse that gets the valid rows too, for a normalisation over rows; any other module can be one as well."""
 
+    over_time: ClassVar[bool] = False
+    """Whether it gets ``[T, B, ...]`` and ``valid [T, B]`` instead of rows, and may change T, as delays do."""
+
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return the currents ``[R, ...]`` of inputs ``[R, ...]``.
 
@@ -128,12 +131,16 @@ class Synapse(nn.Module):
         """
         raise NotImplementedError
 
+    def valid_after(self, valid: Tensor | None) -> Tensor | None:
+        """Return the valid steps ``[T', B]`` of the currents, given those of the inputs; for one that changes T."""
+        return valid
+
 
 class SpikingLayer(nn.Module):
     """A synapse and the neurons that it drives, over time, on any backend.
 
     ``x -> synapse -> [+ recurrent] -> neurons``. The synapse gets T and B merged. The neurons carry state from step to
-    step: from rest at each call of :meth:`forward`, passed in and out by :meth:`run`.
+    step, which starts at rest in each call of :meth:`forward`, and is passed in and out by :meth:`run`.
 
     Args:
         neuron: The backend's neuron, with its specification.
@@ -144,6 +151,7 @@ class SpikingLayer(nn.Module):
         params: Parameters that are fixed tensors, such as the time constants of a NIR graph. Not in the checkpoint.
         recurrent: Weights ``V [N, N]``, a linear without bias: ``x_t = input_t + s_{t-1} V^T``. None for none.
         self_connections: Whether the diagonal of ``V`` is used; if not, it is 0 and has no gradient.
+        detach_recurrent: Whether the gradient stops at the outputs that return, as in e-prop (Bellec et al. 2020).
         gain: Whether a threshold divides the current, and the neuron fires at 1. With a hard reset to 0, and from
             rest, both give the same spikes, with other surrogate gradients.
 
@@ -162,13 +170,14 @@ class SpikingLayer(nn.Module):
         params: Mapping[str, Tensor] | None = None,
         recurrent: nn.Linear | None = None,
         self_connections: bool = True,
+        detach_recurrent: bool = False,
         gain: bool = False,
     ) -> None:
         super().__init__()
         self.neuron = neuron
         self.synapse = synapse
         self.recurrent = recurrent
-        self.self_connections = self_connections
+        self.self_connections, self.detach_recurrent = self_connections, detach_recurrent
         self.gain = gain
         self.recorders: list[tuple[Any, str]] = []
         self.learned = dict(learned or {})
@@ -195,8 +204,9 @@ class SpikingLayer(nn.Module):
         *,
         steps: int | None = None,
         valid: Tensor | None = None,
+        state: State | None = None,
     ) -> Tensor:
-        """Return the outputs ``[T, B, ...]``, from rest.
+        """Return the outputs ``[T, B, ...]``.
 
         Args:
             x: Input ``[T, B, ...]``; or ``[B, ...]``, held for ``steps`` steps: the synapse then runs once.
@@ -204,16 +214,22 @@ class SpikingLayer(nn.Module):
             steps: T, if the input is held.
             valid: Which outputs count: ``[T or 1, B, ...]`` over leading axes of the outputs. For recorders, and for a
                 :class:`Synapse` whose rows it covers; neurons run at the others too.
+            state: Initial state, as :meth:`run` returns it; rest by default.
 
         Raises:
             SpikingError: A shape does not fit, see :class:`~neurozoo.core.neuron.Neuron`.
         """
+        held = None
         if steps is None:
             currents = self.currents(x, valid)
+        elif isinstance(self.synapse, Synapse) and self.synapse.over_time:
+            currents = self.currents(x.expand(steps, *x.shape), valid)
         else:
-            current = x if self.synapse is None else self.synapse(x)
-            currents = current.expand(steps, *current.shape)
-        spikes, _, driven = self._run(currents, None, threshold)
+            held = x if self.synapse is None else self.synapse(x)
+            currents = held.expand(steps, *held.shape)
+        spikes, _, driven = self._run(currents, state, threshold, held)
+        if isinstance(self.synapse, Synapse):
+            valid = self.synapse.valid_after(valid)
         return self.record(driven, spikes, threshold, valid)
 
     def currents(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -223,6 +239,9 @@ class SpikingLayer(nn.Module):
         if isinstance(self.synapse, nn.Linear):
             made: Tensor = self.synapse(x)  # it takes any number of leading axes
             return made
+        if isinstance(self.synapse, Synapse) and self.synapse.over_time:
+            currents: Tensor = self.synapse(x, valid)
+            return currents
         rows = x.flatten(0, 1)
         if isinstance(self.synapse, Synapse) and valid is not None and valid.dim() == 2:
             merged: Tensor = self.synapse(rows, valid.expand(x.shape[:2]).flatten())
@@ -262,20 +281,31 @@ class SpikingLayer(nn.Module):
         spikes, state, _ = self._run(currents, state, threshold)
         return spikes, state
 
-    def _run(self, currents: Tensor, state: State | None, threshold: Tensor | float) -> tuple[Tensor, State, Tensor]:
-        """Return outputs, state, and the currents including those of the recurrent weights."""
+    def _run(
+        self, currents: Tensor, state: State | None, threshold: Tensor | float, held: Tensor | None = None
+    ) -> tuple[Tensor, State, Tensor]:
+        """Return outputs, state, and the currents including those of the recurrent weights.
+
+        ``held`` is the current of every step, if it is one.
+        """
         level = by_sample(threshold, currents)
         kind = currents.device.type
         if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             # Membranes stay in float32 under mixed precision, since spikes depend on their last bits.
             with torch.autocast(kind, enabled=False):
                 level = level.float() if isinstance(level, Tensor) else level
-                return self._scan(currents.float(), state, level)
-        return self._scan(currents, state, level)
+                held = None if held is None else held.float()
+                return self._scan(currents.float(), state, level, held)
+        return self._scan(currents, state, level, held)
 
-    def _scan(self, currents: Tensor, state: State | None, level: Tensor | float) -> tuple[Tensor, State, Tensor]:
+    def _scan(
+        self, currents: Tensor, state: State | None, level: Tensor | float, held: Tensor | None
+    ) -> tuple[Tensor, State, Tensor]:
         params = self.params() or None
         if self.recurrent is None:
+            if held is not None and not self.gain:
+                spikes, after = self.neuron.hold(held, len(currents), state, level, params)
+                return spikes, after, currents
             spikes, after = self._fire(currents, state, level, params)
             return spikes, after, currents
         weight = self.returning()
@@ -286,7 +316,7 @@ class SpikingLayer(nn.Module):
         fires: list[Tensor] = []
         for t, current in enumerate(currents.unbind(0)):
             at = level if levels is None else levels[t if len(levels) > 1 else 0][None]
-            whole = current + nn.functional.linear(fired, weight)
+            whole = current + nn.functional.linear(fired.detach() if self.detach_recurrent else fired, weight)
             out, carried = self._fire(whole[None], carried, at, params)
             fired = out[0]
             driven.append(whole)

@@ -191,6 +191,25 @@ class Neuron(ABC):
             outputs.append(output)
         return torch.stack(outputs), carried
 
+    def hold(
+        self,
+        current: Tensor,
+        steps: int,
+        state: State | None = None,
+        threshold: Tensor | float = 1.0,
+        params: Params | None = None,
+    ) -> tuple[Tensor, State]:
+        """Run all time steps with one current; override it if a constant current can be run faster.
+
+        Args:
+            current: Input ``[B, ...]`` of every step.
+            steps: T.
+            state: As for :meth:`scan`.
+            threshold: As for :meth:`scan`, for currents ``[T, B, ...]``.
+            params: As for :meth:`scan`.
+        """
+        return self.scan(current.expand(steps, *current.shape), state, threshold, params)
+
 
 def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | float]:
     """Return the threshold of each of the T steps, checked by :func:`check_threshold`."""

@@ -7,14 +7,25 @@ module needs hooks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
 from neurozoo.core.layer import Firing, SpikingLayer
+from neurozoo.core.neuron import Neuron
 
-__all__ = ["Firings", "Recorded", "frozen_statistics", "neuron_layers", "over_neurons", "recorded", "spiking_layers"]
+__all__ = [
+    "Firings",
+    "Recorded",
+    "frozen_statistics",
+    "neuron_layers",
+    "over_neurons",
+    "recorded",
+    "spiking_layers",
+    "unrecorded",
+]
 
 
 Firings = Mapping[str, Firing]
@@ -75,6 +86,50 @@ def neuron_layers(module: nn.Module) -> dict[str, SpikingLayer]:
 def spiking_layers(module: nn.Module) -> dict[str, SpikingLayer]:
     """Return those of :func:`neuron_layers` whose neurons fire."""
     return {name: layer for name, layer in neuron_layers(module).items() if layer.spec.spiking}
+
+
+@contextmanager
+def unrecorded(model: nn.Module) -> Iterator[dict[str, str]]:
+    """Collect modules that fire outside of every layer of neurons, whose spikes no recorder gets: class by dotted name.
+
+    These are modules that hold a spiking neuron themselves, and those that in a forward inside the block return zeros
+    and ones alone of other numbers, such as an activation or a neuron of a library. The other numbers are an input, or
+    the output of a module inside; of nested modules the innermost counts.
+    """
+    layers = neuron_layers(model)
+    found: dict[str, str] = {}
+    real: set[str] = set()
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            outputs = output if isinstance(output, tuple | list) else (output,)
+            inputs = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+            outputs = [y for y in outputs if isinstance(y, Tensor)]
+            binary = [_zeros_and_ones(y) for y in outputs]
+            if not all(binary):
+                real.add(name)
+            fires = any(only and y.any() and not y.all() for only, y in zip(binary, outputs, strict=True))
+            of_others = not all(map(_zeros_and_ones, inputs)) or any(each.startswith(f"{name}.") for each in real)
+            if fires and of_others and not any(inner.startswith(f"{name}.") for inner in found):
+                found[name] = type(module).__name__
+
+        return hook
+
+    with ExitStack() as undo:
+        for name, module in model.named_modules():
+            if any(name == layer or name.startswith(f"{layer}.") for layer in layers):
+                continue
+            held = [*vars(module).values()]
+            held += [each for value in held if isinstance(value, list | tuple) for each in value]
+            if any(isinstance(each, Neuron) and each.spec.spiking for each in held):
+                found[name] = type(module).__name__
+            elif name and not any(layer.startswith(f"{name}.") for layer in layers):
+                undo.callback(module.register_forward_hook(look(name), with_kwargs=True).remove)
+        yield found
+
+
+def _zeros_and_ones(x: Tensor) -> bool:
+    return x.is_floating_point() and bool(((x == 0) | (x == 1)).all())
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neurozoo.core.shapes import SignalShape
-from neurozoo.data.manifest import Column, TaskEntry
+from neurozoo.data.manifest import Column, TaskEntry, column_of
 from neurozoo.errors import DataError
 
-__all__ = ["Piece", "mask_of", "piece_of", "stored", "target_column", "target_values", "valid_rows"]
+__all__ = ["Piece", "check_targets", "mask_of", "piece_of", "stored", "target_column", "target_values", "valid_rows"]
 
 
 def valid_rows(features: NDArray[Any]) -> NDArray[np.bool_]:
@@ -166,9 +166,48 @@ def target_column(task: TaskEntry, given: SignalShape | None, where: str) -> Col
             f"dtype), or one of the tasks {', '.join(known)}"
         )
     shape, dtype = known[task.name] if given is None else (given.shape, given.dtype)
-    column = Column(shape, 1, dtype, False, False)
-    column.check(f"the target of {where}")
-    return column
+    return column_of(SignalShape(shape, 1, dtype), f"the target of {where}")
+
+
+def check_targets(
+    where: Callable[[int], str], task: TaskEntry, x: NDArray[Any], counts: NDArray[np.bool_] | None = None
+) -> None:
+    """Check the values of targets by their task: labels are 0 or 1, classes 0 to K - 1, numbers finite.
+
+    Args:
+        where: Names the sample of a row.
+        task: The task; of a plugin's only floats are checked here.
+        x: ``[rows, *shape]``.
+        counts: The same shape, True where a value counts; None for all.
+
+    Raises:
+        DataError: Names the first wrong value, its sample and the rule.
+    """
+    outputs = task.outputs
+    if task.name == "multilabel":
+        wrong = (x != 0) & (x != 1)
+    elif task.name == "multiclass":
+        wrong = (x < 0) | (x >= len(outputs)) | (x != np.floor(x))
+    elif x.dtype.kind == "f":
+        wrong = ~np.isfinite(x)
+    else:
+        return
+    if counts is not None:
+        wrong &= counts
+    if not wrong.any():
+        return
+    place = tuple(np.argwhere(wrong)[0])
+    if task.name == "multilabel":
+        raise DataError(
+            f"{where(int(place[0]))}, label {outputs[place[-1]]!r} is {x[place]:g}; "
+            f"labels are 0 or 1, and {wrong.sum()} of these samples' labels are neither"
+        )
+    if task.name == "multiclass":
+        k, names = len(outputs), ", ".join(outputs[:4])
+        rule = f"a class is its place among {names}{', ...' if k > 4 else ''}: 0 to {k - 1}"
+    else:
+        rule = "a target is a finite number; leave the sample out"
+    raise DataError(f"{where(int(place[0]))} has the value {x[place]:g}; {rule}")
 
 
 def target_values(where: Callable[[int], str], task: TaskEntry, column: Column, piece: Piece) -> NDArray[Any]:
@@ -183,24 +222,13 @@ def target_values(where: Callable[[int], str], task: TaskEntry, column: Column, 
     Raises:
         DataError: Says which value of which sample is wrong, and what is right.
     """
-    x, outputs = piece.values, task.outputs
+    x = piece.values
+    if x.dtype.kind == "b" and task.name in ("multiclass", "regression"):
+        raise DataError(f"{where(0)} and after: targets are true or false; give numbers for the task {task.name}")
     counts = np.ones(x.shape, bool)
     if piece.mask is not None:
         counts[piece.mask == 0] = False
-    if task.name == "multilabel":
-        wrong = np.argwhere((x != 0) & (x != 1) & counts)
-        if len(wrong):
-            place = tuple(wrong[0])
-            raise DataError(
-                f"{where(int(place[0]))}, label {outputs[place[-1]]!r} is {x[place]:g}; "
-                f"labels are 0 or 1, and {len(wrong)} of these samples' labels are neither"
-            )
-    elif task.name == "multiclass":
-        k = len(outputs)
-        rule = f"a class is its place among {', '.join(outputs[:4])}{', ...' if k > 4 else ''}: 0 to {k - 1}"
-        _refuse(where, x, ((x < 0) | (x >= k) | (x != np.floor(x))) & counts, rule)
-    elif x.dtype.kind == "f":
-        _refuse(where, x, ~np.isfinite(x) & counts, "a target is a finite number; leave the sample out")
+    check_targets(where, task, x, counts)
     if not counts.all():
         x = np.where(counts, x, 0)
     values, lost = stored(where, column, Piece(x, piece.lengths))

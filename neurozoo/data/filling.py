@@ -66,7 +66,7 @@ class Filling:
             last = min(done + max(fits, 1), n)
             for keys, _, piece in pieces:
                 self._keep(keys, piece, done, last)
-            self._ids += [str(i) for i in (ids[done:last] if ids is not None else range(first + done, first + last))]
+            self._ids += ids[done:last] if ids is not None else map(str, range(first + done, first + last))
             self._bytes += int(sizes[done:last].sum())
             done = last
 

@@ -19,15 +19,17 @@ __all__ = ["data_home", "installed", "locate"]
 def data_home() -> Path:
     """Return the folder of named data sets: ``NEUROZOO_DATA``, by default in the platform's cache folder."""
     given = os.environ.get("NEUROZOO_DATA")
-    return Path(given).expanduser() if given else platformdirs.user_cache_path("neurozoo") / "data"
+    return Path(os.path.expanduser(given)) if given else platformdirs.user_cache_path("neurozoo") / "data"
 
 
 def installed() -> dict[str, Path]:
     """Return the stores under :func:`data_home` by name."""
     home = data_home()
-    if not home.is_dir():
-        return {}
-    return {path.name: path for path in sorted(home.iterdir()) if path.name[0] != "." and (path / MANIFEST).is_file()}
+    try:
+        names = sorted(os.listdir(home)) if os.path.isdir(home) else []
+    except OSError as error:
+        raise DataError(f"{home}, the folder of data sets, cannot be read ({error.strerror})") from error
+    return {name: home / name for name in names if name[0] != "." and os.path.isfile(home / name / MANIFEST)}
 
 
 def locate(name: str | None, root: str | None) -> Path:
@@ -41,7 +43,7 @@ def locate(name: str | None, root: str | None) -> Path:
         DataError: Neither is given, or no data set of that name is installed.
     """
     if root is not None:
-        return Path(root).expanduser()
+        return Path(os.path.expanduser(root))
     there = installed()
     if name is None:
         raise DataError(

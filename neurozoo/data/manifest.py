@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,11 +19,13 @@ from pydantic.dataclasses import dataclass as checked
 
 from neurozoo.core.shapes import SignalShape
 from neurozoo.errors import DataError
+from neurozoo.files.json_text import read_json
 
 __all__ = [
     "DTYPES",
     "MANIFEST",
     "SCHEMA",
+    "WARNINGS",
     "Column",
     "Description",
     "Manifest",
@@ -30,13 +33,17 @@ __all__ = [
     "SplitEntry",
     "TaskEntry",
     "check_name",
+    "column_of",
     "feature_shape",
     "shapes",
 ]
 
 MANIFEST = "dataset.json"
+WARNINGS = "warnings"
+"""Key of ``origin``: what the import found and let pass, a sentence each; not part of the checksum."""
 SCHEMA = 2
 _READ = (1, SCHEMA)
+_LARGEST = 2**40
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -99,11 +106,26 @@ class Column:
         Raises:
             DataError: Names the column by ``where``.
         """
-        if self.dtype not in DTYPES or self.length < 1 or any(axis < 1 for axis in self.shape):
+        sizes = (self.length, *self.shape)
+        if self.dtype not in DTYPES or min(sizes) < 1 or math.prod(sizes) > _LARGEST:
             raise DataError(
-                f"{where} is {self.dtype} {self.seen}; give axes and a length of 1 or more, and one of "
-                f"{', '.join(DTYPES)}"
+                f"{where} is {self.dtype} {self.seen}; give axes and a length of 1 or more, {_LARGEST:,} values a "
+                f"sample at most, and one of {', '.join(DTYPES)}"
             )
+
+
+def column_of(shape: SignalShape, where: str, *, ragged: bool = False, masked: bool = False) -> Column:
+    """Declare how values of a shape are stored.
+
+    Raises:
+        DataError: No store holds such values; names them by ``where``.
+    """
+    try:
+        column = Column(tuple(shape.shape), shape.length, shape.dtype, ragged, masked)
+    except (ValidationError, TypeError) as error:
+        raise DataError(f"{where} is {shape!r}; give whole numbers and the name of a dtype") from error
+    column.check(where)
+    return column
 
 
 @checked(frozen=True, config=_STRICT)
@@ -132,6 +154,8 @@ class Description:
         origin: Where it comes from: format, source, licence, citation, options.
         synthetic: Whether the values are made up.
         checksum: SHA-256 over the shards' checksums and everything else in ``dataset.json``.
+        name: Of the store: what it is registered as, else the name of its folder. Runs, packs and reports call the
+            data by it, whatever the recipe calls it. Not compared.
     """
 
     signals: dict[str, SignalShape]
@@ -140,6 +164,7 @@ class Description:
     origin: dict[str, Any]
     synthetic: bool
     checksum: str
+    name: str = field(default="", compare=False)
 
 
 @checked(frozen=True, config=_STRICT)
@@ -221,6 +246,8 @@ class Manifest:
         else:
             content = asdict(self)
             del content["checksum"]
+        # What an import found follows from the rest; data imported before it was looked for is the same data.
+        content["origin"] = {key: value for key, value in self.origin.items() if key != WARNINGS}
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     @property
@@ -250,26 +277,31 @@ class Manifest:
             DataError: There is no store in the folder, or its ``dataset.json`` is not whole,
                 of another schema, malformed, or was changed after it was written.
         """
-        if not folder.exists():
-            raise DataError(f"there is no folder {folder}; give the folder of a data store")
         path = folder / MANIFEST
-        if not path.is_file():
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not folder.exists():
+                raise DataError(f"there is no folder {folder}; give the folder of a data store") from error
             raise DataError(
                 f"{folder} is not a data store: it has no {MANIFEST}; "
                 "make one with `neurozoo data import FORMAT SOURCE DEST`"
-            )
-        try:
-            text = path.read_text(encoding="utf-8")
-            content = json.loads(text)
+            ) from error
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as JSON ({error}); import the data again") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{folder} cannot be read ({reason}); give the folder of a data store") from error
+        try:
+            content = read_json(path)
+        except DataError as error:
+            raise DataError(f"{error}; import the data again") from error
         schema = content.get("schema") if isinstance(content, dict) else None
-        if schema not in _READ:
+        if schema not in _READ or isinstance(schema, bool):
             raise DataError(
                 f"{path} has schema {schema!r}; this neurozoo reads schemas {', '.join(map(str, _READ))}; import the "
                 "data again, or use the version of neurozoo that wrote it"
             )
         try:
+            text = json.dumps(content)
             if schema == 1:
                 manifest = _upgraded(TypeAdapter(_Manifest1).validate_json(text))
             else:
@@ -314,6 +346,8 @@ def _check(manifest: Manifest, path: Path) -> None:
                 raise DataError(
                     f"{path}: {shard.file!r} of split {split!r} is not a plain file name; import the data again"
                 )
+        if not entry.shards or min(shard.samples for shard in entry.shards) < 1:
+            raise DataError(f"{path}: split {split!r} has a shard without samples; import the data again")
         if entry.samples != sum(shard.samples for shard in entry.shards):
             raise DataError(f"{path}: split {split!r} has not as many samples as its shards; import the data again")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.data.manifest import Column, Description, Manifest, SplitEntry, TaskEntry, feature_shape
-from neurozoo.data.shards import TARGET, Keys, Shard, check_shard, signal_keys, unpacked
+from neurozoo.data.shards import TARGET, Keys, Shard, read_back, signal_keys, unpacked
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, nearest
+from neurozoo.files.opening import open_regular
 
 __all__ = ["Description", "Split", "Store", "StoreWriter", "TaskEntry", "feature_shape"]
 
@@ -50,7 +52,10 @@ class Split:
 
     @cached_property
     def _shards(self) -> list[Shard]:
-        return [Shard(self._folder / shard.file) for shard in self._entry.shards]
+        shards = [Shard(self._folder / shard.file) for shard in self._entry.shards]
+        for shard in shards:
+            shard.check(self._manifest)
+        return shards
 
     @cached_property
     def _targets(self) -> Signal:
@@ -177,8 +182,11 @@ class Store:
 
     Opening reads ``dataset.json`` and each shard's header, no values; :meth:`verify` reads all.
 
+    Masks and targets of a split are checked when the split is first read.
+
     Args:
         path: The store's folder.
+        name: Its registered name; by default the folder's.
 
     Attributes:
         path: The folder.
@@ -192,16 +200,13 @@ class Store:
             missing, truncated or of other shapes.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, name: str | None = None) -> None:
         self.path = Path(path)
-        self._manifest = Manifest.read(self.path)
-        self.description = self._manifest.description
+        self._manifest = read_back(self.path)
+        self.description = replace(self._manifest.description, name=name or self.path.resolve().name)
         self.non_finite = dict(self._manifest.non_finite)
         self.columns = dict(self._manifest.signals)
         self.target = self._manifest.target
-        for entry in self._manifest.splits.values():
-            for shard in entry.shards:
-                check_shard(self.path / shard.file, shard.samples, self._manifest)
 
     def split(self, name: str) -> Split:
         """The samples of a split.
@@ -219,13 +224,19 @@ class Store:
         return Split(self.path, splits[name], self._manifest)
 
     def changed(self, *splits: str) -> list[str]:
-        """Read every shard, or those of some splits, and return the files that differ from their checksums."""
+        """Read every shard, or those of some splits, and return the files that differ from their checksums.
+
+        Raises:
+            DataError: The checksum of a shard is right, and its masks or targets are not.
+        """
         differ = []
         for name, entry in self._manifest.splits.items():
             for shard in entry.shards if not splits or name in splits else ():
-                with (self.path / shard.file).open("rb") as file:
+                with open_regular(self.path / shard.file) as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
                         differ.append(shard.file)
+                        continue
+                Shard(self.path / shard.file).check(self._manifest)
         return differ
 
     def verify(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurozoo.core.signals import Batch, Signal, SignalShape
+from neurozoo.core.task import Task
 from neurozoo.data.manifest import TaskEntry, shapes
 from neurozoo.data.store import Split, Store
 from neurozoo.errors import DataError, nearest
@@ -113,6 +114,7 @@ class DataView:
         self.signals = {name: self._shape(name, parts) for name, parts in self._parts.items()}
         splits = dict(store.description.splits)
         self._splits: dict[str, SplitView] = {}
+        self._task: Task | None = None
         self._drawn: dict[str, Tensor] = {}
         if valid is not None and "valid" not in splits:
             self._drawn = _draw(len(store.split("train")), *valid)
@@ -166,8 +168,19 @@ class DataView:
         # Kept, so that an epoch neither opens the shards nor reads the labels again.
         if name not in self._splits:
             stored = self._store.split("train" if name in self._drawn else name)
-            self._splits[name] = SplitView(stored, self._parts, self._drawn.get(name))
+            found = SplitView(stored, self._parts, self._drawn.get(name))
+            if self._task is not None:
+                valid = found.target_valid
+                try:
+                    self._task.check_target(found.target.numpy(), None if valid is None else valid.numpy())
+                except DataError as error:
+                    raise DataError(f"{self._store.path}, split {name!r}: {error}") from error
+            self._splits[name] = found
         return self._splits[name]
+
+    def check_by(self, task: Task) -> None:
+        """Check the targets of each split by a task's own rule, when the split is first opened."""
+        self._task = task
 
     def check_open(self, split: str) -> None:
         """Refuse a split that is closed.

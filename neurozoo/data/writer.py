@@ -18,16 +18,21 @@ from neurozoo.data.filling import Filling
 from neurozoo.data.manifest import (
     MANIFEST,
     SCHEMA,
+    WARNINGS,
     Column,
     Manifest,
     SplitEntry,
     TaskEntry,
     check_name,
+    column_of,
     shapes,
 )
-from neurozoo.data.shards import TARGET, Keys, signal_keys, write_synced
+from neurozoo.data.shards import TARGET, Keys, read_back, signal_keys, write_synced
+from neurozoo.data.usable import Tally
 from neurozoo.errors import DataError
-from neurozoo.files.partial_folder import PartialFolder
+from neurozoo.files.json_text import parse_json
+from neurozoo.files.partial_folder import PartialFolder, is_free
+from neurozoo.files.text import as_texts
 
 __all__ = ["StoreWriter", "valid_rows"]
 
@@ -92,30 +97,26 @@ class StoreWriter:
         target_masked: bool = False,
     ) -> None:
         self._dest = Path(dest)
-        # As it will be read back, so that what JSON cannot hold fails here and not at the end.
-        self._origin: dict[str, Any] = json.loads(json.dumps(dict(origin), allow_nan=False))
+        self._origin = self._as_json(origin)
         self._synthetic = synthetic
         self._shard_samples = shard_samples
         self._splits: dict[str, Filling] = {}
+        self._tally = Tally()
         self._non_finite: dict[str, int] = {}
         self._partial: PartialFolder | None = None
-        names = tuple(outputs if outputs is not None else labels or ())
+        kind = "labels" if outputs is None else "outputs"
+        names = tuple(as_texts(list(outputs if outputs is not None else labels or ()), f"{kind} of {dest}"))
         if not names or len(set(names)) < len(names):
-            kind = "labels" if outputs is None else "outputs"
             raise DataError(f"{kind} of {dest}: {', '.join(names) or 'none'}; give one or more names, each once")
         if shard_samples is not None and shard_samples < 1:
             raise DataError(f"shard_samples is {shard_samples}; a shard holds at least 1 sample")
         self._task, self._along = TaskEntry(task, names, along is not None), along
         padded = modalities or {}
-        self._columns = {
-            name: Column(
-                tuple(of.shape), of.length, of.dtype, of.ragged and name not in padded, name in {*padded, *masked}
-            )
-            for name, of in {**padded, **(signals or {})}.items()
-        }
-        for name, column in self._columns.items():
+        self._columns: dict[str, Column] = {}
+        for name, of in {**padded, **(signals or {})}.items():
             check_name(name, f"signals of {dest}")
-            column.check(f"signal {name!r} of {dest}")
+            ragged, has_mask = of.ragged and name not in padded, name in {*padded, *masked}
+            self._columns[name] = column_of(of, f"signal {name!r} of {dest}", ragged=ragged, masked=has_mask)
         for name in [*masked, *([along] if along is not None else [])]:
             if name not in self._columns:
                 raise DataError(
@@ -129,15 +130,28 @@ class StoreWriter:
             raise DataError(f"{dest}: target_masked is for targets per step; name their signal with along=")
 
     def __enter__(self) -> StoreWriter:
-        if self._dest.is_dir() and any(self._dest.iterdir()):
-            raise DataError(f"{self._dest} is not empty; remove it first, or give another folder")
-        if self._dest.exists() and not self._dest.is_dir():
-            raise DataError(f"{self._dest} is a file; give the name of a new folder")
         try:
-            self._partial = PartialFolder(self._dest)
-        except OSError as error:
-            raise DataError(f"{self._dest.parent} cannot be written ({error.strerror}); give another folder") from error
+            if not is_free(self._dest):
+                problem = "is not empty; remove it first, or give another folder"
+                raise DataError(
+                    f"{self._dest} {problem if self._dest.is_dir() else 'is a file; give the name of a new folder'}"
+                )
+            self._partial = PartialFolder(self._dest, marker=MANIFEST)
+        except BlockingIOError as error:
+            raise DataError(f"{self._dest}: another process is writing to it; wait for its end") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{self._dest} cannot be written ({reason}); give another folder") from error
         return self
+
+    def _as_json(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what will be read back, so that what JSON cannot hold fails here and not at the end."""
+        try:
+            text = json.dumps(dict(content), allow_nan=False, ensure_ascii=False)
+            origin: dict[str, Any] = parse_json(text.encode(), f"the origin of {self._dest}")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"the origin of {self._dest} cannot be written as JSON ({error})") from error
+        return origin
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -189,8 +203,10 @@ class StoreWriter:
         for name, x in signals.items():
             if _size(x) != n:
                 raise DataError(f"split {split!r}: signal {name!r} has {_size(x)} samples, the target has {n}")
-        if ids is not None and len(ids) != n:
-            raise DataError(f"split {split!r}: {len(ids)} ids for {n} samples; give one each")
+        if ids is not None:
+            ids = as_texts(ids, f"split {split!r}, ids")
+            if len(ids) != n:
+                raise DataError(f"split {split!r}: {len(ids)} ids for {n} samples; give one each")
         for first in range(0, max(n, 1), _PIECE):
             rows = slice(first, first + _PIECE)
             self._add(
@@ -204,7 +220,7 @@ class StoreWriter:
 
     def annotate(self, **notes: Any) -> None:
         """Add to the origin, such as counts that are known only at the end."""
-        self._origin |= json.loads(json.dumps(notes, allow_nan=False))
+        self._origin |= self._as_json(notes)
 
     def count_non_finite(self, modality: str, count: int) -> None:
         """Count values that were not finite and became 0 before :meth:`add`."""
@@ -239,6 +255,7 @@ class StoreWriter:
             pieces.append((signal_keys(name), column, piece))
         answers = self._answers(split, target, target_mask, by_name)
         pieces.append((TARGET, self._target, answers))
+        self._tally.add(split, self._task, by_name, answers)
         filling = self._splits.setdefault(split, Filling(split, self._shard_samples))
         try:
             filling.append(self._opened.path, pieces, ids)
@@ -310,6 +327,8 @@ class StoreWriter:
         splits = {name: SplitEntry(each.count, each.entries) for name, each in self._splits.items() if each.count}
         if not splits:
             raise DataError(f"the store {self._dest} would have no samples; add some")
+        if warnings := self._tally.check(self._task):
+            self.annotate(**{WARNINGS: warnings})
         manifest = Manifest(
             SCHEMA,
             {name: self._measured(signal_keys(name), column) for name, column in self._columns.items()},
@@ -321,6 +340,7 @@ class StoreWriter:
             dict(self._non_finite),
         )
         write_synced(self._opened.path / MANIFEST, manifest.to_json().encode())
+        read_back(self._opened.path)
         self._opened.finish()
 
     def _measured(self, keys: Keys, column: Column) -> Column:

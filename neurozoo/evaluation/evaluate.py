@@ -16,7 +16,6 @@ from neurozoo.data.view import DataView
 from neurozoo.errors import DataError
 from neurozoo.evaluation.health import LayerHealth, lesion_effects
 from neurozoo.evaluation.predicting import Predictions, predict_split
-from neurozoo.models.build import open_data
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import Registry
 from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
@@ -38,6 +37,7 @@ class Evaluation:
         threshold: The firing threshold on valid.
         predictions: The model's predictions.
         ids: The samples' names.
+        data: Name and checksum of the store that was measured on.
     """
 
     decision: Decision
@@ -47,6 +47,7 @@ class Evaluation:
     threshold: dict[str, float] = field(default_factory=dict)
     predictions: dict[str, Predictions] = field(default_factory=dict)
     ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in the form of summary.json."""
@@ -60,15 +61,17 @@ class Evaluation:
             "lesion": self.lesion,
         }
 
-    def write_predictions(self, folder: Path) -> None:
-        """Write ``SPLIT.safetensors`` with each row's ``predicted``, ``target`` and sample, and the samples' ids."""
+    def write_predictions(self, run: Path) -> None:
+        """Write ``predictions/SPLIT.safetensors`` in a run folder: each row's ``predicted``, ``target`` and sample, the
+        samples' ids, and the data."""
         for split, made in self.predictions.items():
             tensors = {
                 "predicted": torch.from_numpy(made.predicted),
                 "target": torch.from_numpy(made.target),
                 "samples": torch.from_numpy(made.samples),
             }
-            write_tensors(folder / f"{split}.safetensors", tensors, {"split": split, "ids": self.ids[split]})
+            path = run / "predictions" / f"{split}.safetensors"
+            write_tensors(path, tensors, {"split": split, "ids": self.ids[split], "data": self.data}, inside=run)
 
 
 def evaluate_model(
@@ -80,8 +83,9 @@ def evaluate_model(
     device: torch.device,
     splits: tuple[str, ...] = ("valid", "test"),
     decided: Decision = None,
+    inside: Path | None = None,
 ) -> Evaluation:
-    """Load a checkpoint's weights and measure them.
+    """Load the weights of a checkpoint, which may lie ``inside`` a stranger's folder, and measure them.
 
     The decision is ``decided`` if given, else chosen on ``valid`` alone, else the recipe's. Each split starts from the
     statistics of the checkpoint, so that a measurement can be repeated.
@@ -89,10 +93,11 @@ def evaluate_model(
     Raises:
         CheckpointError: The checkpoint is damaged or of another model.
     """
-    load_checkpoint(checkpoint, model)
+    load_checkpoint(checkpoint, model, inside=inside)
     model.to(device).eval()
     task, size = model.problem.task, recipe.evaluation.batch_size
     result = Evaluation(task.default_decision if decided is None else decided)
+    result.data = {"name": view.description.name, "checksum": view.description.checksum}
     for split in dict.fromkeys(("valid", *splits)):
         if not view.description.splits.get(split):
             continue
@@ -136,11 +141,19 @@ def evaluate_run(
     trained_on = source.data.get("checksum")
     device = device_of_run(recipe.training.device)
     measured = evaluate_model(
-        source.checkpoint, loaded.module, view, recipe, device=device, splits=(split,), decided=source.decision
+        source.checkpoint,
+        loaded.module,
+        view,
+        recipe,
+        device=device,
+        splits=(split,),
+        decided=source.decision,
+        inside=source.folder,
     )
     setting = {
         "split": split,
         "backend": recipe.backend,
+        "data": view.description.name,
         "synthetic": view.description.synthetic,
         "same_data_as_trained": view.description.checksum == trained_on and not view.changed(split),
     }
@@ -163,12 +176,9 @@ def data_of(
     Raises:
         DataError: The data cannot be opened, or does not fit the model.
     """
-    recipe = trained.recipe
-    if data_root is not None:
-        data = recipe.data.model_copy(update={"root": str(data_root)})
-        recipe = recipe.model_copy(update={"data": data})
-    view = open_data(recipe, registry=registry, closed=trained.source.closed)
+    view = trained.source.open_data(data_root, registry=registry)
     check_data(view, trained)
+    view.check_by(trained.task)
     return view
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from neurozoo.core.layer import Firing
 from neurozoo.core.model import Model, trained_modules
 from neurozoo.core.processes import at_their_places, over_all, own_share, rows_of_all, total, whole_mean
-from neurozoo.core.recording import frozen_statistics, over_neurons, recorded, spiking_layers
+from neurozoo.core.recording import frozen_statistics, over_neurons, recorded, spiking_layers, unrecorded
 from neurozoo.core.signals import Batch
 from neurozoo.data.view import SplitView
 from neurozoo.nn.sequence import at_relative_times
@@ -22,6 +22,7 @@ from neurozoo.nn.sequence import at_relative_times
 __all__ = [
     "DEAD",
     "SATURATED",
+    "UNSEEN",
     "WEAK_LESION",
     "HealthMonitor",
     "LayerHealth",
@@ -29,6 +30,7 @@ __all__ = [
     "health_warnings",
     "lesion_effects",
     "thresholds_of",
+    "unseen_spikes",
 ]
 
 DEAD = 0.001
@@ -37,6 +39,12 @@ SATURATED = 0.95
 """Rate above which a neuron is saturated, in spikes per step."""
 WEAK_LESION = 0.01
 """Lesion effect below which spikes hardly affect the predictions, dimensionless."""
+
+
+UNSEEN = (
+    "fires outside of a SpikingLayer: health, rate penalty, lesions, comparisons and reports do not see its spikes; "
+    "make it a neurozoo.core.layer.SpikingLayer"
+)
 
 
 @dataclass(frozen=True)
@@ -179,6 +187,20 @@ def health_warnings(
 
 
 @torch.no_grad()
+def unseen_spikes(model: Model, batch: Batch) -> list[str]:
+    """Warnings for spikes that no recorder gets; the model and its buffers are restored."""
+    training = model.training
+    with frozen_statistics(model.eval()), unrecorded(model) as found, recorded(model) as firings:
+        model(batch)
+    model.train(training)
+    idle = ", ".join(name for name in spiking_layers(model) if name not in firings)
+    unseen = [f"{name or 'the model'} ({kind}) {UNSEEN}" for name, kind in found.items()]
+    return (
+        [*unseen, f"{idle}: not recorded; run it, or call `record` after running it step by step"] if idle else unseen
+    )
+
+
+@torch.no_grad()
 def lesion_effects(
     model: Model, samples: SplitView, batch_size: int, device: torch.device | str = "cpu", seed: int = 0
 ) -> dict[str, float]:
@@ -255,6 +277,6 @@ def _replaced(trains: Mapping[str, Firing], name: str, own: Firing) -> Tensor:
     spikes = theirs.spikes * mask
     if own.valid.dim() == 3:  # positions, [1, B, L]
         return at_relative_times(spikes, theirs.valid[0], own.valid[0], own.valid.shape[2])
-    # The positions are the steps: [T, B, N] is the sequence [B, T, N].
-    moved = at_relative_times(spikes.transpose(0, 1), theirs.valid.T, own.valid.T, len(own.valid))
-    return moved.transpose(0, 1)
+    # The positions are the steps: [T, B, ...] is the sequence [B, T, N].
+    moved = at_relative_times(spikes.flatten(2).transpose(0, 1), theirs.valid.T, own.valid.T, len(own.valid))
+    return moved.transpose(0, 1).reshape(own.spikes.shape)

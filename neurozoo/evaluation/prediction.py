@@ -6,7 +6,8 @@ other samples nor on earlier ones.
 
 from __future__ import annotations
 
-import json
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurozoo.core.signals import Batch
+from neurozoo.core.signals import Batch, SignalShape
 from neurozoo.data.store import Store
 from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError
+from neurozoo.errors import DataError, NeurozooError
+from neurozoo.files.json_text import parse_json
+from neurozoo.files.opening import open_regular
+from neurozoo.files.text import as_text, as_texts, text_lines
 from neurozoo.runs.loading import TrainedModel, load
 
 __all__ = ["Prediction", "Predictor", "Sample", "predict"]
@@ -131,6 +135,7 @@ class Predictor:
 
         Raises:
             DataError: A sample is not of the form that the model takes; names it.
+            NeurozooError: A prediction is not finite; names the sample.
         """
         for sample in samples:
             try:
@@ -140,6 +145,11 @@ class Predictor:
                     predicted = predicted[self._steps(batch, sample, len(predicted))]
             except DataError as error:
                 raise DataError(f"sample {sample.id!r}: {error}") from error
+            if not np.isfinite(predicted).all():
+                raise NeurozooError(
+                    f"sample {sample.id!r}: the model's predictions are NaN or infinite; scale its values as those it "
+                    "was trained on, or use other weights"
+                )
             yield Prediction(sample.id, self.task.answer(predicted, self._decision), sample.split)
 
     def _steps(self, batch: Batch, sample: Sample, length: int) -> NDArray[np.bool_]:
@@ -165,9 +175,9 @@ class Predictor:
         Raises:
             DataError: It is of none of these forms, or lacks a signal.
         """
-        if split is not None and not source.is_dir():
+        if split is not None and not os.path.isdir(source):
             raise DataError(f"{source} is no store and has no splits; leave out the split {split!r}")
-        if source.is_dir():
+        if os.path.isdir(source):
             return self._of_store(source, split)
         if source.suffix == ".npz":
             return self._of_arrays(source)
@@ -180,8 +190,9 @@ class Predictor:
         read as ``signals``.
 
         Args:
-            lines: One sample each; empty ones are passed over. Without ``id`` its number from 0 is its name.
-            where: What has them, for the errors.
+            lines: One sample each; empty ones are skipped. An ``id`` is text or a number; without one, the line's
+                number from 0 is its id.
+            where: Their source, for errors.
 
         Raises:
             DataError: A line is not of that form; names it.
@@ -190,17 +201,17 @@ class Predictor:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
+            place = f"{where}:{number}"
             try:
-                sample = _sample(json.loads(line), str(number - 1))
-            except ValueError as error:
+                sample = _sample(parse_json(line, place), place, number - 1, shapes)
+            except DataError as error:
                 raise DataError(
-                    f"{where}:{number}: {str(error).splitlines()[0]}; "
-                    'give {"id": ..., "signals": {NAME: [...]}}, an entry a position'
+                    f'{error}; give {{"id": ..., "signals": {{NAME: [...]}}}}, an entry a position'
                 ) from error
             for name, x in sample.signals.items():
                 axes = ["L", *(map(str, shapes[name].shape) if name in shapes else ("D",))]
                 if x.ndim != len(axes):
-                    raise DataError(f"{where}:{number}: {name} has {x.ndim} axes; give [{', '.join(axes)}]")
+                    raise DataError(f"{place}: {name} has {x.ndim} axes; give [{', '.join(axes)}]")
             yield sample
 
     def _of_store(self, source: Path, split: str | None) -> Iterator[Sample]:
@@ -216,10 +227,11 @@ class Predictor:
 
     def _of_arrays(self, source: Path) -> Iterator[Sample]:
         arrays = read_npz(source)
-        ids = arrays.pop(IDS, None)
+        ids = as_texts(arrays.pop(IDS), f"{source}: {IDS}") if IDS in arrays else None
         masks = {name.removeprefix(MASK): arrays.pop(name) for name in list(arrays) if name.startswith(MASK)}
-        sizes = {name: len(x) if x.ndim else 0 for name, x in {**arrays, **masks}.items()}
-        sizes |= {} if ids is None else {IDS: len(np.atleast_1d(ids))}
+        every = {**arrays, **{f"{MASK}{name}": mask for name, mask in masks.items()}}
+        sizes = {name: len(x) if x.ndim else 0 for name, x in every.items()}
+        sizes |= {} if ids is None else {IDS: len(ids)}
         shapes = self._model.module.problem.signals
         wrong = [
             f"{name} {x.dtype} {list(x.shape)}"
@@ -230,21 +242,31 @@ class Predictor:
             found = ", ".join(wrong or (f"{name} {size}" for name, size in sizes.items())) or "nothing"
             forms = ", ".join(f"{name} [{', '.join(['N', 'L', *map(str, of.shape)])}]" for name, of in shapes.items())
             raise DataError(f"{source} holds {found}; give numbers {forms}, the same N for all")
+        for name, x in masks.items():
+            if x.ndim != 2:
+                raise DataError(f"{source}: {MASK}{name} has the shape {list(x.shape)}; give 0 and 1 of [N, L]")
         for place in range(next(iter(sizes.values()))):
             yield Sample(
-                str(place if ids is None else ids[place]),
-                {name: _as_tensor(x[place]) for name, x in arrays.items()},
-                {name: torch.from_numpy(x[place].astype(bool)) for name, x in masks.items()},
+                str(place) if ids is None else ids[place],
+                {name: _as_tensor(x[place], f"{source}: {name}, sample {place}") for name, x in arrays.items()},
+                {name: _as_mask(x[place], f"{source}: {MASK}{name}, sample {place}") for name, x in masks.items()},
             )
 
     def _of_file(self, source: Path) -> Iterator[Sample]:
         try:
-            with source.open(encoding="utf-8") as file:
-                yield from self.lines(file, str(source))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{source} cannot be read as JSON lines ({error}); give a store, .npz or JSON lines"
-            ) from error
+            # A pipe that the user names is waited for, such as that of `<(zcat samples.jsonl.gz)`.
+            file = source.open("rb") if _is_pipe(source) else open_regular(source)
+        except DataError as error:
+            raise DataError(f"{error}: a store, .npz or JSON lines") from error
+        with file:
+            yield from self.lines(text_lines(file, str(source)), str(source))
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _of_one(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -267,28 +289,49 @@ def _cells(answer: Mapping[str, Any]) -> Iterator[Any]:
             yield ";".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _sample(given: Any, default_id: str) -> Sample:
-    """Read the sample of a JSON line; raises ValueError."""
+def _sample(given: Any, where: str, number: int, shapes: Mapping[str, SignalShape]) -> Sample:
+    """Read the sample of a JSON line."""
     parts = [given.get("signals", given.get("features")), given.get("masks", {})] if isinstance(given, dict) else []
     if not parts or not all(isinstance(part, dict) for part in parts):
-        raise ValueError("not an object with signals by name")
-    signals, masks = ({name: _tensor(name, x) for name, x in part.items()} for part in parts)
-    return Sample(str(given.get("id", default_id)), signals, {name: x.bool() for name, x in masks.items()})
+        raise DataError(f"{where}: not an object with signals by name")
+    signals, masks = ({name: _array(x, f"{where}: {name}") for name, x in part.items()} for part in parts)
+    for name, x in parts[0].items():
+        if (name not in shapes or shapes[name].dtype != "bool") and _has_truth_values(x):
+            raise DataError(f"{where}: {name} has true or false among its numbers")
+    return Sample(
+        as_text(given["id"], f"{where}: id") if "id" in given else str(number),
+        {name: _as_tensor(x, f"{where}: {name}") for name, x in signals.items()},
+        {name: _as_mask(x, f"{where}: the mask of {name}") for name, x in masks.items()},
+    )
 
 
-def _tensor(name: str, values: Any) -> Tensor:
+def _has_truth_values(x: Any) -> bool:
+    return any(map(_has_truth_values, x)) if isinstance(x, list) else isinstance(x, bool)
+
+
+def _array(values: Any, where: str) -> NDArray[Any]:
     try:
         array = np.array(values)
-        if array.dtype.kind not in "fiub":
-            raise ValueError
-        return _as_tensor(array)
-    except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"{name} is not rows of numbers, all of the same length") from None
+    except (ValueError, OverflowError):
+        array = np.array(None)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{where} is not rows of numbers, all of the same length")
+    return array
 
 
-def _as_tensor(array: NDArray[Any]) -> Tensor:
-    """Floats as float32; whole numbers as int64, whatever their size; truth values as they are."""
+def _as_mask(array: NDArray[Any], where: str) -> Tensor:
+    if array.dtype.kind not in "fiub" or not np.isin(array, (0, 1)).all():
+        raise DataError(f"{where} has other values than 0 and 1; give 1 for each valid position")
+    return torch.from_numpy(array.astype(bool))
+
+
+def _as_tensor(array: NDArray[Any], where: str) -> Tensor:
+    """Convert floats to float32, and whole numbers to int64."""
     kind = {"f": np.float32, "b": np.bool_}.get(array.dtype.kind, np.int64)
+    if kind is np.int64 and array.dtype.kind == "u" and (array > np.iinfo(np.int64).max).any():
+        raise DataError(
+            f"{where} has whole numbers above {np.iinfo(np.int64).max}; give them as floats, or smaller ones"
+        )
     # What is too large for float32 becomes infinite, and is refused with what is not finite.
     with np.errstate(over="ignore"):
         return torch.from_numpy(np.ascontiguousarray(array, dtype=kind))

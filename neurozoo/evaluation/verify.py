@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurozoo.errors import RunError
+from neurozoo.errors import ChangedError, RunError
 from neurozoo.evaluation.evaluate import evaluate_run
+from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.runs.loading import problem_of
 from neurozoo.runs.packed import MANIFEST
-from neurozoo.runs.trained_folder import open_trained
+from neurozoo.runs.trained_folder import Trained, open_trained
 
 __all__ = ["TOLERANCE", "Number", "Verification", "verify_run"]
 
@@ -76,9 +78,11 @@ def verify_run(
         tolerance: See :data:`TOLERANCE`.
 
     Raises:
+        ChangedError: It names other outputs than its checkpoint.
         UserError: The run is not finished, or it, its data or its checkpoint cannot be used.
     """
     trained = open_trained(run)
+    _check_outputs(trained)
     if not trained.finished:
         raise RunError(f"{run}: published nothing yet; `neurozoo train --resume {run}` brings it to its end")
     summary = trained.summary
@@ -96,6 +100,27 @@ def verify_run(
         numbers += _numbers(split, _lesion(summary, split), _lesion(now, split))
     same_data = all(each["same_data_as_trained"] for each in found.values())
     return Verification(str(run), next(iter(found.values()))["backend"], same_data, tolerance, tuple(numbers))
+
+
+def _check_outputs(trained: Trained) -> None:
+    """Compare the task in ``data.json``, or in the manifest, with the checkpoint's."""
+    if not trained.finished:
+        return
+    packed, path = trained.packed, trained.checkpoint
+    known = problem_of(trained.recipe, read_tensors(path, inside=trained.folder)[1], path).task
+    where = trained.folder / (MANIFEST if packed else "data.json")
+    records: list[Mapping[str, Any]] = [trained.data]
+    if packed is not None:
+        records.append({"task": packed.task} if packed.task else {"labels": packed.labels})
+    for record in records:
+        # Without a task it is of schema 1, all of which is multi-label.
+        task = record.get("task") or {"name": "multilabel", "per_step": False, "outputs": record.get("labels")}
+        outputs = tuple(task["outputs"] or ())
+        if (task["name"], task["per_step"], outputs) != (known.name, known.per_step, known.outputs):
+            raise ChangedError(
+                f"{where}: names the {task['name']} outputs {', '.join(outputs) or 'none'}, and the weights were "
+                f"trained for the {known.name} outputs {', '.join(known.outputs)}; copy it again from its source"
+            )
 
 
 def _numbers(split: str, published: Mapping[str, Any], now: Mapping[str, Any]) -> list[Number]:

@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from neurozoo.errors import DataError, UserError
 
@@ -23,7 +23,7 @@ _FOLDER = getattr(os, "O_DIRECTORY", 0)
 _BY_FOLDER = os.open in os.supports_dir_fd
 
 
-def open_regular(path: Path, *, inside: Path | None = None, error: type[UserError] = DataError) -> BinaryIO:
+def open_regular(path: Path, *, inside: Path | None = None, error: type[UserError] = DataError) -> BufferedReader:
     """Open a regular file for reading.
 
     Args:

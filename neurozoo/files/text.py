@@ -6,14 +6,14 @@ import codecs
 import math
 import numbers
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from neurozoo.errors import DataError, UserError
 from neurozoo.files.opening import LARGEST, read_bytes
 
-__all__ = ["as_text", "as_texts", "decode_text", "for_spreadsheet", "is_litter", "printable", "read_text"]
+__all__ = ["as_text", "as_texts", "decode_text", "for_spreadsheet", "is_litter", "printable", "read_text", "text_lines"]
 
 # UTF-32 before UTF-16, whose mark is its beginning.
 _MARKS = (
@@ -65,6 +65,25 @@ def read_text(
         UserError: Of class ``error``: it cannot be read, is larger than ``limit`` bytes, or is not text.
     """
     return decode_text(read_bytes(path, limit=limit, inside=inside, error=error), path, error=error)
+
+
+def text_lines(file: BinaryIO, where: str | Path, *, error: type[UserError] = DataError) -> Iterator[str]:
+    """Yield the lines of an open file as they come, decoded as :func:`decode_text` does; each may have a mark.
+
+    Raises:
+        UserError: Of class ``error``: a line is not text; names its number.
+    """
+    for number, line in enumerate(file, start=1):
+        if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            # Line ends of UTF-16 have two bytes, so that the file is decoded as a whole.
+            # Not splitlines, which also splits at characters that may stand in a line, such as U+2028.
+            yield from decode_text(line + file.read(), where, error=error).removesuffix("\n").split("\n")
+            return
+        try:
+            yield line.decode("utf-8-sig")
+        except UnicodeDecodeError as reason:
+            problem = f"byte 0x{line[reason.start]:02x} is not UTF-8"
+            raise error(f"{where}:{number}: {problem}; save the file as UTF-8") from reason
 
 
 def as_text(value: Any, where: str, *, error: type[UserError] = DataError) -> str:

@@ -364,10 +364,14 @@ is refused, so write nothing into this folder."""
 
     def environment(self) -> str:
         environment, seconds = self.summary["environment"], self.summary["duration_seconds"]
-        rows = [["python", environment["python"]], *([name, str(v)] for name, v in environment["versions"].items())]
+        threads = environment.get("threads", "unknown")
+        rows = [
+            ["python", str(environment.get("python", "unknown"))],
+            *([name, str(v)] for name, v in environment["versions"].items()),
+        ]
         note = (
-            f"Trained on {environment['platform']}, device {environment['device']}, {environment['threads']} "
-            f"thread{'' if environment['threads'] == 1 else 's'}, in {seconds:.0f} seconds."
+            f"Trained on {environment.get('platform', 'unknown')}, device {environment.get('device', 'unknown')}, "
+            f"{threads} thread{'' if threads == 1 else 's'}, in {seconds:.0f} seconds."
         )
         return _section("Environment", ["", "version"], rows, [note])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from neurozoo.core.leaves import leaves
 from neurozoo.errors import DataError, RunError, UserError
+from neurozoo.files.json_text import read_json
 from neurozoo.files.partial_folder import PartialFolder
 from neurozoo.files.writing import write_whole
 from neurozoo.hub.metadata import checked_licence
@@ -68,7 +68,7 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
         )
     folder = Path("packed") / run.resolve().name if out is None else Path(out)
     check_free(folder)
-    recipe = _portable_recipe(trained.recipe)
+    recipe = _portable_recipe(trained.recipe, source)
     summary = {key: value for key, value in source.summary.items() if key != "run"}
     operations, problem = _operations(source), trained.module.problem
     packed = Packed(
@@ -115,10 +115,15 @@ def _operations(source: Trained) -> dict[str, Any] | None:
     return profile.to_dict() if profile.same_data else None
 
 
-def _portable_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with its data by name instead of by folder; other paths of this machine are refused."""
+def _portable_recipe(recipe: Recipe, source: Trained) -> Recipe:
+    """The recipe with its data by name instead of by folder; other paths of this machine are refused.
+
+    Data that was given as a folder has the store's own name: the recipe's may be that of another data set.
+    """
     data = recipe.data
-    name = data.name or Path(str(data.root)).resolve().name
+    name = data.name
+    if data.root is not None or name is None:
+        name = str(source.data.get("name") or Path(str(data.root)).resolve().name)
     there = recipe.model_copy(update={"data": data.model_copy(update={"root": None, "name": name})})
     before, after = dict(leaves(there.content)), dict(leaves(_portable(there.content)))
     if places := [key for key, value in before.items() if after[key] != value]:
@@ -150,8 +155,7 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     remedy = "train the seeds again, or move the run to another folder"
     try:
-        # As in summary.json, null stands for what is not finite.
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"), parse_constant=lambda _: None)
+        found: dict[str, Any] = read_json(path, error=RunError)
         if found["schema"] != 1:
             raise ValueError(f"its schema is {found['schema']!r}")
         place = found["seeds"].index(summary["seed"])
@@ -166,7 +170,7 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
             for by_name in found[kind].values()
             for estimate in by_name.values()
         )
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path}: cannot be read as the intervals over the seeds of {run.name} ({type(error).__name__}: {error}); "
             f"{remedy}"

@@ -42,13 +42,19 @@ class Experiment:
         return build_model(self.recipe, self.problem, backend=backend)
 
 
-def open_experiment(recipe: Recipe, *, closed: Collection[str] = (), registry: Registry | None = None) -> Experiment:
-    """Open a checked recipe's data and state the problem that its model is to solve.
+def open_experiment(
+    recipe: Recipe,
+    *,
+    closed: Collection[str] = (),
+    registry: Registry | None = None,
+    view: DataView | None = None,
+) -> Experiment:
+    """Open a checked recipe's data, unless its ``view`` is given, and state the problem that its model is to solve.
 
     Raises:
         DataError: As :func:`open_data`, or the data's task is not the recipe's.
     """
-    view = open_data(recipe, registry=registry, closed=closed)
+    view = open_data(recipe, registry=registry, closed=closed) if view is None else view
     found = view.description.task
     task = recipe.task
     if (found.name, found.per_step) != (task.name, task.per_step):
@@ -57,7 +63,9 @@ def open_experiment(recipe: Recipe, *, closed: Collection[str] = (), registry: R
             f"{_task_text(task.name, task.per_step)}; set task.name={found.name} and task.per_step="
             f"{str(found.per_step).lower()}, or use other data"
         )
-    return Experiment(recipe, view, make_problem(recipe, view.signals, found.outputs, registry=registry))
+    problem = make_problem(recipe, view.signals, found.outputs, registry=registry)
+    view.check_by(problem.task)
+    return Experiment(recipe, view, problem)
 
 
 def make_problem(

@@ -7,6 +7,7 @@ https://doi.org/10.1038/s41467-024-52259-9).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +15,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ARRAYS", "DYNAMIC", "KINDS", "NEURONS", "WINDOWS", "Edge", "Graph", "Kind", "Node", "Shape"]
+__all__ = [
+    "ARRAYS", "DYNAMIC", "KINDS", "MOST_EDGES", "MOST_NODES", "NEURONS", "WINDOWS",
+    "Edge", "Graph", "Kind", "Node", "Shape",
+]  # fmt: skip
 
 Kind = Literal[
     "Input", "Output", "Affine", "Linear", "Scale", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten",
@@ -30,11 +35,16 @@ DYNAMIC = ("I", "LI", "CubaLI", *NEURONS)
 
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=2**24)]
-Pair = tuple[Annotated[int, Field(ge=0)], ...]
+Pair = tuple[Annotated[int, Field(ge=0, le=2**24)], ...]
 # One number for all of a node's elements, or one for each, in the order of memory.
 Values = float | tuple[float, ...]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")]
 Edge = tuple[Name, Name]
+
+MOST_NODES, MOST_EDGES = 10_000, 100_000
+"""Of a graph: each node is a module."""
+MOST_ELEMENTS = 2**25
+"""Of a node's parameters, and of its output for one sample and step."""
 
 ARRAYS: Mapping[str, tuple[str, ...]] = {
     "Delay": ("delay",),
@@ -98,10 +108,10 @@ class Node(BaseModel):
         """Number of elements of its shape."""
         return math.prod(self._sizes)
 
-    def each(self, parameter: str) -> tuple[float, ...]:
-        """One number an element."""
-        given = self.values[parameter]
-        return given if isinstance(given, tuple) else (given,) * self.size
+    def each(self, parameter: str) -> NDArray[np.float64]:
+        """Return one number an element, in its shape; a read-only view of a single number where all have the same."""
+        given = np.array(self.values[parameter])
+        return given.reshape(self._sizes) if given.size > 1 else np.broadcast_to(given.reshape(()), self._sizes)
 
     def problems(self) -> Iterator[str]:
         """What is wrong with it, apart from its edges."""
@@ -115,6 +125,9 @@ class Node(BaseModel):
             yield f"{self.kind} {self.name!r} lacks its shape"
             return
         size = self.size
+        if size > MOST_ELEMENTS:
+            yield f"{self.kind} {self.name!r} has the shape {list(self._sizes)}, more than {MOST_ELEMENTS:,} elements"
+            return
         for name, given in self.values.items():
             if isinstance(given, tuple) and len(given) != size:
                 yield f"{name} of {self.name!r} has {len(given)} numbers, and its shape has {size} elements"
@@ -288,21 +301,24 @@ class Graph:
             if len(given) > 1:
                 ways = ", ".join(f"{list(shape)} from {source!r}" for shape, source in given.items())
                 raise ValueError(f"{name!r} gets {ways}; what a node adds up must have one shape")
-            if node.kind == "Input":
-                continue
             try:
-                found[name] = node.out(next(iter(given)))
+                found[name] = node.shape or () if node.kind == "Input" else node.out(next(iter(given)))
             except ValueError as error:
                 raise ValueError(f"{node.kind} {name!r} {error}") from error
+            if math.prod(found[name]) > MOST_ELEMENTS:
+                raise ValueError(
+                    f"{node.kind} {name!r} makes {list(found[name])}, more than {MOST_ELEMENTS:,} elements"
+                )
         return found
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong, as (``nodes`` or ``edges``, problem)."""
+        if len(self.nodes) > MOST_NODES or len(self.edges) > MOST_EDGES:
+            yield "nodes", f"a graph has at most {MOST_NODES:,} nodes and {MOST_EDGES:,} edges; this one has more"
+            return
         yield from (("nodes", problem) for node in self.nodes for problem in node.problems())
-        names = [node.name for node in self.nodes]
-        yield from (
-            ("nodes", f"{name!r} is there {names.count(name)} times") for name in {*names} if names.count(name) > 1
-        )
+        names = Counter(node.name for node in self.nodes)
+        yield from (("nodes", f"{name!r} is there {number} times") for name, number in names.items() if number > 1)
         for kind in ("Input", "Output"):
             found = [node.name for node in self.nodes if node.kind == kind]
             if len(found) != 1:
@@ -316,7 +332,7 @@ class Graph:
                         f"{edge[0]!r} -> {edge[1]!r}: there is no node {name!r}; there are: {', '.join(names)}",
                     )
                     return
-        if twice := sorted({edge for edge in self.edges if self.edges.count(edge) > 1}):
+        if twice := sorted(edge for edge, number in Counter(self.edges).items() if number > 1):
             yield "edges", f"{twice[0][0]!r} -> {twice[0][1]!r} is there twice"
         for node in self.nodes:
             if node.kind == "Input" and self.sources[node.name]:
@@ -341,8 +357,9 @@ class Graph:
         """A component's nodes in the order of one step."""
         if not self.is_loop(loop):
             return tuple(loop)
+        inside = set(loop)
         inner = {
-            name: [s for s in self.sources[name] if s in loop and self.by_name[s].kind not in DYNAMIC]
+            name: [s for s in self.sources[name] if s in inside and self.by_name[s].kind not in DYNAMIC]
             for name in sorted(loop)
         }
         return tuple(TopologicalSorter(inner).static_order())

@@ -7,11 +7,11 @@ step equals running all at once. Every state of NIR is a specification that a ba
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +20,7 @@ from neurozoo.core.kinds import IFSpec, LIFSpec, LISpec
 from neurozoo.core.layer import MakeNeuron, SpikingLayer, neuron_for
 from neurozoo.core.neuron import State
 from neurozoo.nir.graph import Node
-from neurozoo.nir.settings import Dynamics, whole_steps
+from neurozoo.nir.settings import Array, Dynamics
 
 __all__ = ["NIRNode", "Neurons", "make_node"]
 
@@ -96,9 +96,9 @@ class Delay(NIRNode):
 
     def __init__(self, node: Node, dynamics: Dynamics) -> None:
         super().__init__()
-        steps = [cast(int, whole_steps(delay, dynamics.dt)) for delay in node.each("delay")]
-        self.longest, self.same = max(steps), len(set(steps)) == 1
-        self.register_buffer("steps", torch.tensor(steps).view(node.shape or ()), persistent=False)
+        steps = np.rint(node.each("delay") / dynamics.dt).astype(int)
+        self.longest, self.same = int(steps.max()), bool((steps == steps.flat[0]).all())
+        self.register_buffer("steps", torch.tensor(steps), persistent=False)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         past = state[0] if state else x.new_zeros(self.longest, *x.shape[1:])
@@ -117,29 +117,27 @@ class Leak(NIRNode):
     """I, LI and the synapse of CubaLI and CubaLIF: ``y[t] = (1 - a) y[t-1] + b x[t] + a r``, from ``r`` on.
 
     Args:
-        leak: ``a``, one number an element.
+        leak: ``a``, one number an element, in their shape.
         gain: ``b``.
         rest: ``r``, the value without input.
-        shape: Of the elements.
         neuron: Makes a backend's neuron.
         late: Whether a step returns the value of the step before.
     """
 
     def __init__(
         self,
-        leak: Sequence[float],
-        gain: Sequence[float],
-        rest: Sequence[float],
-        shape: tuple[int, ...],
+        leak: Array,
+        gain: Array,
+        rest: Array | float,
         neuron: MakeNeuron,
         late: bool = False,
     ) -> None:
         super().__init__()
         self.late = late
-        values = {"decay": [1 - a for a in leak], "gain": list(gain), "v_rest": list(rest)}
-        alike, each = _parameters(values, shape)
-        self.layer = SpikingLayer(neuron_for(neuron, LISpec(**alike)), shape=shape, params=each)
-        self.register_buffer("rest", torch.tensor(values["v_rest"]).view(shape), persistent=False)
+        rest = np.broadcast_to(rest, leak.shape)
+        alike, each = _parameters({"decay": 1 - leak, "gain": gain, "v_rest": rest})
+        self.layer = SpikingLayer(neuron_for(neuron, LISpec(**alike)), shape=leak.shape, params=each)
+        self.register_buffer("rest", _tensor(rest), persistent=False)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         made, after = self.layer.run(x, state or None)
@@ -162,37 +160,32 @@ class Neurons(NIRNode):
 
     def __init__(self, node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Surrogate, alpha: float) -> None:
         super().__init__()
-        thresholds, size, shape = node.each("v_threshold"), len(node.each("v_threshold")), node.shape or ()
-        hard = dynamics.reset == "value"
-        rests: Sequence[float] = node.each("v_reset") if hard else [0.0] * size
+        shape, hard = node.shape or (), dynamics.reset == "value"
+        rests = node.each("v_reset") if hard else np.zeros(shape)
         self.above = dynamics.fires == "above"
-        resets: dict[str, Sequence[float]] = {"v_reset": rests} if hard else {}
-        kind: dict[str, Any] = {"surrogate": surrogate, "alpha": alpha}
-        if node.kind == "IF":
-            gains, offsets = [dynamics.dt] * size, [0.0] * size
-            alike, each = _parameters(resets, shape)
-            spec: IFSpec | LIFSpec = IFSpec(v_reset=alike.get("v_reset", 0.0) if hard else None, **kind)
-        else:
-            constants = node.each("tau_mem" if node.kind == "CubaLIF" else "tau")
-            leaks, gains = [dynamics.leak(tau) for tau in constants], [dynamics.gain(tau) for tau in constants]
-            steps = [1 / leak if leak else math.inf for leak in leaks]
-            inside = leaks == gains and max(steps) < math.inf  # the backend itself scales its input so
-            missing = [leak - rest for leak, rest in zip(node.each("v_leak"), rests, strict=True)]
-            offsets = missing if inside else [m * a for m, a in zip(missing, leaks, strict=True)]
-            gains = [1.0] * size if inside else gains
-            alike, each = _parameters({"tau": steps, **resets}, shape)
-            spec = LIFSpec(
-                # A number is needed where each neuron has its own: it is not used.
-                tau=alike.get("tau", 2.0),
-                decay_input=inside,
-                v_reset=alike.get("v_reset", 0.0) if hard else None,
-                **kind,
-            )
-        gains = [gain * r for gain, r in zip(gains, node.each("r"), strict=True)]
+        constants = {"v_reset": rests} if hard else {}
+        offsets, gains = np.zeros(shape), np.full(shape, dynamics.dt)
+        inside = False
+        if node.kind != "IF":
+            tau = node.each("tau_mem" if node.kind == "CubaLIF" else "tau")
+            leaks, gains = dynamics.leak(tau), dynamics.gain(tau)
+            with np.errstate(divide="ignore", over="ignore"):
+                steps = 1.0 / leaks
+            constants["tau"] = steps
+            inside = bool((leaks == gains).all() and np.isfinite(steps).all())  # the backend scales its input so
+            offsets = (node.each("v_leak") - rests) * (1.0 if inside else leaks)
+            gains = np.ones(shape) if inside else gains
+        gains = gains * node.each("r")
+        alike, each = _parameters(constants)
+        # A number is needed where each neuron has its own: it is not used.
+        kind: dict[str, Any] = {"v_reset": alike.get("v_reset", 0.0) if hard else None}
+        kind |= {"surrogate": surrogate, "alpha": alpha}
+        lif = node.kind != "IF"
+        spec = LIFSpec(tau=alike.get("tau", 2.0), decay_input=inside, **kind) if lif else IFSpec(**kind)
         self.layer = SpikingLayer(neuron(spec), shape=shape, params=each)
-        self.scaled, self.shifted = any(gain != 1.0 for gain in gains), any(offsets)
-        for name, values in (("gain", gains), ("offset", offsets), ("threshold", thresholds)):
-            self.register_buffer(name, torch.tensor(values).view(shape), persistent=False)
+        self.scaled, self.shifted = bool((gains != 1.0).any()), bool(offsets.any())
+        for name, values in (("gain", gains), ("offset", offsets), ("threshold", node.each("v_threshold"))):
+            self.register_buffer(name, _tensor(values), persistent=False)
         self.synapse = _synapse(node, dynamics, neuron) if node.kind == "CubaLIF" else None
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -230,7 +223,7 @@ class Threshold(NIRNode):
         super().__init__()
         self.above = dynamics.fires == "above"
         self.layer = SpikingLayer(neuron(IFSpec(surrogate=surrogate, alpha=alpha)))
-        self.register_buffer("threshold", torch.tensor(node.each("threshold")).view(node.shape or ()), persistent=False)
+        self.register_buffer("threshold", _tensor(node.each("threshold")), persistent=False)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return self.layer.run(x.flatten(0, 1)[None], None, self._levels(x))[0].view_as(x), state
@@ -279,19 +272,21 @@ def make_node(node: Node, dynamics: Dynamics, neuron: MakeNeuron, surrogate: Sur
     if node.kind == "LI":
         return _leaky(node, dynamics, "tau", neuron)
     if node.kind == "I":
-        nothing = [0.0] * len(node.each("r"))
-        return Leak(nothing, [dynamics.dt * r for r in node.each("r")], nothing, node.shape or (), neuron)
+        r = node.each("r")
+        return Leak(np.zeros(r.shape), dynamics.dt * r, 0.0, neuron)
     if node.kind == "Delay":
         return Delay(node, dynamics)
     return Stateless(node)
 
 
-def _parameters(
-    values: Mapping[str, Sequence[float]], shape: tuple[int, ...]
-) -> tuple[dict[str, float], dict[str, Tensor]]:
+def _parameters(values: Mapping[str, Array]) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Split constants by name into numbers, where all neurons have the same, and tensors."""
-    alike = {name: each[0] for name, each in values.items() if len(set(each)) == 1}
-    return alike, {name: torch.tensor(each).view(shape) for name, each in values.items() if name not in alike}
+    alike = {name: float(each.flat[0]) for name, each in values.items() if (each == each.flat[0]).all()}
+    return alike, {name: _tensor(each) for name, each in values.items() if name not in alike}
+
+
+def _tensor(values: Array) -> Tensor:
+    return torch.tensor(values, dtype=torch.get_default_dtype())
 
 
 def _level(threshold: Tensor, x: Tensor, above: bool) -> Tensor:
@@ -300,16 +295,12 @@ def _level(threshold: Tensor, x: Tensor, above: bool) -> Tensor:
     return torch.nextafter(level, level.new_full((), torch.inf)) if above else level
 
 
-def _leaky(node: Node, dynamics: Dynamics, tau: str, neuron: MakeNeuron) -> Leak:
-    constants = node.each(tau)
-    gains = [dynamics.gain(each) * r for each, r in zip(constants, node.each("r"), strict=True)]
-    leaks = [dynamics.leak(each) for each in constants]
-    return Leak(leaks, gains, node.each("v_leak"), node.shape or (), neuron)
+def _leaky(node: Node, dynamics: Dynamics, name: str, neuron: MakeNeuron) -> Leak:
+    tau = node.each(name)
+    return Leak(dynamics.leak(tau), dynamics.gain(tau) * node.each("r"), node.each("v_leak"), neuron)
 
 
 def _synapse(node: Node, dynamics: Dynamics, neuron: MakeNeuron) -> Leak:
     """The current that a membrane gets, of this step or of the step before."""
-    constants = node.each("tau_syn")
-    gains = [dynamics.gain(each) * w for each, w in zip(constants, node.each("w_in"), strict=True)]
-    leaks, nothing = [dynamics.leak(each) for each in constants], [0.0] * len(constants)
-    return Leak(leaks, gains, nothing, node.shape or (), neuron, late=bool(dynamics.synapse_delay))
+    tau, late = node.each("tau_syn"), bool(dynamics.synapse_delay)
+    return Leak(dynamics.leak(tau), dynamics.gain(tau) * node.each("w_in"), 0.0, neuron, late)

@@ -1,34 +1,55 @@
-"""A .nir file as a graph and the arrays that it learned."""
+"""Read a .nir file as a graph and the arrays that it learned.
+
+The file may be a stranger's: it is opened in a limited process (``neurozoo.data.untrusted``), and checked here.
+The format is that of nir 1.0.8 (``nir/serialization.py``): a group ``node`` with a text ``type`` and the node's
+arrays; of a graph the group ``nodes`` and the pairs of names ``edges``. The library itself is not used: its check of
+shapes refuses grouped convolutions.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nir
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import DataError
-from neurozoo.nir.graph import ARRAYS, KINDS, WINDOWS, Graph, Node
+from neurozoo.files.opening import open_regular
+from neurozoo.files.text import as_text, printable
+from neurozoo.nir.graph import ARRAYS, KINDS, MOST_EDGES, MOST_NODES, WINDOWS, Graph, Node, Shape
 from neurozoo.recipe.messages import explain
 
 __all__ = ["NIRFile", "read_nir"]
 
 Array = NDArray[np.float32]
 
+LEARNED: Mapping[str, tuple[str, ...]] = {
+    "Affine": ("weight", "bias"),
+    "Linear": ("weight",),
+    "Conv1d": ("weight", "bias"),
+    "Conv2d": ("weight", "bias"),
+    "Scale": ("scale",),
+}
+"""The arrays of each kind that learn."""
+DEFAULTS = {"v_reset": 0.0, "w_in": 1.0}
+"""Parameters that a file may leave out."""
+MOST_CONSTANTS = 2**16
+"""Neurons of a layer with different constants, each of which is a number in the recipe."""
+
 
 @dataclass(frozen=True)
 class NIRFile:
-    """What a .nir file holds.
+    """Content of a .nir file.
 
     Attributes:
         name: Of the file, without its ending.
-        graph: Its nodes and edges, those of graphs within it among them.
+        graph: Nodes and edges, those of graphs within it too.
         weights: By node, then by ``weight``, ``bias`` or ``scale``: what learns.
         metadata: Of the outermost graph, as text.
         sha256: Of the file, hexadecimal.
@@ -45,151 +66,266 @@ def read_nir(path: Path) -> NIRFile:
     """Read a .nir file.
 
     Raises:
-        DataError: It is missing or damaged, or holds what cannot be run; the text says which node.
+        DataError: It is missing, damaged, no graph of NIR, or holds what cannot be run; names the node.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; give a .nir file")
+    tree = read_hdf5(path)
     try:
-        graph = nir.read(path)
-    except Exception as error:  # the library has no error of its own: it raises what h5py, numpy and Python do
-        raise DataError(
-            f"{path}: cannot be read as NIR ({type(error).__name__}: {error}); "
-            f"give a .nir file that nir {nir.version} reads"
-        ) from error
-    if not isinstance(graph, nir.NIRGraph):
-        raise DataError(f"{path}: holds a {type(graph).__name__} and no graph; export the whole network")
-    unknown = sorted({type(node).__name__ for _, node in _flat_nodes(graph) if type(node).__name__ not in KINDS})
-    if unknown:
-        raise DataError(
-            f"{path}: has nodes of the kind {', '.join(unknown)}, which cannot be run here; "
-            f"there are: {', '.join(KINDS)}"
-        )
-    nodes, weights = [], {}
-    for name, node in _flat_nodes(graph):
-        try:
-            made, learned = _node(name, node)
-        except ValidationError as error:
-            problem = explain(error.errors()[0])
-            raise DataError(f"{path}: {type(node).__name__} {name!r}: {problem}") from error
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: {type(node).__name__} {name!r}: {error}") from error
-        nodes.append(made)
-        if learned:
-            weights[name] = learned
-    found = Graph(tuple(nodes), tuple(sorted(_flat_edges(graph))))
-    wrong = list(found.problems())
-    if wrong:
-        raise DataError(f"{path}: {'; '.join(problem for _, problem in wrong)}")
-    metadata = {str(key): str(_plain(value)) for key, value in (graph.metadata or {}).items()}
-    return NIRFile(path.stem, found, weights, metadata, hashlib.sha256(path.read_bytes()).hexdigest())
+        root = _group(tree.get("node"), "the file's 'node'")
+        if (kind := _kind(root, "the file's 'node'")) != "NIRGraph":
+            raise ValueError(f"holds a {kind} and no graph; export the whole network")
+        flat = _Flat()
+        flat.add(root)
+        unknown = [f"{name!r} is a {kind}" for name, (kind, _) in flat.nodes.items() if kind not in KINDS]
+        if unknown:
+            more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+            raise ValueError(
+                f"{', '.join(unknown[:3])}{more}: such nodes cannot be run here; there are: {', '.join(KINDS)}"
+            )
+        flat.skip_borders()
+        read = {name: _node(name, kind, fields) for name, (kind, fields) in flat.nodes.items()}
+        found = _with_input(flat, [node for node, _ in read.values()])
+        if wrong := [problem for _, problem in found.problems()]:
+            raise ValueError("; ".join(wrong[:3]))
+        metadata = dict(_texts(root.get("metadata") or {}))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    with open_regular(path) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    weights = {name: learned for name, (_, learned) in read.items() if learned}
+    return NIRFile(path.stem, found, weights, metadata, sha256)
 
 
-def _flat_nodes(graph: nir.NIRGraph, prefix: str = "") -> Iterator[tuple[str, nir.NIRNode]]:
-    """Every node with its name, those of inner graphs as ``outer.inner``, without inner graphs' Input and Output."""
-    for name, node in graph.nodes.items():
-        if isinstance(node, nir.NIRGraph):
-            yield from _flat_nodes(node, f"{prefix}{name}.")
-        elif not prefix or not isinstance(node, nir.Input | nir.Output):
-            yield prefix + name, node
+class _Flat:
+    """Nodes by name, those of a graph within the graph as ``outer.inner``, and the edges between them."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self.after: dict[str, dict[str, None]] = {}  # ordered sets
+        self.before: dict[str, dict[str, None]] = {}
+        self.borders: list[str] = []
+        self._seen = self._edges = 0
+
+    def add(self, graph: Mapping[str, Any], prefix: str = "") -> None:
+        """Add a graph's nodes and edges; edges to and from a graph within it are those of its Input and Output."""
+        where = f"the graph {prefix[:-1]!r}" if prefix else "the graph"
+        nodes = _group(graph.get("nodes"), f"'nodes' of {where}")
+        kinds = {}
+        for each, content in nodes.items():
+            name = prefix + as_text(each, f"a node of {where}", error=_Wrong)
+            fields = _group(content, f"the node {name!r}")
+            kinds[each] = kind = _kind(fields, f"the node {name!r}")
+            self._seen += 1
+            if self._seen > MOST_NODES:
+                raise ValueError(f"has more than {MOST_NODES:,} nodes, the most that can be run")
+            if kind == "NIRGraph":
+                self.add(fields, f"{name}.")
+                continue
+            if name in self.nodes:
+                raise ValueError(f"the node {name!r} is there twice, once within another graph; rename one")
+            self.nodes[name] = kind, fields
+            if prefix and kind in ("Input", "Output"):
+                self.borders.append(name)
+        for first, second in _pairs(graph.get("edges"), where):
+            for begin in self._ends(nodes, kinds, prefix, first, "Output"):
+                for end in self._ends(nodes, kinds, prefix, second, "Input"):
+                    self.connect(begin, end)
+
+    def connect(self, first: str, second: str) -> None:
+        """Add an edge."""
+        if second in self.after.setdefault(first, {}):
+            raise ValueError(f"{first!r} -> {second!r} is there twice")
+        self._edges += 1
+        if self._edges > MOST_EDGES:
+            raise ValueError(f"has more than {MOST_EDGES:,} edges, the most that can be run")
+        self.after[first][second] = self.before.setdefault(second, {})[first] = None
+
+    def skip_borders(self) -> None:
+        """Remove the Inputs and Outputs of inner graphs, and connect the nodes on their two sides."""
+        for border in self.borders:
+            del self.nodes[border]
+            into, out = self.before.pop(border, {}), self.after.pop(border, {})
+            if border in into:
+                raise ValueError(f"{border!r} is in a loop without a neuron in it")
+            for first in into:
+                del self.after[first][border]
+            for second in out:
+                del self.before[second][border]
+            for first in into:
+                for second in out:
+                    self.connect(first, second)
+
+    def edges(self) -> list[tuple[str, str]]:
+        """All edges, sorted."""
+        return sorted((first, second) for first, others in self.after.items() for second in others)
+
+    def _ends(
+        self, nodes: Mapping[str, Any], kinds: Mapping[str, str], prefix: str, name: str, border: str
+    ) -> list[str]:
+        """The nodes that an edge to or from ``name`` is of."""
+        if kinds.get(name) != "NIRGraph":
+            return [prefix + name]
+        inner = (f"{prefix}{name}.{each}" for each in nodes[name]["nodes"])
+        found = [each for each in inner if each in self.nodes and self.nodes[each][0] == border]
+        if not found:
+            raise ValueError(f"the graph {prefix + name!r} has no {border}, and an edge that needs it")
+        return found
 
 
-def _flat_edges(graph: nir.NIRGraph) -> list[tuple[str, str]]:
-    """Every edge between the nodes of :func:`_flat_nodes`: what inner graphs' Input and Output pass on, past them."""
-    edges = list(_all_edges(graph, ""))
-    for border in _borders(graph, ""):
-        into = [first for first, second in edges if second == border]
-        out = [second for first, second in edges if first == border]
-        edges = [edge for edge in edges if border not in edge] + [(first, second) for first in into for second in out]
-    return edges
+class _Wrong(DataError, ValueError):
+    """Text that is none, within a file whose name is not known here."""
 
 
-def _all_edges(graph: nir.NIRGraph, prefix: str) -> Iterator[tuple[str, str]]:
-    """Every edge, those to and from an inner graph at its Input and Output."""
-    for first, second in graph.edges:
-        yield from (
-            (begin, end)
-            for begin in _ends(graph, first, prefix, nir.Output)
-            for end in _ends(graph, second, prefix, nir.Input)
-        )
-    for name, node in graph.nodes.items():
-        if isinstance(node, nir.NIRGraph):
-            yield from _all_edges(node, f"{prefix}{name}.")
+def _node(name: str, kind: str, fields: Mapping[str, Any]) -> tuple[Node, dict[str, Array]]:
+    """A node, and its arrays that learn."""
+    try:
+        given: dict[str, Any] = {"name": name, "kind": kind}
+        learned = {parameter: _learned(fields, parameter) for parameter in LEARNED.get(kind, ())}
+        if kind in ("Input", "Output"):
+            given["shape"] = _whole(fields, "shape")
+        elif learned:
+            given["shape"] = shape = learned["scale" if kind == "Scale" else "weight"].shape
+            if "bias" in learned:
+                learned["bias"] = _spread(learned["bias"], shape[:1], "bias")
+        elif kind in ARRAYS:
+            arrays = {each: _numbers(fields, each, DEFAULTS.get(each)) for each in ARRAYS[kind]}
+            given["shape"] = shape = _common_shape(arrays)
+            given["values"] = {each: _constants(each, array, shape) for each, array in arrays.items()}
+        axes, options = WINDOWS.get(kind, (0, ()))
+        for option in options:
+            value = fields.get(option)
+            text = value.decode(errors="replace") if isinstance(value, bytes) else value
+            numbers = text if isinstance(text, str) else _whole(fields, option)
+            given[option] = numbers * axes if isinstance(numbers, tuple) and len(numbers) == 1 else numbers
+        for option in ("groups",) if kind.startswith("Conv") else ("start_dim", "end_dim") if kind == "Flatten" else ():
+            (given[option],) = _whole(fields, option, axes=1)
+        return Node.model_validate(given), learned
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{kind} {name!r}: {first['loc'][0]}: {explain(first)}") from error
+    except ValueError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error
 
 
-def _ends(graph: nir.NIRGraph, name: str, prefix: str, kind: type) -> list[str]:
-    node = graph.nodes.get(name)
-    if not isinstance(node, nir.NIRGraph):
-        return [prefix + name]
-    return [f"{prefix}{name}.{inner}" for inner, each in node.nodes.items() if isinstance(each, kind)]
+def _with_input(flat: _Flat, nodes: list[Node]) -> Graph:
+    """The graph; a node that gets nothing is preceded by an Input, as the library does it when it writes."""
+    edges = flat.edges()
+    if not any(node.kind == "Input" for node in nodes):
+        for node in [node for node in nodes if not flat.before.get(node.name)]:
+            taken = {each.name for each in nodes}
+            name = next(each for n in range(len(taken) + 1) if (each := f"input_{node.name}{n or ''}") not in taken)
+            if shape := _taken(node, flat.nodes[node.name][1]):
+                nodes = [*nodes, Node(name=name, kind="Input", shape=shape)]
+                edges.append((name, node.name))
+    return Graph(tuple(nodes), tuple(sorted(edges)))
 
 
-def _borders(graph: nir.NIRGraph, prefix: str) -> Iterator[str]:
-    """The Problem and Outputs of inner graphs."""
-    for name, node in graph.nodes.items():
-        if isinstance(node, nir.NIRGraph):
-            yield from _borders(node, f"{prefix}{name}.")
-        elif prefix and isinstance(node, nir.Input | nir.Output):
-            yield prefix + name
+def _taken(node: Node, fields: Mapping[str, Any]) -> Shape | None:
+    """The shape of a node's input, if the file has it."""
+    shape = node.shape or ()
+    if node.kind in ("Affine", "Linear"):
+        return shape[1:]
+    if node.kind.startswith("Conv"):
+        size = fields.get("input_shape")
+        return None if size is None else (shape[1] * (node.groups or 1), *_whole(fields, "input_shape"))
+    return shape or None
 
 
-def _node(name: str, node: nir.NIRNode) -> tuple[Node, dict[str, Array]]:
-    kind = type(node).__name__
-    given: dict[str, Any] = {"name": name, "kind": kind}
-    learned: dict[str, Array] = {}
-    if kind in ("Input", "Output"):
-        shape = (node.input_type if kind == "Input" else node.output_type)["input" if kind == "Input" else "output"]
-        given["shape"] = _whole(shape)
-    elif kind in ("Affine", "Linear", "Conv1d", "Conv2d"):
-        weight = _float32(node.weight)
-        given["shape"], learned["weight"] = weight.shape, weight
-        if kind != "Linear":
-            learned["bias"] = np.broadcast_to(_float32(node.bias), weight.shape[:1])
-    elif kind == "Scale":
-        learned["scale"] = _float32(node.scale)
-        given["shape"] = learned["scale"].shape
-    elif kind in ARRAYS:
-        arrays = {
-            parameter: np.asarray(getattr(node, parameter)) for parameter in ARRAYS[kind] if _has(node, parameter)
-        }
-        if kind in ("IF", "LIF", "CubaLIF") and "v_reset" not in arrays:
-            arrays["v_reset"] = np.zeros_like(arrays["v_threshold"])
-        given["shape"] = np.broadcast_shapes(*(array.shape for array in arrays.values()))
-        given["values"] = {parameter: _values(parameter, array, given["shape"]) for parameter, array in arrays.items()}
-    axes, own = WINDOWS.get(kind, (0, ()))
-    for option in own:
-        value = _plain(getattr(node, option))
-        given[option] = value if isinstance(value, str) else _whole(np.broadcast_to(value, (axes,)))
-    if kind.startswith("Conv"):
-        given["groups"] = int(node.groups)
-    if kind == "Flatten":
-        given["start_dim"], given["end_dim"] = int(node.start_dim), int(node.end_dim)
-    for parameter, array in learned.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"its {parameter} has numbers that are not finite in float32")
-    return Node.model_validate(given), learned
+def _group(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is {'missing' if value is None else 'no group'}; give a file that nir.write wrote")
+    return value
 
 
-def _float32(numbers: Any) -> Array:
-    """What is too large becomes infinite, and is refused as that."""
-    with np.errstate(over="ignore"):
-        return np.asarray(numbers, np.float32)
+def _kind(fields: Mapping[str, Any], what: str) -> str:
+    if fields.get("type") is None:
+        raise ValueError(f"{what} has no type; give a file that nir.write wrote")
+    return printable(as_text(fields["type"], f"the type of {what}", error=_Wrong))[:100]
 
 
-def _has(node: nir.NIRNode, parameter: str) -> bool:
-    return getattr(node, parameter, None) is not None
+def _pairs(edges: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Pairs of names of an array ``[E, 2]``; no edges are an array of shape ``[0]``."""
+    array = np.asarray([] if edges is None else edges)
+    if array.size and (array.ndim != 2 or array.shape[1] != 2):
+        raise ValueError(f"the edges of {where} have the shape {list(array.shape)}; they are pairs of names, [E, 2]")
+    for pair in array.tolist():
+        first, second = (as_text(each, f"an edge of {where}", error=_Wrong) for each in pair)
+        yield first, second
 
 
-def _values(parameter: str, array: NDArray[Any], shape: tuple[int, ...]) -> float | tuple[float, ...]:
-    if not np.isfinite(_float32(array)).all():
+def _numbers(fields: Mapping[str, Any], parameter: str, default: float | None = None) -> NDArray[Any]:
+    value = fields.get(parameter, default)
+    if value is None:
+        raise ValueError(f"lacks {parameter}")
+    array = np.asarray(value)
+    if isinstance(value, Mapping) or array.dtype.kind not in "iuf":
+        raise ValueError(f"its {parameter} holds no numbers")
+    return array
+
+
+def _whole(fields: Mapping[str, Any], parameter: str, axes: int | None = None) -> tuple[int, ...]:
+    array = _numbers(fields, parameter).reshape(-1)
+    if (
+        array.size > 8
+        or axes not in (None, array.size)
+        or not (np.isfinite(array).all() and (array == array // 1).all())
+    ):
+        wanted = "whole numbers, one an axis" if axes is None else "a whole number"
+        raise ValueError(f"its {parameter} is {np.array2string(array, threshold=8)}; give {wanted}")
+    return tuple(int(each) for each in array)
+
+
+def _learned(fields: Mapping[str, Any], parameter: str) -> Array:
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        array = np.array(_numbers(fields, parameter), np.float32)
+    return _finite(parameter, array)
+
+
+def _finite(parameter: str, array: Array) -> Array:
+    if not np.isfinite(array).all():
         raise ValueError(f"its {parameter} has numbers that are not finite in float32")
-    numbers = tuple(float(each) for each in np.broadcast_to(array, shape).reshape(-1))
-    return numbers[0] if len(set(numbers)) == 1 else numbers
+    return array
 
 
-def _whole(sizes: Any) -> tuple[int, ...]:
-    return tuple(int(size) for size in np.atleast_1d(sizes))
+def _spread(array: Array, shape: Shape, parameter: str) -> Array:
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(
+            f"its {parameter} has the shape {list(array.shape)}, and its weight needs {list(shape)}"
+        ) from None
 
 
-def _plain(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return value.decode() if isinstance(value, bytes) else value
+def _common_shape(arrays: Mapping[str, NDArray[Any]]) -> Shape:
+    try:
+        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+        raise ValueError(f"its parameters have different shapes: {shapes}") from None
+
+
+def _constants(parameter: str, array: NDArray[Any], shape: Shape) -> float | tuple[float, ...]:
+    """One number where all elements have the same, else one for each."""
+    with np.errstate(over="ignore"):
+        _finite(parameter, np.asarray(array, np.float32))
+    if array.size and (array == array.flat[0]).all():
+        return float(array.flat[0])
+    if np.prod(shape) > MOST_CONSTANTS:
+        raise ValueError(
+            f"its {parameter} differs between more than {MOST_CONSTANTS:,} neurons, the most that can be run"
+        )
+    return tuple(np.broadcast_to(array, shape).astype(float).reshape(-1).tolist())
+
+
+def _texts(metadata: Any) -> Iterable[tuple[str, str]]:
+    """Metadata as texts; arrays are shortened."""
+    for key, value in _group(metadata, "'metadata'").items():
+        name = as_text(key, "a key of the metadata", error=_Wrong)
+        if isinstance(value, Mapping | type(None)) or getattr(value, "ndim", False):
+            yield name, str(value)[:1000]
+        else:
+            yield (
+                name,
+                ""
+                if isinstance(value, str) and not value
+                else as_text(value, f"the metadata's {name!r}", error=_Wrong),
+            )

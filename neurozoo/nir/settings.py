@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
-from neurozoo.nir.graph import NEURONS, Graph
+import numpy as np
+from numpy.typing import NDArray
+
+from neurozoo.nir.graph import NEURONS, Graph, Node
 
 __all__ = ["CHOICES", "PLATFORMS", "Dynamics", "Fires", "Integration", "Reset", "needed", "whole_steps"]
 
+Array = NDArray[np.float64]
 Reset = Literal["value", "subtract"]
 Integration = Literal["euler", "exact", "exponential-leak"]
 Fires = Literal["at", "above"]
@@ -64,36 +68,55 @@ class Dynamics:
     recurrent_delay: int
     synapse_delay: int
 
-    def leak(self, tau: float) -> float:
+    def leak(self, tau: Array) -> Array:
         """Return the share of its distance from rest that a state with time constant ``tau`` loses in a step."""
-        ratio = self.dt / tau
-        return ratio if self.integration == "euler" else -math.expm1(-ratio)
+        ratio = self._ratio(tau)
+        if self.integration == "euler":
+            return ratio
+        different, places = np.unique(ratio, return_inverse=True)
+        # Python's expm1 has the same last bits on every machine, numpy's depends on the processor.
+        return np.array([-math.expm1(-each) for each in different.tolist()])[places].reshape(ratio.shape)
 
-    def gain(self, tau: float) -> float:
+    def gain(self, tau: Array) -> Array:
         """Return the share of its input that such a state adds in a step."""
-        return self.leak(tau) if self.integration == "exact" else self.dt / tau
+        return self.leak(tau) if self.integration == "exact" else self._ratio(tau)
 
     def problems(self, graph: Graph) -> Iterator[tuple[str, str]]:
         """Yield where the settings do not fit a graph, as (setting, problem)."""
         for node in graph.nodes:
-            constants = [
-                value for name in ("tau", "tau_mem", "tau_syn") if name in node.values for value in node.each(name)
-            ]
-            if constants and self.integration == "euler" and min(constants) <= self.dt:
-                yield (
-                    "dt",
-                    f"{node.name!r} has a time constant of {min(constants):g}, no longer than dt = {self.dt:g}: "
-                    "Euler's step would overshoot the rest; give a smaller dt, or integration exact",
-                )
-            for delay in node.each("delay") if node.kind == "Delay" else ():
-                length = f"the delay of {node.name!r}, {delay:g}, is {delay / self.dt:.6g} steps of dt = {self.dt:g}"
-                if whole_steps(delay, self.dt) is None:
-                    better = delay / math.ceil(delay / self.dt)
-                    yield "dt", f"{length}; give a dt of which it is a whole number, such as {better:g}"
+            for name in ("tau", "tau_mem", "tau_syn"):
+                if name in node.values and (problem := self._constant_problem(node, name)):
+                    yield "dt", f"{node.name!r} {problem}"
                     break
-                if delay / self.dt > LONGEST_DELAY:
-                    yield "dt", f"{length}, and at most {LONGEST_DELAY:,} can be held; give a larger dt"
-                    break
+            if node.kind == "Delay" and (problem := self._delay_problem(node)):
+                yield "dt", f"the delay of {node.name!r}, {problem}"
+
+    def _ratio(self, tau: Array) -> Array:
+        with np.errstate(over="ignore"):  # what is too large is refused by :meth:`problems`
+            return np.asarray(self.dt / tau)
+
+    def _constant_problem(self, node: Node, name: str) -> str:
+        tau = node.each(name)
+        if self.integration == "euler" and tau.min() <= self.dt:
+            return (
+                f"has a time constant of {tau.min():g}, no longer than dt = {self.dt:g}: Euler's step would overshoot "
+                "the rest; give a smaller dt, or integration exact"
+            )
+        with np.errstate(over="ignore"):
+            largest = np.abs(self.gain(tau) * node.each("w_in" if name == "tau_syn" else "r")).max()
+        if not largest <= np.finfo(np.float32).max:
+            return f"has a gain of {largest:g} a step at dt = {self.dt:g}, more than float32 holds; give a smaller dt"
+        return ""
+
+    def _delay_problem(self, node: Node) -> str:
+        for delay in np.unique(node.each("delay")).tolist():
+            steps = delay / self.dt
+            length = f"{delay:g}, is {steps:.6g} steps of dt = {self.dt:g}"
+            if not steps <= LONGEST_DELAY:
+                return f"{length}, and at most {LONGEST_DELAY:,} can be held; give a larger dt"
+            if whole_steps(delay, self.dt) is None:
+                return f"{length}; give a dt of which it is a whole number, such as {delay / math.ceil(steps):g}"
+        return ""
 
 
 def needed(graph: Graph) -> tuple[str, ...]:

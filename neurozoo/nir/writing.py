@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from neurozoo.nir.graph import ARRAYS, Graph, Node, Shape
 
-__all__ = ["described", "neurons_in_order", "nir_graph", "read_graph", "up_to", "write_graph"]
+__all__ = ["described", "file_content", "neurons_in_order", "nir_graph", "read_graph", "up_to"]
 
 SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
 
@@ -42,7 +43,7 @@ def _node(node: Node, learned: Mapping[str, NDArray[np.float32]], given: Shape) 
         return getattr(nir, node.kind)({side: np.array(node.shape)})
     arguments: dict[str, Any] = dict(learned)
     for name in ARRAYS.get(node.kind, ()):
-        arguments[name] = np.reshape(node.each(name), node.shape or ())
+        arguments[name] = node.each(name).copy()
     if node.kind in ("Conv1d", "Conv2d"):
         # Of one axis NIR has a number, of two a pair.
         one = node.kind == "Conv1d"
@@ -58,17 +59,15 @@ def _node(node: Node, learned: Mapping[str, NDArray[np.float32]], given: Shape) 
     return getattr(nir, node.kind)(**arguments)
 
 
-def write_graph(path: Path, graph: nir.NIRGraph) -> None:
-    """Write a .nir file.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    nir.write(path, graph)
+def file_content(graph: nir.NIRGraph) -> bytes:
+    """Return the bytes of a .nir file. It is made in memory: HDF5 crashes if a disk is full."""
+    with BytesIO() as file:
+        nir.write(file, graph)
+        return file.getvalue()
 
 
 def read_graph(path: Path) -> nir.NIRGraph:
-    """Read a .nir file that :func:`write_graph` wrote."""
+    """Read a .nir file of one's own, such as an export; of others' see :mod:`neurozoo.nir.reading`."""
     return nir.read(path)
 
 

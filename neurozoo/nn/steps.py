@@ -12,7 +12,7 @@ from neurozoo.nn.sequence import rank_of_rows, valid_first
 
 __all__ = ["Readout", "as_steps", "read_out", "to_positions"]
 
-Readout = Literal["mean", "max", "last"]
+Readout = Literal["mean", "max", "last", "softmax"]
 
 
 def as_steps(signal: Signal) -> tuple[Tensor, Tensor | None]:
@@ -52,11 +52,15 @@ def read_out(outputs: Tensor, valid: Tensor | None, how: Readout) -> Tensor:
     Args:
         outputs: ``[T, B, K]``.
         valid: ``[T, B]``, the valid steps, which come first; None if all are.
-        how: The ``mean``, the ``max`` or the ``last`` of the valid steps.
+        how: The ``mean``, the ``max`` or the ``last`` of the valid steps, or the sum of each one's ``softmax`` over the
+            outputs (Bittar & Garner 2022).
 
     Returns:
         ``[B, K]``; zeros if no step is valid.
     """
+    if how == "softmax":
+        shares = torch.softmax(outputs, -1)
+        return shares.sum(0) if valid is None else shares.masked_fill(~valid[..., None], 0.0).sum(0)
     if valid is None:
         if how == "mean":
             return outputs.mean(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,6 +21,8 @@ from neurozoo.core.signals import Batch, Signal
 from neurozoo.data.view import SplitView
 from neurozoo.errors import RunError, UserError
 from neurozoo.evaluation.evaluate import data_of
+from neurozoo.files.json_text import read_json
+from neurozoo.files.opening import open_regular
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.result import Counts, OperationsProfile
 from neurozoo.runs.device import device_of_run
@@ -75,7 +77,7 @@ def profile_run(
     """
     if samples is not None and samples < 1:
         raise UserError(f"{samples} samples are asked for; give a number from 1 on, or none for all")
-    trained = load(run, backend=backend)
+    trained = load(run, backend=backend).check_finite()
     view = data_of(trained, data_root)
     view.check_samples(split)
     device = device_of_run(trained.recipe.training.device)
@@ -127,12 +129,7 @@ def kept_profile(source: Trained) -> OperationsProfile | None:
     else:
         path = source.folder / FILE
         where = str(path)
-        try:
-            content = json.loads(path.read_text("utf-8")) if path.is_file() else None
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{path}: cannot be read: {error}; remove it, and count again with `neurozoo profile`"
-            ) from error
+        content = read_json(path, inside=source.folder, error=RunError) if os.path.lexists(path) else None
     if content is None:
         return None
     found = OperationsProfile.from_dict(content, where)
@@ -156,7 +153,7 @@ def _trained_control(control: str | Path, trained: TrainedModel) -> tuple[Model,
     Raises:
         UserError: It spikes, or takes other inputs.
     """
-    other = load(control)
+    other = load(control).check_finite()
     if spiking := list(spiking_layers(other.module)):
         raise UserError(
             f"{control}: has spiking neurons ({spiking[0]}), so it is no control; give a run that was trained with "
@@ -190,7 +187,7 @@ def _count(
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -17,8 +17,8 @@ __all__ = ["SCHEMA", "Counts", "Elsewhere", "LayerOperations", "OperationsProfil
 SCHEMA = 1
 """Version of the layout that :meth:`OperationsProfile.to_dict` gives."""
 
-_Count = Annotated[int, Field(ge=0)]
-_Positive = Annotated[int, Field(ge=1)]
+_Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+_Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 

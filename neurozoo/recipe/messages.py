@@ -8,7 +8,10 @@ from typing import Any
 
 from neurozoo.errors import suggestion
 
-__all__ = ["explain", "shown", "unknown_key"]
+__all__ = ["MOST_PROBLEMS", "explain", "shown", "unknown_key"]
+
+MOST_PROBLEMS = 50
+"""Largest number of problems of a recipe that are collected and shown."""
 
 _WANTED = {
     "int_type": "a whole number",

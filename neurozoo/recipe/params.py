@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import json
+import math
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
@@ -19,14 +20,17 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from neurozoo.errors import NeurozooError, PluginError, suggestion
-from neurozoo.recipe.messages import explain
+from neurozoo.recipe.messages import MOST_PROBLEMS, explain, shown
 from neurozoo.registry.hookspecs import Kind
+from neurozoo.registry.isolation import text_of
 from neurozoo.registry.registry import Registry, slot_kind
 
 __all__ = ["REQUIRED", "Key", "Param", "component_params", "component_problems", "tree_problems", "with_defaults"]
 
 Key = tuple[str | int, ...]
 REQUIRED = inspect.Parameter.empty
+MOST, LARGEST = 2**32, 1e30
+"""Upper ends of the whole and the other numbers of all parameters; each component has its own besides."""
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
@@ -65,14 +69,40 @@ class Param:
         return _readable(self.annotation)
 
     def problem(self, value: object) -> str:
-        """Return why a recipe's value cannot be used, or an empty text."""
-        adapter: TypeAdapter[Any] = TypeAdapter(self.annotation, config=_STRICT)
+        """Return why a recipe's value cannot be used, or an empty text.
+
+        Raises:
+            PluginError: The annotation is none that values can be checked by.
+        """
+        if problem := _too_large(value):
+            return problem
         try:
+            adapter: TypeAdapter[Any] = TypeAdapter(self.annotation, config=_STRICT)
             # As JSON, so that a YAML list may become a tuple and nothing else is converted.
-            adapter.validate_json(json.dumps(value))
+            found = adapter.validate_json(json.dumps(value))
         except ValidationError as error:
-            return "; or ".join(dict.fromkeys(explain(each) for each in error.errors()))
+            return "; or ".join(dict.fromkeys(explain(each) for each in error.errors()[:MOST_PROBLEMS]))
+        except Exception as error:  # of pydantic, or of a validator of the plugin's
+            raise PluginError(
+                f"the parameter {self.name!r} has the annotation {self.type!r}, by which no value can be checked "
+                f"({type(error).__name__}: {text_of(error)})"
+            ) from error
+        # A literal 1 equals true and 1.0 as well; a whole number may stand for a float.
+        if isinstance(value, bool | float) and type(found) is not type(value) and found == value:
+            return f"found {shown(value)}; give {shown(found)}"
         return ""
+
+
+def _too_large(value: object) -> str:
+    """Return the problem of a number that no parameter needs and torch cannot convert, also inside lists."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(_too_large, value)), "")
+    most = MOST if isinstance(value, int) else LARGEST
+    if isinstance(value, int | float) and most < abs(value) < math.inf:
+        return f"{value} is too large; give at most {most:g}"
+    return ""
 
 
 def component_params(target: Any) -> dict[str, Param]:
@@ -231,6 +261,8 @@ def _metric_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tu
     if not isinstance(task, Mapping) or not isinstance(task.get("name"), str):
         return
     params = task.get("params", {})
+    if not isinstance(params, Mapping):
+        return
     # Names of metrics do not depend on the outputs; how many weights there may be does.
     count = max((len(each) for each in params.values() if isinstance(each, list | tuple)), default=1)
     try:

@@ -9,12 +9,14 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
 from neurozoo.errors import RecipeError
+from neurozoo.recipe.messages import MOST_PROBLEMS, shown
 from neurozoo.recipe.overrides import apply_override, expand_names, put_value, set_value
 from neurozoo.recipe.params import Key, tree_problems, with_defaults
 from neurozoo.recipe.schema import (
@@ -208,7 +210,7 @@ def _finish(
     """Apply overrides, validate, and return the recipe or raise every problem, in order of lines."""
     expand_names(content, origins)
     before = ""
-    if content.get("schema") == 1 and not isinstance(content.get("schema"), bool):
+    if type(content.get("schema")) is int and content["schema"] == 1:
         before, overrides = "" if overrides else _digest(content), upgraded_overrides(overrides, content)
         content = upgraded(content, origins.move)
     else:
@@ -220,13 +222,15 @@ def _finish(
         expand_names(content, origins)
     if backend is not None:
         put_value(content, origins, ("backend",), backend)
-    schema = content.get("schema")
-    if isinstance(schema, int) and schema != SCHEMA:
+    schema = content.get("schema", SCHEMA)
+    if type(schema) is not int or schema != SCHEMA:
         # All other problems would be found by the wrong rules.
-        problem = (
-            f"this recipe has schema {schema}, and this neurozoo reads the schemas 1 and {SCHEMA}; "
-            "install a neurozoo that reads it, or rewrite the recipe for this one"
-        )
+        problem = f"found {shown(schema)}; give one of: 1, {SCHEMA}"
+        if type(schema) is int:
+            problem = (
+                f"this recipe has schema {schema}, and this neurozoo reads the schemas 1 and {SCHEMA}; "
+                "install a neurozoo that reads it, or rewrite the recipe for this one"
+            )
         raise RecipeError([origins.line(("schema",), problem)[1]])
     recipe, found = validated(Recipe, content)
     if registry is not None and recipe is not None and recipe.backend == FASTEST:
@@ -234,13 +238,15 @@ def _finish(
         put_value(content, origins, ("backend",), registry.fastest_backend(recipe.training.device))
         recipe, found = validated(Recipe, content)
     if registry is not None:
-        found += list(tree_problems(content, registry))
+        found += islice(tree_problems(content, registry), MOST_PROBLEMS + 1)
     space = content["tune"].get("space") if isinstance(content.get("tune"), dict) else None
     if isinstance(space, dict):
         found += space_problems(space, lambda changes: _problems_with(content, changes, registry))
     problems.extend(origins.line(path, problem) for path, problem in found)
     if problems or recipe is None:
-        raise RecipeError([problem for _, problem in sorted(problems, key=lambda each: each[0])])
+        texts = [problem for _, problem in sorted(problems, key=lambda each: each[0])]
+        more = ["there are more problems; correct these first"] if len(texts) > MOST_PROBLEMS else []
+        raise RecipeError([*texts[:MOST_PROBLEMS], *more])
     if registry is not None:
         recipe = Recipe.model_validate_json(json.dumps(with_defaults(recipe.content, registry)))
     recipe._origins, recipe._before = origins, before
@@ -261,4 +267,4 @@ def _problems_with(
             found.append((keys, problem))
         expand_names(changed, nowhere)
     found += validated(Recipe, changed)[1]
-    return found if registry is None else [*found, *tree_problems(changed, registry)]
+    return found if registry is None else [*found, *islice(tree_problems(changed, registry), MOST_PROBLEMS)]

@@ -36,12 +36,21 @@ __all__ = [
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
+LARGEST = 1e9
+"""Upper end of factors and rates, far beyond any use: float32, to which they are converted, overflows at 3.4e38."""
+MOST = 2**31 - 1
+"""Upper end of counts."""
+
+Count = Annotated[int, Field(ge=1, le=MOST)]
+CountFromZero = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
+
+
+_LIMIT = 1e30
 
 
 def _number(value: Any) -> int | float:
@@ -49,6 +58,8 @@ def _number(value: Any) -> int | float:
         raise PydanticKnownError("float_type")
     if not math.isfinite(value):
         raise PydanticKnownError("finite_number")
+    if abs(value) > _LIMIT:
+        raise PydanticKnownError("less_than_equal", {"le": _LIMIT})
     return value
 
 
@@ -225,9 +236,9 @@ class Scheduler(Section):
 
     name: Literal["plateau", "step", "cosine", "none"] = "none"
     factor: Fraction = 0.1
-    patience: Annotated[int, Field(ge=0)] = 20
+    patience: CountFromZero = 20
     every: Count = 10
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: CountFromZero = 0
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.warmup and self.name == "plateau":

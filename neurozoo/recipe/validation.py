@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from neurozoo.recipe.messages import explain, unknown_key
+from neurozoo.recipe.messages import MOST_PROBLEMS, explain, unknown_key
 from neurozoo.recipe.params import Key
 from neurozoo.recipe.schema import Searched, Section
 
@@ -38,7 +38,7 @@ def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, l
         around = {each["loc"][:-1] for each in errors}
         # A list whose only entry is wrong is also reported as too short.
         kept = [each for each in errors if each["type"] != "too_short" or each["loc"] not in around]
-        problems = [(_without_tag(each["loc"]), _explain(section, each)) for each in kept]
+        problems = [(_without_tag(each["loc"]), _explain(section, each)) for each in kept[: MOST_PROBLEMS + 1]]
     return result, [*problems, *_combinations(section, content)]
 
 

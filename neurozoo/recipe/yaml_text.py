@@ -6,6 +6,9 @@ Tags and aliases are refused, so a recipe from an untrusted source cannot run co
 from __future__ import annotations
 
 import io
+import math
+import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +18,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from neurozoo.errors import RecipeError, suggestion
+from neurozoo.errors import RecipeError, UserError, suggestion
+from neurozoo.files.opening import read_bytes
+from neurozoo.files.text import decode_text, printable
+from neurozoo.recipe.messages import MOST_PROBLEMS
 from neurozoo.recipe.params import Key
 from neurozoo.recipe.shipped import shipped_path, shipped_recipes
 
@@ -34,6 +40,11 @@ __all__ = [
 
 LARGEST = 1_000_000
 """Largest size of a recipe, in bytes; anything larger is another file given by mistake."""
+
+DEEPEST = 24
+"""Largest number of levels of sections and lists; recipes have about six."""
+LONGEST_KEY = 200
+"""Largest number of characters of a key."""
 
 COMMAND_LINE = "command line"
 """What overrides are called in messages."""
@@ -62,7 +73,7 @@ class Origins:
     def line(self, path: Key, problem: str) -> tuple[tuple[int, int], str]:
         """Return a sort key and the message of a problem; the command line comes last."""
         place = self.nearest(path)
-        what = f"{'.'.join(map(str, path))}: {problem}" if path else problem
+        what = printable(f"{'.'.join(map(str, path))}: {problem}" if path else problem)
         if place is None:
             return (LARGEST, 0), f"{COMMAND_LINE}: {what}"
         return place, f"{self.file}:{place[0]}:{place[1]}: {what}"
@@ -71,38 +82,37 @@ class Origins:
 def find_file(source: str | Path) -> tuple[Path, str]:
     """Return the file of a recipe, and its name in messages."""
     path = Path(source)
-    if not path.is_file() and (shipped := shipped_path(str(source))) is not None:
+    if not os.path.isfile(path) and (shipped := shipped_path(str(source))) is not None:
         path = shipped
     try:
-        return path, str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return path, str(path)
+        return path, printable(str(path.resolve().relative_to(Path.cwd())))
+    except (ValueError, OSError, RuntimeError):  # it is elsewhere, no path at all, or the folder was deleted
+        return path, printable(str(path))
 
 
 def read_text(path: Path, file: str) -> str:
     """Read the text of a recipe's file.
 
     Raises:
-        RecipeError: There is none, or it is too large or not UTF-8.
+        RecipeError: There is none, it is too large, not a regular file or not UTF-8.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise RecipeError([f"{file}: this is a folder; give a recipe's file, or the name of a shipped recipe"])
-    if not path.exists():
+    if not os.path.lexists(path):
         known = shipped_recipes()
         there = f"{', '.join(known)}{suggestion(path.stem, known)}"
         raise RecipeError([f"{file}: there is no such file; give a file or a shipped recipe: {there}"])
+    raw = b""
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise RecipeError([f"{file}: it cannot be read ({error.strerror}); check its permissions"]) from error
-    if len(raw) > LARGEST:
-        raise RecipeError([f"{file}: it has {len(raw):,} bytes, and a recipe at most {LARGEST:,}; is it a recipe?"])
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, column = raw.count(b"\n", 0, error.start) + 1, error.start - raw.rfind(b"\n", 0, error.start)
-        problem = f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        raise RecipeError([f"{file}:{line}:{column}: {problem}"]) from error
+        raw = read_bytes(path, limit=LARGEST)
+        return decode_text(raw, file)
+    except UserError as error:
+        problem, cause = str(error).replace(f"{path} ", f"{file}: it ", 1), error.__cause__
+        if isinstance(cause, UnicodeDecodeError):
+            start = cause.start
+            line, column = raw.count(b"\n", 0, start) + 1, start - raw.rfind(b"\n", 0, start)
+            problem = f"{file}:{line}:{column}:{problem.removeprefix(f'{file}:{line}:')}"
+        raise RecipeError([problem]) from error
 
 
 def parse(text: str, file: str) -> tuple[dict[str, Any], Origins, list[tuple[tuple[int, int], str]]]:
@@ -118,21 +128,20 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Origins, list[tuple[tup
         raise RecipeError([f"{file}:1:1: the file holds {_form(node)}; a recipe is a section of keys (key: value)"])
     reader = Reader()
     content = reader.value(node, ())
-    return (
-        content,
-        Origins(file, dict(reader.places)),
-        [(at, f"{file}:{at[0]}:{at[1]}: {p}") for at, p in reader.problems],
-    )
+    problems = [(at, f"{file}:{at[0]}:{at[1]}: {p}") for at, p in reader.problems]
+    return content, Origins(file, dict(reader.places)), problems
 
 
 def compose(text: str, where: str) -> Node | None:
     """Parse a YAML text into its node tree; nothing is constructed."""
     try:
-        node: Node | None = YAML(typ="safe", pure=True).compose(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of anchors that are used twice; aliases are refused
+            node: Node | None = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{mark.line + 1}:{mark.column + 1}:" if mark else ""
-        what = " ".join(str(part) for part in (error.context, error.problem) if part)
+        what = printable(" ".join(str(part) for part in (error.context, error.problem) if part))[:300]
         remedies = {"'\\t'": "indent with spaces, not tabs", "alias": "put text that begins with * in quotes"}
         fits = (remedy for sign, remedy in remedies.items() if sign in what)
         remedy = next(fits, "check brackets, quotes and indentation")
@@ -149,16 +158,19 @@ class Reader:
 
     def __init__(self) -> None:
         self.places: dict[Key, tuple[int, int]] = {}
-        self.problems: list[tuple[tuple[int, int], str]] = []
+        self.problems: dict[tuple[tuple[int, int], str], None] = {}
         self._constructor = YAML(typ="safe", pure=True).constructor
         self._seen: set[int] = set()
 
     def value(self, node: Node, path: Key) -> Any:
         if id(node) in self._seen:
             # An alias is the node of its anchor, so this is the anchor's place.
-            problem = f"aliases (*{node.anchor}) are not followed in a recipe; write this value out wherever it is used"
+            name = str(node.anchor)[:60]
+            problem = f"aliases (*{name}) are not followed in a recipe; write this value out wherever it is used"
             return self._refuse(node, problem)
         self._seen.add(id(node))
+        if len(path) > DEEPEST:
+            return self._refuse(node, f"it is nested deeper than {DEEPEST} levels; a recipe needs a few")
         if isinstance(node, MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._mapping(node, path)
         if isinstance(node, SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
@@ -166,13 +178,26 @@ class Reader:
                 self.places[*path, number] = _place(item)
             return [self.value(item, (*path, number)) for number, item in enumerate(node.value)]
         if isinstance(node, ScalarNode) and node.tag in _SCALARS:
-            try:
-                return self._constructor.construct_object(node)
-            except (ValueError, YAMLError):
-                return self._refuse(node, f"{node.value[:40]!r} cannot be read as a value; put text in quotes")
+            return self._scalar(node)
         if node.tag == "tag:yaml.org,2002:timestamp":
             return self._refuse(node, f"{node.value!r} is a date; put text in quotes")
-        return self._refuse(node, f"the tag {node.tag!r} is not for recipes, and nothing was run; write a plain value")
+        return self._refuse(
+            node, f"the tag {str(node.tag)[:60]!r} is not for recipes, and nothing was run; write a plain value"
+        )
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        """A value that JSON can hold and that can be written again: whole numbers of 64 bits, finite numbers, text."""
+        try:
+            value = self._constructor.construct_object(node)
+        except Exception:  # of any class: the constructor takes a scalar with a tag to have the tag's form
+            return self._refuse(node, f"{node.value[:40]!r} cannot be read as a value; put text in quotes")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return self._refuse(node, f"{node.value[:20]}... is too large; a whole number has at most 64 bits")
+        if isinstance(value, float) and not math.isfinite(value):
+            return self._refuse(node, f"{node.value[:40]} is not a finite number; give one")
+        if isinstance(value, str) and not _is_text(value):
+            return self._refuse(node, f"{value[:40]!r} holds a character that is not text; take it out")
+        return value
 
     def _mapping(self, node: MappingNode, path: Key) -> dict[str, Any]:
         content: dict[str, Any] = {}
@@ -180,6 +205,10 @@ class Reader:
             key = key_node.value
             if not isinstance(key_node, ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
                 self._refuse(key_node, f"a key must be a word, and this is {_form(key_node)}; put it in quotes")
+            elif len(key) > LONGEST_KEY:
+                self._refuse(key_node, f"key {key[:40]!r}... is too long; a key has at most {LONGEST_KEY} characters")
+            elif not _is_text(key):
+                self._refuse(key_node, f"{key[:40]!r} holds a character that is not text; take it out")
             elif key in content:
                 first = self.places[*path, key][0]
                 self._refuse(key_node, f"key {key!r} is given twice, first in line {first}; remove one of the two")
@@ -189,8 +218,13 @@ class Reader:
         return content
 
     def _refuse(self, node: Node, problem: str) -> None:
-        if (_place(node), problem) not in self.problems:
-            self.problems.append((_place(node), problem))
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems[_place(node), problem] = None
+
+
+def _is_text(value: str) -> bool:
+    """Whether text has no NUL, which no path holds, and no half of a character pair, which no file holds."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value)
 
 
 def _place(node: Node) -> tuple[int, int]:

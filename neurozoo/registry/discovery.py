@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurozoo.errors import PluginError
+from neurozoo.registry.isolation import text_of
 
 if TYPE_CHECKING:
     import importlib.metadata
 
-__all__ = ["GROUP", "Found", "canonical", "find_plugins"]
+__all__ = [
+    "GROUP",
+    "Found",
+    "canonical",
+    "find_plugins",
+    "installed_distributions",
+]
 
 GROUP = "neurozoo"
 
@@ -52,10 +59,8 @@ def find_plugins() -> Iterator[Found]:
 
     ``importlib.metadata.entry_points`` is not used, as one distribution with malformed metadata makes it fail.
     """
-    import importlib.metadata
-
     seen: set[str] = set()
-    for distribution in importlib.metadata.distributions():
+    for distribution in installed_distributions():
         name = ""
         try:
             text = distribution.read_text("entry_points.txt") or ""
@@ -65,23 +70,40 @@ def find_plugins() -> Iterator[Found]:
             if not name or not version:
                 raise PluginError("its metadata lacks a name or a version")
             entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
-        except Exception as error:  # malformed metadata can raise any exception
-            if _is_named_as_plugin(name, distribution):
-                where = name or _folder(distribution)
-                yield Found(where, where, problem=f"its metadata cannot be read ({error}); install it again")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # malformed metadata can raise any exception
+            where = text_of(name or _folder(distribution))
+            if where.lower().startswith(GROUP):
+                problem = f"its metadata cannot be read ({text_of(error)}); install it again"
+                yield Found(where, where, problem=problem)
             continue
         if canonical(name) not in seen:
             seen.add(canonical(name))
-            yield from (Found(entry.name, name, version, entry) for entry in entries)
+            for entry in entries:
+                yield Found(text_of(entry.name), text_of(name), text_of(version), entry)
+
+
+def installed_distributions() -> Iterator[importlib.metadata.Distribution]:
+    """Yield the installed distributions; an entry of the module path that cannot be read ends them."""
+    import importlib.metadata
+
+    found = iter(importlib.metadata.distributions())
+    while True:
+        try:
+            distribution = next(found, None)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return
+        if distribution is None:
+            return
+        yield distribution
 
 
 def canonical(distribution: str) -> str:
     """Normalise a distribution's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _is_named_as_plugin(name: str, distribution: importlib.metadata.Distribution) -> bool:
-    return any(text.lower().startswith(GROUP) for text in (name, _folder(distribution)))
 
 
 def _folder(distribution: importlib.metadata.Distribution) -> str:

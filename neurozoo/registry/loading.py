@@ -1,18 +1,17 @@
 """Load one plugin, or return the reason why it cannot be loaded.
 
-Exceptions, exits, prints and warnings during loading are recorded with the plugin and do not affect
-others; only Ctrl-C propagates.
+Exceptions of any kind, exits, prints, warnings and changes of the process's state during loading are recorded with the
+plugin and do not affect others; only Ctrl-C propagates.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import io
 import re
-import warnings
+import sys
 from collections.abc import Container, Iterable
-from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +20,16 @@ import pluggy
 from neurozoo.errors import PluginError, nearest
 from neurozoo.registry.discovery import Found
 from neurozoo.registry.hookspecs import API_VERSION, CHANGES, KINDS, Component
+from neurozoo.registry.isolation import isolated, text_of
 
 if TYPE_CHECKING:
     import importlib.metadata
 
-__all__ = ["Place", "Plugin", "load_plugin", "place"]
+__all__ = ["Place", "Plugin", "failed_import", "load_plugin", "place"]
 
 HOOKS = ("neurozoo_components",)
+MOST = 1000
+"""Largest number of components of a plugin."""
 _API = re.compile(r"(\d+)\.(\d+)")
 _API_IN_SOURCE = re.compile(r"""^neurozoo_api\b[^=\n]*=\s*["'](\d+\.\d+)["']""", re.MULTILINE)
 _LINE_TO_ADD = f'neurozoo_api = "{API_VERSION}"'
@@ -64,25 +66,22 @@ def load_plugin(found: Found, manager: pluggy.PluginManager) -> Plugin:
     Returns:
         The plugin with its well-formed components, or with its error.
     """
-    printed = io.StringIO()
-    api = ""
-    try:
-        if found.entry is None:
-            raise PluginError(found.problem)
-        # A plugin's prints must not mix with a command's own output.
-        with redirect_stdout(printed), warnings.catch_warnings(record=True) as warned:
+    api, note, error = "", "", ""
+    components: tuple[Component, ...] = ()
+    with isolated() as traces:
+        try:
+            if found.entry is None:
+                raise PluginError(found.problem)
             plugin = _import(found.entry, found.source)
             api, note = _declared_api(plugin, found.source)
-            components = tuple(_components(plugin, manager, f"{found.source}:{found.name}"))
-        for component in components:
-            if problem := _problem_of(component):
-                raise PluginError(problem)
-    except (Exception, SystemExit) as error:
-        return Plugin(found.name, found.source, api=api, error=_describe(error, found))
-    notes = [note, *(_one_line(f"it warned: {each.message}") for each in warned or ())]
-    if text := _one_line(printed.getvalue()):
-        notes.append(f"it printed {text if len(text) < 80 else text[:77] + '...'!r} when it was loaded")
-    return Plugin(found.name, found.source, components, api, note="; ".join(filter(None, notes)))
+            offered = _components(plugin, manager, f"{found.source}:{found.name}")
+            components = tuple(map(_checked, offered))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as reason:  # whatever it raises costs this plugin alone; Rust's panics are no Exception
+            error = _describe(reason, found) or type(reason).__name__
+    notes = "; ".join(filter(None, [note, *traces.notes("loaded")]))
+    return Plugin(found.name, found.source, components, api, error, notes)
 
 
 @dataclass(frozen=True)
@@ -113,12 +112,30 @@ def place(error: BaseException, packages: Container[str], but: Container[str] = 
     return innermost
 
 
+def failed_import(error: BaseException) -> str:
+    """Return which library could not be imported, and why, if an exception comes from that; else an empty text.
+
+    The frames of a module that is being imported are those of its top level; one that failed is not kept.
+    """
+    trace, found = error.__traceback__, ""
+    while trace is not None:
+        frame = trace.tb_frame
+        top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if frame.f_code.co_name == "<module>" and top not in ("neurozoo", "__main__") and not sys.modules.get(top):
+            found = found or top
+        trace = trace.tb_next
+    reason = f"{type(error).__name__}: {text_of(error)}"
+    return f"{found} cannot be imported ({reason}); install it again" if found else ""
+
+
 def _import(entry: importlib.metadata.EntryPoint, source: str) -> Any:
     if not re.fullmatch(r"\s*[\w.]+\s*(:\s*[\w.]+\s*)?", entry.value):
         raise PluginError(f"its entry point {entry.name} = {entry.value!r} is malformed; name a module")
     try:
         return entry.load()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         # A plugin for another API version may fail to import before its declaration can be read.
         _refuse_other_major(_api_in_source(entry.module), source, error)
         raise
@@ -185,26 +202,45 @@ def _components(plugin: Any, manager: pluggy.PluginManager, name: str) -> list[A
     yielded: list[Any] = [each.function() for each in implementations if each.plugin is plugin]
     if not all(isinstance(each, Iterable) for each in yielded):
         raise PluginError(f"its {HOOKS[0]} returns no components; yield one Component each")
-    return [component for components in yielded for component in components]
+    components = list(islice((component for components in yielded for component in components), MOST + 1))
+    if len(components) > MOST:
+        raise PluginError(f"its {HOOKS[0]} yields more than {MOST} components; yield one Component each")
+    return components
+
+
+def _checked(component: object) -> Component:
+    """Return a component as a new object without the plugin's own classes.
+
+    Raises:
+        PluginError: It is malformed.
+    """
+    if problem := _problem_of(component):
+        raise PluginError(problem)
+    assert isinstance(component, Component)
+    made = {each.name: getattr(component, each.name) for each in fields(Component)}
+    made |= {name: tuple(made[name]) for name in ("requires", "tested", "fused")}
+    return Component(**made | {name: text_of(made[name]) for name in ("summary", "install")})
 
 
 def _problem_of(component: object) -> str:
     """Return what is malformed in a component; empty if nothing is."""
     if not isinstance(component, Component):
         return f"it yields {component!r}; yield Component(kind, name, 'module:attribute', summary) instead"
-    if component.kind not in KINDS:
+    if not isinstance(component.kind, str) or component.kind not in KINDS:
         return f"{component.name!r} is of unknown kind {component.kind!r}; there are: {', '.join(KINDS)}"
-    texts = ("name", "target", "summary", "install")
-    if wrong := [each for each in texts if not isinstance(getattr(component, each), str)]:
-        return f"{component.kind} {component.name!r}: {wrong[0]} is {getattr(component, wrong[0])!r}; give a text"
-    if component.name.split() != [component.name]:
+    for wanted, names in ((str, ("name", "target", "summary", "install")), (bool, ("exact", "native"))):
+        for each in names:
+            if type(getattr(component, each)) is not wanted:
+                what = "a text" if wanted is str else "True or False"
+                return f"{component.kind} {component.name!r}: {each} is {getattr(component, each)!r}; give {what}"
+    if component.name.split() != [component.name] or text_of(component.name) != component.name:
         return f"{component.kind} {component.name!r}: give a name of one word, as recipes need it"
     if not all(component.target.partition(":")):
         return f"{component.kind} {component.name!r}: its target is {component.target!r}; give 'module:attribute'"
-    for each in ("requires", "tested"):
+    for each in ("requires", "tested", "fused"):
         given = getattr(component, each)
         # ("name") without a comma is a text, and would be read letter by letter.
-        if isinstance(given, str) or not all(isinstance(text, str) for text in given):
+        if not isinstance(given, tuple | list) or not all(type(text) is str for text in given):
             return f"{component.kind} {component.name!r}: {each} is {given!r}; give a tuple of texts, such as ('name',)"
     return ""
 
@@ -212,11 +248,9 @@ def _problem_of(component: object) -> str:
 def _describe(error: BaseException, found: Found) -> str:
     """Describe an exception to the plugin's user and author, with its place in the plugin."""
     if isinstance(error, PluginError):
-        return _one_line(str(error))
-    module = found.entry.module if found.entry else ""
-    top = module.partition(".")[0]
-    text = _one_line(f"{type(error).__name__}: {error}")
-    where = place(error, (top,))
+        return text_of(error)
+    top = found.entry.module.partition(".")[0] if found.entry else ""
+    text, where = f"{type(error).__name__}: {text_of(error)}", place(error, (top,))
     text += f" ({where.file}, line {where.line})" if where else ""
     install = f"pip install {found.distribution}" if found.distribution else "pip"
     if isinstance(error, ModuleNotFoundError) and where is None:
@@ -224,7 +258,3 @@ def _describe(error: BaseException, found: Found) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{text}; install what it needs with: {install}"
     return text
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ from neurozoo.errors import PluginError, UnknownNameError
 from neurozoo.registry import hookspecs
 from neurozoo.registry.discovery import Found, find_plugins
 from neurozoo.registry.hookspecs import KINDS, Component, Kind
-from neurozoo.registry.loading import Plugin, load_plugin, place
+from neurozoo.registry.isolation import Traces, isolated, text_of
+from neurozoo.registry.loading import Plugin, failed_import, load_plugin, place
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CORE", "Plugin", "Registry", "default_registry", "slot_kind"]
 
 CORE = "neurozoo"
+_LOGGER = logging.getLogger(__name__)
 
 
 class Registry:
@@ -44,6 +47,7 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
         self._components: dict[tuple[str, str], Component] = {}
         self._owners: dict[tuple[str, str], str] = {}
+        self._failed: dict[str, str] = {}
         self.plugins: list[Plugin] = []
         found = find_plugins() if entry_points is None else map(Found.of, entry_points)
         # The core first, so that a stranger's duplicate of a core name is the one refused.
@@ -164,16 +168,31 @@ class Registry:
             remedy = f"; install it with: {component.install}" if component.install else ""
             raise PluginError(f"{kind} {name!r} needs {', '.join(missing)}, which is not installed{remedy}")
         owner = self._owners[kind, name]
-        try:
-            target = getattr(importlib.import_module(module), attribute)
-        except Exception as error:
-            raise PluginError(
-                f"{kind} {name!r} of {owner} could not be imported from {component.target!r}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if problem := _interface_problem(kind, target, base):
-            raise PluginError(f"{kind} {name!r} of {owner}: {component.target!r} {problem}")
+        what = f"{kind} {name!r} of {owner}"
+        if component.target in self._failed:
+            raise PluginError(f"{what} {self._failed[component.target]}")
+        target, problem, cause = None, "", None
+        with isolated() if self._is_new(module) else nullcontext(Traces()) as traces:
+            try:
+                target = getattr(importlib.import_module(module), attribute)
+                if wrong := _interface_problem(kind, target, base):
+                    problem = f"{what}: {component.target!r} {wrong}"
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever it raises costs this component alone
+                # Not imported a second time: what is left of a library that failed half way can end the process.
+                text = _torch_failed(error) or f"{type(error).__name__}: {text_of(error)}"
+                self._failed[component.target] = f"could not be imported from {component.target!r}: {text}"
+                problem, cause = f"{what} {self._failed[component.target]}", error
+        for note in traces.notes("imported"):
+            _LOGGER.warning("%s: %s", what, note)
+        if problem:
+            raise PluginError(problem) from cause
         return target
+
+    def _is_new(self, module: str) -> bool:
+        """Whether a module is a plugin's and not imported yet."""
+        return module.partition(".")[0] != CORE and module not in sys.modules
 
     def culprit(self, error: BaseException) -> str:
         """Return the plugin in whose code an exception was raised, and the line; empty for the core's own code.
@@ -203,6 +222,23 @@ _ELSEWHERE = {("part", "numba-blocks"): "neurozoo-smile-numba"}
 """Components that moved to another distribution, and its name."""
 
 
+_BROKEN_TORCH: list[str] = []
+"""Why torch could not be imported, once it failed."""
+
+
+def _torch_failed(error: BaseException) -> str:
+    """Return why torch is broken, if an import failed for that, and keep it from being imported a second time.
+
+    A second import would run its compiled initialisation again, which can end the process.
+    """
+    if sys.modules.get("torch") is None and (_BROKEN_TORCH or any(name.startswith("torch.") for name in sys.modules)):
+        if not _BROKEN_TORCH:
+            _BROKEN_TORCH.append(failed_import(error) or f"torch cannot be imported ({text_of(error)})")
+        sys.modules["torch"] = None  # type: ignore[assignment]
+        return _BROKEN_TORCH[0]
+    return ""
+
+
 def _interface_problem(kind: Kind, target: Any, base: type[Any] | None) -> str:
     interface = KINDS[kind].interface
     if base is None and not interface:
@@ -228,7 +264,7 @@ def slot_kind(slot: Any) -> tuple[Kind, type[Any] | None]:
 def _is_there(library: str) -> bool:
     try:
         return importlib.util.find_spec(library) is not None
-    except ValueError:  # imported by hand, without a spec
+    except Exception:  # imported by hand, without a spec; or a finder of somebody's fails
         return library in sys.modules
 
 

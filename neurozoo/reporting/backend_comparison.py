@@ -8,6 +8,7 @@ from dataclasses import replace
 from neurozoo.backends.agreement import MARGIN_ULPS
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Training
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
+from neurozoo.evaluation.health import UNSEEN
 from neurozoo.reporting.tables import Table, markdown, number, plain_text, rounded
 
 __all__ = ["as_page", "as_text"]
@@ -129,6 +130,7 @@ def _overview(comparison: Comparison, measured: bool) -> tuple[list[str], list[l
         "in isolation: each layer on the reference's input, each step from its membrane; "
         f"within rounding: {MARGIN_ULPS} units in the last place of the threshold"
     )
+    notes += [f"NOT COMPARED: {name} ({kind}) {UNSEEN}" for name, kind in comparison.unseen.items()]
     notes.append("outputs, predictions: largest difference; gradients: as a share of the tensor's largest")
     if measured:
         notes.append(

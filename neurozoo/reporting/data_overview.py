@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
-from neurozoo.data.manifest import Description
+from neurozoo.data.manifest import WARNINGS, Description
 from neurozoo.data.store import Store
 from neurozoo.data.summary import Labels, Summary
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
@@ -101,7 +101,8 @@ def _origin(known: Description) -> list[str]:
         f"{key}: {known.origin[key]}" for key in ("format", "source", "licence", "citation") if key in known.origin
     ]
     splits = ", ".join(f"{size:,} {split}" for split, size in known.splits.items())
-    return [*notice, *origin, f"samples: {splits}", f"checksum: {known.checksum}"]
+    warnings = [f"warning: {warning}" for warning in known.origin.get(WARNINGS, [])]
+    return [*notice, *origin, f"samples: {splits}", *warnings, f"checksum: {known.checksum}"]
 
 
 def _signals(store: Store) -> Table:

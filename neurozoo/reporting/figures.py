@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from math import nan, sqrt
@@ -18,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.errors import UserError
+from neurozoo.files.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +46,28 @@ def _rgb(place: int) -> tuple[int, ...]:
 
 
 def _literal(text: str) -> str:
-    """Text in which matplotlib must not take what is between dollars for mathematics."""
-    return text.replace("$", r"\$")
+    """Text as it is: no mathematics between dollars, no control characters, which SVG cannot hold."""
+    return printable(text).replace("\n", " ").replace("$", r"\$")
+
+
+def _figure_class() -> type[Figure]:
+    """Import matplotlib whatever ``MPLBACKEND`` says: SVG needs no backend, and a notebook's may not be installed."""
+    # Unset during the import: matplotlib refuses an unusable backend half-way and cannot be imported again after that.
+    backend = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError(
+            "pictures need matplotlib, which is not installed; install it with: pip install 'neurozoo[plots]'"
+        ) from error
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with suppress(ValueError):  # for code that draws with pyplot in this process
+            matplotlib.rcParams["backend"] = backend
+    return Figure
 
 
 def _new_figure(width: float, height: float, panels: int = 1, *, fitted: bool = True) -> tuple[Figure, Sequence[Axes]]:
@@ -58,13 +82,7 @@ def _new_figure(width: float, height: float, panels: int = 1, *, fitted: bool = 
     Raises:
         UserError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(
-            "pictures need matplotlib, which is not installed; install it with: pip install 'neurozoo[plots]'"
-        ) from error
-    figure = Figure(figsize=(width, height), layout="constrained" if fitted else None)
+    figure = _figure_class()(figsize=(width, height), layout="constrained" if fitted else None)
     return figure, figure.subplots(1, panels, squeeze=False)[0]
 
 
@@ -79,6 +97,7 @@ def _as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool 
     """
     import matplotlib
 
+    label = printable(label)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         for spine in axes.spines.values():
@@ -174,7 +193,7 @@ def bars(
         axes.barh(at, list(values), thickness * 0.9, label=_literal(name), color=_colour(place))
     axes.set_yticks(range(len(names)), list(map(_literal, names)))
     axes.invert_yaxis()
-    axes.set_xlabel(unit)
+    axes.set_xlabel(_literal(unit))
     if percent:
         axes.xaxis.set_major_formatter("{x:.0%}")
     return _as_svg(figure, [axes], label, legend=legend)
@@ -185,7 +204,7 @@ def steps(series: Mapping[str, Sequence[float]], *, along: str, unit: str, label
     figure, (axes,) = _new_figure(7.5, 2.6)
     for place, (name, values) in enumerate(series.items()):
         edges = [length - 0.5 for length in range(len(values) + 1)]
-        axes.stairs(values, edges, label=name, color=_colour(place), linewidth=1.5)
+        axes.stairs(values, edges, label=_literal(name), color=_colour(place), linewidth=1.5)
     axes.set_xlabel(along)
     axes.set_ylabel(unit)
     axes.yaxis.set_major_formatter("{x:.0%}")

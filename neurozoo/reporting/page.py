@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_html
 
+from neurozoo.files.text import printable
 from neurozoo.reporting.tables import Table
 
 __all__ = ["Content", "Gallery", "Picture", "html_page", "section_of"]
@@ -111,6 +112,11 @@ def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning
 </body>
 </html>
 """
+
+
+def escape(text: str) -> str:
+    """Text of a page, without tags, control characters and marks of direction."""
+    return escape_html(printable(text))
 
 
 def _element(content: Content) -> str:

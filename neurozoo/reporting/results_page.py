@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import RunError
+from neurozoo.files.json_text import read_json
 from neurozoo.reporting.tables import number, pipe_table, synthetic_mark
 from neurozoo.studies.ablation import FULL, LESION
 
 __all__ = ["read_ablation", "results_page"]
+
+FILE = "ablation.json"
 
 _EARLIER = {
     "titles": {"accuracy": "accuracy", "micro_f1": "micro F1", "macro_f1": "macro F1", "map": "mAP"},
@@ -60,7 +62,16 @@ def results_page(folders: Sequence[Path]) -> str:
     Raises:
         RunError: A folder holds no finished ablation.
     """
-    return "\n".join([_INTRODUCTION, *(_section(read_ablation(folder)) for folder in folders)])
+    sections = []
+    for folder in folders:
+        found = read_ablation(folder)
+        try:
+            sections.append(_section(found))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(
+                f"{folder / FILE}: not what `neurozoo ablate` writes ({type(error).__name__}: {error}); make it again"
+            ) from error
+    return "\n".join([_INTRODUCTION, *sections])
 
 
 def read_ablation(folder: Path) -> dict[str, Any]:
@@ -70,13 +81,13 @@ def read_ablation(folder: Path) -> dict[str, Any]:
         RunError: The folder holds no finished ablation.
     """
     try:
-        found: dict[str, Any] = json.loads((folder / "ablation.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found: dict[str, Any] = read_json(folder / FILE, error=RunError)
+    except RunError as error:
         raise RunError(
             f"{folder}: holds no finished ablation ({error}); `neurozoo ablate RECIPE --out {folder}` makes one"
         ) from error
     if not isinstance(found, dict) or not {"recipe", "means", "differences", "baselines"} <= found.keys():
-        raise RunError(f"{folder / 'ablation.json'}: not what `neurozoo ablate` writes; make it again")
+        raise RunError(f"{folder / FILE}: not what `neurozoo ablate` writes; make it again")
     return {**_EARLIER, **found}
 
 

@@ -20,9 +20,9 @@ HEALTH = ("rate", "dead", "saturated")
 """What is shown of a spiking layer's health, as shares."""
 
 
-def health_cells(layer: Mapping[str, float]) -> list[str]:
-    """A spiking layer's health as percentages, in the order of :data:`HEALTH`."""
-    return [f"{layer[name]:.1%}" for name in HEALTH]
+def health_cells(layer: Mapping[str, float | None]) -> list[str]:
+    """A spiking layer's health as percentages, in the order of :data:`HEALTH`; a dash if there is no number."""
+    return ["-" if (share := layer.get(name)) is None else f"{share:.1%}" for name in HEALTH]
 
 
 def loss_definition(task: Task) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from neurozoo.files.text import printable
+
 __all__ = [
     "Table", "columns", "escaped", "markdown", "number", "pipe_table", "plain_text", "rounded", "synthetic_mark",
 ]  # fmt: skip
@@ -32,11 +34,11 @@ def plain_text(tables: Iterable[Table]) -> str:
     """For the screen: each column as wide as its widest cell, numbers to the right."""
     blocks = []
     for table in tables:
-        lines = [table.title]
+        lines = [printable(table.title)]
         if table.rows:
             right = [k for k in range(len(table.head)) if all(row[k][:1] in "-+.0123456789" for row in table.rows)]
             lines.append(columns([table.head, *table.rows], "  ", right))
-        blocks.append("\n".join([*lines, *(f"  {note}" for note in table.notes)]))
+        blocks.append("\n".join([*lines, *(f"  {printable(note)}" for note in table.notes)]))
     return "\n\n".join(blocks)
 
 
@@ -44,7 +46,7 @@ def markdown(tables: Iterable[Table]) -> str:
     """For a page: of each table a heading, its rows and a list of its notes, with Markdown's own signs escaped."""
     blocks = []
     for table in tables:
-        parts = [f"## {table.title}"]
+        parts = [f"## {printable(table.title)}"]
         if table.rows:
             rows = [list(map(escaped, row)) for row in table.rows]
             parts.append("\n".join(pipe_table(list(map(escaped, table.head)), rows)))
@@ -77,14 +79,14 @@ def synthetic_mark(synthetic: bool) -> str:
 
 
 def columns(rows: Iterable[Sequence[str]], indent: str = "", right: Collection[int] = ()) -> str:
-    """Rows as lines, each column as wide as its widest cell.
+    """Rows as lines, each column as wide as its widest cell; control characters and line ends are shown as escapes.
 
     Args:
         rows: Cells; all rows have as many.
         indent: What each line begins with.
         right: Which columns are aligned to the right, from 0.
     """
-    table = [list(row) for row in rows]
+    table = [[printable(cell).replace("\n", "\\n") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
     for row in table:
@@ -97,5 +99,12 @@ def columns(rows: Iterable[Sequence[str]], indent: str = "", right: Collection[i
 
 
 def escaped(cell: str) -> str:
-    """Put a backslash in front of signs that Markdown would read as its own."""
-    return cell.replace("|", "\\|").replace("*", "\\*").replace("<", "\\<").replace("_", "\\_")
+    """Put a backslash in front of signs that Markdown would read as its own; control characters become escapes."""
+    return (
+        printable(cell)
+        .replace("\n", " ")
+        .replace("|", "\\|")
+        .replace("*", "\\*")
+        .replace("<", "\\<")
+        .replace("_", "\\_")
+    )

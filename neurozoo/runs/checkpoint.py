@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from neurozoo.errors import CheckpointError, RunError
+from neurozoo.files.opening import open_regular
 from neurozoo.files.writing import write_whole
 
 __all__ = ["SCHEMA", "load_checkpoint", "load_tensors", "read_tensors", "renamed", "write_tensors"]
@@ -26,10 +28,12 @@ _KEY = "neurozoo"
 """Key of all metadata as one JSON text; safetensors would write several keys in varying order."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, inside: Path | None = None
+) -> None:
     """Write tensors and JSON metadata to ``path``; a reader sees the old file or the new one.
 
-    Equal content gives equal bytes.
+    Equal content gives equal bytes. No link below the folder ``inside`` is followed.
 
     Raises:
         RunError: The file cannot be written, or the disk is full; the old file is unchanged.
@@ -39,25 +43,30 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     header = {_KEY: json.dumps({"schema": SCHEMA, **metadata, _HASH: _digest(copies)})}
     try:
         # Not save_file, whose files other users of the machine cannot read.
-        write_whole(path, save(copies, header))
+        write_whole(path, save(copies, header), inside=inside)
     except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise RunError(
-            f"{path}: cannot be written: {error}; the old file is unchanged, make room or give another folder"
+            f"{path}: cannot be written: {reason}; the old file is unchanged, make room or give another folder"
         ) from error
 
 
-def read_tensors(path: Path, *, remedy: str = "take another checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(
+    path: Path, *, inside: Path | None = None, remedy: str = "take another checkpoint"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and metadata of a file from :func:`write_tensors`.
 
     Args:
         path: The file.
+        inside: A folder that may be somebody else's, below which no link is followed.
         remedy: Advice in the message about a damaged file.
 
     Raises:
         CheckpointError: The file is missing, damaged or of an unknown schema.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise CheckpointError(f"{path}: there is no such checkpoint; train first, or name another run")
+    open_regular(path, inside=inside, error=CheckpointError).close()  # safe_open takes a name, and would wait on a pipe
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -65,9 +74,9 @@ def read_tensors(path: Path, *, remedy: str = "take another checkpoint") -> tupl
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error}); {remedy}") from error
     try:
-        metadata = json.loads(header.get(_KEY, "{}"))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: its metadata is not JSON ({error}); {remedy}") from error
+        metadata = json.loads(header.get(_KEY, "{}"))  # infinite numbers too, such as a schedule's best loss so far
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its metadata cannot be read as JSON ({error}); {remedy}") from error
     schema = metadata.get("schema", header.get("schema")) if isinstance(metadata, dict) else None
     if schema != SCHEMA:
         raise CheckpointError(
@@ -87,13 +96,13 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_checkpoint(path: Path, module: nn.Module) -> dict[str, Any]:
+def load_checkpoint(path: Path, module: nn.Module, *, inside: Path | None = None) -> dict[str, Any]:
     """Load weights and running statistics into ``module``; return the metadata.
 
     Raises:
         CheckpointError: As :func:`read_tensors`; or the checkpoint is of another model, and nothing is loaded.
     """
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(path, inside=inside)
     load_tensors(path, tensors, module)
     return metadata
 

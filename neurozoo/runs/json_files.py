@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neurozoo.errors import RunError
-from neurozoo.files.writing import write_whole
+from neurozoo.files import json_text
+from neurozoo.files.writing import append_line, sync_folder, write_whole
 
 __all__ = ["append_json", "checked", "read_json", "write_json"]
 
@@ -27,6 +29,7 @@ class _File(BaseModel):
 class _Run(_File):
     recipe: str
     closed: list[str] = []
+    data_root: str | None = None
 
 
 class _Task(_File):
@@ -35,11 +38,16 @@ class _Task(_File):
     per_step: bool
 
 
+class _Signal(_File):
+    shape: list[int]
+    length: int
+
+
 class _Data(_File):
     # Of runs made before there were tasks; they are read as multi-label.
     modalities: dict[str, dict[str, int]] | None = None
     labels: list[str] | None = None
-    signals: dict[str, dict[str, Any]] | None = None
+    signals: dict[str, _Signal] | None = None
     task: _Task | None = None
     splits: dict[str, int]
     origin: dict[str, Any]
@@ -81,6 +89,8 @@ class _Epoch(_File):
     valid: dict[str, float | None] = {}
     health: _Numbers = {}
     threshold: dict[str, float | None] = {}
+    learning_rate: float | None = None
+    seconds: float | None = None
 
 
 _FORMS: Mapping[str, type[_File]] = {
@@ -92,19 +102,19 @@ _FORMS: Mapping[str, type[_File]] = {
 }
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, inside: Path | None = None) -> dict[str, Any]:
     """Read one of a run's JSON files.
+
+    Args:
+        path: The file.
+        inside: The run folder, below which no link is followed; see :func:`neurozoo.files.opening.open_regular`.
 
     Raises:
         RunError: It is missing, damaged or malformed.
     """
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path}: not there; the run did not get that far") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}; copy the folder again from its source") from error
-    return checked(path, value)
+    if not os.path.lexists(path):
+        raise RunError(f"{path}: not there; the run did not get that far")
+    return checked(path, json_text.read_json(path, inside=inside, error=RunError))
 
 
 def checked(path: Path, value: Any, *, name: str | None = None) -> dict[str, Any]:
@@ -131,27 +141,28 @@ def checked(path: Path, value: Any, *, name: str | None = None) -> dict[str, Any
     return dict(value)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any], *, inside: Path | None = None) -> None:
     """Write a JSON file, whole or not at all; NaN and infinity become null.
 
     Raises:
         RunError: It cannot be written.
     """
     try:
-        write_whole(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
+        content = json.dumps(_finite(value), indent=2, allow_nan=False)
+        write_whole(path, f"{content}\n".encode(), inside=inside)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def append_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Append a record to a file of JSON lines; NaN and infinity become null.
+def append_json(path: Path, record: Mapping[str, Any], *, inside: Path | None = None) -> None:
+    """Append a record to a file of JSON lines and flush it to disk; NaN and infinity become null.
 
     Raises:
         RunError: It cannot be written.
     """
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(record)) + "\n")
+        append_line(path, json.dumps(_finite(record)), inside=inside, sync=True)
+        sync_folder(path.parent)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
 from neurozoo.core.model import Model
@@ -57,6 +58,20 @@ class TrainedModel:
     def decision_threshold(self) -> Decision:
         """The same as :attr:`decision`, for the same cards."""
         return self.decision
+
+    def check_finite(self) -> TrainedModel:
+        """Return it, to be compared, counted or exported.
+
+        Raises:
+            CheckpointError: A weight is NaN or infinite.
+        """
+        wrong = [name for name, value in self.module.state_dict().items() if not value.isfinite().all()]
+        if wrong:
+            raise CheckpointError(
+                f"{self.source.checkpoint}: values are NaN or infinite in {', '.join(wrong[:3])}"
+                f"{' and others' if len(wrong) > 3 else ''}, so that spikes mean nothing; take another checkpoint"
+            )
+        return self
 
     def predict(self, signals: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return predictions ``[B, K]``, per step ``[B, L, K]``, independent of earlier calls; see :meth:`batch`."""
@@ -154,7 +169,7 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
     """
     source = open_trained(run, backend=backend)
     recipe, path = source.recipe, source.checkpoint
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(path, inside=source.folder)
     model = build_model(recipe, problem_of(recipe, metadata, path))
     load_tensors(path, tensors, model)
     return TrainedModel(model.eval(), recipe, source)
@@ -169,26 +184,32 @@ def problem_of(recipe: Recipe, metadata: Mapping[str, Any], path: Path) -> Probl
         path: Of the checkpoint, for the errors.
 
     Raises:
-        CheckpointError: It names neither.
+        CheckpointError: It names neither, or values that are none.
     """
     try:
         if "signals" in metadata:
-            signals = {
-                name: SignalShape(**{**shape, "shape": tuple(shape["shape"])})
-                for name, shape in metadata["signals"].items()
-            }
-            known = dict(metadata["task"])
-            outputs, state = known.pop("outputs"), known
-            for key in ("name", "per_step"):
-                state.pop(key)
+            signals = _SHAPES.validate_python(metadata["signals"])
+            task = dict(metadata["task"])
+            outputs = _NAMES.validate_python(task.pop("outputs"))
+            state = _NUMBERS.validate_python({key: task[key] for key in task.keys() - {"name", "per_step"}})
         else:
-            signals = {name: SignalShape((dim,), 1) for name, dim in metadata["dims"].items()}
-            outputs, state = metadata["labels"], {}
-    except (KeyError, TypeError, AttributeError) as error:
+            signals = {name: SignalShape((dim,), 1) for name, dim in _DIMS.validate_python(metadata["dims"]).items()}
+            outputs, state = _NAMES.validate_python(metadata["labels"]), {}
+        for name, shape in signals.items():
+            if min((shape.length, *shape.shape)) < 1 or not isinstance(getattr(torch, shape.dtype, None), torch.dtype):
+                raise ValueError(f"{name} is {shape} of {shape.dtype}")
+    except (KeyError, TypeError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise CheckpointError(
-            f"{path}: not a checkpoint of a model, it does not name its signals and outputs ({error}); copy it again "
+            f"{path}: not a checkpoint of a model, it does not name its signals and outputs ({reason}); copy it again "
             "from its source"
         ) from error
     problem = make_problem(recipe, signals, outputs)
     problem.task.load_state(state)
     return problem
+
+
+_SHAPES = TypeAdapter(dict[str, SignalShape])
+_NAMES = TypeAdapter(tuple[str, ...])
+_DIMS = TypeAdapter(dict[str, int])
+_NUMBERS = TypeAdapter(dict[str, list[FiniteFloat]])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from neurozoo.errors import CheckpointError
+from neurozoo.files.json_text import read_json
+from neurozoo.files.opening import open_regular
+from neurozoo.files.text import is_litter
 
 __all__ = ["CARD", "LEFT_ALONE", "MANIFEST", "RECIPE", "SCHEMA", "WEIGHTS", "Packed", "is_packed", "read_packed"]
 
@@ -26,7 +30,7 @@ _OF_SCHEMA = {1: ("labels", "dims"), 2: ("task", "signals")}
 MANIFEST, WEIGHTS, RECIPE, CARD = "neurozoo.json", "model.safetensors", "recipe.yaml", "README.md"
 """The files of a packed model."""
 LEFT_ALONE = frozenset({".cache", ".git", ".gitattributes", ".gitignore"})
-"""Files that hubs and version control add; they are ignored."""
+"""Files that hubs and version control add; they are ignored, like files that systems leave unasked."""
 
 _REMEDY = "copy the folder again from its source, or pack the run again"
 
@@ -126,13 +130,9 @@ def read_packed(folder: Path) -> Packed:
 
 
 def _read_manifest(path: Path) -> Packed:
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise CheckpointError(f"{path.parent}: differs from what was packed: {path.name} is missing; {_REMEDY}")
-    try:
-        raw = path.read_bytes()
-        content = json.loads(raw)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON ({error}); {_REMEDY}") from error
+    content = read_json(path, inside=path.parent, error=CheckpointError)
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema not in _OF_SCHEMA:
         known = " and ".join(map(str, _OF_SCHEMA))
@@ -140,7 +140,7 @@ def _read_manifest(path: Path) -> Packed:
             f"{path}: its schema is {schema!r} and this version reads {known}; use the neurozoo version that wrote it"
         )
     try:
-        packed = TypeAdapter(Packed).validate_json(raw)
+        packed = TypeAdapter(Packed).validate_json(json.dumps(content))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise CheckpointError(f"{path}: malformed: {problems}; {_REMEDY}") from error
@@ -156,13 +156,13 @@ def _read_manifest(path: Path) -> Packed:
 
 def _differences(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
     """Yield the files that differ from the manifest, each with how."""
-    present = {path.name for path in folder.iterdir()} - LEFT_ALONE - {MANIFEST}
+    present = {path.name for path in folder.iterdir() if not is_litter(path.name)} - LEFT_ALONE - {MANIFEST}
     for name, expected in files.items():
         path = folder / name
-        if not path.is_file():
+        if name not in present:
             yield f"{name} is missing"
             continue
-        with path.open("rb") as file:
+        with open_regular(path, inside=folder, error=CheckpointError) as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != expected:
                 yield f"{name} was changed"
     for name in sorted(present - files.keys()):

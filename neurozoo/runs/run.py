@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
+import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,10 @@ from typing import Any
 import torch
 
 from neurozoo.errors import RunError
-from neurozoo.files.locks import lock_folder, unlock_folder
+from neurozoo.files.json_text import parse_json
+from neurozoo.files.opening import open_regular, read_bytes
+from neurozoo.files.partial_folder import is_free
+from neurozoo.files.writing import check_appendable
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.json_files import append_json, checked, read_json, write_json
@@ -29,6 +31,8 @@ class Run:
     """A run folder: ``run.json``, ``recipe.yaml``, ``environment.json``, ``data.json``, ``metrics.jsonl``,
     ``checkpoints/``, ``predictions/`` and ``summary.json``; ``evaluations.jsonl`` if it was evaluated again, and
     ``operations.json`` if it was profiled. :class:`neurozoo.training.run_folder.RunFolder` makes one.
+
+    It may be a stranger's: only regular files are read and written, none reached through a link below the folder.
 
     Args:
         folder: An existing run folder.
@@ -48,9 +52,9 @@ class Run:
         """The checkpoint of the last complete epoch."""
         self.state = checkpoints / "state.safetensors"
         """The state from which training resumes."""
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # unlike Path.is_dir, False for names that the system refuses
             raise RunError(f"{folder}: there is no such run folder; `neurozoo train RECIPE --out {folder}` makes one")
-        if not self.recipe_path.is_file():
+        if not os.path.isfile(self.recipe_path):
             raise RunError(f"{folder}: not a run folder, it holds no recipe.yaml; name the folder that train wrote")
 
     @property
@@ -63,8 +67,19 @@ class Run:
         """The splits that must not be opened for this run."""
         return tuple(self.read_json_if_there("run.json").get("closed", ()))
 
+    @property
+    def data_root(self) -> Path | None:
+        """The store that the run was trained on, as an absolute path; None if it has a name, or is not recorded."""
+        root = self.read_json_if_there("run.json").get("data_root")
+        return None if root is None else Path(root)
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of that name, of whatever kind."""
+        return os.path.lexists(self.folder / name)
+
     def recipe(self, *, backend: str | None = None) -> Recipe:
         """Load the run's recipe, with another backend if one is given."""
+        open_regular(self.recipe_path, inside=self.folder, error=RunError).close()
         recipe, about = load_recipe(self.recipe_path, backend=backend), self.read_json_if_there("run.json")
         return recipe.named(about["recipe"]) if about else recipe
 
@@ -75,26 +90,26 @@ class Run:
             RunError: A line does not have the form that a training writes.
         """
         path = self.records_path
-        records: list[dict[str, Any]] = []
-        for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            records.append(checked(path, record))
-        return records
+        if not self.has(path.name):
+            return []
+        # The last is empty, or what a crash left of a line.
+        lines = read_bytes(path, inside=self.folder, error=RunError).split(b"\n")[:-1]
+        return [
+            checked(path, parse_json(line, f"{path}:{number}", error=RunError))
+            for number, line in enumerate(lines, start=1)
+        ]
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read one of the run's JSON files, see :func:`neurozoo.runs.json_files.read_json`."""
-        return read_json(self.folder / name)
+        return read_json(self.folder / name, inside=self.folder)
 
     def read_json_if_there(self, name: str) -> dict[str, Any]:
         """Read one of the run's JSON files; empty if the run did not get that far."""
-        return self.read_json(name) if (self.folder / name).is_file() else {}
+        return self.read_json(name) if self.has(name) else {}
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write one of the run's JSON files, see :func:`neurozoo.runs.json_files.write_json`."""
-        write_json(self.folder / name, value)
+        write_json(self.folder / name, value, inside=self.folder)
 
     def note_evaluation(self, record: Mapping[str, Any]) -> None:
         """Append a line to evaluations.jsonl with the time (UTC), as the number of evaluations of a split is part of
@@ -104,7 +119,7 @@ class Run:
             RunError: It cannot be written.
         """
         time = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        append_json(self.folder / "evaluations.jsonl", {"time": time, **record})
+        append_json(self.folder / "evaluations.jsonl", {"time": time, **record}, inside=self.folder)
 
     def check_writable(self) -> None:
         """Check that evaluations can be recorded in the run.
@@ -113,28 +128,12 @@ class Run:
             RunError: Its files cannot be written.
         """
         try:
-            (self.folder / "evaluations.jsonl").open("a").close()
+            check_appendable(self.folder / "evaluations.jsonl", inside=self.folder)
         except OSError as error:
             raise RunError(
                 f"{self.folder}: evaluations.jsonl cannot be written ({error.strerror or error}); copy the run to a "
                 "writable folder, as each evaluation is recorded in it"
             ) from error
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Lock the run against training by another process.
-
-        Raises:
-            RunError: Another process is training in it.
-        """
-        try:
-            lock = lock_folder(self.folder, wait=False)
-        except OSError as error:
-            raise RunError(f"{self.folder}: another process is training in it; wait for its end") from error
-        try:
-            yield
-        finally:
-            unlock_folder(lock)
 
 
 def check_free(folder: Path) -> None:
@@ -144,7 +143,7 @@ def check_free(folder: Path) -> None:
         RunError: It exists and is not empty.
     """
     try:
-        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        taken = not is_free(folder)
     except OSError as error:
         raise RunError(f"{folder}: cannot be read: {error.strerror or error}; give another --out") from error
     if taken:

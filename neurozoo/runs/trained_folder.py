@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neurozoo.core.task import Decision
-from neurozoo.errors import RunError
+from neurozoo.data.view import DataView
+from neurozoo.errors import DataError, RunError
+from neurozoo.models.build import open_data
 from neurozoo.recipe.recipe import Recipe, load_recipe
+from neurozoo.registry.registry import Registry
 from neurozoo.runs.json_files import checked
 from neurozoo.runs.packed import MANIFEST, RECIPE, WEIGHTS, Packed, is_packed, read_packed
 from neurozoo.runs.run import Run
@@ -90,6 +94,44 @@ class Trained:
             )
         return decided
 
+    def open_data(self, data_root: str | Path | None = None, *, registry: Registry | None = None) -> DataView:
+        """Open the data that it was trained on, or another store, with the splits closed that are closed for it.
+
+        Args:
+            data_root: A store, if the data moved.
+            registry: Where data sets are looked up; by default what is installed.
+
+        Raises:
+            DataError: The data is not where it was, or as :func:`neurozoo.models.build.open_data`.
+        """
+        return open_data_of(self.recipe, self.run, data_root, closed=self.closed, registry=registry)
+
+
+def open_data_of(
+    recipe: Recipe,
+    run: Run | None,
+    data_root: str | Path | None,
+    *,
+    closed: Collection[str],
+    registry: Registry | None = None,
+) -> DataView:
+    """Open the data of a run's or packed model's recipe; see :meth:`Trained.open_data`.
+
+    A relative ``data.root`` is relative to the folder in which the training began, which runs record; for those that do
+    not, to the current folder.
+    """
+    if data_root is None and recipe.data.root is not None:
+        recorded = None if run is None else run.data_root
+        given = Path(recipe.data.root).expanduser()
+        data_root = next((each for each in (recorded, given) if each is not None and each.is_dir()), None)
+        if data_root is None:
+            raise DataError(
+                f"its data is not in {recorded or given.absolute()} any more; give the store's folder with --data-root"
+            )
+    if data_root is not None:
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": str(data_root)})})
+    return open_data(recipe, closed=closed, registry=registry)
+
 
 def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
     """Open a trained model's folder; a packed one's files are first compared with their hashes.
@@ -104,9 +146,9 @@ def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
         RecipeError: Its recipe is not valid here.
     """
     folder = Path(source)
-    if not folder.exists():
+    if not os.path.exists(folder):  # unlike Path.exists, False for names that the system refuses
         folder = shipped_model(str(source)) or folder
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise RunError(
             f"{folder}: there is no such run folder; `neurozoo train RECIPE --out {folder}` makes one; "
             f"models that come with neurozoo: {', '.join(shipped_models()) or 'none'}"

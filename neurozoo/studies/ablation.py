@@ -29,7 +29,15 @@ from neurozoo.studies.intervals import (
     resampled_difference,
     student_interval,
 )
-from neurozoo.studies.parallel_runs import ONE_THREAD, Progress, Training, check_no_run, described, train_all
+from neurozoo.studies.parallel_runs import (
+    ONE_THREAD,
+    Progress,
+    Training,
+    check_no_run,
+    described,
+    study_folder,
+    train_all,
+)
 
 __all__ = ["FULL", "LESION", "Ablation", "BaselineRow", "ablate"]
 
@@ -60,7 +68,7 @@ class BaselineRow:
 
 @dataclass(frozen=True)
 class Ablation:
-    """The result of an ablation; ``ablation.json`` holds the same.
+    """The result of an ablation.
 
     Attributes:
         recipe: Its name.
@@ -80,6 +88,7 @@ class Ablation:
         definitions: Of each compared metric, in one sentence.
         better: Whether higher or lower values of each compared metric are better.
         baseline: Kind of the baselines, such as ``logistic regression``.
+        folder: Of the runs and of ``ablation.json``, which holds all but this.
     """
 
     recipe: str
@@ -99,6 +108,7 @@ class Ablation:
     definitions: dict[str, str]
     better: dict[str, str]
     baseline: str
+    folder: str
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -111,7 +121,7 @@ def ablate(
     overrides: Sequence[str] = (),
     *,
     seeds: int,
-    out: Path,
+    out: Path | None = None,
     jobs: int = 1,
     only: Sequence[str] = (),
     on_progress: Progress | None = None,
@@ -125,7 +135,8 @@ def ablate(
         recipe: A recipe's file or name, with a section ``ablations``.
         overrides: Changed for all variants.
         seeds: How many; they are 1, 2, ...
-        out: The folder for the runs and ``ablation.json``.
+        out: The folder for the runs and ``ablation.json``; by default ``runs/ablate-RECIPE``, with a number if runs of
+            another recipe or data are in it.
         jobs: Trainings at a time, each on one thread.
         only: Variants to train; all by default.
         on_progress: Called after each training with its name, how many are done and of how many.
@@ -148,23 +159,29 @@ def ablate(
             problems += [f"ablations.{name}: {problem}" for problem in error.problems]
     if problems:
         raise RecipeError(problems)
-    check_no_run(out)
+    if out is not None:
+        check_no_run(out)
     experiment = open_experiment(base)
     view, task = experiment.view, experiment.problem.task
     simple = [] if task.per_step else baselines(view, task)
     numbers = tuple(range(1, seeds + 1))
-    trainings = {
-        (name, seed): Training(
-            f"{name}, seed {seed}",
-            str(recipe),
-            (*overrides, *lines, f"seed={seed}", ONE_THREAD),
-            out / name / str(seed),
-        )
-        for seed in numbers
-        for name, lines in variants.items()
-    }
-    trained = train_all(list(trainings.values()), jobs, view.description.checksum, on_progress)
-    summaries = dict(zip(trainings, trained, strict=True))
+    places = [(name, seed) for seed in numbers for name in variants]
+
+    def trainings_in(folder: Path) -> list[Training]:
+        return [
+            Training(
+                f"{name}, seed {seed}",
+                str(recipe),
+                (*overrides, *variants[name], f"seed={seed}", ONE_THREAD),
+                folder / name / str(seed),
+            )
+            for name, seed in places
+        ]
+
+    checksum = view.description.checksum
+    out = study_folder(Path("runs") / f"ablate-{base.name[:100]}", trainings_in, checksum) if out is None else out
+    trained = train_all(trainings_in(out), jobs, checksum, on_progress)
+    summaries = dict(zip(places, trained, strict=True))
     titles = {metric.name: metric.title for metric in task.metrics if metric.name in task.headline}
     columns = (*titles, LESION)
     values = {
@@ -189,8 +206,9 @@ def ablate(
         definitions={name: task.definitions[name] for name in titles},
         better={name: task.better(name) for name in titles},
         baseline=task.baseline_name,
+        folder=str(out),
     )
-    write_json(out / "ablation.json", asdict(found))
+    write_json(out / "ablation.json", {key: value for key, value in asdict(found).items() if key != "folder"})
     return found
 
 

@@ -18,8 +18,19 @@ from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.run import Run
+from neurozoo.training.run_folder import numbered
 
-__all__ = ["ONE_THREAD", "Commands", "Progress", "Training", "check_no_run", "described", "train_all", "usable_jobs"]
+__all__ = [
+    "ONE_THREAD",
+    "Commands",
+    "Progress",
+    "Training",
+    "check_no_run",
+    "described",
+    "study_folder",
+    "train_all",
+    "usable_jobs",
+]
 
 ONE_THREAD = "training.threads=1"
 """Override of each training, so that several at a time do not compete for cores."""
@@ -53,6 +64,21 @@ def check_no_run(folder: Path) -> None:
     """
     if (folder / "recipe.yaml").is_file():
         raise RunError(f"{folder}: is a single run, to which no runs can be added; give another --out")
+
+
+def study_folder(default: Path, trainings_in: Callable[[Path], Sequence[Training]], checksum: str) -> Path:
+    """Return the default folder of a study; with a number if runs of another recipe or data are in it.
+
+    Args:
+        default: Folder without a number.
+        trainings_in: Returns the study's trainings in a folder.
+        checksum: Of the data.
+    """
+    for folder in numbered(default):
+        begun = [each for each in trainings_in(folder) if (each.folder / "recipe.yaml").is_file()]
+        if not (folder / "recipe.yaml").is_file() and all(_is_same(each, checksum) for each in begun):
+            return folder
+    raise AssertionError  # names do not end
 
 
 def train_all(
@@ -100,31 +126,35 @@ def _summary(commands: Commands, training: Training, checksum: str) -> dict[str,
     begun = (folder / "recipe.yaml").is_file()
     if begun:
         _wait_for_others(commands, folder)
-        _check_same(training, checksum)
+        if not _is_same(training, checksum):
+            raise RunError(f"{folder}: made with another recipe or other data; give another --out")
         if Run(folder).finished:
             return Run(folder).read_json("summary.json")
         arguments = ["--resume", str(folder)]
     try:
         commands.run(training.name, ["train", *arguments, "--json"])
     except UserError:
-        if begun or not (folder / "recipe.yaml").is_file():
+        if not (folder / "recipe.yaml").is_file() or (begun and not Run(folder).finished and not _is_used(folder)):
             raise
-        return _summary(commands, training, checksum)  # another process began it in the meantime
+        return _summary(commands, training, checksum)  # another process began or resumed it in the meantime
     return Run(folder).read_json("summary.json")
 
 
 def _wait_for_others(commands: Commands, folder: Path) -> None:
     """Wait while another process trains in the folder: the same command once more, or a child of a killed one."""
-    while not commands.left.is_set():
-        try:
-            unlock_folder(lock_folder(folder, wait=False))
-        except OSError:
-            commands.left.wait(0.2)
-        else:
-            return
+    while _is_used(folder) and not commands.left.is_set():
+        commands.left.wait(0.2)
 
 
-def _check_same(training: Training, checksum: str) -> None:
+def _is_used(folder: Path) -> bool:
+    try:
+        unlock_folder(lock_folder(folder, wait=False))
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _is_same(training: Training, checksum: str) -> bool:
     run = Run(training.folder)
     # With the components' defaults of today, which a run of an earlier version does not name.
     made_with = load_recipe(run.recipe_path, registry=default_registry())
@@ -133,8 +163,7 @@ def _check_same(training: Training, checksum: str) -> None:
     same = not summary or made_with.is_of(summary.get("recipe_digest"))
     # A run that was stopped at its very beginning may not have noted its data yet.
     found = (summary["data"] if summary else run.read_json_if_there("data.json")).get("checksum", checksum)
-    if not same or made_with.digest != wanted.digest or found != checksum:
-        raise RunError(f"{training.folder}: made with another recipe or other data; give another --out")
+    return same and made_with.digest == wanted.digest and found == checksum
 
 
 def usable_jobs(device: str, most: int) -> int:
@@ -155,9 +184,15 @@ def usable_jobs(device: str, most: int) -> int:
 
 T = TypeVar("T")
 
+_WORKER = (
+    "import runpy, sys; from neurozoo.runs.parent import end_with_parent; end_with_parent(int(sys.argv.pop(1))); "
+    "runpy.run_module('neurozoo.cli', run_name='__main__', alter_sys=True)"
+)
+"""``neurozoo ARGUMENTS`` in a process that ends with the one whose id it gets."""
+
 
 class Commands:
-    """Runs commands from a few threads; leaving the context stops those still running.
+    """Runs commands from a few threads; leaving the context, or the end of this process, stops those still running.
 
     Args:
         jobs: How many at a time.
@@ -190,8 +225,7 @@ class Commands:
 
         Args:
             name: What errors call it.
-            arguments: With ``--json`` among them: if this process is killed, the other one ends when it next writes
-                its progress.
+            arguments: Of the command.
             on_line: Called with each line of its standard error output.
 
         Raises:
@@ -200,7 +234,7 @@ class Commands:
         """
         lines: list[str] = []
         with subprocess.Popen(
-            [sys.executable, "-m", "neurozoo.cli", *arguments],
+            [sys.executable, "-c", _WORKER, str(os.getpid()), *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

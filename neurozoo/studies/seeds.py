@@ -19,6 +19,7 @@ from neurozoo.studies.parallel_runs import (
     Training,
     check_no_run,
     described,
+    study_folder,
     train_all,
     usable_jobs,
 )
@@ -33,7 +34,7 @@ FILE = "seeds.json"
 
 @dataclass(frozen=True)
 class SeedsResult:
-    """The result of several seeds; ``seeds.json`` holds the same.
+    """The result of several seeds.
 
     Attributes:
         schema: Version of this layout.
@@ -47,6 +48,7 @@ class SeedsResult:
         lesion: The lesion effect, by kind and split.
         minutes: Sum of the training times.
         metric_definitions: Of each metric of the task, in the order of its tables.
+        folder: Of the runs and of ``seeds.json``, which holds all but this.
     """
 
     schema: int
@@ -60,6 +62,7 @@ class SeedsResult:
     lesion: dict[str, dict[str, Spread]]
     minutes: float
     metric_definitions: dict[str, str]
+    folder: str
 
 
 def train_seeds(
@@ -80,7 +83,8 @@ def train_seeds(
         recipe: A recipe's file or name.
         overrides: ``key.sub=value``, the value in YAML.
         seeds: How many: the recipe's ``seed``, ``seed + 1``, ...
-        out: The folder for the runs and ``seeds.json``; by default ``runs/seeds-RECIPE``.
+        out: The folder for the runs and ``seeds.json``; by default ``runs/seeds-RECIPE``, with a number if runs of
+            another recipe or data are in it.
         jobs: Trainings at a time; by default as many as there are cores, and never more than there are seeds.
         backend: Another backend than the recipe's.
         on_progress: Called after each training with its name, how many are done and of how many.
@@ -95,14 +99,18 @@ def train_seeds(
     base = load_recipe(recipe, lines, registry=default_registry())
     numbers = tuple(range(base.seed, base.seed + seeds))
     load_recipe(recipe, (*lines, f"seed={numbers[-1]}"))  # refuses a seed that is too large before any training
-    folder = folder_of(base.name) if out is None else Path(out)
+
+    def trainings_in(folder: Path) -> list[Training]:
+        return [
+            Training(f"seed {seed}", str(recipe), (*lines, f"seed={seed}", ONE_THREAD), folder / str(seed))
+            for seed in numbers
+        ]
+
+    checksum = open_data(base).description.checksum
+    folder = study_folder(folder_of(base.name), trainings_in, checksum) if out is None else Path(out)
     check_no_run(folder)
-    trainings = [
-        Training(f"seed {seed}", str(recipe), (*lines, f"seed={seed}", ONE_THREAD), folder / str(seed))
-        for seed in numbers
-    ]
     at_a_time = min(jobs or usable_jobs(base.training.device, seeds), seeds)
-    ordered = train_all(trainings, at_a_time, open_data(base).description.checksum, on_progress)
+    ordered = train_all(trainings_in(folder), at_a_time, checksum, on_progress)
     found = SeedsResult(
         schema=SCHEMA,
         **described(base, ordered),
@@ -111,14 +119,15 @@ def train_seeds(
         metrics=_spreads([summary["metrics"] for summary in ordered]),
         lesion=_spreads([summary["lesion"] for summary in ordered]),
         metric_definitions=ordered[0]["metric_definitions"],
+        folder=str(folder),
     )
-    write_json(folder / FILE, asdict(found))
+    write_json(folder / FILE, {key: value for key, value in asdict(found).items() if key != "folder"})
     return found
 
 
 def folder_of(recipe: str) -> Path:
     """Return the default folder of a recipe's runs, the same each time, so that they are found again."""
-    return Path("runs") / f"seeds-{recipe}"
+    return Path("runs") / f"seeds-{recipe[:100]}"
 
 
 def _spreads(values: Sequence[Mapping[str, Mapping[str, float | None]]]) -> dict[str, dict[str, Spread]]:

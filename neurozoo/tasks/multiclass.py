@@ -18,8 +18,8 @@ from neurozoo.tasks.losses import MULTICLASS, MulticlassLoss, Options
 
 __all__ = ["BINS", "METRICS", "Multiclass", "calibration_bins", "confusion", "top"]
 
-NotNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0, le=1e30)]
+Positive = Annotated[float, Field(gt=0, le=1e30)]
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 
 BINS = 15

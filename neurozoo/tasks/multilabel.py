@@ -20,7 +20,7 @@ from neurozoo.tasks.losses import MULTILABEL, MultilabelLoss, Options
 __all__ = ["METRICS", "Multilabel"]
 
 Rule = Literal["fixed", "valid", "valid-per-label"]
-NotNegative = Annotated[float, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0, le=1e30)]
 Smoothing = Annotated[float, Field(ge=0, lt=0.5)]
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -17,7 +17,7 @@ from neurozoo.tasks.losses import REGRESSION, Options, RegressionLoss
 
 __all__ = ["METRICS", "Regression"]
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e30)]
 
 
 def mae(target: NDArray[Any], predicted: NDArray[Any], decision: Decision) -> float:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import json
 import os
 import platform
+import signal
+import subprocess
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from neurozoo.errors import DeviceError, NeurozooError
-from neurozoo.registry.discovery import GROUP, canonical
+from neurozoo.registry.discovery import GROUP, canonical, find_plugins, installed_distributions
+from neurozoo.registry.isolation import text_of
 from neurozoo.registry.loading import Plugin
 from neurozoo.registry.registry import CORE, Registry, default_registry
 from neurozoo.runs.threads import thread_waiting
@@ -52,18 +58,51 @@ class Finding:
 Section = Callable[[Registry], Iterator[Finding]]
 
 
-def examine(registry: Registry | None = None) -> Iterator[Finding]:
-    """Run all checks in the order of :data:`SECTIONS`; one that raises does not stop the others.
+def examine(registry: Registry | None = None, sections: Iterable[str] | None = None) -> Iterator[Finding]:
+    """Run checks in the order of :data:`SECTIONS`; one that raises does not stop the others.
+
+    What is installed is checked in a process of its own, so that an installation that ends a process is a finding.
 
     Args:
-        registry: The plugins; those installed by default.
+        registry: Other plugins than those installed, which are checked in this process.
+        sections: Those to run; all by default.
     """
-    registry = registry or default_registry()
-    for section, look in SECTIONS.items():
+    sections = list(SECTIONS if sections is None else sections)
+    if registry is None:
+        yield from _examine_apart(sections)
+        return
+    # Once, and first: a second import of a library whose first one failed half-way can end the process.
+    broken = _import_problem("torch") if set(sections) - {"versions", "plugins", "data"} else ""
+    for section in sections:
+        if broken and section != "versions":
+            yield Finding(section, section, "failed", f"not examined, as torch cannot be imported: {broken}")
+            continue
         try:
-            yield from look(registry)
-        except Exception as error:  # an installation can be broken in any way
-            yield Finding(section, section, "failed", f"could not be checked: {type(error).__name__}: {error}")
+            yield from SECTIONS[section](registry)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # an installation can be broken in any way
+            said = f"could not be checked: {type(error).__name__}: {text_of(error)}"
+            yield Finding(section, section, "failed", said)
+
+
+def _run_item(_item: str) -> bool:
+    return True
+
+
+begin_item: Callable[[str], bool] = _run_item
+"""Called before each item that loads other people's code, with its name; an item is skipped where it returns False."""
+
+
+def _import_problem(library: str) -> str:
+    """Why a library cannot be imported; empty if it can."""
+    try:
+        importlib.import_module(library)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return f"{type(error).__name__}: {text_of(error)}"
+    return ""
 
 
 def _versions(registry: Registry) -> Iterator[Finding]:
@@ -73,6 +112,24 @@ def _versions(registry: Registry) -> Iterator[Finding]:
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield _required(requirement)
+    yield from _damaged_distributions()
+
+
+def _damaged_distributions() -> Iterator[Finding]:
+    """Distributions whose metadata cannot be read, which torch and pydantic read of all that are installed."""
+    for distribution in installed_distributions():
+        location = str(getattr(distribution, "_path", "")) or "a distribution without a location"
+        try:
+            name = str(distribution.metadata["Name"] or location)
+            for entry in distribution.entry_points:
+                _ = (entry.group, entry.module, entry.attr)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {text_of(error)}"
+            said = f"its metadata is damaged ({reason}); install {location} again, or remove it"
+            yield Finding("versions", Path(location).name, "warning", said)
+            continue
+        if not distribution.metadata["Version"]:
+            yield Finding("versions", name, "warning", f"its metadata has no version; install {location} again")
 
 
 def _required(wanted: Requirement) -> Finding:
@@ -179,15 +236,15 @@ def _untested(plugin: Plugin) -> Iterator[str]:
 def _silent_distributions(registry: Registry) -> Iterator[Finding]:
     """Distributions named like plugins that register nothing, such as by a misspelt entry point."""
     known = {canonical(plugin.distribution.partition(" ")[0]) for plugin in registry.plugins}
-    for distribution in importlib.metadata.distributions():
-        name = str(distribution.metadata["Name"] or "")
+    for distribution in installed_distributions():
+        try:
+            name = str(distribution.metadata["Name"] or "")
+            groups = sorted({entry.group for entry in distribution.entry_points})
+        except Exception:  # damaged, which is reported with the versions
+            continue
         if not canonical(name).startswith(f"{GROUP}-") or canonical(name) in known:
             continue
         known.add(canonical(name))
-        try:
-            groups = sorted({entry.group for entry in distribution.entry_points})
-        except Exception:  # reported with the plugins if it is one
-            continue
         has = f"; its entry points are in {', '.join(map(repr, groups))}" if groups else "; it has no entry points"
         said = f"is installed and offers nothing{has}: a plugin's is in the group {GROUP!r}"
         yield Finding("plugins", name, "warning", said)
@@ -203,7 +260,7 @@ def _data(registry: Registry) -> Iterator[Finding]:
     for name, path in installed().items():
         try:
             found = Manifest.read(path).description
-        except NeurozooError as error:
+        except (NeurozooError, OSError) as error:
             yield Finding("data", name, "failed", str(error), {"path": str(path)})
             continue
         sizes = ", ".join(f"{split} {samples}" for split, samples in found.splits.items())
@@ -232,7 +289,7 @@ def _recipes(registry: Registry) -> Iterator[Finding]:
     names = shipped_recipes()
     if not names:
         yield Finding("recipes", "recipes", "failed", "none came with neurozoo; install it again")
-    for name in names:
+    for name in filter(begin_item, names):
         try:
             data = load_recipe(name, registry=registry).data
         except NeurozooError as error:
@@ -248,36 +305,39 @@ def _recipes(registry: Registry) -> Iterator[Finding]:
 
 
 def _conformance(registry: Registry) -> Iterator[Finding]:
-    from neurozoo.core.kinds import LIFSpec
-    from neurozoo.testing import check, registered
-    from neurozoo.testing.kits import require_kit
-
     for name, component in registry.components("neuron").items():
         if component.native:
             said = "not held against the oracle: it is what its library gives"
             yield Finding("conformance", name, "ok", said)
-            continue
-        if registry.missing("neuron", name):
-            continue  # reported with the plugins
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the library, at import
-                candidate = registered("neuron", name, registry=registry)
-                report = check(candidate, require_kit("neuron").tiny)
-        except NeurozooError as error:
-            yield Finding("conformance", name, "failed", str(error))
-            continue
-        if report.failures and (refusal := refuses_device(candidate.target(LIFSpec()), "cpu")):
-            # The kit's currents are on the CPU.
-            yield Finding("conformance", name, "ok", f"not held against the oracle here: {refusal}")
-            continue
-        details = report.to_dict()
-        if report.passed:
-            said = f"{len(report.results)} quick cases passed; all of them: neurozoo plugins check {name}"
-            yield Finding("conformance", name, "ok", said, details)
-            continue
-        wrong = "; ".join(f"{each.name}: {each.problem}" for each in report.failures) or "no case could be run"
-        yield Finding("conformance", name, "failed", f"{wrong}; all cases: neurozoo plugins check {name}", details)
+        elif not registry.missing("neuron", name) and begin_item(name):  # what is missing is reported with the plugins
+            try:
+                yield _conforms(name, registry)
+            except KeyboardInterrupt:
+                raise
+            except NeurozooError as error:
+                yield Finding("conformance", name, "failed", str(error))
+            except BaseException as error:  # costs this backend alone
+                yield Finding("conformance", name, "failed", f"{type(error).__name__}: {text_of(error)}")
+
+
+def _conforms(name: str, registry: Registry) -> Finding:
+    from neurozoo.core.kinds import LIFSpec
+    from neurozoo.testing import check, registered
+    from neurozoo.testing.kits import require_kit
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the library, at import
+        candidate = registered("neuron", name, registry=registry)
+        report = check(candidate, require_kit("neuron").tiny)
+    if report.passed:
+        said = f"{len(report.results)} quick cases passed; all of them: neurozoo plugins check {name}"
+        return Finding("conformance", name, "ok", said, report.to_dict())
+    if report.failures and (refusal := refuses_device(candidate.target(LIFSpec()), "cpu")):
+        # The kit's currents are on the CPU.
+        return Finding("conformance", name, "ok", f"not held against the oracle here: {refusal}")
+    wrong = "; ".join(f"{each.name}: {each.problem}" for each in report.failures) or "no case could be run"
+    said = f"{wrong}; all cases: neurozoo plugins check {name}"
+    return Finding("conformance", name, "failed", said, report.to_dict())
 
 
 SECTIONS: Mapping[str, Section] = {
@@ -299,6 +359,113 @@ def refuses_device(neuron: Neuron, device: torch.device | str) -> str:
         neuron.scan(torch.zeros(1, 1, 1, device=device), None, 1.0)
     except DeviceError as error:
         return str(error)
-    except Exception:  # reported where the neuron is run
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # reported where the neuron is run
         return ""
     return ""
+
+
+# The process that examines
+
+
+_CODE = "from neurozoo.testing.doctor import _send; _send()"
+
+
+def _examine_apart(todo: list[str]) -> Iterator[Finding]:
+    """Run checks in a child, which sends its findings as JSON lines.
+
+    Compiled libraries end a process if they are damaged, or imported a second time after they failed. If the child
+    ends, the item it was at has failed, and another child continues after that item.
+    """
+    done, without = list[str](), list[str]()
+    while todo:
+        section, item, plugin = todo[0], "", ""
+        wanted = {"sections": todo, "skipped": done, "without": without}
+        command = [sys.executable, "-c", _CODE, json.dumps(wanted)]
+        # Its standard input is closed: a plugin that reads it must not wait for the user.
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as child:
+            assert child.stdout is not None
+            try:
+                for line in child.stdout:
+                    kind, value = _read(line)
+                    if kind == "plugin":
+                        plugin = value
+                    elif kind == "section":
+                        section, item, done, plugin = value, "", [], ""
+                        todo = todo[todo.index(section) :]
+                    elif kind == "item":
+                        item = value
+                        done.append(item)
+                    elif kind == "finding":
+                        yield Finding(**value)
+                    elif kind == "end":
+                        todo = []
+            finally:
+                child.kill()
+        how = _how(child.returncode)
+        if todo and plugin:
+            without.append(plugin)
+            said = f"loading it ended the process ({how}); uninstall it, or install it again"
+            yield Finding("plugins", plugin, "failed", said)
+        elif todo:
+            said = f"the check ended its process ({how}); a library that it loads is damaged: install it again"
+            yield Finding(section, item or section, "failed", said)
+            if not item:
+                todo, done = todo[1:], []
+
+
+def _read(line: bytes) -> tuple[str, Any]:
+    try:
+        kind, value = json.loads(line)
+    except ValueError:
+        return "", None
+    return kind, value
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+def _send() -> None:
+    """The child: run the sections that the command names, and write the protocol to what was its standard output."""
+    wanted = json.loads(sys.argv[1])
+    # Whatever else is printed, by Python or below it, goes to the standard error.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def send(kind: str, value: object) -> None:
+        out.write(json.dumps([kind, value], default=str) + "\n")
+        out.flush()
+
+    def begin(item: str) -> bool:
+        if item in skipped:
+            return False
+        send("item", item)
+        return True
+
+    global begin_item
+    begin_item = begin
+    skipped: Sequence[str] = wanted["skipped"]
+    entries = []
+    for found in find_plugins():
+        if found.entry is not None and found.source not in wanted["without"]:
+            send("plugin", found.source)
+            Registry([found.entry])
+            entries.append(found.entry)
+    send("plugin", "")
+    registry = Registry(entries) if wanted["without"] else default_registry()
+    for section in wanted["sections"]:
+        if section != wanted["sections"][0] or not skipped:
+            send("section", section)
+        for finding in examine(registry, [section]):
+            send("finding", asdict(finding))
+        skipped = ()
+    send("end", None)
+    out.flush()
+    os._exit(0)  # not by the interpreter's end, where a damaged library can still fail

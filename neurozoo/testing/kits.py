@@ -106,7 +106,9 @@ def run_case(kit: Kit, name: str, candidate: Candidate) -> CaseResult:
         outcome, problem = "not run", str(reason)
     except ConformanceError as error:
         outcome, problem = "failed", str(error)
-    except Exception as error:  # a component under test may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a component under test may raise anything, as extensions in other languages do
         outcome, problem = "failed", f"{type(error).__name__}: {error}"
     found = (subject.compared, subject.excused, tuple(subject.refused), subject.worst, subject.excused_at)
     return CaseResult(name, outcome, problem, *found)

@@ -14,6 +14,7 @@ from neurozoo.core.processes import from_each, processes, rank
 from neurozoo.errors import NeurozooError, UserError
 from neurozoo.recipe.schema import TrainingSection
 from neurozoo.runs.device import choose_device
+from neurozoo.runs.parent import end_with_parent
 
 __all__ = ["Engine", "started_processes"]
 
@@ -45,6 +46,8 @@ class Engine:
             UserError: The device is not available, or cannot be used by so many processes.
         """
         device, count = choose_device(training.device), started_processes()
+        if count > 1:
+            end_with_parent(os.getppid())
         _check(training, device, count)
         if count == 1 and training.precision == "32-true":
             if device.type == "cuda":

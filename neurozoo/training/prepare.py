@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from neurozoo.core.layer import Firing, SpikingLayer
 from neurozoo.core.model import Model, Standardise, Trained, trained_modules
-from neurozoo.core.recording import frozen_statistics, neuron_layers, over_neurons, recorded
+from neurozoo.core.recording import frozen_statistics, neuron_layers, over_neurons, recorded, spiking_layers
 from neurozoo.core.signals import Batch
 from neurozoo.data.view import DataView, training_statistics
 from neurozoo.errors import SpikingError
 from neurozoo.nn.synapses import Normalised, NormalisedTokens
 from neurozoo.recipe.recipe import Recipe
 
-__all__ = ["initialise_fluctuation_driven", "prepare", "prepare_task"]
+__all__ = ["check_recorded", "initialise_fluctuation_driven", "prepare", "prepare_task"]
 
 _SILENT = 1e-6
 _SCALABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, Normalised)
@@ -47,9 +49,29 @@ def prepare(model: Model, view: DataView, recipe: Recipe) -> None:
     chosen = recipe.training.initialisation
     if chosen.name == "fluctuation-driven":
         generator = torch.Generator().manual_seed(recipe.seed)
-        size = recipe.training.batch_size * chosen.batches
+        size = min(recipe.training.batch_size * chosen.batches, len(train))
         some = next(iter(view.batches("train", size, generator))).to(device)
         initialise_fluctuation_driven(model, some, chosen.firing_rate)
+
+
+def check_recorded(model: Model, recipe: Recipe, unseen: Sequence[str]) -> None:
+    """Refuse a training that acts on firing rates, of a model all of whose spikes are hidden from it.
+
+    Args:
+        model: The model.
+        recipe: The recipe.
+        unseen: What :func:`~neurozoo.evaluation.health.unseen_spikes` found.
+
+    Raises:
+        SpikingError: The recipe has a rate penalty or initialises by firing rates; the model has spikes, and no
+            :class:`~neurozoo.core.layer.SpikingLayer`.
+    """
+    chosen = recipe.training
+    acts = chosen.rate_penalty.weight > 0 or chosen.initialisation.name == "fluctuation-driven"
+    if unseen and acts and not spiking_layers(model):
+        raise SpikingError(
+            f"{unseen[0]}, or set training.rate_penalty.weight=0 and training.initialisation={{name: default}}"
+        )
 
 
 def prepare_task(model: Model, view: DataView, device: torch.device) -> None:

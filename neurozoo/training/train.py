@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,20 +19,21 @@ from neurozoo.core.model import Model
 from neurozoo.core.processes import lost_partners_told, processes
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.data.synthetic.mosei import made_up
-from neurozoo.errors import DataError, UserError
+from neurozoo.errors import CheckpointError, DataError, NeurozooError, UserError
 from neurozoo.evaluation.evaluate import evaluate_model
-from neurozoo.evaluation.health import health_warnings
+from neurozoo.evaluation.health import health_warnings, unseen_spikes
+from neurozoo.files.opening import open_regular
 from neurozoo.models.build import Experiment, build_model, expected_problem, open_experiment, parameters_by_component
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import load_checkpoint, load_tensors
 from neurozoo.runs.run import Run, environment
-from neurozoo.runs.trained_folder import Trained
+from neurozoo.runs.trained_folder import Trained, open_data_of
 from neurozoo.training.engine import Engine, started_processes
 from neurozoo.training.listener import Checkpoint, Listener, Listeners, Saved
 from neurozoo.training.loggers import Logger, LoggersListener, logger_classes
 from neurozoo.training.optimizer import make_optimizer
-from neurozoo.training.prepare import prepare, prepare_task
+from neurozoo.training.prepare import check_recorded, prepare, prepare_task
 from neurozoo.training.run_folder import RunFolder
 from neurozoo.training.step import Stepper
 from neurozoo.training.trainer import Trainer, checkpoint_metadata
@@ -57,7 +59,8 @@ def train(
         backend: Another backend than the recipe's.
         listener: Follows the progress.
         closed: Splits that neither this run nor later commands on it may open, such as ``test`` during a search.
-        start: A trained model of the same shape, whose weights and statistics it begins with.
+        start: A trained model of the same shape, whose weights and statistics it begins with; splits that are closed
+            for it are closed for this run.
 
     Returns:
         The content of ``summary.json``.
@@ -75,10 +78,11 @@ def train(
     if out is None and started_processes() > 1:
         raise UserError(f"{started_processes()} processes train into one run folder that all see; give it as --out")
     folder = default_folder(recipe) if out is None else Path(out)
+    closed = {*closed, *(() if start is None else start.closed)}  # its weights were chosen with them closed
     engine, loggers = Engine.of(recipe.training), logger_classes(recipe)
     with engine.one_first():
-        kept = RunFolder.begin(folder, recipe, closed=closed, first=engine.first)
-    with closing(kept):
+        kept = RunFolder.begin(folder, recipe, closed=closed, first=engine.first, or_next=out is None)
+    with kept, _named_failures(kept):
         try:
             with engine.one_first():
                 experiment = _checked(open_experiment(recipe, closed=closed))
@@ -94,7 +98,7 @@ def train(
             raise
 
 
-def resume(folder: Path, *, listener: Listener | None = None) -> dict[str, Any]:
+def resume(folder: Path, *, listener: Listener | None = None, data_root: str | Path | None = None) -> dict[str, Any]:
     """Continue a run that did not come to its end, as if it had never stopped.
 
     Weights, metrics and predictions become those of an undisturbed run, to the bit on the same machine
@@ -103,6 +107,7 @@ def resume(folder: Path, *, listener: Listener | None = None) -> dict[str, Any]:
     Args:
         folder: The run folder.
         listener: Follows the progress.
+        data_root: The store, if it is not where it was.
 
     Returns:
         The content of ``summary.json``.
@@ -116,16 +121,17 @@ def resume(folder: Path, *, listener: Listener | None = None) -> dict[str, Any]:
     run = Run(folder)
     recipe = run.recipe()
     engine, loggers = Engine.of(recipe.training), logger_classes(recipe)
-    with closing(RunFolder.reopen(run, recipe, first=engine.first)) as kept:
+    with RunFolder.reopen(run, recipe, first=engine.first) as kept:
         with engine.one_first():
-            experiment = _checked(open_experiment(recipe, closed=run.closed))
+            view = open_data_of(recipe, run, data_root, closed=run.closed)
+            experiment = _checked(open_experiment(recipe, view=view))
         before, now = run.read_json_if_there("data.json").get("checksum"), experiment.view.description.checksum
         if before not in (None, now):
             raise DataError(
                 f"{folder}: its data had the checksum {str(before)[:12]}..., and has {now[:12]}... now; put the old "
                 "data back, or start a new run"
             )
-        with own_random_numbers(recipe), lost_partners_told():
+        with own_random_numbers(recipe), lost_partners_told(), _named_failures(kept):
             begun = run.read_json_if_there("environment.json") if recipe.training.threads is None else {}
             if begun.get("threads") and begun.get("processes") == processes():
                 torch.set_num_threads(begun["threads"])  # another number of threads rounds sums differently
@@ -184,11 +190,12 @@ def adopt(
         CheckpointError: The weights are of another model.
     """
     engine = Engine.of(recipe.training)
-    with closing(RunFolder.begin(out, recipe)) as kept:
+    with RunFolder.begin(out, recipe) as kept:
         try:
             experiment = _checked(open_experiment(recipe))
-            view, training = experiment.view, _Training(kept, engine, Listeners([kept, listener or Listener()]))
-            with own_random_numbers(recipe):
+            view = experiment.view
+            with own_random_numbers(recipe), closing(Listeners([kept, listener or Listener()])) as followed:
+                training = _Training(kept, engine, followed)
                 model = experiment.build()
                 if recipe.data.standardise:
                     prepare(model, view, recipe)
@@ -207,7 +214,7 @@ def adopt(
 
 def default_folder(recipe: Recipe) -> Path:
     """Return a new folder under ``runs/``, named after the recipe and the time (UTC)."""
-    return Path("runs") / f"{recipe.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    return Path("runs") / f"{recipe.name[:100]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
 @contextmanager
@@ -222,6 +229,37 @@ def own_random_numbers(recipe: Recipe) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
+
+
+@contextmanager
+def _named_failures(kept: RunFolder) -> Iterator[None]:
+    """Name failures of memory and of numbers that are too large, and tell an interrupted user how to continue.
+
+    Raises:
+        NeurozooError: The training cannot be done with so much memory, or with such numbers.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        if kept.resumable:
+            interruption.add_note(f"`neurozoo train --resume {shlex.quote(str(kept.run.folder))}` continues it")
+        raise
+    except (MemoryError, OverflowError, RuntimeError) as error:
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
+            raise NeurozooError(
+                f"there is not enough memory ({text}); lower training.batch_size or evaluation.batch_size, or the "
+                "width of the model"
+            ) from error
+        if isinstance(error, OverflowError) or "overflow" in text:
+            raise NeurozooError(
+                f"a number is too large to compute with ({text}); lower training.optimizer.lr, training.epochs or the "
+                "parameter that is so large"
+            ) from error
+        raise
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 
 class _Training:
@@ -243,9 +281,15 @@ class _Training:
         if saved is None and start is None:
             prepare(model, view, recipe)
         elif start is not None:
-            load_checkpoint(start.checkpoint, model)
-            sha256 = hashlib.sha256(start.checkpoint.read_bytes()).hexdigest()
+            load_checkpoint(start.checkpoint, model, inside=start.folder)
+            with open_regular(start.checkpoint, inside=start.folder, error=CheckpointError) as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             header["started_from"] = {"recipe": start.recipe.name, "sha256": sha256}
+        first = torch.arange(min(len(view.split("train")), 8))
+        notes = unseen_spikes(model, view.split("train").batch(first).to(engine.device))
+        check_recorded(model, recipe, notes)
+        for note in notes:
+            self._listener.warning(note)
         trainer = Trainer(model, view, recipe, engine, self._listener)
         engine.part_random_numbers(recipe.seed)
         if saved is not None:
@@ -254,12 +298,13 @@ class _Training:
         with engine.one_first():
             pass  # the others read the best weights below, which the first has written by now
         header |= {"epochs": reached.epoch - 1, "best_epoch": reached.best_epoch}
-        if reached.best is not None:
-            return self.measured(experiment, model, header)
-        undefined = f"training.best={recipe.training.best} is not defined on valid"
-        return self.measured(
-            experiment, model, header, f"{undefined}, so the first epoch's weights were kept; use loss"
-        )
+        if reached.best is None:
+            notes.append(
+                f"training.best={recipe.training.best} is not defined on valid, so the first epoch's weights were "
+                "kept; use loss"
+            )
+            self._listener.warning(notes[-1])
+        return self.measured(experiment, model, header, notes)
 
     def started(self, experiment: Experiment, model: Model) -> dict[str, Any]:
         """Send the listeners what they get at the beginning; returns the part that the summary repeats."""
@@ -282,11 +327,14 @@ class _Training:
         self._listener.started({**info, "headline": headline, "epochs": epochs, "device": device})
         return info
 
-    def measured(self, experiment: Experiment, model: Model, header: Mapping[str, Any], *notes: str) -> dict[str, Any]:
-        """Measure the best weights; returns the summary, which the listeners get as well."""
+    def measured(
+        self, experiment: Experiment, model: Model, header: Mapping[str, Any], notes: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Measure the best weights; returns the summary, with earlier warnings, which the listeners get as well."""
         recipe, view = experiment.recipe, experiment.view
-        evaluation = evaluate_model(self._kept.run.best, model, view, recipe, device=self._engine.device)
-        warnings = [*health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion), *notes]
+        run, device = self._kept.run, self._engine.device
+        evaluation = evaluate_model(run.best, model, view, recipe, device=device, inside=run.folder)
+        warnings = health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
         for warning in warnings:
             self._listener.warning(warning)
         notices = [SYNTHETIC_NOTICE] if view.description.synthetic else []
@@ -296,7 +344,7 @@ class _Training:
             **header,
             **evaluation.to_dict(),
             "metric_definitions": model.problem.task.definitions,
-            "warnings": [*notices, *warnings, *self._listener.problems],
+            "warnings": [*notices, *notes, *warnings, *self._listener.problems],
             "recipe_digest": recipe.digest,
             "duration_seconds": time.monotonic() - self._started,
         }

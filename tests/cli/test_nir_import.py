@@ -121,7 +121,7 @@ def test_what_is_not_said_is_asked_for_and_nothing_is_left_behind(
         error = refused(capsys, ["nir", "import", net, *SAID, *LOOP, "--dt", step, "--out", run])
         assert "both are finite and larger than 0" in error
     error = refused(capsys, ["nir", "import", tmp_path / "no.nir", *SAID, *LOOP, "--out", run])
-    assert "there is no such file" in error
+    assert "no.nir cannot be read" in error
     assert not run.exists()
 
 

@@ -273,6 +273,21 @@ def test_an_exception_in_a_plugin_names_the_plugin(install: Install, capsys: pyt
     )
 
 
+def test_a_panic_in_a_plugins_code_is_its_bug(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    panic = "class Panic(BaseException): pass\n"
+    body = "        raise Panic('unwrap')\n"
+    code = (
+        "from neurozoo.core.layer import TorchNeuron\nfrom neurozoo.registry.hookspecs import Component, hookimpl\n"
+        f"neurozoo_api = '2.0'\n{panic}class Mine(TorchNeuron):\n    def __init__(self, spec):\n{body}"
+        "@hookimpl\ndef neurozoo_components():\n"
+        "    yield Component('neuron', 'mine', 'neurozoo_x:Mine', 'a neuron')\n"
+    )
+    install("neurozoo-x", code)
+    status, _, err = ran(capsys, "train", "spiking_convnet", "--dry-run", "--backend", "mine")
+    assert status == 1
+    assert "error: Panic: unwrap; this is a bug of the plugin neurozoo-x 0.3 (" in err
+
+
 # doctor
 
 
@@ -283,6 +298,7 @@ def test_doctor_in_text_and_json(
     from neurozoo.testing.doctor import SECTIONS
 
     monkeypatch.setattr(doctor, "SECTIONS", {name: SECTIONS[name] for name in ("plugins", "data")})
+    monkeypatch.setenv("PYTHONPATH", sys.path[0])  # the fixture's folder, for the process that examines
     install_neuron(install, more=', tested=("torch ==1.0.*",)')
     status, out, _ = ran(capsys, "doctor")
     assert status == 0

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from neurozoo.compare.sources import recipe_source, run_source
-from neurozoo.errors import DataError, UserError
+from neurozoo.errors import CheckpointError, DataError, UserError
+from neurozoo.nir.export import export_run
+from neurozoo.operations.profiling import profile_run
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
-from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.runs.checkpoint import read_tensors, write_tensors
 from neurozoo.runs.run import Run
 from neurozoo.training.train import train
 
@@ -64,6 +66,24 @@ def test_a_run_gives_its_best_weights(recipe: Callable[..., Recipe], tmp_path: P
     assert (source.setting.trained, source.setting.run) == (True, str(tmp_path / "run"))
     with pytest.raises(UserError, match="'cuda:9' and is not available"):
         run_source(tmp_path / "run", registry=default_registry(), device="cuda:9")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(
+    recipe: Callable[..., Recipe], tmp_path: Path, value: float
+) -> None:
+    train(recipe("training.epochs=1"), out=tmp_path / "run")
+    tensors, header = read_tensors(Run(tmp_path / "run").best)
+    tensors["project.audio.weight"][0, 0] = value
+    write_tensors(Run(tmp_path / "run").best, tensors, header)
+    words = r"values are NaN or infinite in project\.audio\.weight, so that spikes mean nothing"
+    for use in (
+        lambda: run_source(tmp_path / "run", registry=default_registry()),
+        lambda: profile_run(tmp_path / "run"),
+        lambda: export_run(tmp_path / "run", tmp_path / "out", dt=1e-3),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            use()
 
 
 def test_a_run_on_other_data_than_its_own_says_so(recipe: Callable[..., Recipe], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from neurozoo.core.recording import (
     over_neurons,
     recorded,
     spiking_layers,
+    unrecorded,
 )
 
 
@@ -158,3 +159,68 @@ def test_statistics_are_put_back_to_the_bit() -> None:
     assert int(norm.num_batches_tracked) == 0
     assert norm.running_mean is not None
     assert not norm.running_mean.any()
+
+
+class Fires(nn.Module):
+    """Neurons that are no layer."""
+
+    def __init__(self, weighted: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Linear(4, 4) if weighted else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        driven = x if self.weight is None else self.weight(x)
+        return (driven > 0.1).to(x.dtype)
+
+
+class WithState(Fires):
+    """Gives its membrane as well, as libraries do."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(x), x
+
+
+def hidden(*modules: nn.Module) -> list[str]:
+    """What is found in modules that follow one another, of which each gets the first output of the one before."""
+    net = nn.ModuleDict({f"m{number}": module for number, module in enumerate(modules)})
+    with unrecorded(net) as names:
+        x = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(2))
+        for module in net.values():
+            x = module(x)
+            x = x[0] if isinstance(x, tuple) else x
+    return list(names)
+
+
+LAYER = SpikingLayer(TorchNeuron(LIFSpec()), nn.Linear(4, 4))
+ONE_BY_ONE = nn.Linear(4, 4, bias=False)
+nn.init.eye_(ONE_BY_ONE.weight)
+
+
+@pytest.mark.parametrize(
+    ("modules", "names"),
+    [
+        ([Fires()], ["m0"]),
+        ([WithState()], ["m0"]),
+        ([nn.Linear(4, 4), nn.ReLU(), nn.Sigmoid()], []),
+        ([LAYER], []),
+        ([SpikingLayer(TorchNeuron(LIFSpec()), nn.Sequential(nn.Linear(4, 4), Fires()))], []),
+        ([nn.Sequential(nn.Linear(4, 4), nn.Sequential(Fires()))], ["m0.1.0"]),
+        # What passes spikes on makes none; weights inside may.
+        ([Fires(), nn.MaxPool1d(2), nn.Identity(), nn.Flatten(1)], ["m0"]),
+        ([Fires(), ONE_BY_ONE], ["m0"]),
+        ([Fires(), Fires(weighted=True)], ["m0", "m1"]),
+        ([nn.Identity(), nn.Threshold(9.0, 0.0)], []),
+    ],
+)
+def test_spikes_that_nobody_records_are_named(modules: list[nn.Module], names: list[str]) -> None:
+    torch.manual_seed(0)
+    assert hidden(*modules) == names
+
+
+def test_looking_for_hidden_spikes_leaves_no_hooks() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), Fires())
+    with unrecorded(net) as names:
+        net(torch.ones(2, 4))
+        net(torch.randn(2, 4))
+    assert list(names) == ["1"]
+    assert not any(module._forward_hooks for module in net.modules())

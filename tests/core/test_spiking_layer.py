@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, LIFSpec, LISpec, PLIFSpec
+from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, IFSpec, LIFSpec, LISpec, PLIFSpec
 from neurozoo.core.layer import Learned, SpikingLayer, Synapse, TorchNeuron
 from neurozoo.core.neuron import NeuronSpec
+from neurozoo.core.recording import over_neurons, recorded
 from neurozoo.errors import SpikingError
 
 LEARNED = [
@@ -200,3 +201,63 @@ def test_learned_parameters_of_feature_maps() -> None:
     assert layer.stored["leak"].grad is not None
     assert layer.stored["leak"].grad.shape == (3, 1, 1)
     assert math.isfinite(float(layer.stored["leak"].grad.abs().sum()))
+
+
+def test_a_forward_can_start_from_a_given_state() -> None:
+    # h = .5 v + .5 x with x = 1: from .8 the first h is .9, which fires at .9, and .5 later does not.
+    layer = SpikingLayer(TorchNeuron(LIFSpec(tau=2.0)))
+    x = torch.ones(2, 1, 1)
+    assert layer(x, 0.9).flatten().tolist() == [0.0, 0.0]
+    with recorded(layer) as firings:
+        assert layer(x, 0.9, state=(torch.full((1, 1), 0.8),)).flatten().tolist() == [1.0, 0.0]
+    assert firings[""].spikes.flatten().tolist() == [1.0, 0.0]
+    back = SpikingLayer(TorchNeuron(IFSpec()), recurrent=nn.Linear(1, 1, bias=False))
+    nn.init.constant_(back.recurrent.weight, 1.0)  # type: ignore[union-attr]
+    # The last output counts as well: it returns in the first step, and its spike in the next.
+    state = (torch.zeros(1, 1), torch.ones(1, 1))
+    assert back(torch.zeros(3, 1, 1), state=state).flatten().tolist() == [1.0, 1.0, 1.0]
+    assert back(torch.zeros(3, 1, 1)).flatten().tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_the_gradient_through_what_returns(detached: bool) -> None:
+    """Two steps of IF with a box surrogate of 1: u_0 = x_0 - 1, u_1 = v_0 + x_1 + V s_0 - 1."""
+    spec = IFSpec(surrogate="box", alpha=4.0, detach_reset=True)
+    back = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(back.weight, 0.5)
+    layer = SpikingLayer(TorchNeuron(spec), recurrent=back, detach_recurrent=detached)
+    x = torch.tensor([[[1.0]], [[0.25]]], requires_grad=True)
+    spikes = layer(x)
+    assert spikes.flatten().tolist() == [1.0, 0.0]
+    spikes[1].backward()
+    assert x.grad is not None
+    # v_0 = (1 - s_0) h_0 is reset, so that x_0 reaches u_1 by the recurrent weight alone.
+    assert x.grad.flatten().tolist() == [0.0 if detached else 0.5, 1.0]
+    assert back.weight.grad is not None
+    assert back.weight.grad.item() == 1.0
+
+
+class OneStepLate(Synapse):
+    """A delay: what comes in at a step drives the neurons a step later, so that there is one step more."""
+
+    over_time = True
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        return nn.functional.pad(x, (0, 0) * (x.dim() - 1) + (1, 0))
+
+    def valid_after(self, valid: Tensor | None) -> Tensor | None:
+        return None if valid is None else torch.cat((valid[:1], valid))
+
+
+def test_a_synapse_may_see_time_and_lengthen_it() -> None:
+    layer = SpikingLayer(TorchNeuron(IFSpec()), OneStepLate())
+    x = torch.tensor([[[1.0], [1.0]], [[0.0], [1.0]]])  # [T = 2, B = 2, N = 1]
+    valid = torch.tensor([[True, True], [False, True]])
+    with recorded(layer) as firings:
+        spikes = layer(x, valid=valid)
+    assert spikes[..., 0].T.tolist() == [[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
+    assert firings[""].valid is not None
+    assert firings[""].valid.T.tolist() == [[True, True, False], [True, True, True]]
+    sums, count = over_neurons(spikes, firings[""].valid)
+    assert (sums.tolist(), int(count)) == ([3.0], 5)
+    assert layer(x[0], steps=2)[..., 0].T.tolist() == [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]

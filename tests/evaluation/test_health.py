@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from neurozoo.core.layer import Firing
+from neurozoo.core.kinds import LIFSpec
+from neurozoo.core.layer import Firing, SpikingLayer, TorchNeuron
+from neurozoo.core.model import Model
 from neurozoo.core.recording import recorded
-from neurozoo.core.signals import Batch
+from neurozoo.core.signals import Batch, Problem, SignalShape
 from neurozoo.evaluation.health import HealthMonitor, LayerHealth, firing_rates, health_warnings, lesion_effects
 from neurozoo.models.smile.model import SMILE
+from neurozoo.tasks.multilabel import Multilabel
 from neurozoo.training.prepare import initialise_fluctuation_driven
 from neurozoo.training.step import rate_penalty
 
@@ -46,6 +50,57 @@ def test_rates_of_feature_maps_by_hand() -> None:
     valid = torch.tensor([[True, True, False], [True, False, False]])
     expected = [0, 0, 0, 1 / 3, 1, 1, 1, 1]
     assert firing_rates(Firing(spikes, spikes, 1.0, valid)).tolist() == pytest.approx(expected)
+
+
+class Layer(Model):
+    """One spiking layer."""
+
+    def __init__(self) -> None:
+        super().__init__(Problem({"x": SignalShape((1,), 1)}, Multilabel(("a",))))
+        self.layer = SpikingLayer(TorchNeuron(LIFSpec()))
+
+    def forward(self, spikes: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:  # type: ignore[override]
+        return self.layer(spikes, valid=valid)
+
+
+@pytest.mark.parametrize(
+    ("shape", "valid", "fires"),
+    [
+        ((4, 2, 3), None, (slice(None), 0, 1)),
+        ((1, 2, 4, 3), [[[1, 1, 1, 1], [1, 1, 1, 1]]], (0, 0, slice(None), 1)),
+        ((4, 2, 3, 5), None, (slice(None), 0, 1, slice(None))),
+        ((4, 2, 3, 2, 2), None, (slice(None), 0, 1)),
+        ((4, 2, 3, 2, 2), [[1, 1]] * 4, (slice(None), 0, 1)),
+    ],
+    ids=["trains", "positions", "rows", "frames", "frames with a mask"],
+)
+def test_the_monitor_gives_the_rates_of_layers_of_any_shape(
+    shape: tuple[int, ...], valid: list[Any] | None, fires: tuple[Any, ...]
+) -> None:
+    """In the first of two samples a third of the neurons fires always: rates of 1/2 and 0 in each of two batches."""
+    spikes, model = torch.zeros(shape), Layer()
+    spikes[fires] = 1
+    with recorded(model, lambda _, __: spikes), HealthMonitor(model) as monitor:
+        for _ in range(2):
+            model(spikes, None if valid is None else torch.tensor(valid) == 1)
+            monitor.count()
+    health = monitor.layers()["layer"]
+    assert health.rate == pytest.approx(1 / 6)
+    assert health.dead == pytest.approx(2 / 3)
+    assert health.saturated == 0.0
+
+
+def test_the_monitor_leaves_out_what_does_not_count_of_frames() -> None:
+    spikes, model = torch.ones(4, 2, 3, 2, 2), Layer()
+    spikes[2:, :, 0] = 0
+    valid = torch.tensor([[True, True], [True, False], [True, False], [False, False]])
+    with recorded(model, lambda _, __: spikes), HealthMonitor(model) as monitor:
+        model(spikes, valid)
+        monitor.count()
+    # Of 4 steps that count the first channel fires in 3, the others in all.
+    health = monitor.layers()["layer"]
+    assert health.rate == pytest.approx((3 / 4 + 1 + 1) / 3)
+    assert health.saturated == pytest.approx(2 / 3)
 
 
 def test_the_penalty_by_hand() -> None:

@@ -78,3 +78,29 @@ def test_a_task_per_step_counts_the_steps_that_count() -> None:
         effects = lesion_effects(model, samples, size)
         assert effects["silent"] == pytest.approx(expected, rel=1e-4)
         assert effects["permuted"] >= 0
+
+
+class Convolution(Spiking):
+    """The same with feature maps: positions are steps, and each has a map ``[C, 3]``."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.layer = SpikingLayer(TorchNeuron(LIFSpec()), nn.Conv1d(1, 4, 3, padding=1))
+
+    def forward(self, batch: Batch) -> Tensor:
+        signal = self.signal(batch, "x")
+        maps = signal.values.transpose(0, 1)[:, :, None]  # [T, B, 1, 3]
+        spikes = self.layer(maps, 0.3, valid=signal.mask.T).transpose(0, 1)
+        return torch.stack([spikes.mean((2, 3)), 1000 * signal.values.mean(2)], dim=2)
+
+
+@torch.no_grad()
+def test_feature_maps_of_samples_of_different_lengths_are_lesioned_by_their_steps() -> None:
+    torch.manual_seed(0)
+    task = Regression(("small", "large"), per_step=True, standardise=False)
+    model, samples = Convolution(Problem({"x": SignalShape((3,), 5)}, task)).eval(), Samples(per_step=True)
+    whole = samples.batch(torch.arange(12))
+    made = model(whole)[samples.valid][:, 0]
+    effects = lesion_effects(model, samples, 12)
+    assert effects["silent"] == pytest.approx(float(made.abs().mean() / made.std()) / 2, rel=1e-4)
+    assert effects["permuted"] > 0.1

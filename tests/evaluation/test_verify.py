@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from neurozoo.cli import main
+from neurozoo.hub.packing import pack
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
+from neurozoo.runs.packed import read_packed
 from neurozoo.runs.run import Run
 
 
@@ -115,3 +117,30 @@ def test_every_look_at_a_split_is_noted(trained: Path, capsys: pytest.CaptureFix
     ]
     assert noted[0]["metrics"] == told["metrics"]["test"]
     assert str(noted[0]["time"]).endswith("Z")
+
+
+OTHER = ["sad", "angry", "calm"]
+
+
+def test_a_run_that_names_other_outputs_than_its_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads((trained / "data.json").read_text())
+    data["task"]["outputs"] = OTHER
+    (trained / "data.json").write_text(json.dumps(data))
+    assert main(["verify", str(trained)]) == 3
+    assert "data.json: names the multilabel outputs sad, angry, calm, and the weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["manifest", "summary"])
+def test_a_manifest_that_names_other_outputs_than_the_checkpoint(
+    place: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Run(trained).recipe().data.root or ""
+    folder = pack(trained, tmp_path / "packed", licence="Apache-2.0")
+    assert main(["verify", str(folder), "--data-root", store]) == 0
+    packed = read_packed(folder)
+    task = packed.task if place == "manifest" else packed.summary["data"]["task"]
+    assert task is not None
+    task["outputs"] = OTHER
+    (folder / "neurozoo.json").write_text(json.dumps(packed.sealed().content()))
+    assert main(["verify", str(folder), "--data-root", store]) == 3
+    assert "neurozoo.json: names the multilabel outputs sad, angry, calm, and the weights" in capsys.readouterr().err

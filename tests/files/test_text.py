@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurozoo.errors import DataError, RunError
-from neurozoo.files.text import as_text, as_texts, decode_text, for_spreadsheet, is_litter, printable, read_text
+from neurozoo.files.text import (
+    as_text,
+    as_texts,
+    decode_text,
+    for_spreadsheet,
+    is_litter,
+    printable,
+    read_text,
+    text_lines,
+)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -104,3 +114,17 @@ def test_numbers_and_plain_cells_stay(cell: str) -> None:
 def test_litter_is_known_by_its_name() -> None:
     assert all(map(is_litter, [".DS_Store", "._x.xml", "Thumbs.db", ".ipynb_checkpoints", "desktop.ini", ".nfs0001"]))
     assert not any(map(is_litter, ["x.xml", "train.csv", ".hidden.csv", "_x.csv"]))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lines_of_an_open_file(encoding: str) -> None:
+    text = "a\u2028b\r\n\né"
+    assert [line.rstrip("\r\n") for line in text_lines(io.BytesIO(text.encode(encoding)), "f")] == ["a\u2028b", "", "é"]
+    assert list(text_lines(io.BytesIO(b""), "f")) == []
+
+
+def test_a_line_that_is_not_text_comes_after_those_that_are() -> None:
+    lines = text_lines(io.BytesIO(b"a\n\xe9\n"), "f")
+    assert next(lines) == "a\n"
+    with pytest.raises(DataError, match=r"^f:2: byte 0xe9 is not UTF-8; save the file as UTF-8$"):
+        next(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -34,7 +34,8 @@ def read(text: str, version: str) -> Any:
     return yaml.load(body)
 
 
-@settings(max_examples=40, deadline=None)
+# Hypothesis makes its table of characters on the first run, which takes long on a busy machine.
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=4))
 def test_yaml_of_both_versions_reads_it_back(content: dict[str, Any]) -> None:
     text = front_matter(content)

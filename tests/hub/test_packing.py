@@ -25,6 +25,7 @@ from neurozoo.errors import CheckpointError, RunError, UserError
 from neurozoo.hub.packing import pack
 from neurozoo.operations.profiling import keep, kept_profile, profile_run
 from neurozoo.recipe.recipe import Recipe, load_recipe
+from neurozoo.reporting.runs import report_runs
 from neurozoo.runs.packed import LEFT_ALONE, SCHEMA, Packed, read_packed
 from neurozoo.runs.run import Run
 from neurozoo.runs.trained_folder import open_trained
@@ -131,6 +132,22 @@ def test_nothing_names_a_place_of_this_machine(
         assert (there.name, there.root) == (wanted, None)
     assert neurozoo.evaluate(folder, data_root=data_home / "emotions")["same_data_as_trained"]
     assert read_packed(folder).data["origin"]["options"] == {"from": "x"}
+
+
+def test_data_that_was_given_as_a_folder_keeps_its_own_name(data_home: Path, tmp_path: Path) -> None:
+    """A user's own data was published under the name that the recipe has."""
+    mine = tmp_path / "my-songs"
+    shutil.copytree(data_home / "emotions", mine)
+    neurozoo.train("smile_emotions", *SMALL, f"data.root={mine}", out=tmp_path / "run")
+    folder = pack(tmp_path / "run", tmp_path / "packed")
+    assert load_recipe(folder / "recipe.yaml").data.name == "my-songs"
+    found, card = front(folder), (folder / "README.md").read_text()
+    assert found["datasets"] == ["my-songs"]
+    assert found["model-index"][0]["results"][0]["dataset"]["type"] == "my-songs"
+    assert "Name in the recipe: my-songs" in card
+    assert f"SHA-256 of the store: {read_packed(folder).data['checksum']}" in card
+    page = report_runs([tmp_path / "run"]).page
+    assert "<td>data</td><td>my-songs</td>" in page
 
 
 def test_a_recipe_that_names_another_place_is_refused(run: Path, tmp_path: Path) -> None:
@@ -451,6 +468,33 @@ def test_nothing_is_written_over_or_left_behind(trained: Path, tmp_path: Path, m
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
+@pytest.mark.parametrize("where", ["here", "link", "littered"])
+def test_an_empty_folder_is_filled_however_it_is_reached(
+    where: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder if where == "here" else tmp_path)
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    if where == "littered":
+        (folder / ".DS_Store").write_bytes(b"x")
+    out = {"here": ".", "link": "link", "littered": "empty"}[where]
+    pack(trained, out)
+    assert {path.name for path in folder.iterdir()} - {".DS_Store"} == FILES
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_seeds_of_strangers_are_read_strictly(run: Path, tmp_path: Path) -> None:
+    for content, words in (
+        ("[" * 3000 + "]" * 3000, "nested deeper than 64 levels"),
+        ('{"schema": 1e400}', "the number 1e400 is too large"),
+        ('{"schema": 1, "schema": 1}', "the key 'schema' occurs twice"),
+    ):
+        (run.parent / "seeds.json").write_text(content)
+        with pytest.raises(RunError, match=f"seeds.json: cannot be read as JSON: {words}"):
+            pack(run, tmp_path / "packed")
+
+
 def test_the_command_tells_the_hashes(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -466,4 +510,7 @@ def test_the_command_tells_the_hashes(
     assert main(["pack", str(trained), "--out", "other"]) == 0
     assert capsys.readouterr().out.endswith("packed: other\n")
     assert main(["pack", str(trained), "--out", "third", "--notes", "none.md"]) == 2
-    assert "none.md: cannot be read as text" in capsys.readouterr().err
+    assert "none.md cannot be read (No such file or directory)" in capsys.readouterr().err
+    Path("latin.md").write_bytes(b"caf\xe9")
+    assert main(["pack", str(trained), "--out", "third", "--notes", "latin.md"]) == 2
+    assert "latin.md:1: byte 0xe9 is not UTF-8" in capsys.readouterr().err

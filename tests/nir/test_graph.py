@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -120,6 +121,47 @@ def test_a_step_that_leaps_over_the_rest_is_refused_under_euler_alone() -> None:
     assert setting == "dt"
     assert "'n' has a time constant of 0.01, no longer than dt = 0.01" in problem
     assert not list(Dynamics(0.01, "value", "exact", "at", 0, 1, 0).problems(chain))
+
+
+def test_a_gain_beyond_float32_is_refused() -> None:
+    chain = graph(lif("n", r=1e30), edges="in n, n out")
+    ((setting, problem),) = Dynamics(1e20, "value", "exponential-leak", "at", 0, 1, 0).problems(chain)
+    assert (setting, "'n' has a gain of " in problem) == ("dt", True)
+    assert not list(Dynamics(1e20, "value", "exact", "at", 0, 1, 0).problems(chain))
+    ((_, problem),) = Dynamics(1e308, "value", "exponential-leak", "at", 0, 1, 0).problems(chain)
+    assert "a gain of inf a step" in problem
+    delayed = graph({"name": "d", "kind": "Delay", "shape": [1], "values": {"delay": 1e300}}, edges="in d, d out")
+    ((_, problem),) = Dynamics(1e-300, "value", "euler", "at", 0, 1, 0).problems(delayed)
+    assert "is inf steps of dt" in problem
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"kind": "Input", "shape": [2**24, 2**24]}, "more than 33,554,432 elements"),
+        ({"kind": "LIF", "shape": [2**24] * 3, "values": {"tau": 1.0}}, "more than 33,554,432 elements"),
+        (
+            {"kind": "Conv2d", "shape": [1, 1, 1, 1], "stride": [1, 1], "padding": [2**23] * 2, "dilation": [1, 1]},
+            "makes",
+        ),
+    ],
+)
+def test_shapes_beyond_any_memory_are_refused_before_anything_is_made(node: dict[str, Any], words: str) -> None:
+    first = {"name": "in", "kind": "Input", "shape": [1, 2, 2]}
+    nodes = [first, {"name": "n", **node}, {"name": "out", "kind": "Output", "shape": [1, 2, 2]}]
+    found = [problem for _, problem in Graph.of(nodes, [("in", "n"), ("n", "out")]).problems()]
+    assert any(words in problem for problem in found), found
+
+
+def test_a_long_chain_and_too_many_nodes() -> None:
+    names = [f"n{place}" for place in range(3000)]
+    edges = ", ".join(f"{one} {other}" for one, other in pairwise(["in", *names, "out"]))
+    found = graph(*(lif(name) for name in names), edges=edges)
+    assert not list(found.problems())
+    assert len(found.components) == 3002
+    many = graph(*(lif(f"n{place}") for place in range(10_001)), edges="in out")
+    ((_, problem),) = many.problems()
+    assert "at most 10,000 nodes" in problem
 
 
 def test_a_delay_is_a_whole_number_of_steps() -> None:

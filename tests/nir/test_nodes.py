@@ -215,3 +215,29 @@ def test_in_float64_and_with_gradients() -> None:
     assert spikes.dtype is torch.float64
     (g,) = torch.autograd.grad(spikes.sum(), x)
     assert (g != 0).any()
+
+
+@pytest.mark.parametrize("kind", ["LIF", "CubaLIF"])
+@pytest.mark.parametrize("integration", ["euler", "exact", "exponential-leak"])
+def test_many_different_constants_are_one_layer_that_runs_once(kind: str, integration: Any) -> None:
+    scans: list[str] = []
+
+    class Counted(TorchNeuron):
+        def scan(self, *args: Any, **options: Any) -> Any:
+            scans.append(self.spec.kind)
+            return super().scan(*args, **options)
+
+    taus = tuple(1.0 + place / 200 for place in range(200))
+    values = (LIF | {"tau": taus}) if kind == "LIF" else {**LIF, **CUBA, "tau_mem": taus, "tau_syn": taus}
+    if kind == "CubaLIF":
+        del values["tau"]
+    node = Node.model_validate({"name": "n", "kind": kind, "shape": [200], "values": values})
+    module = make_node(node, with_(integration=integration), Counted, "atan", 2.0)
+    x = 3 * torch.rand(20, 4, 200)
+    fired = module(x)
+    assert sorted(scans) == (["lif"] if kind == "LIF" else ["li", "lif"])
+    for place in (0, 99, 199):  # each as a layer of one neuron with its constant
+        own = {name: value[place] if isinstance(value, tuple) else value for name, value in values.items()}
+        alone = make(kind, dynamics=with_(integration=integration), **own)
+        assert torch.equal(fired[..., place], alone(x[..., place : place + 1])[..., 0])
+    assert fired.sum() > 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
 
-from neurozoo.reporting.figures import bars, heat_map, steps
+from neurozoo.reporting.figures import Line, Panel, bars, heat_map, lines, steps
 from neurozoo.reporting.page import Picture, html_page
-from neurozoo.reporting.tables import Table
+from neurozoo.reporting.tables import Table, markdown, plain_text
 
 EVIL = "<script>alert('&')</script>"
 
@@ -41,6 +44,38 @@ def test_whatever_is_said_is_text_and_nothing_else() -> None:
     tags = Tags(page)
     assert "script" not in {tag for tag, _ in tags.found}
     assert tags.text.count(EVIL) == 9
+
+
+def test_control_characters_and_marks_of_direction_are_shown_as_escapes() -> None:
+    signs = "\x00\x1b]0;t\x07\x9b\u202e\u2066\ud800"
+    names = [f"a{signs}", "b"]
+    drawn = [
+        bars(names, {f"x{signs}": [1, 2], "y": [1, 2]}, unit=f"n{signs}", label=f"l{signs}"),
+        steps({f"x{signs}": [0.5, 0.5], "y": [0, 1]}, along="length", unit="share", label=f"s{signs}"),
+        heat_map(names, [[1, 0.2], [0, 1]], label=f"h{signs}"),
+        lines([Panel([Line([0, 1], [0, 1])], f"x{signs}", f"y{signs}")], label=f"p{signs}"),
+    ]
+    for svg in drawn:
+        ElementTree.fromstring(svg)  # SVG cannot hold them, so that a browser shows nothing
+    content = [Table(signs, [signs], [[signs]], [signs]), *(Picture(signs, svg, signs) for svg in drawn)]
+    page = html_page(signs, content, lead=signs, warning=signs)
+    page += plain_text([content[0]]) + markdown([content[0]])  # type: ignore[list-item]
+    assert not set(signs) - set("]0;t") & set(page)
+    assert "\\x1b]0;t" in page
+    page.encode()
+
+
+def test_no_backend_of_matplotlib_is_needed() -> None:
+    """A notebook names its own, which the program's environment may lack."""
+    code = (
+        "import os; from neurozoo.reporting.figures import bars\n"
+        "assert '<svg' in bars(['a'], {'x': [1]}, unit='n', label='l')\n"
+        "print(os.environ['MPLBACKEND'])"
+    )
+    backend = "module://a_notebooks.backend_inline"
+    environment = os.environ | {"MPLBACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (backend, "")
 
 
 def test_a_page_asks_for_no_other_file() -> None:

@@ -37,3 +37,9 @@ def test_a_measured_value_has_its_decimals_and_a_dash_stands_for_none() -> None:
 
 def test_an_exact_0_is_seen_in_an_error() -> None:
     assert [rounded(value) for value in (0.0, 1e-12, 0.12345, float("nan"))] == ["0", "1e-12", "0.12", "nan"]
+
+
+def test_cells_stay_in_their_row() -> None:
+    text = plain_text([Table("t", ["a", "b"], [["one\ntwo", "\x1b[2J"]])])
+    assert text.splitlines() == ["t", "  a         b", "  one\\ntwo  \\x1b[2J"]
+    assert markdown([Table("t", ["a"], [["one\ntwo"]])]).splitlines()[-1] == "| one two |"

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from neurozoo.cli import main
+from neurozoo.errors import RunError
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.run import Run
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,22 @@ def test_many_runs_do_not_go_into_one(
         assert main([*command, "--out", str(trained)]) == 2
         assert f"{trained}: is a single run, to which no runs can be added" in capsys.readouterr().err
     assert sorted(trained.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["run.json", "data.json", "environment.json", "summary.json", "metrics.jsonl"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 3000 + "]" * 3000, "nested deeper"),
+        ('{"a": 1e400}', "1e400 is too large"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ('{"a": 1, "a": 2}', "occurs twice"),
+        ('{"a": ' + "1" * 5000 + "}", "5,000 digits"),
+    ],
+)
+def test_json_of_strangers(name: str, text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").touch()
+    (tmp_path / name).write_text(f"{text}\n")
+    run = Run(tmp_path)
+    with pytest.raises(RunError, match=rf"{name}.*: cannot be read as JSON: .*{words}"):
+        _ = run.records() if name == "metrics.jsonl" else run.read_json(name)

@@ -21,8 +21,9 @@ from neurozoo.runs.threads import SPIN_COUNT, VARIABLES
 OURS = {"GOMP_SPINCOUNT": SPIN_COUNT}
 SHOW = "from neurozoo.runs.threads import thread_waiting; print(json.dumps(thread_waiting().to_dict()))"
 DOCTOR = (
-    "from neurozoo.testing import doctor; from neurozoo.cli import main; "
-    "doctor.SECTIONS = {'devices': doctor.SECTIONS['devices']}; main(['doctor', '--json'])"
+    "from dataclasses import asdict; from neurozoo.testing.doctor import examine; "
+    "from neurozoo.registry.registry import default_registry; "
+    "print(json.dumps({'findings': [asdict(each) for each in examine(default_registry(), ['devices'])]}))"
 )
 LIBGOMP = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Timer
@@ -14,13 +14,13 @@ import pytest
 
 import neurozoo
 from neurozoo.cli import main
-from neurozoo.errors import RecipeError, RunError
+from neurozoo.errors import RecipeError, RunError, UserError
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.studies.intervals import spread
-from neurozoo.studies.parallel_runs import ONE_THREAD, usable_jobs
-from neurozoo.training.train import train
+from neurozoo.studies.parallel_runs import ONE_THREAD, Commands, usable_jobs
+from neurozoo.training.train import resume, train
 
 Recipes = Callable[..., Recipe]
 
@@ -102,12 +102,33 @@ def test_a_run_that_another_process_is_at_is_waited_for(path: Path, tmp_path: Pa
     assert found.metrics["test"]["map"].values == (summary["metrics"]["test"]["map"],)
 
 
+def test_a_run_that_another_process_resumes_first_is_used(
+    path: Path,
+    tmp_path: Path,
+    interrupted_at: Callable[[int], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two commands see a stopped run at the same moment; the second one finds it locked, or finished."""
+    with interrupted_at(4):
+        train(resolved(path), out=tmp_path / "out" / "3")
+
+    def run(self: Commands, name: str, arguments: Sequence[str]) -> None:
+        assert arguments[:2] == ["train", "--resume"]
+        resume(Path(arguments[2]))
+        raise UserError("another process is training in it; wait for its end")
+
+    monkeypatch.setattr(Commands, "run", run)
+    found = neurozoo.train_seeds(path, seeds=1, out=tmp_path / "out", jobs=1)
+    summary = json.loads((tmp_path / "out" / "3" / "summary.json").read_text())
+    assert found.metrics["test"]["map"].values == (summary["metrics"]["test"]["map"],)
+
+
 def test_an_error_of_a_training_keeps_its_words_and_status(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = "training.optimizer.lr=1e30"
+    broken = "training.optimizer.lr=1e9"
     assert main(["train", str(path), broken, "--seeds", "1", "--out", str(tmp_path / "out")]) == 1
-    assert "error: seed 3: error: the loss is nan" in capsys.readouterr().err
+    assert "error: seed 3: error: the firing threshold is not finite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -123,7 +144,7 @@ def test_what_does_not_go_together(
     assert main(["train", str(path), *arguments]) == 2
     assert words in capsys.readouterr().err
     assert main(["train", "--resume", "somewhere", *arguments]) == 2
-    assert "goes on as the run began" in capsys.readouterr().err
+    assert "continues as the run began" in capsys.readouterr().err
 
 
 def test_a_seed_that_is_too_large_is_refused_before_any_training(path: Path, tmp_path: Path) -> None:
@@ -135,3 +156,19 @@ def test_a_seed_that_is_too_large_is_refused_before_any_training(path: Path, tmp
 def test_jobs_are_as_many_as_there_are_cores_and_trainings() -> None:
     assert usable_jobs("cpu", 1) == 1
     assert 1 <= usable_jobs("cpu", 1000) < 1000
+
+
+@pytest.mark.usefixtures("trained_here")
+def test_a_default_folder_of_other_runs_is_left_alone(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = neurozoo.train_seeds(path, "training.epochs=1", seeds=1)
+    other = neurozoo.train_seeds(path, "training.epochs=1", "training.batch_size=4", seeds=1)
+    folders = [str(Path("runs") / name) for name in ("seeds-small", "seeds-small-2")]
+    assert [first.folder, other.folder] == folders
+    assert "folder" not in json.loads((Path(first.folder) / "seeds.json").read_text())
+    stamps = [(Path(folder) / "3" / "summary.json").stat().st_mtime_ns for folder in folders]
+    assert main(["train", str(path), "training.epochs=1", "training.batch_size=4", "--seeds", "1"]) == 0
+    assert f"written: {Path(folders[1]) / 'seeds.json'}" in capsys.readouterr().out
+    assert [(Path(folder) / "3" / "summary.json").stat().st_mtime_ns for folder in folders] == stamps

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from neurozoo.core.layer import TorchNeuron
 from neurozoo.registry.registry import Registry
-from neurozoo.testing import doctor
+from neurozoo.testing import Candidate, check, doctor
 from neurozoo.testing.doctor import SECTIONS, Finding, examine
 
 Install = Callable[..., Path]
@@ -22,6 +23,11 @@ class Silent(TorchNeuron):
     def step(self, current, state, threshold, params=None):
         s, v = super().step(current, state, threshold, params)
         return s * 0, v
+class Panic(BaseException):
+    pass
+class Panics(TorchNeuron):
+    def __init__(self, spec):
+        raise Panic("index out of range")
 @hookimpl
 def neurozoo_components():
     yield Component("neuron", "mine", "neurozoo_x:{target}", "a neuron"{more})
@@ -144,6 +150,14 @@ def test_a_backend_that_cannot_be_imported_fails(install: Install) -> None:
     assert "could not be imported from 'neurozoo_x:Nothing'" in found.said
 
 
+def test_a_backend_that_panics_costs_itself_alone(install: Install) -> None:
+    install_neuron(install, target="Panics")
+    found = look("conformance", core_and("x"))
+    assert of(found, "mine").status == "failed"
+    assert "Panic: index out of range" in of(found, "mine").said
+    assert of(found, "torch").status == "ok"
+
+
 def test_a_native_backend_is_not_held_against_the_oracle(install: Install) -> None:
     install_neuron(install, target="Silent", more=", native=True")
     assert of(look("conformance", core_and("x")), "mine").status == "ok"
@@ -185,3 +199,42 @@ def test_a_section_that_breaks_is_told_and_stops_no_other(monkeypatch: pytest.Mo
     first, *rest = examine(Registry())
     assert (first.status, first.said) == ("failed", "could not be checked: RuntimeError: no luck")
     assert rest
+
+
+def test_a_distribution_with_damaged_metadata_is_named(install: Install) -> None:
+    install("somebodys-library", entry_points="[console_scripts]\nno equals sign\n")
+    found = of(look("versions", Registry([])), "somebodys_library")
+    assert found.status == "warning"
+    assert "its metadata is damaged (TypeError: " in found.said
+    assert found.said.endswith("somebodys_library-0.3.dist-info again, or remove it")
+
+
+def test_without_torch_nothing_imports_it_a_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_import_problem", lambda library: f"OSError: no lib{library}.so")
+    findings = [each for each in examine(Registry()) if each.section != "versions"]
+    assert [each.section for each in findings] == [section for section in SECTIONS if section != "versions"]
+    assert {each.said for each in findings} == {"not examined, as torch cannot be imported: OSError: no libtorch.so"}
+
+
+class Panic(BaseException):
+    """What an extension in another language raises."""
+
+
+def test_what_is_no_exception_is_told_too(monkeypatch: pytest.MonkeyPatch, install: Install) -> None:
+    def panics(_registry: Registry) -> list[Finding]:
+        raise Panic("index out of range")
+
+    monkeypatch.setattr(doctor, "SECTIONS", {"devices": panics, "recipes": SECTIONS["recipes"]})
+    first, *rest = examine(Registry())
+    assert (first.status, first.said) == ("failed", "could not be checked: Panic: index out of range")
+    assert rest
+
+
+def test_a_neuron_that_panics_fails_its_cases_alone() -> None:
+    class Panics(TorchNeuron):
+        def scan(self, *arguments, **options):
+            raise Panic("index out of range")
+
+    report = check(Candidate("neuron", "panics", Panics), ["ties_fire", "refusals_name_the_neuron"])
+    assert [result.outcome for result in report.results] == ["failed", "passed"]
+    assert report.results[0].problem == "Panic: index out of range"

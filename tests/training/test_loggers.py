@@ -146,11 +146,11 @@ def test_who_goes_on_is_told_of_the_epochs_before(
 ) -> None:
     write, calls = run_folder.write_tensors, []
 
-    def stopped(*arguments: Any) -> None:
+    def stopped(*arguments: Any, **options: Any) -> None:
         calls.append(1)
         if len(calls) == 4:  # in the second epoch
             raise KeyboardInterrupt
-        write(*arguments)
+        write(*arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(run_folder, "write_tensors", stopped)

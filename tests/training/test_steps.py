@@ -85,7 +85,7 @@ def test_the_learning_rate_by_epoch(scheduler: str, expected: list[float], tmp_p
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("training.optimizer={name: adam, momentum: 0.9}", "adam has none of its own"),
+        ("training.optimizer={name: adam, momentum: 0.9}", "adam has no momentum option"),
         ("training.scheduler={name: plateau, warmup: 3}", "plateau has none"),
         ("training.accumulate=0", "0 is too small; give at least 1"),
     ],

@@ -55,8 +55,8 @@ def test_a_run_that_goes_on_has_each_step_once(
     run, calls = tmp_path / "run", []
     append = run_folder.append_json
 
-    def stopped(path: Path, record: Any) -> None:
-        append(path, record)
+    def stopped(path: Path, record: Any, **options: Any) -> None:
+        append(path, record, **options)
         calls.append(1)
         if len(calls) == 2:  # the line is written, and the logger was not told
             raise KeyboardInterrupt

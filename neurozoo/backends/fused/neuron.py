@@ -61,6 +61,24 @@ class FusedNeuron(Neuron):
         threshold: Tensor | float = 1.0,
         params: Params | None = None,
     ) -> tuple[Tensor, State]:
+        return self._fused(currents, state, threshold, params, 0)
+
+    def hold(
+        self,
+        current: Tensor,
+        steps: int,
+        state: State | None = None,
+        threshold: Tensor | float = 1.0,
+        params: Params | None = None,
+    ) -> tuple[Tensor, State]:
+        # The operator adds the gradients of all steps up, instead of autograd.
+        return self._fused(current[None], state, threshold, params, steps)
+
+    def _fused(
+        self, given: Tensor, state: State | None, threshold: Tensor | float, params: Params | None, steps: int
+    ) -> tuple[Tensor, State]:
+        """Run currents ``given``, or if ``steps`` is not 0, ``[1, B, ...]`` held for so many steps."""
+        currents = given.expand(steps, *given.shape[1:]) if steps else given
         check_threshold(threshold, currents)
         takes = self.takes(currents.device)
         arranged, numbers = None, self._numbers
@@ -85,7 +103,7 @@ class FusedNeuron(Neuron):
         run = self.operators.scan
         if untraced() and plain(*[x for x in (currents, level, packed, arranged) if x is not None]):
             run = self.operators.eager_scan if torch.is_grad_enabled() else self.operators.unseen_scan
-        out, after = run(currents, packed, level.to(currents.dtype), arranged, numbers, self._text)
+        out, after = run(given, packed, level.to(currents.dtype), arranged, numbers, self._text, steps)
         return out, (after.squeeze(0),) if len(after) == 1 else after.unbind(0)
 
 

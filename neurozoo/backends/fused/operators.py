@@ -42,7 +42,7 @@ class Gradients(NamedTuple):
     Attributes:
         out: Of the outputs ``[T, B, ...]``, or None.
         after: Of the last states ``[S, B, ...]``, or None.
-        currents: Of the currents ``[T, B, ...]``, to be written.
+        currents: Of the currents ``[T, B, ...]``, to be written; ``[1, B, ...]`` of T steps if they are to be summed.
         state: Of the states to start from ``[S, B, ...]``, to be written.
         learn: Whether those of threshold and parameters are needed.
     """
@@ -117,6 +117,7 @@ def register(namespace: str, forward: Forward, backward: Backward) -> Operators:
         params: Tensor | None,
         numbers: Sequence[float],
         neuron: str,
+        steps: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """All time steps of a neuron.
 
@@ -127,14 +128,15 @@ def register(namespace: str, forward: Forward, backward: Backward) -> Operators:
             params: ``[P, *shape]``, broadcast against one sample's neurons; of the currents' dtype. None if numbers.
             numbers: P parameters, unused if ``params`` is given, and the S states at rest.
             neuron: See :func:`text_of`.
+            steps: T, if currents ``[1, B, ...]`` are held; else 0.
 
         Returns:
             Outputs ``[T, B, ...]`` and the last states ``[S, B, ...]``.
         """
-        spec = spec_of(neuron)
-        out = empty(currents, currents.shape)
+        spec, whole = spec_of(neuron), _whole(currents, steps)
+        out = empty(currents, whole.shape)
         after = empty(currents, (len(spec.states), *currents.shape[1:]))
-        forward(Call(currents, state, threshold, params, numbers, spec), out, after)
+        forward(Call(whole, state, threshold, params, numbers, spec), out, after)
         return out, after
 
     def scan_backward(
@@ -147,6 +149,7 @@ def register(namespace: str, forward: Forward, backward: Backward) -> Operators:
         numbers: Sequence[float],
         neuron: str,
         wanted: Sequence[bool],
+        steps: int = 0,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Gradients of currents, states, threshold and parameters.
 
@@ -154,6 +157,7 @@ def register(namespace: str, forward: Forward, backward: Backward) -> Operators:
             grad_out: Gradient of the outputs; None if they are not used. The same for ``grad_after``, the last states.
             currents: See the forward, also for all up to ``neuron``.
             wanted: Whether each of the four is needed; one that is not has no elements.
+            steps: See the forward.
         """
         spec = spec_of(neuron)
         shapes = (currents.shape, (len(spec.states), *currents.shape[1:]))
@@ -161,7 +165,8 @@ def register(namespace: str, forward: Forward, backward: Backward) -> Operators:
             empty(currents, shape if want else (0,)) for shape, want in zip(shapes, wanted, strict=False)
         )
         gradients = Gradients(grad_out, grad_after, grad_currents, grad_state, (wanted[2], wanted[3]))
-        grad_threshold, grad_params = backward(Call(currents, state, threshold, params, numbers, spec), gradients)
+        call = Call(_whole(currents, steps), state, threshold, params, numbers, spec)
+        grad_threshold, grad_params = backward(call, gradients)
         if params is not None and wanted[3]:
             grad_params = grad_params.reshape(params.shape)
         return grad_currents, grad_state, grad_threshold, grad_params
@@ -205,10 +210,21 @@ def _eager(scan: Any, scan_backward: Any, traced_backward: Any) -> Any:
 
 
 def _fake(
-    currents: Tensor, state: Tensor | None, threshold: Tensor, params: Tensor | None, *rest: Any
+    currents: Tensor,
+    state: Tensor | None,
+    threshold: Tensor,
+    params: Tensor | None,
+    numbers: Any,
+    neuron: str,
+    steps: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    states = len(spec_of(rest[1]).states)
-    return currents.new_empty(currents.shape), currents.new_empty((states, *currents.shape[1:]))
+    states = len(spec_of(neuron).states)
+    return currents.new_empty(_whole(currents, steps).shape), currents.new_empty((states, *currents.shape[1:]))
+
+
+def _whole(currents: Tensor, steps: int) -> Tensor:
+    """Return currents of all steps, of one held for ``steps`` if that is not 0."""
+    return currents.expand(steps, *currents.shape[1:]) if steps else currents
 
 
 def _fake_backward(
@@ -218,9 +234,11 @@ def _fake_backward(
     state: Tensor | None,
     threshold: Tensor,
     params: Tensor | None,
-    *rest: Any,
+    numbers: Any,
+    neuron: str,
+    wanted: Sequence[bool],
+    steps: int = 0,
 ) -> tuple[Tensor, ...]:
-    _, neuron, wanted = rest
     shapes: tuple[Sequence[int], ...] = (
         currents.shape,
         (len(spec_of(neuron).states), *currents.shape[1:]),
@@ -231,7 +249,7 @@ def _fake_backward(
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
-    *tensors, ctx.numbers, ctx.neuron = inputs
+    *tensors, ctx.numbers, ctx.neuron, ctx.steps = inputs
     ctx.save_for_backward(*tensors)
     ctx.set_materialize_grads(False)
 
@@ -243,10 +261,10 @@ def _no_second_derivative(ctx: Any, *gradients: Tensor | None) -> NoReturn:
 def _gradients_by(backward: Any) -> Callable[..., tuple[Tensor | None, ...]]:
     def gradients(ctx: Any, grad_out: Tensor | None, grad_after: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad_out is None and grad_after is None:
-            return (None,) * 6
+            return (None,) * 7
         wanted = list(ctx.needs_input_grad[:4])
         wanted[2] &= spec_of(ctx.neuron).kind != "li"  # the one kind that has no threshold
-        found = backward(grad_out, grad_after, *ctx.saved_tensors, ctx.numbers, ctx.neuron, wanted)
-        return (*(gradient if want else None for gradient, want in zip(found, wanted, strict=True)), None, None)
+        found = backward(grad_out, grad_after, *ctx.saved_tensors, ctx.numbers, ctx.neuron, wanted, ctx.steps)
+        return (*(gradient if want else None for gradient, want in zip(found, wanted, strict=True)), None, None, None)
 
     return gradients

@@ -13,12 +13,21 @@ __all__ = ["CATALOGUE", "PublicData", "PublicFile", "find"]
 
 @dataclass(frozen=True)
 class PublicFile:
-    """One file: its name for ``--only``, address, path in the folder, and whether it is fetched without ``--only``."""
+    """One file of a data set.
+
+    Attributes:
+        name: Its name for ``--only``.
+        url: Its address, http or https.
+        path: Its path within the data set's folder.
+        usual: Whether it is fetched without ``--only``.
+        hosts: Other hosts that its server may redirect to.
+    """
 
     name: str
     url: str
     path: str
     usual: bool = True
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

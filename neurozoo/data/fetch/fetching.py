@@ -24,6 +24,7 @@ from neurozoo.data.importers.csd.labels import read_folds
 from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import ChangedError, DataError, FetchError, NeurozooError
 from neurozoo.files.locks import lock_folder, unlock_folder
+from neurozoo.files.opening import read_bytes
 from neurozoo.files.writing import write_whole
 
 __all__ = ["Fetch", "Fetched", "Needs"]
@@ -130,7 +131,7 @@ class Fetch:
         missing = [file for file in self._files if self._is_wanted(file)]
         if {file.path for file in missing} != set(self._sizes):
             with self._hint_by_hand():
-                self._sizes = {file.path: remote_size(file.url) for file in missing}
+                self._sizes = {file.path: remote_size(file.url, file.hosts) for file in missing}
         total = sum(size for size in self._sizes.values() if size is not None)
         received = sum(self._transfer(file).received for file in missing)
         unsaid = tuple(path for path, size in self._sizes.items() if size is None)
@@ -167,8 +168,8 @@ class Fetch:
         if not path.is_file():
             return _Record(self.data.name)
         try:
-            record = TypeAdapter(_Record).validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            record = TypeAdapter(_Record).validate_json(read_bytes(path))
+        except (DataError, ValidationError) as error:
             raise DataError(f"{path} is not a record of checksums; remove it to record them again") from error
         if record.name != self.data.name:
             raise DataError(
@@ -214,6 +215,7 @@ class Fetch:
     def _transfer(self, file: PublicFile, on_progress: OnProgress = lambda path, done, size: None) -> Transfer:
         return Transfer(
             file.url,
+            file.hosts,
             self._workspace / f"{file.name}.part",
             check=lambda part: _check_content(part, Path(file.path).suffix),
             on_progress=lambda done, size: on_progress(file.path, done, size),
@@ -232,7 +234,7 @@ class Fetch:
             ) from error
         try:
             lock = lock_folder(self.folder, wait=False)
-        except OSError as error:
+        except BlockingIOError as error:
             raise NeurozooError(f"{self.folder}: another process is fetching to it; wait for its end") from error
         try:
             yield

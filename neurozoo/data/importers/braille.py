@@ -18,6 +18,7 @@ from neurozoo.data.importers.common import SPLITS, list_arrays, origin_of
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.errors import DataError, suggestion
+from neurozoo.files.text import as_texts
 
 __all__ = ["BRAILLE_ARRAYS", "import_braille"]
 
@@ -56,10 +57,10 @@ def import_braille(
     arrays = read_npz(source)
     _check(source, arrays)
     x, y = arrays["x"], arrays["y"]
-    known = [str(letter) for letter in arrays["letters"]]
+    known = as_texts(arrays["letters"], f"{source}: letters")
     chosen = _choose(letters, known, source)
     origin = origin_of("braille", source.name, _TERMS, letters=list(letters), seed=seed) | {
-        "splits": f"drawn by neurozoo with the seed {seed}, for each letter separately: {_SHARE:g} of its readings to "
+        "splits": f"drawn by neurozoo with the seed {seed}, of each letter by itself: {_SHARE:g} of its readings to "
         "valid, as many to test; the file has none"
     }
     drawn = [_draw_splits(y, known.index(name), seed, name, source) for name in chosen]
@@ -84,7 +85,7 @@ def _check(source: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     x, y, letters = (arrays[name] for name in BRAILLE_ARRAYS)
     if x.ndim != 3 or x.dtype.kind not in "fiu" or 0 in x.shape:
         raise DataError(f"{source}: x is {x.dtype} of shape {list(x.shape)}; give numbers [N, L, D]")
-    if letters.ndim != 1 or letters.dtype.kind != "U" or not len(letters):
+    if letters.ndim != 1 or letters.dtype.kind not in "US" or not len(letters):
         raise DataError(f"{source}: letters is {letters.dtype} of shape {list(letters.shape)}; give names, text [K]")
     names, counts = np.unique(letters, return_counts=True)
     if counts.max() > 1:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from neurozoo.errors import DataError
+from neurozoo.files.opening import open_regular
+from neurozoo.files.text import is_litter, printable
 
 __all__ = [
     "CHUNK",
@@ -18,8 +23,10 @@ __all__ = [
     "SPLITS",
     "UNKNOWN",
     "Positions",
+    "files_in",
     "list_arrays",
     "modality_widths",
+    "open_text",
     "origin_of",
     "pad_rows",
     "pad_samples",
@@ -44,8 +51,39 @@ Padded = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 def origin_of(format: str, source: str, terms: Mapping[str, str], **options: Any) -> dict[str, Any]:
-    """Return the ``origin`` of a store: format, source, licence and citation, and the importer's options."""
-    return {"format": format, "source": source, **terms, "options": options}
+    """Return the ``origin`` of a store: format, source, licence and citation, and the importer's options.
+
+    Names of files may be bytes that are no text; they are written with escapes, as JSON could not be read back.
+    """
+    shown = {key: printable(value) if isinstance(value, str) else value for key, value in options.items()}
+    return {"format": format, "source": printable(source), **terms, "options": shown}
+
+
+def files_in(folder: Path, *endings: str, below: bool = False) -> list[Path]:
+    """Return the files with these endings, sorted, with ``below`` those of subfolders too.
+
+    What systems leave unasked, such as ``._NAME`` and ``.DS_Store``, is left out.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    try:
+        paths = [path for path in (folder.rglob("*") if below else folder.iterdir()) if path.name.endswith(endings)]
+    except OSError as error:
+        raise DataError(f"{folder} is not a folder that can be read ({error.strerror}); give another") from error
+    return sorted(path for path in paths if not any(map(is_litter, path.relative_to(folder).parts)))
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text that may be larger than memory: UTF-8, or UTF-16 with a byte order mark; other bytes become U+FFFD.
+
+    Raises:
+        DataError: It is not a regular file that can be read.
+    """
+    raw = open_regular(path)
+    marked = raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    raw.seek(0)
+    return io.TextIOWrapper(raw, "utf-16" if marked else "utf-8-sig", errors="replace")
 
 
 def list_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:

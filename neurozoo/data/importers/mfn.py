@@ -17,6 +17,7 @@ from neurozoo.data.importers.common import (
     POM,
     SPLITS,
     UNKNOWN,
+    files_in,
     list_arrays,
     modality_widths,
     origin_of,
@@ -42,6 +43,8 @@ Arrays = Mapping[str, NDArray[Any]]
 def import_mfn(source: Path, dest: Path, *, labels: Sequence[str] = (), modalities: Sequence[str] = ()) -> Store:
     """Make a store of MFN files; a label is present where its score is above the training median.
 
+    Scores that are 0 and 1 in all of train are labels already and stay as they are.
+
     Args:
         source: A folder with ``NAME_train``, ``NAME_valid`` and ``NAME_test``, as ``.npz`` or ``.h5``: every
             array of three axes ``[N, L, D]`` is a modality, ``y`` ``[N, K]`` are the scores. Or a folder with one file
@@ -66,25 +69,32 @@ def import_mfn(source: Path, dest: Path, *, labels: Sequence[str] = (), modaliti
     for split, path in score_files.items():
         _check(path, arrays[split], names)
     # From train alone: valid and test must not decide what their own labels are.
-    medians = np.median(arrays["train"][_SCORES], axis=0)
+    scores = arrays["train"][_SCORES]
+    medians = np.median(scores, axis=0)
+    # Of labels already: above their median there would be nobody if more than half have one.
+    are_labels = ((scores == 0) | (scores == 1)).all(axis=0).tolist()
+    thresholds = np.where(are_labels, 0, medians)
     k = len(medians)
     if labels and len(labels) != k:
         raise DataError(f"{len(labels)} label names for {k} scores in {score_files['train']}; give one each")
     name = source.absolute().name if _SCORES in paths["train"] else next(iter(paths["train"]))
     options = {"labels": list(labels), "modalities": list(modalities)}
     origin = origin_of("mfn", name, POM if name == "pom" else UNKNOWN, **options)
-    origin |= {"label_rule": "score above the median of the training split", "medians": medians.tolist()}
     label_names = list(labels) or [f"trait_{i:02d}" for i in range(k)]
+    origin |= {"label_rule": "score above the median of the training split", "medians": medians.tolist()}
+    if any(are_labels):
+        origin["scores_of_0_and_1"] = [name for name, is_label in zip(label_names, are_labels, strict=True) if is_label]
+        origin["label_rule"] += "; scores of 0 and 1 are the labels"
     with StoreWriter(dest, labels=label_names, origin=origin) as writer:
         for split, read in arrays.items():
-            writer.add(split, {name: read[name] for name in names}, read[_SCORES] > medians)
+            writer.add(split, {name: read[name] for name in names}, read[_SCORES] > thresholds)
     return Store(dest)
 
 
 def _find_files(source: Path) -> dict[str, dict[str, Path]]:
     """Return the files by split and name: one name, or each modality and ``y``."""
     files: dict[str, dict[str, Path]] = {split: {} for split in SPLITS}
-    present = sorted(path for path in source.glob("*") if path.suffix in _ENDINGS)
+    present = files_in(source, *_ENDINGS)
     for path in present:
         if not (match := _STEM.fullmatch(path.stem)):
             continue
@@ -156,5 +166,6 @@ def _check(path: Path, arrays: Arrays, names: Sequence[str]) -> None:
         row, column = wrong[0]
         raise DataError(f"{path}: score {column} of sample {row} is {y[row, column]}; scores must be finite")
     for name in names:
-        if len(arrays[name]) != len(y):
-            raise DataError(f"{path}: {name!r} has {len(arrays[name])} samples, y has {len(y)}")
+        samples = len(np.atleast_1d(arrays[name]))
+        if samples != len(y):
+            raise DataError(f"{path}: {name!r} has {samples} samples, y has {len(y)}")

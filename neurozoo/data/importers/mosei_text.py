@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections import Counter
@@ -15,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.data.importers.common import CHUNK, CMU_MOSEI, SPLITS, Positions, origin_of, pad_samples
-from neurozoo.data.importers.csd.labels import SENTIMENT, read_folds
+from neurozoo.data.importers.csd.labels import SENTIMENT, check_folds, read_folds
 from neurozoo.data.importers.word_vectors import Encodings, WordVectors, read_vectors
 from neurozoo.data.manifest import feature_shape
 from neurozoo.data.store import Store, StoreWriter
-from neurozoo.data.untrusted.files import open_regular
 from neurozoo.errors import DataError
+from neurozoo.files.text import read_text
 
 __all__ = ["TEXT", "WORD_IDS", "TokenRule", "import_mosei_text", "tokenize"]
 
@@ -31,6 +32,7 @@ TokenRule = Literal["apostrophes", "white-space"]
 _FIRST_COLUMNS, _LAST_COLUMN = ("video_id", "segment_id", "start", "end", "split"), "text"
 _MAX_FIELD = 1_000_000
 """Characters of one field; a transcript of a segment is a few sentences."""
+_MAX_BYTES = 2**31
 # GloVe's training text was split like this: don't -> do n't, it's -> it 's.
 _TOKEN = re.compile(r"n't\b|'[^\W_]+|[^\W_]+?(?=n't\b)|[^\W_]+")
 
@@ -69,7 +71,7 @@ def import_mosei_text(
     Raises:
         DataError: A file is missing or malformed, or has no vector for a segment or for any word.
     """
-    transcripts = _read_transcripts(source, read_folds(Path(folds)) if folds else None)
+    transcripts = _read_transcripts(source, Path(folds) if folds else None)
     words = {transcript.id: tokenize(transcript.text, tokens) for transcript in transcripts}
     counts = Counter(word for spoken in words.values() for word in spoken)
     known = read_vectors(Path(vectors), counts)
@@ -132,38 +134,40 @@ class _Transcript:
     text: str
 
 
-def _read_transcripts(path: Path, split_of: Mapping[str, str] | None) -> list[_Transcript]:
+def _read_transcripts(path: Path, folds: Path | None) -> list[_Transcript]:
     """Read the CSV; the columns between ``split`` and ``text`` are the labels.
 
     Args:
         path: The file.
-        split_of: The split of each video, if the file's own is not to be used; other videos are left out.
+        folds: The split of each video, if the file's own is not to be used; other videos are left out.
     """
+    split_of = None if folds is None else read_folds(folds)
     line_of: dict[str, int] = {}
     transcripts = []
+    reader = csv.reader(io.StringIO(read_text(path, limit=_MAX_BYTES), newline=""), strict=True)
     before = csv.field_size_limit(_MAX_FIELD)
     try:
-        with open(open_regular(path), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            n = len(_FIRST_COLUMNS)
-            labels = header[n:-1]
-            if tuple(header[:n]) != _FIRST_COLUMNS or header[-1] != _LAST_COLUMN or not set(labels) - {SENTIMENT}:
-                raise DataError(
-                    f"{path}:1: the columns are {', '.join(header)[:200] or 'none'}; needed are "
-                    f"{', '.join(_FIRST_COLUMNS)}, the labels, {_LAST_COLUMN}"
-                )
-            for cells in reader:
-                where = f"{path}:{reader.line_num}"
-                transcript = _parse_row(cells, labels, split_of, where)
-                if (line := line_of.setdefault(transcript.id, reader.line_num)) != reader.line_num:
-                    raise DataError(f"{where}: segment {transcript.id} is in line {line} already")
-                if transcript.split:
-                    transcripts.append(transcript)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}); download it again") from error
+        header = next(reader, [])
+        n = len(_FIRST_COLUMNS)
+        labels = header[n:-1]
+        if tuple(header[:n]) != _FIRST_COLUMNS or header[-1] != _LAST_COLUMN or not set(labels) - {SENTIMENT}:
+            raise DataError(
+                f"{path}:1: the columns are {', '.join(header)[:200] or 'none'}; needed are "
+                f"{', '.join(_FIRST_COLUMNS)}, the labels, {_LAST_COLUMN}"
+            )
+        for cells in reader:
+            where = f"{path}:{reader.line_num}"
+            transcript = _parse_row(cells, labels, split_of, where)
+            if (line := line_of.setdefault(transcript.id, reader.line_num)) != reader.line_num:
+                raise DataError(f"{where}: segment {transcript.id} is in line {line} already")
+            if transcript.split:
+                transcripts.append(transcript)
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as CSV ({error}); download it again") from error
     finally:
         csv.field_size_limit(before)
+    if split_of is not None:
+        check_folds(split_of, {id.rpartition("[")[0] for id in line_of}, folds, path)
     if not transcripts:
         raise DataError(f"{path}: it has no row, or no video that the folds name")
     return transcripts

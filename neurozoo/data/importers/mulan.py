@@ -16,10 +16,12 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.importers.common import UNKNOWN, modality_widths, origin_of, split_columns
+from neurozoo.data.importers.common import UNKNOWN, files_in, modality_widths, origin_of, split_columns
 from neurozoo.data.manifest import feature_shape
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
+from neurozoo.files.opening import read_bytes
+from neurozoo.files.text import read_text
 
 __all__ = ["import_mulan"]
 
@@ -32,6 +34,7 @@ _ATTRIBUTE = re.compile(
 )
 _NUMERIC = {"numeric", "real", "integer"}
 _MAX_ATTRIBUTES = 100_000
+_MAX_BYTES = 2**32
 
 
 def import_mulan(source: Path, dest: Path, *, modalities: Sequence[str] = ()) -> Store:
@@ -79,7 +82,7 @@ def import_mulan(source: Path, dest: Path, *, modalities: Sequence[str] = ()) ->
 
 
 def _find_xml(source: Path) -> Path:
-    files = sorted(source.glob("*.xml")) if source.is_dir() else []
+    files = files_in(source, ".xml")
     if len(files) != 1:
         listed = ", ".join(path.name for path in files) or "none"
         raise DataError(f"{source}: a Mulan data set is a folder with one NAME.xml; there are: {listed}")
@@ -93,7 +96,7 @@ def _find_arff(source: Path, name: str) -> dict[str, Path]:
         return pair
     if whole.is_file() and not any(found):
         return {"train": whole}
-    listed = ", ".join(sorted(path.name for path in source.glob("*.arff"))) or "none"
+    listed = ", ".join(path.name for path in files_in(source, ".arff")) or "none"
     raise DataError(
         f"{source}: give {name}-train.arff and {name}-test.arff, or {name}.arff alone, named as {name}.xml; "
         f"ARFF files there: {listed}"
@@ -117,10 +120,13 @@ def _read_label_names(xml: Path) -> list[str]:
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = start
     parser.StartDoctypeDeclHandler = doctype
+    content = read_bytes(xml)
     try:
-        parser.Parse(xml.read_bytes(), True)
-    except (expat.ExpatError, OSError) as error:
-        raise DataError(f"{xml} cannot be read as XML: {error}") from error
+        parser.Parse(content, True)
+    except DataError:
+        raise
+    except Exception as error:  # an encoding that is not known, or has more bytes a sign, raises what its codec does
+        raise DataError(f"{xml} cannot be read as XML: {error}; save it as UTF-8") from error
     if not names:
         raise DataError(f'{xml} names no label; it must hold <label name="..."> elements')
     return names
@@ -157,10 +163,7 @@ def _label_columns(table: _Table, names: Sequence[str]) -> NDArray[np.float64]:
 
 def _read_arff(path: Path) -> _Table:
     """Read a dense ARFF file whose attributes are numeric or ``{0,1}``; errors name the line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text: {error}") from error
+    text = read_text(path, limit=_MAX_BYTES)
     names: dict[str, None] = {}  # ordered, and quick to search
     rows: list[list[float]] = []
     lines: list[int] = []

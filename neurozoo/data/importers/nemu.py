@@ -18,6 +18,7 @@ from neurozoo.data.importers.word_vectors import WordVectors, read_vectors
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.nested import Place, content_of
 from neurozoo.errors import DataError
+from neurozoo.files.text import as_text
 
 __all__ = ["import_nemu"]
 
@@ -108,7 +109,7 @@ class _Text:
 
 def _look_up(sample: object, vocabulary: Mapping[int, str], where: str) -> list[str]:
     """Return the words of a list of ids."""
-    ids = np.asarray(sample if isinstance(sample, list | tuple | np.ndarray) else [sample]).reshape(-1)
+    ids = Place(sample if isinstance(sample, list | tuple | np.ndarray) else [sample], where).numbers().reshape(-1)
     if ids.size == 0:
         return []
     if ids.dtype.kind not in "iu":
@@ -123,7 +124,7 @@ def _look_up(sample: object, vocabulary: Mapping[int, str], where: str) -> list[
 
 def _read_vocabulary(place: Place) -> dict[int, str]:
     pairs = place.value.items() if isinstance(place.value, Mapping) else ()
-    words = {identity: str(word).lower() for word, identity in pairs if isinstance(identity, int)}
+    words = {identity: as_text(word, place.where).lower() for word, identity in pairs if type(identity) is int}
     if not words:
         raise DataError(f"{place.where} is not a vocabulary; a dict of words and their ids is needed")
     return words
@@ -148,8 +149,8 @@ def _read_word_vectors(vectors: str, texts: Mapping[str, _Text], source: Path) -
 
 
 def _read_features(place: Place) -> _Part:
-    if np.ndim(place.value if isinstance(place.value, np.ndarray) else place.items()[:1]) == 2:
-        x = place.numbers(2)
+    x = place.numbers()
+    if x.ndim == 2:
         # One vector per song is valid, even if it is zeros.
         return x[:, None], np.ones((len(x), 1), np.uint8)
     return place.numbers(3), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from neurozoo.data.importers.braille import BRAILLE_ARRAYS
-from neurozoo.data.importers.common import SPLITS, list_arrays
+from neurozoo.data.importers.common import SPLITS, files_in, list_arrays, open_text
 from neurozoo.data.manifest import MANIFEST
 from neurozoo.data.store import Store
 from neurozoo.data.untrusted.nested import Place, content_of
 from neurozoo.data.untrusted.npz import read_npz
+from neurozoo.data.usable import importing
 from neurozoo.errors import DataError, suggestion
+from neurozoo.files.text import as_text
 from neurozoo.registry.registry import default_registry
 
 __all__ = ["DetectedFormat", "detect_format", "import_data"]
@@ -55,9 +58,15 @@ def import_data(format: str, source: str | Path, dest: str | Path, **options: An
             f"format {format!r} also needs {' and '.join(missing)}; add "
             f"{' '.join(f'--{name} VALUE' for name in missing)} (`neurozoo show {format}` describes them)"
         )
+    for name, value in options.items():
+        for text in value if isinstance(value, list | tuple) else [value]:
+            # Of the command line: bytes that are no text come as halves of character pairs.
+            if isinstance(text, str) and text and not os.path.exists(text):
+                as_text(text, f"--{name}")
     if not Path(source).exists():
         raise DataError(f"there is no {source} to import; give the folder with the {format} files")
-    store = importer(Path(source), Path(dest), **options)
+    with importing():
+        store = importer(Path(source), Path(dest), **options)
     if not isinstance(store, Store):
         raise DataError(
             f"the importer {format!r} returned {type(store).__name__} instead of a Store; report it to its author"
@@ -125,10 +134,10 @@ def detect_format(source: Path) -> DetectedFormat:
 
 
 def _detect_folder(source: Path) -> DetectedFormat:
-    names = sorted(path.name for path in source.iterdir())
+    names = [path.name for path in files_in(source, "")]
     if MANIFEST in names:
         return DetectedFormat("", f"it holds {MANIFEST}: a store already; `neurozoo data info {source}` describes it")
-    if csd := sorted(path.relative_to(source) for path in source.rglob("*.csd")):
+    if csd := [path.relative_to(source) for path in files_in(source, ".csd", below=True)]:
         return DetectedFormat("csd", "it holds computational sequences", tuple(map(str, csd)), _CSD_OPTIONS)
     xml, arff = ([name for name in names if name.endswith(ending)] for ending in (".xml", ".arff"))
     if xml and arff:
@@ -142,11 +151,8 @@ def _detect_folder(source: Path) -> DetectedFormat:
 
 
 def _detect_table(source: Path) -> DetectedFormat:
-    try:
-        with source.open(encoding="utf-8-sig") as file:
-            columns = file.readline(10_000).strip().split(",")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source} cannot be read as text ({error})") from error
+    with open_text(source) as file:
+        columns = file.readline(10_000).strip().split(",")
     if not {"video_id", "segment_id", "split", "text"} <= set(columns):
         raise _unknown(source, "its columns are", ", ".join(columns))
     return DetectedFormat("mosei-text", "a table of transcripts", (", ".join(columns),), _VECTORS_OPTION)

@@ -23,6 +23,7 @@ from neurozoo.data.importers.tailor import tailor_labels
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.nested import Place, content_of
 from neurozoo.errors import DataError
+from neurozoo.files.text import as_texts
 
 __all__ = ["import_mmsa", "import_mult"]
 
@@ -100,7 +101,7 @@ def _import(
             arrays = {name: part[name].numbers(3) for name in _MODALITIES}
             for name in (*_MODALITIES, "id") if with_ids else _MODALITIES:
                 part[name].count(len(truth[split]), scores[split].where)
-            ids = [str(each) for each in part["id"].items()] if with_ids else None
+            ids = as_texts(part["id"].items(), part["id"].where) if with_ids else None
             masks = {name: _mask(part, name, x) for name, x in arrays.items()} if with_ids else {}
             known = {name: mask for name, mask in masks.items() if mask is not None}
             writer.add(split, arrays, truth[split], ids=ids, masks=known)
@@ -116,12 +117,10 @@ def _threshold_labels(
         raise DataError(f"thresholds {', '.join(thresholds)} name a label twice")
     labels = {}
     for split, place in scores.items():
-        score = np.asarray(place.value, dtype=np.float64).reshape(len(place.value), -1)
-        if score.shape[1] != 1 or not np.isfinite(score).all():
-            raise DataError(
-                f"{place.where} is of shape {list(np.shape(place.value))}; one finite score a sample is needed"
-            )
-        columns = [compare(score[:, 0], threshold) for _, compare, threshold in rules]
+        score = place.numbers()
+        if score.ndim == 0 or score.size != len(score) or not np.isfinite(score).all():
+            raise DataError(f"{place.where} is of shape {list(score.shape)}; one finite score a sample is needed")
+        columns = [compare(score.reshape(-1), threshold) for _, compare, threshold in rules]
         labels[split] = np.stack(columns, axis=1).astype(np.uint8)
     return tuple(name for name, _, _ in rules), labels
 
@@ -138,7 +137,7 @@ def _mask(split: Place, name: str, x: NDArray[np.float32]) -> NDArray[np.uint8] 
     if f"{name}_lengths" not in split:
         return None
     place = split[f"{name}_lengths"]
-    lengths = np.asarray(place.value).reshape(-1)
+    lengths = place.numbers().reshape(-1)
     fits = lengths.dtype.kind in "iu" and lengths.shape == (len(x),)
     if not fits or (lengths < 0).any() or (lengths > x.shape[1]).any():
         raise DataError(f"{place.where} is malformed; a length from 0 to {x.shape[1]} for each of {len(x)} is needed")

@@ -16,6 +16,7 @@ from neurozoo.data.importers.common import CMU_MOSEI, SPLITS, origin_of
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.nested import Place, content_of
 from neurozoo.errors import DataError
+from neurozoo.files.text import as_text
 
 __all__ = ["FIRST_WORD", "TARGETS", "import_tailor", "tailor_labels"]
 
@@ -79,7 +80,7 @@ def _label_names(content: Place, given: Sequence[str]) -> dict[int, str]:
     if "dict" in content and TARGETS in content["dict"]:
         place = content["dict"][TARGETS]
         pairs = place.value.items() if isinstance(place.value, Mapping) else ()
-        ids = [(identity, str(name)) for name, identity in pairs if isinstance(identity, int)]
+        ids = [(identity, as_text(name, place.where)) for name, identity in pairs if type(identity) is int]
         names = {int(identity): name for identity, name in sorted(ids) if identity >= FIRST_WORD}
         if not names or len(set(names.values())) < len(names):
             raise DataError(f"{place.where} does not map labels to ids from {FIRST_WORD} on")
@@ -95,10 +96,14 @@ def _label_names(content: Place, given: Sequence[str]) -> dict[int, str]:
 
 
 def _target_columns(target: object, column: Mapping[int, int], where: str) -> list[int]:
-    ids = list(target) if isinstance(target, list | tuple | np.ndarray) else []
+    ids = target.tolist() if isinstance(target, np.ndarray) else target
+    if not isinstance(ids, list | tuple) or not all(type(identity) is int for identity in ids):
+        ids = ()
     if len(ids) < 2 or ids[0] != _BEGIN or ids[-1] != _END:
         raise DataError(f"{where} is {str(target)[:40]}; a list of label ids from {_BEGIN} to {_END} is needed")
     unknown = [identity for identity in ids[1:-1] if identity not in column]
     if unknown or len(set(ids[1:-1])) < len(ids) - 2:
-        raise DataError(f"{where} has the ids {str(ids)[:60]}; labels are {', '.join(map(str, column))}, each once")
+        raise DataError(
+            f"{where} has the ids {str(list(ids))[:60]}; labels are {', '.join(map(str, column))}, each once"
+        )
     return [column[identity] for identity in ids[1:-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.untrusted.files import open_regular
+from neurozoo.data.importers.common import open_text
 from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.errors import DataError
+from neurozoo.files.text import as_texts
 
 __all__ = ["Encodings", "WordVectors", "read_vectors"]
 
 _WORDS, _VECTORS = "words", "vectors"
+_LONGEST_LINE = 10_000_000
 
 Vector = NDArray[np.float32]
 
@@ -65,13 +68,15 @@ def read_vectors(path: Path, wanted: Collection[str]) -> WordVectors | Encodings
 
 
 def _from_table(path: Path, words: NDArray[Any], vectors: NDArray[Any]) -> WordVectors:
-    fits = words.ndim == 1 and words.dtype.kind == "U" and vectors.ndim == 2 and len(vectors) == len(words)
+    fits = words.ndim == 1 and words.dtype.kind in "US" and vectors.ndim == 2 and len(vectors) == len(words)
     if not fits or vectors.dtype.kind not in "fiu" or 0 in vectors.shape:
         raise DataError(
             f"{path}: words are {words.dtype} of shape {list(words.shape)} and vectors {vectors.dtype} of shape "
             f"{list(vectors.shape)}; give text [V] and numbers [V, D]"
         )
-    return WordVectors(vectors.shape[1], dict(zip(map(str, words), _to_float32(vectors), strict=True)))
+    return WordVectors(
+        vectors.shape[1], dict(zip(as_texts(words, f"{path}: {_WORDS}"), _to_float32(vectors), strict=True))
+    )
 
 
 def _from_segments(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Encodings:
@@ -97,10 +102,12 @@ def _to_float32(array: NDArray[Any]) -> Vector:
 def _read_text(path: Path, wanted: set[str]) -> WordVectors:
     vectors: dict[str, Vector] = {}
     dim = 0
-    with open(open_regular(path), encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
+    with open_text(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), ""), start=1):
+            if len(line) == _LONGEST_LINE:
+                raise DataError(f"{path}:{number}: a line of {_LONGEST_LINE:,} characters or more; are these vectors?")
             cells = line.rstrip("\n").rstrip(" ").replace("\t", " ").split(" ")
-            if number == 1 and len(cells) == 2 and all(cell.isdecimal() for cell in cells):
+            if number == 1 and len(cells) == 2 and all(re.fullmatch("[0-9]{1,9}", cell) for cell in cells):
                 dim = int(cells[1])  # word2vec's first line, such as "400000 300"
                 continue
             dim = dim or len(cells) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -75,15 +76,15 @@ class Generated(ABC):
         Raises:
             DataError: The folder cannot be written, or its content is not whole.
         """
-        if not self.path.exists():
+        if not os.path.exists(self.path):
             try:
                 self._generate()
             except DataError:
                 # Another process may have been faster; then its store is this one.
-                if not self.path.exists():
+                if not os.path.exists(self.path):
                     raise
         try:
-            return Store(self.path)
+            return Store(self.path, name=self.name)
         except DataError as error:
             raise DataError(f"{error}; this one is SYNTHETIC: remove {self.path} to generate it again") from error
 

@@ -37,17 +37,27 @@ def read_tree(file: IO[bytes], reader: Reader, limits: Limits, size: int) -> dic
     config = root.file.id.get_mdc_config()
     config.initial_size = config.max_size = config.min_size  # the tree is read once: no cache that grows with it
     root.file.id.set_mdc_config(config)
-    return _Walk(reader, limits, size).group(root, "")
+    return _Walk(reader, limits, size).read(root)
 
 
 class _Walk:
-    """One pass along the hard links; an object with several names is read once."""
+    """One pass along the hard links that checks all, then one that reads; an object with several names is read once."""
 
     def __init__(self, reader: Reader, limits: Limits, size: int) -> None:
         self._reader, self._limits, self._size, self._left = reader, limits, size, limits.content(size)
         self._seen: dict[Any, Any] = {}
+        self._found: list[tuple[dict[str, Any], str, Any, h5py.Dataset, str]] = []
 
-    def group(self, group: h5py.Group, path: str) -> dict[str, Any]:
+    def read(self, root: h5py.Group) -> dict[str, Any]:
+        """Return the content of the file; nothing is read before the size of all of it is known."""
+        content = self._group(root, "")
+        for parent, name, address, dataset, where in self._found:
+            if self._seen[address] is None:
+                self._seen[address] = self._array(dataset, where)
+            parent[name] = self._seen[address]
+        return content
+
+    def _group(self, group: h5py.Group, path: str) -> dict[str, Any]:
         if path.count("/") > self._limits.depth:
             raise RefusedError(f"{shown(path)}: groups are nested deeper than {self._limits.depth}; not a data file")
         content: dict[str, Any] = {}
@@ -67,15 +77,18 @@ class _Walk:
                 if len(self._seen) >= self._limits.values:
                     raise RefusedError(f"{shown(where)}: more than {self._limits.values} objects; not a data file")
                 if isinstance(member, h5py.Group):
-                    self.group(member, where)
+                    self._group(member, where)
                 elif isinstance(member, h5py.Dataset):
-                    self._seen[address] = self._dataset(member, shown(where))
+                    self._check(member, shown(where))
+                    self._seen[address] = None
                 else:
                     raise RefusedError(f"{shown(where)} is a named type, which is no data; remove it")
             content[name] = self._seen[address]
+            if isinstance(member, h5py.Dataset):
+                self._found.append((content, name, address, member, shown(where)))
         return content
 
-    def _dataset(self, dataset: h5py.Dataset, where: str) -> Any:
+    def _check(self, dataset: h5py.Dataset, where: str) -> None:
         layout = dataset.id.get_create_plist()
         if layout.get_external_count():
             raise RefusedError(
@@ -91,11 +104,10 @@ class _Walk:
                 raise RefusedError(f"{where} needs the filter plugin {code}, which is not loaded; allowed are {known}")
         shape, dtype = dataset.shape, dataset.dtype
         if shape is None:
-            return None
+            return
         if dtype.kind not in "biufSO":
             raise RefusedError(f"{where} is {shown(str(dtype))}; only numbers and text can be read")
-        is_text = dtype.kind == "O"
-        if is_text and h5py.check_string_dtype(dtype) is None:
+        if dtype.kind == "O" and h5py.check_string_dtype(dtype) is None:
             raise RefusedError(f"{where} holds references or ragged rows; only numbers and text can be read")
         self._left -= prod(shape) * max(dtype.itemsize, 1)
         if self._left < 0:
@@ -104,10 +116,16 @@ class _Walk:
                 f"its arrays come to more than {allowed:.3g} GiB, {self._size} bytes of file, at {where}; if you "
                 "trust it, set NEUROZOO_READ_CONTENT_GIB to what it needs"
             )
-        start = None if is_text or layout.get_nfilters() else dataset.id.get_offset()
+
+    def _array(self, dataset: h5py.Dataset, where: str) -> Any:
+        shape, dtype = dataset.shape, dataset.dtype
+        if shape is None:
+            return None
+        is_text, size = dtype.kind == "O", prod(shape) * dtype.itemsize
         array, name = Array(), f"{'>' if dtype.byteorder == '>' else '<'}{dtype.kind}{dtype.itemsize}"
+        start = None if is_text else _place(dataset, size)
         if start is not None:
-            data: Any = Span(0, start, prod(shape) * dtype.itemsize)
+            data: Any = Span(0, start, size)
         else:
             try:
                 values = dataset[()]
@@ -125,3 +143,12 @@ class _Walk:
         strides = tuple(dtype.itemsize * prod(shape[i + 1 :]) for i in range(len(shape)))
         array._set(data, name, dtype.itemsize, shape, strides)
         return array
+
+
+def _place(dataset: h5py.Dataset, size: int) -> int | None:
+    """Return where the ``size`` bytes of a dataset lie in the file, if they lie there as numpy has them."""
+    layout, kind = dataset.id.get_create_plist(), dataset.id.get_type()
+    # A dataset that was never written has an offset too, and no bytes; a number of 12 bits is one of 16 for numpy.
+    whole = layout.get_layout() == h5py.h5d.CONTIGUOUS and dataset.id.get_storage_size() == size
+    as_numpy = kind.equal(h5py.h5t.py_create(dataset.dtype, logical=True))
+    return dataset.id.get_offset() if whole and as_numpy and not layout.get_nfilters() else None

@@ -37,20 +37,21 @@ class Place:
             raise DataError(f"{self.where} has no {key!r}; there are: {listed or 'none'}")
         return Place(self.value[key], f"{self.where}: {key!r}")
 
-    def numbers(self, axes: int) -> NDArray[Any]:
-        """Return the value as numbers with that many axes; a list of equal arrays is stacked.
+    def numbers(self, axes: int | None = None) -> NDArray[Any]:
+        """Return the value as numbers, with that many axes if given; a list of equal arrays is stacked.
 
         Raises:
             DataError: It is not numbers, or its rows differ in shape.
         """
         try:
             array = np.asarray(self.value)
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise DataError(
                 f"{self.where} is ragged: its rows differ in shape; give one array of equal rows"
             ) from error
-        if array.dtype.kind not in "fiub" or array.ndim != axes:
-            raise DataError(f"{self.where} is {_kind(self.value)}; numbers with {axes} axes are needed")
+        if array.dtype.kind not in "fiub" or axes not in (None, array.ndim):
+            wanted = "numbers are needed" if axes is None else f"numbers with {axes} axes are needed"
+            raise DataError(f"{self.where} is {_kind(self.value)}; {wanted}")
         return array
 
     def items(self) -> Sequence[Any]:
@@ -69,8 +70,10 @@ class Place:
         """Check the number of rows.
 
         Raises:
-            DataError: It is not ``samples``; ``of`` names what has that number.
+            DataError: It has no rows, or not ``samples``; ``of`` names what has that number.
         """
+        if not isinstance(self.value, list | tuple) and not (isinstance(self.value, np.ndarray) and self.value.ndim):
+            raise DataError(f"{self.where} is {_kind(self.value)}; a list of {samples} is needed, as {of} has")
         if len(self.value) != samples:
             raise DataError(f"{self.where} has {len(self.value)} samples, and {of} has {samples}")
 

@@ -5,8 +5,8 @@ Format: ``numpy.lib.format``.
 
 from __future__ import annotations
 
+import sys
 import zipfile
-import zlib
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from neurozoo.data.untrusted.files import open_regular
 from neurozoo.data.untrusted.limits import Limits
 from neurozoo.errors import DataError
+from neurozoo.files.opening import open_regular
 
-__all__ = ["read_npz"]
+__all__ = ["has_impossible_text", "read_npz"]
 
 _ENCRYPTED = 1
 _PIECE = 2**20
@@ -38,7 +38,7 @@ def read_npz(path: Path, *, limits: Limits | None = None) -> dict[str, NDArray[A
             the limits allow.
     """
     limits = limits or Limits()
-    with open(open_regular(path), "rb") as file:
+    with open_regular(path) as file:
         try:
             # numpy would open a pickle of this name as a pickle.
             if not zipfile.is_zipfile(file):
@@ -46,8 +46,10 @@ def read_npz(path: Path, *, limits: Limits | None = None) -> dict[str, NDArray[A
             with zipfile.ZipFile(file) as archive:
                 _check(archive, path, limits)
                 return {info.filename.removesuffix(".npy"): _array(archive, info, path) for info in archive.infolist()}
-        except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-            reason = " ".join(str(error).split())[:200]
+        except DataError:
+            raise
+        except Exception as error:  # no list of what the libraries raise for a forged header is complete
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise DataError(
                 f"{path} cannot be read ({reason}); it is damaged, or not an npz file: download it again"
             ) from error
@@ -78,11 +80,26 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArr
         shape, fortran, dtype = _HEADERS[version](member)
         if dtype.hasobject:
             raise DataError(f"{path} holds Python objects, which are never loaded; give arrays of numbers")
-        if any(n < 0 for n in shape) or info.file_size - member.tell() != prod(shape) * dtype.itemsize:
+        # numpy makes characters of no width one wide.
+        fits = dtype.itemsize > 0 and info.file_size - member.tell() == prod(shape) * dtype.itemsize
+        if any(n < 0 for n in shape) or not fits:
             raise ValueError(f"{info.filename} says it is {list(shape)} of {dtype}, which is not its size")
         array = np.empty(prod(shape), dtype)
         _fill(array, member)
+        if has_impossible_text(array):
+            raise ValueError(f"{info.filename} holds characters that do not exist")
     return array.reshape(shape, order="F" if fortran else "C")
+
+
+def has_impossible_text(array: NDArray[Any]) -> bool:
+    """Return whether an array of text holds numbers that are no characters, or halves of character pairs.
+
+    They would fail much later, where the text is used.
+    """
+    if array.dtype.kind != "U" or not array.size:
+        return False
+    points = np.ascontiguousarray(array).reshape(-1).view(array.dtype.str[0] + "u4")
+    return bool((points > sys.maxunicode).any() or ((points >= 0xD800) & (points <= 0xDFFF)).any())
 
 
 def _fill(array: NDArray[Any], member: IO[bytes]) -> None:

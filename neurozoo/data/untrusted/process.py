@@ -24,9 +24,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.data.untrusted.files import open_regular
 from neurozoo.data.untrusted.limits import LONGEST, REFUSED, Limits
+from neurozoo.data.untrusted.npz import has_impossible_text
 from neurozoo.errors import DataError
+from neurozoo.files.opening import open_regular
 
 __all__ = ["read_hdf5", "read_untrusted"]
 
@@ -87,7 +88,7 @@ def read_hdf5(path: Path, *, limits: Limits | None = None) -> dict[str, Any]:
 
 def _read(form: str, path: Path, limits: Limits) -> Any:
     path = Path(path)
-    with open(open_regular(path), "rb") as file, tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as answer:
+    with open_regular(path) as file, tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as answer:
         size = os.fstat(file.fileno()).st_size
         if not size:
             raise DataError(f"{path} is empty; download it again")
@@ -217,11 +218,8 @@ class _Builder:
             # Bytes other than 0 and 1 would make a bool that is neither.
             truth: NDArray[np.bool_] = array != 0
             return truth
-        if dtype.kind == "U":
-            # Characters that do not exist would fail much later, where the text is used.
-            points = np.ascontiguousarray(array).view(array.dtype.str[0] + "u4")
-            if int(points.max()) > sys.maxunicode:
-                raise ValueError("a text with characters that do not exist")
+        if has_impossible_text(array):
+            raise ValueError("a text with characters that do not exist")
         return array
 
     def _objects(self, shape: list[int], items: list[Any]) -> NDArray[Any]:

@@ -113,7 +113,7 @@ def input_settings(traced: Traced) -> dict[str, str | int]:
     return {
         "time_steps": traced.held,
         "input": "the projection of one position, held for all steps, from rest",
-        "output": "spikes, whose mean over the steps is the firing rate that the model goes on with",
+        "output": "spikes, whose mean over the steps is the firing rate that the rest of the model reads",
     }
 
 

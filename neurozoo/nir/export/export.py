@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from neurozoo.errors import RunError, UserError
 from neurozoo.files.partial_folder import PartialFolder
+from neurozoo.files.writing import write_whole
 from neurozoo.nir import check_installed
 from neurozoo.nir.export.branches import branches_of, input_settings, left_out_of_branches, observe, threshold_of
 from neurozoo.nir.export.tracing import Link, Traced, folded, sample_batch, trace
@@ -122,7 +123,7 @@ def export_run(
     """
     check_installed()
     check_free(out)
-    trained = load(run, backend="torch")
+    trained = load(run, backend="torch").check_finite()
     _check_backend(trained, registry or default_registry())
     if isinstance(trained.module, NIRGraphModel):
         return _export_graph(trained, trained.module, str(run), out, dt=dt, changed=fold or threshold is not None)
@@ -304,7 +305,7 @@ def _synthetic(trained: TrainedModel) -> bool:
 
 def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
     """Write the graphs and the summary, whole or not at all; return the export with its branches."""
-    from neurozoo.nir.writing import described, write_graph
+    from neurozoo.nir.writing import described, file_content
 
     out = bare.folder
     try:
@@ -312,10 +313,10 @@ def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
         try:
             branches = []
             for name, graph in graphs.items():
-                file = new.path / f"{name}.nir"
-                write_graph(file, graph)
-                sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-                branches.append(Branch(name, file.name, sha256, described(graph), graph.metadata))
+                content = file_content(graph)
+                write_whole(new.path / f"{name}.nir", content, inside=new.path)
+                sha256 = hashlib.sha256(content).hexdigest()
+                branches.append(Branch(name, f"{name}.nir", sha256, described(graph), graph.metadata))
             export = replace(bare, branches=tuple(branches))
             write_json(new.path / SUMMARY, export.to_dict())
             new.finish()

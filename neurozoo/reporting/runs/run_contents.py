@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.core.task import Decision, Task
-from neurozoo.errors import UserError
+from neurozoo.errors import RunError, UserError
 from neurozoo.models.build import make_problem
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.run import Run
@@ -50,7 +50,7 @@ class ReportedRun:
         records: The epochs so far.
         summary: What summary.json holds.
         environment: What environment.json holds.
-        data: Name of the data set, or its folder.
+        data: The store's own name.
         checksum: Of the data; empty if unknown.
         synthetic: Whether the data is made up.
         splits: How many samples each split has.
@@ -112,15 +112,14 @@ def _read(folder: Path, name: str, place: int) -> ReportedRun:
     run = Run(folder)
     recipe = run.recipe()
     content = recipe.content
-    data, summary, environment = (
-        run.read_json(file) if (folder / file).is_file() else {}
-        for file in ("data.json", "summary.json", "environment.json")
-    )
+    data, summary, environment = map(run.read_json_if_there, ("data.json", "summary.json", "environment.json"))
     # Runs made before there were tasks have labels alone.
     outputs = data["task"]["outputs"] if "task" in data else data.get("labels")
     task = make_problem(recipe, {}, outputs).task if outputs else None
     decision = None if task is None else task.default_decision
-    predictions = {path.stem: _predicted(path) for path in sorted((folder / "predictions").glob("*.safetensors"))}
+    predictions = {
+        path.stem: _predicted(path, folder, outputs) for path in sorted((folder / "predictions").glob("*.safetensors"))
+    }
     return ReportedRun(
         folder=folder,
         run=str(folder),
@@ -131,7 +130,7 @@ def _read(folder: Path, name: str, place: int) -> ReportedRun:
         records=run.records(),
         summary=summary,
         environment=environment,
-        data=str(content["data"].get("name") or content["data"].get("root")),
+        data=str(data.get("name") or _data_name(content["data"])),
         checksum=str(data.get("checksum", "")),
         synthetic=bool(data.get("synthetic")),
         splits=data.get("splits", {}),
@@ -143,10 +142,21 @@ def _read(folder: Path, name: str, place: int) -> ReportedRun:
     )
 
 
-def _predicted(path: Path) -> Predicted:
-    tensors, _ = read_tensors(path)
+def _data_name(data: Mapping[str, Any]) -> str:
+    """The name of the data in runs that did not record the store's: a folder goes before the recipe's name."""
+    return Path(data["root"]).resolve().name if data.get("root") else str(data.get("name"))
+
+
+def _predicted(path: Path, run: Path, outputs: Sequence[str] | None) -> Predicted:
+    tensors, _ = read_tensors(path, inside=run)
     # Before there were tasks these had the names of multi-label.
-    target, predicted = (
-        tensors[new if new in tensors else old] for new, old in (("target", "labels"), ("predicted", "probabilities"))
-    )
+    names = ("target", "predicted") if "target" in tensors else ("labels", "probabilities")
+    if not tensors.keys() >= set(names):
+        raise RunError(f"{path}: holds no {' and '.join(names)}; copy the run folder again from its source")
+    target, predicted = (tensors[name] for name in names)
+    if predicted.dim() != 2 or len(target) != len(predicted) or predicted.shape[1] != len(outputs or ()):
+        raise RunError(
+            f"{path}: predictions {list(predicted.shape)} and targets {list(target.shape)} are not those of "
+            f"{len(outputs or ())} outputs; copy the run folder again from its source"
+        )
     return Predicted(target.numpy(), predicted.double().numpy())

@@ -48,6 +48,7 @@ class TuningResult:
         trials: All of them, in the order of their numbers.
         importance: By path, the part of the metric's spread that the choice explains (PED-ANOVA), summing to 1; empty
             if there are too few trials.
+        folder: Of the trials and of ``best.json``.
     """
 
     schema: int
@@ -61,6 +62,7 @@ class TuningResult:
     overrides: tuple[str, ...]
     trials: tuple[Trial, ...]
     importance: Mapping[str, float]
+    folder: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result with the best trial and its command, as JSON has it."""

@@ -32,6 +32,7 @@ from neurozoo.studies.tuning.storage import (
     texts,
 )
 from neurozoo.training.listener import Checkpoint, Listener
+from neurozoo.training.run_folder import numbered
 from neurozoo.training.train import resume, train
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def tune(
             share, or a database's URL; by default ``out/trials.db``.
         study: Its name in the storage; by default the recipe's.
         jobs: Processes that do trials at a time.
-        out: The folder for the runs and ``best.json``; by default ``runs/tune-STUDY``.
+        out: The folder for the runs and ``best.json``; by default ``runs/tune-STUDY``, with a number if another search
+            is in it.
         backend: Another backend than the recipe's.
         on_progress: Called after each trial with its outcome, how many have ended and of how many.
 
@@ -97,17 +99,24 @@ def tune(
     for split in ("train", "valid"):
         if not description.splits.get(split):
             raise UserError(f"tuning needs the split {split}, and the data has: {', '.join(description.splits)}")
-    folder = folder_of(study or base.name) if out is None else Path(out)
-    check_no_run(folder)
-    name, place = study or base.name, storage or str(folder / "trials.db")
+    name = study or base.name
     identity = {
         "recipe": base.digest,
         "data": description.checksum,
         "tune section": json.dumps(base.content["tune"], sort_keys=True),
     }
+    about = {"study": name, **identity}
+    folder = next(each for each in numbered(folder_of(name)) if _fits(each, about)) if out is None else Path(out)
+    check_no_run(folder)
+    place = storage or str(folder / "trials.db")
     with quiet():
         shared = open_study(place, name, base.tune, better, identity)
-        _keep_to_one_study(folder, {"study": name, **identity})
+        with locked(folder):
+            if not _fits(folder, about):
+                other = read_json(folder / STUDY).get("study")
+                raise RunError(f"{folder}: holds the trials of another search (study {other!r}); give another --out")
+            if not (folder / STUDY).is_file():
+                write_json(folder / STUDY, {"schema": SCHEMA, **about})
         search = _Search(base, base.tune, shared, folder, trials, on_progress)
         if jobs == 1:
             search.run()
@@ -128,6 +137,7 @@ def tune(
             overrides=lines,
             trials=tried,
             importance=_importance(shared) if finished >= _FEWEST else {},
+            folder=str(folder),
         )
     if found.best is None and "running" not in found.counts:
         failed = [trial for trial in found.trials if trial.reason]
@@ -140,21 +150,15 @@ def tune(
 
 def folder_of(study: str) -> Path:
     """Return the default folder of a study, the same each time, so that its trials are found again."""
-    return Path("runs") / f"tune-{study}"
+    return Path("runs") / f"tune-{study[:100]}"
 
 
-def _keep_to_one_study(folder: Path, identity: Mapping[str, str]) -> None:
-    """Refuse a folder with the trials of another study; they are known by their numbers alone."""
-    with locked(folder):
-        path = folder / STUDY
-        if not path.is_file():
-            write_json(path, {"schema": SCHEMA, **identity})
-            return
-        known = read_json(path)
-    if any(known.get(what) != text for what, text in identity.items()):
-        raise RunError(
-            f"{folder}: holds the trials of another search (study {known.get('study')!r}); give another --out"
-        )
+def _fits(folder: Path, about: Mapping[str, str]) -> bool:
+    """Return whether a folder is free for this study: it has no trials of another one, and is not a run."""
+    if (folder / "recipe.yaml").is_file():
+        return False
+    known = read_json(folder / STUDY) if (folder / STUDY).is_file() else about
+    return all(known.get(what) == text for what, text in about.items())
 
 
 class _Search:

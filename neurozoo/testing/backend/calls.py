@@ -144,6 +144,11 @@ def any_memory_layout(subject: Subject, spec: NeuronSpec) -> None:
             expected, last = neuron.scan(currents.contiguous(), None, threshold)
             same(spikes, expected, f"spikes of {name} currents")
             same(state, last, f"state of {name} currents")
+        held, whole = random_currents(B, N), random_currents(B, N).expand(T, B, N)
+        spikes, state = neuron.hold(held, T, None, threshold)
+        expected, last = neuron.scan(whole, None, threshold)
+        same(spikes, expected, "spikes of a current that `hold` gives at every step")
+        same(state, last, "state of a current that `hold` gives at every step")
 
 
 @each_kind

@@ -30,6 +30,8 @@ from neurozoo.testing.backend.inputs import (
 from neurozoo.testing.backend.subject import Refused, Subject, each_kind
 from neurozoo.testing.findings import ConformanceError, NotRun, require
 
+_RAISE = "raise SpikingError (neurozoo.core.neuron.steps_of does)"
+
 
 def accepts_a_neuron(subject: Subject) -> None:
     """The constructor may refuse a specification with a SpikingError, but not every ordinary one."""
@@ -120,7 +122,7 @@ def other_threshold_shapes_are_refused(subject: Subject, spec: NeuronSpec) -> No
     """A shape that would broadcast by accident is an error."""
     for shape in ((N,), (B, 1), (B, N), (T,), (1,), (2, 1, 1), (1, B + 1, 1), (1, 1, 1, N), (T, B, N, 1)):
         scan = partial(subject.make(spec).scan, random_currents(T, B, N), None, torch.ones(shape))
-        _check_refused(scan, f"threshold of {shape}", "raise SpikingError (neurozoo.core.neuron.steps_of does)")
+        _check_refused(scan, f"threshold of {shape} was accepted; {_RAISE}")
 
 
 @each_kind
@@ -128,8 +130,7 @@ def currents_without_steps_are_refused(subject: Subject, spec: NeuronSpec) -> No
     """Currents without a time step or without a batch axis are an error."""
     for currents in (torch.zeros(0, B, N), torch.zeros(N), torch.zeros(())):
         scan = partial(subject.make(spec).scan, currents, None, 1.0)
-        what = f"currents of {tuple(currents.shape)}"
-        _check_refused(scan, what, "raise SpikingError (neurozoo.core.neuron.steps_of does)")
+        _check_refused(scan, f"currents of {tuple(currents.shape)} was accepted; {_RAISE}")
 
 
 @each_kind
@@ -155,7 +156,7 @@ def parameters_are_checked(subject: Subject, spec: NeuronSpec) -> None:
     for what, params in wrong:
         scan = partial(neuron.scan, random_currents(T, B, N), None, 0.7, params)
         remedy = "call spec.complete and neurozoo.core.neuron.check_params"
-        _check_refused(scan, f"{what} of {spec_text(spec)}", remedy)
+        _check_refused(scan, f"{what} was accepted by {spec_text(spec)}; {remedy}")
 
 
 @each_kind
@@ -192,12 +193,12 @@ def _reason(subject: Subject, spec: NeuronSpec) -> str:
     return ""
 
 
-def _check_refused(scan: Callable[[], object], what: str, remedy: str) -> None:
+def _check_refused(scan: Callable[[], object], problem: str) -> None:
     try:
         scan()
     except SpikingError:
         return
-    raise ConformanceError(f"{what} was accepted; {remedy}")
+    raise ConformanceError(problem)
 
 
 def _check_no_gradients(neuron: Neuron, when: str) -> None:

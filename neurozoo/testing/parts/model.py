@@ -17,7 +17,7 @@ from neurozoo.core.layer import Firing, MakeNeuron, TorchNeuron
 from neurozoo.core.model import Model, Standardise, trained_modules
 from neurozoo.core.multimodal import Tokens
 from neurozoo.core.neuron import Neuron, NeuronSpec
-from neurozoo.core.recording import frozen_statistics, neuron_layers, over_neurons, recorded, spiking_layers
+from neurozoo.core.recording import frozen_statistics, neuron_layers, over_neurons, recorded, spiking_layers, unrecorded
 from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
 from neurozoo.core.task import Task
 from neurozoo.errors import DataError, NeurozooError, PluginError, SpikingError
@@ -188,15 +188,18 @@ def _gives_outputs(subject: ModelSubject, setting: Setting) -> None:
 
 
 def firing_is_recorded(subject: ModelSubject) -> None:
-    """Each layer of neurons runs, fires 0 or 1 somewhere, and its `valid` leaves padding out of what is counted."""
+    """Each layer of neurons runs, fires 0 or 1 somewhere, and its `valid` leaves padding out; nothing else fires."""
     silent: dict[str, bool] = {}
     for setting in subject.settings():
         content, layers = subject.made_up(setting.form), neuron_layers(setting.part)
         counts = []
         for given in (content, longer(content, 1, 2)):
             # From the same buffers: published parts carry some from batch to batch, in evaluation too.
-            with frozen_statistics(setting.part), recorded(setting.part) as firings, torch.no_grad():
-                setting.part(given)
+            part = setting.part
+            with frozen_statistics(part), recorded(part) as firings, unrecorded(part) as unseen, torch.no_grad():
+                part(given)
+            hidden = ", ".join(f"{name or 'the model'} ({kind})" for name, kind in unseen.items())
+            require(not hidden, f"{hidden} fires outside of a SpikingLayer, where nothing records it: {setting.where}")
             counts.append({name: over_neurons(firing.spikes, firing.valid) for name, firing in firings.items()})
         idle = [name for name in layers if name not in firings]
         require(not idle, f"{', '.join(idle)} does not run: {setting.where}")

@@ -25,7 +25,9 @@ LEVEL, OUT, TO_LEVEL, SLOPE, OUTER, HEIGHT, CURRENT = range(0, 7 * APART, APART)
 steps; and in the backward a step's slopes, gradients of outputs, heights and currents."""
 STATES, GRADS, PARAMS, TO_PARAMS = 7 * APART, 11 * APART, 15 * APART, 20 * APART
 """Up to 4 states, 4 gradients of them, 5 parameters and 5 gradients of them."""
-ROWS = 25 * APART
+SUMS = 25 * APART
+"""Sums of a held current's gradients over the steps."""
+ROWS = 26 * APART
 
 
 class Form(NamedTuple):

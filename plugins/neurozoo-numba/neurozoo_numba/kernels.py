@@ -34,6 +34,7 @@ from neurozoo_numba.block import (
     ROWS,
     SLOPE,
     STATES,
+    SUMS,
     TO_LEVEL,
     TO_PARAMS,
     number_type,
@@ -166,7 +167,7 @@ def forward(  # type: ignore[no-untyped-def]
 def backward(  # type: ignore[no-untyped-def]
     first, last, width, steps, size, x, x_step, v0, rest, threshold, by_step, inner, period,
     p, p_inner, p_period, own, flags, step, past_cache, adjoint, detach, late, recalled, surrogate, scale, factor,
-    grad_out, grad_step, grad_each, grad_v, grad_x, grad_v0, grad_threshold, grad_p,
+    grad_out, grad_step, grad_each, grad_v, grad_x, summed, grad_v0, grad_threshold, grad_p,
 ):  # fmt: skip
     """Gradients of blocks ``first`` to ``last``; recomputes the states.
 
@@ -179,7 +180,8 @@ def backward(  # type: ignore[no-untyped-def]
         grad_out: Gradient of the outputs; step t starts at ``t * grad_step``. Empty if there is none.
         grad_each: Whether it differs between neurons.
         grad_v: Gradient of the last states, ``[S * M]``; empty if there is none.
-        grad_x: Gradient of the currents, ``[T * M]``; this and the following are written, and empty if not needed.
+        grad_x: Gradient of the currents, ``[T * M]``, or ``[M]`` if ``summed`` over the steps; this and the following
+            are written, and empty if not needed.
         grad_v0: Gradient of the first states, ``[S * M]``.
         grad_threshold: Gradient of each neuron's threshold, ``[M]`` or with ``by_step`` ``[T * M]``; the sum of each
             block if the period is 1.
@@ -215,7 +217,8 @@ def backward(  # type: ignore[no-untyped-def]
             _fill(row(mine, TO_PARAMS + k * APART, count), 0)
         to_x, to_level = row(mine, OUT, count), row(mine, TO_LEVEL, count)
         slope, from_out = row(mine, SLOPE, count), row(mine, OUTER, count)
-        height, current = row(mine, HEIGHT, count), row(mine, CURRENT, count)
+        height, current, sums = row(mine, HEIGHT, count), row(mine, CURRENT, count), row(mine, SUMS, count)
+        _fill(sums, 0)
         _fill(to_level, 0)
         _fill(from_out, 0)
         for t in range(steps - 1, -1, -1):
@@ -247,8 +250,13 @@ def backward(  # type: ignore[no-untyped-def]
                     grad_threshold[t * blocks + block] = _sum(to_level)
                 else:
                     copy(to_level, row(grad_threshold, t * size + start, count))
-            if grad_x.shape[0]:
+            if summed:
+                for i in range(count):
+                    sums[i] = sums[i] + to_x[i]
+            elif grad_x.shape[0]:
                 put(to_x, row(grad_x, t * size + start, count), past_cache)
+        if summed:
+            put(sums, row(grad_x, start, count), past_cache)
         if grad_v0.shape[0]:
             for k in range(rest.shape[0]):
                 copy(row(mine, GRADS + k * APART, count), row(grad_v0, k * size + start, count))
@@ -277,6 +285,8 @@ def _ready(name: str, bits: int) -> tuple[Any, tuple[Any, ...]]:
         signature += (write, write)
     else:
         template = backward
-        signature += (whole, yes, yes, yes, whole, number, number, read, whole, yes, read, write, write, write, write)
+        signature += (
+            whole, yes, yes, yes, whole, number, number, read, whole, yes, read, write, yes, write, write, write,
+        )  # fmt: skip
     function = FunctionType(template.__code__, template.__globals__, name)
     return for_arguments(kept_on_disk(function, OPTIONS), signature), signature

@@ -49,7 +49,7 @@ def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
         *_arguments(call, form, gradients.currents), address("adjoint", form._replace(learn=learned)),
         *_spiking(call, kind.late, recalled), _array(outs), step, own,
         _array(nothing if gradients.after is None else gradients.after), _array(gradients.currents),
-        _array(gradients.state), _array(to_threshold), _array(to_params),
+        0 < len(gradients.currents) < call.steps, _array(gradients.state), _array(to_threshold), _array(to_params),
     )  # fmt: skip
     _run("backward", call, width, arguments)
     return (

@@ -61,7 +61,7 @@ def test_it_takes_every_step_for_a_ten_thousandth_of_a_second() -> None:
     assert by_itself(lif(tau=2e-3), 4.0) == [0]
     (note,) = SnnTorchReader().read(lif(tau=2e-3), dt=1e-3, reset="value").notes
     assert note.startswith("snnTorch takes dt for 0.0001 s, without an option")
-    assert note.endswith("so it was told 0.1 times the file's time constants")
+    assert note.endswith("so it was given 0.1 times the file's time constants")
 
 
 def test_it_resets_to_zero_whatever_is_asked_for() -> None:

@@ -36,7 +36,8 @@ def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
     factor = alpha / 2 if kind == "atan" else alpha
     (spikes, step), own = ((None, 0), True) if gradients.out is None else each(gradients.out)
     to_threshold = like.new_empty(call.threshold.places(blocks) if gradients.learn[0] else 0)
-    to_currents = _needed(gradients.currents)
+    summed = gradients.currents.numel() == call.size and call.steps > 1  # of a current that is held
+    to_currents = like.new_empty(call.steps * call.size) if summed else _needed(gradients.currents)
     membranes = like.new_empty(call.steps * call.size) if to_currents is None else to_currents
     _launch(
         kernels.backward, call, membranes, _sigmoid(call) if kind == "sigmoid" else None,
@@ -45,6 +46,8 @@ def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
         DETACH=spec.detach_reset, KIND=kind, SCALE=scale, ALPHA=factor, OWN_GRAD=own,
         BY_STEP=call.by_step, ONE_LEVEL=call.threshold.period == 1,
     )  # fmt: skip
+    if summed and to_currents is not None:
+        torch.sum(to_currents.view(call.steps, -1), 0, out=gradients.currents.view(-1))
     if gradients.learn[0]:
         to_threshold = call.threshold.gradient(to_threshold, blocks)
     return to_threshold, like.new_empty(0)  # parameters are numbers here

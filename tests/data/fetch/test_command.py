@@ -96,6 +96,11 @@ def test_names_that_are_unknown(words: list[str], said: str, capsys: pytest.Capt
     assert said.split(".*")[0] in err
 
 
+def test_no_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = ran(capsys, "cmu-mosei", "--only", " ,")
+    assert (status, err.startswith("error: --only ' ,' names no file; cmu-mosei has: ")) == (2, True)
+
+
 @pytest.mark.parametrize("data", CATALOGUE.values(), ids=list(CATALOGUE))
 def test_the_catalogue(data: PublicData) -> None:
     assert len({file.name for file in data.files}) == len({file.path for file in data.files}) == len(data.files)

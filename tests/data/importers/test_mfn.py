@@ -46,6 +46,17 @@ def test_splits_modalities_and_labels_above_the_training_median(source: Path, tm
     assert batch.signals["audio"].mask.int().tolist() == [[0, 1, 1]] * 3
 
 
+def test_scores_of_0_and_1_are_labels_already(source: Path, tmp_path: Path) -> None:
+    """Their median is 1 where more than half have one, and no score is above it."""
+    for split, y in (("train", [1, 1, 1, 0]), ("valid", [0, 1]), ("test", [1, 0, 1])):
+        scores = np.stack([y, np.arange(len(y))], axis=1).astype(np.float32)
+        np.savez(source / f"talks_{split}.npz", **(arrays(len(y)) | {"y": scores}))
+    store = import_data("mfn", source, tmp_path / "store")
+    assert store.split("train").target.tolist() == [[1, 0], [1, 0], [1, 1], [0, 1]]
+    assert store.split("test").target[:, 0].tolist() == [1, 0, 1]
+    assert store.description.origin["scores_of_0_and_1"] == ["trait_00"]
+
+
 def test_labels_can_be_named(source: Path, tmp_path: Path) -> None:
     store = import_data("mfn", source, tmp_path / "store", labels=["vivid", "dull"])
     assert store.description.task.outputs == ("vivid", "dull")

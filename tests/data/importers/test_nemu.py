@@ -116,7 +116,7 @@ def _fewer_songs(given: Content) -> None:
     [
         (_no_vocabulary, "'dict' has no 'src-lyr'; there are: tgt, src-com"),
         (_foreign_word, "'test': 'src-com', sample 0 has the word id 9, which the file's vocabulary lacks"),
-        (_text, "'valid': 'src-com', sample 0 is <U4; a list of word ids is needed"),
+        (_text, "'valid': 'src-com', sample 0 is a list; numbers are needed"),
         (_ragged_cover, "'train': 'src-img' is ragged"),
         (_fewer_songs, "'train': 'src-aud' has 2 samples, and"),
     ],

@@ -621,6 +621,89 @@ def test_a_truncated_hdf5_file_is_refused(
     assert path.name in refused(tmp_path, capsys, *command)
 
 
+def _unfolding(file: h5py.File) -> None:
+    for name in "abc":
+        file.create_dataset(name, (2**11, 2**9), "f4", chunks=(256, 256))
+
+
+def test_the_limit_is_for_all_arrays_of_an_hdf5_file_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None of these three is larger than the limit, and none was ever written: the file has some kB."""
+    monkeypatch.setenv("NEUROZOO_READ_CONTENT_GIB", "0.01")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for split in ("train", "valid", "test"):
+        with h5py.File(folder / f"p_{split}.h5", "w") as file:
+            _unfolding(file)
+    before = time.monotonic()
+    error = refused(tmp_path, capsys, "mfn", str(folder))
+    assert "p_train.h5 is not read: its arrays come to more than 0.01 GiB" in error
+    assert "NEUROZOO_READ_CONTENT_GIB" in error
+    assert time.monotonic() - before < SECONDS
+    monkeypatch.setenv("NEUROZOO_READ_CONTENT_GIB", "0.02")
+    assert read_hdf5(folder / "p_train.h5")["c"].shape == (2**11, 2**9)
+
+
+def _without_end(path: Path) -> None:
+    """Make the heap of texts one whose first object has no index and no size: HDF5 steps by it for ever."""
+    raw = bytearray(path.read_bytes())
+    at = raw.index(b"GCOL") + 16
+    raw[at : at + 16] = bytes(16)
+    path.write_bytes(raw)
+
+
+def test_a_loop_in_hdf5_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NEUROZOO_READ_SECONDS", "3")
+    (tmp_path / "in").mkdir()
+    path, command = _csd(tmp_path / "in", lambda file: file.create_dataset("x", (2, 2), data=np.ones((2, 2))))
+    with h5py.File(path, "r+") as file:
+        file["root/metadata/dimension names"] = ['["a", "b"]']
+    _without_end(path)
+    assert f"{path.name} is not read: it took more than 3 s" in refused(tmp_path, capsys, *command)
+
+
+def header(text: str, data: bytes = b"") -> bytes:
+    """An npy member with a header of one's own."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + data
+
+
+HEADERS = {
+    "a type of nothing": header("{'descr': (), 'fortran_order': False, 'shape': (1,)}"),
+    "a length that is true": header("{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}", bytes(4)),
+    "text of no characters": header("{'descr': '<U0', 'fortran_order': False, 'shape': (10000000000000,)}"),
+    "many signs": header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({'-' * 9000}1,)}}", bytes(4)),
+    "no end": header("(("),
+    "a negative length": header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"),
+    "objects": header("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", bytes(8)),
+    "a version of the future": b"\x93NUMPY\x09\x00" + bytes(100),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.parametrize("form", ["braille", "guess"])
+def test_a_hostile_npz_header_is_refused(
+    name: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "x.npz"
+    path.write_bytes(zipped({"x.npy": HEADERS[name]}))
+    assert str(path) in refused(tmp_path, capsys, form, str(path))
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_a_damaged_member_of_an_npz_is_refused(kind: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "x.npz"
+    raw = bytearray(zipped({"x.npy": np.random.default_rng(0).bytes(4000)}, kind))
+    raw[60:80] = bytes(20)
+    path.write_bytes(raw)
+    assert str(path) in refused(tmp_path, capsys, "braille", str(path))
+
+
 @pytest.mark.parametrize("form", ["mult", "mmsa", "nemu", "guess"])
 @pytest.mark.parametrize("name", ["os.system, GLOBAL", "os.system in joblib", "a ragged array"])
 def test_every_importer_of_pickles_refuses(

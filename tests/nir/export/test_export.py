@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nir
 import pytest
 
 from neurozoo.errors import RunError, UserError
 from neurozoo.nir.export import export_run
+from neurozoo.nir.export.branches import observe
 from neurozoo.nir.export.export import SUMMARY
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.shipped_models import shipped_model
@@ -138,3 +142,28 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RunError, match="cannot be written: No space left on device; give another --out"):
         export_run("emotions-sound", tmp_path / "out", dt=1e-3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_error_and_nothing_is_left(tmp_path: Path) -> None:
+    # HDF5 itself crashes where a write fails. A limit on the size of files stands for a full disk.
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); "
+        "from neurozoo.cli import main; sys.exit(main())"
+    )
+    command = ["nir", "export", "emotions-sound", "--dt", "1e-3", "--no-check", "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot be written: " in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside"])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def renamed(*args: Any) -> dict[str, Any]:
+        return {name: observe(*args)["timbre"]}
+
+    monkeypatch.setattr("neurozoo.nir.export.export.observe", renamed)
+    with pytest.raises(RunError, match="cannot be written"):
+        export_run("emotions-sound", tmp_path / "a" / "out", dt=1e-3)
+    assert [*tmp_path.rglob("*.nir")] == []

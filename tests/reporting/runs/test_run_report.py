@@ -181,6 +181,7 @@ def test_where_the_data_is_not_there_or_another_the_rest_is_made(run: Path, copi
         report_runs([run, other])
     text = (run / "recipe.yaml").read_text()
     (run / "recipe.yaml").write_text(re.sub(r"root: .*", f"root: {away}", text))
+    (run / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text()) | {"data_root": str(away)}))
     page = Page(report_runs([run, other], mixed=True, split="valid").page)
     for section in ("Spikes", "What the labels look at"):
         gone, changed = page.sections[section].strip().splitlines()

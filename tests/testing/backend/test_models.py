@@ -76,6 +76,7 @@ class Breaks(TorchNeuron):
 
 
 class SaysThatItBreaks(Breaks):
+    kinds = ("lif",)
     graph_breaks = True
 
 

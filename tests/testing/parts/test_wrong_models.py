@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from neurozoo.core.equations import spike
 from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import SpikingLayer, TorchNeuron
 from neurozoo.core.model import Model, only_signal
@@ -81,6 +82,22 @@ class SpareLayer(Sound):
     def __init__(self, problem, parts, neuron, *, width: int = 6):
         super().__init__(problem, parts, neuron, width=width)
         self.spare = SpikingLayer(neuron(LIFSpec()))
+
+
+class Step(nn.Module):
+    def forward(self, x):
+        return spike(x)
+
+
+class HidesSpikes(Sound):
+    """An activation of its own makes spikes as well."""
+
+    def __init__(self, problem, parts, neuron, *, width: int = 6):
+        super().__init__(problem, parts, neuron, width=width)
+        self.step = Step()
+
+    def after(self, outputs, batch):
+        return outputs + self.step(outputs)
 
 
 class FiresHalves(Sound):
@@ -291,7 +308,7 @@ class FailsAtSix(Sound):
 
 WRONG: dict[str, tuple[type[Sound], ...]] = {
     "gives_outputs": (Squeezes, OfNoSlots),
-    "firing_is_recorded": (CountsPadding, SpareLayer, FiresHalves),
+    "firing_is_recorded": (CountsPadding, SpareLayer, FiresHalves, HidesSpikes),
     "neurons_come_from_the_backend": (OwnNeuron,),
     "padding_does_not_matter": (VisiblePadding, PassesNaN),
     "more_padding_does_not_matter": (DividesByLength,),

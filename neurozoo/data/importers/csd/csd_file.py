@@ -5,7 +5,6 @@ Source: CMU-MultimodalSDK, ``mmsdk/mmdatasdk/computational_sequence``.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from neurozoo.data.untrusted.nested import Place
 from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import DataError
+from neurozoo.files.json_text import parse_json
+from neurozoo.files.text import as_texts
 
 __all__ = ["Csd"]
 
@@ -43,7 +44,7 @@ class Csd:
         self._data = root["data"].value
         if not isinstance(self._data, dict) or not self._data:
             raise DataError(f"{path}: {roots[0]!r} holds no video")
-        self.videos = tuple(self._data)
+        self.videos = tuple(as_texts(list(self._data), f"{path}: the videos"))
         shape = np.shape(root["data"][self.videos[0]]["features"].value)
         self.dim = shape[1] if len(shape) > 1 else 1
         self.names = _column_names(root, self.dim)
@@ -87,12 +88,26 @@ class Csd:
         order = np.argsort(seconds[:, 0], kind="stable")
         return seconds[order], single[order]
 
+    def texts(self, video: str) -> list[str]:
+        """Return a video's features ``[n]`` or ``[n, 1]`` of text, sorted by their start as by :meth:`sequence`.
+
+        Raises:
+            DataError: They are not text.
+        """
+        where = f"{self.path}: video {video!r}"
+        place = Place(self._data[video], where)
+        starts = np.asarray(place["intervals"].value)[:, :1].reshape(-1).clip(min=0)
+        words = as_texts(np.asarray(place["features"].value).reshape(-1), where)
+        if len(starts) != len(words):
+            raise DataError(f"{where}: {len(words)} words for {len(starts)} intervals; give one each")
+        return [words[i] for i in np.argsort(starts, kind="stable")]
+
 
 def _column_names(root: Place, dim: int) -> tuple[str, ...] | None:
     """Return the metadata's ``dimension names``, a JSON text; None if it is missing, malformed or of other columns."""
     try:
-        names = json.loads(np.ravel(root["metadata"]["dimension names"].value)[0])
-    except (DataError, ValueError, IndexError, TypeError, RecursionError):
+        place = root["metadata"]["dimension names"]
+        names = as_texts(parse_json(np.ravel(np.asarray(place.value))[0], place.where), place.where)
+    except (DataError, IndexError, TypeError, AttributeError):
         return None
-    fits = isinstance(names, list) and len(names) == dim and all(isinstance(name, str) for name in names)
-    return tuple(names) if fits else None
+    return tuple(names) if len(names) == dim else None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from neurozoo.data.importers.common import SPLITS
 from neurozoo.data.importers.csd.csd_file import Csd
 from neurozoo.data.untrusted.nested import Place
 from neurozoo.errors import DataError
+from neurozoo.files.json_text import parse_json
+from neurozoo.files.text import as_texts, read_text
 
-__all__ = ["SENTIMENT", "Segment", "SegmentTable", "labels_by_id", "read_folds", "segment_table"]
+__all__ = ["SENTIMENT", "Segment", "SegmentTable", "check_folds", "labels_by_id", "read_folds", "segment_table"]
 
 SENTIMENT = "sentiment"
 """The column of a label file that is no emotion."""
@@ -53,10 +54,17 @@ class Segment:
 
 @dataclass(frozen=True)
 class SegmentTable:
-    """Names of the K labels, and all segments in the order of the label file, grouped by video."""
+    """All segments of a data set.
+
+    Attributes:
+        labels: Names of the K labels.
+        segments: In the order of the label file, grouped by video.
+        withdrawn: Number of segments without length, which are left out.
+    """
 
     labels: tuple[str, ...]
     segments: tuple[Segment, ...]
+    withdrawn: int = 0
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -85,17 +93,37 @@ def segment_table(
     columns = [column for column, name in enumerate(names) if name != SENTIMENT]
     if not columns:
         raise DataError(f"{labels}: it has no label but sentiment")
-    segments = []
+    check_folds(split_of, file.videos, folds, labels)
+    segments, withdrawn = [], 0
     for video in file.videos:
         seconds, intensities = file.sequence(video, ordered=False)
         if not np.isfinite(intensities).all():
             raise DataError(f"{labels}: video {video!r} has an intensity that is not finite")
         present = (intensities[:, columns] > above).astype(np.uint8)
-        segments += [
+        kept = [
             Segment(video, index, start, end, split_of.get(video), tuple(row))
             for index, ((start, end), row) in enumerate(zip(seconds.tolist(), present.tolist(), strict=True))
+            if start < end
         ]
-    return SegmentTable(tuple(names[column] for column in columns), tuple(segments))
+        segments += kept
+        withdrawn += len(seconds) - len(kept)
+    return SegmentTable(tuple(names[column] for column in columns), tuple(segments), withdrawn)
+
+
+def check_folds(split_of: Mapping[str, str], videos: Collection[str], folds: Path | None, source: Path) -> None:
+    """Refuse folds of other videos: each split that they fill must have one of those in ``source``.
+
+    Raises:
+        DataError: A split has none.
+    """
+    known = set(videos)
+    for split in SPLITS:
+        named = [video for video, of in split_of.items() if of == split]
+        if named and known.isdisjoint(named):
+            raise DataError(
+                f"{folds}: none of the {len(named)} videos of {split} is in {source}: they are such as {named[0]!r}, "
+                f"and those in the file such as {next(iter(videos), 'none')!r}; are these files of one data set?"
+            )
 
 
 def _column_names(file: Csd, given: Sequence[str]) -> tuple[str, ...]:
@@ -124,12 +152,13 @@ def read_folds(path: Path, *, python: bool | None = None) -> Mapping[str, str]:
         DataError: The file has neither form, or a video is in two splits.
     """
     python = path.suffix == ".py" if python is None else python
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        content = _parse_assignments(text) if python else json.loads(text)
-    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        form = "Python" if python else "JSON"
-        raise DataError(f"{path} cannot be read as {form} ({error}); folds are {{split: [video, ...]}}") from error
+        content = _parse_assignments(text) if python else parse_json(text, path)
+    except DataError:
+        raise
+    except Exception as error:  # Python's parser has its own for each way to be wrong
+        raise DataError(f"{path} cannot be read as Python ({error}); folds are {{split: [video, ...]}}") from error
     lists: dict[str, Any] = content if isinstance(content, dict) else {}
     if set(lists) != set(SPLITS) or not all(isinstance(videos, list) for videos in lists.values()):
         raise DataError(
@@ -138,7 +167,7 @@ def read_folds(path: Path, *, python: bool | None = None) -> Mapping[str, str]:
         )
     split_of: dict[str, str] = {}
     for split, videos in lists.items():
-        for video in map(str, videos):
+        for video in as_texts(videos, f"{path}: {split!r}"):
             if split_of.setdefault(video, split) != split:
                 raise DataError(f"{path}: the video {video!r} is in {split_of[video]} and in {split}")
     return split_of
@@ -197,7 +226,7 @@ def labels_by_id(
 
 
 def _find_segment(sample: object, by_video: Mapping[str, Sequence[Segment]], where: str, path: Path) -> Segment:
-    words = [_decode(word) for word in np.ravel(np.asarray(sample, dtype=object))]
+    words = as_texts(sample if isinstance(sample, list | tuple) else [sample], where)
     video, *position = words if len(words) == 3 else _split_id(words, where)
     if video not in by_video:
         raise DataError(f"{where} is of the video {video!r}, which {path} lacks; are the files of one data set?")
@@ -227,7 +256,3 @@ def _split_id(words: Sequence[str], where: str) -> list[str]:
         if separator and row.endswith(end) and row.removesuffix(end).isdecimal():
             return [video, row.removesuffix(end)]
     raise DataError(f"{where} is {', '.join(words)[:80]!r}; give VIDEO$_$ROW, VIDEO[ROW], or video, start, end")
-
-
-def _decode(word: object) -> str:
-    return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)

@@ -72,6 +72,84 @@ def test_what_is_missing_is_masked_and_counted(made: Made, csd: Callable[..., Pa
     assert train.signals["audio"].values[0, 0].tolist() == pytest.approx([1.8, 1.8, 2.0])
 
 
+@pytest.fixture
+def cut(mosei: Path, csd: Callable[..., Path]) -> Path:
+    """The same features as the SDK cuts them: a sequence for each segment, ``VIDEO[ROW]``."""
+    for name in ("CMU_MOSEI_TimestampedGloveVectors_with_SP.csd", "CMU_MOSEI_COVAREP.csd"):
+        pieces = {}
+        with h5py.File(mosei / name) as file:
+            for video, group in file["a root/data"].items():
+                intervals, features = group["intervals"][()], group["features"][()]
+                for row, (start, end) in enumerate([(-0.5, 2.0), (2.0, 4.0)]):
+                    inside = (intervals[:, 0] < end) & (intervals[:, 1] > start)
+                    pieces[f"{video}[{row}]"] = intervals[inside], features[inside]
+        csd(name, pieces)
+    return mosei
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_files_that_are_cut_already(cut: Path, made: Made, aligned: bool) -> None:
+    store = made(length=3, frames=24, aligned=aligned, pad="right")
+    assert store.split("valid").ids == ("c[0]", "c[1]")
+    assert rows(store, "valid", "text") == [[1, 3, 0], [5, 7, 0]]
+    audio = rows(store, "valid", "audio")
+    assert audio[0][:2] == ([5.5, 15.5] if aligned else [1, 2])
+    assert audio[1][:2] == ([25.5, 35.5] if aligned else [21, 22])
+    assert store.description.origin["left_out"] == {}
+
+
+def test_a_segment_that_is_missing_of_files_that_are_cut(cut: Path, made: Made) -> None:
+    with h5py.File(cut / "CMU_MOSEI_COVAREP.csd", "a") as file:
+        del file["a root/data/c[1]"]
+    store = made(length=2)
+    assert store.description.origin["left_out"] == {"segments without audio": 1}
+    assert store.split("valid").batch(torch.tensor([0, 1])).signals["audio"].mask.tolist() == [[True] * 2, [False] * 2]
+
+
+def test_segments_without_length_are_withdrawn(made: Made, csd: Callable[..., Path]) -> None:
+    labels = {v: ([[0, 2], [3.2, 3.2], [2, 4]], [[1, 0.5, 0], [2, 1, 1], [-1, 0, 2]]) for v in "abcd"}
+    csd("CMU_MOSEI_Labels.csd", labels, root="All Labels", names=["sentiment", "happy", "sad"])
+    store = made()
+    assert dict(store.description.splits) == {"train": 4, "valid": 2, "test": 2}
+    assert store.split("valid").ids == ("c[0]", "c[2]")
+    assert store.description.origin["left_out"] == {"segments of no length": 4}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_pauses_can_be_left_out(made: Made, csd: Callable[..., Path], mosei: Path, named: bool) -> None:
+    vectors = [[1, 2], [9, 9] if named else [0, 0], [5, 6], [7, 8]]
+    words = "CMU_MOSEI_TimestampedGloveVectors_with_SP.csd"
+    csd(words, {v: ([[i, i + 1] for i in range(4)], vectors) for v in "abcde"})
+    if named:
+        with h5py.File(mosei / "CMU_MOSEI_TimestampedWords.csd", "w") as file:
+            for video in "abcde":
+                file[f"words/data/{video}/intervals"] = [[i, i + 1] for i in range(4)]
+                file[f"words/data/{video}/features"] = np.array([[b"so"], [b"sp"], [b"it"], [b"is"]])
+    store = made(length=3, pauses="skip")
+    assert rows(store, "valid", "text") == [[0, 0, 1], [0, 5, 7]]
+    assert rows(store, "valid", "audio") == [[0, 0, 5.5], [0, 25.5, 35.5]]
+    assert store.description.origin["left_out"]["pauses"] == 4
+
+
+def test_files_of_other_videos(made: Made, csd: Callable[..., Path], folds: Path, tmp_path: Path) -> None:
+    csd("CMU_MOSEI_COVAREP.csd", {"a_1": ([[0, 1]], [[1, 1, 1]])})
+    with pytest.raises(DataError, match=r"none of the videos of .*: its ids are such as 'a_1', and 'a' or 'a\[0\]'"):
+        made()
+    folds.write_text(json.dumps({"train": ["a", "b"], "valid": ["C"], "test": ["d"]}))
+    with pytest.raises(DataError, match=r"none of the 1 videos of valid is in .*: they are such as 'C'.*such as 'a'"):
+        made()
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("a_second", [30, 1000, 1 / 30])
+def test_time_in_other_units(made: Made, csd: Callable[..., Path], a_second: float, tmp_path: Path) -> None:
+    frames = np.stack([np.arange(40), np.arange(40) + 1], axis=1) * a_second / 10
+    csd("CMU_MOSEI_COVAREP.csd", {v: (frames, np.ones((40, 3))) for v in "abcd"})
+    with pytest.raises(DataError, match=r"COVAREP\.csd: its intervals end .* times as late .* are they in seconds\?"):
+        made()
+    assert not (tmp_path / "store").exists()
+
+
 def test_by_the_command_line(mosei: Path, folds: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     options = ["--labels", str(mosei / "CMU_MOSEI_Labels.csd"), f"--folds={folds}"]
     assert main(["data", "import", "csd", str(mosei), str(tmp_path / "s"), *options, "--json"]) == 0

@@ -31,6 +31,7 @@ def test_segments_have_their_split_and_labels(mosei: Path, folds: Path) -> None:
 
 
 def test_a_segment_is_called_by_its_row_and_not_by_its_time(csd: Callable[..., Path], folds: Path) -> None:
+    folds.write_text('{"train": ["a"], "valid": [], "test": []}')
     path = csd("labels.csd", {"a": ([[6, 8], [0, 2]], [[0, 1], [2, 0]])}, names=["glad", "sad"])
     late, early = segment_table(path, folds).segments
     assert (late.id, late.start, late.labels) == ("a[0]", 6.0, (0, 1))
@@ -38,6 +39,7 @@ def test_a_segment_is_called_by_its_row_and_not_by_its_time(csd: Callable[..., P
 
 
 def test_a_file_that_does_not_name_its_columns_needs_them(csd: Callable[..., Path], folds: Path) -> None:
+    folds.write_text('{"train": ["a"], "valid": [], "test": []}')
     path = csd("labels.csd", {"a": ([[0, 1]], [[0, 1]])})
     with pytest.raises(DataError, match=r"2 columns and does not say what they are; give label_order=NAME,NAME"):
         segment_table(path, folds)
