@@ -1,1 +1,1 @@
-"""Write files and folders whole or not at all."""
+"""The doors to the disk: open, read, write and lock files and folders, which may be somebody else's."""
