@@ -57,9 +57,9 @@ class LayerResult:
         first: The first of them; None without one.
         rate: Spikes a step.
         active: Share of the neurons that fire at least once.
-        alone: The layer by itself, on the reference's own input; judged by this, as a spike that
+        alone: The layer in isolation, on the reference's own input; judged by this, as a spike that
             flips within rounding changes the input of all that follows.
-        driven: The layer by itself on a made-up current, where the model is silent; else None.
+        driven: The layer in isolation on a made-up current, where the model is silent; else None.
     """
 
     name: str
@@ -81,7 +81,7 @@ class BackendResult:
         verdict: ``reference``, ``equivalent``, ``different``; or ``another model``, for a native
             backend that differs.
         exact: Whether it declares that every spike is the oracle's.
-        native: Whether it declares to be what its library gives by itself.
+        native: Whether it declares to be its library's own neuron, unchanged.
         versions: Of the distributions it runs on.
         libraries: Import names of what it runs on.
         runs: The functions of its library that it declares to run.
