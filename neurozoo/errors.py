@@ -24,6 +24,7 @@ __all__ = [
     "UnknownNameError",
     "UserError",
     "nearest",
+    "out_of_memory",
     "suggestion",
 ]
 
@@ -119,3 +120,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'NAME'?`` with the known name most like ``name``, or an empty text."""
     guess = nearest(name, known)
     return f"; did you mean {guess!r}?" if guess else ""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory ran out; torch raises ``RuntimeError`` or a subclass of it."""
+    texts = ("can't allocate memory", "not enough memory", "out of memory", "storage size calculation overflowed")
+    found = isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
+    return found or isinstance(error, MemoryError)

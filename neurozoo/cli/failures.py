@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neurozoo.errors import NeurozooError
+from neurozoo.errors import NeurozooError, out_of_memory
 
 __all__ = ["Failure", "begin", "failure_of", "resume_hint", "resumes_with"]
 
@@ -48,7 +48,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure((reason,), 1)
     if isinstance(error, OSError):
         return _refused_by_system(error)
-    if isinstance(error, MemoryError) or _is_out_of_memory(error):
+    if out_of_memory(error):
         lines = str(error).strip().splitlines()
         reason = f" ({lines[0].rstrip('.')})" if lines else ""
         remedy = "use smaller batches or fewer samples, or end other programs"
@@ -97,12 +97,6 @@ def _refused_by_system(error: OSError) -> Failure:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure((f"the output cannot be written: {reason}",), 1)
     return Failure((f"the system refused: {reason}",), 1)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether a library failed to allocate; torch raises ``RuntimeError`` or a subclass of it."""
-    texts = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
 
 
 def _blame(error: BaseException) -> str:

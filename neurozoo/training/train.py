@@ -19,7 +19,7 @@ from neurozoo.core.model import Model
 from neurozoo.core.processes import lost_partners_told, processes
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.data.synthetic.mosei import made_up
-from neurozoo.errors import CheckpointError, DataError, NeurozooError, UserError
+from neurozoo.errors import CheckpointError, DataError, NeurozooError, UserError, out_of_memory
 from neurozoo.evaluation.evaluate import evaluate_model
 from neurozoo.evaluation.health import health_warnings, unseen_spikes
 from neurozoo.files.opening import open_regular
@@ -246,7 +246,7 @@ def _named_failures(kept: RunFolder) -> Iterator[None]:
         raise
     except (MemoryError, OverflowError, RuntimeError) as error:
         text = f"{type(error).__name__}: {error}".splitlines()[0]
-        if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
+        if out_of_memory(error):
             raise NeurozooError(
                 f"there is not enough memory ({text}); lower training.batch_size or evaluation.batch_size, or the "
                 "width of the model"
@@ -257,9 +257,6 @@ def _named_failures(kept: RunFolder) -> Iterator[None]:
                 "parameter that is so large"
             ) from error
         raise
-
-
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 
 class _Training:
