@@ -6,7 +6,7 @@ status after the error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
@@ -42,15 +42,11 @@ class UserError(NeurozooError):
 
 
 class _ProblemsError(NeurozooError):
-    """An error with several problems; its message has one per line.
+    """An error with several problems, each with what to do; its message has one per line."""
 
-    Args:
-        problems: The problems, each with what to do.
-    """
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
 
 
 class RecipeError(_ProblemsError, UserError):

@@ -20,7 +20,7 @@ from neurozoo.core.kinds import SpikingSpec
 from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, check_params, steps_of
 from neurozoo.errors import SpikingError
 
-__all__ = ["MARGIN_ULPS", "Agreement", "agreement", "first_mismatch", "heights", "within_margin"]
+__all__ = ["MARGIN_ULPS", "Agreement", "agreement", "first_mismatch", "heights", "unit_in_last_place", "within_margin"]
 
 MARGIN_ULPS = 8
 """Distance from the threshold, in units in the last place, within which an inexact backend may differ."""
@@ -83,27 +83,19 @@ def agreement(
     """
     together = torch.ones_like(currents[0], dtype=torch.bool)
     trains, _ = neuron.scan(currents, state, threshold, params)
-    table: list[list[int]] = []
+    result = Agreement(currents.numel(), 0, 0, None, 0, 0)
     steps = _compare_steps(neuron, reference, currents, threshold, state, params)
     for step, (train, each) in enumerate(zip(trains.unbind(0), steps, strict=True), start=1):
         differ, parts = each.spikes != each.expected, together & (train != each.expected)
-        row = [0, 0, 0, 0]
-        if bool((differ | parts).any()):  # most steps agree, and need no membrane
-            together &= ~parts
-            height, level = each.heights()
-            beyond = differ & ~within_margin(height, level)
-            stray = parts & ~within_margin(height, level, step)
-            row = [int(x.sum()) for x in (differ, beyond, parts, stray)]
-        table.append(row)
-    mismatches, beyond_all, parted, stray_all = (sum(column) for column in zip(*table, strict=True))
-    return Agreement(
-        spikes=currents.numel(),
-        mismatches=mismatches,
-        beyond=beyond_all,
-        first_step=next((step for step, row in enumerate(table) if row[0]), None),
-        parted=parted,
-        stray=stray_all,
-    )
+        if not bool((differ | parts).any()):  # most steps agree, and need no membrane
+            continue
+        together &= ~parts
+        height, level = each.heights()
+        beyond = differ & ~within_margin(height, level)
+        stray = parts & ~within_margin(height, level, step)
+        mismatches, beyond_margin, parted, strayed = (int(x.sum()) for x in (differ, beyond, parts, stray))
+        result += Agreement(0, mismatches, beyond_margin, step - 1 if mismatches else None, parted, strayed)
+    return result
 
 
 @torch.no_grad()
@@ -123,7 +115,7 @@ def first_mismatch(
             membrane, compared = each.heights()
             height = membrane[at]
             level = torch.as_tensor(compared, dtype=torch.float64, device=height.device).expand(differ.shape)[at]
-            ulps = float((height.double() - level).abs() / _ulp(height, level))
+            ulps = float((height.double() - level).abs() / unit_in_last_place(height, level))
             return (
                 f"step {step}, neuron {list(at)}, h {float(height):.9g}, threshold {float(level):.9g}, "
                 f"{ulps:.3g} ulp apart"
@@ -203,10 +195,10 @@ def within_margin(h: Tensor, threshold: Tensor | float, steps: int = 1) -> Tenso
         A bool tensor, the shape of ``h``.
     """
     levels = torch.as_tensor(threshold, dtype=torch.float64, device=h.device)
-    return (h.double() - levels).abs() <= steps * MARGIN_ULPS * _ulp(h, levels)
+    return (h.double() - levels).abs() <= steps * MARGIN_ULPS * unit_in_last_place(h, levels)
 
 
-def _ulp(h: Tensor, level: Tensor) -> Tensor:
+def unit_in_last_place(h: Tensor, level: Tensor) -> Tensor:
     """Return the unit in the last place, in h's dtype, of the larger value; float64."""
     _, exponent = torch.frexp(torch.maximum(h.double().abs(), level.double().abs()))
     return torch.ldexp(torch.full_like(h, torch.finfo(h.dtype).eps, dtype=torch.float64), exponent - 1)

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from neurozoo.backends.agreement import unit_in_last_place
 from neurozoo.core.equations import SURROGATES, Surrogate, surrogate_gradient
 from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import TorchNeuron
@@ -164,11 +165,9 @@ def _leak(make: Make) -> str:
     spec = LIFSpec(tau=3.0)
     v = torch.randn(1, 4096, generator=torch.Generator().manual_seed(0))
     zeros = torch.zeros(1, 1, 4096)
-    membrane = make(spec).scan(zeros, (v,), FAR)[1][0].double()
-    expected = TorchNeuron(spec).scan(zeros, (v,), FAR)[1][0].double()
-    _, exponent = torch.frexp(expected)
-    ulp = torch.ldexp(torch.full_like(expected, torch.finfo(torch.float32).eps), exponent - 1)
-    worst = float(((membrane - expected).abs() / ulp).max())
+    membrane = make(spec).scan(zeros, (v,), FAR)[1][0]
+    expected = TorchNeuron(spec).scan(zeros, (v,), FAR)[1][0]
+    worst = float(((membrane.double() - expected.double()).abs() / unit_in_last_place(expected, expected)).max())
     return "to the last bit" if worst == 0 else f"within {worst:.3g} units in the last place"
 
 

@@ -83,13 +83,7 @@ def measure_busy(recipe: Recipe, processes: int, *, rounds: int = 15, limit: flo
     """Time a recipe's training step, first as the machine is, then while other processes compute.
 
     The machine should have nothing else to do. GPUs do the same work in both measurements; what differs there is
-    the time to launch it.
-
-    Args:
-        recipe: A checked recipe.
-        processes: How many others compute, at least 1.
-        rounds: How often each step is timed.
-        limit: Seconds after which no further step of a measurement is begun; one is always timed.
+    the time to launch it. After ``limit`` seconds no further step of a measurement is begun; one is always timed.
 
     Raises:
         UserError: The data or the device cannot be used.
@@ -122,10 +116,7 @@ def measure_busy(recipe: Recipe, processes: int, *, rounds: int = 15, limit: flo
 
 @contextmanager
 def spinning(processes: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Keep processes busy with a loop in pure Python until the context is left.
-
-    Args:
-        processes: How many.
+    """Keep so many processes busy with a loop in pure Python until the context is left.
 
     Raises:
         NeurozooError: One could not be started.

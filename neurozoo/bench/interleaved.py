@@ -13,15 +13,9 @@ __all__ = ["in_turns"]
 def in_turns(
     runs: Mapping[str, Callable[[], object]], rounds: int, device: torch.device | None = None
 ) -> dict[str, list[float]]:
-    """Let runs take turns, each after one that is not timed: memory the system took back meanwhile is slow to come by.
+    """Time runs alternately, and return milliseconds by name, one a round.
 
-    Args:
-        runs: What to time, by name.
-        rounds: How often each is timed.
-        device: What to wait for.
-
-    Returns:
-        Milliseconds by name, one a round.
+    Each timed run follows one that is not timed, as memory that the system took back meanwhile is slow to get.
     """
 
     def wait() -> None:

@@ -83,17 +83,9 @@ def measure_neurons(
     device: torch.device | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> NeuronCosts:
-    """Let the backends' neurons take turns on the same currents, with a kind's default parameters.
+    """Time the backends' neurons alternately on the same currents, with a kind's default parameters.
 
-    Args:
-        backends: Names.
-        steps: T.
-        kind: Of :data:`~neurozoo.core.kinds.KINDS`.
-        shape: Of one step's currents.
-        rounds: How often each is timed.
-        repeated: Whether to give all steps one current, expanded.
-        device: Where; the CPU by default.
-        on_progress: Called before each is prepared, with its name.
+    The arguments are those of :class:`NeuronCosts`. ``on_progress`` gets a backend's name before it is prepared.
 
     Raises:
         UserError: A backend is not known or not installed; or there is no such kind.

@@ -147,8 +147,10 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         fed = in_turns({"feeding": lambda: next(feeding)}, rounds)
         in_an_epoch = -(-len(view.split("train")) // size)
         around = _around(view, problem.task, rounds) / in_an_epoch
+    slots = {slot: part.name for slot, part in recipe.model.parts.items()}
+    parts = {slot: name for slot, name in slots.items() if slot_kind(model.slots[slot])[0] == "part"}
     return TrainingCost(
-        recipe.name, recipe.backend, _parts(recipe, model), torch.get_num_threads(), str(device), size, rounds,
+        recipe.name, recipe.backend, parts, torch.get_num_threads(), str(device), size, rounds,
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
         times.get("plain step"), times.get("plain evaluation"), times.get("plain one"),
     )  # fmt: skip
@@ -175,10 +177,6 @@ def _whole_batches(view: DataView, size: int) -> Iterator[Batch]:
     shuffled, whole = torch.Generator().manual_seed(0), max(1, len(view.split("train")) // size)
     while True:
         yield from islice(view.batches("train", size, shuffled), whole)
-
-
-def _parts(recipe: Recipe, model: Model) -> dict[str, str]:
-    return {slot: part.name for slot, part in recipe.model.parts.items() if slot_kind(model.slots[slot])[0] == "part"}
 
 
 def _plain_form(model: nn.Module, recipe: Recipe, problem: Problem, device: torch.device) -> PlainSMILE | None:

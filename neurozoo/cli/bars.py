@@ -71,13 +71,10 @@ def progress_bar() -> Iterator[OnProgress]:
 
 @contextmanager
 def counted(event: str, *, as_json: bool) -> Iterator[OnProgress]:
-    """Yield a callback for the end of each of several pieces of work: a line each, and a bar below them.
+    """Yield a callback for the end of each piece of work, such as a ``training``: a line each, and a bar below them.
 
-    If it is interrupted, the same command continues the work.
-
-    Args:
-        event: What a piece is, such as ``training``.
-        as_json: Whether the lines are JSON objects, without a bar.
+    With ``as_json`` the lines are JSON objects, without a bar. If it is interrupted, the same command continues the
+    work.
     """
     resumes_with()
     with _bars(MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), hidden=as_json) as progress:

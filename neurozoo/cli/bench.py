@@ -47,7 +47,7 @@ def neurons(
 ) -> None:
     """Time the backends' neurons, forward and backward, and their memory, next to a copy of the same bytes."""
     from neurozoo.bench.neurons import measure_neurons
-    from neurozoo.reporting.bench import neurons_page, neurons_tables
+    from neurozoo.reporting.bench import neurons_page, neurons_table
     from neurozoo.reporting.tables import plain_text
     from neurozoo.runs.device import choose_device
 
@@ -65,7 +65,7 @@ def neurons(
     ]  # fmt: skip
     if html is not None:
         write(html, neurons_page(costs))
-    answer(json, {"neurons": costs}, plain_text(neurons_tables(costs)))
+    answer(json, {"neurons": costs}, plain_text(map(neurons_table, costs)))
 
 
 @app.command("train")

@@ -69,13 +69,7 @@ def parsed(text: str, annotation: Any) -> Any:
 
 
 def key_values(given: Iterable[str], known: Mapping[str, Any], of: str, option: str = "") -> dict[str, Any]:
-    """Parse ``KEY=VALUE`` by the types of a component's parameters.
-
-    Args:
-        given: What was typed.
-        known: The parameters, of :func:`neurozoo.recipe.params.component_params`.
-        of: The component, for the error.
-        option: The option that they were given with, for the error.
+    """Parse ``KEY=VALUE`` by the types of a component's parameters, :func:`neurozoo.recipe.params.component_params`.
 
     Raises:
         UserError: One has no ``=``.
@@ -137,12 +131,7 @@ def check_writable(out: Path | None) -> None:
 
 
 def write(out: Path, page: str, *, inside: Path | None = None) -> None:
-    """Write a page whole or not at all.
-
-    Args:
-        out: The file.
-        page: Its text, written as UTF-8.
-        inside: A folder that may be somebody else's, and that holds ``out``: no link below it is followed.
+    """Write a page as UTF-8, whole or not at all, without following links ``inside`` a folder of strangers.
 
     Raises:
         UserError: It cannot be written.

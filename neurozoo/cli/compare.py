@@ -68,7 +68,10 @@ def compare(
     # Keeps the profiler, which measures memory, from writing to the error output that it starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    names = _names(backends)
+    names = [name.strip() for name in backends.split(",") if name.strip()]
+    if len(set(names)) < 2 or len(set(names)) < len(names):
+        problem = f"--backends {backends!r} names {len(set(names))}; give two or more different ones"
+        raise UserError(f"{problem}, such as torch and one of a plugin; `neurozoo list backends` has them")
     check_writable(out)
 
     from neurozoo.compare.entry_points import Plan
@@ -86,24 +89,23 @@ def compare(
 def _compared(words: Sequence[str], names: Sequence[str], run: Path | None, plan: Plan) -> Comparison:
     """Compare backends on a run or a recipe; unknown backends are refused before any work is done."""
     from neurozoo.cli.bars import progress_bar
-    from neurozoo.compare.entry_points import compare_recipe, compare_run
-    from neurozoo.recipe.recipe import load_recipe
+    from neurozoo.compare.entry_points import compare_model
+    from neurozoo.recipe.recipe import Recipe, load_recipe
 
     registry = default_registry()
     if run is not None and words:
         raise UserError(f"--run {run} has a recipe of its own; leave out {' '.join(words)}, or leave out --run")
-    if run is None:
+    model: Recipe | Path | None = run
+    if model is None:
         first, *rest = words or [DEFAULT_RECIPE]
         if (Path(first) / "recipe.yaml").is_file():
             raise UserError(f"{first} is a run; to compare backends on it, give --run {first}")
         recipe, overrides = (DEFAULT_RECIPE, [first, *rest]) if "=" in first else (first, rest)
-        checked = load_recipe(recipe, overrides, backend=names[0], registry=registry)
+        model = load_recipe(recipe, overrides, backend=names[0], registry=registry)
     for name in names:
         registry.resolve("neuron", name)
     with progress_bar() as on_progress:
-        if run is not None:
-            return compare_run(run, names, plan, registry=registry, told=on_progress)
-        return compare_recipe(checked, names, plan, registry=registry, told=on_progress)
+        return compare_model(model, names, plan, registry=registry, told=on_progress)
 
 
 def _command(words: Sequence[str], names: Sequence[str], run: Path | None, plan: Plan, out: Path) -> str:
@@ -115,14 +117,6 @@ def _command(words: Sequence[str], names: Sequence[str], run: Path | None, plan:
         command += [f"--{name.replace('_', '-')}", str(value)] if value != getattr(default, name) else []
     command += ["--train", "--steps", str(plan.train_steps)] if plan.train_steps else []
     return shlex.join([*command, "--out", str(out)])
-
-
-def _names(backends: str) -> list[str]:
-    names = [name.strip() for name in backends.split(",") if name.strip()]
-    if len(set(names)) < 2 or len(set(names)) < len(names):
-        problem = f"--backends {backends!r} names {len(set(names))}; give two or more different ones"
-        raise UserError(f"{problem}, such as torch and one of a plugin; `neurozoo list backends` has them")
-    return names
 
 
 def _line_up(words: Sequence[str], *, mixed: bool, json: bool) -> None:

@@ -70,11 +70,7 @@ def begin(arguments: Sequence[str]) -> None:
 
 
 def resumes_with(command: str | None = None) -> None:
-    """Note the command that continues the work if it is interrupted from here on.
-
-    Args:
-        command: The command; by default the same again; empty if none does.
-    """
+    """Note the command that continues the work if it is interrupted from here on; by default the same again."""
     _state["resume"] = _state["command"] if command is None else command
 
 

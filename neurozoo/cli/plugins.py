@@ -207,7 +207,10 @@ def _check(
     kind: Kind, name: str, params: Mapping[str, Any], cases: Sequence[str] | None, registry: Registry
 ) -> dict[str, Any]:
     """The result of one component, for programs; under ``text`` the same for people."""
-    from neurozoo.testing import Report, kit_of
+    from neurozoo.cli.bars import progress_bar
+    from neurozoo.recipe.params import component_problems
+    from neurozoo.testing import CaseResult, Report, kit_of, registered
+    from neurozoo.testing import check as run
 
     def result(outcome: str, problem: str = "", report: Report | None = None) -> dict[str, Any]:
         text = str(report) if report is not None else f"{kind} {name}: {outcome}: {problem or _NO_REPORT[outcome]}"
@@ -215,43 +218,32 @@ def _check(
         known = {"kind": kind, "name": name, "owner": registry.owner(kind, name), "report": document}
         return {**known, "outcome": outcome, "problem": problem, "text": text}
 
-    if problem := _problem(kind, name, params, registry):
+    if kind == "importer":  # a function, which gets its parameters when it is called
+        try:
+            registry.resolve(kind, name)
+            problem = ""
+        except PluginError as error:
+            problem = str(error)
+    else:
+        found = (f"{key} {text}".strip() for key, text in component_problems(kind, name, params, registry))
+        problem = next(found, "")
+    if problem:
         return result("unusable" if registry.missing(kind, name) else "failed", problem)
     if registry.get(kind, name).native:
         return result("another model")
     kit = kit_of(kind)
     if kit is None:
         return result("interface")
-    report = _report(kind, name, params, [each for each in kit.cases if not cases or each in cases], registry)
+    chosen = [each for each in kit.cases if not cases or each in cases]
+    candidate, results = registered(kind, name, params, registry), list[CaseResult]()
+    with progress_bar() as on_progress:
+        for done, case in enumerate(chosen):
+            on_progress(f"{kind} {name}: {case}", done, len(chosen))
+            results += run(candidate, [case]).results
+    report = Report(kind, name, tuple(results))
     if report.passed or report.failures:
         return result("passed" if report.passed else "failed", report=report)
     return result("unusable", "no case could be run", report)
-
-
-def _problem(kind: Kind, name: str, params: Mapping[str, Any], registry: Registry) -> str:
-    """The first reason why a component cannot be made; empty if there is none."""
-    from neurozoo.recipe.params import component_problems
-
-    if kind != "importer":
-        return next((f"{key} {text}".strip() for key, text in component_problems(kind, name, params, registry)), "")
-    try:
-        registry.resolve(kind, name)  # a function, which gets its parameters when it is called
-    except PluginError as error:
-        return str(error)
-    return ""
-
-
-def _report(kind: Kind, name: str, params: Mapping[str, Any], cases: Sequence[str], registry: Registry) -> Any:
-    from neurozoo.cli.bars import progress_bar
-    from neurozoo.testing import CaseResult, Report, registered
-    from neurozoo.testing import check as run
-
-    candidate, results = registered(kind, name, params, registry), list[CaseResult]()
-    with progress_bar() as on_progress:
-        for done, case in enumerate(cases):
-            on_progress(f"{kind} {name}: {case}", done, len(cases))
-            results += run(candidate, [case]).results
-    return Report(kind, name, tuple(results))
 
 
 def doctor(json: Json = False) -> None:

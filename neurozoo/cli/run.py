@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +80,13 @@ def train(
             raise UserError("--dry-run is one step of one training; leave out --seeds")
         if start is not None:
             raise UserError("--from is where one training begins; leave out --seeds")
-        _train_seeds(recipe, overrides or (), backend, seeds, jobs, out, json)
+        from neurozoo.cli.bars import counted
+        from neurozoo.studies.seeds import FILE, train_seeds
+
+        options: dict[str, Any] = {"seeds": seeds, "out": out, "jobs": jobs, "backend": backend}
+        with counted("training", as_json=json) as on_progress:
+            result = train_seeds(recipe, *(overrides or ()), **options, on_progress=on_progress)
+        answer(json, result, f"{seeds_lines(result)}\n\nwritten: {Path(result.folder) / FILE}")
         return
     if jobs is not None:
         raise UserError(f"--jobs {jobs} is for several trainings; give --seeds N, or set training.threads for one")
@@ -97,25 +103,6 @@ def train(
     lines = [f"dry run of {checked.name}: one step on made-up data went well; nothing was written"]
     lines += [f"  {name}: {value}" for name, value in summary.items() if name != "dry_run"]
     answer(json, summary, "\n".join(lines))
-
-
-def _train_seeds(
-    recipe: str,
-    overrides: Sequence[str],
-    backend: str | None,
-    seeds: int,
-    jobs: int | None,
-    out: Path | None,
-    json: bool,
-) -> None:
-    from neurozoo.cli.bars import counted
-    from neurozoo.studies.seeds import FILE, train_seeds
-
-    with counted("training", as_json=json) as on_progress:
-        result = train_seeds(
-            recipe, *overrides, seeds=seeds, out=out, jobs=jobs, backend=backend, on_progress=on_progress
-        )
-    answer(json, result, f"{seeds_lines(result)}\n\nwritten: {Path(result.folder) / FILE}")
 
 
 def _show(summary: Mapping[str, Any], json: bool) -> None:

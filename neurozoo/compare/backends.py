@@ -16,11 +16,11 @@ from neurozoo.backends.experiments import traits
 from neurozoo.backends.library_calls import library_calls
 from neurozoo.compare.layers import (
     GRADIENT_TOLERANCE,
-    GradientDifference,
     LayerTally,
+    TensorDifference,
     driven,
-    gradient_difference,
     layer_problems,
+    tensor_difference,
 )
 from neurozoo.compare.memory import peak_bytes
 from neurozoo.compare.result import BackendResult, Comparison, LayerResult, Verdict
@@ -86,7 +86,8 @@ def compare(
     for number, batch in enumerate(batches):
         told("comparing", number, len(batches))
         if not number:
-            unseen = _unseen(reference.model, batch)
+            with torch.no_grad(), frozen_statistics(reference.model), unrecorded(reference.model) as unseen:
+                reference.model(batch)
         expected = _observe(reference.model, batch, task)
         if not expected.firings:
             more = "".join(f"; {name} ({kind}) {UNSEEN}" for name, kind in unseen.items())
@@ -168,8 +169,8 @@ class _Subject:
     output_difference: float = 0.0
     prediction_difference: float = 0.0
     judged_prediction: float = 0.0
-    gradient: GradientDifference = field(default_factory=GradientDifference)
-    judged_gradient: GradientDifference = field(default_factory=GradientDifference)
+    gradient: TensorDifference = field(default_factory=TensorDifference)
+    judged_gradient: TensorDifference = field(default_factory=TensorDifference)
     milliseconds: list[float] = field(default_factory=list)
     macs: float = 0.0
     acs: float = 0.0
@@ -186,7 +187,7 @@ class _Subject:
         off = _larger(0.0, outputs - wanted)
         predicted = _larger(0.0, self.task.predict(outputs) - self.task.predict(wanted))
         judged = predicted if self.task.loss_unit == "nats" else off / max(_larger(0.0, wanted), _TINY)
-        gradient = gradient_difference(seen.gradients, expected.gradients)
+        gradient = tensor_difference(seen.gradients, expected.gradients)
         self.outputs.append(seen.outputs)
         self.targets.append(seen.target)
         self.output_difference = float(np.maximum(self.output_difference, off))
@@ -275,11 +276,8 @@ def _result(
 def _check_weights(models: Mapping[str, nn.Module]) -> None:
     (first, reference), *others = ((name, model.state_dict()) for name, model in models.items())
     for name, state in others:
-        differ = [
-            key
-            for key in sorted(reference.keys() | state.keys())
-            if key not in state or key not in reference or not torch.equal(state[key], reference[key])
-        ]
+        differ = sorted(reference.keys() ^ state.keys())
+        differ += [key for key in reference.keys() & state.keys() if not torch.equal(state[key], reference[key])]
         if differ:
             raise NeurozooError(
                 f"the models on {first} and {name} do not have the same weights: {len(differ)} tensors differ, "
@@ -296,14 +294,6 @@ def _observe(model: nn.Module, batch: Batch, task: Task) -> _Observed:
     model.zero_grad(set_to_none=True)  # sets .grad to None and leaves the tensors to us
     fired = {name: firing.detached() for name, firing in firings.items() if name in spiking}
     return _Observed(outputs.detach(), gradients, fired, target)
-
-
-@torch.no_grad()
-def _unseen(model: nn.Module, batch: Batch) -> dict[str, str]:
-    """Modules whose spikes are not compared, as class by name."""
-    with frozen_statistics(model), unrecorded(model) as found:
-        model(batch)
-    return found
 
 
 def _forward_backward(model: nn.Module, batch: Batch, task: Task) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neurozoo.compare.backends import check_names, compare, declared
 from neurozoo.compare.result import Comparison
-from neurozoo.compare.sources import Source, recipe_source, run_source
+from neurozoo.compare.sources import recipe_source, run_source
 from neurozoo.compare.trajectory import train_side_by_side
 from neurozoo.operations.profiling import Told
 from neurozoo.recipe.recipe import Recipe, load_recipe
@@ -16,7 +16,7 @@ from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.trained_folder import open_trained
 from neurozoo.training.train import own_random_numbers
 
-__all__ = ["Plan", "compare_backends", "compare_recipe", "compare_run"]
+__all__ = ["Plan", "compare_backends", "compare_model"]
 
 
 @dataclass(frozen=True)
@@ -56,79 +56,49 @@ def compare_backends(
         recipe: A recipe, its file, or the name of a shipped one.
         backends: Two or more registered backends; the first is the reference.
         overrides: ``key.sub=value``, the value in YAML.
-        batches: As for :class:`Plan`, like what follows.
-        batch_size: Samples of each.
-        split: Where they are from.
-        repeats: Number of timed passes.
-        train_steps: Steps of training.
+        batches, batch_size, split, repeats, train_steps: See :class:`Plan`.
 
     Raises:
         UserError: The recipe or a backend cannot be used.
     """
     checked = load_recipe(recipe, overrides, registry=default_registry())
-    return compare_recipe(checked, backends, Plan(batches, batch_size, split, repeats, train_steps))
+    return compare_model(checked, backends, Plan(batches, batch_size, split, repeats, train_steps))
 
 
-def compare_recipe(
-    recipe: Recipe,
+def compare_model(
+    model: Recipe | Path,
     backends: Sequence[str],
     plan: Plan | None = None,
     *,
     registry: Registry | None = None,
     told: Told = lambda what, done, of: None,
 ) -> Comparison:
-    """Compare backends on a recipe's model and samples of its data; see ``neurozoo.compare.sources.recipe_source``.
+    """Compare backends on a recipe's model, or on a trained model's weights, data and decision.
 
     Args:
-        recipe: A checked recipe.
+        model: A checked recipe, see ``neurozoo.compare.sources.recipe_source``; or a run folder, a packed one, or the
+            name of a model that comes with neurozoo.
         backends: Two or more; the first is the reference.
-        plan: How much is compared.
+        plan: How much is compared; training starts from a run's weights.
         registry: Where backends are looked up; by default all that is installed.
         told: Gets the progress.
 
     Raises:
-        UserError: A backend is not known, or there is neither data nor its shapes.
+        UserError: A backend is not known, a run or its data cannot be used, or there is neither data nor its shapes.
     """
     registry, plan = registry or default_registry(), plan or Plan()
     check_names(backends)
-    with own_random_numbers(recipe):
-        source = recipe_source(recipe, backends[0], registry=registry, device=plan.device)
-        return _compared(source, backends, plan, told)
-
-
-def compare_run(
-    run: Path,
-    backends: Sequence[str],
-    plan: Plan | None = None,
-    *,
-    registry: Registry | None = None,
-    told: Told = lambda what, done, of: None,
-) -> Comparison:
-    """Compare backends on a trained model's weights, data and decision.
-
-    Args:
-        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
-        backends: As for :func:`compare_recipe`, like what follows.
-        plan: How much is compared; training starts from the run's weights.
-        registry: Where backends are looked up.
-        told: Gets the progress.
-
-    Raises:
-        UserError: The run, its data or a backend cannot be used.
-    """
-    registry, plan = registry or default_registry(), plan or Plan()
-    check_names(backends)
-    with own_random_numbers(open_trained(run).recipe):
-        return _compared(run_source(run, registry=registry, device=plan.device), backends, plan, told)
-
-
-def _compared(source: Source, names: Sequence[str], plan: Plan, told: Told) -> Comparison:
-    backends = [declared(name, source.registry) for name in names]
-    samples = source.batches(plan.split, plan.batches, plan.batch_size)
-    found = compare(
-        source.build, samples, backends, task=source.task, repeats=plan.repeats, decision=source.decision, told=told
-    )
-    backends = [backend for backend in backends if backend.name not in found.refused]
-    training = train_side_by_side(source, backends, steps=plan.train_steps, told=told) if plan.train_steps else None
+    with own_random_numbers(model if isinstance(model, Recipe) else open_trained(model).recipe):
+        if isinstance(model, Recipe):
+            source = recipe_source(model, backends[0], registry=registry, device=plan.device)
+        else:
+            source = run_source(model, registry=registry, device=plan.device)
+        chosen = [declared(name, registry) for name in backends]
+        samples = source.batches(plan.split, plan.batches, plan.batch_size)
+        found = compare(
+            source.build, samples, chosen, task=source.task, repeats=plan.repeats, decision=source.decision, told=told
+        )
+        chosen = [backend for backend in chosen if backend.name not in found.refused]
+        training = train_side_by_side(source, chosen, steps=plan.train_steps, told=told) if plan.train_steps else None
     data = source.setting.data + ("" if source.view is None else f", split {plan.split}")
     return replace(found, setting=replace(source.setting, data=data), training=training)

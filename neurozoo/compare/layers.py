@@ -18,11 +18,11 @@ __all__ = [
     "DRIVEN",
     "GRADIENT_FLOOR",
     "GRADIENT_TOLERANCE",
-    "GradientDifference",
     "LayerTally",
+    "TensorDifference",
     "driven",
-    "gradient_difference",
     "layer_problems",
+    "tensor_difference",
 ]
 
 DRIVEN = (0.05, 0.5)
@@ -54,15 +54,7 @@ class LayerTally:
     alone: LayerProbe | None = None
 
     def add(self, batch: int, seen: Firing, expected: Firing, layer: SpikingLayer, oracle: SpikingLayer) -> int:
-        """Count one batch; returns how many spikes differ in it.
-
-        Args:
-            batch: Its number, from 0.
-            seen: What the layer did.
-            expected: What the reference's did.
-            layer: On this backend.
-            oracle: On the reference.
-        """
+        """Count a batch, numbered from 0; returns how many of its spikes differ from the reference's."""
         differ = (seen.spikes != expected.spikes).flatten(1).sum(1).tolist()
         if self.first is None and any(differ):
             step = next(step for step, count in enumerate(differ) if count)
@@ -97,17 +89,11 @@ def driven(layer: SpikingLayer, oracle: SpikingLayer, like: Firing) -> LayerProb
 
 
 def layer_problems(layer: LayerResult, exact: bool) -> list[str]:
-    """What makes a layer another one than the reference's.
-
-    Args:
-        layer: What was counted.
-        exact: Whether every spike must be the reference's.
-    """
+    """What makes a layer another one than the reference's; if ``exact``, any spike that differs."""
     problems = []
-    if exact and layer.mismatches:
-        problems.append(
-            f"{layer.name}: {layer.mismatches:,} of {layer.spikes:,} spikes differ, the first in {_place(layer.first)}"
-        )
+    if exact and layer.first is not None:
+        place = f"step {layer.first.step} of batch {layer.first.batch}"
+        problems.append(f"{layer.name}: {layer.mismatches:,} of {layer.spikes:,} spikes differ, the first in {place}")
     for where, found in (("alone", layer.alone), ("driven by a current", layer.driven)):
         if found is not None:
             problems += [f"{layer.name} {where}: {problem}" for problem in _probe_problems(found, exact)]
@@ -131,10 +117,6 @@ def _probe_problems(found: LayerProbe, exact: bool) -> list[str]:
     return problems
 
 
-def _place(first: Mismatch | None) -> str:
-    return "no step" if first is None else f"step {first.step} of batch {first.batch}"
-
-
 GRADIENT_TOLERANCE = {True: 1e-5, False: 1e-4}
 """Allowed difference of a gradient, as a share of its tensor's largest, by exact or not."""
 GRADIENT_FLOOR = 1e-4
@@ -143,8 +125,8 @@ some gradients are 0 but for rounding, such as an attention key's bias."""
 
 
 @dataclass(frozen=True)
-class GradientDifference:
-    """The tensor whose gradient differs most.
+class TensorDifference:
+    """The tensor that differs most, such as a gradient.
 
     Attributes:
         worst: Its name; empty where none differs.
@@ -156,27 +138,25 @@ class GradientDifference:
     relative: float = 0.0
     judged: float = 0.0
 
-    def or_worse(self, other: GradientDifference) -> GradientDifference:
+    def or_worse(self, other: TensorDifference) -> TensorDifference:
         """The worse of two; one that is not a number is the worst."""
         return self if math.isnan(self.judged) or other.judged <= self.judged else other
 
 
-def gradient_difference(
-    gradients: Mapping[str, Tensor | None], expected: Mapping[str, Tensor | None]
-) -> GradientDifference:
-    """The worst tensor by the judged measure; a gradient that only one side has is infinitely off."""
-    largest = {name: float(g.abs().max()) for name, g in expected.items() if g is not None and g.numel()}
-    floor = GRADIENT_FLOOR * max(largest.values(), default=0.0)
-    found = GradientDifference()
+@torch.no_grad()
+def tensor_difference(
+    tensors: Mapping[str, Tensor | None], expected: Mapping[str, Tensor | None], floor: float = GRADIENT_FLOOR
+) -> TensorDifference:
+    """The worst tensor by the judged measure; one that only one side has is infinitely off."""
+    largest = {name: float(x.abs().max()) for name, x in expected.items() if x is not None and x.numel()}
+    floor *= max(largest.values(), default=0.0)
+    found = TensorDifference()
     for name, want in expected.items():
-        got = gradients[name]
+        got, own = tensors[name], largest.get(name, 0.0)
         if got is None or want is None:
             if got is not want:
-                return GradientDifference(name, float("inf"), float("inf"))
-            continue
-        error = float((got - want).abs().max()) if got.numel() else 0.0
-        scale = max(largest.get(name, 0.0), floor)
-        own = largest.get(name, 0.0)
-        measured = GradientDifference(name, error / own if own > 0 else error, error / scale if scale > 0 else error)
-        found = found.or_worse(measured)
+                return TensorDifference(name, float("inf"), float("inf"))
+        elif got.numel():
+            error = float((got - want).abs().max())
+            found = found.or_worse(TensorDifference(name, error / (own or 1.0), error / (max(own, floor) or 1.0)))
     return found

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from neurozoo.core.leaves import leaves
 from neurozoo.errors import DataError, RunError, UserError
@@ -30,36 +30,36 @@ SCHEMA = 1
 """Version of the layout that :meth:`RunsComparison.to_dict` gives."""
 
 
-class OnData(Protocol):
-    """A run and its data; see :class:`RunResult`."""
-
-    @property
-    def run(self) -> str: ...
-    @property
-    def data(self) -> str: ...
-    @property
-    def checksum(self) -> str: ...
-    @property
-    def synthetic(self) -> bool: ...
-    @property
-    def splits(self) -> Mapping[str, int]: ...
-    @property
-    def definitions(self) -> Mapping[str, str]: ...
-
-
 @dataclass(frozen=True)
-class RunResult:
-    """One finished run, as its summary tells it.
+class OnData:
+    """A run and the data that it was made with.
 
     Attributes:
         run: Its folder, as it was named.
+        data: Name of the data set, or its folder.
+        checksum: Of the data; empty if unknown.
+        synthetic: Whether the data is made up.
+        splits: How many samples each split has.
+        definitions: What each metric is.
+    """
+
+    run: str
+    data: str
+    checksum: str
+    synthetic: bool
+    splits: Mapping[str, int]
+    definitions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RunResult(OnData):
+    """The summary of one finished run.
+
+    Attributes:
         recipe: Name of its recipe.
         model: Name of the model.
         backend: What it was trained on.
         seed: Of all that is random.
-        data: Name of the data set, or its folder.
-        checksum: Of the data.
-        synthetic: Whether the data is made up.
         epochs: How many were trained.
         best_epoch: The one whose weights were kept.
         parameters: Learnable ones.
@@ -70,19 +70,13 @@ class RunResult:
         threshold: The firing threshold on valid, and what its policy reports.
         seconds: How long it took.
         versions: Of the libraries.
-        definitions: What each metric is.
-        splits: How many samples each split has.
         operations: What `neurozoo profile` counted; None where it did not.
     """
 
-    run: str
     recipe: str
     model: str
     backend: str
     seed: int
-    data: str
-    checksum: str
-    synthetic: bool
     epochs: int
     best_epoch: int
     parameters: int
@@ -93,8 +87,6 @@ class RunResult:
     threshold: Mapping[str, float]
     seconds: float
     versions: Mapping[str, str]
-    definitions: Mapping[str, str]
-    splits: Mapping[str, int]
     operations: OperationsProfile | None = None
 
 

@@ -106,13 +106,7 @@ def recipe_source(recipe: Recipe, backend: str, *, registry: Registry, device: s
     """Return a recipe's model as training would begin with it, scaled and initialised as the recipe says.
 
     If the data is not installed and the recipe says what to expect, samples are synthetic and the model has its default
-    weights. Torch's random numbers are used; seed them before.
-
-    Args:
-        recipe: A checked recipe.
-        backend: The one on which the weights are initialised.
-        registry: Where names are looked up.
-        device: Where the models run; by default where the recipe says.
+    weights. They are initialised on ``backend``, with torch's random numbers; seed them before.
 
     Raises:
         UserError: There is neither data nor its shapes, or no such device.
@@ -137,12 +131,7 @@ def recipe_source(recipe: Recipe, backend: str, *, registry: Registry, device: s
 
 
 def run_source(run: Path, *, registry: Registry, device: str | None = None) -> Source:
-    """Return a trained model's weights, data and decision.
-
-    Args:
-        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
-        registry: Where names are looked up.
-        device: Where the models run; by default where it was trained, if that is available.
+    """Return a trained model's weights, data and decision; it runs by default where it was trained, if available.
 
     Raises:
         UserError: The run, its checkpoint or its data cannot be used, or there is no such device.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurozoo.compare.backends import Backend
+from neurozoo.compare.layers import tensor_difference
 from neurozoo.compare.result import Mismatch, Training, Trajectory
 from neurozoo.compare.sources import Source
 from neurozoo.core.layer import Firing
@@ -36,13 +37,7 @@ def train_side_by_side(
     """Train the same model on each backend for some steps, one step of each backend at a time.
 
     Every step has its own seed, the same on each backend, so that all drop the same units. Schedulers are left out:
-    they change the learning rate between epochs only.
-
-    Args:
-        source: The model and its training samples.
-        backends: The first is the reference.
-        steps: Optimiser steps.
-        told: Gets the progress.
+    they change the learning rate between epochs only. The first backend is the reference.
 
     Raises:
         NeurozooError: The reference's loss is NaN or infinite.
@@ -66,8 +61,10 @@ def train_side_by_side(
             )
     results, samples = [], 0
     for subject in subjects:
-        metrics, samples = _measured(subject.model, source)
-        results.append(subject.result(reference, metrics))
+        batches = source.whole("valid", recipe.evaluation.batch_size)
+        made = predict_split(subject.model, batches, device=source.device)
+        samples = int(np.unique(made.samples).size)
+        results.append(subject.result(reference, source.task.measure(made.target, made.predicted, source.decision)))
     return Training(steps, recipe.training.batch_size, LOSS_TOLERANCE, samples, tuple(results))
 
 
@@ -106,7 +103,8 @@ class _Subject:
         """The trajectory, compared with the reference's."""
         ours, theirs = np.array(self.losses), np.array(reference.losses)
         relative = np.abs(ours - theirs) / np.abs(theirs)
-        worst, weight_difference = _weights(self.model, reference.model)
+        weights, wanted = (dict(model.named_parameters()) for model in (self.model, reference.model))
+        worst = tensor_difference(weights, wanted, floor=0.0)
         beyond = _first(~(relative <= LOSS_TOLERANCE))
         return Trajectory(
             name=self.backend.name,
@@ -119,8 +117,8 @@ class _Subject:
             first_spike=self.first_spike,
             parted=self.parted,
             spikes=self.spikes,
-            weight_difference=weight_difference,
-            worst_weight=worst,
+            weight_difference=worst.relative,
+            worst_weight=worst.worst,
             metrics=metrics,
             problems=tuple(self._problems(beyond, reference.backend)),
         )
@@ -143,24 +141,3 @@ class _Subject:
 def _first(which: NDArray[np.bool_]) -> int | None:
     """The first step, from 1, for which something holds."""
     return int(which.argmax()) + 1 if which.any() else None
-
-
-def _weights(model: Model, reference: Model) -> tuple[str, float]:
-    """The parameter that differs most, as a share of its largest."""
-    worst, largest = "", 0.0
-    theirs = dict(reference.named_parameters())
-    for name, ours in model.named_parameters():
-        scale = float(theirs[name].detach().abs().max()) if ours.numel() else 0.0
-        error = float((ours - theirs[name]).detach().abs().max()) if ours.numel() else 0.0
-        difference = error / scale if scale > 0 else error
-        if not difference <= largest:
-            worst, largest = name, difference
-    return worst, largest
-
-
-def _measured(model: Model, source: Source) -> tuple[dict[str, float], int]:
-    """Metrics on the valid split, and of how many samples."""
-    batches = source.whole("valid", source.recipe.evaluation.batch_size)
-    made = predict_split(model, batches, device=source.device)
-    metrics = source.task.measure(made.target, made.predicted, source.decision)
-    return metrics, int(np.unique(made.samples).size)

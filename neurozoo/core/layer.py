@@ -284,10 +284,7 @@ class SpikingLayer(nn.Module):
     def _run(
         self, currents: Tensor, state: State | None, threshold: Tensor | float, held: Tensor | None = None
     ) -> tuple[Tensor, State, Tensor]:
-        """Return outputs, state, and the currents including those of the recurrent weights.
-
-        ``held`` is the current of every step, if it is one.
-        """
+        """Return outputs, state and all currents; ``held`` is the current of every step, if it is one."""
         level = by_sample(threshold, currents)
         kind = currents.device.type
         if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):

@@ -8,7 +8,7 @@ loads under every other.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -184,12 +184,17 @@ class Neuron(ABC):
         thresholds = steps_of(threshold, currents)
         params = check_params(self.spec.complete(params), currents)
         carried = self.initial_state(currents[0], params) if state is None else state
+        step = self.stepper(params)
         outputs: list[Tensor] = []
         # unbind: indexing currents[t] would make the backward quadratic in T.
         for current, level in zip(currents.unbind(0), thresholds, strict=True):
-            output, carried = self.step(current, carried, level, params)
+            output, carried = step(current, carried, level)
             outputs.append(output)
         return torch.stack(outputs), carried
+
+    def stepper(self, params: Params) -> Callable[[Tensor, State, Tensor | float], tuple[Tensor, State]]:
+        """Return :meth:`step` with all parameters; override it to make something once for all steps of a scan."""
+        return lambda current, state, threshold: self.step(current, state, threshold, params)
 
     def hold(
         self,

@@ -59,12 +59,10 @@ class Piece:
 
 
 def piece_of(what: str, column: Column, given: ArrayLike | Sequence[ArrayLike]) -> Piece:
-    """Check that values are numbers of the right shape; their dtype does not change.
+    """Check that values are numbers of the column's shape; their dtype does not change.
 
-    Args:
-        what: Names them in errors.
-        column: What they are to be.
-        given: ``[n, L, *shape]``; of a ragged column also a list of n arrays ``[L_i, *shape]``.
+    They are ``[n, L, *shape]``; of a ragged column also a list of n arrays ``[L_i, *shape]``. ``what`` names them in
+    errors.
 
     Raises:
         DataError: They are no numbers, or of another shape.
@@ -98,12 +96,7 @@ def piece_of(what: str, column: Column, given: ArrayLike | Sequence[ArrayLike]) 
 def stored(what: Callable[[int], str], column: Column, piece: Piece) -> tuple[NDArray[Any], int]:
     """Return the values as a shard holds them, and how many were not finite and became 0.
 
-    They are copied only if something has to change.
-
-    Args:
-        what: Names the values of a row in errors.
-        column: What they are to be.
-        piece: The numbers.
+    They are copied only if something has to change. ``what`` names the values of a row in errors.
 
     Raises:
         DataError: A value does not fit the dtype.
@@ -150,10 +143,7 @@ def mask_of(what: str, piece: Piece, given: ArrayLike | Sequence[ArrayLike]) -> 
 def target_column(task: TaskEntry, given: SignalShape | None, where: str) -> Column:
     """How the targets of a task are stored, one per sample.
 
-    Args:
-        task: The task.
-        given: Shape and dtype; None for those of one of the zoo's own tasks.
-        where: The store, for errors.
+    Shape and dtype are as ``given``, or those of one of the zoo's own tasks; ``where`` names the store in errors.
 
     Raises:
         DataError: Nothing is given for another task, or a dtype that no store holds.
@@ -213,11 +203,7 @@ def check_targets(
 def target_values(where: Callable[[int], str], task: TaskEntry, column: Column, piece: Piece) -> NDArray[Any]:
     """Check targets by their task and return them as a shard holds them. They are never repaired.
 
-    Args:
-        where: Names split and sample of a row.
-        task: The task.
-        column: How they are stored.
-        piece: The numbers, in the counting rows only if a mask says so.
+    Rows that the piece's mask leaves out do not count; ``where`` names split and sample of a row.
 
     Raises:
         DataError: Says which value of which sample is wrong, and what is right.

@@ -45,12 +45,9 @@ class Filling:
         return sum(entry.samples for entry in self.entries) + len(self._ids)
 
     def append(self, folder: Path, pieces: Sequence[tuple[Keys, Column, Piece]], ids: Sequence[str] | None) -> None:
-        """Add samples; a shard is written whenever the next sample does not fit into it.
+        """Add samples by column; a shard is written to ``folder`` whenever the next sample does not fit into it.
 
-        Args:
-            folder: Where shards go.
-            pieces: The samples, by column.
-            ids: Their names; by default their places in the split.
+        The samples' ids are by default their places in the split.
 
         Raises:
             OSError: A shard cannot be written.

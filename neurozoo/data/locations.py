@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from neurozoo.data.manifest import MANIFEST
-from neurozoo.errors import DataError, NotInstalledError, nearest
+from neurozoo.errors import DataError, NotInstalledError, suggestion
 
 __all__ = ["data_home", "installed", "locate"]
 
@@ -33,11 +33,7 @@ def installed() -> dict[str, Path]:
 
 
 def locate(name: str | None, root: str | None) -> Path:
-    """Return the folder of a data set.
-
-    Args:
-        name: Its name under :func:`data_home`; ignored if ``root`` is given.
-        root: The store itself.
+    """Return the folder of a data set: ``root``, the store itself, or the one of that name under :func:`data_home`.
 
     Raises:
         DataError: Neither is given, or no data set of that name is installed.
@@ -51,11 +47,9 @@ def locate(name: str | None, root: str | None) -> Path:
         )
     if name in there:
         return there[name]
-    guess = nearest(name, there)
     raise NotInstalledError(
         f"no data set {name!r} is installed in {data_home()} (set NEUROZOO_DATA to look elsewhere); "
-        f"there are: {', '.join(there) or 'none'}"
-        + (f"; did you mean {guess!r}?" if guess else "")
-        + f"; install it with `neurozoo data import FORMAT SOURCE {data_home() / name}`, "
+        f"there are: {', '.join(there) or 'none'}{suggestion(name, there)}; "
+        f"install it with `neurozoo data import FORMAT SOURCE {data_home() / name}`, "
         "or give a store with data.root=FOLDER"
     )

@@ -101,11 +101,7 @@ class Column:
         return ((self.dim + 7) // 8,) if self.dtype == "bool" else self.shape
 
     def check(self, where: str) -> None:
-        """Refuse a dtype that no store holds, or axes below 1.
-
-        Raises:
-            DataError: Names the column by ``where``.
-        """
+        """Raise a :class:`DataError`, which names the column by ``where``, if no store holds such values."""
         sizes = (self.length, *self.shape)
         if self.dtype not in DTYPES or min(sizes) < 1 or math.prod(sizes) > _LARGEST:
             raise DataError(
@@ -115,11 +111,7 @@ class Column:
 
 
 def column_of(shape: SignalShape, where: str, *, ragged: bool = False, masked: bool = False) -> Column:
-    """Declare how values of a shape are stored.
-
-    Raises:
-        DataError: No store holds such values; names them by ``where``.
-    """
+    """Declare how values of a shape are stored; raises as :meth:`Column.check`."""
     try:
         column = Column(tuple(shape.shape), shape.length, shape.dtype, ragged, masked)
     except (ValidationError, TypeError) as error:
@@ -353,11 +345,7 @@ def _check(manifest: Manifest, path: Path) -> None:
 
 
 def check_name(name: str, where: str) -> None:
-    """Check the name of a signal or split, which becomes part of keys and file names.
-
-    Raises:
-        DataError: It has other characters than letters, digits, ``-`` and ``_``.
-    """
+    """Raise a :class:`DataError` if a signal or split cannot have the name, which becomes part of keys and files."""
     if not _NAME.fullmatch(name):
         raise DataError(
             f"{where}: {name!r} cannot be a name; use letters, digits, '-' and '_', a letter or digit first"

@@ -34,6 +34,7 @@ from neurozoo.errors import DataError
 from neurozoo.files.json_text import parse_json
 from neurozoo.files.opening import open_regular
 from neurozoo.files.text import as_text
+from neurozoo.files.writing import write_whole
 
 __all__ = [
     "TARGET",
@@ -43,7 +44,6 @@ __all__ = [
     "signal_keys",
     "unpacked",
     "write_shard",
-    "write_synced",
 ]
 
 
@@ -67,16 +67,8 @@ def write_shard(path: Path, tensors: Mapping[str, NDArray[Any]], ids: Sequence[s
     """Write one shard and return its SHA-256, hexadecimal."""
     # Not save_file, whose files only the owner may read.
     content = save(dict(tensors), metadata={"ids": json.dumps(list(ids))})
-    write_synced(path, content)
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
-
-
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and flush it to disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _open(path: Path) -> Any:
@@ -191,10 +183,7 @@ def read_back(folder: Path) -> Manifest:
 
 
 class Shard:
-    """The samples of one memory-mapped file: opening reads no values, indexing reads the indexed rows.
-
-    Args:
-        path: A safetensors file of a store.
+    """The samples of one memory-mapped file of a store: opening reads no values, indexing reads the indexed rows.
 
     Raises:
         DataError: The file is missing or truncated.

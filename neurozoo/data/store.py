@@ -5,7 +5,6 @@ A batch reads its own rows only, so that a data set may be larger than memory.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
@@ -19,8 +18,8 @@ from neurozoo.core.signals import Batch, Signal
 from neurozoo.data.manifest import Column, Description, Manifest, SplitEntry, TaskEntry, feature_shape
 from neurozoo.data.shards import TARGET, Keys, Shard, read_back, signal_keys, unpacked
 from neurozoo.data.writer import StoreWriter
-from neurozoo.errors import DataError, nearest
-from neurozoo.files.opening import open_regular
+from neurozoo.errors import DataError, suggestion
+from neurozoo.files.opening import sha256_of
 
 __all__ = ["Description", "Split", "Store", "StoreWriter", "TaskEntry", "feature_shape"]
 
@@ -216,10 +215,8 @@ class Store:
         """
         splits = self._manifest.splits
         if name not in splits:
-            guess = nearest(name, splits)
             raise DataError(
-                f"{self.path} has no split {name!r}; there are: {', '.join(splits)}"
-                + (f"; did you mean {guess!r}?" if guess else "")
+                f"{self.path} has no split {name!r}; there are: {', '.join(splits)}{suggestion(name, splits)}"
             )
         return Split(self.path, splits[name], self._manifest)
 
@@ -232,11 +229,10 @@ class Store:
         differ = []
         for name, entry in self._manifest.splits.items():
             for shard in entry.shards if not splits or name in splits else ():
-                with open_regular(self.path / shard.file) as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                        differ.append(shard.file)
-                        continue
-                Shard(self.path / shard.file).check(self._manifest)
+                if sha256_of(self.path / shard.file) != shard.sha256:
+                    differ.append(shard.file)
+                else:
+                    Shard(self.path / shard.file).check(self._manifest)
         return differ
 
     def verify(self) -> None:

@@ -65,7 +65,7 @@ class Tally:
             signal = seen.signals.setdefault(name, _Signal())
             signal.without += int((_valid_positions(piece) == 0).sum())
             signal.filled = signal.filled or bool(np.any(piece.values))
-        seen.samples += len(target.values) if target.lengths is None else len(target.lengths)
+        seen.samples += len(target)
         k = len(task.outputs)
         values = target.values if target.mask is None else target.values[target.mask.astype(bool)]
         if task.name == "multilabel":

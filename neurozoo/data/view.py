@@ -13,7 +13,7 @@ from neurozoo.core.signals import Batch, Signal, SignalShape
 from neurozoo.core.task import Task
 from neurozoo.data.manifest import TaskEntry, shapes
 from neurozoo.data.store import Split, Store
-from neurozoo.errors import DataError, nearest
+from neurozoo.errors import DataError, suggestion
 
 __all__ = ["DataView", "ModalityStatistics", "SplitView", "training_statistics"]
 
@@ -46,10 +46,7 @@ class SplitView:
         return ids if self._places is None else tuple(ids[place] for place in self._places.tolist())
 
     def batch(self, indices: Tensor) -> Batch:
-        """The samples at these places of this split.
-
-        Args:
-            indices: ``[B]`` int64, from 0 to N - 1.
+        """The samples at these places of this split, ``[B]`` int64 from 0 to N - 1.
 
         Raises:
             IndexError: A place is outside of the split.
@@ -132,12 +129,11 @@ class DataView:
         known = self._store.description.signals
         for part in parts:
             if part not in known:
-                guess = nearest(part, [*known, *join])
                 inside = f" (joined into {name!r})" if name in join else ""
                 raise DataError(
                     f"{self._store.path} has no signal {part!r}{inside}; there are: {shapes(known)}"
                     + (f"; joined: {', '.join(join)}" if join else "")
-                    + (f"; did you mean {guess!r}?" if guess else "")
+                    + suggestion(part, [*known, *join])
                 )
         return parts
 
@@ -183,11 +179,7 @@ class DataView:
         self._task = task
 
     def check_open(self, split: str) -> None:
-        """Refuse a split that is closed.
-
-        Raises:
-            DataError: It is.
-        """
+        """Raise a :class:`DataError` if a split is closed."""
         if split in self._closed:
             raise DataError(
                 f"the split {split!r} of {self._store.path} is closed here: tuning may not open it, nor may anything "
@@ -195,11 +187,7 @@ class DataView:
             )
 
     def check_samples(self, split: str) -> None:
-        """Refuse a split that is closed or has no samples.
-
-        Raises:
-            DataError: It is.
-        """
+        """Raise a :class:`DataError` if a split is closed or has no samples."""
         self.check_open(split)
         if not self.description.splits.get(split):
             has = ", ".join(f"{name} ({n})" for name, n in self.description.splits.items() if n)
@@ -274,12 +262,8 @@ def training_statistics(
 
     They are merged batch by batch in float64 (Chan, Golub and LeVeque 1983), so
     that a data set larger than memory has them too. The deviation is the population's. A
-    number that is constant, or has no valid position, gets the deviation 1.
-
-    Args:
-        view: The data; only ``train`` is read.
-        batch_size: Samples read at once; does not affect the result.
-        names: Signals to measure; by default all of the view.
+    number that is constant, or has no valid position, gets the deviation 1. How many samples are read at once does not
+    affect the result; ``names`` are the signals to measure, by default all of the view.
     """
     sums = {name: _Moments(shape.dim) for name, shape in view.signals.items() if names is None or name in names}
     for batch in view.batches("train", batch_size):

@@ -6,7 +6,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,13 @@ from neurozoo.data.manifest import (
     column_of,
     shapes,
 )
-from neurozoo.data.shards import TARGET, Keys, read_back, signal_keys, write_synced
+from neurozoo.data.shards import TARGET, Keys, read_back, signal_keys
 from neurozoo.data.usable import Tally
 from neurozoo.errors import DataError
 from neurozoo.files.json_text import parse_json
 from neurozoo.files.partial_folder import PartialFolder, is_free
 from neurozoo.files.text import as_texts
+from neurozoo.files.writing import write_whole
 
 __all__ = ["StoreWriter", "valid_rows"]
 
@@ -153,9 +153,7 @@ class StoreWriter:
             raise DataError(f"the origin of {self._dest} cannot be written as JSON ({error})") from error
         return origin
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._finish()
@@ -339,7 +337,7 @@ class StoreWriter:
             self._synthetic,
             dict(self._non_finite),
         )
-        write_synced(self._opened.path / MANIFEST, manifest.to_json().encode())
+        write_whole(self._opened.path / MANIFEST, manifest.to_json().encode())
         read_back(self._opened.path)
         self._opened.finish()
 

@@ -166,12 +166,7 @@ def evaluate_run(
 def data_of(
     trained: TrainedModel, data_root: str | Path | None = None, *, registry: Registry | None = None
 ) -> DataView:
-    """Open the data of a trained model, without the splits that are closed to it.
-
-    Args:
-        trained: The model.
-        data_root: The store, if it is not the recipe's.
-        registry: Where names are looked up; by default what is installed.
+    """Open the data of a trained model, by default the recipe's store, without the splits that are closed to it.
 
     Raises:
         DataError: The data cannot be opened, or does not fit the model.

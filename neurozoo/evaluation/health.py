@@ -195,9 +195,8 @@ def unseen_spikes(model: Model, batch: Batch) -> list[str]:
     model.train(training)
     idle = ", ".join(name for name in spiking_layers(model) if name not in firings)
     unseen = [f"{name or 'the model'} ({kind}) {UNSEEN}" for name, kind in found.items()]
-    return (
-        [*unseen, f"{idle}: not recorded; run it, or call `record` after running it step by step"] if idle else unseen
-    )
+    missed = [f"{idle}: not recorded; run it, or call `record` after running it step by step"] if idle else []
+    return unseen + missed
 
 
 @torch.no_grad()
@@ -208,14 +207,8 @@ def lesion_effects(
 
     Mean absolute change of the predictions divided by their standard deviation, per quantity if they have units,
     dimensionless. ``permuted`` gives every sample the spike trains of another one of the split, at its own relative
-    times if lengths differ; ``silent`` sets all spikes to 0. The spikes of one batch are held at a time.
-
-    Args:
-        model: In evaluation mode; its running statistics stay as they are.
-        samples: What to predict.
-        batch_size: Samples at a time.
-        device: Device of the model.
-        seed: Of the permutation.
+    times if lengths differ; ``silent`` sets all spikes to 0. The spikes of one batch are held at a time. The model must
+    be in evaluation mode; its running statistics stay as they are.
 
     Returns:
         Both kinds, NaN for fewer than two samples; empty if the model has nothing but spikes.

@@ -61,12 +61,15 @@ def predict_split(model: Model, batches: Iterable[Batch], *, device: torch.devic
                 raise NeurozooError("a batch without targets cannot be evaluated")
             made = model(here)
             monitor.count()
-            index = torch.arange(place, place + len(here)) if here.index is None else here.index
+            index = (torch.arange(place, place + len(here)) if here.index is None else here.index).to(device)
             place += len(here)
             rows, target = task.counted(made, here.target, here.target_valid)
             outputs.append(rows)
             targets.append(target)
-            samples.append(_sample_of_row(index.to(device), made, here.target_valid, task.per_step))
+            if task.per_step:
+                index = index[:, None].expand(made.shape[:2])
+                index = index.flatten() if here.target_valid is None else index[here.target_valid]
+            samples.append(index)
     every, target, sample = torch.cat(outputs), torch.cat(targets), torch.cat(samples)
     if processes() > 1:
         # Rows of a sample stay in order: sorting by sample is stable.
@@ -78,10 +81,3 @@ def predict_split(model: Model, batches: Iterable[Batch], *, device: torch.devic
     return Predictions(
         predicted, target.cpu().numpy(), sample.cpu().numpy(), loss, monitor.layers(), monitor.threshold()
     )
-
-
-def _sample_of_row(index: Tensor, made: Tensor, valid: Tensor | None, per_step: bool) -> Tensor:
-    if not per_step:
-        return index
-    each = index[:, None].expand(made.shape[:2])
-    return each.flatten() if valid is None else each[valid]

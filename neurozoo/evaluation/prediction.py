@@ -117,18 +117,16 @@ class Predictor:
     def columns(self) -> tuple[str, ...]:
         """Head of a table of predictions, see :meth:`rows`."""
         answer = self.task.answer_of_one(np.full(len(self.task.outputs), 0.5, np.float32), self._decision)
-        return ("split", "id", *(("step",) if self.task.per_step else ()), *_names(answer))
+        return ("split", "id", *(("step",) if self.task.per_step else ()), *(name for name, _ in _cells(answer)))
 
     def rows(self, found: Prediction) -> Iterator[list[Any]]:
         """The lines of a table for a prediction: one, or for a task per step one a step, counted from 0.
 
         A mapping of the answer gives a column an output, a list is joined by ``;``.
         """
-        if not self.task.per_step:
-            yield [found.split, found.id, *_cells(found.answer)]
-            return
-        for step, answer in enumerate(found.answer["steps"]):
-            yield [found.split, found.id, step, *_cells(answer)]
+        for step, answer in enumerate(found.answer["steps"] if self.task.per_step else [found.answer]):
+            place = [step] if self.task.per_step else []
+            yield [found.split, found.id, *place, *(cell for _, cell in _cells(answer))]
 
     def predict(self, samples: Iterable[Sample]) -> Iterator[Prediction]:
         """One prediction a sample, as they come.
@@ -273,20 +271,13 @@ def _of_one(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: x[None] for name, x in tensors.items()}
 
 
-def _names(answer: Mapping[str, Any]) -> Iterator[str]:
+def _cells(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """An answer's columns, each with its name and its cell."""
     for name, value in answer.items():
         if isinstance(value, Mapping):
-            yield from value
+            yield from value.items()
         else:
-            yield name
-
-
-def _cells(answer: Mapping[str, Any]) -> Iterator[Any]:
-    for value in answer.values():
-        if isinstance(value, Mapping):
-            yield from value.values()
-        else:
-            yield ";".join(map(str, value)) if isinstance(value, list | tuple) else value
+            yield name, ";".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _sample(given: Any, where: str, number: int, shapes: Mapping[str, SignalShape]) -> Sample:

@@ -71,11 +71,7 @@ def verify_run(
 ) -> Verification:
     """Measure the splits of a finished run or packed model again, and compare with what it published.
 
-    Args:
-        run: A run folder, a packed one, or the name of a model that comes with neurozoo.
-        backend: Another backend than the run's own.
-        data_root: The store, if it is not the recipe's.
-        tolerance: See :data:`TOLERANCE`.
+    See :func:`~neurozoo.evaluation.evaluate.evaluate_run`.
 
     Raises:
         ChangedError: It names other outputs than its checkpoint.

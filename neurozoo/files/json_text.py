@@ -22,12 +22,8 @@ def parse_json(text: str | bytes, where: str | Path, *, error: type[UserError] =
     """Return the value of a JSON document.
 
     Stricter than :func:`json.loads`: keys occur once in an object, numbers are finite (``NaN``, ``Infinity`` and
-    ``1e400`` are refused), and lists and objects nest at most :data:`DEEPEST` levels.
-
-    Args:
-        text: The document; bytes are decoded by :func:`~neurozoo.files.text.decode_text`.
-        where: The file, and the line of JSON lines, for messages.
-        error: Class of the error.
+    ``1e400`` are refused), and lists and objects nest at most :data:`DEEPEST` levels. Bytes are decoded by
+    :func:`~neurozoo.files.text.decode_text`; ``where`` names the file in messages, and the line of JSON lines.
 
     Raises:
         UserError: Of class ``error``: it is not such a document.

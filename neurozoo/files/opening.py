@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from neurozoo.errors import DataError, UserError
 
-__all__ = ["LARGEST", "open_regular", "opened_folder", "read_bytes"]
+__all__ = ["LARGEST", "open_regular", "opened_folder", "read_bytes", "sha256_of"]
 
 LARGEST = 64 * 2**20
 """Bytes that :func:`read_bytes` reads unless told otherwise; files of text and JSON are far smaller."""
@@ -64,6 +65,12 @@ def read_bytes(
     if len(raw) > limit:
         raise error(f"{path} has more than {limit:,} bytes, the most that is read of such a file; is it the right one?")
     return raw
+
+
+def sha256_of(path: Path, *, inside: Path | None = None, error: type[UserError] = DataError) -> str:
+    """Return the SHA-256 of a regular file, hexadecimal; arguments and errors are those of :func:`open_regular`."""
+    with open_regular(path, inside=inside, error=error) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import Self
 
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.files.text import is_litter
@@ -16,7 +17,7 @@ __all__ = ["PartialFolder", "is_free"]
 
 
 class PartialFolder:
-    """A hidden folder that becomes the content of ``dest`` by :meth:`finish`.
+    """A hidden folder that becomes the content of ``dest`` by :meth:`finish`; as a context manager it closes itself.
 
     If ``dest`` is missing, the hidden folder lies next to it and is renamed. If it is an empty folder, which may be
     the current folder, a link to a folder or a mount point, the hidden folder lies inside, and its entries move up one
@@ -55,6 +56,12 @@ class PartialFolder:
             for folder in _partials(self._dest.parent, self._dest.name):
                 _remove_abandoned(folder)
             self.path, self.lock = self._make()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def _use_existing(self) -> None:
         if not is_free(self._dest):

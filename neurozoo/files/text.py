@@ -36,63 +36,53 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
 def decode_text(raw: bytes, where: str | Path, *, error: type[UserError] = DataError) -> str:
-    r"""Decode UTF-8, with or without a byte order mark, or UTF-16 or -32 with one; line ends become ``\n``.
-
-    Args:
-        raw: Content of a file.
-        where: The file, for messages.
-        error: Class of the error.
+    r"""Decode a file's UTF-8, with or without a byte order mark, or UTF-16 or -32 with one; line ends become ``\n``.
 
     Raises:
         UserError: Of class ``error``: it is not such text; names the line and the byte.
     """
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
-    try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError as reason:
-        line = raw.count(b"\n", 0, reason.start) + 1
-        problem = f"byte 0x{raw[reason.start]:02x} is not {encoding.removesuffix('-sig').upper()}"
-        raise error(f"{where}:{line}: {problem}; save the file as UTF-8") from reason
+    text = _decoded(raw, encoding, where, 1, error)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_text(
-    path: Path, *, limit: int = LARGEST, inside: Path | None = None, error: type[UserError] = DataError
-) -> str:
+def _decoded(raw: bytes, encoding: str, where: str | Path, first_line: int, error: type[UserError]) -> str:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as reason:
+        line = first_line + raw.count(b"\n", 0, reason.start)
+        problem = f"byte 0x{raw[reason.start]:02x} is not {encoding.removesuffix('-sig').upper()}"
+        raise error(f"{where}:{line}: {problem}; save the file as UTF-8") from reason
+
+
+def read_text(path: Path, *, limit: int = LARGEST) -> str:
     """Read a file by :func:`~neurozoo.files.opening.read_bytes` and decode it by :func:`decode_text`.
 
     Raises:
-        UserError: Of class ``error``: it cannot be read, is larger than ``limit`` bytes, or is not text.
+        DataError: It cannot be read, is larger than ``limit`` bytes, or is not text.
     """
-    return decode_text(read_bytes(path, limit=limit, inside=inside, error=error), path, error=error)
+    return decode_text(read_bytes(path, limit=limit), path)
 
 
-def text_lines(file: BinaryIO, where: str | Path, *, error: type[UserError] = DataError) -> Iterator[str]:
+def text_lines(file: BinaryIO, where: str | Path) -> Iterator[str]:
     """Yield the lines of an open file as they come, decoded as :func:`decode_text` does; each may have a mark.
 
     Raises:
-        UserError: Of class ``error``: a line is not text; names its number.
+        DataError: A line is not text; names its number.
     """
     for number, line in enumerate(file, start=1):
         if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             # Line ends of UTF-16 have two bytes, so that the file is decoded as a whole.
             # Not splitlines, which also splits at characters that may stand in a line, such as U+2028.
-            yield from decode_text(line + file.read(), where, error=error).removesuffix("\n").split("\n")
+            yield from decode_text(line + file.read(), where).removesuffix("\n").split("\n")
             return
-        try:
-            yield line.decode("utf-8-sig")
-        except UnicodeDecodeError as reason:
-            problem = f"byte 0x{line[reason.start]:02x} is not UTF-8"
-            raise error(f"{where}:{number}: {problem}; save the file as UTF-8") from reason
+        yield _decoded(line, "utf-8-sig", where, number, DataError)
 
 
 def as_text(value: Any, where: str, *, error: type[UserError] = DataError) -> str:
     """Return a name (an id, a label) as text: text as it is, bytes decoded as UTF-8, numbers by their digits.
 
-    Args:
-        value: A value from a file: Python's or numpy's, also an array of no axis.
-        where: Its location, for messages.
-        error: Class of the error.
+    The value from a file is Python's or numpy's, also an array of no axis; ``where`` names its location in messages.
 
     Raises:
         UserError: Of class ``error``: it is None, true or false, not finite, empty, a list or another object, or
@@ -122,18 +112,18 @@ def as_text(value: Any, where: str, *, error: type[UserError] = DataError) -> st
     return value
 
 
-def as_texts(values: Any, where: str, *, error: type[UserError] = DataError) -> list[str]:
+def as_texts(values: Any, where: str) -> list[str]:
     """Return names given as a list or an array ``[N]``, each by :func:`as_text`.
 
     Raises:
-        UserError: Of class ``error``: it has not one axis, or a value is not a name; names its position from 0.
+        DataError: It has not one axis, or a value is not a name; names its position from 0.
     """
     shape = getattr(values, "shape", None)
     if shape is not None and len(shape) != 1:
-        raise error(f"{where}: has shape {list(shape)}; names are a list [N]")
+        raise DataError(f"{where}: has shape {list(shape)}; names are a list [N]")
     if shape is None and (isinstance(values, str | bytes) or not isinstance(values, Sequence)):
-        raise error(f"{where}: found {_short(values)}; names are a list [N]")
-    return [as_text(value, f"{where}[{index}]", error=error) for index, value in enumerate(values)]
+        raise DataError(f"{where}: found {_short(values)}; names are a list [N]")
+    return [as_text(value, f"{where}[{index}]") for index, value in enumerate(values)]
 
 
 def is_litter(name: str) -> bool:

@@ -23,12 +23,8 @@ def write_whole(path: Path, content: bytes, *, inside: Path | None = None) -> No
     """Write ``content`` to ``path`` and flush it to disk; a reader sees the old file or the new one.
 
     The content is first written under a new name that nobody can foresee. A link at ``path`` is replaced, and what it
-    leads to stays as it is. Several processes may write one path: the last one wins, and none fails.
-
-    Args:
-        path: The file; its folder is made if it is missing.
-        content: All of the file.
-        inside: A folder that may be somebody else's, and that holds ``path``: no link below it is followed.
+    leads to stays as it is. Several processes may write one path: the last one wins, and none fails. A missing folder
+    is made. No link below ``inside``, a folder that holds ``path`` and may be somebody else's, is followed.
 
     Raises:
         OSError: It cannot be written, or is a device or pipe; the old file is unchanged.
@@ -44,13 +40,10 @@ def write_whole(path: Path, content: bytes, *, inside: Path | None = None) -> No
 
 
 def append_line(path: Path, line: str, *, inside: Path | None = None, sync: bool = False) -> None:
-    """Append a line of UTF-8 in one call, so that those of several processes do not mix.
+    """Append a line, without its line end, of UTF-8 in one call, so that those of several processes do not mix.
 
-    Args:
-        path: The file, which is made if it is missing. It must be regular, no link, and have no second name.
-        line: Without its line end.
-        inside: A folder that may be somebody else's, and that holds ``path``: no link below it is followed.
-        sync: Whether to flush it to disk.
+    A missing file is made; one that is there must be regular, no link, and have no second name. No link below
+    ``inside`` is followed; ``sync`` flushes to disk.
 
     Raises:
         OSError: It cannot be written.

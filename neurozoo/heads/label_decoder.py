@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from neurozoo.core.multimodal import LabelHead, Layout, Tokens
 from neurozoo.nn.attention import LAYER_NORM_EPS, MultiHeadAttention, record_attention
-from neurozoo.nn.dropout import Dropout
+from neurozoo.nn.dropout import Dropout, Probability
 
 __all__ = ["LabelAttention", "LabelDecoderHead", "record_label_attention"]
-
-Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LabelDecoderHead(LabelHead):
@@ -123,8 +121,7 @@ def record_label_attention(model: nn.Module) -> Iterator[list[LabelAttention]]:
     def keep(weights: dict[str, Tensor], _head: nn.Module, inputs: tuple[Any, ...], _logits: Tensor) -> None:
         sequence: Tokens = inputs[0]  # a target may follow
         (found,) = weights.values()
-        valid = torch.ones_like(found[:, 0, 0], dtype=torch.bool) if sequence.mask is None else sequence.mask
-        seen.append(LabelAttention(found.mean(1), valid, sequence.segments))
+        seen.append(LabelAttention(found.mean(1), sequence.valid, sequence.segments))
 
     with ExitStack() as recordings:
         for head in [module for module in model.modules() if isinstance(module, LabelDecoderHead)]:

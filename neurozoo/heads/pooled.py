@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import LabelHead, Layout, Tokens
-from neurozoo.nn.dropout import Dropout
+from neurozoo.nn.dropout import Dropout, Probability
 
 __all__ = ["PooledHead"]
-
-Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class PooledHead(LabelHead):

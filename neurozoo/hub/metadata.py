@@ -39,11 +39,7 @@ def checked_licence(expression: str) -> str:
 
 
 def hub_licence(expression: str | None) -> dict[str, str]:
-    """Return the keys of a model card that declare a licence.
-
-    Args:
-        expression: From :func:`checked_licence`; None if no licence was given.
-    """
+    """Return the keys of a model card that declare a licence of :func:`checked_licence`, or that there is none."""
     if expression is None:
         return {"license": "unknown"}
     name = expression.lower().removesuffix("-only").removesuffix("-or-later")
@@ -61,13 +57,10 @@ def front_matter(content: Mapping[str, object]) -> str:
     """Nested mappings, lists and scalars between two lines ``---``.
 
     Every text is in double quotes, so that no reader of YAML 1.1 or 1.2 takes one for a number, a date or ``false``.
-
-    Args:
-        content: Keys are lower-case words; values are text, numbers, truth values, None, and lists and mappings of
-            them that are not empty.
+    Values are text, numbers, truth values, None, and lists and mappings of them that are not empty.
 
     Raises:
-        ValueError: A key is no such word, or a number is not finite.
+        ValueError: A key is no lower-case word, or a number is not finite.
     """
     return "\n".join(["---", *_mapping(content), "---", ""])
 

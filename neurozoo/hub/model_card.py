@@ -26,19 +26,12 @@ __all__ = ["model_card"]
 
 @dataclass(frozen=True)
 class _HubTask:
-    """A task in the hub's words.
-
-    Attributes:
-        type: Type and tag of the task.
-        title: Its name in words.
-        metrics: Type and name of each metric on the hub.
-        says: What the model predicts, given the number of outputs.
-    """
+    """A task in the hub's words."""
 
     type: str
     title: str
-    metrics: Mapping[str, tuple[str, str]]
-    says: str
+    metrics: Mapping[str, tuple[str, str]]  # type and name of each
+    says: str  # what the model predicts, given the number k of outputs
 
 
 _TASKS = {
@@ -86,13 +79,7 @@ _NAMED = 50
 
 
 def model_card(packed: Packed, recipe: Recipe, notes: str = "") -> str:
-    """The text of ``README.md``.
-
-    Args:
-        packed: The manifest; its hashes are not needed.
-        recipe: The recipe that the folder holds.
-        notes: Markdown by the model's author, shown unchanged.
-    """
+    """The text of ``README.md``; ``notes`` is Markdown by the model's author, shown unchanged."""
     card = _Card(packed, recipe)
     sections = [
         card.introduction(),

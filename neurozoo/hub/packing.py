@@ -24,11 +24,10 @@ from neurozoo.runs.packed import CARD, MANIFEST, RECIPE, SCHEMA, WEIGHTS, Packed
 from neurozoo.runs.run import check_free
 from neurozoo.runs.trained_folder import Trained
 from neurozoo.studies.intervals import defined, spread
+from neurozoo.studies.seeds import FILE
 
-__all__ = ["SEEDS", "pack"]
+__all__ = ["pack"]
 
-SEEDS = "seeds.json"
-"""File next to the runs of a training over several seeds."""
 SAMPLES = 200
 """How many samples of valid operations are counted of, if the run has kept no profile."""
 
@@ -90,15 +89,12 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
     }
     files = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     try:
-        new = PartialFolder(folder)
-        try:
+        with PartialFolder(folder) as new:
             for name, data in content.items():
                 write_whole(new.path / name, data)
             write_json(new.path / MANIFEST, replace(packed, files=files).sealed().content())
             load(new.path)
             new.finish()
-        finally:
-            new.close()
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
     return folder
@@ -150,7 +146,7 @@ def _portable(value: Any) -> Any:
 
 def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
     """The intervals over seeds next to the run, if there are; refused if they are not of this run's numbers."""
-    path = run.resolve().parent / SEEDS
+    path = run.resolve().parent / FILE
     if not path.is_file():
         return None
     remedy = "train the seeds again, or move the run to another folder"

@@ -1,4 +1,4 @@
-"""A recurrent spiking net on spike trains or features: recurrent neurons, and a leaky readout."""
+"""Spiking nets on spike trains or features, recurrent or feed-forward, with a leaky readout."""
 
 from __future__ import annotations
 

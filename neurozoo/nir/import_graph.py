@@ -21,7 +21,7 @@ from neurozoo.nir.graph import Graph
 from neurozoo.nir.model import Readout, module_name
 from neurozoo.nir.settings import CHOICES, PLATFORMS, Dynamics, needed
 from neurozoo.recipe.recipe import SCHEMA, Recipe, check_names
-from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.registry.registry import default_registry
 from neurozoo.training.listener import Listener
 from neurozoo.training.train import adopt
 
@@ -73,7 +73,6 @@ def import_nir(
     backend: str = "torch",
     seed: int = 1,
     listener: Listener | None = None,
-    registry: Registry | None = None,
 ) -> Imported:
     """Make a run of a NIR graph.
 
@@ -89,7 +88,6 @@ def import_nir(
         backend: Of the run's neurons.
         seed: Of synthetic data, and of training.
         listener: Gets warnings.
-        registry: Where names are looked up.
 
     Raises:
         UserError: The library ``nir`` is missing, a setting is missing or does not go with the graph, or the file, the
@@ -102,7 +100,7 @@ def import_nir(
     dynamics = settled(file.graph, settings, platform)
     chosen = readout or ("rate" if file.graph.gives_spikes else "last")
     recipe = nir_recipe(file, dynamics, chosen, data=data, backend=backend, seed=seed)
-    recipe = check_names(recipe, registry or default_registry())
+    recipe = check_names(recipe, default_registry())
     given = needed(file.graph)
     origin = {
         "format": "nir",

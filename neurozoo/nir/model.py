@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, cast
+from functools import reduce
+from operator import add
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -50,8 +52,6 @@ class NIRGraphModel(Model):
         surrogate: Backward function of a spike, for which NIR has no field.
         alpha: Its steepness, dimensionless.
     """
-
-    slots: ClassVar[Mapping[str, str | type[Any]]] = {}
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class NIRGraphModel(Model):
                 made.update(self._loop(component, made, valid))
             elif component[0] not in made:
                 (name,) = component
-                arriving = self._late(name, _sum(made[source] for source in self.graph.sources[name]))
+                arriving = self._late(name, reduce(add, (made[source] for source in self.graph.sources[name])))
                 made[name] = self._node(name)(arriving, valid)
         return made[self.graph.output.name]
 
@@ -158,7 +158,7 @@ class NIRGraphModel(Model):
         for name in component:
             sources = [made[source] for source in self.graph.sources[name] if source not in component]
             if sources:
-                outside[name] = self._late(name, _sum(sources)).unbind(0)
+                outside[name] = self._late(name, reduce(add, sources)).unbind(0)
         like = next(iter(made.values()))
         steps: dict[str, list[Tensor]] = {name: [] for name in component}
         given: dict[str, list[Tensor]] = {name: [] for name in component}
@@ -175,7 +175,7 @@ class NIRGraphModel(Model):
                         arriving.append(steps[source][t - late])
                     else:
                         arriving.append(like.new_zeros(like.shape[1], *self.shapes[source]))
-                given[name].append(_sum(arriving))
+                given[name].append(reduce(add, arriving))
                 y, states[name] = self._node(name).run(given[name][t][None], states[name])
                 steps[name].append(y[0])
         return {
@@ -209,10 +209,3 @@ def module_name(node: str) -> str:
     """Return a node's name as a module's, without dots and other than attributes; names of NIR have no ``/``."""
     name = node.replace(".", "/")
     return f"/{name}" if hasattr(_TAKEN, name) else name
-
-
-def _sum(tensors: Iterable[Tensor]) -> Tensor:
-    first, *others = tensors
-    for other in others:
-        first = first + other
-    return first

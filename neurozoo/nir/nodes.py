@@ -124,14 +124,7 @@ class Leak(NIRNode):
         late: Whether a step returns the value of the step before.
     """
 
-    def __init__(
-        self,
-        leak: Array,
-        gain: Array,
-        rest: Array | float,
-        neuron: MakeNeuron,
-        late: bool = False,
-    ) -> None:
+    def __init__(self, leak: Array, gain: Array, rest: Array | float, neuron: MakeNeuron, late: bool = False) -> None:
         super().__init__()
         self.late = late
         rest = np.broadcast_to(rest, leak.shape)
@@ -193,24 +186,20 @@ class Neurons(NIRNode):
         synapse = state[carried:]
         if self.synapse is not None:
             x, synapse = self.synapse.run(x, synapse)
-        spikes, after = self.layer.run(self._currents(x), state[:carried] or None, self._levels(x))
+        spikes, after = self.layer.run(self._currents(x), state[:carried] or None, _levels(self, x))
         return spikes, (*after, *synapse)
 
     def record(self, x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
         if not self.layer.recorders:
             return y
         x = x if self.synapse is None else self.synapse(x, valid)
-        return self.layer.record(self._currents(x), y, self._levels(x), valid)
+        return self.layer.record(self._currents(x), y, _levels(self, x), valid)
 
     def _currents(self, x: Tensor) -> Tensor:
         """What the backend's neurons get of NIR's current, ``[T, B, ...]``."""
         if self.scaled:
             x = x * cast(Tensor, self.gain).to(x.dtype)
         return x + cast(Tensor, self.offset).to(x.dtype) if self.shifted else x
-
-    def _levels(self, x: Tensor) -> Tensor:
-        """The thresholds ``[1, 1, ...]``."""
-        return _level(cast(Tensor, self.threshold), x, self.above)[None, None]
 
 
 class Threshold(NIRNode):
@@ -226,15 +215,12 @@ class Threshold(NIRNode):
         self.register_buffer("threshold", _tensor(node.each("threshold")), persistent=False)
 
     def run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return self.layer.run(x.flatten(0, 1)[None], None, self._levels(x))[0].view_as(x), state
+        return self.layer.run(x.flatten(0, 1)[None], None, _levels(self, x))[0].view_as(x), state
 
     def record(self, x: Tensor, y: Tensor, valid: Tensor | None) -> Tensor:
         steps, fired = (each.flatten(0, 1)[None] for each in (x, y))
         counts = None if valid is None else valid.flatten()[None]
-        return self.layer.record(steps, fired, self._levels(x), counts).view_as(y)
-
-    def _levels(self, x: Tensor) -> Tensor:
-        return _level(cast(Tensor, self.threshold), x, self.above)[None, None]
+        return self.layer.record(steps, fired, _levels(self, x), counts).view_as(y)
 
 
 class CubaLI(NIRNode):
@@ -289,10 +275,10 @@ def _tensor(values: Array) -> Tensor:
     return torch.tensor(values, dtype=torch.get_default_dtype())
 
 
-def _level(threshold: Tensor, x: Tensor, above: bool) -> Tensor:
-    """In the dtype of ``x``; to fire above it is to fire at the next number."""
-    level = threshold.to(x.dtype)
-    return torch.nextafter(level, level.new_full((), torch.inf)) if above else level
+def _levels(node: Neurons | Threshold, x: Tensor) -> Tensor:
+    """Thresholds ``[1, 1, ...]`` in the dtype of ``x``; to fire above one is to fire at the next number."""
+    level = cast(Tensor, node.threshold).to(x.dtype)[None, None]
+    return torch.nextafter(level, level.new_full((), torch.inf)) if node.above else level
 
 
 def _leaky(node: Node, dynamics: Dynamics, name: str, neuron: MakeNeuron) -> Leak:

@@ -8,7 +8,6 @@ shapes refuses grouped convolutions.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from pydantic import ValidationError
 
 from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import DataError
-from neurozoo.files.opening import open_regular
+from neurozoo.files.opening import sha256_of
 from neurozoo.files.text import as_text, printable
 from neurozoo.nir.graph import ARRAYS, KINDS, MOST_EDGES, MOST_NODES, WINDOWS, Graph, Node, Shape
 from neurozoo.recipe.messages import explain
@@ -89,10 +88,8 @@ def read_nir(path: Path) -> NIRFile:
         metadata = dict(_texts(root.get("metadata") or {}))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    with open_regular(path) as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     weights = {name: learned for name, (_, learned) in read.items() if learned}
-    return NIRFile(path.stem, found, weights, metadata, sha256)
+    return NIRFile(path.stem, found, weights, metadata, sha256_of(path))
 
 
 class _Flat:
@@ -322,10 +319,7 @@ def _texts(metadata: Any) -> Iterable[tuple[str, str]]:
         name = as_text(key, "a key of the metadata", error=_Wrong)
         if isinstance(value, Mapping | type(None)) or getattr(value, "ndim", False):
             yield name, str(value)[:1000]
+        elif isinstance(value, str) and not value:
+            yield name, ""
         else:
-            yield (
-                name,
-                ""
-                if isinstance(value, str) and not value
-                else as_text(value, f"the metadata's {name!r}", error=_Wrong),
-            )
+            yield name, as_text(value, f"the metadata's {name!r}", error=_Wrong)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import nir
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from neurozoo.nir.graph import ARRAYS, Graph, Node, Shape
 
-__all__ = ["described", "file_content", "neurons_in_order", "nir_graph", "read_graph", "up_to"]
+__all__ = ["described", "file_content", "neurons_in_order", "nir_graph", "up_to"]
 
 SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
 
@@ -64,11 +63,6 @@ def file_content(graph: nir.NIRGraph) -> bytes:
     with BytesIO() as file:
         nir.write(file, graph)
         return file.getvalue()
-
-
-def read_graph(path: Path) -> nir.NIRGraph:
-    """Read a .nir file of one's own, such as an export; of others' see :mod:`neurozoo.nir.reading`."""
-    return nir.read(path)
 
 
 def described(graph: nir.NIRGraph) -> tuple[str, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "draw", "factors_of", "lost_of"]
+__all__ = ["Dropout", "Probability", "draw", "factors_of", "lost_of"]
 
+Probability = Annotated[float, Field(ge=0, lt=1)]
 _LEVELS = 2**16
 
 

@@ -5,9 +5,10 @@ Encoders of SMILE call a block that has hooks, so that encoder blocks are counte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -23,11 +24,13 @@ from neurozoo.operations.result import Counts, Elsewhere, LayerOperations, Uncou
 __all__ = ["SYNAPTIC", "Convolution", "OperationCounter", "are_spikes", "dense_operations", "effective_operations"]
 
 Kind = Literal["synaptic", "attention", "neurons", "activation"]
+_SUMS = {"dense", "macs", "acs", "updates", "zeros", "elements"}
+_CONTAINERS = (nn.ModuleDict, nn.ModuleList, nn.Sequential)
 
 
 @dataclass
 class _Tally:
-    """What one layer did so far; sums stay on the device.
+    """What one layer did so far; ``sums`` by the names of ``LayerOperations`` stay on the device.
 
     ``layer`` is the layer of neurons that it is a part of, if any. ``pending`` is the last call of its synapse, until
     the neurons have run, whose currents have the number of steps.
@@ -38,22 +41,16 @@ class _Tally:
     part: str
     layer: str = ""
     calls: int = 0
-    dense: int = 0
-    macs: Tensor | int = 0
-    acs: Tensor | int = 0
-    updates: int = 0
-    zeros: Tensor | int = 0
-    elements: int = 0
+    sums: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(_SUMS, 0))
     presented: int = 1
-    put_out: int = 0
     pending: dict[str, Any] = field(default_factory=dict)
     by_shape: dict[tuple[int, ...], int] = field(default_factory=dict)
 
     def add(self, amounts: Mapping[str, Any], steps: int = 1) -> None:
         """Count a call's amounts, which were the same at each of so many steps and are done once."""
         self.calls += 1
-        for what, amount in amounts.items():
-            setattr(self, what, getattr(self, what) + amount // steps)
+        for what in _SUMS & amounts.keys():
+            self.sums[what] += amounts[what] // steps
 
 
 class OperationCounter:
@@ -102,7 +99,7 @@ class OperationCounter:
             elif tally.kind == "attention":
                 self._open.callback(self._count_attention(tally).remove)
         for name, module in self._model.named_modules():
-            self._open.callback(module.register_forward_pre_hook(self._note(name)).remove)
+            self._open.callback(module.register_forward_pre_hook(partial(self._note, name)).remove)
         if self._products is not None:
             self._open.enter_context(self._products)
         return self
@@ -125,16 +122,14 @@ class OperationCounter:
             tuple(self._uncounted()),
         )
 
-    def _note(self, name: str) -> Callable[[nn.Module, object], None]:
-        return lambda _module, _inputs: self._called.add(name)
+    def _note(self, name: str, _module: nn.Module, _inputs: object) -> None:
+        self._called.add(name)
 
     def _layer(self, name: str, tally: _Tally) -> LayerOperations:
         own = tally.module
-        sums = {what: int(getattr(tally, what)) for what in ("dense", "macs", "acs", "updates", "zeros", "elements")}
-        return LayerOperations(
-            name, tally.part, type(own).__name__, tally.kind, **sums,
-            presented=tally.presented, parameters=_parameters(own), bytes=_bytes(own),
-        )  # fmt: skip
+        sums = {what: int(amount) for what, amount in tally.sums.items()}
+        sums |= {"presented": tally.presented, "parameters": _parameters(own), "bytes": _bytes(own)}
+        return LayerOperations(name, tally.part, type(own).__name__, tally.kind, **sums)
 
     def _place(self, name: str) -> tuple[str, str]:
         """The layer of neurons that a module belongs to, if any; and the part that it counts for on a table.
@@ -145,7 +140,7 @@ class OperationCounter:
         if name in self._layers:
             above = name.rpartition(".")[0]
             holder = self._model.get_submodule(above)
-            several = isinstance(holder, nn.ModuleDict | nn.ModuleList | nn.Sequential)
+            several = isinstance(holder, _CONTAINERS)
             direct = sum(isinstance(child, SpikingLayer) for child in holder.children())
             alone = bool(above) and not several and direct == 1
             return "", above if alone else name
@@ -154,9 +149,7 @@ class OperationCounter:
             if inside != name:
                 return layer, f"{layer}.{inside.partition('.')[0]}"
         top, *others = name.split(".")
-        several = bool(top) and isinstance(
-            self._model.get_submodule(top), nn.ModuleDict | nn.ModuleList | nn.Sequential
-        )
+        several = bool(top) and isinstance(self._model.get_submodule(top), _CONTAINERS)
         return "", f"{top}.{others[0]}" if several and others else top
 
     def _count_synapses(self, tally: _Tally) -> Any:

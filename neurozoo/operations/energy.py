@@ -109,11 +109,10 @@ def stepwise(counts: Counts) -> Counts:
     return replace(counts, layers=tuple(layers))
 
 
-def dense_energy(counts: Counts, layers: Iterable[LayerOperations] | None = None) -> float:
+def dense_energy(counts: Counts) -> float:
     """Return the energy of a sample's operations on dense hardware, which skips nothing and uses MACs only, in pJ."""
-    some = list(counts.layers if layers is None else layers)
-    updates = sum((UPDATE if layer.kind == "neurons" else ACTIVATION) * layer.updates for layer in some)
-    return counts.a_sample(1) * (MAC * sum(layer.dense for layer in some) + updates)
+    updates = sum((UPDATE if layer.kind == "neurons" else ACTIVATION) * layer.updates for layer in counts.layers)
+    return counts.a_sample(1) * (MAC * counts.total(lambda layer: layer.dense) + updates)
 
 
 def assumptions(counts: Counts) -> list[str]:

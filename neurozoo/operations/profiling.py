@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -22,7 +21,8 @@ from neurozoo.data.view import SplitView
 from neurozoo.errors import RunError, UserError
 from neurozoo.evaluation.evaluate import data_of
 from neurozoo.files.json_text import read_json
-from neurozoo.files.opening import open_regular
+from neurozoo.files.opening import sha256_of
+from neurozoo.nn.sequence import valid_first
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.result import Counts, OperationsProfile
 from neurozoo.runs.device import device_of_run
@@ -108,7 +108,7 @@ def profile_run(
         checksum=view.description.checksum,
         same_data=view.description.checksum == trained.source.data.get("checksum"),
         synthetic=view.description.synthetic,
-        weights=_digest(trained.source.checkpoint),
+        weights=sha256_of(trained.source.checkpoint),
         padding=counted,
         alone=alone,
         network=network,
@@ -133,7 +133,7 @@ def kept_profile(source: Trained) -> OperationsProfile | None:
     if content is None:
         return None
     found = OperationsProfile.from_dict(content, where)
-    return found if source.checkpoint.is_file() and found.weights == _digest(source.checkpoint) else None
+    return found if source.checkpoint.is_file() and found.weights == sha256_of(source.checkpoint) else None
 
 
 def keep(source: Trained, profile: OperationsProfile) -> None:
@@ -148,11 +148,7 @@ def keep(source: Trained, profile: OperationsProfile) -> None:
 
 
 def _trained_control(control: str | Path, trained: TrainedModel) -> tuple[Model, str]:
-    """Another trained model as the control.
-
-    Raises:
-        UserError: It spikes, or takes other inputs.
-    """
+    """Return another trained model as the control; UserError if it spikes, or takes other inputs."""
     other = load(control).check_finite()
     if spiking := list(spiking_layers(other.module)):
         raise UserError(
@@ -184,11 +180,6 @@ def _count(
             told("counting operations", done, samples)
     network, *others = [counter.counts(samples) for counter in counters]
     return network, next(iter(others), None)
-
-
-def _digest(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _without_spikes(model: Model) -> list[str]:
@@ -284,7 +275,7 @@ def without_padding(batch: Batch) -> Iterator[Batch]:
         some = torch.tensor(members)
         signals = {}
         for (name, mask), n in zip(masks.items(), length, strict=True):
-            rows = _first_valid(mask[some], n)
+            rows = valid_first(mask[some])[:, : max(n, 1)]
             signal = batch.signals[name]
             valid = None if signal.valid is None else mask[some].gather(1, rows)
             signals[name] = Signal(signal.values[some[:, None], rows], valid)
@@ -294,8 +285,3 @@ def without_padding(batch: Batch) -> Iterator[Batch]:
             None if batch.target_valid is None else batch.target_valid[some],
             None if batch.index is None else batch.index[some],
         )
-
-
-def _first_valid(mask: Tensor, length: int) -> Tensor:
-    """Places ``[B, n]`` of the valid rows, all samples having as many of them."""
-    return torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, : max(length, 1)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from neurozoo.errors import suggestion
 
-__all__ = ["MOST_PROBLEMS", "explain", "shown", "unknown_key"]
+__all__ = ["MOST_PROBLEMS", "explain", "shown"]
 
 MOST_PROBLEMS = 50
 """Largest number of problems of a recipe that are collected and shown."""
@@ -65,9 +65,3 @@ def explain(error: Mapping[str, Any]) -> str:
     if kind in ("too_short", "string_too_short"):
         return "it is empty; give at least one entry" if kind == "too_short" else "it is empty; give some text"
     return f"{error['msg']}; found {shown(value)}"
-
-
-def unknown_key(key: str, owner: str, known: Iterable[str]) -> str:
-    """The message for a key that ``owner`` does not have."""
-    names = list(known)
-    return f"{owner} has no key {key!r}; there are: {', '.join(names) or 'none'}{suggestion(key, names)}"

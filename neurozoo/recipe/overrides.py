@@ -15,12 +15,7 @@ __all__ = ["apply_override", "expand_names", "override", "put_value", "set_value
 
 
 def override(path: str, value: Any) -> str:
-    """Return the shortest override ``key.sub=value`` that sets a value.
-
-    Args:
-        path: Keys joined by dots.
-        value: Text, number, true, false, null, or lists and mappings of them.
-    """
+    """Return the shortest override ``key.sub=value`` that sets a value that JSON can hold."""
     if isinstance(value, str) and is_plain(value):
         return f"{path}={value}"
     return f"{path}={json.dumps(value, ensure_ascii=False)}"

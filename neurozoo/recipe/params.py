@@ -130,14 +130,7 @@ def component_params(target: Any) -> dict[str, Param]:
 def component_problems(
     kind: Kind, name: str, params: Mapping[str, Any], registry: Registry, base: type[Any] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Check a component of a recipe.
-
-    Args:
-        kind: Its kind.
-        name: Its name in the recipe.
-        params: Its parameters in the recipe.
-        registry: The registry; the component's class is imported.
-        base: For a part, the base class of its slot.
+    """Check a component of a recipe, whose class is imported; ``base`` is the base class of a part's slot.
 
     Yields:
         (parameter, problem); the parameter is empty where the component itself is wrong.
@@ -167,12 +160,9 @@ def component_problems(
 
 
 def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple[Key, str]]:
-    """Find every wrong name, slot and parameter of a recipe's content, complete or not.
+    """Find every wrong name, slot and parameter of a recipe's content; the components' classes are imported.
 
-    Args:
-        tree: The recipe as nested mappings; what is missing or malformed is skipped, as the sections' own rules
-            report it.
-        registry: The registry; the components' classes are imported.
+    What is missing or malformed is skipped, as the sections' own rules report it.
 
     Yields:
         (path of the value, problem).
@@ -240,9 +230,8 @@ def _slots(
         target = registry.resolve("model", model)
     except NeurozooError:
         return None, ()
-    return {name: slot_kind(slot) for name, slot in getattr(target, "slots", {}).items()}, getattr(
-        target, "optional", ()
-    )
+    slots = {name: slot_kind(slot) for name, slot in getattr(target, "slots", {}).items()}
+    return slots, getattr(target, "optional", ())
 
 
 def _ref_problems(

@@ -116,11 +116,7 @@ class Recipe(Section):
         return bool(digest) and digest in (self.digest, self._before)
 
     def origin_of(self, path: str) -> str:
-        """Where a value comes from: ``file:line``, ``command line`` or ``default``.
-
-        Args:
-            path: Keys joined by dots, such as ``training.optimizer.lr``.
-        """
+        """Where the value at a dotted path comes from: ``file:line``, ``command line`` or ``default``."""
         # A key may contain dots, such as those of `tune.space`.
         key = next((key for key in self._origins.places if ".".join(map(str, key)) == path), None)
         if key is None:
@@ -188,10 +184,7 @@ def load_recipe(
 
 
 def check_names(recipe: Recipe, registry: Registry) -> Recipe:
-    """Check every name, slot and component parameter of a recipe; imports the components' classes.
-
-    Returns:
-        The recipe with the components' own defaults filled in.
+    """Return a recipe with the components' own defaults filled in; imports their classes.
 
     Raises:
         RecipeError: Something is unknown, missing or does not fit; holds every problem.
@@ -231,7 +224,7 @@ def _finish(
                 f"this recipe has schema {schema}, and this neurozoo reads the schemas 1 and {SCHEMA}; "
                 "install a neurozoo that reads it, or rewrite the recipe for this one"
             )
-        raise RecipeError([origins.line(("schema",), problem)[1]])
+        raise RecipeError(origins.line(("schema",), problem)[1])
     recipe, found = validated(Recipe, content)
     if registry is not None and recipe is not None and recipe.backend == FASTEST:
         # Resolved once, here: everything that is trained, recorded and compared has the backend's real name.
@@ -246,7 +239,7 @@ def _finish(
     if problems or recipe is None:
         texts = [problem for _, problem in sorted(problems, key=lambda each: each[0])]
         more = ["there are more problems; correct these first"] if len(texts) > MOST_PROBLEMS else []
-        raise RecipeError([*texts[:MOST_PROBLEMS], *more])
+        raise RecipeError(*texts[:MOST_PROBLEMS], *more)
     if registry is not None:
         recipe = Recipe.model_validate_json(json.dumps(with_defaults(recipe.content, registry)))
     recipe._origins, recipe._before = origins, before

@@ -18,15 +18,11 @@ def shipped_path(name: str) -> Path | None:
 
 def shipped_recipes() -> dict[str, str]:
     """Return the ``description`` of each shipped recipe by name, read without parsing the file."""
-    return {name: _description(path.read_text(encoding="utf-8")) for name, path in _files().items()}
+    found = {name: _DESCRIPTION.search(path.read_text(encoding="utf-8")) for name, path in _files().items()}
+    return {name: match[1].strip("'\"") if match else "" for name, match in found.items()}
 
 
 def _files() -> dict[str, Path]:
     # In a wheel they are inside the package, in a clone next to it.
     inside, outside = _PACKAGE / "recipes", _PACKAGE.parent / "recipes"
     return {path.stem: path for path in sorted((inside if inside.is_dir() else outside).glob("*.yaml"))}
-
-
-def _description(text: str) -> str:
-    found = _DESCRIPTION.search(text)
-    return found[1].strip("'\"") if found else ""

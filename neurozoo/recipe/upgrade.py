@@ -29,11 +29,8 @@ _MOVED: Mapping[tuple[str, ...], tuple[str, ...]] = {
 def upgraded(content: Mapping[str, Any], moved: Callable[[Key, Key], None] = lambda _old, _new: None) -> dict[str, Any]:
     """Return the content of a schema 1 recipe in the form of schema 2.
 
-    Sections that are not of the right form stay where they are, for the checks to name them.
-
-    Args:
-        content: Nested mappings, lists and scalars, without the short form of parts.
-        moved: Called with the old and the new path of each value that moves.
+    Sections that are not of the right form stay where they are, for the checks to name them. Parts must not be in
+    their short form. ``moved`` is called with the old and the new path of each value that moves.
     """
     new = copy.deepcopy(dict(content))
     new["schema"] = 2
@@ -84,9 +81,7 @@ def upgraded(content: Mapping[str, Any], moved: Callable[[Key, Key], None] = lam
 def upgraded_overrides(overrides: Sequence[str], content: Mapping[str, Any]) -> list[str]:
     """Return overrides ``key.sub=value`` of a schema 1 recipe as overrides of its upgraded form.
 
-    Args:
-        overrides: In order.
-        content: The recipe's content of schema 1, for the roles that are not overridden.
+    ``content`` is the recipe's, of schema 1, for the roles that are not overridden.
     """
     data, model = content.get("data"), content.get("model")
     roles = {key: data.get(key) for key in ("context", "spiking")} if isinstance(data, Mapping) else {}

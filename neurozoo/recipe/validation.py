@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from neurozoo.recipe.messages import MOST_PROBLEMS, explain, unknown_key
+from neurozoo.errors import suggestion
+from neurozoo.recipe.messages import MOST_PROBLEMS, explain
 from neurozoo.recipe.params import Key
 from neurozoo.recipe.schema import Searched, Section
 
@@ -19,15 +20,7 @@ S = TypeVar("S", bound=Section)
 
 
 def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, list[tuple[Key, str]]]:
-    """Validate plain content as a section.
-
-    Args:
-        section: The section's class.
-        content: Nested mappings, lists and scalars.
-
-    Returns:
-        The section, or None if it is not valid, and (path of the value, problem) for each problem.
-    """
+    """Return plain content as a section, None if it is not valid, and (path of the value, problem) of each problem."""
     result: S | None = None
     problems: list[tuple[Key, str]] = []
     try:
@@ -38,13 +31,11 @@ def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, l
         around = {each["loc"][:-1] for each in errors}
         # A list whose only entry is wrong is also reported as too short.
         kept = [each for each in errors if each["type"] != "too_short" or each["loc"] not in around]
-        problems = [(_without_tag(each["loc"]), _explain(section, each)) for each in kept[: MOST_PROBLEMS + 1]]
+        for each in kept[: MOST_PROBLEMS + 1]:
+            # pydantic names a wrong key of a mapping as (..., key, "[key]").
+            path = each["loc"][:-1] if each["loc"][-1:] == ("[key]",) else each["loc"]
+            problems.append((path, _explain(section, each)))
     return result, [*problems, *_combinations(section, content)]
-
-
-def _without_tag(path: Key) -> Key:
-    # pydantic names a wrong key of a mapping as (..., key, "[key]").
-    return path[:-1] if path and path[-1] == "[key]" else path
 
 
 def _explain(root: type[Section], error: Any) -> str:
@@ -53,7 +44,8 @@ def _explain(root: type[Section], error: Any) -> str:
     section = _section_at(root, tuple(around))
     keys = [] if section is None else [info.alias or name for name, info in section.model_fields.items()]
     if error["type"] == "extra_forbidden":
-        return unknown_key(str(last), owner, keys)
+        there = f"{', '.join(keys) or 'none'}{suggestion(str(last), keys)}"
+        return f"{owner} has no key {str(last)!r}; there are: {there}"
     if error["type"] == "missing":
         return f"{owner} needs the key {last!r}, which is missing; add it"
     return explain(error)
@@ -125,9 +117,8 @@ def space_problems(
 ) -> Iterator[tuple[Key, str]]:
     """Check the paths of a search space and the values they may take.
 
-    Args:
-        space: The searched values by path; malformed entries are skipped, as the section's own rules report them.
-        problems_with: Returns the problems of the recipe with some values changed, by path.
+    Malformed entries are skipped, as the section's own rules report them. ``problems_with`` returns the problems of
+    the recipe with some values changed, by path.
 
     Yields:
         (path of the entry, problem), at most one per entry.

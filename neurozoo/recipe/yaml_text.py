@@ -59,11 +59,6 @@ class Origins:
     file: str
     places: dict[Key, tuple[int, int] | None] = field(default_factory=dict)
 
-    def nearest(self, path: Key) -> tuple[int, int] | None:
-        """Return the place of a value, or of the section around it if the value is not in the file."""
-        ends = (path[:n] for n in range(len(path), 0, -1))
-        return next((self.places[end] for end in ends if end in self.places), (1, 1))
-
     def move(self, old: Key, new: Key) -> None:
         """Rename the path of a value and of everything below it; the places are kept."""
         for path, place in list(self.places.items()):
@@ -71,8 +66,12 @@ class Origins:
                 self.places[new + path[len(old) :]] = place
 
     def line(self, path: Key, problem: str) -> tuple[tuple[int, int], str]:
-        """Return a sort key and the message of a problem; the command line comes last."""
-        place = self.nearest(path)
+        """Return a sort key and the message of a problem, with the place of the value or of a section around it.
+
+        The command line comes last.
+        """
+        ends = (path[:n] for n in range(len(path), 0, -1))
+        place = next((self.places[end] for end in ends if end in self.places), (1, 1))
         what = printable(f"{'.'.join(map(str, path))}: {problem}" if path else problem)
         if place is None:
             return (LARGEST, 0), f"{COMMAND_LINE}: {what}"
@@ -97,11 +96,11 @@ def read_text(path: Path, file: str) -> str:
         RecipeError: There is none, it is too large, not a regular file or not UTF-8.
     """
     if os.path.isdir(path):
-        raise RecipeError([f"{file}: this is a folder; give a recipe's file, or the name of a shipped recipe"])
+        raise RecipeError(f"{file}: this is a folder; give a recipe's file, or the name of a shipped recipe")
     if not os.path.lexists(path):
         known = shipped_recipes()
         there = f"{', '.join(known)}{suggestion(path.stem, known)}"
-        raise RecipeError([f"{file}: there is no such file; give a file or a shipped recipe: {there}"])
+        raise RecipeError(f"{file}: there is no such file; give a file or a shipped recipe: {there}")
     raw = b""
     try:
         raw = read_bytes(path, limit=LARGEST)
@@ -112,7 +111,7 @@ def read_text(path: Path, file: str) -> str:
             start = cause.start
             line, column = raw.count(b"\n", 0, start) + 1, start - raw.rfind(b"\n", 0, start)
             problem = f"{file}:{line}:{column}:{problem.removeprefix(f'{file}:{line}:')}"
-        raise RecipeError([problem]) from error
+        raise RecipeError(problem) from error
 
 
 def parse(text: str, file: str) -> tuple[dict[str, Any], Origins, list[tuple[tuple[int, int], str]]]:
@@ -123,9 +122,9 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Origins, list[tuple[tup
     """
     node = compose(text, f"{file}:")
     if node is None:
-        raise RecipeError([f"{file}:1:1: the file is empty; a recipe needs at least schema, data, task and model"])
+        raise RecipeError(f"{file}:1:1: the file is empty; a recipe needs at least schema, data, task and model")
     if not isinstance(node, MappingNode):
-        raise RecipeError([f"{file}:1:1: the file holds {_form(node)}; a recipe is a section of keys (key: value)"])
+        raise RecipeError(f"{file}:1:1: the file holds {_form(node)}; a recipe is a section of keys (key: value)")
     reader = Reader()
     content = reader.value(node, ())
     problems = [(at, f"{file}:{at[0]}:{at[1]}: {p}") for at, p in reader.problems]
@@ -145,11 +144,11 @@ def compose(text: str, where: str) -> Node | None:
         remedies = {"'\\t'": "indent with spaces, not tabs", "alias": "put text that begins with * in quotes"}
         fits = (remedy for sign, remedy in remedies.items() if sign in what)
         remedy = next(fits, "check brackets, quotes and indentation")
-        raise RecipeError([f"{where}{place} this is not YAML: {what}; {remedy}"]) from error
+        raise RecipeError(f"{where}{place} this is not YAML: {what}; {remedy}") from error
     except YAMLError as error:
-        raise RecipeError([f"{where} this is not YAML: {str(error).splitlines()[0]}"]) from error
+        raise RecipeError(f"{where} this is not YAML: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
-        raise RecipeError([f"{where} it is nested too deeply; a recipe needs a few levels"]) from error
+        raise RecipeError(f"{where} it is nested too deeply; a recipe needs a few levels") from error
     return node
 
 

@@ -27,21 +27,13 @@ GROUP = "neurozoo"
 
 @dataclass(frozen=True)
 class Found:
-    """An installed plugin before it is loaded.
+    """An installed plugin before it is loaded."""
 
-    Attributes:
-        name: The entry point's name.
-        distribution: The distribution's name; empty for an entry point without one.
-        version: Its version.
-        entry: The entry point; None if it cannot be read.
-        problem: Why it cannot be read; empty if it can.
-    """
-
-    name: str
-    distribution: str
+    name: str  # of the entry point
+    distribution: str  # empty for an entry point without one
     version: str = ""
     entry: importlib.metadata.EntryPoint | None = None
-    problem: str = ""
+    problem: str = ""  # why the entry point cannot be read; empty if it can
 
     @property
     def source(self) -> str:
@@ -73,7 +65,8 @@ def find_plugins() -> Iterator[Found]:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # malformed metadata can raise any exception
-            where = text_of(name or _folder(distribution))
+            folder = getattr(distribution, "_path", None)  # of its metadata, such as neurozoo_x-0.1.dist-info
+            where = text_of(name or Path(str(folder or "unknown")).stem)
             if where.lower().startswith(GROUP):
                 problem = f"its metadata cannot be read ({text_of(error)}); install it again"
                 yield Found(where, where, problem=problem)
@@ -104,9 +97,3 @@ def installed_distributions() -> Iterator[importlib.metadata.Distribution]:
 def canonical(distribution: str) -> str:
     """Normalise a distribution's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _folder(distribution: importlib.metadata.Distribution) -> str:
-    """Return the name of the distribution's metadata folder, such as ``neurozoo_x-0.1``."""
-    path = getattr(distribution, "_path", None)
-    return Path(str(path)).stem if path is not None else "unknown"

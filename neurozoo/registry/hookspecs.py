@@ -93,9 +93,9 @@ class KindOfComponent:
 
 KINDS: Mapping[Kind, KindOfComponent] = {
     "neuron": KindOfComponent("neurozoo.core.neuron:Neuron", "backends", "neurozoo.testing.backend:BACKEND"),
-    "fusion": KindOfComponent("neurozoo.core.multimodal:Fusion", "fusions", "neurozoo.testing.parts.fusion:FUSION"),
+    "fusion": KindOfComponent("neurozoo.core.multimodal:Fusion", "fusions", "neurozoo.testing.parts.multimodal:FUSION"),
     "label-head": KindOfComponent(
-        "neurozoo.core.multimodal:LabelHead", "label-heads", "neurozoo.testing.parts.label_head:LABEL_HEAD"
+        "neurozoo.core.multimodal:LabelHead", "label-heads", "neurozoo.testing.parts.multimodal:LABEL_HEAD"
     ),
     "model": KindOfComponent("neurozoo.core.model:Model", "models", "neurozoo.testing.parts.model:MODEL"),
     "part": KindOfComponent("", "parts", "neurozoo.testing.parts.part:PART"),

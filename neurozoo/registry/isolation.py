@@ -97,19 +97,12 @@ def isolated() -> Iterator[Traces]:
 
 
 class _State(NamedTuple):
-    """A part of the process's state.
-
-    Attributes:
-        read: Returns it as a value that can be compared.
-        write: Restores it.
-        describe: Names what differs between two values; by default the name of the state.
-        fresh: Its value after torch is imported, for torch's states.
-    """
+    """A part of the process's state: how to read it as a value that can be compared, and how to restore it."""
 
     read: Callable[[], Any]
     write: Callable[[Any], object]
-    describe: Callable[[Any, Any], str] = lambda _before, _now: ""
-    fresh: Any = None
+    describe: Callable[[Any, Any], str] = lambda _before, _now: ""  # what differs; by default the name of the state
+    fresh: Any = None  # of torch's states: the value after torch is imported
 
 
 class _Content:
@@ -196,10 +189,11 @@ def _captured() -> Iterator[Callable[[], str]]:
         except OSError:  # it is closed
             saved = None
 
-        def text() -> str:
-            return python.getvalue()[: 2 * SHOWN] + kept[0]
+        kept = ""
 
-        kept = [""]
+        def text() -> str:
+            return python.getvalue()[: 2 * SHOWN] + kept
+
         if saved is not None:
             os.dup2(file.fileno(), 1)
         try:
@@ -211,7 +205,7 @@ def _captured() -> Iterator[Callable[[], str]]:
                 os.dup2(saved, 1)
                 os.close(saved)
             file.seek(0)
-            kept[0] = file.read(2 * SHOWN).decode(errors="replace")
+            kept = file.read(2 * SHOWN).decode(errors="replace")
 
 
 def _flush() -> None:

@@ -13,11 +13,12 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from neurozoo.errors import PluginError, nearest
+from neurozoo.errors import PluginError, suggestion
 from neurozoo.registry.discovery import Found
 from neurozoo.registry.hookspecs import API_VERSION, CHANGES, KINDS, Component
 from neurozoo.registry.isolation import isolated, text_of
@@ -57,15 +58,7 @@ class Plugin:
 
 
 def load_plugin(found: Found, manager: pluggy.PluginManager) -> Plugin:
-    """Load one plugin and read its components, all or nothing.
-
-    Args:
-        found: The plugin.
-        manager: Plugin manager with the hook specifications.
-
-    Returns:
-        The plugin with its well-formed components, or with its error.
-    """
+    """Load one plugin; returns it with its components, all of them well-formed, or with its error."""
     api, note, error = "", "", ""
     components: tuple[Component, ...] = ()
     with isolated() as traces:
@@ -86,14 +79,7 @@ def load_plugin(found: Found, manager: pluggy.PluginManager) -> Plugin:
 
 @dataclass(frozen=True)
 class Place:
-    """A line of code in a traceback.
-
-    Attributes:
-        module: The module's name.
-        file: The module's file.
-        line: The line number.
-        depth: Depth in the call stack; the innermost call has the largest.
-    """
+    """A line of code in a traceback; of several calls the innermost has the largest ``depth``."""
 
     module: str
     file: str
@@ -103,12 +89,11 @@ class Place:
 
 def place(error: BaseException, packages: Container[str], but: Container[str] = ()) -> Place | None:
     """Return the innermost line of a traceback in ``packages``, except the modules ``but``; None if there is none."""
-    innermost, trace, depth = None, error.__traceback__, 0
-    while trace is not None:
-        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+    innermost = None
+    for depth, (frame, line) in enumerate(walk_tb(error.__traceback__)):
+        module = str(frame.f_globals.get("__name__", ""))
         if module.partition(".")[0] in packages and module not in but:
-            innermost = Place(module, trace.tb_frame.f_code.co_filename, trace.tb_lineno, depth)
-        trace, depth = trace.tb_next, depth + 1
+            innermost = Place(module, frame.f_code.co_filename, line, depth)
     return innermost
 
 
@@ -117,13 +102,11 @@ def failed_import(error: BaseException) -> str:
 
     The frames of a module that is being imported are those of its top level; one that failed is not kept.
     """
-    trace, found = error.__traceback__, ""
-    while trace is not None:
-        frame = trace.tb_frame
+    found = ""
+    for frame, _ in walk_tb(error.__traceback__):
         top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if frame.f_code.co_name == "<module>" and top not in ("neurozoo", "__main__") and not sys.modules.get(top):
             found = found or top
-        trace = trace.tb_next
     reason = f"{type(error).__name__}: {text_of(error)}"
     return f"{found} cannot be imported ({reason}); install it again" if found else ""
 
@@ -142,11 +125,7 @@ def _import(entry: importlib.metadata.EntryPoint, source: str) -> Any:
 
 
 def _declared_api(plugin: Any, source: str) -> tuple[str, str]:
-    """Return the API version that a plugin declares, and a note if it is newer than this one.
-
-    Raises:
-        PluginError: It declares none, or another major version.
-    """
+    """Return the API version that a plugin declares, of this major, and a note if it is newer than this one."""
     api = getattr(plugin, "neurozoo_api", None)
     if api is None:
         raise PluginError(f"it does not declare its plugin API version; add {_LINE_TO_ADD} next to its hook")
@@ -182,16 +161,11 @@ def _api_in_source(module: str) -> str:
 
 
 def _components(plugin: Any, manager: pluggy.PluginManager, name: str) -> list[Any]:
-    """Return the objects that a plugin's hook yields, unchecked.
-
-    Raises:
-        PluginError: A hook has an unknown name, or no hook is marked.
-    """
+    """Return the objects that a plugin's hook yields, unchecked."""
     hooks = [each for each in dir(plugin) if hasattr(getattr(plugin, each, None), "neurozoo_impl")]
     unknown = [each for each in hooks if each not in HOOKS]
     if unknown:
-        guess = nearest(unknown[0], HOOKS)
-        hint = f"; did you mean {guess}?" if guess else ""
+        hint = suggestion(unknown[0], HOOKS)
         raise PluginError(f"unknown hook {', '.join(unknown)}; there are: {', '.join(HOOKS)}{hint}")
     if not hooks:
         unmarked = hasattr(plugin, HOOKS[0])
@@ -209,11 +183,7 @@ def _components(plugin: Any, manager: pluggy.PluginManager, name: str) -> list[A
 
 
 def _checked(component: object) -> Component:
-    """Return a component as a new object without the plugin's own classes.
-
-    Raises:
-        PluginError: It is malformed.
-    """
+    """Return a well-formed component as a new object without the plugin's own classes."""
     if problem := _problem_of(component):
         raise PluginError(problem)
     assert isinstance(component, Component)

@@ -37,9 +37,7 @@ _LOGGER = logging.getLogger(__name__)
 class Registry:
     """The components that plugins registered, by kind and name.
 
-    Args:
-        entry_points: The plugins to load; by default those installed under the entry-point
-            group ``neurozoo``. The core's own parts come by the same way.
+    The plugins are those of the entry points, by default of the installed group ``neurozoo``. The core is one of them.
     """
 
     def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:
@@ -81,12 +79,7 @@ class Registry:
         return {name: self._components[k, name] for k, name in sorted(self._components) if k == kind}
 
     def get(self, kind: Kind, name: str, base: type[Any] | None = None) -> Component:
-        """The component of that kind and name.
-
-        Args:
-            kind: Its kind.
-            name: Its name.
-            base: The base class of the slot that it is for, so that the error names what fits there.
+        """The component of that kind and name; ``base`` is the base class of its slot, for the error to name what fits.
 
         Raises:
             UnknownNameError: There is none; lists the known names and the plugins that failed.
@@ -134,11 +127,8 @@ class Registry:
     def fastest_backend(self, device: str) -> str:
         """The name that a recipe's ``backend: fastest`` stands for: a fused, exact backend, else the core's own.
 
-        It depends on the installed plugins and the device only; a measurement would differ each time. Of several the
-        first by name is taken.
-
-        Args:
-            device: ``training.device`` of a recipe.
+        It depends on the installed plugins and the device of the training only; a measurement would differ each time.
+        Of several the first by name is taken.
         """
         kind = device.partition(":")[0]
         if kind == "auto":
@@ -150,12 +140,7 @@ class Registry:
         return min(fused, default="torch")
 
     def resolve(self, kind: Kind, name: str, base: type[Any] | None = None) -> Any:
-        """Import the class behind a component.
-
-        Args:
-            kind: Its kind.
-            name: Its name.
-            base: A class that it must be a subclass of, such as the base class of a model's slot.
+        """Import the class behind a component, which must be a subclass of ``base``, such as a model's slot has.
 
         Raises:
             UnknownNameError: Nothing of that kind has that name.
@@ -172,7 +157,8 @@ class Registry:
         if component.target in self._failed:
             raise PluginError(f"{what} {self._failed[component.target]}")
         target, problem, cause = None, "", None
-        with isolated() if self._is_new(module) else nullcontext(Traces()) as traces:
+        plugins_own = module.partition(".")[0] != CORE and module not in sys.modules
+        with isolated() if plugins_own else nullcontext(Traces()) as traces:
             try:
                 target = getattr(importlib.import_module(module), attribute)
                 if wrong := _interface_problem(kind, target, base):
@@ -189,10 +175,6 @@ class Registry:
         if problem:
             raise PluginError(problem) from cause
         return target
-
-    def _is_new(self, module: str) -> bool:
-        """Whether a module is a plugin's and not imported yet."""
-        return module.partition(".")[0] != CORE and module not in sys.modules
 
     def culprit(self, error: BaseException) -> str:
         """Return the plugin in whose code an exception was raised, and the line; empty for the core's own code.
@@ -252,11 +234,7 @@ def _interface_problem(kind: Kind, target: Any, base: type[Any] | None) -> str:
 
 
 def slot_kind(slot: Any) -> tuple[Kind, type[Any] | None]:
-    """Return the kind of component that fits a slot of a model; for a ``part`` also the slot's base class.
-
-    Args:
-        slot: A value of the model's ``slots``: a kind, or the base class of the parts that fit.
-    """
+    """Return the kind of component that fits one of a model's ``slots``; for a ``part`` also the slot's base class."""
     return ("part", slot) if isinstance(slot, type) else (slot, None)
 
 

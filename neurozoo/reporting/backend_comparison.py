@@ -47,17 +47,12 @@ def as_page(comparison: Comparison, command: str) -> str:
 
 
 def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool = False) -> list[Table]:
-    """A comparison as tables, the most important first.
-
-    Args:
-        comparison: The result.
-        measured: Whether to show time and memory, which differ each time.
-        all_traits: Whether to show the experiments in which all backends do the same.
-    """
+    """A comparison as tables, the most important first; ``measured`` adds time and memory, which differ each time."""
     backends = comparison.backends
+    refused = [f"{name}: {reason}" for name, reason in comparison.refused.items()]
     tables = [
         Table("\n".join(_heading(comparison, measured)), *_overview(comparison, measured)),
-        *_refused(comparison),
+        *([Table("backends that do not run this model", notes=refused)] if refused else []),
         _layers("firing rate by layer, and how many spikes differ", backends, _whole),
     ]
     if comparison.empty:
@@ -67,7 +62,9 @@ def sections(comparison: Comparison, *, measured: bool = True, all_traits: bool 
     if comparison.training is not None:
         tables.append(_training(comparison.training, {name: comparison.titles[name] for name in comparison.headline}))
     tables += [_metrics(comparison), traits_table(backends) if all_traits else _traits_that_differ(backends)]
-    return [*tables, _calls(backends), _versions(backends), *_problems(comparison)]
+    versions = {name: version for backend in backends for name, version in backend.versions.items()}
+    used = Table("versions", notes=[", ".join(f"{name} {version}" for name, version in versions.items())])
+    return [*tables, _calls(backends), used, *_problems(comparison)]
 
 
 def verdict_text(comparison: Comparison) -> str:
@@ -138,14 +135,6 @@ def _overview(comparison: Comparison, measured: bool) -> tuple[list[str], list[l
             "time; time and memory: in units of the reference's"
         )
     return head, rows, notes
-
-
-def _refused(comparison: Comparison) -> list[Table]:
-    """Backends that do not run the model's neurons, and why."""
-    if not comparison.refused:
-        return []
-    notes = [f"{name}: {reason}" for name, reason in comparison.refused.items()]
-    return [Table("backends that do not run this model", notes=notes)]
 
 
 def _layers(title: str, backends: Sequence[BackendResult], cell: Callable[[LayerResult], str]) -> Table:
@@ -228,11 +217,6 @@ def _calls(backends: Sequence[BackendResult]) -> Table:
         "functions of its library that each backend declares, and that one layer's scan ran, with how often",
         notes=notes,
     )
-
-
-def _versions(backends: Sequence[BackendResult]) -> Table:
-    versions = {name: version for backend in backends for name, version in backend.versions.items()}
-    return Table("versions", notes=[", ".join(f"{name} {version}" for name, version in versions.items())])
 
 
 def _training(training: Training, headline: Mapping[str, str]) -> Table:

@@ -13,7 +13,7 @@ from neurozoo.reporting.figures import bars
 from neurozoo.reporting.page import Picture, html_page
 from neurozoo.reporting.tables import Table, markdown
 
-__all__ = ["as_page", "busy_table", "data_table", "neurons_page", "neurons_tables", "plainly", "training_table"]
+__all__ = ["as_page", "busy_table", "data_table", "neurons_page", "neurons_table", "plainly", "training_table"]
 
 _INTRODUCTION = """\
 # Performance
@@ -45,11 +45,6 @@ Nothing else should compute meanwhile. After a minute no further step is begun, 
 """
 
 
-def neurons_tables(costs: Sequence[NeuronCosts]) -> list[Table]:
-    """A table a T."""
-    return [_neurons(each) for each in costs]
-
-
 def plainly(costs: NeuronCosts) -> str:
     """Which backend is the fastest at what, in a sentence."""
     forward = min(costs.backends, key=lambda each: each.forward_ms).backend
@@ -58,7 +53,8 @@ def plainly(costs: NeuronCosts) -> str:
     return f"At T = {costs.steps}{', one current repeated' if costs.repeated else ''}, {winner}."
 
 
-def _neurons(costs: NeuronCosts) -> Table:
+def neurons_table(costs: NeuronCosts) -> Table:
+    """The costs at one T."""
     fastest = min(each.both_ms for each in costs.backends)
     leanest = min((each.peak_mib for each in costs.backends if each.peak_mib is not None), default=0.0)
     rows = []
@@ -97,7 +93,7 @@ def neurons_page(costs: Sequence[NeuronCosts]) -> str:
         }
         peaks = [one.peak_mib for one in each.backends if one.peak_mib is not None]
         unit, label = "times as long as copying two tensors of that size", f"how long each backend's neurons take {at}"
-        content += [_neurons(each), Picture(f"Time {at}", bars(names, times, unit=unit, label=label))]
+        content += [neurons_table(each), Picture(f"Time {at}", bars(names, times, unit=unit, label=label))]
         if len(peaks) == len(names):
             label = f"how much memory each backend's neurons take {at}"
             drawn = bars(names, {"peak": peaks}, unit="MiB", label=label, legend=False)
@@ -161,7 +157,7 @@ def as_page(
     neurons: Sequence[NeuronCosts], training: Sequence[tuple[TrainingCost, FirstStep]], busy: BusyCost, command: str
 ) -> str:
     """``docs/performance.md``."""
-    tables = [busy_table(busy), *neurons_tables(neurons), *(training_table(cost, first) for cost, first in training)]
+    tables = [busy_table(busy), *map(neurons_table, neurons), *(training_table(*each) for each in training)]
     machine = f"{platform.system()} {platform.machine()}, {neurons[0].threads} threads"
     introduction = _INTRODUCTION.format(command=command, machine=machine, threads=neurons[0].threads)
     return f"{introduction}\n{markdown(tables)}"

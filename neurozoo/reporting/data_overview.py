@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from itertools import combinations
+
+import numpy as np
 
 from neurozoo.data.manifest import WARNINGS, Description
 from neurozoo.data.store import Store
@@ -181,17 +184,8 @@ def _together(names: Sequence[str], total: Labels) -> Table:
 
 def _all(summary: Summary) -> Labels:
     """Add up the labels of all splits."""
-    splits = list(summary.labels.values())
-
-    def add(of: Iterable[Sequence[int]]) -> tuple[int, ...]:
-        return tuple(map(sum, zip(*of, strict=True)))
-
-    return Labels(
-        sum(each.samples for each in splits),
-        add(each.counts for each in splits),
-        tuple(add(rows) for rows in zip(*(each.together for each in splits), strict=True)),
-        add(each.cardinality for each in splits),
-    )
+    splits = map(astuple, summary.labels.values())
+    return Labels(*(np.sum(each, axis=0).tolist() for each in zip(*splits, strict=True)))
 
 
 def _shares(counts: Sequence[int]) -> list[float]:

@@ -71,30 +71,13 @@ def _figure_class() -> type[Figure]:
 
 
 def _new_figure(width: float, height: float, panels: int = 1, *, fitted: bool = True) -> tuple[Figure, Sequence[Axes]]:
-    """A drawing of so many inches, with panels side by side; without a window or global state.
-
-    Args:
-        width: In inches.
-        height: In inches.
-        panels: How many.
-        fitted: Whether matplotlib computes the margins, which takes longer than drawing.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
+    """A drawing in inches; matplotlib computes its margins if ``fitted``, which takes longer than drawing."""
     figure = _figure_class()(figsize=(width, height), layout="constrained" if fitted else None)
     return figure, figure.subplots(1, panels, squeeze=False)[0]
 
 
 def _as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool = True) -> str:
-    """Serialise a drawing, transparent and reproducible.
-
-    Args:
-        figure: The drawing.
-        panels: Its axes.
-        label: Text alternative; unique within a page, as the ids in the drawing are derived from it.
-        legend: Whether to name the series above the drawing if there are several.
-    """
+    """Serialise a drawing; its text alternative is unique within a page, as the ids of its parts derive from it."""
     import matplotlib
 
     label = printable(label)
@@ -130,6 +113,18 @@ def _as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool 
 
 def _slim(svg: str) -> str:
     """Drop what a page does not need: three quarters of matplotlib's output."""
+
+    def path(found: re.Match[str]) -> str:
+        rounded = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), found[0])
+        return re.sub(r"\s*([A-Zz])\s*", r"\1", rounded.strip())
+
+    bare: list[bool] = []  # for each group that is open, whether it has no attributes
+
+    def group(tag: re.Match[str]) -> str:
+        if tag[0] != "</g>":
+            bare.append(tag[0] == "<g>")
+        return "" if (bare.pop() if tag[0] == "</g>" else bare[-1]) else tag[0]
+
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
@@ -140,29 +135,11 @@ def _slim(svg: str) -> str:
     # The empty background; the style that ticks inherit anyway.
     svg = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", svg)
     svg = svg.replace(' style="fill: currentColor; stroke: currentColor; stroke-width: 0.8"', "")
-    svg = re.sub(r'(?<= d=")[^"]*', _path, svg)
+    # Points of paths to a tenth of a point, less than a pixel.
+    svg = re.sub(r'(?<= d=")[^"]*', path, svg)
     # Only within tags: the text between them may be numbers.
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"-?\d+\.\d{4,}", lambda n: f"{float(n[0]):.3f}", tag[0]), svg)
-    return re.sub(r"\s*\n\s*", "\n", _without_bare_groups(svg))
-
-
-def _without_bare_groups(svg: str) -> str:
-    """Drop groups without attributes."""
-    kept: list[bool] = []  # for each group that is open
-
-    def keep(tag: re.Match[str]) -> str:
-        if tag[0] == "</g>":
-            return tag[0] if kept.pop() else ""
-        kept.append(tag[0] != "<g>")
-        return tag[0] if kept[-1] else ""
-
-    return re.sub(r"<g(?: [^>]*)?>|</g>", keep, svg)
-
-
-def _path(found: re.Match[str]) -> str:
-    """Round a path's points to a tenth of a point, less than a pixel."""
-    rounded = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), found[0])
-    return re.sub(r"\s*([A-Zz])\s*", r"\1", rounded.strip())
+    return re.sub(r"\s*\n\s*", "\n", re.sub(r"<g(?: [^>]*)?>|</g>", group, svg))
 
 
 def bars(
@@ -175,16 +152,9 @@ def bars(
     width: float = 7.5,
     legend: bool = True,
 ) -> str:
-    """Horizontal bars, a group for each name and a colour for each series, as ``<svg>``.
+    """Horizontal bars, a group for each name from top to bottom and a colour for each series, as ``<svg>``.
 
-    Args:
-        names: What the groups are, from top to bottom.
-        series: A value for each name, by the series' name.
-        unit: Of the values, for the axis.
-        label: Text alternative.
-        percent: Whether the values are fractions, to be shown as percentages.
-        width: In inches.
-        legend: Whether the drawing itself names the colours.
+    The label is the text alternative. Fractions are shown as percentages with ``percent``; the width is in inches.
     """
     figure, (axes,) = _new_figure(width, 1.2 + len(names) * max(0.32, 0.16 * len(series)))
     thickness = 0.8 / len(series)
@@ -304,13 +274,8 @@ def heat_map(
 ) -> str:
     """Fractions from 0 to 1 by row and column, as ``<svg>``; up to 12 columns have them as numbers too.
 
-    Args:
-        names: Of the rows.
-        fractions: By row and column.
-        label: Text alternative.
-        columns: Names of the columns, if they are not those of the rows.
-        width: In inches; by default by the number of names.
-        colour: Number of the colour that stands for 1.
+    The columns are named as the rows by default. The width is in inches, by default by the number of names; the colour
+    is that of 1.
     """
     along = names if columns is None else columns
     size = 1.6 + 0.55 * min(len(along), 24)
@@ -333,16 +298,7 @@ def heat_map(
 
 
 def raster(spikes: NDArray[np.bool_], *, positions: float, along: str, unit: str, label: str, colour: int = 0) -> str:
-    """A spike train a row, as ``<svg>``.
-
-    Args:
-        spikes: ``[N, S]``, whether a neuron fired in a step.
-        positions: Length of the S steps in units of the axis.
-        along: Name of the axis.
-        unit: Name of a row.
-        label: Text alternative.
-        colour: Number of the spikes' colour.
-    """
+    """A spike train a row, ``[N, S]``, as ``<svg>``; the S steps are so many ``positions`` of the axis long."""
     figure, (axes,) = _new_figure(4.6, 1.9, fitted=False)
     figure.subplots_adjust(left=0.13, right=0.98, top=0.96, bottom=0.27)
     pixels = np.zeros((*spikes.shape, 4), np.uint8)

@@ -26,12 +26,7 @@ CONTROL = ["control, nJ", "ratio"]
 
 
 def tables(profile: OperationsProfile, *, layers: bool = False) -> list[Table]:
-    """Everything as tables.
-
-    Args:
-        profile: What was counted.
-        layers: Whether with a row for each layer, instead of one a part.
-    """
+    """Everything as tables, with a row a part, or one for each layer."""
     notice = [Table(SYNTHETIC_NOTICE)] if profile.synthetic else []
     return [*notice, *operations_tables(profile, layers=layers), energy_table(profile, layers=layers)]
 

@@ -85,13 +85,9 @@ def section_of(
 
 
 def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning: str = "") -> str:
-    """The page, UTF-8 when written.
+    """The page, UTF-8 when written; content with an empty title continues the section before.
 
-    Args:
-        title: Its heading.
-        content: Tables, pictures and galleries in their order; an empty title continues the section before.
-        lead: A paragraph above all.
-        warning: A banner above all, such as that the data is SYNTHETIC.
+    A lead is a paragraph above all, a warning a banner, such as that the data is SYNTHETIC.
     """
     body = [f"<h1>{escape(title)}</h1>"]
     body += [f'<p class="warning">{escape(warning)}</p>'] if warning else []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from neurozoo.compare.runs import RunResult, RunsComparison, Spread
 from neurozoo.core.leaves import leaf_text
@@ -23,7 +22,10 @@ def as_text(comparison: RunsComparison) -> str:
     names = ordered_metrics(by_split, definitions)
     tables = [Table(SYNTHETIC_NOTICE)] if any(run.synthetic for run in runs) else []
     tables += [_overview(runs), *_scores(runs, names), *_spreads(comparison.spreads, names), *_operations(runs)]
-    tables += [_recipes(comparison), _versions(runs)]
+    rows = [[path, *map(leaf_text, values)] for path, values in comparison.recipes_differ.items()]
+    head = ["key", *(run.run for run in runs)]
+    tables.append(Table("what of the recipes differs", head, rows, [] if rows else ["nothing"]))
+    tables.append(_versions(runs))
     tables += [Table("mind", notes=comparison.notes)] if comparison.notes else []
     return plain_text(tables)
 
@@ -35,19 +37,15 @@ def _overview(runs: Sequence[RunResult]) -> Table:
     for run in runs:
         name = f"{run.data}{synthetic_mark(run.synthetic)}"
         row = [run.run, run.recipe, run.model, run.backend, str(run.seed), name, run.checksum[:12]]
-        row += [str(run.epochs), str(run.best_epoch), f"{run.parameters:,}", _decision(run.decision)]
+        threshold, decision = run.decision["threshold"], "-"
+        if threshold is not None:
+            levels = threshold if isinstance(threshold, list) else [threshold]
+            decision = f"{run.decision['rule']} {', '.join(f'{level:g}' for level in levels)}"
+        row += [str(run.epochs), str(run.best_epoch), f"{run.parameters:,}", decision]
         row += [number(run.threshold.get("mean")), number(run.lesion.get("permuted", {}).get("test"))]
         rows.append([*row, f"{run.seconds:.0f}"])
     notes = ["threshold: the firing threshold's mean on valid; lesion: effect of permuted spikes on test"]
     return Table(f"{len(runs)} runs", head, rows, notes)
-
-
-def _decision(decision: Mapping[str, Any]) -> str:
-    threshold = decision["threshold"]
-    if threshold is None:
-        return "-"
-    levels = threshold if isinstance(threshold, list) else [threshold]
-    return f"{decision['rule']} {', '.join(f'{level:g}' for level in levels)}"
 
 
 def _scores(runs: Sequence[RunResult], metrics: Sequence[str]) -> Iterator[Table]:
@@ -83,12 +81,6 @@ def _operations(runs: Sequence[RunResult]) -> Iterator[Table]:
         rows.append([run.run, *cells])
     notes = ["on valid; nJ and control: an estimate of energy for operations; - is for `neurozoo profile RUN` to count"]
     yield Table("operations a sample", ["run", "samples", *BRIEF, *CONTROL], rows, notes)
-
-
-def _recipes(comparison: RunsComparison) -> Table:
-    rows = [[path, *map(leaf_text, values)] for path, values in comparison.recipes_differ.items()]
-    head = ["key", *(run.run for run in comparison.runs)]
-    return Table("what of the recipes differs", head, rows, [] if rows else ["nothing"])
 
 
 def _versions(runs: Sequence[RunResult]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -81,10 +82,7 @@ def synthetic_mark(synthetic: bool) -> str:
 def columns(rows: Iterable[Sequence[str]], indent: str = "", right: Collection[int] = ()) -> str:
     """Rows as lines, each column as wide as its widest cell; control characters and line ends are shown as escapes.
 
-    Args:
-        rows: Cells; all rows have as many.
-        indent: What each line begins with.
-        right: Which columns are aligned to the right, from 0.
+    Columns ``right``, from 0, are aligned to the right.
     """
     table = [[printable(cell).replace("\n", "\\n") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -100,11 +98,4 @@ def columns(rows: Iterable[Sequence[str]], indent: str = "", right: Collection[i
 
 def escaped(cell: str) -> str:
     """Put a backslash in front of signs that Markdown would read as its own; control characters become escapes."""
-    return (
-        printable(cell)
-        .replace("\n", " ")
-        .replace("|", "\\|")
-        .replace("*", "\\*")
-        .replace("<", "\\<")
-        .replace("_", "\\_")
-    )
+    return re.sub(r"[|*<_]", r"\\\g<0>", printable(cell).replace("\n", " "))

@@ -56,10 +56,7 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and metadata of a file from :func:`write_tensors`.
 
-    Args:
-        path: The file.
-        inside: A folder that may be somebody else's, below which no link is followed.
-        remedy: Advice in the message about a damaged file.
+    No link below the folder ``inside`` is followed; ``remedy`` is the advice in the message about a damaged file.
 
     Raises:
         CheckpointError: The file is missing, damaged or of an unknown schema.

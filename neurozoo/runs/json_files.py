@@ -103,11 +103,7 @@ _FORMS: Mapping[str, type[_File]] = {
 
 
 def read_json(path: Path, *, inside: Path | None = None) -> dict[str, Any]:
-    """Read one of a run's JSON files.
-
-    Args:
-        path: The file.
-        inside: The run folder, below which no link is followed; see :func:`neurozoo.files.opening.open_regular`.
+    """Read one of a run's JSON files; no link below the run folder ``inside`` is followed.
 
     Raises:
         RunError: It is missing, damaged or malformed.
@@ -118,12 +114,7 @@ def read_json(path: Path, *, inside: Path | None = None) -> dict[str, Any]:
 
 
 def checked(path: Path, value: Any, *, name: str | None = None) -> dict[str, Any]:
-    """Return the value of one of a run's files, unchanged, if it has the file's form.
-
-    Args:
-        path: Where it was read.
-        value: What was read.
-        name: The file's name, which decides the form; by default the path's.
+    """Return what was read of one of a run's files, unchanged, if it has the form of the file called ``name``.
 
     Raises:
         RunError: It has another form; names up to three places.

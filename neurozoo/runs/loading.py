@@ -136,11 +136,7 @@ class TrainedModel:
 
 
 def _as_stored(name: str, x: Tensor, dtype: str) -> Tensor:
-    """Values in a signal's dtype.
-
-    Raises:
-        DataError: The dtype cannot hold one of them.
-    """
+    """Return values in a signal's dtype, unless it cannot hold one of them."""
     kind: torch.dtype = getattr(torch, dtype)
     if kind.is_floating_point:
         return x.float()
@@ -176,12 +172,7 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
 
 
 def problem_of(recipe: Recipe, metadata: Mapping[str, Any], path: Path) -> Problem:
-    """Return the problem that a checkpoint's model was built for.
-
-    Args:
-        recipe: The checkpoint's recipe.
-        metadata: Of the checkpoint; before tasks existed it named features and labels.
-        path: Of the checkpoint, for the errors.
+    """Return the problem that a checkpoint's model was built for; before tasks existed it named features and labels.
 
     Raises:
         CheckpointError: It names neither, or values that are none.

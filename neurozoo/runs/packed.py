@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from neurozoo.errors import CheckpointError
 from neurozoo.files.json_text import read_json
-from neurozoo.files.opening import open_regular
+from neurozoo.files.opening import sha256_of
 from neurozoo.files.text import is_litter
 
 __all__ = ["CARD", "LEFT_ALONE", "MANIFEST", "RECIPE", "SCHEMA", "WEIGHTS", "Packed", "is_packed", "read_packed"]
@@ -158,12 +158,9 @@ def _differences(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
     """Yield the files that differ from the manifest, each with how."""
     present = {path.name for path in folder.iterdir() if not is_litter(path.name)} - LEFT_ALONE - {MANIFEST}
     for name, expected in files.items():
-        path = folder / name
         if name not in present:
             yield f"{name} is missing"
-            continue
-        with open_regular(path, inside=folder, error=CheckpointError) as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                yield f"{name} was changed"
+        elif sha256_of(folder / name, inside=folder, error=CheckpointError) != expected:
+            yield f"{name} was changed"
     for name in sorted(present - files.keys()):
         yield f"{name} is additional"

@@ -16,11 +16,9 @@ _PATIENCE = 20.0
 def end_with_parent(parent: int) -> None:
     """Watch the parent process from a thread; when it has ended, interrupt this process.
 
-    A worker whose parent was killed would train on unseen, and hold the lock of its run folder. Systems that do not
-    give an orphan another parent (Windows) are not watched.
-
-    Args:
-        parent: Process id of the parent, which the parent passes on, as it may have ended before this call.
+    The parent passes its process id on, as it may have ended before this call. A worker whose parent was killed would
+    train on unseen, and hold the lock of its run folder. Systems that do not give an orphan another parent (Windows)
+    are not watched.
     """
     if os.name == "posix":
         Thread(target=_watch, args=(parent,), daemon=True, name="parent watch").start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,9 @@ class Trained:
     def open_data(self, data_root: str | Path | None = None, *, registry: Registry | None = None) -> DataView:
         """Open the data that it was trained on, or another store, with the splits closed that are closed for it.
 
+        A relative ``data.root`` is relative to the folder in which the training began, which runs record; for those
+        that do not, to the current folder.
+
         Args:
             data_root: A store, if the data moved.
             registry: Where data sets are looked up; by default what is installed.
@@ -104,33 +107,19 @@ class Trained:
         Raises:
             DataError: The data is not where it was, or as :func:`neurozoo.models.build.open_data`.
         """
-        return open_data_of(self.recipe, self.run, data_root, closed=self.closed, registry=registry)
-
-
-def open_data_of(
-    recipe: Recipe,
-    run: Run | None,
-    data_root: str | Path | None,
-    *,
-    closed: Collection[str],
-    registry: Registry | None = None,
-) -> DataView:
-    """Open the data of a run's or packed model's recipe; see :meth:`Trained.open_data`.
-
-    A relative ``data.root`` is relative to the folder in which the training began, which runs record; for those that do
-    not, to the current folder.
-    """
-    if data_root is None and recipe.data.root is not None:
-        recorded = None if run is None else run.data_root
-        given = Path(recipe.data.root).expanduser()
-        data_root = next((each for each in (recorded, given) if each is not None and each.is_dir()), None)
-        if data_root is None:
-            raise DataError(
-                f"its data is not in {recorded or given.absolute()} any more; give the store's folder with --data-root"
-            )
-    if data_root is not None:
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": str(data_root)})})
-    return open_data(recipe, closed=closed, registry=registry)
+        recipe = self.recipe
+        if data_root is None and recipe.data.root is not None:
+            recorded = None if self.run is None else self.run.data_root
+            given = Path(recipe.data.root).expanduser()
+            data_root = next((each for each in (recorded, given) if each is not None and each.is_dir()), None)
+            if data_root is None:
+                raise DataError(
+                    f"its data is not in {recorded or given.absolute()} any more; give the store's folder with "
+                    "--data-root"
+                )
+        if data_root is not None:
+            recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": str(data_root)})})
+        return open_data(recipe, closed=self.closed, registry=registry)
 
 
 def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:

@@ -29,15 +29,7 @@ from neurozoo.studies.intervals import (
     resampled_difference,
     student_interval,
 )
-from neurozoo.studies.parallel_runs import (
-    ONE_THREAD,
-    Progress,
-    Training,
-    check_no_run,
-    described,
-    study_folder,
-    train_all,
-)
+from neurozoo.studies.parallel_runs import Progress, check_no_run, described, train_study
 
 __all__ = ["FULL", "LESION", "Ablation", "BaselineRow", "ablate"]
 
@@ -158,34 +150,25 @@ def ablate(
         except RecipeError as error:
             problems += [f"ablations.{name}: {problem}" for problem in error.problems]
     if problems:
-        raise RecipeError(problems)
+        raise RecipeError(*problems)
     if out is not None:
         check_no_run(out)
     experiment = open_experiment(base)
     view, task = experiment.view, experiment.problem.task
     simple = [] if task.per_step else baselines(view, task)
     numbers = tuple(range(1, seeds + 1))
-    places = [(name, seed) for seed in numbers for name in variants]
-
-    def trainings_in(folder: Path) -> list[Training]:
-        return [
-            Training(
-                f"{name}, seed {seed}",
-                str(recipe),
-                (*overrides, *variants[name], f"seed={seed}", ONE_THREAD),
-                folder / name / str(seed),
-            )
-            for name, seed in places
-        ]
-
-    checksum = view.description.checksum
-    out = study_folder(Path("runs") / f"ablate-{base.name[:100]}", trainings_in, checksum) if out is None else out
-    trained = train_all(trainings_in(out), jobs, checksum, on_progress)
-    summaries = dict(zip(places, trained, strict=True))
+    runs = {
+        f"{name}/{seed}": (f"{name}, seed {seed}", (*overrides, *lines, f"seed={seed}"))
+        for seed in numbers
+        for name, lines in variants.items()
+    }
+    default = Path("runs") / f"ablate-{base.name[:100]}"
+    out, trained = train_study(recipe, runs, out, default, jobs, view.description.checksum, on_progress)
+    summaries = dict(zip(runs, trained, strict=True))
     titles = {metric.name: metric.title for metric in task.metrics if metric.name in task.headline}
     columns = (*titles, LESION)
     values = {
-        variant: {column: [_column(summaries[variant, seed], column) for seed in numbers] for column in columns}
+        variant: {column: [_column(summaries[f"{variant}/{seed}"], column) for seed in numbers] for column in columns}
         for variant in variants
     }
     found = Ablation(

@@ -91,13 +91,9 @@ def pooled_features(view: DataView, split: str, *, deviations: bool = True) -> N
 
 
 def word_counts(view: DataView, modality: str, split: str, words: int | None = None) -> csr_matrix:
-    """Return how often each word occurs in each sample, ``[N, V]``.
+    """Return how often each word occurs in each sample of a split, ``[N, V]``.
 
-    Args:
-        view: The data.
-        modality: Signal of the word ids, ``[L]`` or ``[L, 1]``, from 1.
-        split: Name of the split.
-        words: V; by default the largest id of the split.
+    The signal ``modality`` holds word ids, ``[L]`` or ``[L, 1]``, from 1. V is ``words``, by default the largest id.
     """
     rows, ids, n = [], [], 0
     for batch in view.beside(modality).batches(split, 1024):
@@ -133,13 +129,8 @@ def bag_of_words(view: DataView, modality: str, task: Task, words: int | None = 
     """Fit the task's linear model on the words of transcripts.
 
     Each word counts ``1 + ln n``, weighted by its inverse document frequency in the training split; each sample's row
-    has norm 1. Words of fewer than :data:`RARE` training samples are left out.
-
-    Args:
-        view: The data, with the splits train, valid and test.
-        modality: Signal of the word ids, see :func:`word_counts`.
-        task: What is predicted.
-        words: Largest id to use; by default all words.
+    has norm 1. Words of fewer than :data:`RARE` training samples are left out, and those with an id above ``words``.
+    See :func:`word_counts`.
 
     Raises:
         DataError: A split or the modality is missing, or the task is per step.

@@ -92,14 +92,7 @@ def resampled_difference(
     """Return how far ``ours`` is from the mean of ``theirs``, with intervals over resampled samples.
 
     Paired percentile bootstrap (Efron & Tibshirani 1993, chapter 13): every draw scores all models on the same
-    samples. Groups are drawn whole, as segments of a video are no independent samples.
-
-    Args:
-        ours: Scores of one model.
-        theirs: Scores of others, such as one a seed.
-        groups: Of each sample, the group it is drawn with.
-        draws: Number of draws.
-        seed: Of the draws.
+    samples. A sample's group is drawn whole, as segments of a video are no independent samples.
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])

@@ -24,11 +24,9 @@ __all__ = [
     "ONE_THREAD",
     "Commands",
     "Progress",
-    "Training",
     "check_no_run",
     "described",
-    "study_folder",
-    "train_all",
+    "train_study",
     "usable_jobs",
 ]
 
@@ -40,15 +38,8 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Training:
-    """One training.
-
-    Attributes:
-        name: What to call it.
-        source: The recipe's file or name.
-        overrides: Changes to it.
-        folder: The run folder.
-    """
+class _Training:
+    """One training: what to call it, the recipe's file or name, changes to it, and the run folder."""
 
     name: str
     source: str
@@ -66,45 +57,55 @@ def check_no_run(folder: Path) -> None:
         raise RunError(f"{folder}: is a single run, to which no runs can be added; give another --out")
 
 
-def study_folder(default: Path, trainings_in: Callable[[Path], Sequence[Training]], checksum: str) -> Path:
-    """Return the default folder of a study; with a number if runs of another recipe or data are in it.
-
-    Args:
-        default: Folder without a number.
-        trainings_in: Returns the study's trainings in a folder.
-        checksum: Of the data.
-    """
-    for folder in numbered(default):
-        begun = [each for each in trainings_in(folder) if (each.folder / "recipe.yaml").is_file()]
-        if not (folder / "recipe.yaml").is_file() and all(_is_same(each, checksum) for each in begun):
-            return folder
-    raise AssertionError  # names do not end
-
-
-def train_all(
-    trainings: Sequence[Training], jobs: int, checksum: str, on_progress: Progress | None = None
-) -> list[dict[str, Any]]:
-    """Train in separate processes, a few at a time; returns the runs' summaries in order.
+def train_study(
+    source: str | Path,
+    variants: Mapping[str, tuple[str, Sequence[str]]],
+    out: Path | None,
+    default: Path,
+    jobs: int,
+    checksum: str,
+    on_progress: Progress | None = None,
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Train variants of a recipe in separate processes, a few at a time and on one thread each.
 
     A finished run of the same recipe and data is used again, and one that was stopped is resumed.
 
     Args:
-        trainings: What to train.
-        jobs: How many at a time.
+        source: The recipe's file or name.
+        variants: By the subfolder of the run, what to call the training, and its overrides.
+        out: The folder; by default ``default``, with a number if runs of another recipe or data are in it.
+        default: See ``out``.
+        jobs: How many trainings at a time.
         checksum: Of the data.
         on_progress: See :data:`Progress`.
 
+    Returns:
+        The folder, and the runs' summaries in order.
+
     Raises:
-        RunError: A run folder is of another recipe or of other data.
+        RunError: The folder is a run, or a run in it is of another recipe or of other data.
         NeurozooError: A training failed; the others are stopped.
     """
+
+    def trainings_in(folder: Path) -> list[_Training]:
+        return [
+            _Training(name, str(source), (*overrides, ONE_THREAD), folder / place)
+            for place, (name, overrides) in variants.items()
+        ]
+
+    def is_free(folder: Path) -> bool:
+        begun = [each for each in trainings_in(folder) if (each.folder / "recipe.yaml").is_file()]
+        return not (folder / "recipe.yaml").is_file() and all(_is_same(each, checksum) for each in begun)
+
+    folder = next(filter(is_free, numbered(default))) if out is None else out
+    check_no_run(folder)
     with Commands(jobs) as commands:
-        futures = {commands.submit(_summary, commands, each, checksum): each for each in trainings}
+        futures = {commands.submit(_summary, commands, each, checksum): each for each in trainings_in(folder)}
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             if on_progress is not None:
-                on_progress(futures[future].name, done, len(trainings))
-    return [future.result() for future in futures]
+                on_progress(futures[future].name, done, len(futures))
+    return folder, [future.result() for future in futures]
 
 
 def described(recipe: Recipe, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -119,13 +120,15 @@ def described(recipe: Recipe, summaries: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
-def _summary(commands: Commands, training: Training, checksum: str) -> dict[str, Any]:
+def _summary(commands: Commands, training: _Training, checksum: str) -> dict[str, Any]:
     """Return the summary of a run, which is trained now unless that was done before."""
     folder = training.folder
     arguments = [training.source, *training.overrides, "--out", str(folder)]
     begun = (folder / "recipe.yaml").is_file()
     if begun:
-        _wait_for_others(commands, folder)
+        # Another process trains in it: the same command once more, or a child of a killed one.
+        while _is_used(folder) and not commands.left.is_set():
+            commands.left.wait(0.2)
         if not _is_same(training, checksum):
             raise RunError(f"{folder}: made with another recipe or other data; give another --out")
         if Run(folder).finished:
@@ -140,12 +143,6 @@ def _summary(commands: Commands, training: Training, checksum: str) -> dict[str,
     return Run(folder).read_json("summary.json")
 
 
-def _wait_for_others(commands: Commands, folder: Path) -> None:
-    """Wait while another process trains in the folder: the same command once more, or a child of a killed one."""
-    while _is_used(folder) and not commands.left.is_set():
-        commands.left.wait(0.2)
-
-
 def _is_used(folder: Path) -> bool:
     try:
         unlock_folder(lock_folder(folder, wait=False))
@@ -154,7 +151,7 @@ def _is_used(folder: Path) -> bool:
     return False
 
 
-def _is_same(training: Training, checksum: str) -> bool:
+def _is_same(training: _Training, checksum: str) -> bool:
     run = Run(training.folder)
     # With the components' defaults of today, which a run of an earlier version does not name.
     made_with = load_recipe(run.recipe_path, registry=default_registry())
@@ -169,12 +166,8 @@ def _is_same(training: Training, checksum: str) -> bool:
 def usable_jobs(device: str, most: int) -> int:
     """Return how many of ``most`` trainings to run at a time: one a core, or one alone on an accelerator.
 
-    Args:
-        device: ``training.device`` of the recipe.
-        most: How many there are to do.
-
     Raises:
-        UserError: The device is not available.
+        UserError: The device, a recipe's ``training.device``, is not available.
     """
     if choose_device(device).type != "cpu":
         return 1
@@ -192,10 +185,7 @@ _WORKER = (
 
 
 class Commands:
-    """Runs commands from a few threads; leaving the context, or the end of this process, stops those still running.
-
-    Args:
-        jobs: How many at a time.
+    """Runs commands, ``jobs`` at a time; leaving the context, or the end of this process, stops those still running.
 
     Attributes:
         left: Set when the context is left, for threads that wait.
@@ -221,12 +211,7 @@ class Commands:
         return self._threads.submit(work, *arguments)
 
     def run(self, name: str, arguments: Sequence[str], on_line: Callable[[str], None] | None = None) -> None:
-        """Run ``neurozoo ARGUMENTS`` to its end.
-
-        Args:
-            name: What errors call it.
-            arguments: Of the command.
-            on_line: Called with each line of its standard error output.
+        """Run ``neurozoo ARGUMENTS`` to its end; ``on_line`` gets each line of its standard error output.
 
         Raises:
             UserError: Its input cannot be used.

@@ -13,18 +13,9 @@ from neurozoo.recipe.recipe import load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.json_files import write_json
 from neurozoo.studies.intervals import Spread, defined, spread
-from neurozoo.studies.parallel_runs import (
-    ONE_THREAD,
-    Progress,
-    Training,
-    check_no_run,
-    described,
-    study_folder,
-    train_all,
-    usable_jobs,
-)
+from neurozoo.studies.parallel_runs import Progress, described, train_study, usable_jobs
 
-__all__ = ["FILE", "SCHEMA", "SeedsResult", "folder_of", "train_seeds"]
+__all__ = ["FILE", "SCHEMA", "SeedsResult", "train_seeds"]
 
 SCHEMA = 1
 
@@ -99,18 +90,12 @@ def train_seeds(
     base = load_recipe(recipe, lines, registry=default_registry())
     numbers = tuple(range(base.seed, base.seed + seeds))
     load_recipe(recipe, (*lines, f"seed={numbers[-1]}"))  # refuses a seed that is too large before any training
-
-    def trainings_in(folder: Path) -> list[Training]:
-        return [
-            Training(f"seed {seed}", str(recipe), (*lines, f"seed={seed}", ONE_THREAD), folder / str(seed))
-            for seed in numbers
-        ]
-
-    checksum = open_data(base).description.checksum
-    folder = study_folder(folder_of(base.name), trainings_in, checksum) if out is None else Path(out)
-    check_no_run(folder)
+    runs = {str(seed): (f"seed {seed}", (*lines, f"seed={seed}")) for seed in numbers}
+    # The default is the same each time, so that the runs are found again.
+    default, given = Path("runs") / f"seeds-{base.name[:100]}", None if out is None else Path(out)
     at_a_time = min(jobs or usable_jobs(base.training.device, seeds), seeds)
-    ordered = train_all(trainings_in(folder), at_a_time, checksum, on_progress)
+    checksum = open_data(base).description.checksum
+    folder, ordered = train_study(recipe, runs, given, default, at_a_time, checksum, on_progress)
     found = SeedsResult(
         schema=SCHEMA,
         **described(base, ordered),
@@ -123,11 +108,6 @@ def train_seeds(
     )
     write_json(folder / FILE, {key: value for key, value in asdict(found).items() if key != "folder"})
     return found
-
-
-def folder_of(recipe: str) -> Path:
-    """Return the default folder of a recipe's runs, the same each time, so that they are found again."""
-    return Path("runs") / f"seeds-{recipe[:100]}"
 
 
 def _spreads(values: Sequence[Mapping[str, Mapping[str, float | None]]]) -> dict[str, dict[str, Spread]]:

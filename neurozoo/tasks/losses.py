@@ -55,14 +55,7 @@ Loss = Callable[[Tensor, Tensor, Options, Reduction], Tensor]
 
 
 def multilabel_cross_entropy(outputs: Tensor, target: Tensor, options: Options, reduction: Reduction) -> Tensor:
-    """Binary cross-entropy against ``|y - smoothing|``, in nats.
-
-    Args:
-        outputs: Logits ``[n, K]``.
-        target: ``[n, K]`` of 0 and 1.
-        options: ``smoothing``, ``weights``.
-        reduction: As in torch.
-    """
+    """Binary cross-entropy of logits ``[n, K]`` against ``|y - smoothing|``, y 0 or 1, in nats; weighted."""
     targets = (target - options.smoothing).abs()
     if options.weights is None:
         return F.binary_cross_entropy_with_logits(outputs, targets, reduction=reduction)
@@ -88,13 +81,8 @@ def multiclass_cross_entropy(outputs: Tensor, target: Tensor, options: Options, 
     """Softmax cross-entropy in nats, each answer multiplied by the weight of its target's class.
 
     Smoothing s puts ``1 - s`` on the target's class and ``s / K`` on every class. Unlike torch, the mean divides by n
-    and not by the sum of weights, so that gradients accumulated over batches equal those of one large batch.
-
-    Args:
-        outputs: Logits ``[n, K]``.
-        target: ``[n]`` int64, the classes.
-        options: ``smoothing``, ``weights``.
-        reduction: As in torch.
+    and not by the sum of weights, so that gradients accumulated over batches equal those of one large batch. Outputs
+    are logits ``[n, K]``, targets the classes ``[n]`` int64.
     """
     if options.weights is None and reduction == "mean":
         return F.cross_entropy(outputs, target, label_smoothing=options.smoothing)
@@ -117,16 +105,6 @@ def multiclass_focal(outputs: Tensor, target: Tensor, options: Options, reductio
     return _reduced(losses, reduction)
 
 
-def squared_error(outputs: Tensor, target: Tensor, options: Options, reduction: Reduction) -> Tensor:
-    """``(output - target)^2`` of ``[n, K]`` each, in the square of their unit."""
-    return F.mse_loss(outputs, target, reduction=reduction)
-
-
-def absolute_error(outputs: Tensor, target: Tensor, options: Options, reduction: Reduction) -> Tensor:
-    """``|output - target|`` of ``[n, K]`` each, in their unit."""
-    return F.l1_loss(outputs, target, reduction=reduction)
-
-
 def huber(outputs: Tensor, target: Tensor, options: Options, reduction: Reduction) -> Tensor:
     """Half the squared error up to ``delta``, linear beyond, of ``[n, K]`` each, in the square of their unit.
 
@@ -144,8 +122,12 @@ MULTICLASS: Mapping[MulticlassLoss, Loss] = {"cross-entropy": multiclass_cross_e
 """Losses of multi-class tasks; ``cross-entropy`` is reported."""
 
 RegressionLoss = Literal["mse", "mae", "huber"]
-REGRESSION: Mapping[RegressionLoss, Loss] = {"mse": squared_error, "mae": absolute_error, "huber": huber}
-"""Losses of regression; the chosen one is reported."""
+REGRESSION: Mapping[RegressionLoss, Loss] = {
+    "mse": lambda outputs, target, _options, reduction: F.mse_loss(outputs, target, reduction=reduction),
+    "mae": lambda outputs, target, _options, reduction: F.l1_loss(outputs, target, reduction=reduction),
+    "huber": huber,
+}
+"""Losses of regression on ``[n, K]`` each, in the unit of the outputs or its square; the chosen one is reported."""
 
 
 def _focus(wrong: Tensor, gamma: float) -> Tensor:

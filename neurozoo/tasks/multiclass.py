@@ -199,12 +199,7 @@ class Multiclass(Task):
 
 
 def confusion(target: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64]:
-    """Count answers by target (row) and predicted class (column), ``[K, K]``.
-
-    Args:
-        target: ``[n]``, classes.
-        predicted: Probabilities ``[n, K]``.
-    """
+    """Count answers by target ``[n]`` (row) and most probable class of ``[n, K]`` (column), ``[K, K]``."""
     k = predicted.shape[1]
     places = target.astype(np.int64) * k + predicted.argmax(1)
     counts: NDArray[np.int64] = np.bincount(places, minlength=k * k).reshape(k, k).astype(np.int64)
@@ -214,11 +209,7 @@ def confusion(target: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64
 def calibration_bins(target: NDArray[Any], predicted: NDArray[Any]) -> tuple[NDArray[np.float64], ...]:
     """Bin answers by the probability of their most probable class; empty bins are left out.
 
-    A bin excludes its lower edge and includes its upper one.
-
-    Args:
-        target: ``[n]``, classes.
-        predicted: Probabilities ``[n, K]``.
+    A bin excludes its lower edge and includes its upper one. Targets are ``[n]`` classes, predictions ``[n, K]``.
 
     Returns:
         By bin: share of all answers, mean probability, accuracy.

@@ -29,12 +29,7 @@ _GRID = np.round(np.arange(0.05, 0.951, 0.01), 2)
 
 
 def answers(predicted: NDArray[Any], decision: Decision) -> NDArray[np.int64]:
-    """Return 1 where a label's probability exceeds the threshold, else 0.
-
-    Args:
-        predicted: Probabilities ``[n, K]`` or ``[K]``.
-        decision: The threshold, or one per label.
-    """
+    """Return 1 where a probability ``[n, K]`` or ``[K]`` exceeds the threshold, or its label's, else 0."""
     # As an array, since NumPy rounds a Python float to the probabilities' float32, but not the numbers of a list.
     return (np.asarray(predicted) > np.asarray(decision, dtype=np.float64)).astype(np.int64)
 

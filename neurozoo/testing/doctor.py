@@ -135,13 +135,10 @@ def _damaged_distributions() -> Iterator[Finding]:
 def _required(wanted: Requirement) -> Finding:
     found = _version(wanted.name)
     details = {"version": found, "requires": str(wanted.specifier)}
-    if found is None:
-        said = f"is not installed; neurozoo needs {wanted}: pip install '{wanted}'"
-        return Finding("versions", wanted.name, "failed", said, details)
-    if not wanted.specifier.contains(found, prereleases=True):
-        said = f"{found}; neurozoo needs {wanted}: pip install '{wanted}'"
-        return Finding("versions", wanted.name, "failed", said, details)
-    return Finding("versions", wanted.name, "ok", found, details)
+    if found is not None and wanted.specifier.contains(found, prereleases=True):
+        return Finding("versions", wanted.name, "ok", found, details)
+    said = f"{found or 'is not installed'}; neurozoo needs {wanted}: pip install '{wanted}'"
+    return Finding("versions", wanted.name, "failed", said, details)
 
 
 def _version(distribution: str) -> str | None:
@@ -178,7 +175,9 @@ def _devices(registry: Registry) -> Iterator[Finding]:
 def _plugins(registry: Registry) -> Iterator[Finding]:
     for plugin in registry.plugins:
         name = f"{plugin.name} ({plugin.distribution})"
-        details: dict[str, Any] = {"api": plugin.api, "libraries": _libraries(plugin)}
+        tested = [each.name for each in _tested(plugin) if isinstance(each, Requirement)]
+        versions = {name: version for name in tested if (version := _version(name)) is not None}
+        details: dict[str, Any] = {"api": plugin.api, "libraries": versions}
         if plugin.error:
             yield Finding("plugins", name, "failed", f"not loaded: {plugin.error}", details)
             continue
@@ -192,16 +191,10 @@ def _plugins(registry: Registry) -> Iterator[Finding]:
         if not problems:
             count = len(plugin.components)
             said = f"loaded, {count} component{'s' if count != 1 else ''}, plugin API {plugin.api}"
-            said += "".join(f", {library} {version}" for library, version in details["libraries"].items())
+            said += "".join(f", {library} {version}" for library, version in versions.items())
             said += "".join(f"; {each}" for each in optional)
             yield Finding("plugins", name, "ok", said, details)
     yield from _silent_distributions(registry)
-
-
-def _libraries(plugin: Plugin) -> dict[str, str]:
-    """The installed versions of the libraries that the plugin was tested with."""
-    names = (requirement.name for requirement in _tested(plugin) if isinstance(requirement, Requirement))
-    return {name: version for name in names if (version := _version(name)) is not None}
 
 
 def _tested(plugin: Plugin) -> Iterator[Requirement | str]:
@@ -388,7 +381,10 @@ def _examine_apart(todo: list[str]) -> Iterator[Finding]:
             assert child.stdout is not None
             try:
                 for line in child.stdout:
-                    kind, value = _read(line)
+                    try:
+                        kind, value = json.loads(line)
+                    except ValueError:  # the end of the process cut it
+                        continue
                     if kind == "plugin":
                         plugin = value
                     elif kind == "section":
@@ -413,14 +409,6 @@ def _examine_apart(todo: list[str]) -> Iterator[Finding]:
             yield Finding(section, item or section, "failed", said)
             if not item:
                 todo, done = todo[1:], []
-
-
-def _read(line: bytes) -> tuple[str, Any]:
-    try:
-        kind, value = json.loads(line)
-    except ValueError:
-        return "", None
-    return kind, value
 
 
 def _how(status: int) -> str:

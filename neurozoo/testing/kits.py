@@ -74,10 +74,9 @@ def require_kit(kind: Kind) -> Kit:
     Raises:
         KeyError: There is no kit for the kind.
     """
-    kit = kit_of(kind)
-    if kit is None:
-        raise KeyError(kind)
-    return kit
+    if kit := kit_of(kind):
+        return kit
+    raise KeyError(kind)
 
 
 def check(candidate: Candidate, cases: Iterable[str] | None = None) -> Report:

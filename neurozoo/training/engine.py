@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,16 +26,11 @@ def started_processes() -> int:
 
 
 class Engine:
-    """Device, precision and processes of a training; see :meth:`of` and :meth:`plain`."""
+    """Device, precision and processes of a training, see :meth:`of`; by default this process alone, in float32."""
 
     def __init__(self, device: torch.device, fabric: Any = None, scaler: Any = None, compiled: bool = False) -> None:
         self.device = device
         self._fabric, self._scaler, self._compiled = fabric, scaler, compiled
-
-    @classmethod
-    def plain(cls) -> Engine:
-        """Return an engine of this process alone, in float32, on the model's device."""
-        return cls(torch.device("cpu"))
 
     @classmethod
     def of(cls, training: TrainingSection) -> Engine:
@@ -78,8 +74,13 @@ class Engine:
         else:
             place = {"devices": [device.index or 0] if device.type == "cuda" else 1}
         fabric = Fabric(accelerator=device.type, plugins=plugins, **place)
-        with _quiet():
+        logger = logging.getLogger("lightning_fabric")
+        level = logger.level
+        logger.setLevel(logging.WARNING)  # its notices of device and processes are in environment.json
+        try:
             fabric.launch()
+        finally:
+            logger.setLevel(level)
         return cls(fabric.device, fabric, scaler, training.compile)
 
     @property
@@ -114,15 +115,16 @@ class Engine:
         Raises:
             UserError: A part of the module needs whole batches, and there are several processes.
         """
-        if processes() > 1:
-            _check_parts(module)
+        parts = {type(each).__name__ for each in module.modules() if getattr(each, "whole_batch", False)}
+        if parts and processes() > 1:
+            raise UserError(
+                f"{', '.join(sorted(parts))}: its output for a sample depends on the whole batch, and each of "
+                f"{processes()} processes has a part of it; start one process, or take the parts of a sound recipe"
+            )
         forward = torch.compile(module) if self._compiled else module
         if self._fabric is None:
             return forward, optimizer
-        return (
-            self._fabric.setup_module(forward, move_to_device=False),
-            self._fabric.setup_optimizers(optimizer),
-        )
+        return self._fabric.setup_module(forward, move_to_device=False), self._fabric.setup_optimizers(optimizer)
 
     def gathering(self, forward: Any, last: bool) -> AbstractContextManager[None]:
         """Return a context for forward and backward, in which gradients are gathered for a step's last batch only."""
@@ -194,26 +196,3 @@ def _check(training: TrainingSection, device: torch.device, count: int) -> None:
             f"training.batch_size is {training.batch_size}, the samples of all processes together, and there are "
             f"{count} processes; start fewer, or raise it"
         )
-
-
-def _check_parts(module: nn.Module) -> None:
-    whole = sorted({type(each).__name__ for each in module.modules() if getattr(each, "whole_batch", False)})
-    if whole:
-        raise UserError(
-            f"{', '.join(whole)}: its output for a sample depends on the whole batch, and each of {processes()} "
-            "processes has a part of it; start one process, or take the parts of a sound recipe"
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence lightning-fabric's notices of device and processes, which environment.json has."""
-    import logging
-
-    logger = logging.getLogger("lightning_fabric")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

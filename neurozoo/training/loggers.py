@@ -15,7 +15,7 @@ import torch
 from neurozoo.core.leaves import leaves
 from neurozoo.errors import NeurozooError, UserError
 from neurozoo.recipe.recipe import Recipe
-from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.registry.registry import default_registry
 from neurozoo.runs.run import Run
 from neurozoo.training.listener import Checkpoint, Listener
 
@@ -67,17 +67,16 @@ class Logger(ABC):
         }
 
 
-def logger_classes(recipe: Recipe, registry: Registry | None = None) -> dict[str, type[Logger]]:
+def logger_classes(recipe: Recipe) -> dict[str, type[Logger]]:
     """Return the classes of a recipe's loggers by name.
 
     Raises:
         UserError: A logger, or a library that it needs, is not installed.
     """
-    registry = registry or default_registry()
     classes: dict[str, type[Logger]] = {}
     for each in recipe.training.loggers:
         try:
-            classes[each.name] = registry.resolve("logger", each.name)
+            classes[each.name] = default_registry().resolve("logger", each.name)
         except NeurozooError as error:
             raise UserError(f"training.loggers: {error}; or take it out of training.loggers") from error
     return classes
@@ -86,11 +85,7 @@ def logger_classes(recipe: Recipe, registry: Registry | None = None) -> dict[str
 class LoggersListener(Listener):
     """Makes a recipe's loggers at the first step, after a resumed run has dropped records behind its state.
 
-    Args:
-        classes: By name, see :func:`logger_classes`.
-        recipe: Has their parameters.
-        run: The run that is trained.
-        warn: Called with a text if one fails.
+    ``warn`` is called with a text if a logger fails.
     """
 
     def __init__(

@@ -25,10 +25,8 @@ _SCALABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, Normalised)
 def prepare(model: Model, view: DataView, recipe: Recipe) -> None:
     """Show a new model the training targets, fit its feature scaling and initialise its layers, as the recipe says.
 
-    Args:
-        model: Changed in place, on the device it is on.
-        view: The data; only ``train`` is read.
-        recipe: Says how; its seed chooses the samples for the initialisation.
+    The model is changed in place, on its device; of the data only ``train`` is read. The recipe's seed chooses the
+    samples for the initialisation.
 
     Raises:
         SpikingError: The recipe asks for initialisation and no training position is valid.
@@ -57,10 +55,7 @@ def prepare(model: Model, view: DataView, recipe: Recipe) -> None:
 def check_recorded(model: Model, recipe: Recipe, unseen: Sequence[str]) -> None:
     """Refuse a training that acts on firing rates, of a model all of whose spikes are hidden from it.
 
-    Args:
-        model: The model.
-        recipe: The recipe.
-        unseen: What :func:`~neurozoo.evaluation.health.unseen_spikes` found.
+    ``unseen`` is what :func:`~neurozoo.evaluation.health.unseen_spikes` found.
 
     Raises:
         SpikingError: The recipe has a rate penalty or initialises by firing rates; the model has spikes, and no

@@ -231,8 +231,7 @@ def numbered(folder: Path) -> Iterator[Path]:
 
 def _make(folder: Path, recipe: Recipe, closed: Collection[str]) -> int | None:
     """Write the first files of a run; returns the lock of the folder."""
-    new = PartialFolder(folder, marker="recipe.yaml")
-    try:
+    with PartialFolder(folder, marker="recipe.yaml") as new:
         (new.path / "checkpoints").mkdir()
         about: dict[str, Any] = {"schema": SCHEMA, "recipe": recipe.name, "closed": sorted(closed)}
         if recipe.data.root is not None:  # found from any working folder
@@ -241,5 +240,3 @@ def _make(folder: Path, recipe: Recipe, closed: Collection[str]) -> int | None:
         write_whole(new.path / "recipe.yaml", recipe.to_yaml().encode())
         new.finish()
         return new.take_lock()
-    finally:
-        new.close()

@@ -36,7 +36,7 @@ class Stepper:
         self, model: Model, optimizer: torch.optim.Optimizer, recipe: Recipe, engine: Engine | None = None
     ) -> None:
         self._model, self._recipe, self._task = model, recipe, model.problem.task
-        self._engine = engine or Engine.plain()
+        self._engine = engine or Engine(torch.device("cpu"))
         self._recorded = _Recorded(model)
         self._forward, self._optimizer = self._engine.set_up(self._recorded, optimizer)
         modules = [module for _, module in trained_modules(model)]

@@ -28,24 +28,24 @@ class TensorBoardLogger(Logger):
         # If the process ends before the old files are removed, TensorBoard prefers the new one's epochs.
         self._writer = SummaryWriter(str(self.folder), purge_step=0 if old else None)
         settings = json.dumps(info["settings"], indent=2)
-        self._text("recipe", "    " + settings.replace("\n", "\n    "))
+        self._writer.add_text("recipe", "    " + settings.replace("\n", "\n    "))
         if info.get("synthetic"):
-            self._text("data", SYNTHETIC_NOTICE)
+            self._writer.add_text("data", SYNTHETIC_NOTICE)
         for record in past:
             self._numbers(record, record["epoch"])
-        self._flush()
+        self._writer.flush()
         for path in old:
             path.unlink(missing_ok=True)
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         self._numbers(record, record["epoch"])
-        self._flush()
+        self._writer.flush()
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         self._numbers({f"final_{split}": of for split, of in summary["metrics"].items()}, summary["best_epoch"])
         self._numbers({"lesion": summary["lesion"]}, summary["best_epoch"])
         for warning in summary["warnings"]:
-            self._text("warnings", warning)
+            self._writer.add_text("warnings", warning)
 
     def close(self) -> None:
         self._writer.close()
@@ -54,9 +54,3 @@ class TensorBoardLogger(Logger):
         for name, value in self.numbers(record).items():
             if name != "epoch":
                 self._writer.add_scalar(name, value, step)
-
-    def _text(self, name: str, text: str) -> None:
-        self._writer.add_text(name, text)
-
-    def _flush(self) -> None:
-        self._writer.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,13 +21,13 @@ from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.errors import CheckpointError, DataError, NeurozooError, UserError, out_of_memory
 from neurozoo.evaluation.evaluate import evaluate_model
 from neurozoo.evaluation.health import health_warnings, unseen_spikes
-from neurozoo.files.opening import open_regular
+from neurozoo.files.opening import sha256_of
 from neurozoo.models.build import Experiment, build_model, expected_problem, open_experiment, parameters_by_component
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import load_checkpoint, load_tensors
 from neurozoo.runs.run import Run, environment
-from neurozoo.runs.trained_folder import Trained, open_data_of
+from neurozoo.runs.trained_folder import Trained
 from neurozoo.training.engine import Engine, started_processes
 from neurozoo.training.listener import Checkpoint, Listener, Listeners, Saved
 from neurozoo.training.loggers import Logger, LoggersListener, logger_classes
@@ -91,8 +90,7 @@ def train(
                 lost_partners_told(),
                 closing(_listeners(experiment, kept, engine, loggers, listener)) as followed,
             ):
-                training = _Training(kept, engine, followed)
-                return training.run(experiment, start)
+                return _Training(kept, engine, followed).run(experiment, start)
         except Exception:
             kept.discard(unless_trained=True)
             raise
@@ -123,7 +121,7 @@ def resume(folder: Path, *, listener: Listener | None = None, data_root: str | P
     engine, loggers = Engine.of(recipe.training), logger_classes(recipe)
     with RunFolder.reopen(run, recipe, first=engine.first) as kept:
         with engine.one_first():
-            view = open_data_of(recipe, run, data_root, closed=run.closed)
+            view = Trained(run.folder, recipe, run.best, run).open_data(data_root)
             experiment = _checked(open_experiment(recipe, view=view))
         before, now = run.read_json_if_there("data.json").get("checksum"), experiment.view.description.checksum
         if before not in (None, now):
@@ -136,8 +134,7 @@ def resume(folder: Path, *, listener: Listener | None = None, data_root: str | P
             if begun.get("threads") and begun.get("processes") == processes():
                 torch.set_num_threads(begun["threads"])  # another number of threads rounds sums differently
             with closing(_listeners(experiment, kept, engine, loggers, listener)) as followed:
-                training = _Training(kept, engine, followed)
-                return training.run(experiment)
+                return _Training(kept, engine, followed).run(experiment)
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:
@@ -233,11 +230,7 @@ def own_random_numbers(recipe: Recipe) -> Iterator[None]:
 
 @contextmanager
 def _named_failures(kept: RunFolder) -> Iterator[None]:
-    """Name failures of memory and of numbers that are too large, and tell an interrupted user how to continue.
-
-    Raises:
-        NeurozooError: The training cannot be done with so much memory, or with such numbers.
-    """
+    """Name failures of memory and of numbers that are too large, and tell an interrupted user how to continue."""
     try:
         yield
     except KeyboardInterrupt as interruption:
@@ -279,8 +272,7 @@ class _Training:
             prepare(model, view, recipe)
         elif start is not None:
             load_checkpoint(start.checkpoint, model, inside=start.folder)
-            with open_regular(start.checkpoint, inside=start.folder, error=CheckpointError) as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = sha256_of(start.checkpoint, inside=start.folder, error=CheckpointError)
             header["started_from"] = {"recipe": start.recipe.name, "sha256": sha256}
         first = torch.arange(min(len(view.split("train")), 8))
         notes = unseen_spikes(model, view.split("train").batch(first).to(engine.device))

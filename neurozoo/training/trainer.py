@@ -53,12 +53,8 @@ class Position:
 class Trainer:
     """Trains a model to the end of its recipe, from the beginning or from a restored state.
 
-    Args:
-        model: On its device, prepared or to be restored; its task has seen the training targets.
-        view: The data.
-        recipe: How to train.
-        engine: Where to train.
-        listener: Gets every step, epoch and state.
+    The model is on the engine's device, prepared or to be restored, and its task has seen the training targets. The
+    listener gets every step, epoch and state.
     """
 
     def __init__(self, model: Model, view: DataView, recipe: Recipe, engine: Engine, listener: Listener) -> None:
@@ -75,11 +71,7 @@ class Trainer:
         ]
 
     def restore(self, saved: Saved, where: str) -> None:
-        """Continue from a state that a listener got.
-
-        Args:
-            saved: The state.
-            where: Its file, for the errors.
+        """Continue from a state that a listener got; ``where`` is its file, for the errors.
 
         Raises:
             CheckpointError: It is damaged, or of another model; nothing is changed then.
@@ -166,11 +158,7 @@ class Trainer:
         self._listener.epoch(record, Checkpoint(self._model.state_dict(), metadata, best, self._state()))
 
     def _steps(self) -> dict[str, float]:
-        """One pass over the training split, or the rest of one; returns means over all its steps.
-
-        Raises:
-            NeurozooError: The loss is NaN or infinite.
-        """
+        """One pass over the training split, or the rest of one; returns means over all its steps."""
         position, device = self._position, self._engine.device
         size, group = self._recipe.training.batch_size, self._recipe.training.accumulate
         every_step, due = self._recipe.training.checkpoint_steps, False

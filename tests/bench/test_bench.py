@@ -67,35 +67,24 @@ def test_what_cannot_be_measured_is_said(words: list[str], said: str, capsys: py
 def test_training(recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe()
     before = sorted(tmp_path.rglob("*"))
-    assert main(["bench", "train", str(tmp_path / "small.yaml"), "--rounds", "1"]) == 0
+    command = ["bench", "train", str(tmp_path / "small.yaml"), "--busy", "1"]
+    assert main([*command, "--rounds", "1"]) == 0
     shown = capsys.readouterr().out
     for words in ("Training small", "feeding a batch", "times as long", "metrics and log, by step"):
         assert words in shown
-    assert main(["bench", "train", str(tmp_path / "small.yaml"), "--rounds", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["training"]
-    assert told["step_ms"] > 0
-    assert told["plain_step_ms"] > 0
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_step_on_an_idle_and_on_a_busy_machine(
-    recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe()
-    command = ["bench", "train", str(tmp_path / "small.yaml"), "--rounds", "2"]
-    assert main([*command, "--busy", "1"]) == 0
-    shown = capsys.readouterr().out
     for words in ("A step of 8 of small on a busy machine", "on its own", "with 1 busy process ", "With equal shares"):
         assert words in shown
-    assert main([*command, "--busy", "1", "--json"]) == 0
-    busy = json.loads(capsys.readouterr().out)["busy"]
+    assert main([*command, "--rounds", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["training"]["step_ms"] > 0
+    assert told["training"]["plain_step_ms"] > 0
+    busy = told["busy"]
     assert busy["processes"] == 1
     assert busy["idle_rounds"] == busy["busy_rounds"] == 2
     assert busy["idle_ms"] > 0
     assert busy["busy_ms"] > 0
     assert busy["waiting"]
-    assert main([*command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["busy"] is None
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_no_step_is_begun_after_the_limit(recipe: Callable[..., Recipe]) -> None:
@@ -169,10 +158,11 @@ def test_evaluations_are_timed_without_who_listens_to_a_training(
 def test_any_model_and_task(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["bench", "train", "spiking_convnet", "training.batch_size=4", "--rounds", "1", "--json"]
     assert main(command) == 0
-    told = json.loads(capsys.readouterr().out)["training"]
-    assert told["step_ms"] > 0
-    assert told["plain_step_ms"] is None
-    assert told["around_ms"] > 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["training"]["step_ms"] > 0
+    assert told["training"]["plain_step_ms"] is None
+    assert told["training"]["around_ms"] > 0
+    assert told["busy"] is None
 
 
 def test_from_the_command_to_the_first_step(recipe: Callable[..., Recipe], tmp_path: Path) -> None:

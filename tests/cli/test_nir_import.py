@@ -96,7 +96,8 @@ def test_its_operations_are_counted_beside_a_control(
 
 def test_the_same_spikes_on_every_backend(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, "nir", "import", net, *SAID, *LOOP, "--out", tmp_path / "run")
-    found = said(capsys, "compare", "--run", tmp_path / "run", "--backends", "torch,norse,snntorch,spikingjelly,numba")
+    options = ["--backends", "torch,norse,snntorch,spikingjelly,numba", "--batches", "1", "--repeats", "1"]
+    found = said(capsys, "compare", "--run", tmp_path / "run", *options)
     assert found["verdict"] == "equivalent"
     spikes = [layer for backend in found["backends"] for layer in backend["layers"]]
     assert spikes
@@ -170,7 +171,8 @@ def test_nets_trained_elsewhere_give_equal_spikes(
     if not folder:
         pytest.skip("NEUROZOO_TEST_DATA is not set: nets of the NIR paper")
     said(capsys, "nir", "import", Path(folder) / "nir" / f"{name}.nir", *REAL[name], "--out", tmp_path / "run")
-    found = said(capsys, "compare", "--run", tmp_path / "run", "--backends", "torch,norse,snntorch,spikingjelly,numba")
+    options = ["--backends", "torch,norse,snntorch,spikingjelly,numba", "--batches", "1", "--repeats", "1"]
+    found = said(capsys, "compare", "--run", tmp_path / "run", *options)
     assert found["verdict"] == "equivalent"
     assert not any(layer["mismatches"] for backend in found["backends"] for layer in backend["layers"])
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.compare.backends import Backend, compare, declared
-from neurozoo.compare.entry_points import Plan, compare_recipe
+from neurozoo.compare.entry_points import Plan, compare_model
 from neurozoo.compare.result import Comparison
 from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import SpikingLayer, TorchNeuron
@@ -333,7 +333,7 @@ def test_a_recipes_model_on_two_backends(name: str) -> None:
     overrides = ["data.instead.params.size=64", "model.params.spiking_inner=16", "training.batch_size=8"]
     recipe = load_recipe(name, overrides, backend="torch", registry=default_registry())
     before = torch.random.get_rng_state()
-    comparison = compare_recipe(recipe, ["torch", "snntorch"], Plan(2, 3, repeats=1))
+    comparison = compare_model(recipe, ["torch", "snntorch"], Plan(2, 3, repeats=1))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert (comparison.samples, comparison.batches) == (6, 2)
     assert comparison.verdict == "equivalent", shown(comparison)
@@ -438,7 +438,7 @@ def test_per_step_only_the_steps_that_count_are_compared(batch: Batch) -> None:
 )
 def test_a_convnet_with_parameters_of_its_own(overrides: tuple[str, ...], backends: tuple[str, ...]) -> None:
     recipe = load_recipe("spiking_convnet", overrides, registry=default_registry())
-    found = compare_recipe(recipe, backends, Plan(1, 4, repeats=1))
+    found = compare_model(recipe, backends, Plan(1, 4, repeats=1))
     assert found.verdict == "equivalent", shown(found)
     assert [layer.name for layer in found.backends[0].layers] == ["blocks.0", "blocks.1"]
     assert len(found.backends) + len(found.refused) == len(backends)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurozoo.compare.entry_points import Plan, compare_recipe
+from neurozoo.compare.entry_points import Plan, compare_model
 from neurozoo.core.equations import spike
 from neurozoo.core.kinds import LIFSpec, LISpec
 from neurozoo.core.layer import SpikingLayer, TorchNeuron
@@ -129,7 +129,7 @@ def test_training_and_comparison_name_them(tmp_path: Path, recipe: Callable[...,
     summary = train(checked, out=tmp_path / "run")
     told = "custom (Step) fires outside of a SpikingLayer"
     assert sum(told in warning for warning in summary["warnings"]) == 1
-    found = compare_recipe(checked, ["torch", "norse"], Plan(batches=1, repeats=1))
+    found = compare_model(checked, ["torch", "norse"], Plan(batches=1, repeats=1))
     assert found.unseen == {"custom": "Step"}
     assert "NOT COMPARED: custom (Step)" in as_text(found)
 
@@ -138,4 +138,4 @@ def test_training_and_comparison_name_them(tmp_path: Path, recipe: Callable[...,
 def test_a_comparison_without_a_layer_names_what_fires_instead(recipe: Callable[..., Recipe]) -> None:
     checked = recipe("model={name: hidden-spikes, params: {seen: false}}")
     with pytest.raises(UserError, match=r"Hidden has no spiking layer, .*; custom \(Step\) fires outside of a Spiking"):
-        compare_recipe(checked, ["torch", "norse"], Plan(batches=1))
+        compare_model(checked, ["torch", "norse"], Plan(batches=1))

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 import neurozoo
 from neurozoo.cli import main
-from neurozoo.compare.entry_points import Plan, compare_run
+from neurozoo.compare.entry_points import Plan, compare_model
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import CheckpointError, RunError, UserError
 from neurozoo.hub.packing import pack
@@ -341,7 +341,7 @@ def test_it_predicts_what_the_run_does_on_every_backend(trained: Path, packed: P
         assert found.recipe.backend == backend
         torch.testing.assert_close(found.predict(features()), expected, rtol=0, atol=1e-6)
     # snnTorch may differ within rounding of the threshold, which compare knows to judge.
-    comparison = compare_run(packed, ["torch", "spikingjelly", "norse", "snntorch"], Plan(1, 8, repeats=1))
+    comparison = compare_model(packed, ["torch", "spikingjelly", "norse", "snntorch"], Plan(1, 8, repeats=1))
     assert not comparison.different
     assert comparison.setting.run == str(packed)
     read_packed(packed)

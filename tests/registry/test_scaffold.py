@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import is_normalized_name
 
 from neurozoo.errors import UserError
+from neurozoo.files.writing import write_whole
 from neurozoo.registry.hookspecs import API_VERSION
 from neurozoo.registry.registry import default_registry
 from neurozoo.registry.scaffold import KINDS_OF_PLUGIN, checked_name, write_plugin
@@ -119,14 +120,12 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Path.write_text
-
-    def full(self: Path, *args: object, **kwargs: object) -> int:
-        if self.name == "test_conformance.py":
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "test_conformance.py":
             raise OSError(28, "No space left on device")
-        return real(self, *args, **kwargs)  # type: ignore[arg-type]
+        write_whole(path, content)
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr("neurozoo.registry.scaffold.write_whole", full)
     with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
         write_plugin("mine", "neuron", tmp_path)
     assert not list(tmp_path.iterdir())

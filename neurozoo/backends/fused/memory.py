@@ -59,23 +59,20 @@ class Call:
     """Currents, states, threshold and parameters of one call, in the layout of the kernels.
 
     Attributes:
-        spec: What neuron it is.
         steps: T.
         size: M, the neurons: all axes of the currents but T.
-        shape: Of the currents.
         currents: Step by step; ``step`` is 0 where all steps have the same.
         state: S states to start from, ``[S * M]``, or None.
         threshold: With T rows, or 1.
         params: With P rows, or None where :attr:`numbers` has them.
-        numbers: P parameters and S states at rest.
 
     Args:
         currents: ``[T, B, ...]``.
         state: ``[S, B, ...]`` or None.
         threshold: 0-d, or with as many axes as the currents, each of their size or 1.
         params: ``[P, *shape]`` that broadcasts against one sample's neurons, or None.
-        numbers: See above.
-        spec: See above.
+        numbers: P parameters and S states at rest.
+        spec: The neurons' specification.
     """
 
     def __init__(
@@ -88,7 +85,6 @@ class Call:
         spec: NeuronSpec,
     ) -> None:
         self.spec = spec
-        self.shape = currents.shape
         self.steps = currents.shape[0]
         self.size = math.prod(currents.shape[1:])
         self.currents = _rows(currents)

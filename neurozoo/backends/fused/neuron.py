@@ -124,22 +124,17 @@ def _key(params: Params, currents: Tensor) -> object:
 
 def _arrange(spec: Any, params: Params) -> tuple[Tensor | float, ...]:
     """Return the parameters in the kernels' order, with values that the specification derives from them."""
-    rest = params.get("v_reset", 0.0)
-    if spec.kind == "lif":
-        return params["tau"], rest
-    if spec.kind == "plif":
-        return params["leak"], rest
+    values = tuple(params.get(name, 0.0) for name in spec.parameter_names)  # 0 for the v_reset of a soft reset
     if spec.kind == "if":
-        return 1.0, rest
-    if spec.kind == "cuba":
-        return params["synapse_decay"], params["membrane_decay"], params["gain"], rest
+        return 1.0, *values
     if spec.kind == "adlif":
-        alpha = params["membrane_decay"]
-        return alpha, 1 - alpha, params["adaptation_decay"], params["coupling"], params["jump"]
+        return values[0], 1 - values[0], *values[1:]
     if spec.kind == "alif":
-        return params["membrane_decay"], params["adaptation_decay"], params["adaptation"], float(spec.refractory)
-    decay = params["decay"]
-    return decay, params["gain"], (1 - decay) * params["v_rest"]
+        return *values, float(spec.refractory)
+    if spec.kind == "li":
+        decay, gain, rest = values
+        return decay, gain, (1 - decay) * rest
+    return values
 
 
 def _numbers(spec: NeuronSpec, params: Params) -> list[float]:

@@ -210,13 +210,7 @@ def _eager(scan: Any, scan_backward: Any, traced_backward: Any) -> Any:
 
 
 def _fake(
-    currents: Tensor,
-    state: Tensor | None,
-    threshold: Tensor,
-    params: Tensor | None,
-    numbers: Any,
-    neuron: str,
-    steps: int = 0,
+    currents: Tensor, state: Any, threshold: Any, params: Any, numbers: Any, neuron: str, steps: int = 0
 ) -> tuple[Tensor, Tensor]:
     states = len(spec_of(neuron).states)
     return currents.new_empty(_whole(currents, steps).shape), currents.new_empty((states, *currents.shape[1:]))
@@ -228,23 +222,11 @@ def _whole(currents: Tensor, steps: int) -> Tensor:
 
 
 def _fake_backward(
-    grad_out: Tensor | None,
-    grad_after: Tensor | None,
-    currents: Tensor,
-    state: Tensor | None,
-    threshold: Tensor,
-    params: Tensor | None,
-    numbers: Any,
-    neuron: str,
-    wanted: Sequence[bool],
-    steps: int = 0,
-) -> tuple[Tensor, ...]:
-    shapes: tuple[Sequence[int], ...] = (
-        currents.shape,
-        (len(spec_of(neuron).states), *currents.shape[1:]),
-        threshold.shape,
-        () if params is None else params.shape,
-    )
+    grad_out: Any, grad_after: Any, currents: Tensor, state: Any, threshold: Tensor, params: Tensor | None,
+    numbers: Any, neuron: str, wanted: Sequence[bool], steps: int = 0,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    of_state, of_params = (len(spec_of(neuron).states), *currents.shape[1:]), () if params is None else params.shape
+    shapes = (currents.shape, of_state, threshold.shape, of_params)
     return tuple(currents.new_empty(shape if want else (0,)) for shape, want in zip(shapes, wanted, strict=True))
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from neurozoo.data.importers.csd.labels import read_folds
 from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import ChangedError, DataError, FetchError, NeurozooError
 from neurozoo.files.locks import lock_folder, unlock_folder
-from neurozoo.files.opening import read_bytes
+from neurozoo.files.opening import read_bytes, sha256_of
 from neurozoo.files.writing import write_whole
 
 __all__ = ["Fetch", "Fetched", "Needs"]
@@ -141,9 +140,6 @@ class Fetch:
     def run(self, on_progress: OnProgress = lambda path, done, size: None) -> list[Fetched]:
         """Download the missing files, and compare all files with their checksums.
 
-        Args:
-            on_progress: Called after each piece.
-
         Raises:
             ChangedError: A file differs from its recorded checksum.
             FetchError: A file cannot be downloaded; lists the files to copy by hand. Received bytes are kept.
@@ -152,10 +148,8 @@ class Fetch:
         needs = self.needs()
         if needs.download > needs.free:
             raise FetchError(
-                [
-                    f"{self.folder}: {needs.download:,} bytes are to come and {needs.free:,} are free; make room, "
-                    "give another --to, or fetch less with --only"
-                ]
+                f"{self.folder}: {needs.download:,} bytes are to come and {needs.free:,} are free; make room, "
+                "give another --to, or fetch less with --only"
             )
         with self._locked():
             # Read again: another process may have changed the record before the lock.
@@ -184,7 +178,7 @@ class Fetch:
             state = "fetched"
             with self._hint_by_hand():
                 self._download(file, known, on_progress)
-        sha256 = _sha256(path)
+        sha256 = sha256_of(path)
         if known is None:
             _check_content(path, path.suffix)
         elif sha256 != known.sha256:
@@ -201,7 +195,7 @@ class Fetch:
         path, transfer = self.folder / file.path, self._transfer(file, on_progress)
         transfer.run()
         try:
-            if known is not None and _sha256(transfer.part) != known.sha256:
+            if known is not None and sha256_of(transfer.part) != known.sha256:
                 transfer.discard()
                 raise ChangedError(
                     f"{file.url}: the server has other bytes than when it was first fetched; what is in {self.folder} "
@@ -210,7 +204,7 @@ class Fetch:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(transfer.part, path)
         except OSError as error:
-            raise FetchError([f"{path}: {error.strerror or error}"]) from error
+            raise FetchError(f"{path}: {error.strerror or error}") from error
 
     def _transfer(self, file: PublicFile, on_progress: OnProgress = lambda path, done, size: None) -> Transfer:
         return Transfer(
@@ -230,7 +224,7 @@ class Fetch:
             self._workspace.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FetchError(
-                [f"{self.folder}: cannot be written: {error.strerror or error}; give another --to"]
+                f"{self.folder}: cannot be written: {error.strerror or error}; give another --to"
             ) from error
         try:
             lock = lock_folder(self.folder, wait=False)
@@ -255,7 +249,7 @@ class Fetch:
             missing = [file for file in self._files if not (self.folder / file.path).is_file()]
             lines = [f"  {file.url}\n    -> {self.folder / file.path}" for file in missing]
             hint = "files copied by other means are used if they are at these paths; missing are:"
-            raise FetchError([*error.problems, *(["\n".join([hint, *lines])] if lines else [])]) from error
+            raise FetchError(*error.problems, *(["\n".join([hint, *lines])] if lines else [])) from error
 
 
 def _check_content(path: Path, suffix: str) -> None:
@@ -264,8 +258,3 @@ def _check_content(path: Path, suffix: str) -> None:
         read_hdf5(path)
     elif suffix == ".py":
         read_folds(path, python=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

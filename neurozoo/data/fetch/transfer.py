@@ -48,17 +48,11 @@ _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class _Remote:
-    """A server's description of a file, which identifies the file when a transfer resumes.
-
-    Attributes:
-        url: Its address.
-        size: In bytes; None if the server does not give it.
-        condition: Strong entity tag or time of modification, the value for ``If-Range``; empty if there is neither.
-    """
+    """A server's description of a file, which identifies the file when a transfer resumes."""
 
     url: str
-    size: int | None
-    condition: str
+    size: int | None  # in bytes, if the server gives it
+    condition: str  # strong entity tag or time of modification, for ``If-Range``; empty if there is neither
 
 
 class _InterruptedError(Exception):
@@ -69,22 +63,16 @@ class _InterruptedError(Exception):
 class Transfer:
     """Downloads one file.
 
-    Attributes:
-        url: Its address.
-        hosts: Other hosts that the server may redirect to.
-        part: Path of the received bytes.
-        check: Raises an error if the complete file has the wrong content.
-        on_progress: Called after each piece with the bytes received, and the size if the server gives it.
-        expected: Size in bytes from :func:`remote_size`; None if unknown.
-        wait: Waits some seconds.
+    ``check`` raises an error if the complete file has the wrong content; ``on_progress`` is called after each piece
+    with the bytes received, and the size if the server gives it; ``wait`` waits some seconds.
     """
 
     url: str
-    hosts: Collection[str]
-    part: Path
+    hosts: Collection[str]  # others that the server may redirect to
+    part: Path  # of the received bytes
     check: Callable[[Path], None]
     on_progress: Callable[[int, int | None], None]
-    expected: int | None
+    expected: int | None  # size in bytes from :func:`remote_size`, if known
     wait: Callable[[float], None]
 
     @property
@@ -127,7 +115,7 @@ class Transfer:
 
     def _failure(self, where: object, reason: str) -> FetchError:
         kept = f"{self.received:,} bytes are kept, and the same command continues from there"
-        return FetchError([f"{where}: {reason}; {kept}"])
+        return FetchError(f"{where}: {reason}; {kept}")
 
     def _try(self) -> None:
         """Download once, from the end of the part that is there."""
@@ -141,18 +129,16 @@ class Transfer:
             if response.status_code in _TEMPORARY:
                 raise _InterruptedError(status)
             if not response.ok:
-                raise FetchError([f"{self.url}: {status}; try later, or download it by hand"])
+                raise FetchError(f"{self.url}: {status}; try later, or download it by hand")
             if "text/html" in response.headers.get("Content-Type", ""):
                 raise FetchError(
-                    [f"{self.url}: the server sent a web page and not the file; open it in a browser to see why"]
+                    f"{self.url}: the server sent a web page and not the file; open it in a browser to see why"
                 )
             encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
             if encoding != "identity":
                 raise FetchError(
-                    [
-                        f"{self.url}: the server sent the file as {printable(encoding)[:40]!r}, which was not asked "
-                        "for; download it by hand"
-                    ]
+                    f"{self.url}: the server sent the file as {printable(encoding)[:40]!r}, which was not asked "
+                    "for; download it by hand"
                 )
             if response.status_code == 206:
                 if known is None or not _continues(response.headers, start, known):
@@ -168,7 +154,7 @@ class Transfer:
     def _receive(self, response: requests.Response, done: int, size: int | None) -> None:
         free = shutil.disk_usage(self.part.parent).free
         if size is not None and size - done > free:
-            raise FetchError([f"{self.part}: {size - done:,} bytes are to come and {free:,} are free; make room"])
+            raise FetchError(f"{self.part}: {size - done:,} bytes are to come and {free:,} are free; make room")
         most = size if size is not None else min(_MOST, done + free // 2)
         self.on_progress(done, size)
         with open(self.part, "ab", opener=_open_no_link) as file:
@@ -190,7 +176,7 @@ class Transfer:
         if done > most and size is None:
             self.discard()
             raise FetchError(
-                [f"{self.url}: the server gives no size and sent more than {most:,} bytes; nothing of it is kept"]
+                f"{self.url}: the server gives no size and sent more than {most:,} bytes; nothing of it is kept"
             )
         if size is not None and done < size:
             raise _InterruptedError(f"the transfer ended after {done:,} of {size:,} bytes")
@@ -218,7 +204,7 @@ class Transfer:
                 problem = str(error).replace(str(self.part), "the file").replace("; download it again", "")
         if problem:
             self.discard()
-            raise FetchError([f"{self.url}: {problem}; nothing of it is kept: try later, or ask its publisher"])
+            raise FetchError(f"{self.url}: {problem}; nothing of it is kept: try later, or ask its publisher")
 
     def _restart(self, reason: str) -> NoReturn:
         self.discard()
@@ -234,19 +220,14 @@ def remote_size(url: str, hosts: Collection[str]) -> int | None:
     try:
         with _answer("HEAD", url, hosts, {}) as response:
             if response.status_code in (404, 410):
-                raise FetchError([f"{url}: the server answers {_status(response)}"])
+                raise FetchError(f"{url}: the server answers {_status(response)}")
             return _length(url, response.headers) if response.ok else None
     except _InterruptedError as error:
-        raise FetchError([f"{url}: {error}"]) from error
+        raise FetchError(f"{url}: {error}") from error
 
 
 def _answer(method: str, url: str, hosts: Collection[str], headers: Mapping[str, str]) -> requests.Response:
-    """Return the answer to a request once its headers have come; redirects are followed on the same host alone.
-
-    Raises:
-        FetchError: It redirects to a host that is not in ``hosts``, or too often.
-        _InterruptedError: It does not come.
-    """
+    """Return the answer to a request once its headers have come; redirects lead to the same host or ``hosts`` alone."""
     target, answers = url, _REDIRECTS
     end = time.monotonic() + _ANSWER
     while True:
@@ -259,13 +240,11 @@ def _answer(method: str, url: str, hosts: Collection[str], headers: Mapping[str,
         after, answers = urlsplit(target), answers - 1
         if after.scheme not in ("https", before.scheme) or after.hostname not in {before.hostname, *hosts}:
             raise FetchError(
-                [
-                    f"{url}: the server redirects to {printable(f'{after.scheme}://{after.netloc}')[:200]}, which is "
-                    "not a host of the catalogue; download the file by hand if you trust it"
-                ]
+                f"{url}: the server redirects to {printable(f'{after.scheme}://{after.netloc}')[:200]}, which is "
+                "not a host of the catalogue; download the file by hand if you trust it"
             )
         if not answers:
-            raise FetchError([f"{url}: the server redirects more than {_REDIRECTS} times; download it by hand"])
+            raise FetchError(f"{url}: the server redirects more than {_REDIRECTS} times; download it by hand")
 
 
 def _request(method: str, url: str, headers: Mapping[str, str], seconds: float) -> requests.Response:
@@ -331,7 +310,7 @@ def _length(url: str, headers: Mapping[str, str]) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= 19):
-        raise FetchError([f"{url}: the server gives the size {printable(text)[:40]!r}, which is no number of bytes"])
+        raise FetchError(f"{url}: the server gives the size {printable(text)[:40]!r}, which is no number of bytes")
     return int(text)
 
 

@@ -60,7 +60,7 @@ def import_braille(
     known = as_texts(arrays["letters"], f"{source}: letters")
     chosen = _choose(letters, known, source)
     origin = origin_of("braille", source.name, _TERMS, letters=list(letters), seed=seed) | {
-        "splits": f"drawn by neurozoo with the seed {seed}, of each letter by itself: {_SHARE:g} of its readings to "
+        "splits": f"drawn by neurozoo with the seed {seed}, separately for each letter: {_SHARE:g} of its readings to "
         "valid, as many to test; the file has none"
     }
     drawn = [_draw_splits(y, known.index(name), seed, name, source) for name in chosen]

@@ -119,28 +119,16 @@ def import_mosei_text(
 
 @dataclass(frozen=True)
 class _Transcript:
-    """The transcript of a video's segment.
+    """The transcript of a video's segment."""
 
-    Attributes:
-        id: ``video[segment]``.
-        split: ``train``, ``valid`` or ``test``; empty if the segment is left out.
-        intensities: By label, 0 where it is absent; dimensionless. ``sentiment`` may be negative.
-        text: The transcript.
-    """
-
-    id: str
-    split: str
-    intensities: Mapping[str, float]
+    id: str  # video[segment]
+    split: str  # empty if the segment is left out
+    intensities: Mapping[str, float]  # by label, 0 where it is absent; dimensionless; sentiment may be negative
     text: str
 
 
 def _read_transcripts(path: Path, folds: Path | None) -> list[_Transcript]:
-    """Read the CSV; the columns between ``split`` and ``text`` are the labels.
-
-    Args:
-        path: The file.
-        folds: The split of each video, if the file's own is not to be used; other videos are left out.
-    """
+    """Read the CSV; labels are the columns between ``split`` and ``text``. Videos in no given fold are left out."""
     split_of = None if folds is None else read_folds(folds)
     line_of: dict[str, int] = {}
     transcripts = []
@@ -202,11 +190,9 @@ def _parse_number(text: str, name: str, where: str) -> float:
 def tokenize(text: str, rule: TokenRule = "apostrophes") -> list[str]:
     """Split a text into its words, in lower case and in order.
 
-    Args:
-        text: The text.
-        rule: ``apostrophes`` takes runs of letters and digits and leaves punctuation out; an apostrophe
-            and what follows it are a word (``it's`` becomes ``it`` and ``'s``, ``don't`` becomes ``do`` and
-            ``n't``). ``white-space`` splits at white space only, so that punctuation stays attached.
+    The rule ``apostrophes`` takes runs of letters and digits and leaves punctuation out; an apostrophe and what follows
+    it are a word (``it's`` becomes ``it`` and ``'s``, ``don't`` becomes ``do`` and ``n't``). ``white-space`` splits at
+    white space only, so that punctuation stays attached.
 
     Example:
         >>> tokenize("I don't, well: it's (umm) fine.")

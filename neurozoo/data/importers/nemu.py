@@ -79,12 +79,7 @@ def import_nemu(
 
 
 class _Text:
-    """Comments or lyrics: word ids with their vocabulary, or vectors.
-
-    Attributes:
-        words: The vocabulary, by id; None if the file holds vectors.
-        counts: Number of words read, and of those with a vector.
-    """
+    """Comments or lyrics: word ids with their vocabulary ``words``, or vectors; counts the words that are read."""
 
     def __init__(self, content: Place, key: str) -> None:
         self._content, self._key = content, key

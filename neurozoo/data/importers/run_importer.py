@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import shlex
@@ -22,6 +21,7 @@ from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.data.usable import importing
 from neurozoo.errors import DataError, suggestion
 from neurozoo.files.text import as_text
+from neurozoo.recipe.params import REQUIRED, component_params
 from neurozoo.registry.registry import default_registry
 
 __all__ = ["DetectedFormat", "detect_format", "import_data"]
@@ -41,18 +41,14 @@ def import_data(format: str, source: str | Path, dest: str | Path, **options: An
         DataError: An option is unknown or missing, the source is malformed, or ``dest`` cannot be written.
     """
     importer = default_registry().resolve("importer", format)
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(importer).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    parameters = component_params(importer)
     for name in options:
         if name not in parameters:
             raise DataError(
                 f"format {format!r} has no option {name!r}; there are: {', '.join(parameters) or 'none'}"
                 + suggestion(name, parameters)
             )
-    required = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
+    required = [name for name, parameter in parameters.items() if parameter.default is REQUIRED]
     if missing := [name for name in required if name not in options]:
         raise DataError(
             f"format {format!r} also needs {' and '.join(missing)}; add "
@@ -92,12 +88,12 @@ class DetectedFormat:
     options: tuple[str, ...] = ()
     whole_folder: bool = False
 
-    def command(self, source: Path, dest: str = "DEST") -> str:
+    def command(self, source: Path) -> str:
         """Return the import command to type; empty if nothing is to be imported."""
         if not self.format:
             return ""
         argument = source.absolute().parent if self.whole_folder else source
-        return shlex.join(["neurozoo", "data", "import", self.format, str(argument), dest, *self.options])
+        return shlex.join(["neurozoo", "data", "import", self.format, str(argument), "DEST", *self.options])
 
 
 _FILE_OF_SPLIT = re.compile("_(train|valid|test)(_emb)?$")

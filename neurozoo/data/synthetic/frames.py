@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.core.shapes import SignalShape
-from neurozoo.data.synthetic.generated import Draw, Drawn, Generated
+from neurozoo.data.synthetic.generated import Drawn, Generated
 from neurozoo.errors import DataError
 
 __all__ = ["FramesSynthetic"]
@@ -73,14 +73,7 @@ class FramesSynthetic(Generated):
         shape = SignalShape((channels, self.side, self.side), self.length, dtype, ragged=False)
         return {"signals": {"frames": shape}, "task": "multiclass", "outputs": list(DIRECTIONS)[: self.classes]}
 
-    def _drawing(self) -> Draw:
-        def draw(split: int, first: int, _: int) -> Drawn:
-            frames, classes = self._block(np.random.default_rng([self.seed, split, first]))
-            return {"frames": frames}, classes, {}
-
-        return draw
-
-    def _block(self, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def _block(self, random: np.random.Generator) -> Drawn:
         """Frames ``[n, L, C, H, W]`` and classes ``[n]``."""
         classes = random.integers(0, self.classes, self.block)
         start = random.integers(0, self.side, (self.block, 2))
@@ -89,10 +82,10 @@ class FramesSynthetic(Generated):
         if self.form == "events":
             before, after = bars[:, :-1], bars[:, 1:]
             events = np.stack([after & ~before, before & ~after], axis=2)
-            return events ^ (random.random(events.shape) < self.noise), classes
+            return {"frames": events ^ (random.random(events.shape) < self.noise)}, classes, {}
         noise = random.random((self.block, self.length, 1, self.side, self.side))
         light = (1 - self.noise) * bars[:, 1:, None] + self.noise * noise
-        return np.round(255 * light).astype(np.uint8), classes
+        return {"frames": np.round(255 * light).astype(np.uint8)}, classes, {}
 
     def _bar(self, direction: int, start: NDArray[np.int64], thick: int) -> NDArray[np.bool_]:
         """One bar, across its direction, in L + 1 frames ``[L + 1, H, W]``; it comes back on the other side."""

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from neurozoo.data.locations import data_home
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
@@ -32,6 +34,7 @@ class Generated(ABC):
         block: Samples drawn at once.
         part: ``valid`` and ``test`` have ``size / part`` samples each, at least 1.
         least: Smallest allowed values of whole numbers.
+        rates: Parameters in (0, 1].
     """
 
     name: ClassVar[str]
@@ -40,19 +43,27 @@ class Generated(ABC):
     block: ClassVar[int]
     part: ClassVar[int] = 4
     least: ClassVar[Mapping[str, int]]
+    rates: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name, least in self.least.items():
             if self.options[name] < least:
                 raise DataError(f"{self.name}: {name} is {self.options[name]}; it must be at least {least}")
+        for name in self.rates:
+            if not 0 < (rate := self.options[name]) <= 1:
+                raise DataError(f"{self.name}: {name} is {rate}; a rate is in (0, 1]")
 
     @abstractmethod
     def _declaration(self) -> dict[str, Any]:
         """Return the arguments of :class:`StoreWriter` that say what is in the store."""
 
-    @abstractmethod
     def _drawing(self) -> Draw:
         """Return the function that draws samples; it is called in the order of the splits and samples."""
+        return lambda split, first, _: self._block(np.random.default_rng([self.options["seed"], split, first]))
+
+    def _block(self, random: np.random.Generator) -> Drawn:
+        """Draw ``block`` samples; unless :meth:`_drawing` draws them."""
+        raise NotImplementedError
 
     @property
     def options(self) -> dict[str, Any]:

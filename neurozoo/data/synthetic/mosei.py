@@ -73,17 +73,10 @@ class MoseiSynthetic(Generated):
 
 
 def made_up(signals: Mapping[str, SignalShape], task: Task, samples: int, seed: int) -> Batch:
-    """Random values of the right shape, for dry runs: SYNTHETIC and without any meaning.
+    """Random signals and targets of the right shapes, for dry runs: SYNTHETIC and without any meaning.
 
-    Args:
-        signals: Shapes by signal.
-        task: Draws the targets.
-        samples: Number of samples B.
-        seed: Fixes the values.
-
-    Returns:
-        Standard normal floats, spikes with probability 1/5, bytes of every value, small whole numbers; ragged signals
-        are padded on the left by random amounts. The targets are random too.
+    Signals are standard normal floats, spikes with probability 1/5, bytes of every value, or small whole numbers;
+    ragged ones are padded on the left by random amounts.
     """
     generator = torch.Generator().manual_seed(seed)
     read = {}

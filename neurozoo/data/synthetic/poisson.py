@@ -10,7 +10,6 @@ import torch
 
 from neurozoo.data.manifest import feature_shape
 from neurozoo.data.synthetic.generated import Draw, Drawn, Generated
-from neurozoo.errors import DataError
 
 __all__ = ["LENGTH", "RATE", "SIZE", "PoissonSynthetic"]
 
@@ -45,6 +44,7 @@ class PoissonSynthetic(Generated):
     block = 64
     part = 2
     least: ClassVar = {"features": 1, "labels": 1, "size": 1, "length": 1, "seed": 0}
+    rates = ("rate",)
 
     features: int = 16
     labels: int = 4
@@ -52,11 +52,6 @@ class PoissonSynthetic(Generated):
     length: int = LENGTH
     rate: float = RATE
     seed: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.rate <= 1:
-            raise DataError(f"poisson-synthetic: rate is {self.rate}; a rate is in (0, 1]")
 
     def _declaration(self) -> dict[str, Any]:
         shapes = {"spikes": feature_shape(self.features, self.length)}

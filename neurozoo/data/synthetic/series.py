@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurozoo.core.shapes import SignalShape
-from neurozoo.data.synthetic.generated import Draw, Drawn, Generated
+from neurozoo.data.synthetic.generated import Drawn, Generated
 from neurozoo.errors import DataError
 
 __all__ = ["SeriesSynthetic"]
@@ -55,19 +54,9 @@ class SeriesSynthetic(Generated):
         shape = SignalShape((self.channels,), self.length, "float32", ragged=False)
         return {"signals": {"series": shape}, "task": "regression", "outputs": QUANTITIES}
 
-    def _drawing(self) -> Draw:
-        phase = 2 * np.pi * np.random.default_rng(self.seed).random(self.channels)
-
-        def draw(split: int, first: int, _: int) -> Drawn:
-            series, target = self._block(np.random.default_rng([self.seed, split, first]), phase)
-            return {"series": series}, target, {}
-
-        return draw
-
-    def _block(
-        self, random: np.random.Generator, phase: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _block(self, random: np.random.Generator) -> Drawn:
         """Series ``[n, L, D]`` and quantities ``[n, 3]``."""
+        phase = 2 * np.pi * np.random.default_rng(self.seed).random(self.channels)  # the same in every block
         level, amplitude = random.uniform(-1.0, 1.0, self.block), random.uniform(0.2, 2.0, self.block)
         frequency = random.uniform(0.5, 3.0, self.block)
         time = np.arange(self.length)[None, :, None] / self.length
@@ -75,4 +64,4 @@ class SeriesSynthetic(Generated):
         fast = 0.3 * np.sin(2 * np.pi * (6 + 3 * random.random((self.block, 1, 1))) * time)
         noise = self.noise * random.standard_normal((self.block, self.length, self.channels))
         series = level[:, None, None] + amplitude[:, None, None] * slow + fast + noise
-        return series, np.stack([level, amplitude, frequency], axis=1)
+        return {"series": series}, np.stack([level, amplitude, frequency], axis=1), {}

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.core.shapes import SignalShape
-from neurozoo.data.synthetic.generated import Draw, Drawn, Generated
-from neurozoo.errors import DataError
+from neurozoo.data.synthetic.generated import Drawn, Generated
 
 __all__ = ["SpikesSynthetic"]
 
@@ -45,6 +44,7 @@ class SpikesSynthetic(Generated):
     what = "spike patterns by neurozoo's generator, version {version}; nothing was recorded"
     block = 128
     least: ClassVar = {"size": 1, "classes": 2, "neurons": 1, "length": 2, "seed": 0}
+    rates = ("rate",)
 
     size: int = 512
     classes: int = 4
@@ -54,11 +54,6 @@ class SpikesSynthetic(Generated):
     per_step: bool = False
     seed: int = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.rate <= 1:
-            raise DataError(f"spikes-synthetic: rate is {self.rate}; a rate is in (0, 1]")
-
     def _declaration(self) -> dict[str, Any]:
         return {
             "signals": {"spikes": SignalShape((self.neurons,), self.length, "bool")},
@@ -67,17 +62,9 @@ class SpikesSynthetic(Generated):
             "along": "spikes" if self.per_step else None,
         }
 
-    def _drawing(self) -> Draw:
-        pattern = self._pattern(np.random.default_rng(self.seed))
-
-        def draw(split: int, first: int, _: int) -> Drawn:
-            spikes, target = self._block(np.random.default_rng([self.seed, split, first]), pattern)
-            return {"spikes": spikes}, target, {}
-
-        return draw
-
-    def _pattern(self, random: np.random.Generator) -> NDArray[np.float64]:
-        """Probability of a spike, ``[classes, period, N]``."""
+    def _pattern(self) -> NDArray[np.float64]:
+        """Probability of a spike, ``[classes, period, N]``, the same in every block."""
+        random = np.random.default_rng(self.seed)
         active = random.random((self.classes, 1, self.neurons)) < 0.5
         latency = random.random((self.classes, 1, self.neurons))
         phase = np.arange(_PERIOD)[None, :, None] / _PERIOD - latency
@@ -85,10 +72,9 @@ class SpikesSynthetic(Generated):
         chance: NDArray[np.float64] = _BACKGROUND + (1 - _BACKGROUND) * self.rate * active * near
         return chance
 
-    def _block(
-        self, random: np.random.Generator, pattern: NDArray[np.float64]
-    ) -> tuple[list[NDArray[np.bool_]], list[Any]]:
+    def _block(self, random: np.random.Generator) -> Drawn:
         """Spikes ``[L_i, N]`` of each sample, and its class, or ``[L_i]`` classes."""
+        pattern = self._pattern()
         spikes: list[NDArray[np.bool_]] = []
         target: list[Any] = []
         for _ in range(self.block):
@@ -100,4 +86,4 @@ class SpikesSynthetic(Generated):
             chance = pattern[classes, np.arange(length) % _PERIOD]
             spikes.append(random.random(chance.shape) < chance)
             target.append(classes if self.per_step else int(classes[0]))
-        return spikes, target
+        return {"spikes": spikes}, target, {}

@@ -47,11 +47,9 @@ _KEYS = (*_PLAIN, str, bytes, Raw, tuple, complex, Scalar)
 
 
 def main(form: str, arguments: str) -> int:
-    """Read the file on descriptor 0, and return the exit status.
+    """Read the file on descriptor 0, and return the exit status; ``arguments`` are the limits, in JSON.
 
-    Args:
-        form: ``pickle``, which stands for torch and joblib files too, or ``hdf5``.
-        arguments: The limits, in JSON.
+    The form is ``pickle``, which stands for torch and joblib files too, or ``hdf5``.
     """
     limits = Limits(**json.loads(arguments))
     size = os.fstat(0).st_size
@@ -131,11 +129,7 @@ class _Writer:
         self._written: dict[int, tuple[Any, int] | None] = {}
 
     def document(self, content: Any) -> bytes:
-        """The answer.
-
-        Raises:
-            RefusedError: The content holds what is no data, holds itself, or is more than the limits allow.
-        """
+        """The answer; content that holds itself or what is no data, or more than the limits allow, is refused."""
         document = json.dumps(self._value(content)).encode("ascii")
         if len(document) > LONGEST:
             raise RefusedError(

@@ -16,12 +16,7 @@ __all__ = ["Place", "content_of"]
 
 
 class Place:
-    """A value in a file, and the path to it.
-
-    Args:
-        value: The value.
-        where: The path, for error messages.
-    """
+    """A value in a file, and the path to it for error messages."""
 
     def __init__(self, value: Any, where: str) -> None:
         self.value, self.where = value, where
@@ -79,11 +74,7 @@ class Place:
 
 
 def content_of(path: str | Path) -> Place:
-    """Read a pickle, torch or joblib file safely.
-
-    Raises:
-        DataError: See :func:`~neurozoo.data.untrusted.process.read_untrusted`.
-    """
+    """Read a pickle, torch or joblib file by :func:`~neurozoo.data.untrusted.process.read_untrusted`."""
     return Place(read_untrusted(Path(path)), str(path))
 
 

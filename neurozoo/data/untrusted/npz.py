@@ -26,25 +26,20 @@ _PIECE = 2**20
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_npz(path: Path, *, limits: Limits | None = None) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """Return all arrays of an npz file by name.
-
-    Args:
-        path: The file.
-        limits: Limits on size and number of arrays; by default those of the environment.
 
     Raises:
         DataError: It is missing, not a whole npz file, holds Python objects, or is larger unpacked than
-            the limits allow.
+            the :class:`~neurozoo.data.untrusted.limits.Limits` allow.
     """
-    limits = limits or Limits()
     with open_regular(path) as file:
         try:
             # numpy would open a pickle of this name as a pickle.
             if not zipfile.is_zipfile(file):
                 raise DataError(f"{path} is truncated or not an npz file; download it again")
             with zipfile.ZipFile(file) as archive:
-                _check(archive, path, limits)
+                _check(archive, path, Limits())
                 return {info.filename.removesuffix(".npy"): _array(archive, info, path) for info in archive.infolist()}
         except DataError:
             raise

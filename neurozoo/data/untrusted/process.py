@@ -64,12 +64,8 @@ def read_untrusted(path: Path, *, limits: Limits | None = None) -> Any:
     return _read("pickle", path, limits or Limits())
 
 
-def read_hdf5(path: Path, *, limits: Limits | None = None) -> dict[str, Any]:
+def read_hdf5(path: Path) -> dict[str, Any]:
     """Read an HDF5 file.
-
-    Args:
-        path: The file.
-        limits: How much memory, time and content it may take; by default those of the environment.
 
     Returns:
         Groups as dicts; datasets as numpy arrays, or as a text (``str``) or None where they hold a single text or are
@@ -80,7 +76,7 @@ def read_hdf5(path: Path, *, limits: Limits | None = None) -> dict[str, Any]:
             is not a hard one, a virtual or externally stored dataset, a filter that is not built in, or other types
             than numbers and text.
     """
-    content = _read("hdf5", path, limits or Limits())
+    content = _read("hdf5", path, Limits())
     if not isinstance(content, dict):
         raise DataError(f"{path}: what was read of it makes no sense; download it again")
     return content

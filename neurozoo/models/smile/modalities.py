@@ -13,9 +13,8 @@ from neurozoo.core.multimodal import Layout
 from neurozoo.core.signals import Problem
 from neurozoo.errors import DataError
 
-__all__ = ["MultimodalModel", "Probability", "Size"]
+__all__ = ["MultimodalModel", "Size"]
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
 

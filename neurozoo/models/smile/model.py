@@ -16,10 +16,10 @@ from neurozoo.core.model import NeuronChoice, Parts
 from neurozoo.core.multimodal import Features, Fusion, LabelHead, Tokens
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.smile.branch import SpikingBranch
-from neurozoo.models.smile.modalities import MultimodalModel, Probability, Size
+from neurozoo.models.smile.modalities import MultimodalModel, Size
 from neurozoo.models.smile.parts import Encoder, Scaling, ThresholdPolicy, TorchBlocks
 from neurozoo.nn.attention import EncoderBlock
-from neurozoo.nn.dropout import Dropout
+from neurozoo.nn.dropout import Dropout, Probability
 from neurozoo.nn.sequence import tokens, zero_padding
 
 __all__ = ["SMILE"]

@@ -15,9 +15,9 @@ from neurozoo.core.multimodal import LabelHead, Tokens
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import SpikingError
 from neurozoo.models.smile.branch import BranchState, PositionLinear, SequenceBranch
-from neurozoo.models.smile.modalities import MultimodalModel, Probability, Size
+from neurozoo.models.smile.modalities import MultimodalModel, Size
 from neurozoo.models.smile.parts import ThresholdPolicy
-from neurozoo.nn.dropout import Dropout
+from neurozoo.nn.dropout import Dropout, Probability
 from neurozoo.nn.sequence import concatenate, left_aligned
 
 __all__ = ["SpikingSequence", "StreamState"]

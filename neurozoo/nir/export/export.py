@@ -309,8 +309,7 @@ def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
 
     out = bare.folder
     try:
-        new = PartialFolder(out)
-        try:
+        with PartialFolder(out) as new:
             branches = []
             for name, graph in graphs.items():
                 content = file_content(graph)
@@ -320,8 +319,6 @@ def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
             export = replace(bare, branches=tuple(branches))
             write_json(new.path / SUMMARY, export.to_dict())
             new.finish()
-        finally:
-            new.close()
     except OSError as error:
         raise RunError(f"{out}: cannot be written: {error.strerror or error}; give another --out") from error
     return export

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from neurozoo.compare.backends import library_versions
 from neurozoo.core.model import Model
-from neurozoo.core.signals import Batch, Signal
+from neurozoo.core.signals import Batch
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.errors import DataError, NeurozooError, NotInstalledError, PluginError, UserError
 from neurozoo.evaluation.evaluate import data_of
 from neurozoo.nir.export.branches import observe
 from neurozoo.nir.export.export import Export
 from neurozoo.nir.export.judging import Neurons, judge
-from neurozoo.nir.export.tracing import Link, Traced, folded, trace
+from neurozoo.nir.export.tracing import Link, Traced, folded, trace, unpadded
 from neurozoo.nir.readers import NIRReader
 from neurozoo.registry.registry import Registry
 from neurozoo.runs.loading import TrainedModel, load
@@ -156,7 +156,7 @@ def _traced(export: Export, model: Model, batch: Batch) -> dict[str, Traced]:
     """The exported branches or model with what goes through them, by name."""
     if export.kind == "model":
         (branch,) = export.branches
-        return {branch.name: trace(folded(model), _without_padding(batch))}
+        return {branch.name: trace(folded(model), unpadded(batch))}
     assert export.threshold is not None
     return observe(model, batch, export.threshold)
 
@@ -174,21 +174,18 @@ def _neurons(link: Link) -> Neurons:
     return Neurons(layer.spec, flat(level), {name: flat(value) for name, value in layer.params().items()})
 
 
-def _without_padding(batch: Batch) -> Batch:
-    """The same samples with padding as steps, as a library sees them."""
-    return Batch({name: Signal(signal.values) for name, signal in batch.signals.items()})
-
-
 def _spikes(reader: NIRReader, export: Export, file: Path, inputs: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
     """A library's spikes of a file, layer by layer, and its notes on the whole graph."""
-    from neurozoo.nir.writing import neurons_in_order, read_graph, up_to
+    import nir
 
-    graph = read_graph(file)
+    from neurozoo.nir.writing import neurons_in_order, up_to
+
+    graph = nir.read(file)  # our own export; a stranger's is read by neurozoo.nir.reading
     *inner, last = neurons_in_order(graph)
     # A readout behind the last neurons changes none of their spikes, and not every library knows one.
     ends = dict(graph.edges).get(last) in graph.outputs
     # For the whole it gets a graph of its own, which it may change.
-    whole = reader.read(read_graph(file) if ends else up_to(graph, last), dt=export.dt, reset=export.reset)
+    whole = reader.read(nir.read(file) if ends else up_to(graph, last), dt=export.dt, reset=export.reset)
     parts = [reader.read(up_to(graph, name), dt=export.dt, reset=export.reset) for name in inner]
     return [each.run(inputs).flatten(2) for each in (*parts, whole)], whole.notes
 

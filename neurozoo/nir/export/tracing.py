@@ -20,7 +20,7 @@ from neurozoo.errors import UserError
 from neurozoo.nn.steps import as_steps
 from neurozoo.nn.synapses import Normalised
 
-__all__ = ["Link", "Traced", "folded", "sample_batch", "trace"]
+__all__ = ["Link", "Traced", "folded", "sample_batch", "trace", "unpadded"]
 
 NODES = (SpikingLayer, nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d)
 """The modules that are nodes of a graph."""
@@ -84,7 +84,11 @@ class Traced:
 def sample_batch(problem: Problem) -> Batch:
     """Return two synthetic samples of a few steps, without padding, to trace a model with."""
     steps = {name: shape if shape.length < 4 else replace(shape, length=4) for name, shape in problem.signals.items()}
-    batch = made_up({name: replace(shape, ragged=False) for name, shape in steps.items()}, problem.task, 2, 0)
+    return unpadded(made_up({name: replace(shape, ragged=False) for name, shape in steps.items()}, problem.task, 2, 0))
+
+
+def unpadded(batch: Batch) -> Batch:
+    """Return the same samples with padding as steps, as another program sees them."""
     return Batch({name: Signal(signal.values) for name, signal in batch.signals.items()})
 
 

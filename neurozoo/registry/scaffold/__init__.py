@@ -6,9 +6,7 @@ import importlib.metadata
 import importlib.util
 import re
 import shlex
-import shutil
 import unicodedata
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +15,8 @@ from string import Template
 from typing import NamedTuple
 
 from neurozoo.errors import UnknownNameError, UserError
+from neurozoo.files.partial_folder import PartialFolder
+from neurozoo.files.writing import write_whole
 from neurozoo.registry.discovery import canonical
 from neurozoo.registry.hookspecs import API_VERSION, Kind
 from neurozoo.registry.registry import Registry, default_registry
@@ -25,20 +25,12 @@ __all__ = ["KINDS_OF_PLUGIN", "PREFIX", "Written", "checked_name", "write_plugin
 
 
 class _Part(NamedTuple):
-    """What differs between the kinds.
+    """What differs between the kinds."""
 
-    Attributes:
-        ending: Of the class name.
-        conformance: The class of ``neurozoo.testing`` that its test is a subclass of.
-        title: What the template has.
-        use: Commands that use it.
-        needs: Requirements besides neurozoo.
-    """
-
-    ending: str
-    conformance: str
-    title: str
-    use: str
+    ending: str  # of the class name
+    conformance: str  # the class of ``neurozoo.testing`` that its test is a subclass of
+    title: str  # what the template has
+    use: str  # commands that use it
     needs: tuple[str, ...] = ("torch>=2.4", "pydantic>=2.8")
 
 
@@ -91,25 +83,15 @@ KINDS_OF_PLUGIN: Mapping[Kind, _Part] = {
 
 @dataclass(frozen=True)
 class Written:
-    """A plugin that was written.
-
-    Attributes:
-        path: Its folder.
-        distribution: What pip calls it.
-        package: What Python calls it.
-        kind: Of its component.
-        name: Of its component.
-        part: The file to change, from the folder.
-        files: All files, from the folder.
-    """
+    """A plugin that was written, with the kind and name of its component."""
 
     path: Path
-    distribution: str
-    package: str
+    distribution: str  # what pip calls it
+    package: str  # what Python calls it
     kind: Kind
     name: str
-    part: str
-    files: tuple[str, ...]
+    part: str  # the file to change, from the folder
+    files: tuple[str, ...]  # all of them, from the folder
 
     @property
     def next_commands(self) -> tuple[str, ...]:
@@ -122,14 +104,12 @@ class Written:
         )
 
 
-def write_plugin(name: str, kind: str, out: Path, registry: Registry | None = None) -> Written:
-    """Write a new plugin's folder ``neurozoo-NAME``, whole or not at all.
+def write_plugin(name: str, kind: str, out: Path) -> Written:
+    """Write a new plugin's folder ``neurozoo-NAME`` in the folder ``out``, whole or not at all.
 
     Args:
         name: Of the plugin and its component, with or without ``neurozoo-``.
         kind: What to write, see :data:`KINDS_OF_PLUGIN`.
-        out: The folder in which it is written.
-        registry: What is installed; by default all.
 
     Raises:
         UserError: The kind is unknown, the name cannot be used or is taken, the folder is there
@@ -138,7 +118,7 @@ def write_plugin(name: str, kind: str, out: Path, registry: Registry | None = No
     chosen = next((each for each in KINDS_OF_PLUGIN if each == kind), None)
     if chosen is None:
         raise UnknownNameError("kind of plugin to begin with", kind, KINDS_OF_PLUGIN)
-    name = checked_name(name, chosen, registry or default_registry())
+    name = checked_name(name, chosen, default_registry())
     path = out / (PREFIX + name)
     if path.exists():
         raise UserError(f"{path} is there already; give another name, or another folder with --out")
@@ -165,14 +145,14 @@ def write_plugin(name: str, kind: str, out: Path, registry: Registry | None = No
         f"{package}/{module}.py": f"{module}.py",
         "tests/test_conformance.py": "test_conformance.py",
     }
-    content = {where: Template(_template(source)).substitute(fields) for where, source in templates.items()}
+    folder = files("neurozoo.registry.scaffold") / "templates"
+    content = {
+        where: Template((folder / f"{source}.tmpl").read_text(encoding="utf-8")).substitute(fields)
+        for where, source in templates.items()
+    }
     content[f"{package}/py.typed"] = ""
     _write(path, content)
     return Written(path, PREFIX + name, package, chosen, name, f"{package}/{module}.py", tuple(content))
-
-
-def _template(name: str) -> str:
-    return (files("neurozoo.registry.scaffold") / "templates" / f"{name}.tmpl").read_text(encoding="utf-8")
 
 
 def _neurozoo_requirement() -> str:
@@ -183,18 +163,13 @@ def _neurozoo_requirement() -> str:
 
 
 def _write(path: Path, content: Mapping[str, str]) -> None:
-    unfinished = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
     try:
-        for name, text in content.items():
-            file = unfinished / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.rename(path)
+        with PartialFolder(path) as new:
+            for name, text in content.items():
+                write_whole(new.path / name, text.encode())
+            new.finish()
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); give another folder with --out") from error
-    finally:
-        # After success the folder has moved, and this finds nothing.
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 PREFIX = "neurozoo-"
@@ -204,11 +179,6 @@ _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 def checked_name(given: str, kind: Kind, registry: Registry) -> str:
     """Return the normalised name without ``neurozoo-``, for a distribution, a package and a component.
-
-    Args:
-        given: As the user wrote it, with or without ``neurozoo-``.
-        kind: Of the component.
-        registry: What is installed.
 
     Raises:
         UserError: It cannot be a name, or it is taken; suggests another.

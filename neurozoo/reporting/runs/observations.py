@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +17,14 @@ from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, UserError
 from neurozoo.evaluation.evaluate import data_of
 from neurozoo.heads.label_decoder import LabelDecoderHead, record_label_attention
+from neurozoo.operations.profiling import Told
 from neurozoo.reporting.figures import heat_map, raster
 from neurozoo.reporting.page import Content, Picture, section_of
 from neurozoo.reporting.runs.run_contents import ReportedRun
 from neurozoo.runs.device import device_of_run
 from neurozoo.runs.loading import load
 
-__all__ = ["Looked", "Told", "attention", "look", "rasters"]
-
-Told = Callable[[str, int, int], None]
-"""Called with what is done, how much of it, of how much."""
+__all__ = ["Looked", "attention", "look", "rasters"]
 
 SPLIT = "valid"
 _STEPS = 600
@@ -83,14 +81,7 @@ class Looked:
 
 
 def look(run: ReportedRun, samples: Sequence[str], first: int, *, data_root: str | None = None, told: Told) -> Looked:
-    """Run the model of a run on samples of valid.
-
-    Args:
-        run: Its best weights are used.
-        samples: Names of those whose spikes are wanted.
-        first: How many from the first on, if none is named.
-        data_root: The store, if it is not where the recipe says.
-        told: Called with the progress.
+    """Run a run's best weights on the named samples of valid, or on so many from the first on if none is named.
 
     Raises:
         NeurozooError: The data or the weights are missing or others; or the model cannot be built here.
@@ -104,29 +95,19 @@ def look(run: ReportedRun, samples: Sequence[str], first: int, *, data_root: str
     model = trained.module.to(device).eval()
     with torch.no_grad(), frozen_statistics(model):
         ids = view.split(SPLIT).ids
-        trains = [
-            each
-            for sample in _chosen(ids, samples, first)
-            for each in _trains(model, view, sample, ids.index(sample), device)
-        ]
+        for each in samples:
+            if each not in ids:
+                some = ", ".join(ids[:3])
+                raise UserError(f"{SPLIT} has no sample called {each!r}; it has {len(ids):,}, such as {some}")
+        spiking, trains = spiking_layers(model), []
+        for sample in samples or ids[:first]:
+            # Alone, so that no other sample's features decide its spikes.
+            batch = view.split(SPLIT).batch(torch.tensor([ids.index(sample)])).to(device)
+            with recorded(model) as firings:
+                model(batch)
+            trains += [_train(sample, name, firing) for name, firing in firings.items() if name in spiking]
         attention, why = _attention(model, view, recipe.evaluation.batch_size, device, told)
     return Looked(trains, attention, why)
-
-
-def _chosen(ids: Sequence[str], wanted: Sequence[str], first: int) -> Sequence[str]:
-    for each in wanted:
-        if each not in ids:
-            raise UserError(f"{SPLIT} has no sample called {each!r}; it has {len(ids):,}, such as {', '.join(ids[:3])}")
-    return wanted or ids[:first]
-
-
-def _trains(model: Model, view: DataView, sample: str, place: int, device: torch.device) -> list[SpikeTrains]:
-    """The spikes of a sample alone, so that no other one's features decide them."""
-    batch = view.split(SPLIT).batch(torch.tensor([place])).to(device)
-    with recorded(model) as firings:
-        model(batch)
-    spiking = spiking_layers(model)
-    return [_train(sample, name, firing) for name, firing in firings.items() if name in spiking]
 
 
 def _train(sample: str, layer: str, firing: Firing) -> SpikeTrains:
@@ -187,10 +168,7 @@ def _attention(
 def rasters(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Mapping[str, str]) -> list[Content]:
     """The spikes of the chosen samples, layer by layer, the runs below one another.
 
-    Args:
-        runs: All runs.
-        looked: By the run's name, the observations of its model.
-        why: By the run's name, why there are none.
+    The observations, and why there are none, are by the run's name.
     """
     notes = _reasons(runs, why)
     notes += [

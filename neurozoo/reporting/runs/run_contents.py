@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurozoo.compare.runs import OnData
 from neurozoo.core.task import Decision, Task
 from neurozoo.errors import RunError, UserError
 from neurozoo.models.build import make_problem
@@ -37,12 +38,11 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class ReportedRun:
+class ReportedRun(OnData):
     """What a run's folder holds; an unfinished run has an empty summary and may lack the rest.
 
     Attributes:
         folder: Where it is.
-        run: The folder as it was named.
         name: What it is called on the page: short, and no two the same.
         place: Its number from 0, which gives its colour.
         recipe: The recipe's name.
@@ -50,19 +50,13 @@ class ReportedRun:
         records: The epochs so far.
         summary: What summary.json holds.
         environment: What environment.json holds.
-        data: The store's own name.
-        checksum: Of the data; empty if unknown.
-        synthetic: Whether the data is made up.
-        splits: How many samples each split has.
         predictions: By split, those that are not empty.
         task: What the outputs mean; None if the run did not get that far.
         outputs: Names of the K labels, classes or quantities.
-        definitions: What each metric is, from the summary or else from the task.
         decision: How predictions become answers; the task's default if the run is not finished.
     """
 
     folder: Path
-    run: str
     name: str
     place: int
     recipe: str
@@ -70,14 +64,9 @@ class ReportedRun:
     records: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Any]
     environment: Mapping[str, Any]
-    data: str
-    checksum: str
-    synthetic: bool
-    splits: Mapping[str, int]
     predictions: Mapping[str, Predicted]
     task: Task | None
     outputs: tuple[str, ...]
-    definitions: Mapping[str, str]
     decision: Decision
 
     def among(self, runs: Sequence[ReportedRun]) -> str:
@@ -111,7 +100,7 @@ def read_runs(folders: Sequence[Path]) -> list[ReportedRun]:
 def _read(folder: Path, name: str, place: int) -> ReportedRun:
     run = Run(folder)
     recipe = run.recipe()
-    content = recipe.content
+    content, root = recipe.content, recipe.content["data"].get("root")
     data, summary, environment = map(run.read_json_if_there, ("data.json", "summary.json", "environment.json"))
     # Runs made before there were tasks have labels alone.
     outputs = data["task"]["outputs"] if "task" in data else data.get("labels")
@@ -130,7 +119,8 @@ def _read(folder: Path, name: str, place: int) -> ReportedRun:
         records=run.records(),
         summary=summary,
         environment=environment,
-        data=str(data.get("name") or _data_name(content["data"])),
+        # Runs that did not record the store's name: a folder goes before the recipe's name.
+        data=str(data.get("name") or (Path(root).resolve().name if root else content["data"].get("name"))),
         checksum=str(data.get("checksum", "")),
         synthetic=bool(data.get("synthetic")),
         splits=data.get("splits", {}),
@@ -140,11 +130,6 @@ def _read(folder: Path, name: str, place: int) -> ReportedRun:
         definitions=summary.get("metric_definitions", {} if task is None else task.definitions),
         decision=summary.get("decision", summary.get("decision_threshold", decision)),
     )
-
-
-def _data_name(data: Mapping[str, Any]) -> str:
-    """The name of the data in runs that did not record the store's: a folder goes before the recipe's name."""
-    return Path(data["root"]).resolve().name if data.get("root") else str(data.get("name"))
 
 
 def _predicted(path: Path, run: Path, outputs: Sequence[str] | None) -> Predicted:

@@ -12,10 +12,11 @@ from typing import Any
 from neurozoo.compare.runs import check_same_data
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import NeurozooError, UserError
+from neurozoo.operations.profiling import Told
 from neurozoo.operations.result import OperationsProfile
 from neurozoo.reporting.page import Content, html_page
 from neurozoo.reporting.runs import curves, observations, summary_tables
-from neurozoo.reporting.runs.observations import Looked, Told
+from neurozoo.reporting.runs.observations import Looked
 from neurozoo.reporting.runs.run_contents import ReportedRun, read_runs
 
 __all__ = ["LARGEST", "RunReport", "report_runs"]

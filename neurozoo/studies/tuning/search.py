@@ -38,7 +38,7 @@ from neurozoo.training.train import resume, train
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["BEST", "CLOSED", "folder_of", "tune"]
+__all__ = ["BEST", "CLOSED", "tune"]
 
 BEST = "best.json"
 """Name of the file with the result."""
@@ -106,7 +106,9 @@ def tune(
         "tune section": json.dumps(base.content["tune"], sort_keys=True),
     }
     about = {"study": name, **identity}
-    folder = next(each for each in numbered(folder_of(name)) if _fits(each, about)) if out is None else Path(out)
+    # The default is the same each time, so that the trials are found again.
+    default = Path("runs") / f"tune-{name[:100]}"
+    folder = next(each for each in numbered(default) if _fits(each, about)) if out is None else Path(out)
     check_no_run(folder)
     place = storage or str(folder / "trials.db")
     with quiet():
@@ -146,11 +148,6 @@ def tune(
     with locked(folder):
         write_json(folder / BEST, found.summary())
     return found
-
-
-def folder_of(study: str) -> Path:
-    """Return the default folder of a study, the same each time, so that its trials are found again."""
-    return Path("runs") / f"tune-{study[:100]}"
 
 
 def _fits(folder: Path, about: Mapping[str, str]) -> bool:

@@ -58,13 +58,8 @@ def open_study(
 ) -> optuna.Study:
     """Open the study of that name, or create it.
 
-    Args:
-        place: A URL of a database, a file ``*.journal`` (for folders that machines share), or another file for
-            SQLite.
-        name: Of the study.
-        tune: What is searched.
-        better: Whether higher or lower values of its metric are better.
-        identity: Digests of the recipe, data and space that a study is of, by what they are of.
+    The place is a URL of a database, a file ``*.journal`` for folders that machines share, or another file for SQLite.
+    A study's identity are digests of its recipe, data and space.
 
     Raises:
         UserError: The storage cannot be used, or the study is of something else.

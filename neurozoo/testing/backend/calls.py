@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurozoo.core.neuron import Neuron, NeuronSpec, Params
+from neurozoo.core.neuron import NeuronSpec, Params
 from neurozoo.testing.backend.inputs import (
     DTYPES,
     FLOAT_AND_TENSOR,
@@ -181,8 +181,14 @@ def an_empty_batch(subject: Subject, spec: NeuronSpec) -> None:
 def work_grows_with_the_steps(subject: Subject, spec: NeuronSpec) -> None:
     """Twice the steps compute twice the numbers, forward and backward; indexing currents[t] makes it four times."""
     for threshold in (*FLOAT_AND_TENSOR, torch.full((1, 2, 1), 0.7)):
-        neuron = subject.make(spec)
-        short, long = (_work(neuron, steps, threshold) for steps in (32, 64))
+        neuron, made = subject.make(spec), []
+        for steps in (32, 64):
+            currents = random_currents(steps, 2, 4).requires_grad_()
+            numbers = _Numbers()  # type: ignore[no-untyped-call]
+            with numbers:
+                torch.autograd.grad(total(*neuron.scan(currents, None, threshold)), currents)
+            made.append(numbers.made)
+        short, long = made
         require(
             long <= 2.5 * short,
             f"32 steps make {short} numbers and 64 steps {long}, {long / short:.1f} times as many; "
@@ -200,11 +206,3 @@ class _Numbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in returned if isinstance(returned, (tuple, list)) else (returned,):
             self.made += tensor.numel() if isinstance(tensor, Tensor) else 0
         return returned
-
-
-def _work(neuron: Neuron, steps: int, threshold: Tensor | float) -> int:
-    currents = random_currents(steps, 2, 4).requires_grad_()
-    numbers = _Numbers()  # type: ignore[no-untyped-call]
-    with numbers:
-        torch.autograd.grad(total(*neuron.scan(currents, None, threshold)), currents)
-    return numbers.made

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
@@ -132,7 +133,7 @@ def _imported(target: str) -> Any:
 def _run(jobs: Sequence[_Job]) -> None:
     """Run one process per job; end all of them when one fails or hangs."""
     # With this process's path the child can import a class from a test's own folder.
-    paths = os.pathsep.join(path for path in (os.getcwd() if p == "" else p for p in sys.path))
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-m", "neurozoo.testing.backend.data_parallel"]
     logs = [Path(job.folder) / f"stderr-{job.rank}" for job in jobs]
@@ -159,7 +160,10 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) ->
     statuses = [process.poll() for process in processes]
     if any(status is not None and status < 0 for status in statuses):
         # A signal ends a process whose partner is gone: what ended the partner is the better answer.
-        statuses = [_status_within(process, GRACE) for process in processes]
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+        statuses = [process.poll() for process in processes]
     for rank in sorted(range(len(statuses)), key=lambda rank: (statuses[rank] or 0) < 0):
         status = statuses[rank]
         lines = logs[rank].read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
@@ -172,13 +176,6 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) ->
             f"a data-parallel pair did not end within {TIMEOUT:.0f} s; a process that does not take part in "
             "each step, or waits for something of its own, makes the other wait for ever"
         )
-
-
-def _status_within(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
 
 
 def _main() -> int:

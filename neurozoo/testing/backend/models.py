@@ -24,13 +24,7 @@ INPUTS, INNER, OUTPUTS = 5, 8, 4
 
 
 class SmallModel(nn.Module):
-    """``Linear - neurons - Linear - neurons`` with one learned threshold, and the same weights each time.
-
-    Args:
-        neuron: Makes the backend's neuron.
-        spec: Of both layers.
-        dtype: Of the weights.
-    """
+    """``Linear - neurons - Linear - neurons`` with one learned threshold, and the same weights each time."""
 
     def __init__(self, neuron: MakeNeuron, spec: NeuronSpec, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -127,7 +121,10 @@ def can_be_compiled(subject: Subject, spec: NeuronSpec) -> None:
         try:
             got = _compiled(neuron, currents, threshold, fullgraph=not neuron.graph_breaks)
         except Exception as error:  # dynamo's own errors, and whatever its graph raises
-            _check_compiler_works()
+            try:
+                _compiled(TorchNeuron(LIFSpec()), random_currents(2, 2, 2), 0.7, fullgraph=True)
+            except Exception as own:  # it does not compile the oracle either, such as on a new Python
+                raise NotRun(f"torch.compile does not work here: {_reason(own)}") from own
             failed = (
                 "it declares graph_breaks, and fails when compiled all the same"
                 if neuron.graph_breaks
@@ -173,14 +170,6 @@ def _compiled(neuron: Neuron, currents: Tensor, threshold: Tensor | float, fullg
             return _results(torch.compile(scan, fullgraph=fullgraph, backend="aot_eager"), currents, threshold)
     finally:
         torch.compiler.reset()
-
-
-def _check_compiler_works() -> None:
-    """Raise NotRun where torch.compile does not work for the oracle either, such as on a new Python."""
-    try:
-        _compiled(TorchNeuron(LIFSpec()), random_currents(2, 2, 2), 0.7, fullgraph=True)
-    except Exception as error:
-        raise NotRun(f"torch.compile does not work here: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -45,7 +45,12 @@ def accepts_a_neuron(subject: Subject) -> None:
 
 def refusals_name_the_neuron(subject: Subject) -> None:
     """``kinds``, ``refusal`` and the constructor agree, and a reason names the kind that is refused."""
-    reasons = {spec: _reason(subject, spec) for spec in SPECS}
+    reasons = dict.fromkeys(SPECS, "")
+    for spec in SPECS:
+        try:
+            subject.candidate.target(spec)
+        except SpikingError as error:
+            reasons[spec] = str(error)
     for kind, cls in KINDS.items():
         of_kind = [reason for spec, reason in reasons.items() if spec.kind == kind]
         taken = of_kind.count("")
@@ -182,15 +187,6 @@ def nothing_is_kept_between_calls(subject: Subject, spec: NeuronSpec) -> None:
         second = neuron.scan(random_currents(T, B, N), None, threshold)
         same(second[0], first[0], "spikes of the same call, made twice")
         same(second[1], first[1], "state of the same call, made twice")
-
-
-def _reason(subject: Subject, spec: NeuronSpec) -> str:
-    """Why the constructor refuses a specification; empty where it does not."""
-    try:
-        subject.candidate.target(spec)
-    except SpikingError as error:
-        return str(error)
-    return ""
 
 
 def _check_refused(scan: Callable[[], object], problem: str) -> None:

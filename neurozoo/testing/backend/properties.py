@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ def _for_any_call(holds: Callable[[Subject, Call], None]) -> Callable[[Subject],
 
         subject.usual()  # without any neuron there is nothing to generate
         try:
-            with _temporary_home(), _same_examples():
+            with _isolated():
                 chosen(given(_calls(subject))(on_a_call))()
         except Unsatisfiable as error:
             raise NotRun("it refuses nearly every neuron that was generated") from error
@@ -153,32 +154,16 @@ def _calls(subject: Subject) -> SearchStrategy[Call]:
 
 
 @contextmanager
-def _temporary_home() -> Iterator[None]:
-    """Keep hypothesis from writing .hypothesis to the working directory, unless its folder was chosen, as by pytest."""
+def _isolated() -> Iterator[None]:
+    """Keep hypothesis from writing to the working directory, and from drawing constants of whatever is imported."""
     from hypothesis import configuration
-
-    variable = "HYPOTHESIS_STORAGE_DIRECTORY"
-    if getattr(configuration, "__hypothesis_home_directory", None) or os.environ.get(variable):
-        yield
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        configuration.set_hypothesis_home_dir(folder)
-        try:
-            yield
-        finally:
-            configuration.set_hypothesis_home_dir(None)
-
-
-@contextmanager
-def _same_examples() -> Iterator[None]:
-    """Keep hypothesis from drawing constants of whichever modules are imported, which it would read all."""
     from hypothesis.internal.conjecture import providers
 
-    before = getattr(providers, "_get_local_constants", None)  # not there in older versions
-    if before is not None:
-        providers._get_local_constants = lambda: providers._local_constants
-    try:
+    with ExitStack() as stack:
+        chosen = getattr(configuration, "__hypothesis_home_directory", None)  # as by pytest
+        if not (chosen or os.environ.get("HYPOTHESIS_STORAGE_DIRECTORY")):
+            configuration.set_hypothesis_home_dir(stack.enter_context(tempfile.TemporaryDirectory()))
+            stack.callback(configuration.set_hypothesis_home_dir, None)
+        if hasattr(providers, "_get_local_constants"):  # not there in older versions
+            stack.enter_context(patch.object(providers, "_get_local_constants", lambda: providers._local_constants))
         yield
-    finally:
-        if before is not None:
-            providers._get_local_constants = before

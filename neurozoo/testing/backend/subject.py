@@ -209,14 +209,11 @@ class Subject(Findings):
                 self.allow(error, tolerance_of(currents.dtype, self.exact), f"gradient of the {name}: {where}")
 
 
-def each_of(specs: Iterable[S]) -> Callable[[Callable[[Subject, S], None]], Callable[[Subject], None]]:
-    """A decorator that runs a case on each of some specifications, those that the backend does not refuse."""
-    specs = tuple(specs)
-
+def _on(specs: Callable[[Subject], Iterable[S]]) -> Callable[[Callable[[Subject, S], None]], Callable[[Subject], None]]:
     def decorate(case: Callable[[Subject, S], None]) -> Callable[[Subject], None]:
         @wraps(case)
         def run(subject: Subject) -> None:
-            for spec in subject.accepted(specs):
+            for spec in specs(subject):
                 case(subject, spec)
 
         return run
@@ -224,15 +221,14 @@ def each_of(specs: Iterable[S]) -> Callable[[Callable[[Subject, S], None]], Call
     return decorate
 
 
-def each_kind(case: Callable[[Subject, NeuronSpec], None]) -> Callable[[Subject], None]:
-    """A decorator that runs a case on one neuron of each kind that the backend declares."""
+def each_of(specs: Iterable[S]) -> Callable[[Callable[[Subject, S], None]], Callable[[Subject], None]]:
+    """A decorator that runs a case on each of some specifications, those that the backend does not refuse."""
+    chosen = tuple(specs)
+    return _on(lambda subject: subject.accepted(chosen))
 
-    @wraps(case)
-    def run(subject: Subject) -> None:
-        for spec in subject.kinds():
-            case(subject, spec)
 
-    return run
+each_kind = _on(Subject.kinds)
+"""A decorator that runs a case on one neuron of each kind that the backend declares."""
 
 
 def tolerance_of(dtype: torch.dtype, exact: bool) -> float:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -27,16 +28,8 @@ class DatasetSubject(Findings):
     @contextmanager
     def made(self) -> Iterator[Store]:
         """Its store, made in an empty data home that is gone afterwards."""
-        before = os.environ.get(_HOME)
-        with tempfile.TemporaryDirectory() as home:
-            os.environ[_HOME] = home
-            try:
-                yield self.store()
-            finally:
-                if before is None:
-                    del os.environ[_HOME]
-                else:
-                    os.environ[_HOME] = before
+        with tempfile.TemporaryDirectory() as home, patch.dict(os.environ, {_HOME: home}):
+            yield self.store()
 
     def store(self) -> Store:
         """What a new object of it gives.

@@ -119,6 +119,11 @@ def with_mask(sequence: Tokens) -> Tokens:
     return tokens(sequence.x, torch.ones(sequence.x.shape[:2], dtype=torch.bool, device=sequence.x.device))
 
 
+def with_dtype(sequence: Tokens, dtype: torch.dtype) -> Tokens:
+    """The same sequence in a floating dtype; token numbers stay as they are."""
+    return sequence.with_x(sequence.x.to(dtype) if sequence.x.is_floating_point() else sequence.x)
+
+
 def other_padding(sequence: Tokens, junk: float = _LARGE) -> Tokens:
     """Other values in the rows that the mask leaves out: random ones of size ``junk``; of token numbers other ones."""
     if sequence.mask is None:

@@ -30,7 +30,7 @@ from neurozoo.tasks.regression import Regression
 from neurozoo.testing.findings import ConformanceError, NotRun, require
 from neurozoo.testing.kits import Kit, cases_of
 from neurozoo.testing.parts import learning, padding, parameters, portability
-from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, changed, longer, made_up_mask, of_samples
+from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, changed, longer, made_up_mask, of_samples, with_dtype
 from neurozoo.testing.parts.subject import PartSubject, Rows, Setting, each_setting, through_a_file, without_dropout
 from neurozoo.training.prepare import initialise_fluctuation_driven
 
@@ -348,7 +348,7 @@ def refuses_what_it_cannot_build(subject: ModelSubject) -> None:
     """A parameter within its bounds works, or is refused by check_params or a DataError that says so."""
     target, given = subject.model
     form = next(subject.built(FORMS, subject.build, subject.describe))[0]
-    content = of_samples(changed(subject.made_up(form), _single), [0, 1])
+    content = of_samples(changed(subject.made_up(form), partial(with_dtype, dtype=torch.float32)), [0, 1])
     for name, param in component_params(target).items():
         for value in _tried(param, given.get(name, param.default)):
             what = f"with {name} = {value!r}, {subject.describe(form)}"
@@ -384,10 +384,6 @@ def _literals(annotation: Any) -> Iterator[Any]:
         return
     for each in get_args(annotation):
         yield from _literals(each)
-
-
-def _single(sequence: Tokens) -> Tokens:
-    return sequence.with_x(sequence.x.float() if sequence.x.is_floating_point() else sequence.x)
 
 
 def _other_backends() -> Iterator[tuple[str, Callable[[NeuronSpec], Neuron]]]:

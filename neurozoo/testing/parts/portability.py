@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from neurozoo.core.multimodal import Tokens
 from neurozoo.testing.findings import ConformanceError, NotRun, require
-from neurozoo.testing.parts.inputs import changed
+from neurozoo.testing.parts.inputs import changed, with_dtype
 from neurozoo.testing.parts.subject import PartSubject, Setting, each_setting, through_a_file
 
 _MAY_MIX = ("aten.copy_", "aten._to_copy", "aten.index.", "aten.index_put")
@@ -27,7 +27,7 @@ def dtypes_are_kept(subject: PartSubject, setting: Setting) -> None:
     """float32, float64 and bfloat16 weights and inputs give an output of the same dtype."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         part = copy.deepcopy(setting.part).to(dtype)
-        content = changed(subject.made_up(setting.form), partial(_to_dtype, dtype=dtype))
+        content = changed(subject.made_up(setting.form), partial(with_dtype, dtype=dtype))
         found = subject.run(part, content).values.dtype
         require(found == dtype, f"{dtype} in and {found} out")
         subject.compared += 1
@@ -103,7 +103,3 @@ def _one_device() -> Iterator[None]:
 def _to_meta(sequence: Tokens) -> Tokens:
     mask = None if sequence.mask is None else sequence.mask.to("meta")
     return Tokens(sequence.x.to("meta"), mask, sequence.position.to("meta"))
-
-
-def _to_dtype(sequence: Tokens, dtype: torch.dtype) -> Tokens:
-    return sequence.with_x(sequence.x.to(dtype) if sequence.x.is_floating_point() else sequence.x)

@@ -203,12 +203,9 @@ def same_state(got: Mapping[str, Tensor], want: Mapping[str, Tensor], what: str)
     Raises:
         ConformanceError: They are not; names the entries.
     """
-    differ = [
-        name
-        for name in sorted(got.keys() | want.keys())
-        if name not in got or name not in want or not torch.equal(got[name], want[name])
-    ]
-    require(not differ, f"{what}: {', '.join(differ)}")
+    differ = got.keys() ^ want.keys()
+    differ |= {name for name in got.keys() & want.keys() if not torch.equal(got[name], want[name])}
+    require(not differ, f"{what}: {', '.join(sorted(differ))}")
 
 
 def without_dropout(part: nn.Module) -> nn.Module:

@@ -57,7 +57,7 @@ class NorseNativeNeuron(Neuron):
         self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
     ) -> tuple[Tensor, State]:
         used = {
-            name: value if isinstance(value, Tensor) else _scalar(value, current)
+            name: value if isinstance(value, Tensor) else current.new_tensor(value)
             for name, value in {"threshold": threshold, **self.spec.complete(params)}.items()
         }
         # The threshold is one of the cell's parameters, so each step needs a new cell.
@@ -81,8 +81,3 @@ class NorseNativeNeuron(Neuron):
             reset_method=reset_subtract if "v_reset" not in used else reset_value,
         )
         return LIFBoxCell(parameters, dt=1.0), LIFBoxFeedForwardState(v)
-
-
-def _scalar(value: float, like: Tensor) -> Tensor:
-    """A 0-d tensor of the current's dtype and device."""
-    return torch.tensor(value, dtype=like.dtype, device=like.device)

@@ -16,18 +16,18 @@ FIRES_AT_TIES, HEIGHTS, CUT = 1, 2, 4
 """Flags of a step or an adjoint: whether a membrane at its threshold fires; whether to write heights (see
 ``neurozoo_numba.kinds``) instead of outputs; and whether the gradient stops at the reset."""
 
-WIDEST = 2048
-"""Largest block of neurons: the rows of a step, in float32, nearly fit the smallest cache."""
+WIDEST = 384
+"""Largest block of neurons: all rows of a step or an adjoint fit the smallest cache, and are long enough to stream."""
 APART = WIDEST + 5 * LINE
 """Distance between rows: rows at the same offset in a page would alias."""
-LEVEL, OUT, TO_LEVEL, SLOPE, OUTER, HEIGHT, CURRENT = range(0, 7 * APART, APART)
+LEVEL, OUT, TO_LEVEL, SLOPE, OUTER, CURRENT = range(0, 6 * APART, APART)
 """Rows of a block: thresholds; outputs of a step, or gradients of its currents; gradients of thresholds, summed over
-steps; and in the backward a step's slopes, gradients of outputs, heights and currents."""
-STATES, GRADS, PARAMS, TO_PARAMS = 7 * APART, 11 * APART, 15 * APART, 20 * APART
+steps; and in the backward a step's slopes, gradients of outputs and currents."""
+STATES, GRADS, PARAMS, TO_PARAMS = 6 * APART, 10 * APART, 14 * APART, 19 * APART
 """Up to 4 states, 4 gradients of them, 5 parameters and 5 gradients of them."""
-SUMS = 25 * APART
+SUMS = 24 * APART
 """Sums of a held current's gradients over the steps."""
-ROWS = 26 * APART
+ROWS = 25 * APART
 
 
 class Form(NamedTuple):
@@ -78,13 +78,13 @@ def step(mine, x, count, flags):  # type: ignore[no-untyped-def]
     STEP(x, row(mine, LEVEL, count), params, states, row(mine, OUT, count), (HARD, MODE, silent, heights))
 
 
-def adjoint(mine, x, count, flags):  # type: ignore[no-untyped-def]
-    """The step's adjoint, in place in the rows of ``mine``."""
-    mine = carray(mine, ROWS)
+def adjoint(mine, heights, count, flags):  # type: ignore[no-untyped-def]
+    """The step's adjoint with its ``heights``, in place in the rows of ``mine``."""
+    mine, heights = carray(mine, ROWS), carray(heights, count)
     params, states = PARAMETERS_OF(mine, count, PARAMETER_COUNT), rows(mine, STATES, APART, count, STATE_COUNT)
     grads = rows(mine, GRADS, APART, count, STATE_COUNT)
     ADJOINT(
-        row(mine, CURRENT, count), row(mine, LEVEL, count), params, states, row(mine, HEIGHT, count),
+        row(mine, CURRENT, count), row(mine, LEVEL, count), params, states, heights,
         row(mine, SLOPE, count), row(mine, OUTER, count), grads, row(mine, OUT, count), row(mine, TO_LEVEL, count),
         rows(mine, TO_PARAMS, APART, count, PARAMETER_COUNT),
         (HARD, MODE, flags & FIRES_AT_TIES == 0, flags & CUT != 0, LEARN),

@@ -25,7 +25,6 @@ from neurozoo_numba.block import (
     CURRENT,
     CUT,
     GRADS,
-    HEIGHT,
     HEIGHTS,
     LEVEL,
     OUT,
@@ -217,7 +216,7 @@ def backward(  # type: ignore[no-untyped-def]
             _fill(row(mine, TO_PARAMS + k * APART, count), 0)
         to_x, to_level = row(mine, OUT, count), row(mine, TO_LEVEL, count)
         slope, from_out = row(mine, SLOPE, count), row(mine, OUTER, count)
-        height, current, sums = row(mine, HEIGHT, count), row(mine, CURRENT, count), row(mine, SUMS, count)
+        current, sums = row(mine, CURRENT, count), row(mine, SUMS, count)
         _fill(sums, 0)
         _fill(to_level, 0)
         _fill(from_out, 0)
@@ -225,13 +224,11 @@ def backward(  # type: ignore[no-untyped-def]
             if by_step:
                 _spread(threshold, t * period, inner, period, start, level)
                 _fill(to_level, 0)
-            # Copied to rows at constant distances from the others.
-            copy(row(kept, t * each, count), height)
             for k in range(recall):
                 copy(row(kept, t * each + (1 + k) * APART, count), row(mine, STATES + k * APART, count))
             if grad_p.shape[0]:
                 copy(row(x, t * x_step + start, count), current)
-            _slopes(surrogate, height, scale, factor, slope)
+            _slopes(surrogate, row(kept, t * each, count), scale, factor, slope)
             if grad_out.shape[0]:
                 if grad_each:
                     there = t * grad_step + start
@@ -244,7 +241,7 @@ def backward(  # type: ignore[no-untyped-def]
                 read_ahead(x, start + width, width)
             # Without a gradient of the last membranes nothing flows back from them, not even 0 times infinity.
             cut = detach or (not late and t == steps - 1 and grad_v.shape[0] == 0)
-            call(adjoint, mine, x, start, count, flags + CUT if cut else flags)
+            call(adjoint, mine, kept, t * each, count, flags + CUT if cut else flags)
             if grad_threshold.shape[0] and (by_step or t == 0):
                 if period == 1:
                     grad_threshold[t * blocks + block] = _sum(to_level)

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 def _forward(call: Call, out: Tensor, after: Tensor) -> None:
     form = _form(call)
-    _run("forward", call, _widest(form), (*_arguments(call, form, out), _array(out), _array(after)))
+    _run("forward", call, WIDEST, (*_arguments(call, form, out), _array(out), _array(after)))
 
 
 def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
@@ -40,7 +40,7 @@ def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
     kind, nothing = KERNEL_KINDS[form.kind], gradients.currents.new_empty(0)
     recalled = kind.recalled or learned == PARAMETERS
     kept = 1 + (kind.states if recalled else 0)
-    width = max(64, min(_widest(form), CACHED // (call.steps * kept) // 16 * 16))
+    width = max(64, min(WIDEST, CACHED // (call.steps * kept) // 16 * 16))
     blocks = -(-call.size // width)
     (outs, step), own = ((nothing, 0), True) if gradients.out is None else each(gradients.out)
     to_threshold = nothing.new_empty(call.threshold.places(blocks)) if learn[0] else nothing
@@ -79,11 +79,6 @@ def _form(call: Call) -> Form:
         own=call.params is not None and call.params.period > 1,
         bits=8 * call.currents.memory.element_size(),
     )
-
-
-def _widest(form: Form) -> int:
-    """Largest block of neurons: smaller if a step uses more rows, as they should fit the smallest cache."""
-    return WIDEST // 4 if form.own or KERNEL_KINDS[form.kind].states > 1 else WIDEST
 
 
 @cache

@@ -50,15 +50,6 @@ def test_listing_it_imports_no_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_importing_it_compiles_nothing() -> None:
-    code = (
-        "import neurozoo_numba.neuron; from neurozoo_numba import block, kernels\n"
-        "assert not kernels._ready.cache_info().currsize + block.address.cache_info().currsize"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_every_scan_goes_through_numbas_dispatcher() -> None:
     calls = library_calls(lambda: NumbaNeuron(LIFSpec()).scan(torch.ones(T, 2, 3)), ["numba"])
     assert any(name.endswith("get_overload") for name in calls)
@@ -84,21 +75,19 @@ def test_a_long_compilation_is_announced_once(
     assert "numba is compiling" in message
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        "caching.FunctionCache._impl_class._locator_classes.clear()  # no folder can be written",
-        "caching.FunctionCache._save_overload = lambda *_: (_ for _ in ()).throw(OSError(28, 'disk full'))",
-    ],
-)
-def test_it_runs_where_the_cache_cannot_be_written(trouble: str, tmp_path: Path) -> None:
-    code = f"""
+def test_it_runs_where_the_cache_cannot_be_written(tmp_path: Path) -> None:
+    code = """
 import torch
 from numba.core import caching
-{trouble}
 from neurozoo.core.kinds import LIFSpec
 from neurozoo_numba.neuron import NumbaNeuron
+folders = caching.FunctionCache._impl_class._locator_classes
+kept = [*folders]
+folders.clear()  # no folder can be written
 assert NumbaNeuron(LIFSpec()).scan(torch.full((1, 2, 3), 2.0))[0].sum() == 6
+folders += kept
+caching.FunctionCache._save_overload = lambda *_: (_ for _ in ()).throw(OSError(28, "disk full"))
+assert NumbaNeuron(LIFSpec()).scan(torch.full((1, 2, 3), 2.0, dtype=torch.float64))[0].sum() == 6
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment)
@@ -174,11 +163,13 @@ def test_threads_that_wait_sleep() -> None:
     assert time.process_time() - used < 0.25
 
 
-def test_numba_starts_no_threads_of_its_own() -> None:
+def test_importing_it_compiles_nothing_and_numba_starts_no_threads_of_its_own() -> None:
     code = """
 import numba, torch
 from neurozoo_numba.neuron import NumbaNeuron
+from neurozoo_numba import block, kernels
 from neurozoo.core.kinds import LIFSpec
+assert not kernels._ready.cache_info().currsize + block.address.cache_info().currsize
 torch.set_num_threads(2)
 x = torch.randn(5, 64, 1024, requires_grad=True)
 s, _ = NumbaNeuron(LIFSpec()).scan(x)
@@ -188,7 +179,8 @@ try:
 except ValueError:
     print("none")
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "none"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,10 +75,6 @@ class _Place:
     lost: int = 0
     lost_weights: int = 0
     bits: Tensor | None = None
-
-    def tensors(self) -> list[Tensor]:
-        """The input tensors."""
-        return [x for x in (self.query_position, self.source_position, self.mask) if x is not None]
 
     def drop(self, samples: int, width: int, heads: int, p: float, p_weights: float) -> None:
         """Draw dropout's random bits."""
@@ -161,7 +157,8 @@ class _Encoded(torch.autograd.Function):
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.call = call
         # With the call's own tensors, so that torch detects changes in place.
-        ctx.save_for_backward(*tensors, *(x for place in call.places for x in place.tensors()))
+        own = [x for each in call.places for x in (each.query_position, each.source_position, each.mask)]
+        ctx.save_for_backward(*tensors, *own)
         sequences = 2 * len(call.places)
         return tuple(call.forward(tensors[:sequences], tensors[sequences:]))
 
@@ -177,35 +174,28 @@ class _Encoded(torch.autograd.Function):
         return None, *to_xs, *to_parameters
 
 
-class _Sizes(NamedTuple):
-    """B, and of an encoder block D, the width of its feed-forward, and H."""
-
-    samples: int
-    width: int
-    inner: int
-    heads: int
-
-
 def _read(
     blocks: Sequence[EncoderBlock], queries: Sequence[Tokens], sources: Sequence[Tokens]
-) -> tuple[_Sizes, list[Tensor]] | None:
-    """The common sizes, and the parameters of all blocks in the kernel's order; None for blocks of another kind."""
+) -> tuple[tuple[int, int, int, int], list[Tensor]] | None:
+    """B, D, width of the feed-forward and H, and all parameters in the kernel's order; None for other blocks."""
     if torch.is_autocast_enabled("cpu") or not untraced():
         return None
     if torch.is_grad_enabled() and any(each.x.is_inference() for each in (*queries, *sources)):
         return None  # torch does not save inference tensors
-    sizes: _Sizes | None = None
+    sizes: tuple[int, int, int, int] | None = None
     counts: list[int] = []
     parameters: list[Tensor] = []
     parameter, float32 = torch.nn.Parameter, torch.float32
     for block, query, source in zip(blocks, queries, sources, strict=True):
         numbers = own_parameters(block)
-        if numbers is None or not _match(query, source):
+        if numbers is None or not _plain_sequence(query) or not (source is query or _plain_sequence(source)):
             return None
-        own = _Sizes(query.x.shape[0], query.x.shape[2], numbers[INNER].shape[0], block.attention.heads)
+        (samples, width), inner, heads = query.x.shape[::2], numbers[INNER].shape[0], block.attention.heads
         if sizes is None:
-            sizes, counts = own, parameter_counts(own.width, own.inner)
-        if own != sizes or own.width % own.heads or own.width == 1:
+            sizes, counts = (samples, width, inner, heads), parameter_counts(width, inner)
+        if sizes != (samples, width, inner, heads) or width % heads or width == 1:
+            return None
+        if source.x.shape[::2] != (samples, width):
             return None
         for x, count in zip(numbers, counts, strict=True):
             # A contiguous parameter of more than one number has its values in memory.
@@ -253,11 +243,6 @@ def own_parameters(block: EncoderBlock) -> list[Tensor] | None:
             return None
         found += weight, bias
     return found
-
-
-def _match(query: Tokens, source: Tokens) -> bool:
-    both = _plain_sequence(query) and (source is query or _plain_sequence(source))
-    return both and query.x.shape[::2] == source.x.shape[::2]
 
 
 def _plain_sequence(sequence: Tokens) -> bool:

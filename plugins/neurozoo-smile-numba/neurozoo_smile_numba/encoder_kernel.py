@@ -234,9 +234,8 @@ def _read_source(it, parameters, to):  # type: ignore[no-untyped-def]
     standardise(to.hat, row, width, columns, to.mean, to.scale)
     affine(to.hat, row, width, columns, parameters, NORM_0, to.to_key)
     copy(to.to_key, row, width, columns, to.to_value)
-    if it.lost:
-        drop(to.to_key, row, width, heard, it.bits_to_key, it.asked, it.lost)
-        drop(to.to_value, row, width, heard, it.bits_to_value, it.asked, it.lost)
+    drop(to.to_key, row, width, heard, it.bits_to_key, it.asked, it.lost)
+    drop(to.to_value, row, width, heard, it.bits_to_value, it.asked, it.lost)
     linear(parameters, KEY, to.to_key, row, to.keys, width, width, columns)
     linear(parameters, VALUE, to.to_value, row, to.values, width, width, columns)
     return heard
@@ -274,24 +273,20 @@ def _ask(it, parameters, of, heard, chunk, start, columns):  # type: ignore[no-u
         return False
     standardise(chunk.hat_0, chunk.row, width, columns, chunk.most, chunk.scale_0)
     affine(chunk.hat_0, chunk.row, width, columns, parameters, NORM_0, chunk.asking)
-    if lost:
-        drop(chunk.asking, chunk.row, width, count, it.bits_asking + 2 * start, it.asking, lost)
+    drop(chunk.asking, chunk.row, width, count, it.bits_asking + 2 * start, it.asking, lost)
     copy(chunk.asking, chunk.row, width, columns, chunk.hat_1)
     if heard:
         linear(parameters, QUERY, chunk.asking, chunk.row, chunk.query, width, width, columns)
         scale_by(np.float32(LOG2_E / math.sqrt(width // it.heads)), chunk.query, chunk.row, width, columns)
         _attend(it, of, heard, chunk, start, count, columns)
-        weight, bias = parameters, ATTENDED
-        linear(weight, bias, chunk.heads, chunk.row, chunk.attended, width, width, columns)
-        if lost:
-            drop(chunk.attended, chunk.row, width, count, it.bits_attended + 2 * start, it.asking, lost)
+        linear(parameters, ATTENDED, chunk.heads, chunk.row, chunk.attended, width, width, columns)
+        drop(chunk.attended, chunk.row, width, count, it.bits_attended + 2 * start, it.asking, lost)
         add(chunk.attended, chunk.row, width, columns, chunk.hat_1)
     standardise(chunk.hat_1, chunk.row, width, columns, chunk.most, chunk.scale_1)
     affine(chunk.hat_1, chunk.row, width, columns, parameters, NORM_1, chunk.middle)
     linear_relu(parameters, INNER, chunk.middle, chunk.row, chunk.fed, inner, width, columns)
     linear(parameters, OUTER, chunk.fed, chunk.row, chunk.hat_2, width, inner, columns)
-    if lost:
-        drop(chunk.hat_2, chunk.row, width, count, it.bits_fed + 2 * start, it.asking, lost)
+    drop(chunk.hat_2, chunk.row, width, count, it.bits_fed + 2 * start, it.asking, lost)
     add(chunk.middle, chunk.row, width, columns, chunk.hat_2)
     standardise(chunk.hat_2, chunk.row, width, columns, chunk.most, chunk.scale_2)
     return True
@@ -356,8 +351,7 @@ def _through_attention(it, of, heard, chunk, start, count, columns):  # type: ig
             used = back
         add_sums(grad, chunk.row, used, chunk.row, of.by_values + behind, of.row, head, heard, columns)
         product(of.values + behind, np.int64(1), of.row, grad, chunk.row, back, chunk.row, heard, head, columns)
-        if it.lost_weights:
-            drop(back, chunk.row, heard, count, bits, it.asking, it.lost_weights)
+        drop(back, chunk.row, heard, count, bits, it.asking, it.lost_weights)
         softmax_back(weights, chunk.row, heard, columns, back, chunk.total)
         product(of.keys + behind, of.row, np.int64(1), back, chunk.row, grad, chunk.row, head, heard, columns)
         add_sums(chunk.query + own, chunk.row, back, chunk.row, of.by_keys + behind, of.row, head, heard, columns)
@@ -371,8 +365,7 @@ def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # t
     row, most, total = chunk.row, chunk.most, chunk.total
     through_norm(parameters, to, NORM_2, x, row, width, columns, chunk.hat_2, chunk.scale_2, most, total)
     copy(x, row, width, columns, chunk.by_asking)
-    if lost:
-        drop(chunk.by_asking, row, width, count, it.bits_fed + 2 * start, it.asking, lost)
+    drop(chunk.by_asking, row, width, count, it.bits_fed + 2 * start, it.asking, lost)
     through_linear(parameters, to, OUTER, chunk.fed, row, chunk.by_asking, chunk.by_fed, width, inner, columns)
     relu_back(chunk.fed, row, inner, columns, chunk.by_fed)
     through_linear(parameters, to, INNER, chunk.middle, row, chunk.by_fed, chunk.by_asking, inner, width, columns)
@@ -380,8 +373,7 @@ def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # t
     through_norm(parameters, to, NORM_1, x, row, width, columns, chunk.hat_1, chunk.scale_1, most, total)
     if heard:
         copy(x, row, width, columns, chunk.by_asking)
-        if lost:
-            drop(chunk.by_asking, row, width, count, it.bits_attended + 2 * start, it.asking, lost)
+        drop(chunk.by_asking, row, width, count, it.bits_attended + 2 * start, it.asking, lost)
         through_linear(
             parameters, to, ATTENDED, chunk.heads, row, chunk.by_asking, chunk.by_heads, width, width, columns
         )
@@ -389,8 +381,7 @@ def _through_queries(it, parameters, of, heard, chunk, start, columns, to):  # t
         scale_by(np.float32(1 / math.sqrt(width // it.heads)), chunk.by_heads, row, width, columns)
         through_linear(parameters, to, QUERY, chunk.asking, row, chunk.by_heads, chunk.by_asking, width, width, columns)
         add(chunk.by_asking, row, width, columns, x)
-    if lost:
-        drop(x, row, width, count, it.bits_asking + 2 * start, it.asking, lost)
+    drop(x, row, width, count, it.bits_asking + 2 * start, it.asking, lost)
     through_norm(parameters, to, NORM_0, x, row, width, columns, chunk.hat_0, chunk.scale_0, most, total)
 
 
@@ -401,9 +392,8 @@ def _through_source(it, parameters, of, heard, to):  # type: ignore[no-untyped-d
     scale_by(LN_2, of.by_keys, row, width, columns)  # the queries in these were scaled for powers of 2
     through_linear(parameters, to, KEY, of.to_key, row, of.by_keys, of.by_source, width, width, columns)
     through_linear(parameters, to, VALUE, of.to_value, row, of.by_values, of.other, width, width, columns)
-    if it.lost:
-        drop(of.by_source, row, width, heard, it.bits_to_key, it.asked, it.lost)
-        drop(of.other, row, width, heard, it.bits_to_value, it.asked, it.lost)
+    drop(of.by_source, row, width, heard, it.bits_to_key, it.asked, it.lost)
+    drop(of.other, row, width, heard, it.bits_to_value, it.asked, it.lost)
     add(of.other, row, width, columns, of.by_source)
     through_norm(parameters, to, NORM_0, of.by_source, row, width, columns, of.hat, of.scale, of.mean, of.other)
 

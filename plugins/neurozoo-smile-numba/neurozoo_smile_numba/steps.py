@@ -45,15 +45,10 @@ def _pointer(to: Any, what: Any) -> Any:
     return pointer
 
 
-_numbers, _whole, _short, _bytes = (
-    _pointer(*each)
-    for each in (
-        (types.float32, ir.FloatType()),
-        (types.int64, ir.IntType(64)),
-        (types.int16, ir.IntType(16)),
-        (types.uint8, ir.IntType(8)),
-    )
-)
+_numbers = _pointer(types.float32, ir.FloatType())
+_whole = _pointer(types.int64, ir.IntType(64))
+_short = _pointer(types.int16, ir.IntType(16))
+_bytes = _pointer(types.uint8, ir.IntType(8))
 
 
 @part
@@ -194,7 +189,9 @@ def scale_by(factor, x, row, rows, columns):  # type: ignore[no-untyped-def]
 
 @part
 def drop(x, row, rows, count, bits, bits_row, lost):  # type: ignore[no-untyped-def]
-    """Dropout in place, by random bits."""
+    """Dropout in place, by random bits; nothing where none is lost."""
+    if lost == 0:
+        return
     factor, level = np.float32(LEVELS / (LEVELS - lost)), np.int16(lost - LEVELS // 2)
     for d in range(rows):
         line, random = numbers_at(x + 4 * d * row, count), carray(_short(bits + 2 * d * bits_row), (count,))

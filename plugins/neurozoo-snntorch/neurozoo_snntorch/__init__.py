@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from neurozoo.registry.hookspecs import Component, hookimpl
 
@@ -14,24 +15,12 @@ neurozoo_api = "2.0"
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
     """The ``snntorch`` backend, ``snntorch-native``, which is the library unchanged."""
-    yield Component(
-        "neuron",
-        "snntorch",
-        "neurozoo_snntorch.neuron:SnnTorchNeuron",
-        "Leaky of snnTorch",
-        requires=("snntorch",),
-        install="pip install neurozoo-snntorch",
-        exact=False,
-        tested=("snntorch >=1.0,<1.1",),
-    )
-    yield Component(
-        "neuron",
-        "snntorch-native",
-        "neurozoo_snntorch.native:SnnTorchNativeNeuron",
-        "another model: Leaky of snnTorch as it is",
-        requires=("snntorch",),
-        install="pip install neurozoo-snntorch",
-        exact=False,
-        native=True,
-        tested=("snntorch >=1.0,<1.1",),
-    )
+    needs: Any = {
+        "requires": ("snntorch",),
+        "install": "pip install neurozoo-snntorch",
+        "tested": ("snntorch >=1.0,<1.1",),
+        "exact": False,
+    }
+    yield Component("neuron", "snntorch", "neurozoo_snntorch.neuron:SnnTorchNeuron", "Leaky of snnTorch", **needs)
+    native, about = "neurozoo_snntorch.native:SnnTorchNativeNeuron", "another model: Leaky of snnTorch as it is"
+    yield Component("neuron", "snntorch-native", native, about, native=True, **needs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from neurozoo.backends.adapters import check_plain_cuba, check_state, plain_cuba_refusal
 from neurozoo.core.equations import reset, spike
 from neurozoo.core.kinds import CubaSpec, LIFSpec, LISpec, PLIFSpec, SpikingSpec
-from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, check_params, steps_of
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
 
 if TYPE_CHECKING:
     from neurozoo_snntorch.nir_reader import SnnTorchReader
@@ -49,28 +50,13 @@ class SnnTorchNeuron(Neuron):
     def step(
         self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None
     ) -> tuple[Tensor, State]:
-        used = self.spec.complete(params)
-        return self._step(self._module(used), current, state, threshold, used)
+        return self.stepper(self.spec.complete(params))(current, state, threshold)
 
-    def scan(
-        self,
-        currents: Tensor,
-        state: State | None = None,
-        threshold: Tensor | float = 1.0,
-        params: Params | None = None,
-    ) -> tuple[Tensor, State]:
-        thresholds = steps_of(threshold, currents)
-        used = check_params(self.spec.complete(params), currents)
-        carried = self.initial_state(currents[0], used) if state is None else state
-        module = self._module(used)
-        outputs: list[Tensor] = []
-        for current, level in zip(currents.unbind(0), thresholds, strict=True):
-            output, carried = self._step(module, current, carried, level, used)
-            outputs.append(output)
-        return torch.stack(outputs), carried
+    def stepper(self, params: Params) -> Callable[[Tensor, State, Tensor | float], tuple[Tensor, State]]:
+        return partial(self._step, self._module(params), params)
 
     def _step(
-        self, module: Any, current: Tensor, state: State, threshold: Tensor | float, params: Params
+        self, module: Any, params: Params, current: Tensor, state: State, threshold: Tensor | float
     ) -> tuple[Tensor, State]:
         check_state(state, current)
         # A view, for a module would register a Parameter, and then take nothing else under that name.

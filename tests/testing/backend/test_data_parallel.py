@@ -90,7 +90,11 @@ def stranger(tmp_path, monkeypatch):
         ("MembraneInABuffer", "lif: the spikes in step 1, of two processes and of one: "),
         ("ByRank", "lif: gradient of threshold in step 0, of process 0 of a pair"),
         ("DiesLast", "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel"),
-        ("Dies", "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel"),
+        pytest.param(
+            "Dies",
+            "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_wrong_neuron_is_caught(wrong, problem, stranger, result_of) -> None:

@@ -136,6 +136,8 @@ class TestSeriesSynthetic(DataConformance):
 
 # A graph's sizes are its own; see tests/nir/test_model.py.
 OF_ONE_SIZE = {"nir-graph"}
+# Parts that pass the whole kit above: in a class of their own, or as what fills the slots of smile.
+WHOLE = {"alif", "disagreement", "lif", "rate-gain"}
 # As published they look at the whole batch.
 BY_BATCH = {"cross-entropy-ratio", "batch-softmax"}
 QUICK = ("gives_outputs", "firing_is_recorded", "samples_are_alone", "loads_from_a_checkpoint")
@@ -149,7 +151,9 @@ def test_no_part_of_the_core_is_left_out(kind: Kind) -> None:
     assert core <= {suite.name for suite in suites if suite.kind == kind} | OF_ONE_SIZE
 
 
-@pytest.mark.parametrize("name", of_the_core("part"))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in WHOLE)) for name in of_the_core("part")]
+)
 def test_a_part_in_its_model(name: str) -> None:
     results = {each.name: each for each in check(registered("part", name), QUICK).results}
     failed = {case for case, result in results.items() if result.outcome == "failed"}

@@ -55,11 +55,8 @@ class Csd:
     def sequence(self, video: str, *, ordered: bool = True) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Return a video's intervals ``[n, 2]`` in seconds and features ``[n, d]``.
 
-        Features that are not finite as float32 are returned as NaN or infinity.
-
-        Args:
-            video: Its id.
-            ordered: Whether to sort by start; if not, the file's order is kept.
+        They are sorted by start, or not ``ordered`` as in the file. Features that are not finite as float32 are NaN or
+        infinity.
 
         Raises:
             DataError: Intervals or features are missing or malformed.

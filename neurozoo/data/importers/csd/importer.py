@@ -151,15 +151,10 @@ class _Cut:
     segment_ends: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def length_of(self, name: str) -> int:
-        """Return positions L of a modality."""
         return self.length if self.aligned or name == self.words else self.frames
 
     def check_videos(self, table: SegmentTable, labels: str) -> None:
-        """Refuse a modality that has none of the label file's videos.
-
-        Raises:
-            DataError: See above; shows how both write an id.
-        """
+        """Refuse a modality that has none of the label file's videos."""
         ids = {name for segment in table.segments for name in (segment.video, segment.id)}
         for file in self.files.values():
             if ids.isdisjoint(file.videos):
@@ -171,11 +166,7 @@ class _Cut:
                 )
 
     def check_units(self) -> None:
-        """Refuse a modality whose time is not in the label file's seconds, but in frames or milliseconds.
-
-        Raises:
-            DataError: All its sequences together end far earlier or later than their segments.
-        """
+        """Refuse a modality whose sequences end far from their segments: in frames or milliseconds, not in seconds."""
         for name, file in self.files.items():
             end, wanted = self.ends[name], self.segment_ends[name]
             if wanted and not wanted / _UNITS < end < wanted * _UNITS:
@@ -260,17 +251,10 @@ def _rows_of(segment: Segment, rows: VideoRows | None) -> VideoRows:
 
 
 def word_means(frames: Seconds, features: NDArray[np.float32], words: Seconds) -> NDArray[np.float32]:
-    """Average the frames that overlap each word; a word without frames gets zeros.
+    """Average the finite features ``[n, d]`` of the frames ``[n, 2]`` that overlap each word ``[w, 2]``, in seconds.
 
-    A frame overlaps a word if it starts before the word ends and ends after it starts.
-
-    Args:
-        frames: ``[n, 2]``, in seconds.
-        features: ``[n, d]``, finite.
-        words: ``[w, 2]``, in seconds.
-
-    Returns:
-        ``[w, d]``.
+    A frame overlaps a word if it starts before the word ends and ends after it starts. Returns ``[w, d]``, zeros for a
+    word without frames.
     """
     means = np.zeros((len(words), features.shape[1]), np.float32)
     if not len(frames) or not len(words):
