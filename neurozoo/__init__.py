@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from neurozoo.evaluation.evaluate import evaluate_run as evaluate
     from neurozoo.evaluation.prediction import predict
     from neurozoo.hub.packing import pack
+    from neurozoo.models.by_name import create_model, list_models
     from neurozoo.operations.profiling import profile_run as profile
     from neurozoo.recipe.recipe import Recipe, load_recipe
     from neurozoo.runs.loading import load
@@ -37,7 +38,9 @@ __all__ = [
     "Recipe",
     "__version__",
     "compare_backends",
+    "create_model",
     "evaluate",
+    "list_models",
     "load",
     "load_recipe",
     "pack",
@@ -51,7 +54,9 @@ __all__ = [
 _TARGETS = {
     "Recipe": "neurozoo.recipe.recipe:Recipe",
     "compare_backends": "neurozoo.compare.entry_points:compare_backends",
+    "create_model": "neurozoo.models.by_name:create_model",
     "evaluate": "neurozoo.evaluation.evaluate:evaluate_run",
+    "list_models": "neurozoo.models.by_name:list_models",
     "load": "neurozoo.runs.loading:load",
     "load_recipe": "neurozoo.recipe.recipe:load_recipe",
     "pack": "neurozoo.hub.packing:pack",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ import pytest
 import torch
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
+from safetensors import safe_open
 
 from neurozoo.core.multimodal import Layout
 from neurozoo.core.shapes import SignalShape
@@ -28,6 +30,7 @@ from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry, slot_kind
 from neurozoo.studies.parallel_runs import Commands
 from neurozoo.tasks.multilabel import Multilabel
+from neurozoo.testing.golden import GoldenCase, GoldenFile
 from neurozoo.training.step import Stepper
 from neurozoo.training.train import resume, train
 
@@ -52,6 +55,37 @@ def _own_data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEUROZOO_DATA", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@cache
+def golden_cases() -> tuple[GoldenCase, ...]:
+    """Return the CASE of every file in tests/models/golden."""
+    found = []
+    for path in sorted((Path(__file__).parent / "models" / "golden").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"golden_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found.append(module.CASE)
+    return tuple(found)
+
+
+@pytest.fixture(scope="session")
+def read_golden() -> Callable[[Path], tuple[GoldenCase, GoldenFile]]:
+    """Read a golden file; returns the one case that claims it as well."""
+
+    @cache
+    def read(path: Path) -> tuple[GoldenCase, GoldenFile]:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            found = GoldenFile(path.name, file.metadata() or {}, tensors)
+        claiming = [case for case in golden_cases() if case.claims(found.header)]
+        model = found.header.get("model")
+        assert len(claiming) == 1, f"{path.name}: {len(claiming)} models claim {model!r}, and one has to"
+        return claiming[0], found
+
+    return read
 
 
 @pytest.fixture

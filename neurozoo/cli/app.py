@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import bench, browse, compare, data, nir, plugins, run, studies, trained
+from neurozoo.cli import bench, browse, compare, data, nir, plugins, run, studies, trained, weights
 
 __all__ = ["app"]
 
@@ -21,7 +21,7 @@ for _command in (
     browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.results, plugins.doctor,
 ):  # fmt: skip
     app.command(_command.__name__.rstrip("_"))(_command)
-for _name, _group in (("data", data), ("bench", bench), ("nir", nir), ("plugins", plugins)):
+for _name, _group in (("data", data), ("bench", bench), ("nir", nir), ("weights", weights), ("plugins", plugins)):
     app.add_typer(_group.app, name=_name)
 
 

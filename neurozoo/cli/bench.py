@@ -147,6 +147,61 @@ def page(
     say(f"written: {out}")
 
 
+@app.command("published")
+def published(
+    sizes: Annotated[
+        list[str] | None, typer.Argument(metavar="[SIZE]...", help="By default the smallest size of each model.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A page in Markdown.")] = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Measure what published models do that a sound model must not: neighbours, padding, luck, silence."""
+    from neurozoo.bench.published import measure_published
+    from neurozoo.registry.registry import default_registry
+    from neurozoo.reporting.published import published_page, published_tables
+    from neurozoo.reporting.tables import plain_text
+
+    check_writable(out)
+    _set_threads(threads)
+    measured = measure_published(sizes, on_progress=lambda text: say(text, error=True))
+    registry = default_registry()
+    quirks = {model: registry.resolve("model", model).quirks for model in dict.fromkeys(m.model for m in measured)}
+    if out is not None:
+        write(out, published_page(measured, quirks, f"neurozoo bench published --out {out}"))
+    answer(json, {"published": measured}, plain_text(published_tables(measured, quirks)))
+
+
+@app.command("zoo")
+def zoo(
+    sizes: Annotated[
+        list[str] | None, typer.Argument(metavar="[SIZE]...", help="By default all that have a plain writing.")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, max=4096, metavar="T", help="Time steps.")] = 16,
+    backend: Annotated[str, typer.Option("--backend", help="What runs neurozoo's neurons.")] = "fastest",
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A page in Markdown.")] = None,
+    threads: Threads = None,
+    rounds: Rounds = 15,
+    json: Json = False,
+) -> None:
+    """Time published models' training steps next to plain writings on other libraries' neurons, and their memory."""
+    from neurozoo.bench.zoo import measure_zoo
+    from neurozoo.reporting.bench import zoo_page, zoo_tables
+    from neurozoo.reporting.tables import plain_text
+
+    check_writable(out)
+    _set_threads(threads)
+    costs = measure_zoo(
+        sizes, steps=steps, backend=backend, rounds=rounds, on_progress=lambda text: say(text, error=True)
+    )
+    if out is not None:
+        chosen = f" --threads {threads}" if threads is not None else ""
+        named = "".join(f" {size}" for size in sizes or ())
+        command = f"neurozoo bench zoo{named} --steps {steps} --out {out} --rounds {rounds}{chosen}"
+        write(out, zoo_page(costs, command))
+    answer(json, {"zoo": costs}, plain_text(zoo_tables(costs)))
+
+
 def _parts(recipe: str) -> list[list[str]]:
     """Return overrides that name each plugin's part that fits an optional slot, with the fastest neurons."""
     from neurozoo.recipe.recipe import load_recipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +38,8 @@ def list_(
     json: Json = False,
 ) -> None:
     """List what there is: components, recipes, trained models (zoo) and plugins."""
-    wanted = LISTED if kind is None else (_plural(kind),)
+    # Sizes need torch, so that they are listed only when asked for.
+    wanted = tuple(each for each in LISTED if each != "sizes") if kind is None else (_plural(kind),)
     registry = default_registry()
     entries = {name: _entries(name, registry) for name in wanted}
     answer(json, entries, "\n".join(_block(name, rows, titled=kind is None) for name, rows in entries.items()))
@@ -73,8 +75,14 @@ def show(
         answer(json, packed, (model / CARD).read_text("utf-8"))
     else:
         if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and name not in shipped_recipes():
-            known = {each for kind in KINDS for each in registry.components(kind)}
-            raise UnknownNameError("component, recipe or model", name, {*known, *shipped_recipes(), *shipped_models()})
+            if (overrides or backend is not None) and any(name == each["name"] for each in _sizes(registry)):
+                raise UserError(f"{name!r} is a published size; overrides and --backend are for recipes")
+            if not (size := _size(name, registry)):
+                known = {each for kind in KINDS for each in registry.components(kind)}
+                everything = {*known, *shipped_recipes(), *shipped_models()}
+                raise UnknownNameError("component, recipe or model", name, everything)
+            answer(json, size, _size_text(size))
+            return
 
         from neurozoo.recipe.recipe import load_recipe
 
@@ -94,6 +102,8 @@ def _plural(kind: str) -> str:
 def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
     if listed == "plugins":
         return plugin_rows(registry)
+    if listed == "sizes":
+        return _sizes(registry)
     if listed in ("recipes", "zoo"):
         summaries = shipped_recipes() if listed == "recipes" else shipped_models()
         return [{"name": name, "summary": summary} for name, summary in summaries.items()]
@@ -160,6 +170,8 @@ def _component(kind: Kind, name: str, registry: Registry) -> dict[str, Any]:
     return content | {
         "doc": inspect.getdoc(target) or "",
         "slots": {slot: _slot_text(fits) for slot, fits in getattr(target, "slots", {}).items()},
+        "sizes": {size: asdict(each) for size, each in getattr(target, "variants", {}).items()},
+        "quirks": {parameter: asdict(each) for parameter, each in getattr(target, "quirks", {}).items()},
         "optional": list(getattr(target, "optional", ())),
         "params": {
             param.name: {"type": param.type, "required": True}
@@ -193,7 +205,77 @@ def _component_text(content: Mapping[str, Any]) -> str:
             for name, each in params.items()
         ]
         lines += ["", "params", columns(rows, "  ")]
+    if sizes := content.get("sizes"):
+        rows = [[size, f"{each['parameters']:,} parameters", each["source"]] for size, each in sizes.items()]
+        lines += ["", "published sizes", columns(rows, "  ")]
+    if quirks := content.get("quirks"):
+        lines += ["", "what the published form does, and the sound one does not", _quirks_text(quirks)]
     return "\n".join([*lines, "", content["doc"]]).rstrip()
+
+
+def _quirks_text(quirks: Mapping[str, Any]) -> str:
+    rows = [
+        [f"{name}: {leaf_text(each['published'])}", f"and not {leaf_text(each['sound'])}", each["effect"]]
+        for name, each in quirks.items()
+    ]
+    return columns(rows, "  ")
+
+
+def _sizes(registry: Registry) -> list[dict[str, Any]]:
+    from neurozoo.models.by_name import variants
+
+    return [
+        {
+            "name": name,
+            "summary": f"{model}, {each.parameters:,} parameters, {[each.length, *each.shape]}, {each.task}",
+            "model": model,
+            **asdict(each),
+        }
+        for name, model, each in variants(registry)
+    ]
+
+
+def _size(name: str, registry: Registry) -> dict[str, Any] | None:
+    """Return a published size with the layers of its sound form; None if there is none of that name."""
+    found = next((each for each in _sizes(registry) if each["name"] == name), None)
+    if found is None:
+        return None
+    from neurozoo.models.by_name import create_model
+    from neurozoo.operations.model_summary import summarise
+
+    quirks = registry.resolve("model", found["model"]).quirks
+    model = create_model(name, registry=registry)
+    return {
+        **found,
+        "quirks": {parameter: asdict(each) for parameter, each in quirks.items()},
+        "sound": summarise(model).to_dict(),
+    }
+
+
+def _size_text(size: Mapping[str, Any]) -> str:
+    sound = size["sound"]
+    rows = [["layer", "", "input", "output", "parameters", "operations"]]
+    rows += [
+        [
+            layer["name"], layer["module"], layer["fed"] or "",
+            "" if layer["shape"] is None else str(list(layer["shape"])),
+            f"{layer['parameters']:,}", f"{layer['operations']:,}",
+        ]
+        for layer in sound["layers"]
+    ]  # fmt: skip
+    rows.append(["total", "", "", "", f"{sound['parameters']:,}", f"{sound['operations']:,}"])
+    lines = [f"{size['name']}: {size['summary']}", f"from {size['source']}"]
+    if size["unused"]:
+        lines.append(f"its authors' code has {size['unused']:,} more parameters, which have no effect")
+    lines += ["", "the sound form, on one sample; operations are multiplications with accumulation if nothing is"]
+    lines += ["skipped, of all steps, and of neurons their updates; T is the first axis of outputs of neurons"]
+    lines += ["input: bits (spikes), whole numbers (sums of spikes) or real ones", ""]
+    lines.append(columns(rows, right=(4, 5)))
+    if sound["uncounted"]:
+        lines.append(f"products that are not counted, in: {', '.join(sound['uncounted'])}")
+    if size["quirks"]:
+        lines += ["", "what the published form does, and the sound one does not", _quirks_text(size["quirks"])]
+    return "\n".join(lines)
 
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:

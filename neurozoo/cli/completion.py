@@ -35,8 +35,8 @@ def _public_data() -> Mapping[str, str]:
     return {name: data.summary for name, data in CATALOGUE.items()}
 
 
-LISTED = (*(each.plural for each in KINDS.values()), "recipes", "zoo", "plugins")
-"""What `neurozoo list` has."""
+LISTED = (*(each.plural for each in KINDS.values()), "recipes", "sizes", "zoo", "plugins")
+"""What `neurozoo list` has; the published sizes of models need torch."""
 
 recipes = _beginning(shipped_recipes)
 models = _beginning(shipped_models)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from neurozoo.core.kinds import KINDS
 from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
+from neurozoo.core.saving import known_spikes
 from neurozoo.errors import SpikingError
 
-__all__ = ["Firing", "Learned", "MakeNeuron", "SpikingLayer", "Synapse", "TorchNeuron", "neuron_for"]
+__all__ = ["Firing", "Learned", "MakeNeuron", "OneMinus", "SpikingLayer", "Synapse", "TorchNeuron", "neuron_for"]
 
 MakeNeuron = Callable[[NeuronSpec], Neuron]
 """Makes the chosen backend's neuron for a specification."""
@@ -88,6 +89,19 @@ class Learned:
 
 
 @dataclass(frozen=True)
+class OneMinus:
+    """A neuron parameter that is one minus another of the layer; it has no weight of its own.
+
+    A leaky integrator with the gain ``1 - decay`` keeps the size of a constant current (Bittar & Garner 2022).
+
+    Attributes:
+        of: Name of a parameter of the layer that is learned or a fixed tensor.
+    """
+
+    of: str
+
+
+@dataclass(frozen=True)
 class Firing:
     """One forward of a layer.
 
@@ -131,9 +145,21 @@ class Synapse(nn.Module):
         """
         raise NotImplementedError
 
+    def held(self, x: Tensor, steps: int) -> Tensor:
+        """Return the currents ``[B, ...]`` of one step's inputs ``[B, ...]`` that all ``steps`` have.
+
+        Running statistics count each row ``steps`` times, as in a call with repeated rows.
+        """
+        currents: Tensor = self(x)
+        return currents
+
     def valid_after(self, valid: Tensor | None) -> Tensor | None:
         """Return the valid steps ``[T', B]`` of the currents, given those of the inputs; for one that changes T."""
         return valid
+
+    def rescale(self, gain: Tensor) -> bool:
+        """Multiply the current of each neuron by a gain ``[N]`` from here on; False if the synapse cannot."""
+        return False
 
 
 class SpikingLayer(nn.Module):
@@ -147,7 +173,7 @@ class SpikingLayer(nn.Module):
         synapse: Maps inputs to currents, such as a linear or a convolution; None if the inputs are currents.
         shape: Shape of one step's neurons, such as ``(N,)``, or ``(C, 1, 1)`` for one parameter per channel; needed
             for parameters per neuron.
-        learned: Parameters to learn, by their name in the specification.
+        learned: Parameters to learn, by their name in the specification, and those that follow from another one.
         params: Parameters that are fixed tensors, such as the time constants of a NIR graph. Not in the checkpoint.
         recurrent: Weights ``V [N, N]``, a linear without bias: ``x_t = input_t + s_{t-1} V^T``. None for none.
         self_connections: Whether the diagonal of ``V`` is used; if not, it is 0 and has no gradient.
@@ -166,7 +192,7 @@ class SpikingLayer(nn.Module):
         synapse: nn.Module | None = None,
         *,
         shape: tuple[int, ...] = (),
-        learned: Mapping[str, Learned] | None = None,
+        learned: Mapping[str, Learned | OneMinus] | None = None,
         params: Mapping[str, Tensor] | None = None,
         recurrent: nn.Linear | None = None,
         self_connections: bool = True,
@@ -180,8 +206,14 @@ class SpikingLayer(nn.Module):
         self.self_connections, self.detach_recurrent = self_connections, detach_recurrent
         self.gain = gain
         self.recorders: list[tuple[Any, str]] = []
-        self.learned = dict(learned or {})
-        neuron.spec.complete({**dict.fromkeys(self.learned, 0.0), **(params or {})})  # checks the names
+        self.learned = {name: each for name, each in (learned or {}).items() if isinstance(each, Learned)}
+        self.tied = {name: each.of for name, each in (learned or {}).items() if isinstance(each, OneMinus)}
+        neuron.spec.complete({**dict.fromkeys(learned or {}, 0.0), **(params or {})})  # checks the names
+        if unknown := sorted(set(self.tied.values()) - {*self.learned, *(params or {})}):
+            raise SpikingError(
+                f"a parameter is one minus {', '.join(unknown)}, which is neither learned nor a fixed tensor of this "
+                "layer; learn it, or give a number for both"
+            )
         self.stored = nn.ParameterDict({name: nn.Parameter(each.start(shape)) for name, each in self.learned.items()})
         self._fixed = tuple(params or {})
         for name, value in (params or {}).items():
@@ -195,7 +227,15 @@ class SpikingLayer(nn.Module):
     def params(self) -> dict[str, Tensor]:
         """Return the parameters that are tensors, as the neuron uses them."""
         used = {name: each.used(self.stored[name]) for name, each in self.learned.items()}
-        return used | {name: getattr(self, f"fixed_{name}") for name in self._fixed}
+        used |= {name: getattr(self, f"fixed_{name}") for name in self._fixed}
+        return used | {name: 1 - used[of] for name, of in self.tied.items()}
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Move clamped parameters into their bounds, outside of which their gradient is 0."""
+        for name, each in self.learned.items():
+            if each.map == "clamp":
+                self.stored[name].clamp_(*each.bounds)
 
     def forward(
         self,
@@ -220,7 +260,10 @@ class SpikingLayer(nn.Module):
             SpikingError: A shape does not fit, see :class:`~neurozoo.core.neuron.Neuron`.
         """
         held = None
-        if steps is None:
+        if steps is None and valid is None and isinstance(self.synapse, Synapse) and _repeats(x, self.synapse):
+            held = self.synapse.held(x[0], len(x))
+            currents = held.expand(len(x), *held.shape)
+        elif steps is None:
             currents = self.currents(x, valid)
         elif isinstance(self.synapse, Synapse) and self.synapse.over_time:
             currents = self.currents(x.expand(steps, *x.shape), valid)
@@ -228,6 +271,8 @@ class SpikingLayer(nn.Module):
             held = x if self.synapse is None else self.synapse(x)
             currents = held.expand(steps, *held.shape)
         spikes, _, driven = self._run(currents, state, threshold, held)
+        if self.spec.spiking:
+            known_spikes(spikes)
         if isinstance(self.synapse, Synapse):
             valid = self.synapse.valid_after(valid)
         return self.record(driven, spikes, threshold, valid)
@@ -237,6 +282,9 @@ class SpikingLayer(nn.Module):
         if self.synapse is None:
             return x
         if isinstance(self.synapse, nn.Linear):
+            if x.dim() == 3 and not x.is_contiguous() and x.transpose(0, 1).is_contiguous():
+                swapped: Tensor = self.synapse(x.transpose(0, 1))  # without a copy of the inputs
+                return swapped.transpose(0, 1)
             made: Tensor = self.synapse(x)  # it takes any number of leading axes
             return made
         if isinstance(self.synapse, Synapse) and self.synapse.over_time:
@@ -305,20 +353,10 @@ class SpikingLayer(nn.Module):
                 return spikes, after, currents
             spikes, after = self._fire(currents, state, level, params)
             return spikes, after, currents
-        weight = self.returning()
-        carried = None if state is None else state[:-1]
-        fired = torch.zeros_like(currents[0]) if state is None else state[-1]
-        levels = level.unbind(0) if isinstance(level, Tensor) and level.dim() else None
-        driven: list[Tensor] = []
-        fires: list[Tensor] = []
-        for t, current in enumerate(currents.unbind(0)):
-            at = level if levels is None else levels[t if len(levels) > 1 else 0][None]
-            whole = current + nn.functional.linear(fired.detach() if self.detach_recurrent else fired, weight)
-            out, carried = self._fire(whole[None], carried, at, params)
-            fired = out[0]
-            driven.append(whole)
-            fires.append(fired)
-        return torch.stack(fires), (*(carried or ()), fired), torch.stack(driven)
+        made = self.neuron.recur(
+            currents, self.returning(), state, level, params, detach=self.detach_recurrent, gain=self.gain
+        )
+        return made.outputs, made.state, made.driven
 
     def returned(self, spikes: Tensor) -> Tensor:
         """Return the recurrent currents of outputs ``[..., N]``; only with recurrent weights."""
@@ -341,6 +379,14 @@ class SpikingLayer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{type(self.neuron).__name__}, {self.spec}"
+
+
+def _repeats(x: Tensor, synapse: Synapse) -> bool:
+    """Whether all steps of ``[T, B, ...]`` are the same memory, such as those of a picture, for a synapse of rows.
+
+    Not those of one sample, whose numbers can be too few for a norm.
+    """
+    return not synapse.over_time and len(x) > 1 and x.stride(0) == 0 and x.shape[1] > 1
 
 
 def by_sample(threshold: Tensor | float, currents: Tensor) -> Tensor | float:

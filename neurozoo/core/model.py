@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.layer import Learned, MakeNeuron, SpikingLayer, neuron_for
+from neurozoo.core.layer import Learned, MakeNeuron, OneMinus, SpikingLayer, neuron_for
 from neurozoo.core.neuron import NeuronSpec
+from neurozoo.core.published import AuthorsNames, Quirk, Variant
 from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
 from neurozoo.errors import DataError
 
@@ -31,10 +32,20 @@ class Trained(nn.Module):
     def losses(self, target: Tensor) -> Mapping[str, Tensor]:
         """Return terms to add to the loss, 0-d and weighted, by the name to log.
 
-        Called once after each training forward, never in evaluation; it may use what that forward kept.
+        Called once after each training forward, never in evaluation; it may use, and drop, what that forward kept in
+        attributes or in dictionaries. Where samples are mixed it is also called for the other targets, on a shallow
+        copy of the module, and has to return the same names.
 
         Args:
             target: Of the batch.
+        """
+        return {}
+
+    def roles(self) -> Mapping[str, str]:
+        """Return roles of parameters in the optimiser's groups, by name within this module, where the default is wrong.
+
+        The defaults are those of :func:`~neurozoo.core.roles.parameter_roles`; what a module names for its children
+        wins over what they name themselves. Example: ``{"positions": "position"}``.
         """
         return {}
 
@@ -78,7 +89,9 @@ class NeuronChoice:
         gain: See :class:`~neurozoo.core.layer.SpikingLayer`.
     """
 
-    def __init__(self, spec: NeuronSpec, learned: Mapping[str, Learned] | None = None, gain: bool = False) -> None:
+    def __init__(
+        self, spec: NeuronSpec, learned: Mapping[str, Learned | OneMinus] | None = None, gain: bool = False
+    ) -> None:
         # Private, since a subclass may have recipe parameters of these names.
         self.spec, self._learned, self._by_gain = spec, learned, gain
 
@@ -115,6 +128,12 @@ class Model(Trained, ABC):
     """Whether the model still computes something if all spikes are removed, so that a lesion measures their effect."""
     renamed: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Renamed tensors of older checkpoints: pairs of a regular expression and its replacement."""
+    authors_names: ClassVar[AuthorsNames | None] = None
+    """Of a published model: the names of its authors' checkpoints."""
+    quirks: ClassVar[Mapping[str, Quirk]] = {}
+    """Of a published model: what its code does and a sound model does not, by the parameter that chooses it."""
+    variants: ClassVar[Mapping[str, Variant]] = {}
+    """Of a published model: its published sizes, by name."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
@@ -125,16 +144,66 @@ class Model(Trained, ABC):
     def forward(self, batch: Batch) -> Tensor:
         """Return outputs ``[B, K]``, or ``[B, L, K]`` if the task is per step."""
 
+    def __call__(self, inputs: Batch | Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Run the model.
+
+        Args:
+            inputs: A batch; or the values ``[B, L, *shape]`` of the only signal, or of each by name. Pictures may be
+                ``[B, C, H, W]``, without their one position.
+
+        Returns:
+            Outputs ``[B, K]``, or ``[B, L, K]`` if the task is per step.
+
+        Raises:
+            DataError: A signal is missing, or has another form.
+        """
+        outputs: Tensor = super().__call__(inputs if isinstance(inputs, Batch) else self._batch_of(inputs))
+        return outputs
+
+    def _batch_of(self, inputs: Tensor | Mapping[str, Tensor]) -> Batch:
+        shapes = self.problem.signals
+        takes = ", ".join(
+            f"{name} [{', '.join(['B', *(['L'] if shape.length > 1 else []), *map(str, shape.shape)])}]"
+            for name, shape in shapes.items()
+        )
+        if not isinstance(inputs, Tensor | Mapping):
+            raise DataError(f"found a {type(inputs).__name__}; give a torch tensor, or one for each signal: {takes}")
+        if isinstance(inputs, Tensor) and len(shapes) > 1:
+            raise DataError(f"one tensor for {len(shapes)} signals; give a tensor for each by its name: {takes}")
+        values = {next(iter(shapes)): inputs} if isinstance(inputs, Tensor) else dict(inputs)
+        for name, shape in shapes.items():
+            x = values.get(name)
+            if x is not None and (not isinstance(x, Tensor) or x.layout != torch.strided or x.is_complex()):
+                what = f"{x.dtype} {x.layout}" if isinstance(x, Tensor) else type(x).__name__
+                raise DataError(f"the signal {name!r} is a {what}; give a dense tensor of real numbers")
+            if x is not None and shape.length == 1 and x.dim() == 1 + len(shape.shape):
+                x = values[name] = x[:, None]
+            if x is None or x.dim() != 2 + len(shape.shape) or tuple(x.shape[2:]) != shape.shape:
+                found = "missing" if x is None else list(x.shape)
+                raise DataError(f"the signal {name!r} is {found}; the model takes {takes}, the batch first")
+            if not x.shape[1]:
+                raise DataError(f"the signal {name!r} is {list(x.shape)}, and has no positions; give at least one")
+        return Batch({name: Signal(values[name]) for name in shapes})
+
     def signal(self, batch: Batch, name: str) -> Signal:
-        """Return a signal as floats, standardised if the recipe says so, with padding 0."""
+        """Return a signal, standardised if the recipe says so, with padding 0.
+
+        Values get the dtype of the model's parameters; whole token numbers become int64.
+        """
         given = batch.signals[name]
-        values = given.values if given.values.is_floating_point() else given.values.to(torch.get_default_dtype())
+        tokens = given.values.dim() == 2 and not given.values.is_floating_point()
+        values = given.values.to(torch.int64 if tokens else self._dtype())
         if name in self.standardise:
             values = self.standardise[name](values)
         if given.valid is not None:
             hidden = ~given.valid.reshape(*given.valid.shape, *[1] * (values.dim() - 2))
             values = values.masked_fill(hidden, 0.0)
         return Signal(values, given.valid)
+
+    def _dtype(self) -> torch.dtype:
+        """Return the dtype of the parameters, which are all of one; the default without any."""
+        floating = (each.dtype for each in self.parameters() if each.is_floating_point())
+        return next(floating, torch.get_default_dtype())
 
     @staticmethod
     def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:

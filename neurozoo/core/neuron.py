@@ -10,19 +10,32 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurozoo.errors import SpikingError
 
-__all__ = ["Neuron", "NeuronSpec", "Params", "State", "check_params", "check_threshold", "steps_of"]
+__all__ = [
+    "Neuron",
+    "NeuronSpec",
+    "Params",
+    "PlainNetwork",
+    "Recurrent",
+    "State",
+    "check_params",
+    "check_threshold",
+    "steps_of",
+]
 
 State = tuple[Tensor, ...]
 """A neuron's state, one tensor ``[B, ...]`` for each name of ``NeuronSpec.states``, in that order."""
 Params = Mapping[str, Tensor | float]
 """Parameters by name, as they are used: a number, or a tensor that broadcasts against one step's current."""
+PlainNetwork = Callable[[tuple[int, ...], int, int, Mapping[str, Any]], nn.Module]
+"""Makes a network of ``[B, L, *shape]`` to ``[B, K]``, given the shape, T, K and the model's parameters. It registers
+its own parameters in the order of neurozoo's model."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,20 @@ class NeuronSpec(ABC):
         return {**known, **given}
 
 
+class Recurrent(NamedTuple):
+    """What :meth:`Neuron.recur` returns.
+
+    Attributes:
+        outputs: ``[T, B, ..., N]``.
+        state: The last state, which ends with the last output.
+        driven: Currents including the recurrent ones, ``[T, B, ..., N]``.
+    """
+
+    outputs: Tensor
+    state: State
+    driven: Tensor
+
+
 class Neuron(ABC):
     """A backend: a plain object that runs a specification, without parameters and without hidden state.
 
@@ -135,6 +162,15 @@ class Neuron(ABC):
             ImportError: A library that the reader needs is not installed.
         """
         return None
+
+    @classmethod
+    def plain_networks(cls) -> Mapping[str, PlainNetwork]:
+        """Return published models written with the library's own neurons, by the name of the model; for benchmarks.
+
+        Raises:
+            ImportError: A library that they need is not installed.
+        """
+        return {}
 
     def initial_state(self, current: Tensor, params: Params | None = None) -> State:
         """Return the state at rest, ``[B, ...]`` each, with dtype and device of one step's ``current``."""
@@ -214,6 +250,43 @@ class Neuron(ABC):
             params: As for :meth:`scan`.
         """
         return self.scan(current.expand(steps, *current.shape), state, threshold, params)
+
+    def recur(
+        self,
+        currents: Tensor,
+        weight: Tensor,
+        state: State | None,
+        threshold: Tensor | float,
+        params: Params | None,
+        *,
+        detach: bool = False,
+        gain: bool = False,
+    ) -> Recurrent:
+        """Run all time steps with outputs that return a step later; override it if the loop can be fused.
+
+        Args:
+            currents: Input ``[T, B, ..., N]``, T >= 1, to which the recurrent currents are added.
+            weight: ``V [N, N]``: a step's recurrent currents are ``s V^T`` of the outputs of the step before.
+            state: Initial state and, as its last tensor, the outputs before the first step; rest by default.
+            threshold: See the class.
+            params: As for :meth:`step`.
+            detach: Whether the gradient stops at the outputs that return.
+            gain: Whether the threshold divides the current, and the neuron fires at 1.
+        """
+        carried = None if state is None else state[:-1]
+        fired = torch.zeros_like(currents[0]) if state is None else state[-1]
+        levels = threshold.unbind(0) if isinstance(threshold, Tensor) and threshold.dim() else None
+        driven: list[Tensor] = []
+        fires: list[Tensor] = []
+        for t, current in enumerate(currents.unbind(0)):
+            level = threshold if levels is None else levels[t if len(levels) > 1 else 0][None]
+            whole = current + nn.functional.linear(fired.detach() if detach else fired, weight)
+            one = whole[None]
+            out, carried = self.scan(one / level if gain else one, carried, 1.0 if gain else level, params)
+            fired = out[0]
+            driven.append(whole)
+            fires.append(fired)
+        return Recurrent(torch.stack(fires), (*(carried or ()), fired), torch.stack(driven))
 
 
 def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | float]:

@@ -126,6 +126,16 @@ class HealthMonitor:
             values |= {name: float(value) for name, value in module.report().items()}
         return values
 
+    def reports(self) -> dict[str, float]:
+        """Return what modules report, by their names and the value's; empty if :meth:`threshold` has the reports."""
+        if self._thresholds:
+            return {}
+        return {
+            f"{path}.{name}".lstrip("."): float(value)
+            for path, module in trained_modules(self._model)
+            for name, value in module.report().items()
+        }
+
 
 def thresholds_of(firings: Mapping[str, Firing]) -> Tensor | None:
     """Return the threshold that a forward gave to its layers, ``[1]`` or ``[B]``; None if it gave none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ class Predictions:
         loss: Mean of the task's plain loss over rows.
         layers: Health of each spiking layer.
         threshold: The firing threshold's mean, smallest, largest, and what the model's modules report.
+        reports: What they report if there is no such threshold, by module and name.
     """
 
     predicted: NDArray[Any]
@@ -38,6 +39,7 @@ class Predictions:
     loss: float
     layers: dict[str, LayerHealth]
     threshold: dict[str, float]
+    reports: dict[str, float] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -79,5 +81,11 @@ def predict_split(model: Model, batches: Iterable[Batch], *, device: torch.devic
     loss = float(task.reported_loss(every, target))
     predicted = task.predict(every).cpu().numpy()
     return Predictions(
-        predicted, target.cpu().numpy(), sample.cpu().numpy(), loss, monitor.layers(), monitor.threshold()
+        predicted,
+        target.cpu().numpy(),
+        sample.cpu().numpy(),
+        loss,
+        monitor.layers(),
+        monitor.threshold(),
+        monitor.reports(),
     )

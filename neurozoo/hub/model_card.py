@@ -81,6 +81,9 @@ _NAMED = 50
 def model_card(packed: Packed, recipe: Recipe, notes: str = "") -> str:
     """The text of ``README.md``; ``notes`` is Markdown by the model's author, shown unchanged."""
     card = _Card(packed, recipe)
+    if "imported" in packed.summary:
+        sections = [card.introduction(), card.imported(), card.use()]
+        return front_matter(card.front()) + "\n" + "\n\n".join(sections) + "\n"
     sections = [
         card.introduction(),
         *([f"## Notes\n\n{notes.strip()}"] if notes.strip() else []),
@@ -149,11 +152,29 @@ class _Card:
                 *([f"**{SYNTHETIC_NOTICE}.**"] if packed.synthetic else []),
                 f"{_text(packed.description or packed.name)}.",
                 f"A spiking model with {self.summary['parameters']:,} learnable parameters: neurozoo's "
-                f"`{self.summary['model']}`, trained on the backend `{self.summary['backend']}`. From {inputs} it "
+                f"`{self.summary['model']}`, {self._trained()}. From {inputs} it "
                 f"{says}{', at each step' if task.per_step else ''}: {named}.",
                 f"Licence of the weights: {packed.licence or 'none was named; ask the authors before you use them'}.",
             ]
         )
+
+    def _trained(self) -> str:
+        if "imported" in self.summary:
+            return "with weights that its authors trained"
+        return f"trained on the backend `{self.summary['backend']}`"
+
+    def imported(self) -> str:
+        """Where imported weights come from, and what of them is not here."""
+        origin = self.summary["imported"]
+        notes = [
+            f"File: {origin['file']}, SHA-256 {origin['sha256']}",
+            f"Form of the model: {origin['form']}; `neurozoo show {self.packed.name}` says what that is",
+            f"Tensors: {origin['tensors']}",
+            "Nothing was trained or measured here: scores are whatever `neurozoo evaluate` finds on data of your own.",
+        ]
+        rows = [[_text(name), _text(why)] for name, why in origin["left"].items()]
+        left = [_section("Not loaded", ["tensor of theirs", "why"], rows)] if rows else []
+        return "\n\n".join([_section("Origin of the weights", notes=notes), *left])
 
     def use(self) -> str:
         version = self.summary["environment"]["versions"].get("neurozoo", "")

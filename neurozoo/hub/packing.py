@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -26,7 +26,7 @@ from neurozoo.runs.trained_folder import Trained
 from neurozoo.studies.intervals import defined, spread
 from neurozoo.studies.seeds import FILE
 
-__all__ = ["pack"]
+__all__ = ["pack", "write_packed"]
 
 SAMPLES = 200
 """How many samples of valid operations are counted of, if the run has kept no profile."""
@@ -82,22 +82,37 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
         seeds=_portable(_seeds(source.run.folder, summary)),
         files={},
     )
-    content = {
-        CARD: model_card(packed, recipe, notes).encode(),
-        WEIGHTS: source.checkpoint.read_bytes(),
-        RECIPE: recipe.to_yaml().encode(),
-    }
-    files = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    write_packed(folder, packed, recipe, lambda path: write_whole(path, source.checkpoint.read_bytes()), notes)
+    return folder
+
+
+def write_packed(
+    folder: Path, packed: Packed, recipe: Recipe, write_weights: Callable[[Path], None], notes: str = ""
+) -> None:
+    """Write a packed model, and load it once before it is moved to its place.
+
+    Args:
+        folder: The new folder.
+        packed: Its manifest, without the hashes.
+        recipe: Of the model.
+        write_weights: Writes the checkpoint to a path.
+        notes: Markdown for the model card.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    content = {CARD: model_card(packed, recipe, notes).encode(), RECIPE: recipe.to_yaml().encode()}
     try:
         with PartialFolder(folder) as new:
             for name, data in content.items():
                 write_whole(new.path / name, data)
+            write_weights(new.path / WEIGHTS)
+            files = {name: hashlib.sha256((new.path / name).read_bytes()).hexdigest() for name in (*content, WEIGHTS)}
             write_json(new.path / MANIFEST, replace(packed, files=files).sealed().content())
             load(new.path)
             new.finish()
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}; give another --out") from error
-    return folder
 
 
 def _operations(source: Trained) -> dict[str, Any] | None:

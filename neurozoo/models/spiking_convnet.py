@@ -12,14 +12,12 @@ from neurozoo.core.layer import MakeNeuron
 from neurozoo.core.model import Parts
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import DataError
-from neurozoo.models.stepwise import Steps, Stepwise
+from neurozoo.models.stepwise import Channels, Steps, Stepwise
 from neurozoo.nn.neuron_choices import LIF
 from neurozoo.nn.steps import Readout
 from neurozoo.nn.synapses import Normalised
 
 __all__ = ["SpikingConvNet"]
-
-Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=12)]
 
 
 class SpikingConvNet(Stepwise):

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.kinds import LISpec
 from neurozoo.core.layer import MakeNeuron, SpikingLayer, neuron_for
 from neurozoo.core.model import Model, NeuronChoice, only_signal
+from neurozoo.core.saving import compact_saves
 from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
 from neurozoo.errors import DataError
 from neurozoo.nn.steps import Readout, as_steps, read_out, to_positions
 
-__all__ = ["Decay", "Steps", "Stepwise", "Widths", "leaky_readout"]
+__all__ = ["Channels", "Decay", "Steps", "Stepwise", "Widths", "leaky_readout", "smallest_side"]
 
 Steps = Annotated[int, Field(ge=1, le=1024)]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(min_length=1, max_length=12)]
+Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=12)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -46,26 +49,52 @@ class Stepwise(Model):
         if self.held and problem.task.per_step:
             raise DataError("the task is per step, and a picture has no steps; give frames, or a task per sample")
 
+    def __call__(self, inputs: Batch | Tensor | Mapping[str, Tensor]) -> Tensor:
+        if torch.compiler.is_compiling():
+            return super().__call__(inputs)
+        with compact_saves():
+            return super().__call__(inputs)
+
     def drive(self, first: nn.Module, batch: Batch) -> tuple[Signal, Tensor, Tensor | None]:
-        """Run the first layer.
+        """Run the first layer; for a picture its synapse runs once, and its neurons for all steps.
 
         Returns:
             The signal, the layer's outputs ``[T, B, ...]``, and the valid steps ``[T, B]``; None if all are.
         """
-        signal = self.signal(batch, self.name)
-        steps, valid = as_steps(signal)
+        signal, steps, valid = self.steps(batch)
         if self.held:
             return signal, first(steps[0], steps=self.held), None
         return signal, first(steps, valid=valid), valid
 
+    def steps(self, batch: Batch) -> tuple[Signal, Tensor, Tensor | None]:
+        """Return the signal, its steps ``[T, B, *shape]``, and the valid ones ``[T, B]``; None if all are.
+
+        A picture is repeated, so that a batch norm over T and B counts it T times, as published for transformers. Other
+        models use :meth:`drive`, which saves T - 1 runs of the first synapse.
+        """
+        signal = self.signal(batch, self.name)
+        x, valid = as_steps(signal)
+        if self.held:
+            if len(x) != 1:
+                raise DataError(f"{self.name} has {len(x)} positions, and the model takes pictures, which have one")
+            x = x.expand(self.held, *x.shape[1:])
+            valid = None if valid is None else valid.expand(self.held, -1)
+        return signal, x, valid
+
     def answer(self, outputs: Tensor, signal: Signal, valid: Tensor | None) -> Tensor:
-        """Return the model's outputs of those of the steps, ``[T, B, K]``."""
+        """Return the model's outputs: ``[B, K]``, or ``[B, L, K]`` if the task is per step.
+
+        Args:
+            outputs: ``[T, B, K]``.
+            signal: The signal that was read, whose positions the steps are.
+            valid: ``[T, B]``; None if all steps are valid.
+        """
         if self.problem.task.per_step:
             return to_positions(outputs, signal.valid)
         return read_out(outputs, valid, self.readout)
 
 
-def leaky_readout(neuron: MakeNeuron, width: int, outputs: int, decay: float) -> SpikingLayer:
+def leaky_readout(neuron: MakeNeuron, width: int, outputs: int, decay: float, *, bias: bool = True) -> SpikingLayer:
     """Make a linear that drives leaky integrators, with the gain that keeps the size of a constant current.
 
     Args:
@@ -73,5 +102,13 @@ def leaky_readout(neuron: MakeNeuron, width: int, outputs: int, decay: float) ->
         width: Number of inputs.
         outputs: Number of outputs K.
         decay: Of the membrane in a step, dimensionless.
+        bias: Whether the linear has one.
     """
-    return SpikingLayer(neuron_for(neuron, LISpec(decay=decay, gain=1 - decay)), nn.Linear(width, outputs))
+    linear = nn.Linear(width, outputs, bias=bias)
+    return SpikingLayer(neuron_for(neuron, LISpec(decay=decay, gain=1 - decay)), linear)
+
+
+def smallest_side(problem: Problem | None) -> int | None:
+    """Return the shorter side of the frames of a problem's only signal; None if that is none of frames."""
+    shapes = [] if problem is None else [each.shape for each in problem.signals.values()]
+    return min(shapes[0][1:]) if len(shapes) == 1 and len(shapes[0]) == 3 else None

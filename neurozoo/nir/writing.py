@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -12,9 +13,7 @@ from numpy.typing import NDArray
 
 from neurozoo.nir.graph import ARRAYS, Graph, Node, Shape
 
-__all__ = ["described", "file_content", "neurons_in_order", "nir_graph", "up_to"]
-
-SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
+__all__ = ["described", "file_content", "nir_graph", "read_graph", "up_to"]
 
 
 def nir_graph(
@@ -65,6 +64,11 @@ def file_content(graph: nir.NIRGraph) -> bytes:
         return file.getvalue()
 
 
+def read_graph(path: Path) -> nir.NIRGraph:
+    """Read a .nir file of one's own, such as an export; of others' see :mod:`neurozoo.nir.reading`."""
+    return nir.read(path)
+
+
 def described(graph: nir.NIRGraph) -> tuple[str, ...]:
     """Each node with its size, such as ``Affine 30 -> 128``."""
     found = []
@@ -72,14 +76,6 @@ def described(graph: nir.NIRGraph) -> tuple[str, ...]:
         sizes = ["x".join(map(str, next(iter(kind.values())))) for kind in (node.input_type, node.output_type)]
         found.append(f"{type(node).__name__} {' -> '.join(dict.fromkeys(sizes))}")
     return tuple(found)
-
-
-def neurons_in_order(graph: nir.NIRGraph) -> list[str]:
-    """The names of a graph's neurons that fire, nearest to its input first."""
-    reached = [*graph.inputs]
-    for name in reached:  # which grows
-        reached += [after for before, after in graph.edges if before == name and after not in reached]
-    return [name for name in reached if isinstance(graph.nodes[name], SPIKING)]
 
 
 def up_to(graph: nir.NIRGraph, last: str) -> nir.NIRGraph:

@@ -111,7 +111,9 @@ class SpikingAttention(nn.Module):
 
     def split(self, spikes: Tensor) -> Tensor:
         """Return ``[..., H, P, D/H]`` of ``[..., P, D]``."""
-        return spikes.reshape(*spikes.shape[:-1], self.heads, -1).transpose(-3, -2)
+        # Not -1, which a batch of no samples leaves undefined.
+        by_head = spikes.reshape(*spikes.shape[:-1], self.heads, spikes.shape[-1] // self.heads)
+        return by_head.transpose(-3, -2)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "Probability", "draw", "factors_of", "lost_of"]
+__all__ = ["Dropout", "HeldDropout", "Probability", "draw", "factors_of", "lost_of"]
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 _LEVELS = 2**16
@@ -35,6 +35,19 @@ class Dropout(nn.Dropout):
         if self.plain or x.device.type != "cpu":
             return F.dropout(x, self.p, True)
         return x * factors_of(draw(x.shape, x.device), self.p, x.dtype)
+
+
+class HeldDropout(Dropout):
+    """Dropout of ``[T, B, ...]`` with one mask per sample for all steps, drawn at each forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        return x * self.factors(x)
+
+    def factors(self, x: Tensor) -> Tensor:
+        """Draw the factors ``[1, B, ...]``: 0 where an element is dropped, else what keeps the mean."""
+        return super().forward(torch.ones_like(x[:1]))
 
 
 def draw(shape: Sequence[int], device: torch.device) -> Tensor:

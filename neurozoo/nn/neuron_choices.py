@@ -7,6 +7,7 @@ that field.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ __all__ = ["ALIF", "IF", "LIF", "PLIF", "AdLIF", "Cuba", "ReLU"]
 
 Positive = Annotated[float, Field(gt=0)]
 Range = tuple[float, float]
+Ranged = Literal["tau", "tau_adaptation", "coupling", "jump"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -103,33 +105,47 @@ class PLIF(IF):
 
 @dataclass(kw_only=True, eq=False)
 class AdLIF(_Firing):
-    """Adaptive LIF neurons with four learned parameters per neuron, clamped to their ranges (Bittar & Garner 2022).
+    """Adaptive LIF neurons whose learned parameters, one each per neuron, are clamped to ranges (Bittar & Garner 2022).
+
+    With ``learned: [tau]``, and ``coupling`` and ``jump`` of ``[0, 0]``, they are the LIF neurons of that paper.
 
     Attributes:
         tau: Range of the membrane's time constant, in steps.
         tau_adaptation: Range of the recovery current's time constant, in steps.
         coupling: Range of the coupling from membrane to recovery current, dimensionless.
         jump: Range of the recovery current's increase per spike, dimensionless.
-        learned: Whether the parameters are learned, each drawn from its range; if not, each is the middle of its range.
+        learned: Whether the parameters are learned, or the names of those that are, such as ``[tau]``. A learned one is
+            drawn from its range, another is the middle of its range.
     """
 
     tau: Range = (5.0, 25.0)
     tau_adaptation: Range = (30.0, 120.0)
     coupling: Range = (-1.0, 1.0)
     jump: Range = (0.0, 2.0)
-    learned: bool = True
+    learned: bool | tuple[Ranged, ...] = True
     surrogate: Surrogate = "box"
     alpha: Positive = 1.0
 
     def __post_init__(self) -> None:
         ranges = {
-            "membrane_decay": (_decay(self.tau[0]), _decay(self.tau[1])),
-            "adaptation_decay": (_decay(self.tau_adaptation[0]), _decay(self.tau_adaptation[1])),
-            "coupling": (self.coupling[0], self.coupling[1]),  # a recipe gives lists
-            "jump": (self.jump[0], self.jump[1]),
+            "tau": ("membrane_decay", (_decay(self.tau[0]), _decay(self.tau[1]))),
+            "tau_adaptation": ("adaptation_decay", (_decay(self.tau_adaptation[0]), _decay(self.tau_adaptation[1]))),
+            "coupling": ("coupling", (self.coupling[0], self.coupling[1])),  # a recipe gives lists
+            "jump": ("jump", (self.jump[0], self.jump[1])),
         }
-        drawn = {name: Learned(ends, "neuron", "clamp", ends) for name, ends in ranges.items() if self.learned}
-        self.make(AdLIFSpec, drawn, **{name: sum(ends) / 2 for name, ends in ranges.items()})
+        chosen = self.learned if isinstance(self.learned, tuple | list) else tuple(ranges) if self.learned else ()
+        drawn = {name: Learned(ends, "neuron", "clamp", ends) for key, (name, ends) in ranges.items() if key in chosen}
+        self.make(AdLIFSpec, drawn, **{name: sum(ends) / 2 for name, ends in ranges.values()})
+
+    @staticmethod
+    def check_params(**params: Any) -> Iterator[tuple[str, str]]:
+        """Yield ranges that are none, and time constants that are."""
+        for name in ("tau", "tau_adaptation", "coupling", "jump"):
+            first, last = params[name]
+            if first > last:
+                yield name, f"the range begins at {first} and ends at {last}; give its lower end first"
+            elif name.startswith("tau") and first <= 0:
+                yield name, f"a time constant of {first} steps is none; give a range above 0"
 
 
 @dataclass(kw_only=True, eq=False)

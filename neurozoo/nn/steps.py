@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,9 +11,15 @@ from torch import Tensor
 from neurozoo.core.signals import Signal
 from neurozoo.nn.sequence import rank_of_rows, valid_first
 
-__all__ = ["Readout", "as_steps", "read_out", "to_positions"]
+__all__ = ["Readout", "as_steps", "drawn_steps", "last_steps", "merged", "read_out", "reversed_steps", "to_positions"]
 
 Readout = Literal["mean", "max", "last", "softmax"]
+
+
+def merged(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a module without state, such as a pool, to ``[T, B, ...]`` with T and B merged."""
+    rows = module(x.flatten(0, 1))
+    return rows.view(*x.shape[:2], *rows.shape[1:])
 
 
 def as_steps(signal: Signal) -> tuple[Tensor, Tensor | None]:
@@ -27,6 +34,44 @@ def as_steps(signal: Signal) -> tuple[Tensor, Tensor | None]:
     valid, trailing = signal.valid.gather(1, order), [1] * (signal.values.dim() - 2)
     rows = signal.values.gather(1, order.reshape(*order.shape, *trailing).expand_as(signal.values))
     return rows.masked_fill(~valid.reshape(*valid.shape, *trailing), 0).transpose(0, 1), valid.T
+
+
+def drawn_steps(x: Tensor, valid: Tensor | None, count: int) -> tuple[Tensor, Tensor | None]:
+    """Draw steps of each sample at random, without repetition, and keep their order.
+
+    Args:
+        x: ``[T, B, ...]``.
+        valid: ``[T, B]``; None if all are. Invalid steps are drawn only where the valid ones do not suffice.
+        count: Number of steps to draw; all are returned if there are no more.
+
+    Returns:
+        ``[count, B, ...]``, and which of the steps are valid, ``[count, B]``; None if all are.
+    """
+    if count >= len(x):
+        return x, valid
+    rank = torch.rand(x.shape[:2], device=x.device)
+    if valid is not None:
+        rank = rank.masked_fill(~valid, 2.0)
+    steps = rank.topk(count, 0, largest=False).indices.sort(0).values
+    samples = torch.arange(x.shape[1], device=x.device)
+    return x[steps, samples], None if valid is None else valid[steps, samples]
+
+
+def reversed_steps(x: Tensor, valid: Tensor | None) -> Tensor:
+    """Reverse the valid steps of each sample; applied twice, it changes nothing.
+
+    Args:
+        x: ``[T, B, ...]``.
+        valid: ``[T, B]``, the valid steps, which come first; None if all are.
+
+    Returns:
+        ``[T, B, ...]``; the steps after the valid ones are unchanged.
+    """
+    if valid is None:
+        return x.flip(0)
+    steps, at = valid.sum(0), torch.arange(len(x), device=x.device)[:, None]
+    source = torch.where(at < steps, steps - 1 - at, at)
+    return x.gather(0, source.reshape(*source.shape, *[1] * (x.dim() - 2)).expand_as(x))
 
 
 def to_positions(outputs: Tensor, valid: Tensor | None) -> Tensor:
@@ -44,6 +89,25 @@ def to_positions(outputs: Tensor, valid: Tensor | None) -> Tensor:
         return rows
     step = rank_of_rows(valid)
     return rows.gather(1, step[..., None].expand_as(rows)).masked_fill(~valid[..., None], 0.0)
+
+
+def last_steps(outputs: Tensor, valid: Tensor | None, count: int | None) -> tuple[Tensor, Tensor | None]:
+    """Return a sample's last valid steps, for a decision at its end.
+
+    Args:
+        outputs: ``[T, B, K]``.
+        valid: ``[T, B]``, the valid steps, which come first; None if all are.
+        count: Number of steps, or all that are valid if there are fewer; None for all.
+
+    Returns:
+        Outputs ``[T', B, K]`` and which of them are among the steps, ``[T', B]``; None if all are.
+    """
+    if count is None:
+        return outputs, valid
+    if valid is None:
+        return outputs[-count:], None
+    place = torch.arange(len(valid), device=valid.device)[:, None]
+    return outputs, valid & (place >= valid.sum(0) - count)
 
 
 def read_out(outputs: Tensor, valid: Tensor | None, how: Readout) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Literal
 
@@ -19,12 +19,25 @@ from torch.utils.flop_counter import FlopCounterMode
 from neurozoo.core.layer import Firing, SpikingLayer
 from neurozoo.core.recording import neuron_layers, recorded
 from neurozoo.nn.attention import MultiHeadAttention, SpikingAttention
-from neurozoo.operations.result import Counts, Elsewhere, LayerOperations, Uncounted
+from neurozoo.nn.delays import DelayedLinear
+from neurozoo.operations.elementwise import Arithmetic, ElementwiseCounter
+from neurozoo.operations.result import Counts, Elsewhere, Fed, LayerOperations, Uncounted
+from neurozoo.operations.synaptic import (
+    SYNAPTIC,
+    Convolution,
+    attention_products,
+    dense_operations,
+    least_of,
+    spiking_attention_products,
+    synaptic_products,
+)
 
-__all__ = ["SYNAPTIC", "Convolution", "OperationCounter", "are_spikes", "dense_operations", "effective_operations"]
+__all__ = ["OperationCounter"]
 
 Kind = Literal["synaptic", "attention", "neurons", "activation"]
-_SUMS = {"dense", "macs", "acs", "updates", "zeros", "elements"}
+_SUMS = {"dense", "macs", "acs", "repeated", "updates", "zeros", "elements"}
+_ROUNDING = 1e-4
+"""Of the largest number of a step, for layers behind one another."""
 _CONTAINERS = (nn.ModuleDict, nn.ModuleList, nn.Sequential)
 
 
@@ -33,7 +46,7 @@ class _Tally:
     """What one layer did so far; ``sums`` by the names of ``LayerOperations`` stay on the device.
 
     ``layer`` is the layer of neurons that it is a part of, if any. ``pending`` is the last call of its synapse, until
-    the neurons have run, whose currents have the number of steps.
+    the neurons have run, whose currents have the number of steps, and ``given`` what that call got.
     """
 
     kind: Kind
@@ -43,12 +56,16 @@ class _Tally:
     calls: int = 0
     sums: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(_SUMS, 0))
     presented: int = 1
+    fed: Fed | None = None
+    given: Tensor | None = None
     pending: dict[str, Any] = field(default_factory=dict)
     by_shape: dict[tuple[int, ...], int] = field(default_factory=dict)
 
     def add(self, amounts: Mapping[str, Any], steps: int = 1) -> None:
         """Count a call's amounts, which were the same at each of so many steps and are done once."""
         self.calls += 1
+        if "fed" in amounts:
+            self.fed = least_of(self.fed, amounts["fed"])
         for what in _SUMS & amounts.keys():
             self.sums[what] += amounts[what] // steps
 
@@ -79,7 +96,9 @@ class OperationCounter:
         self._layers = neuron_layers(model)
         # A network without states, such as a control, does at all steps what it does at one where its input is held.
         self._timeless = not any(layer.spec.temporal for layer in self._layers.values())
-        self._same_steps = 1
+        self._same_steps, self._samples = 1, 0
+        self._running: list[str] = []
+        self._elementwise = ElementwiseCounter(self._innermost, self._steps_alike)
         found: dict[str, _Tally] = {}
         for name, module in model.named_modules():
             kind = _kind(module)
@@ -89,6 +108,7 @@ class OperationCounter:
         for name, tally in found.items():  # the weights of a layer of neurons before the neurons
             inside = [other for other in found if name in self._layers and found[other].layer == name]
             self._tallies.update({other: found[other] for other in inside} | {name: tally})
+        self._elementary = {name for name, _ in model.named_modules() if name not in found and self._outside(name)}
 
     def __enter__(self) -> OperationCounter:
         self._open = ExitStack()
@@ -100,6 +120,8 @@ class OperationCounter:
                 self._open.callback(self._count_attention(tally).remove)
         for name, module in self._model.named_modules():
             self._open.callback(module.register_forward_pre_hook(partial(self._note, name)).remove)
+            self._open.callback(module.register_forward_hook(self._left, always_call=True).remove)
+        self._open.enter_context(self._elementwise)
         if self._products is not None:
             self._open.enter_context(self._products)
         return self
@@ -124,12 +146,26 @@ class OperationCounter:
 
     def _note(self, name: str, _module: nn.Module, _inputs: object) -> None:
         self._called.add(name)
+        self._running.append(name)
+
+    def _left(self, *_: object) -> None:
+        if self._running:  # a hook before it may have failed
+            self._running.pop()
+
+    def _innermost(self) -> str | None:
+        """The module that runs, if it is neither a synapse nor neurons."""
+        return self._running[-1] if self._running and self._running[-1] in self._elementary else None
+
+    def _outside(self, name: str) -> bool:
+        """Whether a module is outside of the neurons of all layers, whose arithmetic is that of their updates."""
+        above = [layer for layer in self._layers if name == layer or name.startswith(f"{layer}.")]
+        return all(f"{name}.".startswith(f"{layer}.synapse.") for layer in above)
 
     def _layer(self, name: str, tally: _Tally) -> LayerOperations:
         own = tally.module
         sums = {what: int(amount) for what, amount in tally.sums.items()}
         sums |= {"presented": tally.presented, "parameters": _parameters(own), "bytes": _bytes(own)}
-        return LayerOperations(name, tally.part, type(own).__name__, tally.kind, **sums)
+        return LayerOperations(name, tally.part, type(own).__name__, tally.kind, **sums, fed=tally.fed)
 
     def _place(self, name: str) -> tuple[str, str]:
         """The layer of neurons that a module belongs to, if any; and the part that it counts for on a table.
@@ -154,12 +190,12 @@ class OperationCounter:
 
     def _count_synapses(self, tally: _Tally) -> Any:
         def hook(layer: nn.Module, inputs: tuple[Any, ...], given: Mapping[str, Any], output: Tensor) -> None:
-            assert isinstance(layer, nn.Linear | Convolution)
-            (x,) = inputs or given.values()
+            assert isinstance(layer, nn.Linear | Convolution | DelayedLinear)
+            x = (*inputs, *given.values())[0]  # a mask may follow
             with _disable_current_modes():  # torch's counter would see what is computed here, too
                 amounts = _products(tally, layer, x, layer.weight) | {"put_out": output.numel()}
             if tally.layer:
-                tally.pending = amounts
+                tally.pending, tally.given = amounts, x
             else:
                 tally.add(amounts, self._steps_alike(x))
 
@@ -169,24 +205,27 @@ class OperationCounter:
         def hook(layer: nn.Module, inputs: tuple[Any, ...], _output: Tensor) -> None:
             if isinstance(layer, SpikingAttention):
                 with _disable_current_modes():
-                    tally.add(_spiking_attention_products(layer, *inputs), self._steps_alike(inputs[0]))
+                    tally.add(spiking_attention_products(layer, *inputs), self._steps_alike(inputs[0]))
             else:
-                tally.add(_attention_products(*inputs))
+                query, key, _, mask = inputs
+                tally.add(attention_products(query, key, mask))
 
         return tally.module.register_forward_hook(hook)
 
     def _count_neurons(self, name: str, firing: Firing) -> None:
         """Count a layer's run, and its synapse's last call with it."""
         layer, tally, steps = self._layers[name], self._tallies[name], len(firing.currents)
-        same = steps if self._timeless and _alike(firing.currents) else 1
-        self._same_steps = same
-        for each in self._tallies.values():
-            if each.layer != name or not each.pending:
-                continue
+        self._same_steps, self._samples = steps, firing.currents.shape[1]
+        mine = [each for each in self._tallies.values() if each.layer == name and each.pending]
+        # Currents may be alike because the weights are 0; then the inputs of each step tell whether they are held.
+        each_step = [each.given for each in mine if each.pending["put_out"] >= firing.currents.numel()]
+        alike = self._timeless and _alike(firing.currents) and all(map(self._may_be_held, each_step))
+        same = self._same_steps = steps if alike else 1
+        for each in mine:
             # A current with more elements than the synapse put out is its result, presented again.
             held = max(firing.currents.numel() // max(each.pending["put_out"], 1), 1)
             each.add(each.pending, 1 if held > 1 else same)
-            each.presented, each.pending = max(held, same), {}
+            each.presented, each.pending, each.given = max(held, same), {}, None
         put_out = {"elements": firing.spikes.numel(), "zeros": (firing.spikes == 0).sum()}
         fires = layer.spec.spiking or not layer.spec.temporal  # a readout's numbers are no activity
         tally.add({"updates": firing.spikes.numel(), **(put_out if fires else {})}, same)
@@ -196,21 +235,40 @@ class OperationCounter:
             back.add(_products(back, layer.recurrent, before, layer.returning()))
 
     def _steps_alike(self, x: Tensor) -> int:
-        """The steps whose rows ``x`` are the same, behind layers without states whose input is held."""
+        """The steps at which ``x`` is the same, behind layers without states whose input is held.
+
+        Steps are its first axis, or T and B are merged there.
+        """
         same = self._same_steps
-        return same if same > 1 and x.dim() > 2 and len(x) == same and _alike(x) else 1
+        if same == 1 or x.dim() < 2:
+            return 1
+        if len(x) == same and x.dim() > 2 and len(x) != same * self._samples:
+            return same if _alike(x) else 1
+        merged = len(x) == same * self._samples
+        return same if merged and _alike(x.reshape(same, -1, *x.shape[1:])) else 1
+
+    def _may_be_held(self, x: Tensor | None) -> bool:
+        """Whether an input is not known to differ between the steps, see :meth:`_steps_alike`."""
+        if x is None or len(x) not in (self._same_steps, self._same_steps * self._samples):
+            return True
+        return self._same_steps == 1 or self._steps_alike(x) > 1
 
     def _elsewhere(self, counted: set[int]) -> Iterator[Elsewhere]:
         groups: dict[str, list[tuple[str, nn.Module]]] = {}
+        arithmetic = self._elementwise.found
         for name, module in self._model.named_modules():
             holds = next(module.parameters(recurse=False), None) is not None
             ran = name in self._called and not next(module.children(), None)
-            if id(module) not in counted and (holds or ran or next(module.buffers(recurse=False), None) is not None):
+            has = holds or ran or name in arithmetic or next(module.buffers(recurse=False), None) is not None
+            if id(module) not in counted and has:
                 groups.setdefault(type(module).__name__, []).append((name, module))
         for kind, members in sorted(groups.items()):
             modules = [module for _, module in members]
             called = sum(name in self._called for name, _ in members)
-            yield Elsewhere(kind, len(members), called, sum(map(_parameters, modules)), sum(map(_bytes, modules)))
+            done = [arithmetic[name] for name, _ in members if name in arithmetic]
+            sums = {each.name: sum(getattr(one, each.name) for one in done) for each in fields(Arithmetic)}
+            parameters, size = sum(map(_parameters, modules)), sum(map(_bytes, modules))
+            yield Elsewhere(kind, len(members), called, parameters, size, **sums)
 
     def _uncounted(self) -> Iterator[Uncounted]:
         """What torch's own counter saw outside of all layers that are counted here."""
@@ -253,42 +311,19 @@ def _has_matrices(module: nn.Module) -> bool:
 
 
 def _alike(steps: Tensor) -> bool:
-    """Whether ``[T, ...]`` is the same at each of several steps."""
-    return len(steps) > 1 and bool((steps == steps[:1]).all())
+    """Whether ``[T, ...]`` is the same at each of several steps, up to what rounds with the place in a batch."""
+    if len(steps) < 2 or not steps.is_floating_point():
+        return len(steps) > 1 and bool((steps == steps[:1]).all())
+    return bool((steps - steps[:1]).abs().amax() <= _ROUNDING * steps[:1].abs().amax())
 
 
-def _products(tally: _Tally, layer: nn.Linear | Convolution, x: Tensor, weight: Tensor) -> dict[str, Any]:
+def _products(
+    tally: _Tally, layer: nn.Linear | Convolution | DelayedLinear, x: Tensor, weight: Tensor
+) -> dict[str, Any]:
     """What a call of a layer of weights multiplies."""
     if tuple(x.shape) not in tally.by_shape:
         tally.by_shape[tuple(x.shape)] = dense_operations(layer, x)
-    effective, spikes = effective_operations(layer, x, weight), are_spikes(x)
-    return {
-        "dense": tally.by_shape[tuple(x.shape)],
-        "acs": effective * spikes,
-        "macs": effective * ~spikes,
-        "zeros": (x == 0).sum(),
-        "elements": x.numel(),
-    }
-
-
-def _attention_products(query: Tensor, key: Tensor, _value: Tensor, mask: Tensor | None) -> dict[str, Any]:
-    """Queries with keys, and weights with values: each takes a product for every query, key and feature."""
-    batch, queries, width = query.shape
-    valid = batch * key.shape[1] if mask is None else mask.sum()
-    return {"dense": 2 * batch * queries * key.shape[1] * width, "macs": 2 * queries * width * valid}
-
-
-def _spiking_attention_products(layer: SpikingAttention, *inputs: Tensor) -> dict[str, Any]:
-    """Keys with values, and queries with these products; accumulations where keys, or queries, are spikes alone."""
-    q, k, v = (layer.split(each) for each in inputs)
-    products = k.transpose(-2, -1) @ v
-    counts: dict[str, Any] = {"dense": 2 * q.numel() * q.shape[-1], "macs": 0, "acs": 0}
-    for left, right in ((k.transpose(-2, -1), v), (q, products)):
-        effective = ((left != 0).sum(-2) * (right != 0).sum(-1)).sum()
-        spikes = are_spikes(left)
-        counts["acs"] = counts["acs"] + effective * spikes
-        counts["macs"] = counts["macs"] + effective * ~spikes
-    return counts
+    return synaptic_products(layer, x, weight) | {"dense": tally.by_shape[tuple(x.shape)]}
 
 
 def _parameters(module: nn.Module) -> int:
@@ -298,46 +333,3 @@ def _parameters(module: nn.Module) -> int:
 def _bytes(module: nn.Module) -> int:
     tensors: Iterable[Tensor] = (*module.parameters(recurse=False), *module.buffers(recurse=False))
     return sum(each.numel() * each.element_size() for each in tensors)
-
-
-Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
-SYNAPTIC = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""Layers whose operations are counted, those that NeuroBench counts and that keep no state."""
-
-
-def are_spikes(x: Tensor) -> Tensor:
-    """Whether an input has 0, 1 and -1 alone, 0-d bool: then nothing needs to be multiplied."""
-    return ((x == 0) | (x.abs() == 1)).all()
-
-
-def dense_operations(layer: nn.Linear | Convolution, x: Tensor) -> int:
-    """What a call on ``x`` takes if nothing is skipped; a convolution's border of padding is no input."""
-    if isinstance(layer, nn.Linear):
-        return x.numel() // layer.in_features * layer.weight.numel()
-    # Only how many inputs lie under each place of the kernel matters, so that one of a batch tells of all.
-    batched = x.dim() == layer.weight.dim()
-    one = x[:1] if batched else x
-    return int(_reached(layer, torch.ones_like(one), torch.ones_like(layer.weight))) * (len(x) if batched else 1)
-
-
-def effective_operations(layer: nn.Linear | Convolution, x: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Of those the ones where neither the input nor the weight is 0, 0-d int64 on the device of ``x``.
-
-    Args:
-        layer: The layer.
-        x: Its input.
-        weight: Its weights as they are used; by default as they are stored.
-    """
-    weight = layer.weight if weight is None else weight
-    if isinstance(layer, nn.Linear):
-        used = (x != 0).reshape(-1, layer.in_features).sum(0)
-        return (used * (weight != 0).sum(0)).sum()
-    return _reached(layer, x != 0, weight != 0)
-
-
-def _reached(layer: Convolution, x: Tensor, weight: Tensor) -> Tensor:
-    """Pairs of an input and a weight that both are not 0, 0-d int64."""
-    # Sums of ones, in float64 exact up to 2^53, which is beyond any batch. MPS has none, so that is done on the CPU.
-    where = torch.device("cpu") if x.device.type == "mps" else x.device
-    pairs: Tensor = layer._conv_forward(x.to(where, torch.float64), weight.to(where, torch.float64), None)
-    return pairs.round().sum().long().to(x.device)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from neurozoo.operations.result import Counts, LayerOperations
+from neurozoo.operations.synaptic import MOST_ACCUMULATIONS
 
 __all__ = [
     "AC",
@@ -98,14 +99,17 @@ def energy_of(counts: Counts, layers: Iterable[LayerOperations] | None = None) -
         spiking = layer.kind == "neurons"
         update, words = (UPDATE, UPDATE_WORDS) if spiking else (ACTIVATION, ACTIVATION_WORDS)
         operations = MAC * layer.macs + AC * layer.acs + update * layer.updates
-        total += Energy(operations, word * (layer.macs + layer.acs + words * layer.updates))
+        total += Energy(operations, word * (layer.effective + words * layer.updates))
     return Energy(counts.a_sample(1) * total.operations, counts.a_sample(1) * total.memory)
 
 
 def stepwise(counts: Counts) -> Counts:
     """Return the counts if an input held over several steps were multiplied again at each step."""
-    layers = (replace(layer, dense=n * layer.dense, macs=n * layer.macs, acs=n * layer.acs)
-              for layer in counts.layers for n in [layer.presented])  # fmt: skip
+    multiplied = ("dense", "macs", "acs", "repeated")
+    layers = (
+        replace(layer, **{what: layer.presented * getattr(layer, what) for what in multiplied})
+        for layer in counts.layers
+    )
     return replace(counts, layers=tuple(layers))
 
 
@@ -122,6 +126,8 @@ def assumptions(counts: Counts) -> list[str]:
         f"An estimate, and nothing measured: 45 nm, float32, {MAC:g} pJ a MAC ({MULTIPLICATION:g} to multiply, "
         f"{ADDITION:g} to add), {AC:g} pJ an AC (Horowitz, ISSCC 2014). Operations with a zero are skipped, and that "
         "costs nothing.",
+        f"A whole number n up to {MOST_ACCUMULATIONS}, such as a sum of spikes, takes n ACs, as "
+        f"{MOST_ACCUMULATIONS} of them cost less than a MAC; a larger one takes a MAC. Its weight is read once.",
         f"A membrane update is a MAC and a comparison, {UPDATE:.1f} pJ; a ReLU of the control a multiplication by "
         f"1/threshold and a comparison, {ACTIVATION:.1f} pJ. Norms, softmax, biases and positions are left out: both "
         "networks have the same.",

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from neurozoo.core.kinds import ReLUSpec
 from neurozoo.core.layer import SpikingLayer, TorchNeuron
 from neurozoo.core.model import Model, NeuronChoice
+from neurozoo.core.neuron import Params, State
 from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.data.view import SplitView
@@ -43,11 +44,24 @@ __all__ = [
     "without_padding",
 ]
 
+_BOUND = 1e4
 FILE = "operations.json"
 """Where a run keeps its profile."""
 
 Told = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BoundedReLU(ReLUSpec):
+    """The control's neuron: a ReLU whose outputs stop at a number that only diverging ones reach.
+
+    Attention of spikes multiplies three activations, and recurrent weights one with itself, so that without a bound
+    numbers overflow after some layers or steps, and what is not a number is not 0 and would be counted.
+    """
+
+    def step(self, current: Tensor, state: State, threshold: Tensor | float, params: Params) -> tuple[Tensor, State]:
+        return torch.relu(current / threshold).clamp(max=_BOUND), ()
 
 
 def profile_run(
@@ -205,7 +219,7 @@ def relu_control(model: Model) -> tuple[Model | None, str]:
     for name, layer in spiking_layers(control).items():
         above, _, own = name.rpartition(".")
         plain = SpikingLayer(
-            TorchNeuron(ReLUSpec()),
+            TorchNeuron(_BoundedReLU()),
             layer.synapse,
             recurrent=layer.recurrent,
             self_connections=layer.self_connections,

@@ -12,10 +12,14 @@ from pydantic.dataclasses import dataclass as checked
 
 from neurozoo.errors import RunError
 
-__all__ = ["SCHEMA", "Counts", "Elsewhere", "LayerOperations", "OperationsProfile", "Uncounted", "by_part"]
+__all__ = ["SCHEMA", "Counts", "Elsewhere", "Fed", "LayerOperations", "OperationsProfile", "Uncounted", "by_part"]
 
-SCHEMA = 1
-"""Version of the layout that :meth:`OperationsProfile.to_dict` gives."""
+SCHEMA = 2
+"""Version of the layout that :meth:`OperationsProfile.to_dict` gives. Version 1 has no ``fed``, ``repeated`` and
+element-by-element arithmetic, and counts whole numbers as MACs; it is read too."""
+
+Fed = Literal["bits", "whole", "real"]
+"""What a synapse is given: 0, 1 and -1; whole numbers, such as sums of spikes; or real numbers."""
 
 _Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 _Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -33,8 +37,12 @@ class LayerOperations:
         kind: ``synaptic`` has weights, ``attention`` is products of activations, ``neurons`` have membranes,
             ``activation`` has none.
         dense: Multiplications with accumulation if nothing were skipped, those with 0 too; no biases.
-        macs: Of those, the ones where neither input nor weight is 0, in calls whose input is not spikes alone.
-        acs: The same in calls whose input is spikes alone (0, 1 or -1): nothing is multiplied, only accumulated.
+        macs: Of those, the ones where neither input nor weight is 0, in calls whose input has real numbers; and of a
+            whole number above 5.
+        acs: The same in calls whose input is bits alone (0, 1 or -1): nothing is multiplied, only accumulated. In calls
+            whose input is whole numbers, a number n up to 5 takes n accumulations.
+        repeated: Of the accumulations those beyond the first of a pair of input and weight.
+        fed: What its inputs were, in all calls together; None if that is not known.
         updates: Membrane updates, one a neuron and step; of an ``activation`` how often it was evaluated.
         zeros: Elements that are 0, of what a synaptic layer is given, of what neurons and activations put out.
         elements: All of those elements.
@@ -50,12 +58,19 @@ class LayerOperations:
     dense: _Count = 0
     macs: _Count = 0
     acs: _Count = 0
+    repeated: _Count = 0
     updates: _Count = 0
     zeros: _Count = 0
     elements: _Count = 0
     presented: _Positive = 1
     parameters: _Count = 0
     bytes: _Count = 0
+    fed: Fed | None = None
+
+    @property
+    def effective(self) -> int:
+        """Pairs of which neither is 0."""
+        return self.macs + self.acs - self.repeated
 
     @property
     def sparsity(self) -> float | None:
@@ -73,6 +88,10 @@ class Elsewhere:
         called: How many of them were called.
         parameters: Learnable ones of their own.
         bytes: Of their parameters and buffers.
+        multiplications: Products of elements, outside of synapses and neurons.
+        gates: The same with bits on one side, which let the other side pass or not.
+        additions: Sums of elements.
+        functions: Elements that other functions gave: norms, pools, exponentials, comparisons.
     """
 
     module: str
@@ -80,6 +99,15 @@ class Elsewhere:
     called: _Count
     parameters: _Count
     bytes: _Count
+    multiplications: _Count = 0
+    gates: _Count = 0
+    additions: _Count = 0
+    functions: _Count = 0
+
+    @property
+    def arithmetic(self) -> int:
+        """All that is computed element by element."""
+        return self.multiplications + self.gates + self.additions + self.functions
 
 
 @checked(frozen=True, config=_STRICT)
@@ -134,6 +162,11 @@ class Counts:
         return self.total(lambda layer: layer.acs, "synaptic")
 
     @property
+    def repeated(self) -> int:
+        """Of the accumulations those that a whole number takes beyond the first."""
+        return self.total(lambda layer: layer.repeated, "synaptic")
+
+    @property
     def attention(self) -> int:
         """Products of attention, multiplications and accumulations."""
         return self.total(lambda layer: layer.macs + layer.acs, "attention")
@@ -165,7 +198,7 @@ class Counts:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, with what is derived."""
-        names = ("dense", "macs", "acs", "attention", "updates", "parameters", "bytes", "sparsity")
+        names = ("dense", "macs", "acs", "repeated", "attention", "updates", "parameters", "bytes", "sparsity")
         layers = [{**asdict(layer), "sparsity": layer.sparsity} for layer in self.layers]
         return {**asdict(self), "layers": layers, "total": {name: getattr(self, name) for name in names}}
 
@@ -226,13 +259,14 @@ class OperationsProfile:
             RunError: It is not of this form; names each place.
         """
         found = content.get("schema") if isinstance(content, Mapping) else None
-        if found != SCHEMA:
+        if found not in (1, SCHEMA):
             raise RunError(
-                f"{where}: its schema is {found!r} and this version reads {SCHEMA}; count again with `neurozoo profile`"
+                f"{where}: its schema is {found!r} and this version reads 1 to {SCHEMA}; count again with "
+                "`neurozoo profile`"
             )
         try:
             # As JSON, which has lists where the records have tuples.
-            return TypeAdapter(cls).validate_json(json.dumps(content))
+            return TypeAdapter(cls).validate_json(json.dumps({**content, "schema": SCHEMA}))
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
             more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""

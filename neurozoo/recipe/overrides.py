@@ -89,8 +89,9 @@ def expand_names(content: dict[str, Any], origins: Origins) -> None:
         holders.append((data, ("data",), ("instead",)))
     if isinstance(model, dict) and isinstance(model.get("parts"), dict):
         holders.append((model["parts"], ("model", "parts"), tuple(model["parts"])))
-    if isinstance(training, dict) and isinstance(training.get("loggers"), list):
-        holders.append((training["loggers"], ("training", "loggers"), range(len(training["loggers"]))))
+    for listed in ("augment", "loggers"):
+        if isinstance(training, dict) and isinstance(training.get(listed), list):
+            holders.append((training[listed], ("training", listed), range(len(training[listed]))))
     for holder, path, keys in holders:
         for key in keys:
             if isinstance(holder[key], str):

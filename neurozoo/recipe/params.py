@@ -31,6 +31,8 @@ Key = tuple[str | int, ...]
 REQUIRED = inspect.Parameter.empty
 MOST, LARGEST = 2**32, 1e30
 """Upper ends of the whole and the other numbers of all parameters; each component has its own besides."""
+_LISTED: Mapping[str, Kind] = {"augment": "augmentation", "loggers": "logger"}
+"""Lists of components in ``training``, and their kinds."""
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
@@ -176,9 +178,10 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
     wrong = list(_ref_problems("task", tree.get("task"), ("task",), registry))
     yield from wrong or _metric_problems(tree, registry)
     training = tree.get("training")
-    loggers = training.get("loggers") if isinstance(training, Mapping) else None
-    for place, ref in enumerate(loggers if isinstance(loggers, list | tuple) else ()):
-        yield from _ref_problems("logger", ref, ("training", "loggers", place), registry)
+    for key, kind in _LISTED.items():
+        listed = training.get(key) if isinstance(training, Mapping) else None
+        for place, ref in enumerate(listed if isinstance(listed, list | tuple) else ()):
+            yield from _ref_problems(kind, ref, ("training", key, place), registry)
     if not isinstance(model, Mapping) or not isinstance(model.get("name"), str):
         return
     yield from _ref_problems("model", model, ("model",), registry)
@@ -211,7 +214,8 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
     slots = _slots(model["name"], registry)[0] or {}
     model = _with_params("model", model, registry)
     model["parts"] = {slot: _with_params(slots[slot][0], ref, registry) for slot, ref in model["parts"].items()}
-    training["loggers"] = [_with_params("logger", ref, registry) for ref in training["loggers"]]
+    for key, kind in _LISTED.items():
+        training[key] = [_with_params(kind, ref, registry) for ref in training[key]]
     return dict(tree) | {"data": data, "task": task, "model": model, "training": training}
 
 
@@ -258,12 +262,13 @@ def _metric_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tu
         made = registry.resolve("task", task["name"])(tuple(map(str, range(count))), **params)
     except NeurozooError:
         return
-    for section, key in (("training", "best"), ("tune", "metric")):
-        around = tree.get(section)
-        name = around.get(key) if isinstance(around, Mapping) else None
+    for path in (("training", "best"), ("training", "scheduler", "metric"), ("tune", "metric")):
+        name: object = tree
+        for key in path:
+            name = name.get(key) if isinstance(name, Mapping) else None
         if isinstance(name, str) and name not in made.names:
             known = f"{', '.join(made.names)}{suggestion(name, made.names)}"
-            yield (section, key), f"found the text {name!r}; give one of: {known}"
+            yield path, f"found the text {name!r}; give one of: {known}"
 
 
 def _at(name: Key, params: Key, problems: Iterator[tuple[str, str]]) -> Iterator[tuple[Key, str]]:

@@ -35,7 +35,7 @@ from neurozoo.recipe.validation import space_problems, validated
 from neurozoo.recipe.yaml_text import COMMAND_LINE, LARGEST, Origins, as_yaml, find_file, parse, read_text
 from neurozoo.registry.registry import Registry
 
-__all__ = ["SCHEMA", "Recipe", "check_names", "load_recipe"]
+__all__ = ["SCHEMA", "Recipe", "check_names", "load_recipe", "make_recipe"]
 
 SCHEMA = 2
 """The version of the recipe's layout that this neurozoo writes; it reads 1 as well."""
@@ -111,7 +111,8 @@ class Recipe(Section):
     def is_of(self, digest: object) -> bool:
         """Whether a digest that a run or checkpoint recorded is of this recipe.
 
-        A schema 1 recipe has two: that of its own form, which earlier versions recorded, and that of its new form.
+        A recipe has two: that of its resolved content, and that of its file as it stands. The latter is what an earlier
+        version recorded for the resolved recipe of a run, which lacks the keys that were added since.
         """
         return bool(digest) and digest in (self.digest, self._before)
 
@@ -183,13 +184,29 @@ def load_recipe(
     return _finish(content, origins, problems, overrides, backend, registry)
 
 
+def make_recipe(content: Mapping[str, Any], name: str, registry: Registry) -> Recipe:
+    """Make a recipe of plain content that no file holds, checked as one of a file.
+
+    Args:
+        content: Mappings, lists, text, numbers, true, false and null, which stay as they are.
+        name: What it is called in messages.
+        registry: Where names and the components' parameters are looked up.
+
+    Raises:
+        RecipeError: Something in it is wrong; holds every problem.
+    """
+    return _finish(copy.deepcopy(dict(content)), Origins(name, in_file=False), [], (), None, registry).named(name)
+
+
 def check_names(recipe: Recipe, registry: Registry) -> Recipe:
     """Return a recipe with the components' own defaults filled in; imports their classes.
 
     Raises:
         RecipeError: Something is unknown, missing or does not fit; holds every problem.
     """
-    return _finish(recipe.content, recipe._origins, [], (), None, registry)
+    checked = _finish(recipe.content, recipe._origins, [], (), None, registry)
+    checked._before = recipe._before
+    return checked
 
 
 def _finish(
@@ -202,9 +219,9 @@ def _finish(
 ) -> Recipe:
     """Apply overrides, validate, and return the recipe or raise every problem, in order of lines."""
     expand_names(content, origins)
-    before = ""
+    before = "" if overrides or backend is not None else _digest(content)
     if type(content.get("schema")) is int and content["schema"] == 1:
-        before, overrides = "" if overrides else _digest(content), upgraded_overrides(overrides, content)
+        overrides = upgraded_overrides(overrides, content)
         content = upgraded(content, origins.move)
     else:
         overrides = [

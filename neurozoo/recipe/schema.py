@@ -13,16 +13,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticKnownError
 
 __all__ = [
+    "AugmentRef",
     "ComponentRef",
     "DataSection",
     "EvaluationSection",
     "Initialisation",
     "ModelSection",
     "Optimizer",
+    "OptimizerGroup",
     "RatePenalty",
     "Scheduler",
     "Searched",
@@ -46,6 +48,7 @@ CountFromZero = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, le=LARGEST)]
 NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 
@@ -65,6 +68,24 @@ def _number(value: Any) -> int | float:
 
 # Whole where it is written so.
 Number = Annotated[int | float, PlainValidator(_number)]
+
+
+MOST_OUTPUTS = 2**17
+"""Largest number of outputs that may be named by their number."""
+
+
+def _numbered(value: Any) -> Any:
+    """Name K outputs "0" to "K-1"; other values are left to the checks that follow."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise PydanticKnownError("greater_than_equal", {"ge": 1})
+        if value > MOST_OUTPUTS:
+            raise PydanticKnownError("less_than_equal", {"le": MOST_OUTPUTS})
+        return tuple(map(str, range(value)))
+    return tuple(value) if isinstance(value, list) else value
+
+
+OutputNames = Annotated[Names | None, BeforeValidator(_numbered)]
 
 
 def _repeated(key: str, names: Iterable[str], form: str = "{!r}") -> Iterator[tuple[str, str]]:
@@ -139,13 +160,14 @@ class TaskSection(Section):
     Attributes:
         name: A registered task.
         per_step: Whether there is an answer for each position, and not for the sample.
-        outputs: The names of labels, classes or quantities that the data must have, in order.
+        outputs: The names of labels, classes or quantities that the data must have, in order; a number K names them
+            ``0`` to ``K-1``, as for tokens and for the steps of a forecast.
         params: Its own parameters: loss, decision and the like.
     """
 
     name: Name
     per_step: bool = False
-    outputs: Names | None = None
+    outputs: OutputNames = None
     params: Mapping[str, Any] = Field(default_factory=dict)
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -202,47 +224,123 @@ class ModelSection(Section):
     parts: Mapping[str, ComponentRef] = Field(default_factory=dict)
 
 
+class Scheduler(Section):
+    """What the learning rate does over the epochs.
+
+    Rates are absolute, and times are in epochs, also if the rate moves after each step.
+
+    Attributes:
+        name: ``none``; ``plateau`` (falls when ``metric`` on valid does not improve); ``step`` (falls after every
+            ``every`` epochs); ``cosine`` (falls to ``minimum`` along half a wave); ``exponential``; ``one-cycle``
+            (rises from ``warmup_from`` along half a wave, then falls to ``minimum`` along another; Smith & Topin 2019).
+        each: Whether the rate moves after each ``epoch``, or after each ``step`` of the optimiser.
+        factor: What ``plateau`` and ``step`` multiply it with; also ``exponential``, after each epoch, unless it has a
+            ``minimum``.
+        patience: Epochs without a better ``metric`` before ``plateau`` lets it fall.
+        metric: What ``plateau`` watches on valid: ``loss``, or a metric of the task.
+        every: Epochs between two falls of ``step``.
+        warmup: Epochs in which it rises to its full height first; not with ``plateau`` and ``one-cycle``.
+        warmup_from: Rate in the first epoch of the warm-up; by default the warm-up has even stairs, the first of which
+            is not 0. Of ``one-cycle`` the first rate, by default a 25th of the full one.
+        minimum: Rate that it falls to; by default 0 for ``cosine``, and 1e-4 of the first one for ``one-cycle``.
+            ``exponential`` reaches it at the end of ``period``.
+        period: Epochs after the warm-up until ``cosine`` and ``exponential`` are at the minimum; by default all.
+        then: After the period: ``stay`` at the minimum, or for ``cosine`` also ``rise`` along the wave (Fang et al.
+            2021), or ``restart`` at the full height (Loshchilov & Hutter 2017).
+        rise: Share of the training in which ``one-cycle`` rises.
+        momentum: Of ``one-cycle``, low and high: the momentum, or the first beta, falls from the high to the low one
+            while the rate rises, and returns while it falls. None leaves it alone.
+    """
+
+    name: Literal["plateau", "step", "cosine", "exponential", "one-cycle", "none"] = "none"
+    each: Literal["epoch", "step"] = "epoch"
+    factor: Fraction = 0.1
+    patience: CountFromZero = 20
+    metric: Name = "loss"
+    every: Count = 10
+    warmup: CountFromZero = 0
+    warmup_from: NotNegative | None = None
+    minimum: NotNegative | None = None
+    period: Count | None = None
+    then: Literal["stay", "rise", "restart"] = "stay"
+    rise: Fraction = 0.3
+    momentum: tuple[BelowOne, BelowOne] | None = None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.warmup and self.name == "plateau":
+            yield "warmup", "plateau has none; leave it out, or choose none, step, cosine or exponential"
+        if self.warmup and self.name == "one-cycle":
+            yield "warmup", "one-cycle rises for a share of the training: `rise`; leave it out"
+        if self.each == "step" and self.name == "plateau":
+            yield "each", "plateau moves after an epoch, when valid is measured; leave it out"
+        if self.warmup_from is not None and not self.warmup and self.name != "one-cycle":
+            yield "warmup_from", "there is no warm-up; give warmup as well, or leave it out"
+        if self.minimum is not None and self.name not in ("plateau", "cosine", "exponential", "one-cycle"):
+            yield "minimum", f"{self.name} has none; leave it out, or choose plateau, cosine, exponential or one-cycle"
+        if self.name == "exponential" and self.minimum == 0:
+            yield "minimum", "an exponential never reaches 0; give more, or leave it out and give factor"
+        if self.period is not None and not (self.name == "cosine" or (self.name == "exponential" and self.minimum)):
+            yield "period", "only cosine, and exponential with a minimum, have one; leave it out"
+        if self.then != "stay" and (self.name != "cosine" or self.period is None):
+            yield "then", f"{self.then} needs cosine with a period; give them, or leave it out"
+        if self.momentum is not None and self.name != "one-cycle":
+            yield "momentum", "only one-cycle moves it; leave it out"
+        if self.momentum is not None and self.momentum[0] > self.momentum[1]:
+            yield "momentum", f"{self.momentum[0]:g} is above {self.momentum[1]:g}; give the low one first"
+
+
+class OptimizerGroup(Section):
+    """How the parameters of one role are trained, where it differs from the others.
+
+    Attributes:
+        lr: Learning rate; None for that of the optimiser.
+        weight_decay: None for that of the optimiser.
+        scheduler: Its own schedule, but not ``plateau``; None for ``training.scheduler``.
+    """
+
+    lr: Positive | None = None
+    weight_decay: NotNegative | None = None
+    scheduler: Scheduler | None = None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.scheduler is not None and self.scheduler.name == "plateau":
+            yield "scheduler", "a group cannot have a plateau of its own; give it in training.scheduler for all"
+
+
 class Optimizer(Section):
     """The optimiser; all other options are torch's defaults.
 
     Attributes:
-        name: ``adam``, ``adamw``, ``nadam``, ``radam``, ``rmsprop`` or ``sgd``.
+        name: ``adam``, ``adamax``, ``adamw``, ``lamb`` (You et al. 2020), ``nadam``, ``radam``, ``rmsprop`` or ``sgd``.
         lr: Learning rate.
-        weight_decay: Factor of the weight decay.
+        weight_decay: Factor of the weight decay: of ``adamw`` and ``lamb`` apart from the gradient, of the others added
+            to it.
         momentum: Of ``sgd`` and ``rmsprop``.
+        nesterov: Whether the momentum of ``sgd`` is Nesterov's.
+        betas: Decays of the first and second moment, of all but ``sgd`` and ``rmsprop``; None for 0.9 and 0.999.
+        eps: What is added to the denominator, of all but ``sgd``; None for the optimiser's own default.
+        groups: By role of a parameter (``neurozoo.core.roles``): ``weight``, ``bias``, ``norm``, ``neuron``, ``scale``,
+            ``embedding``, or a role that the model names. See :class:`OptimizerGroup`.
     """
 
-    name: Literal["adam", "adamw", "nadam", "radam", "rmsprop", "sgd"] = "adam"
+    name: Literal["adam", "adamax", "adamw", "lamb", "nadam", "radam", "rmsprop", "sgd"] = "adam"
     lr: Positive = 1e-3
     weight_decay: NotNegative = 0.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    momentum: BelowOne = 0.0
+    nesterov: bool = False
+    betas: tuple[BelowOne, BelowOne] | None = None
+    eps: Positive | None = None
+    groups: Mapping[Name, OptimizerGroup] = Field(default_factory=dict)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.momentum and self.name not in ("sgd", "rmsprop"):
             yield "momentum", f"{self.name} has no momentum option; leave it out, or choose sgd or rmsprop"
-
-
-class Scheduler(Section):
-    """What the learning rate does from epoch to epoch.
-
-    Attributes:
-        name: ``none``, ``plateau`` (falls when the validation loss does not improve), ``step`` (falls after every
-            ``every`` epochs) or ``cosine`` (falls to 0 behind the last epoch).
-        factor: What ``plateau`` and ``step`` multiply it with.
-        patience: Epochs without a better validation loss before ``plateau`` lets it fall.
-        every: Epochs between two falls of ``step``.
-        warmup: Epochs in which it rises to its full height first; not with ``plateau``.
-    """
-
-    name: Literal["plateau", "step", "cosine", "none"] = "none"
-    factor: Fraction = 0.1
-    patience: CountFromZero = 20
-    every: Count = 10
-    warmup: CountFromZero = 0
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        if self.warmup and self.name == "plateau":
-            yield "warmup", "plateau has none; leave it out, or choose none, step or cosine"
+        if self.nesterov and not (self.name == "sgd" and self.momentum):
+            yield "nesterov", "only sgd with momentum has it; leave it out, or give both"
+        if self.betas is not None and self.name in ("sgd", "rmsprop"):
+            yield "betas", f"{self.name} has none; leave it out, or choose adam or one of its kin"
+        if self.eps is not None and self.name == "sgd":
+            yield "eps", "sgd has none; leave it out"
 
 
 class Initialisation(Section):
@@ -261,21 +359,57 @@ class Initialisation(Section):
 
 
 class RatePenalty(Section):
-    """``weight * sum over neurons of relu(low - r)^2 + relu(r - high)^2``, r the firing rate.
+    """A penalty on the spikes of the model's layers: ``weight`` times a sum over neurons, or their mean.
+
+    r is a neuron's firing rate, in spikes a step over all valid steps of the batch, n its number of spikes.
 
     Attributes:
+        name: ``squared-bounds``, ``relu(low - r)^2 + relu(r - high)^2``; ``bounds``, the same without squares (Bittar &
+            Garner 2022); ``target``, ``(r - rate)^2`` (Bellec et al. 2020); ``total``, n; ``total-squared``, ``n^2``
+            (Neftci et al. 2019).
         weight: Its factor in the loss; 0 turns it off.
         low: Rate below which a neuron is penalised, in spikes a step.
         high: Rate above which it is.
+        rate: Of ``target``, the rate wanted, in spikes a step.
+        over: ``sum`` over neurons, which grows with the width of the layers, or ``mean``.
+        samples: Of the totals: ``mean`` counts n in a sample, ``sum`` in the whole batch and so grows with it.
+        layers: Names of the spiking layers it is of; None for all.
+        gradient: Whether it has one; without, it is only part of the loss's value.
     """
 
+    name: Literal["squared-bounds", "bounds", "target", "total", "total-squared"] = "squared-bounds"
     weight: NotNegative = 0.0
     low: Share = 0.02
     high: Share = 0.5
+    rate: Share | None = None
+    over: Literal["sum", "mean"] = "sum"
+    samples: Literal["mean", "sum"] = "mean"
+    layers: Names | None = None
+    gradient: bool = True
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.low > self.high:
             yield "low", f"{self.low:g} is above high = {self.high:g}; choose a smaller one"
+        if (self.rate is None) == (self.name == "target"):
+            yield "rate", "target needs the rate wanted, and only target has one"
+        if self.samples == "sum" and not self.name.startswith("total"):
+            yield "samples", f"{self.name} is of rates, which are means; leave it out, or choose total or total-squared"
+
+
+class AugmentRef(Section):
+    """An augmentation of training batches; in YAML a bare name stands for ``{name: NAME}``.
+
+    Attributes:
+        name: Its name in the registry.
+        params: Keyword-only parameters of its class.
+        until: Last epoch in which it is applied; None for all.
+        signals: The signals that it changes; None for all that it can.
+    """
+
+    name: Name
+    params: Mapping[str, Any] = Field(default_factory=dict)
+    until: Count | None = None
+    signals: Names | None = None
 
 
 class TrainingSection(Section):
@@ -293,6 +427,8 @@ class TrainingSection(Section):
         early_stopping: Stop after so many epochs without a better one; None for never.
         initialisation: See :class:`Initialisation`.
         rate_penalty: See :class:`RatePenalty`.
+        penalties: More of them, each logged under its own name.
+        augment: How training batches are changed at random, in order; see :class:`AugmentRef`.
         checkpoint_steps: Batches after which the state is written within an epoch; None for the end of epochs only.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
         precision: ``32-true``, or for the linear algebra of training only ``bf16-mixed`` or ``16-mixed``. Membranes
@@ -312,6 +448,8 @@ class TrainingSection(Section):
     early_stopping: Count | None = None
     initialisation: Initialisation = Field(default_factory=Initialisation)
     rate_penalty: RatePenalty = Field(default_factory=RatePenalty)
+    penalties: tuple[RatePenalty, ...] = ()
+    augment: tuple[AugmentRef, ...] = ()
     checkpoint_steps: Count | None = None
     device: Name = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -323,6 +461,7 @@ class TrainingSection(Section):
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             yield "device", f"found {self.device!r}; give auto, cpu, mps, cuda, or cuda:N for one of several"
         yield from _repeated("loggers", [logger.name for logger in self.loggers])
+        yield from _repeated("augment", [each.name for each in self.augment])
 
 
 class EvaluationSection(Section):

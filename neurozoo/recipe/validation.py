@@ -59,8 +59,8 @@ def _combinations(section: type[Section], content: object, path: Key = ()) -> It
         below = _section_at(section, (key,))
         if below is not None:
             yield from _combinations(below, value, (*path, key))
-        elif isinstance(value, Mapping):
-            for name, entry in value.items():
+        elif isinstance(value, Mapping | list):
+            for name, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
                 inside = _section_at(section, (key, name))
                 if inside is not None:
                     yield from _combinations(inside, entry, (*path, key, name))

@@ -54,10 +54,17 @@ _SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "boo
 
 @dataclass
 class Origins:
-    """The place of each value: (line, column) in the file, or None for the command line."""
+    """The place of each value: (line, column) in the file, or None for the command line.
+
+    Attributes:
+        file: Its name in messages.
+        places: By path.
+        in_file: Whether there is a file, and messages name lines of it.
+    """
 
     file: str
     places: dict[Key, tuple[int, int] | None] = field(default_factory=dict)
+    in_file: bool = True
 
     def move(self, old: Key, new: Key) -> None:
         """Rename the path of a value and of everything below it; the places are kept."""
@@ -75,6 +82,8 @@ class Origins:
         what = printable(f"{'.'.join(map(str, path))}: {problem}" if path else problem)
         if place is None:
             return (LARGEST, 0), f"{COMMAND_LINE}: {what}"
+        if not self.in_file:
+            return place, f"{self.file}: {what}"
         return place, f"{self.file}:{place[0]}:{place[1]}: {what}"
 
 

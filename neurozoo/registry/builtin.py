@@ -31,7 +31,27 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "models.spiking_transformer:SpikingTransformer",
             "spiking self-attention on frames or pictures",
         ),
+        ("spikegpt", "models.spikegpt:SpikeGPT", "a language model: neurons along the tokens (Zhu et al. 2024)"),
+        ("ispikformer", "models.ispikformer:ISpikformer", "forecasts of many series (Lv et al. 2024)"),
+        ("spikformer", "models.spikformer:Spikformer", "Spikformer, ICLR 2023: attention and residuals of spikes"),
+        ("qkformer", "models.qkformer:QKFormer", "QKFormer, NeurIPS 2024: stages of attention, linear in tokens"),
+        (
+            "spike-driven-transformer",
+            "models.spike_driven_transformer:SpikeDrivenTransformer",
+            "Spike-driven Transformer, NeurIPS 2023: residuals of membranes, gated queries",
+        ),
         ("cuba-mlp", "models.cuba_mlp:CubaMLP", "current-based neurons along a series, a leaky readout"),
+        ("plif-net", "models.plif_net:PLIFNet", "a convnet of learned time constants on event frames"),
+        ("sew-resnet", "models.sew_resnet:SEWResNet", "a residual net that joins spikes, on pictures"),
+        ("sew-resnet-events", "models.sew_resnet:SEWResNetEvents", "a residual net that joins spikes, on event frames"),
+        ("dcls-delays", "models.dcls_delays:DelayNet", "a learned delay for each synapse (Hammouamri et al. 2024)"),
+        ("sparch", "models.sparch:SparCH", "recurrent adaptive neurons on speech (Bittar & Garner 2022)"),
+        (
+            "cuba-rsnn",
+            "models.cuba_rsnn:CubaRSNN",
+            "current-based recurrent net on spike trains or features (SpyTorch)",
+        ),
+        ("lsnn", "models.lsnn:LSNN", "recurrent net with adaptive thresholds, trained by BPTT or e-prop"),
     ),
     "task": (
         ("multilabel", "tasks.multilabel:Multilabel", "any number of labels is right at once"),
@@ -96,6 +116,11 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "SYNTHETIC spike trains, one pattern of rates and latencies a class; per step too",
         ),
         (
+            "evidence-synthetic",
+            "data.synthetic.evidence:EvidenceSynthetic",
+            "SYNTHETIC evidence accumulation: cues left and right as spikes; the side with more is the class",
+        ),
+        (
             "series-synthetic",
             "data.synthetic.series:SeriesSynthetic",
             "SYNTHETIC sums of sines with the quantities that they were made with, for regression",
@@ -115,6 +140,23 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ),
         ("mfn", "data.importers.mfn:import_mfn", "MFN's npz or h5 by split, such as POM"),
         ("braille", "data.importers.braille:import_braille", "tactile readings of Braille letters, as an npz"),
+    ),
+    "augmentation": (
+        ("mixup", "training.augmentation:Mixup", "mixes each sample, and its loss, with another of the batch"),
+        ("random-crop", "training.frames:RandomCrop", "a crop of frames with a border of zeros"),
+        ("horizontal-flip", "training.frames:HorizontalFlip", "mirrors frames left and right"),
+        ("random-erasing", "training.frames:RandomErasing", "replaces a rectangle of frames by noise or zeros"),
+        ("cutout", "training.frames:Cutout", "sets a square of frames to zero"),
+        ("random-roll", "training.frames:RandomRoll", "rolls frames along both axes"),
+        ("frame-subset", "training.frames:FrameSubset", "takes some positions of each sample, in order"),
+        ("event-drop", "training.frames:EventDrop", "drops events by time, by area or anywhere"),
+        (
+            "neuromorphic",
+            "training.frames:NeuromorphicAugment",
+            "mirrors event frames, then rolls, rotates, shears or cuts",
+        ),
+        ("rand-augment", "training.rand_augment:RandAugment", "random operations on pictures, of one magnitude"),
+        ("colour-jitter", "training.rand_augment:ColourJitter", "changes brightness, contrast and saturation"),
     ),
 }
 """By kind: name, target in ``neurozoo`` and summary."""

@@ -67,7 +67,7 @@ CHANGES: Mapping[str, str] = {
 }
 """By the major that a plugin was written for."""
 
-Kind = Literal["neuron", "fusion", "label-head", "model", "part", "task", "data", "importer", "logger"]
+Kind = Literal["neuron", "fusion", "label-head", "model", "part", "task", "data", "importer", "augmentation", "logger"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ KINDS: Mapping[Kind, KindOfComponent] = {
     "task": KindOfComponent("neurozoo.core.task:Task", "tasks", "neurozoo.testing.parts.task:TASK"),
     "data": KindOfComponent("", "datasets", "neurozoo.testing.parts.data:DATA"),
     "importer": KindOfComponent("", "importers"),
+    "augmentation": KindOfComponent("neurozoo.training.augmentation:Augmentation", "augmentations"),
     "logger": KindOfComponent("neurozoo.training.loggers:Logger", "loggers"),
 }
 """Every kind of component; nothing else lists them."""

@@ -9,6 +9,7 @@ from typing import Any
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.operations.energy import Energy, assumptions, dense_energy, energy_of, memory_for, stepwise
 from neurozoo.operations.result import Counts, LayerOperations, OperationsProfile, by_part
+from neurozoo.operations.synaptic import MOST_ACCUMULATIONS
 from neurozoo.reporting.figures import bars
 from neurozoo.reporting.page import Content, Picture, html_page
 from neurozoo.reporting.tables import Table
@@ -18,7 +19,8 @@ __all__ = [
     "operations_pictures", "operations_tables", "tables", "verdict",
 ]  # fmt: skip
 
-_HEAD = ["a sample", "dense", "MACs", "ACs", "zeros", "updates", "parameters", "bytes"]
+_HEAD = ["a sample", "input", "dense", "MACs", "ACs", "zeros", "updates", "parameters", "bytes"]
+_FED = ("bits", "whole", "real")
 BRIEF = ["MACs", "ACs", "attention", "updates", "nJ"]
 """The columns of :func:`brief`."""
 CONTROL = ["control, nJ", "ratio"]
@@ -38,7 +40,7 @@ def operations_tables(profile: OperationsProfile, *, layers: bool = False) -> li
     rows = [_row(name, counts, group) for (name, attention), group in groups.items() if not attention]
     rest = counts.elsewhere
     own = [f"{sum(each.parameters for each in rest):,}", f"{sum(each.bytes for each in rest):,}"]
-    rows.append(["norms and all else", *["-"] * 5, *own])
+    rows.append(["norms and all else", *["-"] * 6, *own])
     weighted = [layer for layer in counts.layers if layer.kind != "attention"]
     rows.append([*_row("total", counts, weighted)[:-2], f"{counts.parameters:,}", f"{counts.bytes:,}"])
     made = [Table(heading(profile), _HEAD, rows, [*_notes(profile), *_left_out(counts)])]
@@ -52,7 +54,24 @@ def operations_tables(profile: OperationsProfile, *, layers: bool = False) -> li
         ]
         notes = ["queries, keys, values and weights with one another; an AC has spikes alone on one side"]
         made.append(Table("attention products, apart", ["a sample", *shown.values()], rows, notes))
-    return made
+    return [*made, *_elementwise(counts)]
+
+
+def _elementwise(counts: Counts) -> list[Table]:
+    """What is computed element by element outside of synapses and neurons, by class of module; none if nothing is."""
+    what = ("multiplications", "gates", "additions", "functions")
+    rows = [
+        [f"{each.module} ({each.modules})", *(_mean(counts, getattr(each, name)) for name in what)]
+        for each in counts.elsewhere
+        if each.arithmetic
+    ]
+    notes = [
+        "gates: products with bits on one side; functions: norms, pools, exponentials, comparisons, an element each",
+        "named, and no part of the energy, as the control has the same at each of its steps",
+    ]
+    return (
+        [Table("element by element, outside of synapses and neurons", ["a sample", *what], rows, notes)] if rows else []
+    )
 
 
 def energy_table(profile: OperationsProfile, *, layers: bool = False) -> Table:
@@ -150,7 +169,9 @@ def _grouped(counts: Counts, layers: bool) -> dict[tuple[str, bool], list[LayerO
 def _row(name: str, counts: Counts, group: Sequence[LayerOperations]) -> list[str]:
     kinds = {layer.kind for layer in group}
     elements = sum(layer.elements for layer in group)
-    cells = [
+    fed = dict.fromkeys(layer.fed for layer in group if layer.kind == "synaptic" and layer.fed is not None)
+    cells = [", ".join(each for each in _FED if each in fed) or "-" if name != "total" else "-"]
+    cells += [
         _mean(counts, sum(getattr(layer, what) for layer in group)) if "synaptic" in kinds else "-"
         for what in ("dense", "macs", "acs")
     ]
@@ -162,8 +183,10 @@ def _row(name: str, counts: Counts, group: Sequence[LayerOperations]) -> list[st
 
 def _notes(profile: OperationsProfile) -> list[str]:
     notes = [
+        "input: bits (0, 1 or -1), whole numbers (sums of bits), or real numbers",
         "dense: multiplications with accumulation if nothing is skipped; MACs: those without a zero; ACs: the same "
-        "where the input is spikes alone; zeros: of a layer's input, of the output of neurons",
+        f"where the input is bits, and n of them for a whole number n up to {MOST_ACCUMULATIONS}; zeros: of a layer's "
+        "input, of the output of neurons",
         "updates: of membranes, one a neuron and step; without biases, as NeuroBench counts",
     ]
     held = [f"{layer.name} ({layer.presented})" for layer in profile.network.layers if layer.presented > 1]
@@ -178,7 +201,7 @@ def _notes(profile: OperationsProfile) -> list[str]:
 
 
 def _left_out(counts: Counts) -> list[str]:
-    called = [f"{each.module} ({each.modules})" for each in counts.elsewhere if each.called]
+    called = [f"{each.module} ({each.modules})" for each in counts.elsewhere if each.called or each.arithmetic]
     idle = [f"{each.module} ({each.modules - each.called})" for each in counts.elsewhere if each.called < each.modules]
     missing = [
         f"{each.name or 'the model'} ({each.module}): {'?' if each.macs is None else _mean(counts, each.macs)} MACs"

@@ -12,14 +12,22 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from neurozoo.errors import CheckpointError, RunError
 from neurozoo.files.opening import open_regular
 from neurozoo.files.writing import write_whole
 
-__all__ = ["SCHEMA", "load_checkpoint", "load_tensors", "read_tensors", "renamed", "write_tensors"]
+__all__ = [
+    "SCHEMA",
+    "load_checkpoint",
+    "load_tensors",
+    "read_plain_tensors",
+    "read_tensors",
+    "renamed",
+    "write_tensors",
+]
 
 SCHEMA = 2
 _HASH = "sha256"
@@ -82,6 +90,19 @@ def read_tensors(
     if metadata.pop(_HASH, None) not in (None, _digest(tensors)):
         raise CheckpointError(f"{path}: damaged, its tensors differ from those that were written; {remedy}")
     return tensors, metadata
+
+
+def read_plain_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file that another program wrote.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    open_regular(path, error=CheckpointError).close()
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({error}); download it again") from error
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

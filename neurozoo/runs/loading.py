@@ -126,7 +126,7 @@ class TrainedModel:
                 )
         masks = known | dict(valid or {})
         for name, x in chosen.items():
-            wrong = ~x.isfinite().flatten(2).all(2)
+            wrong = ~x.isfinite().reshape(*x.shape[:2], -1).all(2)  # token numbers have no axes after L
             if bad := int((wrong & masks[name].to(x.device) if name in masks else wrong).sum()):
                 raise DataError(
                     f"signals[{name!r}] has {bad} valid positions with values that are NaN or infinite in float32; "

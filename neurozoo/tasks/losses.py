@@ -105,6 +105,25 @@ def multiclass_focal(outputs: Tensor, target: Tensor, options: Options, reductio
     return _reduced(losses, reduction)
 
 
+def multiclass_squared(outputs: Tensor, target: Tensor, options: Options, reduction: Reduction) -> Tensor:
+    """Squared error against 1 for the target's class and 0 for the others, each answer times its class's weight.
+
+    Smoothing s makes the targets ``1 - s + s / K`` and ``s / K``. The mean is over answers and classes.
+
+    Args:
+        outputs: Rates or other numbers ``[n, K]``, dimensionless.
+        target: ``[n]`` int64, the classes.
+        options: ``smoothing``, ``weights``.
+        reduction: As in torch.
+    """
+    k = outputs.shape[1]
+    goals = F.one_hot(target, k).to(outputs.dtype) * (1 - options.smoothing) + options.smoothing / k
+    losses = (outputs - goals).square()
+    if options.weights is not None:
+        losses = losses * options.weights[target][:, None]
+    return _reduced(losses, reduction)
+
+
 def huber(outputs: Tensor, target: Tensor, options: Options, reduction: Reduction) -> Tensor:
     """Half the squared error up to ``delta``, linear beyond, of ``[n, K]`` each, in the square of their unit.
 
@@ -117,9 +136,13 @@ MultilabelLoss = Literal["cross-entropy", "focal"]
 MULTILABEL: Mapping[MultilabelLoss, Loss] = {"cross-entropy": multilabel_cross_entropy, "focal": multilabel_focal}
 """Losses of multi-label tasks; ``cross-entropy`` is reported."""
 
-MulticlassLoss = Literal["cross-entropy", "focal"]
-MULTICLASS: Mapping[MulticlassLoss, Loss] = {"cross-entropy": multiclass_cross_entropy, "focal": multiclass_focal}
-"""Losses of multi-class tasks; ``cross-entropy`` is reported."""
+MulticlassLoss = Literal["cross-entropy", "focal", "squared"]
+MULTICLASS: Mapping[MulticlassLoss, Loss] = {
+    "cross-entropy": multiclass_cross_entropy,
+    "focal": multiclass_focal,
+    "squared": multiclass_squared,
+}
+"""Losses of multi-class tasks; ``cross-entropy`` is reported of outputs that are logits, ``squared`` of rates."""
 
 RegressionLoss = Literal["mse", "mae", "huber"]
 REGRESSION: Mapping[RegressionLoss, Loss] = {

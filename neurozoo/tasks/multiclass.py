@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -49,20 +50,20 @@ def calibration_error(target: NDArray[Any], predicted: NDArray[Any], decision: D
     return float((share * np.abs(right - said)).sum())
 
 
+def among_the_first(target: NDArray[Any], predicted: NDArray[Any], decision: Decision, *, k: int) -> float:
+    own = np.take_along_axis(predicted, target[:, None], axis=1)
+    before = np.arange(predicted.shape[1]) < target[:, None]
+    rank = (predicted > own).sum(1) + ((predicted == own) & before).sum(1)
+    return float((rank < k).mean())
+
+
 def top(k: int) -> Metric:
     """Return the metric ``top_k``; among equal probabilities the first classes rank first, as in :meth:`decide`."""
-
-    def compute(target: NDArray[Any], predicted: NDArray[Any], decision: Decision) -> float:
-        own = np.take_along_axis(predicted, target[:, None], axis=1)
-        before = np.arange(predicted.shape[1]) < target[:, None]
-        rank = (predicted > own).sum(1) + ((predicted == own) & before).sum(1)
-        return float((rank < k).mean())
-
     return Metric(
         f"top_{k}",
         f"share of samples, or steps, whose class is among the {k} most probable; 1 for {k} classes or fewer",
         "higher",
-        compute,
+        partial(among_the_first, k=k),  # and no local function, which could not be pickled with a model
     )
 
 
@@ -98,8 +99,10 @@ class Multiclass(Task):
     Args:
         outputs: Names of the classes.
         per_step: Whether the model answers at each step.
-        loss: ``cross-entropy``, or ``focal`` (Lin et al. 2017, equation 4), which gives easy answers less weight. The
-            cross-entropy is reported in both cases.
+        loss: ``cross-entropy``; ``focal`` (Lin et al. 2017, equation 4), which gives easy answers less weight; or
+            ``squared``, the squared error against 1 for the right class and 0 for the others, for outputs that are
+            rates. With the first two, outputs are logits, and the cross-entropy is reported; with ``squared``,
+            outputs divided by their sum are the probabilities, and the squared error is reported.
         gamma: Exponent of ``focal``, dimensionless; 0 gives the cross-entropy.
         weights: ``none``; ``balanced``: n / (C n_c) for the n_c of n training answers of a class, C the number of
             classes that occur, so that the mean weight is 1; or one number per class. Dimensionless.
@@ -137,6 +140,8 @@ class Multiclass(Task):
         self.takes = f"a class is a whole number from 0 to {k - 1}"
         self.metrics = (METRICS[0], top(top_k), *METRICS[1:])
         self._objective, self._balanced = MULTICLASS[loss], weights == "balanced"
+        self._of_rates = loss == "squared"
+        self.loss_unit = "rates^2" if self._of_rates else "nats"
         self._options = Options(label_smoothing, gamma)
         if not isinstance(weights, str):
             if len(weights) != k:
@@ -163,17 +168,26 @@ class Multiclass(Task):
         self._options = replace(self._options, weights=weights)
 
     def objective(self, outputs: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-        """Return the recipe's loss in nats."""
+        """Return the recipe's loss in :attr:`loss_unit`."""
         self._options = self._options.on(outputs.device)
         return self._objective(outputs, target, self._options, reduction)
 
     def plain(self, outputs: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-        """Return the cross-entropy in nats, smoothed as in training."""
-        return MULTICLASS["cross-entropy"](outputs, target, Options(self._options.smoothing), reduction)
+        """Return the cross-entropy in nats, or the squared error of rates, smoothed as in training."""
+        plain = MULTICLASS["squared" if self._of_rates else "cross-entropy"]
+        return plain(outputs, target, Options(self._options.smoothing), reduction)
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """Return probabilities, by a softmax over the classes."""
-        return torch.softmax(outputs, dim=-1)
+        """Return probabilities: a softmax of logits; rates divided by their sum, equal ones if that is 0.
+
+        If an output is negative, as a linear readout's may be, the lowest is subtracted first. The order of the
+        classes is that of the outputs in each case.
+        """
+        if not self._of_rates:
+            return torch.softmax(outputs, dim=-1)
+        rates = outputs - outputs.amin(-1, keepdim=True).clamp(max=0)
+        total = rates.sum(-1, keepdim=True)
+        return torch.where(total > 0, rates / total, 1 / len(self.outputs))
 
     def decide(self, predicted: NDArray[Any], decision: Decision) -> NDArray[Any]:
         """Return the most probable class, ``[n]``; the first among equals."""

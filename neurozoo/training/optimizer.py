@@ -1,26 +1,31 @@
-"""The optimiser and the learning-rate schedule that a recipe names."""
+"""The optimiser that a recipe names."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from neurozoo.core.model import Model
+from neurozoo.core.roles import parameter_roles
 from neurozoo.errors import UserError
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.recipe.schema import OptimizerGroup
+from neurozoo.training.lamb import Lamb
 
-__all__ = ["Schedule", "make_optimizer"]
+__all__ = ["make_optimizer"]
 
 
 def make_optimizer(recipe: Recipe, model: Model) -> torch.optim.Optimizer:
     """Return the recipe's optimiser of all parameters of the model.
 
+    With groups in the recipe, the parameters of each role are a group that has the key ``role``, after a group of all
+    others, if there are any.
+
     Raises:
-        UserError: The model has none.
+        UserError: The model has no parameters, or none of a role that the recipe names.
     """
     if not any(True for _ in model.parameters()):
         raise UserError(
@@ -29,7 +34,9 @@ def make_optimizer(recipe: Recipe, model: Model) -> torch.optim.Optimizer:
     chosen = recipe.training.optimizer
     kinds: Mapping[str, type[torch.optim.Optimizer]] = {
         "adam": torch.optim.Adam,
+        "adamax": torch.optim.Adamax,
         "adamw": torch.optim.AdamW,
+        "lamb": Lamb,
         "nadam": torch.optim.NAdam,
         "radam": torch.optim.RAdam,
         "rmsprop": torch.optim.RMSprop,
@@ -37,7 +44,31 @@ def make_optimizer(recipe: Recipe, model: Model) -> torch.optim.Optimizer:
     }
     options: dict[str, Any] = {"lr": chosen.lr, "weight_decay": chosen.weight_decay}
     options |= {"momentum": chosen.momentum} if chosen.momentum else {}
-    return _uncompiled(kinds[chosen.name])(model.parameters(), **options)
+    options |= {"nesterov": True} if chosen.nesterov else {}
+    options |= {"betas": chosen.betas} if chosen.betas is not None else {}
+    options |= {"eps": chosen.eps} if chosen.eps is not None else {}
+    params = _grouped(model, chosen.groups) if chosen.groups else model.parameters()
+    return _uncompiled(kinds[chosen.name])(params, **options)
+
+
+def _grouped(model: Model, groups: Mapping[str, OptimizerGroup]) -> list[dict[str, Any]]:
+    roles = parameter_roles(model)
+    there = sorted(set(roles.values()))
+    if unknown := [role for role in groups if role not in there]:
+        raise UserError(
+            f"training.optimizer.groups: no parameter of {type(model).__name__} has the role {', '.join(unknown)}; its "
+            f"roles are: {', '.join(there)}"
+        )
+    named = dict(model.named_parameters())
+    others = [parameter for name, parameter in named.items() if roles[name] not in groups]
+    made: list[dict[str, Any]] = [{"params": others}] if others else []
+    for role, group in groups.items():
+        own = {"lr": group.lr, "weight_decay": group.weight_decay}
+        params = [parameter for name, parameter in named.items() if roles[name] == role]
+        made.append(
+            {"params": params, "role": role} | {name: value for name, value in own.items() if value is not None}
+        )
+    return made
 
 
 def _uncompiled(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
@@ -50,41 +81,3 @@ def _uncompiled(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.
     marked = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
     methods: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in marked}
     return type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(step)})
-
-
-class Schedule:
-    """The learning rate of each epoch, as a recipe says."""
-
-    def __init__(self, recipe: Recipe, optimizer: torch.optim.Optimizer) -> None:
-        self._chosen, self._epochs = recipe.training.scheduler, recipe.training.epochs
-        self._plateau = self._chosen.name == "plateau"
-        self._scheduler: Any = (
-            torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=self._chosen.factor, patience=self._chosen.patience
-            )
-            if self._plateau
-            else torch.optim.lr_scheduler.LambdaLR(optimizer, self._height)
-        )
-
-    def _height(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 0, as a fraction of the recipe's."""
-        warmup = self._chosen.warmup
-        if epoch < warmup:
-            return (epoch + 1) / (warmup + 1)
-        if self._chosen.name == "step":
-            return self._chosen.factor ** ((epoch - warmup) // self._chosen.every)
-        if self._chosen.name == "cosine":
-            return (1 + math.cos(math.pi * (epoch - warmup) / max(self._epochs - warmup, 1))) / 2
-        return 1.0
-
-    def step(self, valid_loss: float) -> None:
-        """Set the learning rate of the next epoch."""
-        self._scheduler.step(*([valid_loss] if self._plateau else []))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` takes."""
-        return dict(self._scheduler.state_dict())
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
-        self._scheduler.load_state_dict(state)

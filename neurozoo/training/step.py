@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
@@ -12,14 +13,16 @@ from torch import Tensor, nn
 from neurozoo.core.layer import Firing
 from neurozoo.core.model import Model, Trained, trained_modules
 from neurozoo.core.processes import idle, total
-from neurozoo.core.recording import recorded, spiking_layers
+from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import NeurozooError
 from neurozoo.evaluation.health import firing_rates, thresholds_of
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.training.augmentation import Augmenter, Mixed
 from neurozoo.training.engine import Engine
+from neurozoo.training.penalties import check_layers, penalties_of, penalty
 
-__all__ = ["Stepper", "rate_penalty", "train_step"]
+__all__ = ["Stepper", "train_step"]
 
 
 class Stepper:
@@ -30,6 +33,9 @@ class Stepper:
         optimizer: Of its parameters.
         recipe: How to train.
         engine: Device, precision and processes; by default this process in float32.
+
+    Raises:
+        UserError: The recipe penalises a layer that the model does not have, or augments signals that it cannot.
     """
 
     def __init__(
@@ -37,62 +43,107 @@ class Stepper:
     ) -> None:
         self._model, self._recipe, self._task = model, recipe, model.problem.task
         self._engine = engine or Engine(torch.device("cpu"))
+        self._augment = Augmenter(recipe.training.augment, model.problem.signals, self._task.per_step)
+        self._penalties = penalties_of(recipe.training)
+        check_layers(self._penalties, spiking_layers(model))
         self._recorded = _Recorded(model)
         self._forward, self._optimizer = self._engine.set_up(self._recorded, optimizer)
         modules = [module for _, module in trained_modules(model)]
         self._with_losses = [each for each in modules if type(each).losses is not Trained.losses]
         self._with_limits = [each for each in modules if type(each).after_step is not Trained.after_step]
 
-    def add(self, batch: Batch, *, part: float = 1.0, share: float = 1.0, last: bool = True) -> dict[str, Tensor]:
-        """Accumulate a batch's gradients.
+    def add(
+        self, batch: Batch, *, epoch: int = 1, part: float = 1.0, share: float = 1.0, last: bool = True
+    ) -> dict[str, Tensor]:
+        """Augment a batch and accumulate its gradients.
 
         Args:
             batch: This process's part of the batch, with targets.
+            epoch: In which augmentations may end, from 1.
             part: Its share of the batch's samples; 0 if this process only keeps step with the others.
             share: Weight of the batch in the step.
             last: Whether it is the step's last batch.
 
         Returns:
-            Loss, mean firing rate, threshold and the terms that modules add, of the whole batch, 0-d, still on the
-            device.
+            Loss, the terms that modules and penalties add to it, mean firing rate and threshold, of the whole batch,
+            0-d, still on the device.
         """
-        if batch.target is None:
-            raise NeurozooError("a batch without targets cannot be trained on")
-        penalty = self._recipe.training.rate_penalty
+        batch = self._augment(batch, epoch)
         counts = self._share_of_steps(batch) if part != 1 else None
         weight = part if counts is None else counts
-        self._recorded.clear()
         with self._engine.gathering(self._forward, last), idle(part == 0):
-            values = {name: signal.values for name, signal in batch.signals.items()}
-            valid = {name: signal.valid for name, signal in batch.signals.items() if signal.valid is not None}
-            outputs, fired = self._forward(values, valid, batch.target)
-            firings = {name: Firing(*each) for name, each in fired.items()}
-            with torch.set_grad_enabled(penalty.weight > 0):
-                rates = {name: firing_rates(firing) for name, firing in firings.items()}
-            task_loss = self._task.loss(outputs, batch.target, batch.target_valid)
+            task_loss, terms, penalties, rates, firings = self._forwarded(batch)
             loss = task_loss if part == 1 else task_loss * weight
-            terms: dict[str, Tensor] = {}
-            for module in self._with_losses:
-                for name, term in module.losses(batch.target).items():
-                    terms[name] = terms[name] + term if name in terms else term
             for term in terms.values():
                 loss = loss + (term if part == 1 else term * weight)
-            if penalty.weight and rates:
-                loss = loss + penalty.weight * rate_penalty(rates.values(), penalty.low, penalty.high)
+            for each in penalties.values():  # of all processes together
+                loss = loss + each
             self._engine.backward(loss if share == 1.0 else loss * share)
         mine = {"loss": task_loss.detach().float() * weight}
         if (threshold := thresholds_of(firings)) is not None:
             mine["threshold"] = threshold.mean() * part
         mine |= {name: term.detach().float() * part for name, term in terms.items()}
         whole = dict(zip(mine, total(torch.stack(list(mine.values()))), strict=True))
+        whole |= {name: each.detach().float() for name, each in penalties.items()}
         if rates:
             whole["rate"] = torch.stack([each.detach().mean() for each in rates.values()]).mean()
         return whole
+
+    def gradient_norms(self, batch: Batch) -> dict[str, float]:
+        """Return the norm of the gradient of the loss and of each term that is added to it, by name.
+
+        Nothing is accumulated, and running statistics are restored; for one process.
+
+        Args:
+            batch: With targets.
+        """
+        parameters = [each for each in self._model.parameters() if each.requires_grad]
+        norms = {}
+        with frozen_statistics(self._model):
+            task_loss, terms, penalties, _, _ = self._forwarded(batch)
+            for name, term in {"loss": task_loss, **terms, **penalties}.items():
+                found: tuple[Tensor | None, ...] = ()
+                if term.requires_grad:
+                    found = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+                norms[name] = sum(float(each.square().sum()) for each in found if each is not None) ** 0.5
+        return norms
+
+    def _forwarded(
+        self, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict[str, Firing]]:
+        """Return the task's loss, the modules' terms, the penalties, the firing rates and the firings of a forward."""
+        if batch.target is None:
+            raise NeurozooError("a batch without targets cannot be trained on")
+        self._recorded.clear()
+        values = {name: signal.values for name, signal in batch.signals.items()}
+        valid = {name: signal.valid for name, signal in batch.signals.items() if signal.valid is not None}
+        outputs, fired = self._forward(values, valid, batch.target)
+        firings = {name: Firing(*each) for name, each in fired.items()}
+        with torch.set_grad_enabled(bool(self._penalties)):
+            rates = {name: firing_rates(firing) for name, firing in firings.items()}
+        task_loss = self._task.loss(outputs, batch.target, batch.target_valid)
+        if isinstance(batch, Mixed):
+            partner_loss = self._task.loss(outputs, batch.partner, batch.partner_valid)
+            task_loss = batch.share * task_loss + (1 - batch.share) * partner_loss
+            of_partners = _terms(map(_twin, self._with_losses), batch.partner)
+            terms = _terms(self._with_losses, batch.target)
+            for name, term in of_partners.items():
+                terms[name] = batch.share * terms[name] + (1 - batch.share) * term
+        else:
+            terms = _terms(self._with_losses, batch.target)
+        made = {
+            name if name not in terms else f"training_{name}": penalty(each, rates, firings)
+            for name, each in self._penalties.items()
+        }
+        # A number means that none of its layers ran.
+        penalties = {name: each for name, each in made.items() if isinstance(each, Tensor)}
+        return task_loss, terms, penalties, rates, firings
 
     def _share_of_steps(self, batch: Batch) -> Tensor | None:
         """Return this process's share of the whole batch's steps, 0-d; None if samples are counted."""
         if not self._task.per_step or batch.target_valid is None:
             return None
+        # The partners of mixed samples are in the same part, so that they count as many steps.
         mine = batch.target_valid.sum().to(torch.get_default_dtype())
         return mine / total(mine).clamp(min=1)
 
@@ -123,18 +174,23 @@ def train_step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, rec
     return values
 
 
-def rate_penalty(rates: Iterable[Tensor], low: float, high: float) -> Tensor | float:
-    """``sum over neurons of relu(low - r)^2 + relu(r - high)^2``, dimensionless.
+def _terms(modules: Iterable[Trained], target: Tensor) -> dict[str, Tensor]:
+    """Return the terms that modules add to the loss, by name."""
+    terms: dict[str, Tensor] = {}
+    for module in modules:
+        for name, term in module.losses(target).items():
+            terms[name] = terms[name] + term if name in terms else term
+    return terms
 
-    Args:
-        rates: Of each spiking layer the firing rates ``[N]``, in spikes a step.
-        low: Rate below which a neuron is pushed up, in spikes a step.
-        high: Rate above which it is pushed down.
+
+def _twin(module: Trained) -> Trained:
+    """Return a module that shares everything, but keeps its attributes and the entries of its dictionaries itself.
+
+    Its ``losses`` may drop what the forward kept, and the module still has it.
     """
-    penalty: Tensor | float = 0.0
-    for each in rates:
-        penalty = penalty + (torch.relu(low - each).square() + torch.relu(each - high).square()).sum()
-    return penalty
+    twin = copy.copy(module)
+    vars(twin).update({name: copy.copy(each) for name, each in vars(module).items() if isinstance(each, dict)})
+    return twin
 
 
 class _Recorded(nn.Module):

@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from neurozoo.core.model import Model
 from neurozoo.core.processes import lost_partners_told, processes
+from neurozoo.core.signals import SignalShape
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.errors import CheckpointError, DataError, NeurozooError, UserError, out_of_memory
@@ -38,6 +39,11 @@ from neurozoo.training.step import Stepper
 from neurozoo.training.trainer import Trainer, checkpoint_metadata
 
 __all__ = ["adopt", "dry_run", "own_random_numbers", "resume", "train"]
+
+_DRY_NUMBERS = 2**17
+"""About as many numbers has the batch of a dry run."""
+_DRY_EMBEDDING = 2**11
+"""For how many of them a token counts."""
 
 
 def train(
@@ -147,11 +153,13 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
     engine = Engine.of(recipe.training)
     with own_random_numbers(recipe):
         model = build_model(recipe, problem).to(engine.device)
-        samples = min(recipe.training.batch_size, 8)
-        batch = made_up(problem.signals, problem.task, samples, recipe.seed).to(engine.device)
+        signals, samples = _few(problem.signals, recipe.training.batch_size)
+        batch = made_up(signals, problem.task, samples, recipe.seed).to(engine.device)
         with closing(Stepper(model, make_optimizer(recipe, model), recipe, engine)) as stepper:
             values = stepper.add(batch)
             stepper.step()
+            alone = processes() == 1 and recipe.training.precision == "32-true"  # without lightning-fabric's wrappers
+            norms = stepper.gradient_norms(batch) if alone else {}
     return {
         "dry_run": True,
         "synthetic": True,
@@ -159,7 +167,25 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         "backend": recipe.backend,
         "parameters": sum(parameters_by_component(model).values()),
         **{name: float(value) for name, value in values.items()},
+        **({f"gradient_norm_{name}": norm for name, norm in norms.items()} if len(norms) > 1 else {}),
     }
+
+
+def _few(signals: Mapping[str, SignalShape], batch_size: int) -> tuple[dict[str, SignalShape], int]:
+    """Return the shapes and the number of samples of a dry run's batch, which takes seconds on a small machine.
+
+    There are two samples with pictures or frames, whose activations are many times as large as they, else up to eight.
+    Of large frames and of tokens, each of which becomes an embedding, there are few positions.
+    """
+    pictures = any(len(shape.shape) == 3 for shape in signals.values())
+    few, numbers = {}, 0
+    for name, shape in signals.items():
+        dim = shape.dim if shape.shape else _DRY_EMBEDDING
+        few[name] = shape
+        if len(shape.shape) in (0, 3):
+            few[name] = replace(shape, length=min(shape.length, max(_DRY_NUMBERS // (4 * dim), 2)))
+        numbers += dim * few[name].length
+    return few, min(2 if pictures else max(_DRY_NUMBERS // numbers, 2), batch_size, 8)
 
 
 def adopt(

@@ -21,7 +21,9 @@ from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import load_tensors
 from neurozoo.training.engine import Engine
 from neurozoo.training.listener import Checkpoint, Listener, Saved
-from neurozoo.training.optimizer import Schedule, make_optimizer
+from neurozoo.training.optimizer import make_optimizer
+from neurozoo.training.penalties import penalties_of
+from neurozoo.training.schedule import Schedule
 from neurozoo.training.step import Stepper
 
 __all__ = ["Position", "Trainer", "checkpoint_metadata"]
@@ -61,11 +63,19 @@ class Trainer:
         self._model, self._view, self._recipe, self._engine = model, view, recipe, engine
         self._listener, self._task = listener, model.problem.task
         self._optimizer = make_optimizer(recipe, model)
-        self._scheduler = Schedule(recipe, self._optimizer)
+        training = recipe.training
+        batches = math.ceil(len(view.split("train")) / training.batch_size)
+        self._scheduler = Schedule(
+            recipe,
+            self._optimizer,
+            math.ceil(batches / training.accumulate),
+            self._task.better(training.scheduler.metric),
+        )
         self._stepper = Stepper(model, self._optimizer, recipe, engine)
         self._order = torch.Generator().manual_seed(recipe.seed)
         self._position = Position(order=self._order.get_state())
         self._metadata = checkpoint_metadata(recipe, model, view)
+        self._unsummed: set[str] = set()
         self._with_schedules = [
             module for _, module in trained_modules(model) if type(module).after_epoch is not Trained.after_epoch
         ]
@@ -93,6 +103,9 @@ class Trainer:
         self._engine.set_random_states(_under("random", tensors))
         self._engine.set_scaling(scaling)
         position.sums = {name: x.to(self._engine.device) for name, x in position.sums.items()}
+        # States of earlier versions have no sums of penalties: a mean over the rest of the epoch would be another.
+        self._unsummed = {name for name in penalties_of(self._recipe.training) if name not in position.sums}
+        self._unsummed = self._unsummed if position.step else set()
         self._position = position
 
     def _state(self) -> Saved:
@@ -143,19 +156,27 @@ class Trainer:
             "health": {name: asdict(layer) for name, layer in valid.layers.items()},
             "threshold": valid.threshold,
             "learning_rate": self._optimizer.param_groups[0]["lr"],
+            **self._rates_by_role(),
             "seconds": time.monotonic() - begun,
             "synthetic": self._view.description.synthetic,
         }
-        self._scheduler.step(valid.loss)
+        record |= {"reports": valid.reports} if valid.reports else {}
+        self._scheduler.after_epoch(metrics[training.scheduler.metric])
         with torch.no_grad():
             for module in self._with_schedules:
                 module.after_epoch()
         best = self._better(self._task.score(metrics, training.best))
         metadata = {**self._metadata, "epoch": position.epoch}
         position.epoch, position.step, position.sums = position.epoch + 1, 0, {}
+        self._unsummed = set()
         position.records += 1
         position.order = self._order.get_state()
         self._listener.epoch(record, Checkpoint(self._model.state_dict(), metadata, best, self._state()))
+
+    def _rates_by_role(self) -> dict[str, dict[str, float]]:
+        """Return the learning rates of the recipe's groups for the record; nothing without groups."""
+        groups = [group for group in self._optimizer.param_groups if "role" in group]
+        return {"learning_rates": {group["role"]: group["lr"] for group in groups}} if groups else {}
 
     def _steps(self) -> dict[str, float]:
         """One pass over the training split, or the rest of one; returns means over all its steps."""
@@ -174,11 +195,14 @@ class Trainer:
             # The last step of an epoch may be of fewer batches.
             share = 1 / min(group, steps - position.step // group * group)
             last = (position.step + 1) % group == 0 or position.step + 1 == steps
-            values = self._stepper.add(batch.to(device), part=part, share=share, last=last)
+            values = self._stepper.add(batch.to(device), epoch=position.epoch, part=part, share=share, last=last)
             position.step += 1
             if last:
                 self._stepper.step()
+                self._scheduler.after_step()
             for name, value in values.items():
+                if name in self._unsummed:
+                    continue
                 position.sums[name] = position.sums.get(name, torch.zeros_like(value)) + value
             if position.step % every == 0 or position.step == steps:
                 known = {name: float(value) for name, value in values.items()}

@@ -371,6 +371,9 @@ def test_overrides_of_a_component_are_refused(capsys: pytest.CaptureFixture[str]
     status, _, told = ran(capsys, "show", "disagreement", "kappa=0.2")
     assert status == 2
     assert told == "error: 'disagreement' is a component; overrides and --backend are for recipes\n"
+    status, _, told = ran(capsys, "show", "lsnn-evidence", "model.params.regular=3")
+    assert status == 2
+    assert told == "error: 'lsnn-evidence' is a published size; overrides and --backend are for recipes\n"
 
 
 def test_info_finds_a_changed_value(capsys: pytest.CaptureFixture[str], store: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, IFSpec, LIFSpec, LISpec, PLIFSpec
-from neurozoo.core.layer import Learned, SpikingLayer, Synapse, TorchNeuron
+from neurozoo.core.layer import Learned, OneMinus, SpikingLayer, Synapse, TorchNeuron
 from neurozoo.core.neuron import NeuronSpec
 from neurozoo.core.recording import over_neurons, recorded
 from neurozoo.errors import SpikingError
@@ -65,6 +65,32 @@ def test_a_clamp_lets_no_gradient_through_outside() -> None:
     layer(torch.ones(3, 1, 2)).sum().backward()
     assert layer.params()["decay"] == 1.0
     assert layer.stored["decay"].grad == 0
+
+
+def test_projection_moves_a_clamped_parameter_to_where_it_has_a_gradient() -> None:
+    learned = {"decay": Learned(1.5, "layer", "clamp", (0.1, 0.9)), "gain": Learned(3.0)}
+    layer = SpikingLayer(TorchNeuron(LISpec()), learned=learned)
+    layer.project()
+    assert layer.stored["gain"] == 3.0
+    layer(torch.ones(3, 1, 2)).sum().backward()
+    assert layer.stored["decay"].item() == pytest.approx(0.9)
+    assert layer.stored["decay"].grad is not None
+    assert layer.stored["decay"].grad > 0
+
+
+def test_a_parameter_may_be_one_minus_another() -> None:
+    layer = SpikingLayer(TorchNeuron(LISpec()), learned={"gain": OneMinus("decay"), "decay": Learned(0.75)})
+    assert list(layer.state_dict()) == ["stored.decay"]
+    u = layer(torch.tensor([[[4.0]], [[2.0]]]))
+    assert u.flatten().tolist() == [1.0, 1.25]  # 0.25 * 4, then 0.75 * 1 + 0.25 * 2
+    u[0].sum().backward()
+    assert layer.stored["decay"].grad == -4.0
+    fixed = SpikingLayer(
+        TorchNeuron(LISpec()), params={"decay": torch.tensor(0.5)}, learned={"gain": OneMinus("decay")}
+    )
+    assert fixed.params()["gain"] == 0.5
+    with pytest.raises(SpikingError, match="one minus decay, which is neither learned nor a fixed tensor"):
+        SpikingLayer(TorchNeuron(LISpec()), learned={"gain": OneMinus("decay")})
 
 
 def test_fixed_parameters_differ_by_neuron_and_are_not_saved() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from neurozoo.data.store import Store, StoreWriter
@@ -67,6 +68,7 @@ def leftovers(folder: Path) -> Sequence[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
 
 
+@pytest.mark.slow
 def test_two_readers_and_a_writer(tmp_path: Path) -> None:
     dest = tmp_path / "store"
     writing = MAKE + "write(sys.argv[1], 1.0)"

@@ -17,8 +17,7 @@ from neurozoo.core.signals import Batch, Problem, SignalShape
 from neurozoo.evaluation.health import HealthMonitor, LayerHealth, firing_rates, health_warnings, lesion_effects
 from neurozoo.models.smile.model import SMILE
 from neurozoo.tasks.multilabel import Multilabel
-from neurozoo.training.prepare import initialise_fluctuation_driven
-from neurozoo.training.step import rate_penalty
+from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 SHAPES = {"audio": (6, 4), "vision": (5, 3)}
 
@@ -82,7 +81,7 @@ def test_the_monitor_gives_the_rates_of_layers_of_any_shape(
     spikes[fires] = 1
     with recorded(model, lambda _, __: spikes), HealthMonitor(model) as monitor:
         for _ in range(2):
-            model(spikes, None if valid is None else torch.tensor(valid) == 1)
+            model.forward(spikes, None if valid is None else torch.tensor(valid) == 1)
             monitor.count()
     health = monitor.layers()["layer"]
     assert health.rate == pytest.approx(1 / 6)
@@ -95,20 +94,12 @@ def test_the_monitor_leaves_out_what_does_not_count_of_frames() -> None:
     spikes[2:, :, 0] = 0
     valid = torch.tensor([[True, True], [True, False], [True, False], [False, False]])
     with recorded(model, lambda _, __: spikes), HealthMonitor(model) as monitor:
-        model(spikes, valid)
+        model.forward(spikes, valid)
         monitor.count()
     # Of 4 steps that count the first channel fires in 3, the others in all.
     health = monitor.layers()["layer"]
     assert health.rate == pytest.approx((3 / 4 + 1 + 1) / 3)
     assert health.saturated == pytest.approx(2 / 3)
-
-
-def test_the_penalty_by_hand() -> None:
-    spikes = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 1, 3)
-    # Two neurons silent, one firing always: 2 * 0.02^2 + 0.5^2.
-    assert float(rate_penalty([firing_rates(Firing(spikes, spikes, 1.0))], 0.02, 0.5)) == pytest.approx(
-        2 * 0.0004 + 0.25
-    )
 
 
 @torch.no_grad()

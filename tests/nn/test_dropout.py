@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurozoo.nn.dropout import Dropout, draw, factors_of
+from neurozoo.nn.dropout import Dropout, HeldDropout, draw, factors_of
 
 CPU = torch.device("cpu")
 
@@ -67,3 +67,16 @@ def test_plain_is_torch_s_own() -> None:
 def test_nearly_all_and_nothing_at_all() -> None:
     assert factors_of(draw((100,), CPU), 0.999999, torch.float32).isfinite().all()
     assert draw((0, 3), CPU).shape == (0, 3)
+
+
+def test_a_held_mask_is_one_per_sample_for_all_steps_and_drawn_at_each_forward() -> None:
+    torch.manual_seed(0)
+    layer, x = HeldDropout(0.5), torch.rand(4, 3, 200) + 1
+    first, second = layer(x), layer(x)
+    masks = (first != 0).float()
+    assert torch.equal(first, x * masks * 2)
+    assert torch.equal(masks, masks[:1].expand_as(masks))
+    assert not torch.equal(masks[0, 0], masks[0, 1])
+    assert not torch.equal(first, second)
+    assert layer.eval()(x) is x
+    assert HeldDropout(0.0)(x) is x

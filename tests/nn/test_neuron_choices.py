@@ -121,6 +121,16 @@ def test_adaptive_neurons_draw_their_parameters_from_their_ranges(recipe: Recipe
             assert ((value >= low) & (value <= high)).all()
 
 
+def test_some_parameters_of_adaptive_neurons_are_learned(recipe: Recipes) -> None:
+    lif = "learned: [tau], coupling: [0.0, 0.0], jump: [0.0, 0.0]"
+    for layer in layers(recipe(f"model.parts.activation={{name: adlif, params: {{{lif}}}}}")).values():
+        assert list(layer.stored) == ["membrane_decay"]
+        spec = layer.spec
+        assert isinstance(spec, AdLIFSpec)
+        assert (spec.coupling, spec.jump) == (0.0, 0.0)
+        assert spec.adaptation_decay == pytest.approx((math.exp(-1 / 30) + math.exp(-1 / 120)) / 2)
+
+
 def test_a_gain_divides_the_current(recipe: Recipes) -> None:
     made = layers(recipe("model.parts.activation={name: lif, params: {apply: gain}}"))
     assert all(layer.gain for layer in made.values())
@@ -133,6 +143,7 @@ def test_a_gain_divides_the_current(recipe: Recipes) -> None:
         ("{name: plif, params: {scope: model}}", "found the text 'model'; give one of: layer, neuron"),
         ("{name: lif, params: {surrogate: relu}}", "found the text 'relu'; give one of: "),
         ("{name: cuba, params: {order: last}}", "give one of: charge-first, fire-first"),
+        ("{name: adlif, params: {learned: [alpha]}}", "tau, tau_adaptation, coupling, jump"),
         ("{name: alif, params: {refractory: -1}}", "-1 is too small; give at least 0"),
         ("rate-gain", "is not a subclass of neurozoo.core.model.NeuronChoice"),
     ],

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from neurozoo.core.signals import Signal
-from neurozoo.nn.steps import Readout, as_steps, read_out, to_positions
+from neurozoo.nn.steps import Readout, as_steps, read_out, reversed_steps, to_positions
 
 OUTPUTS = torch.tensor([[[0.0, 2.0]], [[4.0, -2.0]], [[1.0, 1.0]]])  # [T = 3, B = 1, K = 2]
 SURE = 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(-6))
@@ -45,3 +45,12 @@ def test_steps_go_back_to_their_positions() -> None:
     assert counted is not None
     assert counted[:, 0].tolist() == [True, True, False, False]
     assert to_positions(steps, valid)[0, :, 0].tolist() == [0.0, 1.0, 0.0, 2.0]
+
+
+def test_the_valid_steps_are_reversed_and_the_others_stay() -> None:
+    x = torch.tensor([[[1.0], [5.0]], [[2.0], [6.0]], [[3.0], [7.0]]])
+    valid = torch.tensor([[True, True], [True, True], [False, True]])
+    assert reversed_steps(x, valid)[..., 0].T.tolist() == [[2.0, 1.0, 3.0], [7.0, 6.0, 5.0]]
+    assert torch.equal(reversed_steps(reversed_steps(x, valid), valid), x)
+    assert torch.equal(reversed_steps(x, None), x.flip(0))
+    assert torch.equal(reversed_steps(x, torch.zeros_like(valid)), x)

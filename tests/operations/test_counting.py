@@ -16,6 +16,7 @@ from neurozoo.core.layer import SpikingLayer, TorchNeuron
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.models.smile.model import SMILE
 from neurozoo.nn.attention import SpikingAttention
+from neurozoo.nn.delays import DelayedLinear
 from neurozoo.nn.synapses import Normalised
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.result import Counts, LayerOperations
@@ -53,7 +54,7 @@ def without_padding(batch: Batch) -> Batch:
 @pytest.mark.parametrize(
     ("x", "macs", "acs", "zeros"),
     [
-        ([[2.0, 0.0, 3.0], [0.0, 0.0, 0.0]], 3, 0, 4),  # of the first input one weight is not 0, of the third two
+        ([[2.5, 0.0, 3.0], [0.0, 0.0, 0.0]], 3, 0, 4),  # of the first input one weight is not 0, of the third two
         ([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]], 0, 3, 4),
         ([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]], 0, 4, 3),
         ([[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]], 4, 0, 3),  # one number that is no spike, and the whole call multiplies
@@ -67,11 +68,101 @@ def test_a_linear_counts_pairs_of_an_input_and_a_weight(x: list[list[float]], ma
 
 def test_a_convolution_counts_no_border() -> None:
     model = nn.Sequential(nn.Conv1d(1, 2, 3, padding=1))
-    counts = counted(model, torch.tensor([[[0.0, 1.0, 0.0, 0.0]], [[2.0, 1.0, 0.0, 0.0]]]))
+    counts = counted(model, torch.tensor([[[0.0, 1.0, 0.0, 0.0]], [[2.5, 1.0, 0.0, 0.0]]]))
     found = layer(counts, "0")
     # Each of 2 kernels reaches 2 + 3 + 3 + 2 of 4 inputs; three places reach the second input, two the first.
     assert (found.dense, found.macs, found.acs) == (2 * 20, 2 * (3 + 3 + 2), 0)
     assert not counts.uncounted
+
+
+def test_a_synapse_with_a_delay_counts_the_inputs_that_arrive() -> None:
+    model = nn.Sequential(DelayedLinear(1, 2, kernel=5))
+    model[0].weight.data = torch.tensor([[[1.0]], [[0.0]]])
+    model[0].position.data = torch.tensor([[[1.6]], [[-2.0]]])  # delays of 0 and 4 steps
+    counts = counted(model, torch.tensor([1.0, 0.0, 1.0, 1.0]).view(4, 1, 1))
+    # There are 6 steps: all 4 inputs reach the first output, those of the steps 0 and 1 the second.
+    found = layer(counts, "0")
+    assert (found.dense, found.macs, found.acs, found.zeros, found.elements) == (4 + 2, 0, 3, 1, 4)
+    assert not counts.uncounted
+
+
+@pytest.mark.parametrize(
+    ("x", "macs", "acs", "repeated"),
+    [
+        ([[2.0, 0.0, 3.0], [0.0, 0.0, 0.0]], 0, 2 * 1 + 3 * 2, 1 * 1 + 2 * 2),  # as many accumulations as the number
+        ([[-2.0, 0.0, 5.0], [0.0, 0.0, 1.0]], 0, 2 * 1 + 5 * 2 + 2, 1 * 1 + 4 * 2),
+        ([[6.0, 0.0, 2.0], [0.0, 1.0, 0.0]], 1, 2 * 2 + 1, 1 * 2),  # more than 5 cost less as a multiplication
+    ],
+)
+def test_a_whole_number_is_so_many_accumulations(x: list[list[float]], macs: int, acs: int, repeated: int) -> None:
+    found = layer(counted(linear([[1.0, 0.0, 3.0], [0.0, 5.0, 1.0]]), torch.tensor(x)), "0")
+    assert (found.fed, found.macs, found.acs, found.repeated) == ("whole", macs, acs, repeated)
+    pairs = sum(int(each != 0) * weights for row in x for each, weights in zip(row, (1, 1, 2), strict=True))
+    assert found.effective == pairs
+
+
+def test_whole_numbers_in_a_convolution_and_behind_delays() -> None:
+    found = layer(counted(nn.Sequential(nn.Conv1d(1, 2, 3, padding=1)), torch.tensor([[[0.0, 2.0, 0.0, 7.0]]])), "0")
+    # Of 2 kernels three places reach the second input, two the last.
+    assert (found.fed, found.macs, found.acs, found.repeated) == ("whole", 2 * 2, 2 * 2 * 3, 2 * 3)
+    model = nn.Sequential(DelayedLinear(1, 2, kernel=5))
+    model[0].weight.data = torch.tensor([[[1.0]], [[0.0]]])
+    model[0].position.data = torch.tensor([[[1.6]], [[-2.0]]])  # delays of 0 and 4 steps
+    found = layer(counted(model, torch.tensor([3.0, 0.0, 1.0]).view(3, 1, 1)), "0")
+    assert (found.fed, found.macs, found.acs, found.repeated) == ("whole", 0, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "fed"),
+    [
+        ([0.0, 0.0], "bits"),
+        ([1.0, -1.0], "bits"),
+        ([2.0, 0.0], "whole"),
+        ([255.0, 1.0], "whole"),
+        ([256.0, 1.0], "real"),  # of more than 8 bits
+        ([0.5, 1.0], "real"),
+        ([torch.inf, 0.0], "real"),
+        ([torch.nan, 0.0], "real"),
+    ],
+)
+def test_what_a_synapse_is_fed(x: list[float], fed: str) -> None:
+    assert layer(counted(linear([[1.0, 1.0]]), torch.tensor([x])), "0").fed == fed
+
+
+def test_a_synapse_is_fed_the_least_of_its_calls() -> None:
+    bits, whole, real = (torch.tensor([[x, 0.0]]) for x in (1.0, 2.0, 0.5))
+    assert layer(counted(linear([[1.0, 1.0]]), bits, whole, bits), "0").fed == "whole"
+    assert layer(counted(linear([[1.0, 1.0]]), real, whole, bits), "0").fed == "real"
+
+
+class Gates(nn.Module):
+    """A residual of whole numbers, a gate, a product of reals, and a mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bits = (x > 0).to(x.dtype)
+        return self.norm((bits * x + x) * self.scale).mean(1)
+
+
+def test_arithmetic_element_by_element_is_named() -> None:
+    counts = counted(nn.Sequential(Gates()), torch.tensor([[0.5, -1.5, 2.0], [0.1, 0.2, -0.3]]))
+    own, norm = counts.elsewhere[1], counts.elsewhere[0]
+    # A product and a sum of 6 elements, a product with parameters, and two means of three elements.
+    assert (own.module, own.gates, own.additions, own.multiplications) == ("Gates", 6, 6 + 2 * 2, 6)
+    assert (norm.module, norm.functions, norm.arithmetic) == ("BatchNorm1d", 6, 6)
+
+
+def test_the_arithmetic_of_neurons_and_synapses_is_not_named_again() -> None:
+    layer_ = SpikingLayer(TorchNeuron(LIFSpec()), Normalised(nn.Linear(3, 2), 2), recurrent=nn.Linear(2, 2, bias=False))
+    with torch.no_grad(), OperationCounter(nn.Sequential(layer_).eval()) as counter:
+        layer_(torch.ones(4, 1, 3))
+    assert {each.module: each.arithmetic for each in counter.counts(1).elsewhere if each.arithmetic} == {
+        "BatchNorm1d": 8
+    }
 
 
 def test_spikes_and_other_inputs_of_one_layer_are_told_apart_call_by_call() -> None:

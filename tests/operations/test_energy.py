@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurozoo.operations.energy import assumptions, dense_energy, energy_of, memory_for, stepwise
+from neurozoo.operations.energy import AC, MAC, assumptions, dense_energy, energy_of, memory_for, stepwise
 from neurozoo.operations.result import Counts, LayerOperations
+from neurozoo.operations.synaptic import MOST_ACCUMULATIONS
 
 HELD = LayerOperations("one", "one", "Linear", "synaptic", dense=40, macs=30, presented=5, parameters=10, bytes=40)
 FIRED = LayerOperations("two", "two", "Linear", "synaptic", dense=100, acs=20)
@@ -24,6 +25,19 @@ def test_macs_cost_4_6_pj_acs_0_9_and_updates_5_5() -> None:
     # 40 bytes are in the smallest memory; a word an operation, three an update.
     assert found.memory == pytest.approx(5.0 * (30 + 20 + 3 * 50) / 2)
     assert energy_of(counts, [FIRED]).operations == pytest.approx(20 * 0.9 / 2)
+
+
+def test_a_whole_number_accumulates_and_reads_its_weight_once() -> None:
+    sums = LayerOperations("sums", "sums", "Linear", "synaptic", dense=100, acs=50, repeated=30, macs=4, fed="whole")
+    found = energy_of(Counts(1, (sums,)))
+    assert sums.effective == 24
+    assert (found.operations, found.memory) == (pytest.approx(50 * 0.9 + 4 * 4.6), pytest.approx(5.0 * 24))
+    again = stepwise(Counts(1, (replace(sums, presented=3),))).layers[0]
+    assert (again.acs, again.repeated, again.macs) == (150, 90, 12)
+
+
+def test_five_accumulations_cost_less_than_a_multiplication_and_six_more() -> None:
+    assert MOST_ACCUMULATIONS * AC < MAC < (MOST_ACCUMULATIONS + 1) * AC
 
 
 def test_a_relu_costs_a_multiplication_and_a_comparison() -> None:

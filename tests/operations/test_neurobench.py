@@ -20,7 +20,7 @@ from neurozoo.models.smile.sequence_model import SpikingSequence
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.result import Counts
 from neurozoo.registry.registry import default_registry, slot_kind
-from neurozoo.training.prepare import initialise_fluctuation_driven
+from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 DIMS = {"text": 5, "audio": 4, "vision": 3}
 SHAPES = {"text": (6, 5), "audio": (8, 4), "vision": (7, 3)}
@@ -113,3 +113,15 @@ def test_a_small_convolutional_net(events: bool) -> None:
     )
     assert (ours.macs > 0) is not events
     assert 0 < ours.acs < ours.dense
+
+
+def test_whole_numbers_are_the_same_pairs_and_other_operations() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5))
+    x = torch.randint(0, 8, (3, 6)).float()
+    ours, theirs = by_us(model, x), by_neurobench(model, x)
+    assert theirs["Effective_MACs"] * 3 == ours.macs + ours.acs - ours.repeated
+    assert theirs["Dense"] * 3 == ours.dense
+    small, large = x[(x > 0) & (x <= 5)], x[x > 5]
+    assert (ours.acs, ours.macs) == (5 * int(small.sum()), 5 * len(large))
+    assert ours.repeated == 5 * int((small - 1).sum())

@@ -183,6 +183,29 @@ def test_a_damaged_profile_is_refused_by_name(run: Path, change: Callable[[dict[
         kept_profile(open_trained(run))
 
 
+def test_a_profile_of_an_older_version_is_read(run: Path) -> None:
+    assert main(["profile", str(run), "--samples", "2"]) == 0
+
+    def older(content: dict[str, Any]) -> None:
+        content["schema"] = 1
+        for counts in (content["network"], content["control"]):
+            for layer in counts["layers"]:
+                del layer["fed"], layer["repeated"]
+            for each in counts["elsewhere"]:
+                for name in ("multiplications", "gates", "additions", "functions"):
+                    del each[name]
+
+    now = kept_profile(open_trained(run))
+    edited(run / FILE, older)
+    found = kept_profile(open_trained(run))
+    assert found is not None
+    assert now is not None
+    assert (found.schema, found.network.macs, found.network.acs) == (now.schema, now.network.macs, now.network.acs)
+    assert {layer.fed for layer in found.network.layers} == {None}
+    assert {layer.fed for layer in now.network.layers if layer.kind == "synaptic"} == {"bits", "real"}
+    assert main(["report", str(run)]) == 0
+
+
 # What a person sees
 
 
@@ -198,6 +221,8 @@ def test_the_tables_say_where_the_spiking_network_costs_more(run: Path, capsys: 
         "rows of padding are left out",
         "multiplied once, and presented for so many steps: branches.audio.first.synapse (5)",
         "not counted, as they multiply no matrices: ",
+        "element by element, outside of synapses and neurons",
+        "input: bits (0, 1 or -1), whole numbers (sums of bits), or real numbers",
         "a ReLU for each spiking neuron",
     ):
         assert words in said

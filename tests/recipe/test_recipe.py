@@ -322,7 +322,7 @@ task: {name: multilabel, params: {gamma: -1, decision: sometimes, top_k: 3}}
         "21:61: model.parts.head.params.inner: 0 is too small; give at least 1",
         "23:3: training.epochs: found the number 2.5; give a whole number",
         "24:3: training.epocs: training has no key 'epocs'; there are: ",
-        "25:15: training.optimizer.name: found the text 'adm'; give one of: adam, adamw, nadam, radam, rmsprop, sgd",
+        "25:15: training.optimizer.name: found the text 'adm'; give one of: adam, adamax, adamw, lamb,",
         "25:26: training.optimizer.lr: -1 is too small; give more than 0.0",
         "26:18: training.rate_penalty.low: 0.6 is above high = 0.5; choose a smaller one",
         "27:3: training.device: found 'gpu'; give auto, cpu, mps, cuda, or cuda:N for one of several",
@@ -354,6 +354,9 @@ task: {name: multilabel, params: {gamma: -1, decision: sometimes, top_k: 3}}
         ("model.parts.fusion.params=3", "found the number 3; give a section of keys"),
         ("task.per_step=1", "found the number 1; give true or false"),
         ("task.outputs=[a, b, a]", "'a' is named 2 times; name it once"),
+        ("task.outputs=0", "0 is too small; give at least 1"),
+        ("task.outputs=true", "found true; give a list"),
+        ("task.outputs=1000000", "1000000 is too large; give at most 131072"),
         ("data.expect={audio: {length: 2}, vision: {dim: 1, length: 2}}", "give one of shape (the axes of a position)"),
         ("data.expect={audio: {dim: 3, length: 2}}", "no shape for vision; there is: audio; add it"),
         ("data.name=null", "no data is named; give the name of an installed data set, or `root`"),
@@ -691,3 +694,11 @@ def test_the_fastest_backend_is_resolved_once() -> None:
         assert recipe.content["backend"] == expected
         assert "fastest" not in recipe.to_yaml()
     assert load_recipe("smile_mosei_sound", backend="fastest").backend == "fastest"
+
+
+def test_outputs_may_be_named_by_their_number(folder: Path) -> None:
+    recipe = load_recipe(write(folder, MINIMAL), ["task.outputs=3"])
+    assert recipe.task.outputs == ("0", "1", "2")
+    again = load_recipe(write(folder, recipe.to_yaml(), "again.yaml"))
+    assert again.task == recipe.task
+    assert again.digest == recipe.digest

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from neurozoo.errors import UserError
+from neurozoo.reporting.summaries import loss_definition
 from neurozoo.tasks.multiclass import Multiclass, calibration_bins, confusion
 
 THREE = ("left", "right", "none")
@@ -74,6 +75,49 @@ def test_what_is_reported_has_neither_weights_nor_focus() -> None:
     task.prepare(torch.tensor([0, 0, 0, 0, 1, 1]))
     expected = F.cross_entropy(LOGITS, CLASSES, label_smoothing=0.1)
     assert torch.equal(task.reported_loss(LOGITS, CLASSES), expected)
+
+
+RATES = torch.tensor([[1.0, 0.0, 0.5], [0.0, 0.0, 0.0], [0.25, 0.5, 0.25]])
+
+
+def squared(rates: torch.Tensor = RATES, **params: Any) -> float:
+    return float(Multiclass(THREE, loss="squared", **params).loss(rates, CLASSES))
+
+
+def test_squared_error_by_hand() -> None:
+    # Targets are 0, 2 and 1: squared errors 0 + 0 + 1/4, 0 + 0 + 1, and 1/16 + 1/4 + 1/16, of nine numbers.
+    assert squared() == pytest.approx((0.25 + 1 + 0.375) / 9)
+    assert squared(weights=(1.0, 2.0, 4.0)) == pytest.approx((0.25 + 4 * 1 + 2 * 0.375) / 9)
+    # Smoothed by 0.3, the targets are 0.8 and 0.1.
+    smooth = (0.04 + 0.01 + 0.16) + (0.01 + 0.01 + 0.64) + (0.0225 + 0.09 + 0.0225)
+    assert squared(label_smoothing=0.3) == pytest.approx(smooth / 9)
+    each = Multiclass(THREE, loss="squared").objective(RATES, CLASSES, "none")
+    assert each.tolist() == [[0.0, 0.0, 0.25], [0.0, 0.0, 1.0], [0.0625, 0.25, 0.0625]]
+
+
+def test_of_rates_the_squared_error_is_reported_without_weights() -> None:
+    task = Multiclass(THREE, loss="squared", weights=(1.0, 2.0, 4.0))
+    assert float(task.reported_loss(RATES, CLASSES)) == pytest.approx(1.625 / 9)
+    assert task.loss_unit == "rates^2"
+    assert loss_definition(task).endswith("mean over samples, in squared rates")
+
+
+def test_probabilities_of_rates_are_their_shares() -> None:
+    predicted = Multiclass(THREE, loss="squared").predict(RATES)
+    thirds = torch.full((3,), 1 / 3)
+    torch.testing.assert_close(predicted, torch.stack((torch.tensor([2 / 3, 0, 1 / 3]), thirds, RATES[2])))
+    below = Multiclass(THREE, loss="squared").predict(torch.tensor([[-0.5, 0.5, 0.0], [-1.0, -1.0, -1.0]]))
+    torch.testing.assert_close(below, torch.stack((torch.tensor([0, 2 / 3, 1 / 3]), thirds)))
+
+
+@given(st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_probabilities_of_rates_add_up_to_1_and_keep_the_order(rates: list[float]) -> None:
+    (predicted,) = Multiclass(THREE, loss="squared").predict(torch.tensor([rates], dtype=torch.float64)).tolist()
+    assert sum(predicted) == pytest.approx(1.0)
+    assert min(predicted) >= 0
+    order = sorted(range(3), key=lambda k: rates[k])
+    assert [predicted[k] for k in order] == sorted(predicted)
 
 
 def test_a_weak_focus_on_what_is_certain_has_a_finite_gradient() -> None:

@@ -35,6 +35,7 @@ TASKS = {
     "multiclass": made(Multiclass),
     "multiclass, smoothed, given": made(Multiclass, label_smoothing=0.2, weights=(1.0, 0.5, 3.0)),
     "multiclass, focal, balanced": made(Multiclass, loss="focal", gamma=0.5, weights="balanced"),
+    "multiclass, squared, balanced": made(Multiclass, loss="squared", weights="balanced", label_smoothing=0.1),
     "regression": made(Regression),
     "regression, huber": made(Regression, loss="huber", delta=0.3, standardise=False),
     "regression, mae": made(Regression, loss="mae"),

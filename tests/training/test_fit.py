@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import textwrap
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import CheckpointError, DataError, NeurozooError, RunError, UserError
 from neurozoo.evaluation.evaluate import evaluate_run
-from neurozoo.recipe.recipe import Recipe
+from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.loading import load
@@ -171,6 +172,40 @@ def test_a_dry_run_writes_nothing(
     assert told["dry_run"] is True
     assert told["loss"] > 0
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("shape", "length", "samples", "steps"),
+    [([2, 8, 8], 4, 2, 4), ([2, 128, 128], 16, 2, 2), ([2, 34, 34], 16, 2, 14), ([2, 512, 512], 16, 2, 2),
+     ([700], 100, 2, 100), ([300], 100, 4, 100), ([30], 12, 8, 12), ([137], 4096, 2, 4096),
+     ([], 1024, 4, 16), ([], 8, 8, 8)],
+)  # fmt: skip
+def test_a_dry_run_takes_few_samples_and_of_large_frames_and_tokens_few_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: list[int], length: int, samples: int, steps: int
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def made_up(signals: Any, task: Any, count: int, seed: int) -> Any:
+        raise StopError(count, signals["signal"].length)
+
+    monkeypatch.setattr("neurozoo.training.train.made_up", made_up)
+    model = {
+        0: "{name: spikegpt, params: {width: 8, depth: 1, vocabulary: 16}}",
+        1: "{name: recurrent}",
+        3: "{name: sew-resnet, params: {width: 2, blocks: [1]}}",
+    }[len(shape)]
+    dtype = "float32" if shape else "int64"
+    text = f"""
+    schema: 2
+    data: {{name: none-installed, expect: {{signal: {{shape: {shape}, length: {length}, dtype: {dtype}}}}}}}
+    task: {{name: multiclass, outputs: [a, b]}}
+    model: {model}
+    """
+    (tmp_path / "large.yaml").write_text(textwrap.dedent(text))
+    with pytest.raises(StopError) as stopped:
+        dry_run(load_recipe(tmp_path / "large.yaml"))
+    assert stopped.value.args == (samples, steps)
 
 
 def test_an_existing_run_folder_is_refused_before_training(trained: Path, recipe: Callable[..., Recipe]) -> None:

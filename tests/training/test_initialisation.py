@@ -22,7 +22,7 @@ from neurozoo.models.spiking_convnet import SpikingConvNet
 from neurozoo.models.spiking_transformer import SpikingTransformer
 from neurozoo.nn.neuron_choices import ALIF, LIF, PLIF, AdLIF, Cuba, ReLU
 from neurozoo.tasks.multiclass import Multiclass
-from neurozoo.training.prepare import initialise_fluctuation_driven
+from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 FRAMES, TRAINS = SignalShape((2, 8, 8), 6), SignalShape((12,), 20)
 

@@ -50,6 +50,10 @@ NAMES = ("whole", "halves", "other")
         ["training.optimizer={name: nadam}", "training.scheduler={name: cosine, warmup: 1}"],
         ["training.optimizer={name: radam}", "training.scheduler={name: step, every: 1, factor: 0.5}"],
         ["training.optimizer={name: sgd, momentum: 0.9}", "task.params={loss: focal, weights: balanced}"],
+        [
+            "training.optimizer={name: lamb, groups: {norm: {scheduler: {name: cosine, each: step}}}}",
+            "training.scheduler={name: one-cycle, each: step, momentum: [0.85, 0.95]}",
+        ],
     ],
 )
 def test_a_resumed_run_has_them_too(
@@ -74,6 +78,15 @@ def rates(run: Path) -> list[float]:
         ("{name: step, every: 2, factor: 0.1}", [1, 1, 0.1, 0.1]),
         ("{name: cosine}", [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
         ("{name: cosine, warmup: 2}", [1 / 3, 2 / 3, 1, 0.5]),
+        ("{name: cosine, warmup: 2, warmup_from: 0.001, minimum: 0.002}", [0.1, 0.55, 1, 0.6]),
+        ("{name: cosine, period: 2}", [1, 0.5, 0, 0]),
+        ("{name: cosine, period: 2, then: rise}", [1, 0.5, 0, 0.5]),
+        ("{name: cosine, period: 2, then: restart}", [1, 0.5, 1, 0.5]),
+        ("{name: exponential, factor: 0.5}", [1, 0.5, 0.25, 0.125]),
+        ("{name: exponential, minimum: 0.0001}", [1, 10**-0.5, 0.1, 10**-1.5]),
+        ("{name: exponential, minimum: 0.0001, period: 2}", [1, 0.1, 0.01, 0.01]),
+        ("{name: one-cycle, rise: 0.5}", [0.04, 1, 0.5 + 2e-6, 4e-6]),
+        ("{name: exponential, each: step, factor: 0.125}", [0.125, 0.125**2, 0.125**3, 0.125**4]),
     ],
 )
 def test_the_learning_rate_by_epoch(scheduler: str, expected: list[float], tmp_path: Path, recipe: Recipes) -> None:
@@ -87,6 +100,15 @@ def test_the_learning_rate_by_epoch(scheduler: str, expected: list[float], tmp_p
     [
         ("training.optimizer={name: adam, momentum: 0.9}", "adam has no momentum option"),
         ("training.scheduler={name: plateau, warmup: 3}", "plateau has none"),
+        ("training.scheduler={name: plateau, each: step}", "plateau moves after an epoch"),
+        ("training.scheduler={name: one-cycle, warmup: 3}", "one-cycle rises for a share"),
+        ("training.scheduler={name: cosine, warmup_from: 1.0e-5}", "there is no warm-up"),
+        ("training.scheduler={name: step, minimum: 1.0e-5}", "step has none"),
+        ("training.scheduler={name: exponential, minimum: 0}", "never reaches 0"),
+        ("training.scheduler={name: exponential, period: 5}", "only cosine, and exponential with a minimum"),
+        ("training.scheduler={name: cosine, then: restart}", "restart needs cosine with a period"),
+        ("training.scheduler={name: cosine, momentum: [0.8, 0.9]}", "only one-cycle moves it"),
+        ("training.scheduler={name: one-cycle, momentum: [0.9, 0.8]}", "give the low one first"),
         ("training.accumulate=0", "0 is too small; give at least 1"),
     ],
 )

@@ -27,7 +27,7 @@ class FusedNeuron(Neuron):
 
     def __init__(self, spec: NeuronSpec) -> None:
         super().__init__(spec)
-        self._text = text_of(spec)
+        self.text = text_of(spec)
         self._numbers = _numbers(spec, spec.complete(None))
         self._last: tuple[object, tuple[Tensor | None, list[float]], Params] | None = None
 
@@ -79,6 +79,28 @@ class FusedNeuron(Neuron):
     ) -> tuple[Tensor, State]:
         """Run currents ``given``, or if ``steps`` is not 0, ``[1, B, ...]`` held for so many steps."""
         currents = given.expand(steps, *given.shape[1:]) if steps else given
+        found = self.arranged(currents, state, threshold, params)
+        if found is None:
+            return super().scan(currents, state, threshold, params)
+        packed, level, arranged, numbers = found
+        run = self.operators.scan
+        if untraced() and plain(*[x for x in (currents, level, packed, arranged) if x is not None]):
+            run = self.operators.eager_scan if torch.is_grad_enabled() else self.operators.unseen_scan
+        out, after = run(given, packed, level, arranged, numbers, self.text, steps)
+        return out, (after.squeeze(0),) if len(after) == 1 else after.unbind(0)
+
+    def arranged(
+        self, currents: Tensor, state: State | None, threshold: Tensor | float, params: Params | None
+    ) -> tuple[Tensor | None, Tensor, Tensor | None, list[float]] | None:
+        """Return a call's arguments as the kernels take them, or None if they do not run it.
+
+        Returns:
+            States to start from ``[S, B, ...]`` or None for rest, the threshold, parameters ``[P, *shape]`` or None if
+            all are numbers, and P parameters and S states at rest as numbers.
+
+        Raises:
+            SpikingError: The threshold or a parameter has a shape that is not allowed.
+        """
         check_threshold(threshold, currents)
         takes = self.takes(currents.device)
         arranged, numbers = None, self._numbers
@@ -98,13 +120,9 @@ class FusedNeuron(Neuron):
                 state = self.initial_state(currents[0], every)
         level = threshold if isinstance(threshold, Tensor) else currents.new_full((), threshold)
         if not takes or not self.fuses(arranged) or not _fits(currents, state, level, arranged):
-            return super().scan(currents, state, threshold, params)
+            return None
         packed = None if not state else state[0][None] if len(state) == 1 else torch.stack(state)
-        run = self.operators.scan
-        if untraced() and plain(*[x for x in (currents, level, packed, arranged) if x is not None]):
-            run = self.operators.eager_scan if torch.is_grad_enabled() else self.operators.unseen_scan
-        out, after = run(given, packed, level.to(currents.dtype), arranged, numbers, self._text, steps)
-        return out, (after.squeeze(0),) if len(after) == 1 else after.unbind(0)
+        return packed, level.to(currents.dtype), arranged, numbers
 
 
 def _key(params: Params, currents: Tensor) -> object:

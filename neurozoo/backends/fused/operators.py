@@ -77,10 +77,13 @@ class Operators(NamedTuple):
     unseen_scan: Any
 
 
-def untraced() -> bool:
+def untraced(*, profiled: bool = False) -> bool:
     """Whether no compilation, tracing, transform, profiler or interception of torch's calls is active.
 
     If one is, it must see the operator.
+
+    Args:
+        profiled: Whether a profiler may be active.
     """
     return not (
         torch.compiler.is_compiling()
@@ -89,7 +92,7 @@ def untraced() -> bool:
         or torch._C._len_torch_function_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
-        or torch.autograd.profiler._is_profiler_enabled
+        or (torch.autograd.profiler._is_profiler_enabled and not profiled)
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,12 @@ _MIN_READINGS = 3
 
 
 def import_braille(
-    source: Path, dest: Path, *, letters: Sequence[str] = (), seed: Annotated[int, Field(ge=0)] = 0
+    source: Path,
+    dest: Path,
+    *,
+    letters: Sequence[str] = (),
+    seed: Annotated[int, Field(ge=0)] = 0,
+    task: Literal["multilabel", "multiclass"] = "multilabel",
 ) -> Store:
     """Make a store of Braille readings with one modality, ``taxels``, and one letter as the label of each reading.
 
@@ -50,6 +55,7 @@ def import_braille(
         dest: The store's folder; new or empty.
         letters: Letters to import, in the order of the labels; by default all, as in the file.
         seed: Seed of the splits.
+        task: ``multilabel`` with one label a reading, or ``multiclass``.
 
     Raises:
         DataError: The file is not of that form, lacks a chosen letter, or has fewer than three readings of one.
@@ -59,19 +65,21 @@ def import_braille(
     x, y = arrays["x"], arrays["y"]
     known = as_texts(arrays["letters"], f"{source}: letters")
     chosen = _choose(letters, known, source)
-    origin = origin_of("braille", source.name, _TERMS, letters=list(letters), seed=seed) | {
+    # Stores of labels keep the origin, and with it the checksum, that they had before there was a choice.
+    options = {"letters": list(letters), "seed": seed} | ({} if task == "multilabel" else {"task": task})
+    origin = origin_of("braille", source.name, _TERMS, **options) | {
         "splits": f"drawn by neurozoo with the seed {seed}, separately for each letter: {_SHARE:g} of its readings to "
         "valid, as many to test; the file has none"
     }
     drawn = [_draw_splits(y, known.index(name), seed, name, source) for name in chosen]
-    with StoreWriter(dest, labels=chosen, origin=origin) as writer:
+    with StoreWriter(dest, outputs=chosen, task=task, origin=origin) as writer:
         for split in SPLITS:
             rows = np.concatenate([splits[split] for splits in drawn])
             labels = np.repeat(np.arange(len(chosen)), [len(splits[split]) for splits in drawn])
             writer.add(
                 split,
                 {MODALITY: x[rows]},
-                np.eye(len(chosen), dtype=np.uint8)[labels],
+                labels if task == "multiclass" else np.eye(len(chosen), dtype=np.uint8)[labels],
                 ids=[str(row) for row in rows],
                 # Readings have no padding: a row of zeros is a measurement.
                 masks={MODALITY: np.ones((len(rows), x.shape[1]), np.uint8)},

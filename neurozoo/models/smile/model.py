@@ -15,6 +15,7 @@ from neurozoo.core.layer import MakeNeuron
 from neurozoo.core.model import NeuronChoice, Parts
 from neurozoo.core.multimodal import Features, Fusion, LabelHead, Tokens
 from neurozoo.core.signals import Batch, Problem
+from neurozoo.models.smile.authors_names import AUTHORS_NAMES
 from neurozoo.models.smile.branch import SpikingBranch
 from neurozoo.models.smile.modalities import MultimodalModel, Size
 from neurozoo.models.smile.parts import Encoder, Scaling, ThresholdPolicy, TorchBlocks
@@ -57,6 +58,7 @@ class SMILE(MultimodalModel):
         "encoder": Encoder,
     }
     optional = ("encoder",)
+    authors_names = AUTHORS_NAMES
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from neurozoo.core.signals import Batch
 from neurozoo.errors import UserError
 from neurozoo.models.smile.branch import SequenceBranch, SpikingBranch
 from neurozoo.models.smile.parts import ThresholdPolicy
-from neurozoo.nir.export.tracing import Link, Traced
+from neurozoo.nir.export.tracing import INPUT, Link, Traced
 from neurozoo.runs.loading import TrainedModel
 
 __all__ = ["branches_of", "input_settings", "left_out_of_branches", "observe", "threshold_of"]
@@ -59,8 +59,8 @@ def observe(model: Model, batch: Batch, threshold: float) -> dict[str, Traced]:
         for layer in (branch.first, branch.second):
             fired = _flat(firings[names[layer]], threshold)
             width = x.shape[-1] if not links else links[-1].made[0]
-            source = len(links) - 1 if links else None
-            links.append(Link(names[layer], layer, source, (width,), (fired.spikes.shape[-1],), fired))
+            source = len(links) - 1 if links else INPUT
+            links.append(Link(names[layer], layer, (source,), (width,), (fired.spikes.shape[-1],), fired))
         steps = len(links[0].fired.spikes)
         held = steps if isinstance(branch, SpikingBranch) else None
         found[name] = Traced(tuple(links), name, x.expand(steps, -1, -1), held)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neurozoo.core.model import Model
 from neurozoo.errors import RunError, UserError
 from neurozoo.files.partial_folder import PartialFolder
 from neurozoo.files.writing import write_whole
@@ -182,13 +183,14 @@ def _export_model(trained: TrainedModel, run: str, out: Path, *, dt: float) -> E
     left_out = (*_left_out(trained, traced), *_ALWAYS_LEFT_OUT)
     held = {} if traced.held is None else {"time_steps": traced.held}
     position = "one position a step" if traced.held is None else "one position, held for all steps, from rest"
+    position += f", then {traced.run_on} steps of zeros" if traced.run_on else ""
     scaled = ", as the training split's statistics scale it" if traced.signal in model.problem.standardise else ""
     why = "each layer's own"
     settings = _settings(trained, traced.neurons, dt, why, left_out) | {
         "recurrent_delay": 1,
         "synapse_delay": 0,
         "input": f"{traced.signal}{scaled}, {position}",
-        "readout": str(getattr(trained.module, "readout", "none")),
+        "readout": _readout(trained.module),
         **held,
         **_of_neurons(traced.neurons),
     }
@@ -243,8 +245,16 @@ def _left_out(trained: TrainedModel, traced: Traced) -> Iterator[str]:
         yield "standardise: the graph's input is the signal as the training split's statistics scale it"
     if any(isinstance(module, Normalised) for module in model.modules()):
         yield "batch normalisation, which is folded into the weights; equal up to rounding"
-    if readout := getattr(model, "readout", None):
+    if (readout := _readout(model)) != "none":
         yield f"what is read of the outputs over the steps, {readout} (in the metadata)"
+    made, outputs = math.prod(traced.links[traced.end].made), model.problem.outputs
+    if made != outputs:
+        yield f"how the {made} numbers of the graph's output become {outputs} outputs"
+
+
+def _readout(model: Model) -> str:
+    """How a model reads its outputs over the steps; some models name more ways than others."""
+    return str(getattr(model, "how", getattr(model, "readout", "none")))
 
 
 def _export_graph(

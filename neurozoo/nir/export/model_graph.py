@@ -17,7 +17,7 @@ So LIF is :func:`neurozoo.core.equations.charge` with ``tau`` times dt as time c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nir
@@ -29,9 +29,19 @@ from neurozoo.core.kinds import CubaSpec, IFSpec, LIFSpec, LISpec, PLIFSpec
 from neurozoo.core.layer import Firing, SpikingLayer
 from neurozoo.core.neuron import NeuronSpec
 from neurozoo.errors import UserError
-from neurozoo.nir.export.tracing import Link, Traced
+from neurozoo.nir.export.tracing import INPUT, Link, Traced
+from neurozoo.nir.export.watching import Later
+from neurozoo.nn.delays import DelayedLinear, NormalisedDelays
+from neurozoo.nn.synapses import PooledSynapse
 
-__all__ = ["level_of", "model_graph"]
+__all__ = ["level_of", "model_graph", "neuron_names"]
+
+
+_WHY = {
+    "adlif": "whose recovery current adapts to their membrane and spikes",
+    "alif": "whose threshold adapts to their spikes",
+}
+"""What NIR's neurons lack, by kind."""
 
 
 def model_graph(traced: Traced, *, dt: float, metadata: Mapping[str, Any], fold: bool = False) -> nir.NIRGraph:
@@ -51,11 +61,14 @@ def model_graph(traced: Traced, *, dt: float, metadata: Mapping[str, Any], fold:
     graph.add("input", nir.Input({"input": np.array(traced.links[0].given)}))
     ends: list[str] = []
     for link in traced.links:
-        at = "input" if link.source is None else ends[link.source]
-        at = _flattened(graph, at, link, traced)
-        layer = isinstance(link.module, SpikingLayer)
-        ends.append(_layer(graph, at, link, dt, fold) if layer else _node(graph, at, link))
-    graph.add("output", nir.Output({"output": np.array(traced.links[-1].made)}), ends[-1])
+        at = _flattened(graph, ["input" if source == INPUT else ends[source] for source in link.sources], link, traced)
+        if isinstance(link.module, SpikingLayer):
+            ends.append(_layer(graph, at, link, dt, fold))
+        elif isinstance(link.module, nn.MaxPool2d):
+            ends.append(_max_pool(graph, at, link, traced))
+        else:
+            ends.append(_node(graph, at, link, dt))
+    graph.add("output", nir.Output({"output": np.array(traced.links[traced.end].made)}), ends[traced.end])
     return nir.NIRGraph(graph.nodes, graph.edges, dict(metadata))
 
 
@@ -90,28 +103,39 @@ class _Growing:
         return self.add(f"{kind}_{number}", node, *sources)
 
 
-def _flattened(graph: _Growing, at: str, link: Link, traced: Traced) -> str:
-    """The node whose output a link gets, with a Flatten if needed; UserError for another change of shape."""
-    made = link.given if link.source is None else traced.links[link.source].made
-    if link.given == made:
-        return at
-    if link.given != (int(np.prod(made)),):
-        raise UserError(
-            f"{link.name}: gets {list(link.given)} of what is {list(made)}, and NIR has no node for such a change of "
-            "shape; it flattens"
-        )
-    return graph.numbered("flatten", nir.Flatten({"input": np.array(made)}, 0, -1), at)
+def neuron_names(traced: Traced) -> list[str]:
+    """Return the names of the graph's nodes of neurons that fire, in the order of the model's layers."""
+    found: list[str] = []
+    for link in traced.neurons:
+        kind = {"if": "if", "cuba": "cubalif"}.get(link.layer.spec.kind, "lif")
+        found.append(f"{kind}_{sum(name.rpartition('_')[0] == kind for name in found) + 1}")
+    return found
 
 
-def _layer(graph: _Growing, at: str, link: Link, dt: float, fold: bool) -> str:
+def _flattened(graph: _Growing, at: Sequence[str], link: Link, traced: Traced) -> Sequence[str]:
+    """The nodes whose outputs a link gets, with a Flatten if needed; UserError for another change of shape."""
+    for source in link.sources:
+        made = link.given if source == INPUT else traced.links[source].made
+        if link.given == made:
+            continue
+        if link.given != (int(np.prod(made)),):
+            raise UserError(
+                f"{link.name}: gets {list(link.given)} of what is {list(made)}, and NIR has no node for such a change "
+                "of shape; it flattens"
+            )
+        return [graph.numbered("flatten", nir.Flatten({"input": np.array(made)}, 0, -1), *at)]
+    return at
+
+
+def _layer(graph: _Growing, at: Sequence[str], link: Link, dt: float, fold: bool) -> str:
     """Synapse, neurons, and what comes back; returns the neurons."""
     layer = link.layer
     if layer.synapse is not None:
-        at = _weights(graph, at, f"{link.name}.synapse", layer.synapse, link.given)
+        at = [_weights(graph, at, f"{link.name}.synapse", layer.synapse, link.given)]
     made = _neurons(link, dt)
     if fold:
-        _fold(made, graph.nodes[at], link)
-    neurons = graph.numbered(type(made).__name__.lower(), made, at)
+        _fold(made, graph.nodes[at[0]], link)
+    neurons = graph.numbered(type(made).__name__.lower(), made, *at)
     if layer.recurrent is not None:
         back = graph.numbered("w_rec", nir.Linear(_array(layer.returning())), neurons)
         graph.edges.append((back, neurons))
@@ -135,13 +159,15 @@ def _neurons(link: Link, dt: float) -> nir.NIRNode:
     name, layer, spec, shape = link.name, link.layer, link.layer.spec, link.made
     if isinstance(spec, CubaSpec) and spec.order == "fire-first":
         raise UserError(
-            f"{name}: cuba neurons of the order fire-first spike before they are charged, and NIR's CubaLIF after it; "
-            "export a run with such neurons"
+            f"{name}: cuba neurons of the order fire-first spike before they are charged and lose that charge, and "
+            "NIR's CubaLIF spikes after it; export a run with cuba neurons of the order charge-first, "
+            "model.parts.neuron=cuba"
         )
     if not isinstance(spec, LIFSpec | IFSpec | PLIFSpec | CubaSpec | LISpec):
+        why = f", {_WHY[spec.kind]}" if spec.kind in _WHY else ""
         raise UserError(
-            f"{name}: NIR has no node for {spec.kind} neurons; it has one for lif, if, plif, cuba and li; export a run "
-            "with such neurons"
+            f"{name}: NIR has no node for {spec.kind} neurons{why}; it has one for lif, if, plif, cuba and li; export "
+            "a run with such neurons"
         )
     values = {key: _numbers(value, shape) for key, value in spec.complete(layer.params()).items()}
     if isinstance(spec, LISpec):
@@ -179,26 +205,56 @@ def _leak(name: str, what: str, decay: NDArray[np.float64]) -> NDArray[np.float6
     return 1 - decay
 
 
-def _node(graph: _Growing, at: str, link: Link) -> str:
+def _node(graph: _Growing, at: Sequence[str], link: Link, dt: float) -> str:
     """A module that stands alone."""
     module = link.module
+    if isinstance(module, Later):
+        return graph.numbered("delay", nir.Delay(np.full(link.made, module.steps * dt)), *at)
     if isinstance(module, nn.AvgPool2d):
         if module.ceil_mode or module.divisor_override is not None or not module.count_include_pad:
             raise UserError(
                 f"{link.name}: NIR's AvgPool2d has no ceil_mode, divisor_override or count_include_pad=False"
             )
-        sizes = (module.kernel_size, module.stride, module.padding)
-        return graph.numbered("avgpool", nir.AvgPool2d(*(np.array(_pair(size)) for size in sizes)), at)
+        return graph.numbered("avgpool", nir.AvgPool2d(*_window(module)), *at)
     return _weights(graph, at, link.name, module, link.given)
 
 
-def _weights(graph: _Growing, at: str, name: str, module: nn.Module, given: tuple[int, ...]) -> str:
+def _max_pool(graph: _Growing, at: Sequence[str], link: Link, traced: Traced) -> str:
+    """Max pooling of spikes: there is one in a window if their sum is above a half. UserError for anything else.
+
+    NIR has no max pooling (``nir/ir``, 1.0.8), but sums and a threshold.
+    """
+    module = link.module
+    assert isinstance(module, nn.MaxPool2d)
+    sources = [traced.links[source] for source in link.sources if source != INPUT]
+    spikes = len(sources) == len(link.sources) == 1 and (
+        isinstance(sources[0].module, nn.MaxPool2d) or sources[0] in traced.neurons
+    )
+    if not spikes:
+        names = ", ".join(each.name for each in sources) or "the input"
+        raise UserError(
+            f"{link.name}: NIR has no max pooling; that of one layer's spikes becomes a sum and a threshold, and this "
+            f"is of other numbers, those of {' + '.join(names.split(', '))}; export a model with average pooling"
+        )
+    if module.ceil_mode or module.return_indices or _pair(module.dilation) != (1, 1):
+        raise UserError(f"{link.name}: a max pool with ceil_mode, indices or dilation is no sum of NIR")
+    total = graph.numbered("sumpool", nir.SumPool2d(*_window(module)), *at)
+    return graph.numbered("threshold", nir.Threshold(np.full(link.made, 0.5)), total)
+
+
+def _window(module: nn.AvgPool2d | nn.MaxPool2d) -> list[NDArray[np.int64]]:
+    """Edges, stride and padding of a pool."""
+    stride = module.kernel_size if module.stride is None else module.stride
+    return [np.array(_pair(size)) for size in (module.kernel_size, stride, module.padding)]
+
+
+def _weights(graph: _Growing, at: Sequence[str], name: str, module: nn.Module, given: tuple[int, ...]) -> str:
     """The node of a linear or a convolution; UserError for anything else."""
     if isinstance(module, nn.Linear) and len(given) == 1:
         weight = _array(module.weight)
         if module.bias is None:
-            return graph.numbered("linear", nir.Linear(weight), at)
-        return graph.numbered("affine", nir.Affine(weight, _array(module.bias)), at)
+            return graph.numbered("linear", nir.Linear(weight), *at)
+        return graph.numbered("affine", nir.Affine(weight, _array(module.bias)), *at)
     if type(module) in (nn.Conv1d, nn.Conv2d) and module.padding_mode == "zeros":
         assert isinstance(module, nn.Conv1d | nn.Conv2d)
         one = isinstance(module, nn.Conv1d)
@@ -207,8 +263,17 @@ def _weights(graph: _Growing, at: str, name: str, module: nn.Module, given: tupl
         sizes = {key: size[0] if one and not isinstance(size, str) else size for key, size in sizes.items()}
         arguments = {"weight": _array(module.weight), "bias": bias, "groups": module.groups, **sizes}
         if one:
-            return graph.numbered("conv", nir.Conv1d(input_shape=given[1], **arguments), at)
-        return graph.numbered("conv", nir.Conv2d(input_shape=given[1:], **arguments), at)
+            return graph.numbered("conv", nir.Conv1d(input_shape=given[1], **arguments), *at)
+        return graph.numbered("conv", nir.Conv2d(input_shape=given[1:], **arguments), *at)
+    if isinstance(module, DelayedLinear | NormalisedDelays):
+        raise UserError(
+            f"{name}: each of its synapses has a delay, and NIR's Delay has one for each neuron; export a model "
+            "without delays"
+        )
+    if isinstance(module, PooledSynapse):
+        raise UserError(
+            f"{name}: NIR has no max pooling, and this is of currents, before the neurons; it has average pooling"
+        )
     raise UserError(
         f"{name}: NIR has no node for {type(module).__name__} on positions of {list(given)}; it has linears, "
         "convolutions with padding by zeros, and normalisation that is folded into them"

@@ -135,7 +135,7 @@ def read_back(export: Export, names: Sequence[str], *, registry: Registry, batch
             traced = seen[branch.name]
             refused = Row(name, versions, branch.name, 0, 0, None, 0, None, ())
             try:
-                theirs, notes = _spikes(reader, export, export.folder / branch.file, traced.inputs)
+                theirs, notes = _spikes(reader, export, export.folder / branch.file, traced)
             except NeurozooError:
                 raise
             except Exception as error:
@@ -174,20 +174,19 @@ def _neurons(link: Link) -> Neurons:
     return Neurons(layer.spec, flat(level), {name: flat(value) for name, value in layer.params().items()})
 
 
-def _spikes(reader: NIRReader, export: Export, file: Path, inputs: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
+def _spikes(reader: NIRReader, export: Export, file: Path, traced: Traced) -> tuple[list[Tensor], tuple[str, ...]]:
     """A library's spikes of a file, layer by layer, and its notes on the whole graph."""
-    import nir
+    from neurozoo.nir.export.model_graph import neuron_names
+    from neurozoo.nir.writing import read_graph, up_to
 
-    from neurozoo.nir.writing import neurons_in_order, up_to
-
-    graph = nir.read(file)  # our own export; a stranger's is read by neurozoo.nir.reading
-    *inner, last = neurons_in_order(graph)
+    graph = read_graph(file)
+    *inner, last = neuron_names(traced)
     # A readout behind the last neurons changes none of their spikes, and not every library knows one.
     ends = dict(graph.edges).get(last) in graph.outputs
     # For the whole it gets a graph of its own, which it may change.
-    whole = reader.read(nir.read(file) if ends else up_to(graph, last), dt=export.dt, reset=export.reset)
+    whole = reader.read(read_graph(file) if ends else up_to(graph, last), dt=export.dt, reset=export.reset)
     parts = [reader.read(up_to(graph, name), dt=export.dt, reset=export.reset) for name in inner]
-    return [each.run(inputs).flatten(2) for each in (*parts, whole)], whole.notes
+    return [each.run(traced.inputs).flatten(2) for each in (*parts, whole)], whole.notes
 
 
 def _of_other_layers(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
 from neurozoo.core.kinds import MembraneSpec
-from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, PlainNetwork, State
 
 with warnings.catch_warnings():
     # Norse compiles some functions with torch.jit.script at import.
@@ -51,6 +52,12 @@ class NorseNeuron(Neuron):
         from neurozoo_norse.nir_reader import NorseReader
 
         return NorseReader()
+
+    @classmethod
+    def plain_networks(cls) -> Mapping[str, PlainNetwork]:
+        from neurozoo_norse.plain import NETWORKS
+
+        return NETWORKS
 
     def step(
         self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None

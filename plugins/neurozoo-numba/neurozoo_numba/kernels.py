@@ -39,7 +39,7 @@ from neurozoo_numba.block import (
     number_type,
 )
 from neurozoo_numba.compiling import for_arguments, kept_on_disk
-from neurozoo_numba.streaming import OPTIONS, call, copy, loop, put, read_ahead, row
+from neurozoo_numba.streaming import OPTIONS, call, copy, exponential, loop, put, read_ahead, row
 
 __all__ = ["SURROGATE_NUMBERS", "loop_over_time"]
 
@@ -97,9 +97,14 @@ def _slopes(kind, u, scale, factor, out):  # type: ignore[no-untyped-def]
             y = one + abs(u[i]) * factor
             out[i] = one / (y * y)
     elif kind == SIGMOID:
-        for i in range(out.shape[0]):
-            y = one / (one + math.exp(-(u[i] * factor)))
-            out[i] = (y * factor) * (one - y)
+        if out.itemsize == 4:
+            for i in range(out.shape[0]):
+                y = one / (one + exponential(-(u[i] * factor)))
+                out[i] = (y * factor) * (one - y)
+        else:
+            for i in range(out.shape[0]):
+                y = one / (one + math.exp(-(u[i] * factor)))
+                out[i] = (y * factor) * (one - y)
     elif kind == BOX:
         for i in range(out.shape[0]):
             out[i] = one if u[i] > -scale and u[i] <= scale else zero

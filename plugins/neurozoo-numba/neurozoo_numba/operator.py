@@ -18,7 +18,7 @@ from neurozoo_numba.kernels import SURROGATE_NUMBERS, loop_over_time
 from neurozoo_numba.kinds import BY_DIVISION, BY_PRODUCT, KERNEL_KINDS, NO_LEAK, OTHER_ORDER, PARAMETERS
 from neurozoo_numba.threads import in_threads
 
-__all__ = ["operators"]
+__all__ = ["WORTH", "Array", "form_of", "operators", "shared_arguments", "spiking_arguments"]
 
 CACHED = 2**18
 """Limit for the numbers that a block of the backward keeps over all steps: half of a usual L2 cache, in float32."""
@@ -29,14 +29,14 @@ Array = NDArray[Any]
 
 
 def _forward(call: Call, out: Tensor, after: Tensor) -> None:
-    form = _form(call)
-    _run("forward", call, WIDEST, (*_arguments(call, form, out), _array(out), _array(after)))
+    form = form_of(call)
+    _run("forward", call, WIDEST, (*shared_arguments(call, form, out), _array(out), _array(after)))
 
 
 def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
     learn = gradients.learn
     learned = PARAMETERS if learn[1] else int(learn[0])
-    form = _form(call)
+    form = form_of(call)
     kind, nothing = KERNEL_KINDS[form.kind], gradients.currents.new_empty(0)
     recalled = kind.recalled or learned == PARAMETERS
     kept = 1 + (kind.states if recalled else 0)
@@ -46,8 +46,8 @@ def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
     to_threshold = nothing.new_empty(call.threshold.places(blocks)) if learn[0] else nothing
     to_params = nothing.new_empty(call.params.places(blocks)) if call.params and learn[1] else nothing
     arguments = (
-        *_arguments(call, form, gradients.currents), address("adjoint", form._replace(learn=learned)),
-        *_spiking(call, kind.late, recalled), _array(outs), step, own,
+        *shared_arguments(call, form, gradients.currents), address("adjoint", form._replace(learn=learned)),
+        *spiking_arguments(call, kind.late, recalled), _array(outs), step, own,
         _array(nothing if gradients.after is None else gradients.after), _array(gradients.currents),
         0 < len(gradients.currents) < call.steps, _array(gradients.state), _array(to_threshold), _array(to_params),
     )  # fmt: skip
@@ -61,7 +61,7 @@ def _backward(call: Call, gradients: Gradients) -> tuple[Tensor, Tensor]:
 operators = register("neurozoo_numba", _forward, _backward)
 
 
-def _form(call: Call) -> Form:
+def form_of(call: Call) -> Form:
     """The form to compile for a call."""
     spec: Any = call.spec
     leak = {"lif": BY_DIVISION, "plif": BY_PRODUCT, "if": NO_LEAK}.get(spec.kind, 0)
@@ -88,7 +88,7 @@ def _inverts(tau: float) -> bool:
     return mantissa == 0.5 and abs(exponent) < 100
 
 
-def _spiking(call: Call, late: bool, recalled: bool) -> tuple[bool, bool, bool, int, float, float]:
+def spiking_arguments(call: Call, late: bool, recalled: bool) -> tuple[bool, bool, bool, int, float, float]:
     """The backward's arguments from ``detach`` to ``factor``."""
     spec: Any = call.spec
     if not spec.spiking:
@@ -100,7 +100,7 @@ def _spiking(call: Call, late: bool, recalled: bool) -> tuple[bool, bool, bool, 
     return spec.detach_reset, late, recalled, SURROGATE_NUMBERS[spec.surrogate], scale, factor
 
 
-def _arguments(call: Call, form: Form, large: Tensor) -> tuple[Any, ...]:
+def shared_arguments(call: Call, form: Form, large: Tensor) -> tuple[Any, ...]:
     """The arguments that forward and backward share; ``large`` is the largest result."""
     currents, step = call.currents.memory.numpy(), call.currents.step
     state = currents[:0] if call.state is None else call.state.numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from neurozoo.backends.adapters import check_plain_cuba, check_state, plain_cuba_refusal
 from neurozoo.core.equations import spike
 from neurozoo.core.kinds import CubaSpec, LIFSpec, PLIFSpec, SpikingSpec
-from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, check_params, steps_of
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, PlainNetwork, State, check_params, steps_of
 
 
 def _drop(_record: logging.LogRecord) -> bool:
@@ -70,6 +71,12 @@ class SpikingJellyNeuron(Neuron):
         from neurozoo_spikingjelly.nir_reader import SpikingJellyReader
 
         return SpikingJellyReader()
+
+    @classmethod
+    def plain_networks(cls) -> Mapping[str, PlainNetwork]:
+        from neurozoo_spikingjelly.plain import NETWORKS
+
+        return NETWORKS
 
     def step(
         self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None

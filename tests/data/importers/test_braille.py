@@ -65,6 +65,18 @@ def test_each_reading_has_one_label_and_keeps_its_values(source: Path, tmp_path:
     assert sorted(seen) == list(range(len(file["y"]))), "each reading is in one split"
 
 
+def test_as_classes_the_readings_are_the_same(source: Path, tmp_path: Path) -> None:
+    labels, classes = (
+        import_data("braille", source, tmp_path / task, task=task) for task in ("multilabel", "multiclass")
+    )
+    assert classes.description.task.name == "multiclass"
+    assert classes.description.task.outputs == labels.description.task.outputs
+    for split in SPLITS:
+        one, other = labels.split(split), classes.split(split)
+        assert one.ids == other.ids
+        assert other.target.tolist() == one.target.argmax(1).tolist()
+
+
 def test_splits_are_drawn_letter_by_letter(source: Path, tmp_path: Path) -> None:
     store = import_data("braille", source, tmp_path / "store")
     sizes = {letter: [len(rows(store, letter)[split]) for split in SPLITS] for letter in LETTERS}

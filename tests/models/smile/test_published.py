@@ -14,28 +14,14 @@ from torch import Tensor, nn
 from neurozoo.core.recording import recorded
 from neurozoo.core.signals import Batch
 from neurozoo.errors import CheckpointError
+from neurozoo.models.authors_weights import load_authors_weights
+from neurozoo.models.smile.authors_names import AUTHORS_NAMES, BLOCKS
 from neurozoo.models.smile.model import SMILE
-from neurozoo.models.smile.published_weights import from_published, published_name
 from neurozoo.registry.registry import default_registry
 from neurozoo.tasks.multilabel import Multilabel
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "smile_reference.safetensors"
 BACKENDS = {name: each.exact for name, each in default_registry().components("neuron").items() if not each.native}
-BLOCKS = {
-    "trans_l_with_self": "refine.text",
-    "trans_a_with_self": "refine.audio",
-    "trans_v_with_self": "refine.vision",
-    "trans_snna": "enhance.audio",
-    "trans_snnv": "enhance.vision",
-    "trans_a_with_v": "fusion.mutual.audio",
-    "trans_v_with_a": "fusion.mutual.vision",
-    "trans_l_with_av": "fusion.context_asks.audio",
-    "trans_l_with_va": "fusion.context_asks.vision",
-    "trans_av_with_l": "fusion.asks_context.audio",
-    "trans_va_with_l": "fusion.asks_context.vision",
-}
-
-
 TASK = Multilabel(("happy", "sad", "anger", "surprise", "disgust", "fear"), label_smoothing=0.2)
 
 
@@ -58,9 +44,7 @@ def published(smile: Callable[..., SMILE], golden: dict[str, Tensor]) -> Callabl
             backend=backend,
         )
         weights = {k.removeprefix("weights/"): v for k, v in golden.items() if k.startswith("weights/")}
-        loaded = model.load_state_dict(from_published(weights), strict=False)
-        assert loaded.missing_keys == ["threshold.previous"]
-        assert loaded.unexpected_keys == []
+        assert load_authors_weights(model, weights).left == {}
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
@@ -126,7 +110,7 @@ def test_gradients(published: Callable[[str], SMILE], golden: dict[str, Tensor],
     for key, expected in golden.items():
         if not key.startswith("batch2/grad/"):
             continue
-        name = published_name(key.removeprefix("batch2/grad/"))
+        name = AUTHORS_NAMES.here(key.removeprefix("batch2/grad/"))
         assert name is not None
         found = parameters[name].grad
         assert found is not None
@@ -169,6 +153,6 @@ def test_a_prediction_depends_on_its_batch(published: Callable[[str], SMILE], go
     assert (together - alone).abs().max() > 1e-6
 
 
-def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(CheckpointError, match=r"'encoder.weight' is not a parameter of the published SMILE model"):
-        from_published({"encoder.weight": torch.zeros(1)})
+def test_an_unknown_name_is_refused(smile: Callable[..., SMILE]) -> None:
+    with pytest.raises(CheckpointError, match=r"'encoder.weight' is no tensor of the published SMILE"):
+        load_authors_weights(smile({"text": 4, "audio": 3}, ("audio",), "text"), {"encoder.weight": torch.zeros(1)})

@@ -19,7 +19,7 @@ from neurozoo.evaluation.health import HealthMonitor, firing_rates, lesion_effec
 from neurozoo.models.smile.sequence_model import SpikingSequence, StreamState
 from neurozoo.registry.registry import default_registry, slot_kind
 from neurozoo.tasks.multilabel import Multilabel
-from neurozoo.training.prepare import initialise_fluctuation_driven
+from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 SHAPES = {"text": (9, 5), "audio": (12, 4)}
 PARTS = {"activation": "lif", "threshold": "constant", "head": "label-decoder"}

@@ -15,9 +15,9 @@ from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import Firing, SpikingLayer, TorchNeuron
 from neurozoo.errors import UserError
 from neurozoo.nir.export import export_run
-from neurozoo.nir.export.model_graph import model_graph
-from neurozoo.nir.export.tracing import Link, Traced
-from neurozoo.nir.writing import described, file_content, neurons_in_order, up_to
+from neurozoo.nir.export.model_graph import model_graph, neuron_names
+from neurozoo.nir.export.tracing import INPUT, Link, Traced
+from neurozoo.nir.writing import described, file_content, up_to
 
 BELOW_1 = 1 - 2**-24
 ONE = (torch.tensor([[1.0, -2.0], [0.5, 4.0], [3.0, 0.0]]), torch.tensor([0.0, 1.0, -1.0]))
@@ -32,9 +32,9 @@ def chain(spec: LIFSpec, threshold: float, *maps: tuple[torch.Tensor, torch.Tens
         synapse.weight.data, synapse.bias.data = weight, bias
         still = torch.zeros(1, 1, len(weight))
         firing = Firing(still, still, threshold)
-        source = place - 1 if place else None
+        source = place - 1 if place else INPUT
         layer = SpikingLayer(TorchNeuron(spec), synapse)
-        links.append(Link(f"layers.{place}", layer, source, (weight.shape[1],), (len(weight),), firing))
+        links.append(Link(f"layers.{place}", layer, (source,), (weight.shape[1],), (len(weight),), firing))
     return Traced(tuple(links), "x", torch.zeros(1, 1, 2), None)
 
 
@@ -59,7 +59,7 @@ def test_it_is_a_chain_of_affine_maps_and_neurons() -> None:
         ("lif_2", "output"),
     ]
     assert described(graph) == ("Input 2", "Affine 2 -> 3", "LIF 3", "Affine 3 -> 1", "LIF 1", "Output 1")
-    assert neurons_in_order(graph) == ["lif_1", "lif_2"]
+    assert neuron_names(chain(LIFSpec(), 1.0, ONE, TWO)) == ["lif_1", "lif_2"]
     assert graph.nodes["affine_2"].weight.tolist() == [[2.0, 1.0, 8.0]]
     assert graph.nodes["affine_2"].bias.tolist() == [0.5]
     assert {graph.nodes[name].weight.dtype for name in ("affine_1", "affine_2")} == {np.dtype("float32")}
@@ -90,7 +90,7 @@ def test_its_numbers_by_hand(settings: dict[str, float], weight: float, expected
     graph = graph_of(**{"tau": 3.0, **settings})  # type: ignore[arg-type]
     assert graph.nodes["affine_1"].weight[1, 1] == weight
     assert graph.nodes["affine_1"].bias[1] == weight / 4
-    for name in neurons_in_order(graph):
+    for name in ("lif_1", "lif_2"):
         assert values(graph.nodes[name]) == pytest.approx(expected, rel=0, abs=1e-15)
 
 

@@ -37,6 +37,16 @@ data: {name: small-series, instead: {name: series-synthetic, params: {size: 160,
 task: regression
 model: {name: cuba-mlp, params: {hidden: [12, 9]}}
 """,
+    "residual": """
+data: {name: small-frames, instead: {name: frames-synthetic, params: {size: 160, side: 16, length: 4}}}
+task: multiclass
+model: {name: sew-resnet, params: {width: 4, blocks: [2]}}
+""",
+    "voting": """
+data: {name: small-frames, instead: {name: frames-synthetic, params: {size: 160, side: 8, length: 6}}}
+task: {name: multiclass, params: {loss: squared}}
+model: {name: plif-net, params: {channels: [3, 4], head: votes, voters: 5, hidden: 10}}
+""",
     "transformer": """
 data: {name: small-frames, instead: {name: frames-synthetic, params: {size: 160, side: 8, length: 6}}}
 task: multiclass
@@ -171,6 +181,25 @@ def test_a_library_that_drops_a_node_reads_another_network(tmp_path: Path, train
     assert jelly.fired > 100
 
 
+def test_residuals_and_max_pooling_of_spikes_are_exported_and_libraries_say_why_they_refuse_them(
+    tmp_path: Path, trained: Callable[..., Path]
+) -> None:
+    export = export_run(trained("residual"), tmp_path / "out", dt=1e-3)
+    nodes = [node.split()[0] for node in export.branches[0].nodes]
+    assert [nodes.count(kind) for kind in ("Conv2d", "IF", "SumPool2d", "Threshold", "AvgPool2d")] == [5, 5, 1, 1, 1]
+    for row in read_back(export, ["norse", "snntorch", "spikingjelly"], registry=default_registry(), batch_size=2).rows:
+        refused = bool(row.notes) and row.notes[0].startswith("refused: ")
+        assert (row.mismatches, row.spikes > 0) == ((None, False) if refused else (0, True)), row
+
+
+def test_votes_are_no_part_of_a_graph(tmp_path: Path, trained: Callable[..., Path]) -> None:
+    export = export_run(trained("voting"), tmp_path / "out", dt=1e-3)
+    outputs = load(trained("voting")).outputs
+    made = 5 * len(outputs)
+    assert f"how the {made} numbers of the graph's output become {len(outputs)} outputs" in export.left_out
+    assert export.branches[0].nodes[-2:] == (f"LIF {made}", f"Output {made}")
+
+
 @pytest.mark.parametrize(
     ("name", "overrides", "words"),
     [
@@ -178,7 +207,7 @@ def test_a_library_that_drops_a_node_reads_another_network(tmp_path: Path, train
         (
             "recurrent",
             ("model.parts.neuron=alif",),
-            r"layers\.0: NIR has no node for alif neurons; it has",
+            r"layers\.0: NIR has no node for alif neurons, whose threshold adapts to their spikes; it has",
         ),
         ("recurrent", ("model.parts.neuron=adlif",), r"layers\.0: NIR has no node for adlif neurons"),
         (

@@ -69,9 +69,79 @@ class TestSpikingTransformer(ModelConformance):
     params = {"width": 8, "heads": 2, "depth": 1}  # noqa: RUF012
 
 
+class TestSpikformer(ModelConformance):
+    name = "spikformer"
+    params = {"width": 8, "heads": 2, "depth": 1, "ratio": 2}  # noqa: RUF012
+
+
+class TestQKFormer(ModelConformance):
+    name = "qkformer"
+    params = {"width": 8, "heads": 2, "token_stages": 1, "depth": 1, "ratio": 2}  # noqa: RUF012
+
+
+class TestSpikeDrivenTransformer(ModelConformance):
+    name = "spike-driven-transformer"
+    params = {"width": 8, "heads": 2, "depth": 1, "ratio": 2}  # noqa: RUF012
+
+
 class TestCubaMLP(ModelConformance):
     name = "cuba-mlp"
     params = {"hidden": (8, 6)}  # noqa: RUF012
+
+
+class TestSpikeGPT(ModelConformance):
+    name = "spikegpt"
+    params = {"width": 8, "depth": 1, "vocabulary": 5, "dropout": 0.0}  # noqa: RUF012
+
+
+class TestISpikformer(ModelConformance):
+    name = "ispikformer"
+    params = {"width": 8, "heads": 2, "depth": 1, "answer": "pooled"}  # noqa: RUF012
+
+
+class TestPLIFNet(ModelConformance):
+    name = "plif-net"
+    params = {"channels": (4, 6)}  # noqa: RUF012
+
+
+class TestSEWResNet(ModelConformance):
+    name = "sew-resnet"
+    params = {"blocks": (1, 1), "width": 4}  # noqa: RUF012
+
+
+class TestSEWResNetEvents(ModelConformance):
+    name = "sew-resnet-events"
+    params = {"channels": (4, 6)}  # noqa: RUF012
+
+
+class TestSparCH(ModelConformance):
+    name = "sparch"
+    params = {"hidden": (8, 6)}  # noqa: RUF012
+
+
+class TestSparCHInBothDirections(ModelConformance):
+    name = "sparch"
+    params = {"hidden": (8,), "bidirectional": True}  # noqa: RUF012
+
+
+class TestDelays(ModelConformance):
+    name = "dcls-delays"
+    params = {"hidden": (12, 12), "kernel": 3}  # noqa: RUF012
+
+
+class TestRecurrentByEProp(ModelConformance):
+    name = "recurrent"
+    params = {"hidden": (8,), "gradient": "e-prop"}  # noqa: RUF012
+
+
+class TestCubaRSNN(ModelConformance):
+    name = "cuba-rsnn"
+    params = {"hidden": 8, "tau": 2.0, "tau_synapse": 1.0, "surrogate_slope": 2.0, "weight_scale": 3.0}  # noqa: RUF012
+
+
+class TestLSNN(ModelConformance):
+    name = "lsnn"
+    params = {"regular": 6, "adaptive": 6, "tau": 2.0, "tau_adaptation": 20.0, "refractory": 1, "tau_readout": 1.0}  # noqa: RUF012
 
 
 class TestMultilabel(TaskConformance):
@@ -90,6 +160,11 @@ class TestMulticlass(TaskConformance):
 class TestMulticlassSmoothed(TaskConformance):
     name = "multiclass"
     params = {"label_smoothing": 0.2, "weights": [1.0, 0.5, 3.0]}  # noqa: RUF012
+
+
+class TestMulticlassSquared(TaskConformance):
+    name = "multiclass"
+    params = {"loss": "squared", "weights": "balanced", "label_smoothing": 0.1}  # noqa: RUF012
 
 
 class TestRegression(TaskConformance):
@@ -127,6 +202,11 @@ class TestFramesSynthetic(DataConformance):
 class TestSpikesSynthetic(DataConformance):
     name = "spikes-synthetic"
     params = {"size": 12, "length": 8}  # noqa: RUF012
+
+
+class TestEvidenceSynthetic(DataConformance):
+    name = "evidence-synthetic"
+    params = {"size": 12, "step": 25}  # noqa: RUF012
 
 
 class TestSeriesSynthetic(DataConformance):

@@ -1,0 +1,61 @@
+"""QKFormer's golden files: pictures, and event frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from neurozoo.testing.golden import GoldenCase
+
+
+class _QKFormer(GoldenCase):
+    layers = (
+        (r"patch_embed1[.]proj_lif", "stages.0.patches.layers.0"),
+        (r"patch_embed1[.]proj(\d)_lif", r"stages.0.patches.layers.\1"),
+        *(
+            (rf"patch_embed{stage + 1}[.]proj{suffix}_lif", f"stages.{stage}.patches.{layer}")
+            for stage in range(3)
+            for suffix, layer in (("3?", "layers.0"), ("4", "layers.1"), ("_res", "shortcut"))
+        ),
+        *(
+            (rf"stage{stage + 1}[.](\d+)[.]{theirs}_lif", rf"stages.{stage}.blocks.\1.{layer}")
+            for stage in range(3)
+            for theirs, layer in (
+                ("tssa[.]attn", "attention.gate"),
+                ("ssa[.]attn", "attention.attended"),
+                (r"t?ssa[.](\w+)", r"attention.\2"),
+                (r"mlp[.]mlp(\d)", r"mlp.fc\2"),
+            )
+        ),
+    )
+    cancelled = (r"stage\d[.].*_conv[.]bias",)
+
+    def claims(self, header: Mapping[str, str]) -> bool:
+        return header["model"] in ("qkformer-cifar", "qkformer-dvs")
+
+    def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
+        frames, side = header["model"].endswith("dvs"), int(header["image"])
+        shape = {"shape": [2 if frames else 3, side, side], "length": int(header["T"]) if frames else 1}
+        return {
+            "data": {"name": "golden", "expect": {"x": shape}},
+            "task": {"name": "multiclass", "outputs": [str(k) for k in range(int(header["classes"]))]},
+            "model": {
+                "name": "qkformer",
+                "params": {
+                    "width": int(header["dim"]),
+                    "heads": int(header["heads"]),
+                    "token_stages": 1 if frames else 2,
+                    "depth": 1 if frames else int(header["depth"]) - 2,  # ignored with frames, as in their code
+                    "ratio": int(header["mlp_ratio"]),
+                    "stem": "eighth" if frames else "same",
+                    "attention_current": "raw",
+                    "state": "over-samples",
+                    "bias": "before-norm",
+                    "time_steps": int(header["T"]),
+                },
+            },
+            "training": {"optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}},
+        }
+
+
+CASE = _QKFormer()
