@@ -215,32 +215,7 @@ def random_batch() -> Callable[..., Batch]:
     return make
 
 
-RECIPE = """\
-schema: 2
-description: a small model on made-up data
-seed: 3
-backend: torch
-data:
-  root: {root}
-  inputs: [text, audio, vision]
-  standardise: true
-task: {{name: multilabel, params: {{label_smoothing: 0.1}}}}
-model:
-  name: smile
-  params: {{context: text, hidden: 10, heads: 5, spiking_inner: 16}}
-  parts:
-    activation: lif
-    threshold: disagreement
-    scaling: rate-gain
-    fusion: interactive
-    head: label-decoder
-training:
-  epochs: 2
-  batch_size: 8
-  threads: 1
-  initialisation: {{name: fluctuation-driven, firing_rate: 0.2, batches: 2}}
-  rate_penalty: {{weight: 1.0}}
-"""
+RECIPE = (Path(__file__).parent / "small_recipe.yaml").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -275,7 +250,7 @@ def recipe(store: Path, tmp_path: Path) -> Callable[..., Recipe]:
 
     def load(*overrides: str, backend: str | None = None) -> Recipe:
         path = tmp_path / "small.yaml"
-        path.write_text(RECIPE.format(root=store))
+        path.write_text(RECIPE.replace("{root}", str(store)))
         return load_recipe(path, overrides, backend=backend)
 
     return load
@@ -285,7 +260,7 @@ def recipe(store: Path, tmp_path: Path) -> Callable[..., Recipe]:
 def trained_once(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """Trains the small recipe for so many epochs, the first time it is asked for; no test changes the run."""
     folder = tmp_path_factory.mktemp("trained")
-    text = RECIPE.format(root=small_store)
+    text = RECIPE.replace("{root}", str(small_store))
 
     @cache
     def run(epochs: int) -> Path:

@@ -27,7 +27,7 @@ from neurozoo.testing.findings import require
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.step import Stepper
 
-__all__ = ["Golden", "GoldenCase", "GoldenFile"]
+__all__ = ["Golden", "GoldenCase", "GoldenFile", "optimizer_of", "picture_recipe"]
 
 OUTPUTS, LOSSES, GRADIENTS, STATISTICS = 1e-6, 1e-6, 1e-5, 1e-6
 """Tolerances: of the scale of the outputs; relative; of a tensor's largest entry; of the scale of the statistics."""
@@ -119,6 +119,40 @@ class GoldenCase(ABC):
     def outputs(self, outputs: Tensor, like: Tensor) -> Tensor:
         """Return a model's outputs in the file's layout, that of ``like``."""
         return outputs.reshape(like.shape)
+
+
+def optimizer_of(header: Mapping[str, str]) -> dict[str, Any]:
+    """Return the optimiser that a header names, such as ``Adam lr 6e-4 betas 0.9 0.99``, as a recipe's mapping."""
+    name, *words = header["optimizer"].split()
+    found: dict[str, list[float]] = {}
+    for word in words:
+        if word[0].isdecimal():
+            found[list(found)[-1]].append(float(word))
+        else:
+            found[word] = []
+    return {"name": name.lower()} | {key: each if len(each) > 1 else each[0] for key, each in found.items()}
+
+
+def picture_recipe(
+    header: Mapping[str, str], name: str, params: Mapping[str, Any], *, frames: bool, parts: Any = None
+) -> dict[str, Any]:
+    """Return the recipe of a classifier of square pictures, or of event frames.
+
+    Args:
+        header: With ``image``, ``T``, ``classes`` and ``optimizer``.
+        name: Of the model.
+        params: Of the model.
+        frames: Whether it reads event frames ``[T, 2, H, W]``, or pictures ``[3, H, W]``.
+        parts: Of the model.
+    """
+    side, steps = int(header["image"]), int(header["T"])
+    shape = {"shape": [2 if frames else 3, side, side], "length": steps if frames else 1}
+    return {
+        "data": {"name": "golden", "expect": {"x": shape}},
+        "task": {"name": "multiclass", "outputs": int(header["classes"])},
+        "model": {"name": name, "params": dict(params), "parts": parts or {}},
+        "training": {"optimizer": optimizer_of(header)},
+    }
 
 
 class Golden:

@@ -14,34 +14,18 @@ import numpy as np
 
 __all__ = ["Kind", "filled", "make_samples", "pick"]
 
-RECIPE = """\
-schema: 2
-description: a small model on made-up data
-seed: 3
-backend: torch
-data:
-  root: {root}
-  inputs: [text, audio, vision]
-  standardise: true
-task: {{name: multilabel, params: {{label_smoothing: 0.1}}}}
-model:
-  name: smile
-  params: {{context: text, hidden: 10, heads: 5, spiking_inner: 16}}
-  parts: {{activation: lif, threshold: disagreement, scaling: rate-gain, fusion: interactive, head: label-decoder}}
-training:
-  epochs: 2
-  batch_size: 8
-  threads: 1
+RECIPE = (
+    (Path(__file__).parents[1] / "small_recipe.yaml").read_text()
+    + """\
   checkpoint_steps: 1
-  optimizer: {{name: adam, lr: 0.005}}
-  initialisation: {{name: fluctuation-driven, firing_rate: 0.2, batches: 2}}
-  rate_penalty: {{weight: 1.0}}
+  optimizer: {name: adam, lr: 0.005}
 tune:
   metric: map
   space:
-    training.optimizer.lr: {{low: 1.0e-3, high: 1.0e-1, log: true}}
-    model.params.hidden: {{values: [10, 20]}}
+    training.optimizer.lr: {low: 1.0e-3, high: 1.0e-1, log: true}
+    model.params.hidden: {values: [10, 20]}
 """
+)
 
 
 PATH, OUT = "{PATH}", "{OUT}"
@@ -81,7 +65,7 @@ def make_samples(folder: Path) -> dict[str, Kind]:
     folder.mkdir(parents=True)
     store = _store(folder / "store")
     recipe = folder / "recipe.yaml"
-    recipe.write_text(RECIPE.format(root=store))
+    recipe.write_text(RECIPE.replace("{root}", str(store)))
     run = _run(recipe, folder / "run")
     root = ["--data-root", str(store)]
     kinds = (

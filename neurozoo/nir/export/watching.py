@@ -78,7 +78,7 @@ class Call:
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Collects calls of the modules that it is told of by hooks, and operations outside of them."""
+    """Collects, by hooks, calls of the given modules, and operations outside of them."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

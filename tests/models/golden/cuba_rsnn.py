@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neurozoo.testing.golden import GoldenCase
+from neurozoo.testing.golden import GoldenCase, optimizer_of
 
 
 class CubaRSNN(GoldenCase):
@@ -15,7 +15,6 @@ class CubaRSNN(GoldenCase):
         return header["model"].startswith("cuba_rsnn-")
 
     def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
-        _, _, lr, _, *betas = header["optimizer"].split()
         dt = float(header["time_step"])
         braille = header["model"] == "cuba_rsnn-braille"
         own: dict[str, Any] = (
@@ -55,7 +54,7 @@ class CubaRSNN(GoldenCase):
                     **own,
                 },
             },
-            "training": {"optimizer": {"name": "adamax", "lr": float(lr), "betas": [float(each) for each in betas]}},
+            "training": {"optimizer": optimizer_of(header)},
         }
 
 

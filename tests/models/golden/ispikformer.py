@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from neurozoo.core.signals import Batch, Signal
-from neurozoo.testing.golden import GoldenCase, GoldenFile
+from neurozoo.testing.golden import GoldenCase, GoldenFile, optimizer_of
 
 
 class ISpikformerCase(GoldenCase):
@@ -42,7 +42,7 @@ class ISpikformerCase(GoldenCase):
                     "attention_current": "raw", "bias": "before-norm",
                 },
             },
-            "training": {"optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9}},
+            "training": {"optimizer": optimizer_of(header)},
         }  # fmt: skip
 
     def batch(self, file: GoldenFile, which: int) -> Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neurozoo.testing.golden import GoldenCase
+from neurozoo.testing.golden import GoldenCase, optimizer_of
 
 
 class LSNN(GoldenCase):
@@ -15,7 +15,6 @@ class LSNN(GoldenCase):
         return header["model"] == "lsnn_alif"
 
     def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
-        _, _, lr = header["optimizer"].split()
         return {
             "seed": 1,
             "data": {
@@ -39,7 +38,7 @@ class LSNN(GoldenCase):
                     "rate_over": "sum",
                 },
             },
-            "training": {"optimizer": {"name": "adam", "lr": float(lr)}},
+            "training": {"optimizer": optimizer_of(header)},
         }
 
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 from neurozoo.core.model import Model
 from neurozoo.models.plif_net import PLIFNet
-from neurozoo.testing.golden import GoldenCase, GoldenFile
+from neurozoo.testing.golden import GoldenCase, GoldenFile, picture_recipe
 
 LIF = {"tau": 2.0, "detach_reset": True}
 """Of a file without learned time constants."""
@@ -28,29 +28,15 @@ class PLIFNetCase(GoldenCase):
         return header["model"] == "plif_net"
 
     def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
-        side = int(header["image"])
-        published = {name: quirk.published for name, quirk in PLIFNet.quirks.items()}
-        return {
-            "data": {
-                "name": "golden",
-                "expect": {"frames": {"shape": [2, side, side], "length": int(header["T"])}},
-            },
-            "task": {
-                "name": "multiclass",
-                "outputs": [f"class {k}" for k in range(int(header["classes"]))],
-                "params": {"loss": "squared"},
-            },
-            "model": {
-                "name": "plif-net",
-                "params": {
-                    "channels": [int(header["channels"])] * int(header["layers"]),
-                    "pool": {"max": "max"}.get(header["pool"], "mean"),
-                    **published,
-                },
-                "parts": {} if header["neuron"] == "plif" else {"neuron": {"name": header["neuron"], "params": LIF}},
-            },
-            "training": {"optimizer": {"name": "adam", "lr": float(header["optimizer"].split()[-1])}},
+        params = {
+            "channels": [int(header["channels"])] * int(header["layers"]),
+            "pool": {"max": "max"}.get(header["pool"], "mean"),
+            **{name: quirk.published for name, quirk in PLIFNet.quirks.items()},
         }
+        parts = {} if header["neuron"] == "plif" else {"neuron": {"name": header["neuron"], "params": LIF}}
+        recipe = picture_recipe(header, "plif-net", params, frames=True, parts=parts)
+        recipe["task"]["params"] = {"loss": "squared"}
+        return recipe
 
     @contextmanager
     def given(self, model: Model, file: GoldenFile, which: int) -> Iterator[None]:

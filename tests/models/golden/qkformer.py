@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neurozoo.testing.golden import GoldenCase
+from neurozoo.testing.golden import GoldenCase, picture_recipe
 
 
 class _QKFormer(GoldenCase):
@@ -34,28 +34,20 @@ class _QKFormer(GoldenCase):
         return header["model"] in ("qkformer-cifar", "qkformer-dvs")
 
     def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
-        frames, side = header["model"].endswith("dvs"), int(header["image"])
-        shape = {"shape": [2 if frames else 3, side, side], "length": int(header["T"]) if frames else 1}
-        return {
-            "data": {"name": "golden", "expect": {"x": shape}},
-            "task": {"name": "multiclass", "outputs": [str(k) for k in range(int(header["classes"]))]},
-            "model": {
-                "name": "qkformer",
-                "params": {
-                    "width": int(header["dim"]),
-                    "heads": int(header["heads"]),
-                    "token_stages": 1 if frames else 2,
-                    "depth": 1 if frames else int(header["depth"]) - 2,  # ignored with frames, as in their code
-                    "ratio": int(header["mlp_ratio"]),
-                    "stem": "eighth" if frames else "same",
-                    "attention_current": "raw",
-                    "state": "over-samples",
-                    "bias": "before-norm",
-                    "time_steps": int(header["T"]),
-                },
-            },
-            "training": {"optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}},
+        frames = header["model"].endswith("dvs")
+        params = {
+            "width": int(header["dim"]),
+            "heads": int(header["heads"]),
+            "token_stages": 1 if frames else 2,
+            "depth": 1 if frames else int(header["depth"]) - 2,  # ignored with frames, as in their code
+            "ratio": int(header["mlp_ratio"]),
+            "stem": "eighth" if frames else "same",
+            "attention_current": "raw",
+            "state": "over-samples",
+            "bias": "before-norm",
+            "time_steps": int(header["T"]),
         }
+        return picture_recipe(header, "qkformer", params, frames=frames)
 
 
 CASE = _QKFormer()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from neurozoo.testing.golden import GoldenCase
+from neurozoo.testing.golden import GoldenCase, picture_recipe
 
 
 class SEWResNetCase(GoldenCase):
@@ -25,21 +25,12 @@ class SEWResNetCase(GoldenCase):
         return header["model"] in ("sew_resnet-static", "sew_resnet-dvs")
 
     def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
-        side, steps, layers = int(header["image"]), int(header["T"]), json.loads(header["layers"])
-        _, _, rate, _, momentum = header["optimizer"].split()
-        params: dict[str, Any] = {"connect": header["connect"].lower()}
-        if header["model"] == "sew_resnet-static":
-            name, expect = "sew-resnet", {"picture": {"shape": [3, side, side], "length": 1}}
-            params |= {"block": header["block"], "blocks": layers, "width": 4, "time_steps": steps}
-        else:
-            name, expect = "sew-resnet-events", {"frames": {"shape": [2, side, side], "length": steps}}
-            params |= {"channels": layers}
-        return {
-            "data": {"name": "golden", "expect": expect},
-            "task": {"name": "multiclass", "outputs": [f"class {k}" for k in range(int(header["classes"]))]},
-            "model": {"name": name, "params": params},
-            "training": {"optimizer": {"name": "sgd", "lr": float(rate), "momentum": float(momentum)}},
-        }
+        frames, layers = header["model"] == "sew_resnet-dvs", json.loads(header["layers"])
+        connect = {"connect": header["connect"].lower()}
+        if frames:
+            return picture_recipe(header, "sew-resnet-events", {"channels": layers, **connect}, frames=True)
+        params = {"block": header["block"], "blocks": layers, "width": 4, "time_steps": int(header["T"]), **connect}
+        return picture_recipe(header, "sew-resnet", params, frames=False)
 
     def variations(self, header: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
         return {f"batch2/eval/logits_{how.upper()}": {"connect": how} for how in ("and", "iand")}

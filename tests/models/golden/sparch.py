@@ -14,7 +14,7 @@ from torch import Tensor
 from neurozoo.core.layer import SpikingLayer
 from neurozoo.core.model import Model
 from neurozoo.models.sparch import LIF, SparCH
-from neurozoo.testing.golden import GoldenCase, GoldenFile
+from neurozoo.testing.golden import GoldenCase, GoldenFile, optimizer_of
 
 STATES = {"membrane": "u", "recovery": "w", "spike": "s"}
 
@@ -27,7 +27,7 @@ class SparCHCase(GoldenCase):
 
     def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
         *hidden, outputs = json.loads(header["sizes"])
-        name, lr = header["neuron"].lower(), header["optimizer"].removeprefix("Adam lr ")
+        name = header["neuron"].lower()
         params = {
             "hidden": hidden,
             "recurrent": name.startswith("r"),
@@ -38,7 +38,7 @@ class SparCHCase(GoldenCase):
             "data": {"name": "golden", "expect": {"x": {"dim": int(header["inputs"]), "length": int(header["T"])}}},
             "task": {"name": "multiclass", "outputs": [f"class {n}" for n in range(outputs)]},
             "model": {"name": "sparch", "params": params, "parts": {} if "ad" in name else {"neuron": LIF}},
-            "training": {"optimizer": {"name": "adam", "lr": float(lr)}},
+            "training": {"optimizer": optimizer_of(header)},
         }
 
     def given(self, model: Model, file: GoldenFile, which: int) -> AbstractContextManager[Any]:

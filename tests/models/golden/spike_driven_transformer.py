@@ -10,7 +10,7 @@ from torch import Tensor
 from neurozoo.core.model import Model
 from neurozoo.core.signals import Batch
 from neurozoo.models.spike_driven_transformer import SpikeDrivenTransformer
-from neurozoo.testing.golden import GoldenCase
+from neurozoo.testing.golden import GoldenCase, picture_recipe
 
 
 class _SpikeDrivenTransformer(GoldenCase):
@@ -31,31 +31,23 @@ class _SpikeDrivenTransformer(GoldenCase):
         return header["model"] == "spike_driven_transformer"
 
     def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
-        frames, side = header["dvs"] == "true", int(header["image"])
-        shape = {"shape": [2 if frames else 3, side, side], "length": int(header["T"]) if frames else 1}
+        frames = header["dvs"] == "true"
         neurons = {"detach_reset": True, "surrogate": "sigmoid", "alpha": 4.0}
-        return {
-            "data": {"name": "golden", "expect": {"x": shape}},
-            "task": {"name": "multiclass", "outputs": [str(k) for k in range(int(header["classes"]))]},
-            "model": {
-                "name": "spike-driven-transformer",
-                "params": {
-                    "width": int(header["dim"]),
-                    "heads": int(header["heads"]),
-                    "depth": int(header["depth"]),
-                    "ratio": int(header["mlp_ratio"]),
-                    "pools": [stage for stage, pools in enumerate(header["pooling"], 1) if pools == "1"],
-                    "attention_pools": frames,
-                    "pool_axes": "tokens-and-channels",
-                    "attention_current": "raw",
-                    "bias": "before-norm",
-                    "loss_steps": "each" if header["tet"] == "true" else "mean",
-                    "time_steps": int(header["T"]),
-                },
-                "parts": {"neuron": {"name": header["neuron"], "params": neurons}},
-            },
-            "training": {"optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}},
+        params = {
+            "width": int(header["dim"]),
+            "heads": int(header["heads"]),
+            "depth": int(header["depth"]),
+            "ratio": int(header["mlp_ratio"]),
+            "pools": [stage for stage, pools in enumerate(header["pooling"], 1) if pools == "1"],
+            "attention_pools": frames,
+            "pool_axes": "tokens-and-channels",
+            "attention_current": "raw",
+            "bias": "before-norm",
+            "loss_steps": "each" if header["tet"] == "true" else "mean",
+            "time_steps": int(header["T"]),
         }
+        parts = {"neuron": {"name": header["neuron"], "params": neurons}}
+        return picture_recipe(header, "spike-driven-transformer", params, frames=frames, parts=parts)
 
     def expected(self, outputs: Tensor) -> Tensor:
         return outputs.mean(0) if outputs.dim() == 3 else outputs  # with the loss of each step theirs keep T

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from neurozoo.core.signals import Batch, Signal
-from neurozoo.testing.golden import GoldenCase, GoldenFile
+from neurozoo.testing.golden import GoldenCase, GoldenFile, optimizer_of
 
 
 class SpikeGPTCase(GoldenCase):
@@ -25,7 +25,7 @@ class SpikeGPTCase(GoldenCase):
             "data": {"name": "golden", "expect": {"tokens": shape}},
             "task": {"name": "multiclass", "per_step": True, "outputs": tokens},
             "model": {"name": "spikegpt", "params": {**params, "start": "silent", "pull": "hidden"}},
-            "training": {"optimizer": {"name": "adam", "lr": 6e-4, "betas": [0.9, 0.99], "eps": 4e-9}},
+            "training": {"optimizer": optimizer_of(header)},
         }
 
     def batch(self, file: GoldenFile, which: int) -> Batch:

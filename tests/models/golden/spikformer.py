@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from neurozoo.core.model import Model
-from neurozoo.testing.golden import GoldenCase, GoldenFile
+from neurozoo.testing.golden import GoldenCase, GoldenFile, picture_recipe
 
 
 class _Spikformer(GoldenCase):
@@ -28,27 +28,19 @@ class _Spikformer(GoldenCase):
         return header["model"] in ("spikformer-cifar", "spikformer-dvs")
 
     def recipe(self, header: Mapping[str, str]) -> dict[str, Any]:
-        frames, side = header["model"].endswith("dvs"), int(header["image"])
-        shape = {"shape": [2 if frames else 3, side, side], "length": int(header["T"]) if frames else 1}
-        return {
-            "data": {"name": "golden", "expect": {"x": shape}},
-            "task": {"name": "multiclass", "outputs": [str(k) for k in range(int(header["classes"]))]},
-            "model": {
-                "name": "spikformer",
-                "params": {
-                    "width": int(header["dim"]),
-                    "heads": int(header["heads"]),
-                    "depth": int(header["depth"]),
-                    "pools": [1, 2, 3, 4] if frames else [3, 4],
-                    "scale": 0.25 if frames else 0.125,
-                    "attention_current": "raw",
-                    "bias": "before-norm",
-                    "query_bias": not frames,
-                    "time_steps": int(header["T"]),
-                },
-            },
-            "training": {"optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}},
+        frames = header["model"].endswith("dvs")
+        params = {
+            "width": int(header["dim"]),
+            "heads": int(header["heads"]),
+            "depth": int(header["depth"]),
+            "pools": [1, 2, 3, 4] if frames else [3, 4],
+            "scale": 0.25 if frames else 0.125,
+            "attention_current": "raw",
+            "bias": "before-norm",
+            "query_bias": not frames,
+            "time_steps": int(header["T"]),
         }
+        return picture_recipe(header, "spikformer", params, frames=frames)
 
     def given(self, model: Model, file: GoldenFile, which: int) -> AbstractContextManager[Any]:
         self.tokens_first = file.header["model"] == "spikformer-cifar"  # [T, B, N, C]; else [T, B, C, N]
