@@ -36,10 +36,19 @@ class _Packed:
 
 @dataclass(eq=False)
 class _AsItIs:
-    """A tensor, and its version when it was kept: torch does not check that where saved tensors have hooks."""
+    """A tensor, and its version when it was kept: torch does not check that where saved tensors have hooks.
+
+    It is detached: the output of an operation that keeps it would otherwise keep that operation, in a circle that
+    nothing collects where no backward follows. torch gives it back its place in the graph.
+    """
 
     tensor: Tensor
     version: int
+
+    @staticmethod
+    def of(x: Tensor) -> _AsItIs:
+        """Keep a tensor; its version is that of the memory, which both share."""
+        return _AsItIs(x.detach(), x._version)
 
     def unchanged(self) -> Tensor:
         """Return the tensor.
@@ -81,7 +90,7 @@ class _Saves:
     def pack(self, x: Tensor) -> object:
         """Return what to keep instead of a tensor."""
         if x.device.type != "cpu" or x.numel() < LARGE or type(x) is not Tensor or 0 in x.stride():
-            return _AsItIs(x, x._version)
+            return _AsItIs.of(x)
         place, changed = x.data_ptr(), x._version > 0
         known = None if changed else self.functions.get(place)
         if known is not None and not known[0].expired() and known[1] == x.numel() and x.is_contiguous():
@@ -95,7 +104,7 @@ class _Saves:
         binary = fired is not None and fired[1] == x.numel() and not fired[0].expired()
         numbers = x.to(torch.uint8) if binary else _small(x)
         if numbers is None:
-            return _AsItIs(x, x._version)
+            return _AsItIs.of(x)
         made = _Packed(numbers, x.dtype)
         self.packed[place] = (StorageWeakRef(x.untyped_storage()), form, weakref.ref(made))
         return made
@@ -140,7 +149,7 @@ def recomputable(x: Tensor, compute: Callable[[Tensor], Tensor], source: Tensor)
     saves = None if torch.compiler.is_compiling() else _SAVES.get()
     if saves is not None and x.device.type == "cpu" and x.numel() >= LARGE:
         saves.functions[x.data_ptr()] = (
-            StorageWeakRef(x.untyped_storage()), x.numel(), compute, _AsItIs(source, source._version)
+            StorageWeakRef(x.untyped_storage()), x.numel(), compute, _AsItIs.of(source)
         )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
@@ -146,3 +148,28 @@ def test_transforms_are_left_alone() -> None:
 
     x = torch.randn(64, LARGE // 64)
     assert torch.equal(torch.func.grad(loss)(x), 2 * x)
+
+
+@pytest.mark.parametrize("name", ["dcls-delays-shd", "sew-resnet-dvs128-gesture"])
+def test_a_forward_without_a_backward_leaves_no_tensor(name: str) -> None:
+    # An operation that keeps its own result, which keeps the operation, is a circle that nothing collects.
+    model = create_model(name, outputs=3, backend="torch").train()
+    (shape,) = model.problem.signals.values()
+    x = torch.rand(2, min(shape.length, 5), *shape.shape)
+    model(x)
+    gc.collect()
+    # `type`, since a look at an attribute wakes what others have made lazy.
+    assert not [each for each in gc.get_objects() if issubclass(type(each), Tensor) and each.grad_fn is not None]
+
+
+def test_a_gradient_of_a_gradient_is_the_same() -> None:
+    x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+
+    def twice(around: AbstractContextManager[None]) -> Tensor:
+        with around:
+            y = x.exp() * x.sigmoid()  # both keep their results
+        (first,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), x)
+        return second
+
+    assert torch.equal(twice(compact_saves()), twice(nullcontext()))
