@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import shutil
@@ -49,11 +50,26 @@ SOUND = {
 }
 
 
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Data sets that tests install by name go into a folder of the tests, not into the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEUROZOO_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_samples_profiled() -> Iterator[None]:
+    """Reports and cards count the operations of two samples; how many they would is tested where it is the point."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neurozoo.reporting.runs.summary_tables._SAMPLES", 2)
+        patch.setattr("neurozoo.hub.packing.SAMPLES", 2)
         yield
 
 

@@ -64,8 +64,11 @@ ROOMS = {
         "neurozoo.nir.reading",
         "neurozoo.nir.writing",
     ),
-    "matplotlib": ("neurozoo.reporting.figures",),
+    "matplotlib": ("neurozoo.reporting.figures", "neurozoo.reporting.timelines"),
+    "PIL": ("neurozoo.reporting.pixels",),
     "optuna": ("neurozoo.studies.tuning",),
+    "pyarrow": ("neurozoo.data.importers.table_rows",),
+    "soundfile": ("neurozoo.data.importers.sound_files",),
     "torch.utils.tensorboard": ("neurozoo.training.tensorboard",),
     "pickle": ("neurozoo.data.untrusted.pickles",),
     "cloudpickle": ("",),
@@ -121,12 +124,15 @@ def imports(path: Path, *, package: str, top_level_only: bool = False) -> Iterat
                 yield (name if name in MODULES else base), node.lineno
 
 
-def core_imports() -> Iterator[tuple[str, str, str]]:
+@cache
+def core_imports() -> tuple[tuple[str, str, str], ...]:
     """(importing module, imported module, where) over the whole core."""
+    found = []
     for name, path in MODULES.items():
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         for imported, line in imports(path, package=package):
-            yield name, imported, f"{path.relative_to(ROOT)}:{line}"
+            found.append((name, imported, f"{path.relative_to(ROOT)}:{line}"))
+    return tuple(found)
 
 
 def wing(module: str) -> str:
@@ -141,7 +147,7 @@ def is_inside(module: str, package: str) -> bool:
 
 def test_there_is_a_core_and_plugins_to_look_at() -> None:
     assert {"neurozoo.core.equations", "neurozoo.core.layer", "neurozoo.cli"} <= set(MODULES)
-    assert len(list(core_imports())) > 50
+    assert len(core_imports()) > 50
     assert len(PLUGINS) >= 3
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from statistics import median
 
@@ -25,9 +26,11 @@ from neurozoo.errors import NeurozooError, UserError
 from neurozoo.models.build import build_model, open_experiment
 from neurozoo.models.smile.model import SMILE
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.recipe.schema import AugmentRef
 from neurozoo.registry.registry import slot_kind
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.json_files import append_json
+from neurozoo.training.augmentation import EventAugmenter
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.prepare import prepare_task
 from neurozoo.training.step import Stepper
@@ -35,6 +38,8 @@ from neurozoo.training.train import own_random_numbers
 
 __all__ = ["FirstStep", "TrainingCost", "measure_first_step", "measure_training", "training_step"]
 
+_WARM_UP = 30.0
+"""Seconds at most in which samples are represented before reading them is timed."""
 SHORT = 20
 """Short runs are timed this many times as often as long ones, and separately, so that they do not share caches."""
 
@@ -68,7 +73,8 @@ class TrainingCost:
         device: Where.
         batch_size: Samples a step.
         rounds: How often each was timed.
-        feeding_ms: Reading a batch of the training split.
+        feeding_ms: Reading a batch of the training split; where signals are represented, after the first epoch, when
+            they are kept in memory as far as there is room.
         step_ms: Forward, backward and the optimiser's step.
         evaluation_ms: A forward of the same batch, without a gradient.
         one_ms: The same of one sample.
@@ -76,6 +82,7 @@ class TrainingCost:
         plain_step_ms: The step in the plain form of SMILE (``neurozoo.bench.plain_smile``); None where there is none.
         plain_evaluation_ms: A forward in that form.
         plain_one_ms: The same of one sample.
+        first_feeding_ms: Reading and representing a batch in the first epoch; None if no signal is represented.
     """
 
     recipe: str
@@ -93,6 +100,7 @@ class TrainingCost:
     plain_step_ms: float | None = None
     plain_evaluation_ms: float | None = None
     plain_one_ms: float | None = None
+    first_feeding_ms: float | None = None
 
     @property
     def feeding_share(self) -> float:
@@ -143,7 +151,11 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
         # Evaluated without the stepper, which listens to the spiking layers while it is there.
         found |= in_turns(evaluations, rounds, device) | in_turns(short, SHORT * rounds, device)
         times = {name: median(each) for name, each in found.items()}
-        feeding = _whole_batches(view, size)
+        feeding = _whole_batches(view, size, recipe.training.augment)
+        first = None
+        if recipe.data.represent:
+            first = median(in_turns({"first": lambda: next(feeding)}, rounds)["first"])
+            _warm_up(view, size)
         fed = in_turns({"feeding": lambda: next(feeding)}, rounds)
         in_an_epoch = -(-len(view.split("train")) // size)
         around = _around(view, problem.task, rounds) / in_an_epoch
@@ -152,7 +164,7 @@ def measure_training(recipe: Recipe, *, rounds: int = 15) -> TrainingCost:
     return TrainingCost(
         recipe.name, recipe.backend, parts, torch.get_num_threads(), str(device), size, rounds,
         median(fed["feeding"]), times["step"], times["evaluation"], times["one"], around,
-        times.get("plain step"), times.get("plain evaluation"), times.get("plain one"),
+        times.get("plain step"), times.get("plain evaluation"), times.get("plain one"), first,
     )  # fmt: skip
 
 
@@ -172,11 +184,19 @@ def training_step(
         yield step
 
 
-def _whole_batches(view: DataView, size: int) -> Iterator[Batch]:
-    """The training batches of one epoch after another, without each one's rest."""
+def _whole_batches(view: DataView, size: int, chosen: Sequence[AugmentRef]) -> Iterator[Batch]:
+    """The training batches of one epoch after another, without each one's rest; augmented as those of the first."""
+    change = EventAugmenter(chosen, view.events).change(1)
     shuffled, whole = torch.Generator().manual_seed(0), max(1, len(view.split("train")) // size)
     while True:
-        yield from islice(view.batches("train", size, shuffled), whole)
+        yield from islice(view.batches("train", size, shuffled, change=change), whole)
+
+
+def _warm_up(view: DataView, size: int) -> None:
+    """Read an epoch, or as much of it as half a minute allows."""
+    begun = time.monotonic()
+    for _ in takewhile(lambda _: time.monotonic() - begun < _WARM_UP, view.batches("train", size)):
+        pass
 
 
 def _plain_form(model: nn.Module, recipe: Recipe, problem: Problem, device: torch.device) -> PlainSMILE | None:

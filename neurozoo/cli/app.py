@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import bench, browse, compare, data, nir, plugins, run, studies, trained, weights
+from neurozoo.cli import bench, browse, compare, data, nir, plugins, run, studies, trained, weights, zoo
 
 __all__ = ["app"]
 
@@ -18,10 +18,18 @@ app = typer.Typer(
 )
 for _command in (
     run.train, run.evaluate, run.verify, trained.predict, trained.profile, trained.report, trained.pack,
-    browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.results, plugins.doctor,
+    browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.results,
+    studies.reproduce, plugins.doctor,
 ):  # fmt: skip
     app.command(_command.__name__.rstrip("_"))(_command)
-for _name, _group in (("data", data), ("bench", bench), ("nir", nir), ("weights", weights), ("plugins", plugins)):
+for _name, _group in (
+    ("data", data),
+    ("bench", bench),
+    ("nir", nir),
+    ("weights", weights),
+    ("zoo", zoo),
+    ("plugins", plugins),
+):
     app.add_typer(_group.app, name=_name)
 
 

@@ -104,9 +104,12 @@ def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
         return plugin_rows(registry)
     if listed == "sizes":
         return _sizes(registry)
-    if listed in ("recipes", "zoo"):
-        summaries = shipped_recipes() if listed == "recipes" else shipped_models()
-        return [{"name": name, "summary": summary} for name, summary in summaries.items()]
+    if listed == "recipes":
+        return [{"name": name, "summary": summary} for name, summary in shipped_recipes().items()]
+    if listed == "zoo":
+        from neurozoo.hub.zoo_entries import shipped_entries
+
+        return [each.to_dict() for each in shipped_entries()]
     kind = KINDS_LISTED[listed]
     entries: list[dict[str, Any]] = [
         {
@@ -132,11 +135,22 @@ def _block(listed: str, rows: list[dict[str, Any]], *, titled: bool) -> str:
     indent = "  " if titled else ""
     if listed == "plugins":
         body = plugin_text(rows, indent)
+    elif listed == "zoo" and not titled:
+        body = _zoo_text(rows)
     elif rows:
         body = columns([[row["name"], row["summary"] + _notes(row)] for row in rows], indent)
     else:
         body = f"{indent}none"
     return f"{listed}\n{body}\n" if titled else body
+
+
+def _zoo_text(rows: list[dict[str, Any]]) -> str:
+    from neurozoo.hub.zoo_entries import HEAD, NOTES, ZooEntry
+
+    table = columns([HEAD, *(ZooEntry(**row).cells() for row in rows)], right={4, 5, 6})
+    processors = ", ".join(sorted({row["processor"] for row in rows if row["processor"]}))
+    notes = [*NOTES, *([f"measured on: {processors}"] if processors else [])]
+    return "\n".join([table, "", *notes])
 
 
 def _notes(row: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -58,12 +58,15 @@ Overrides = Annotated[
 
 def parsed(text: str, annotation: Any) -> Any:
     """Parse an option's text: a list is split at commas, a text stays as it is, anything else is read as JSON."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = annotation.__origin__
     if annotation is str:
         return text
     if typing.get_origin(annotation) is not None and str in typing.get_args(annotation):
         return [part.strip() for part in text.split(",") if part.strip()]
+    is_list = typing.get_origin(annotation) in (Sequence, list, tuple) and not text.startswith("[")
     try:
-        return json.loads(text)
+        return json.loads(f"[{text}]" if is_list else text)
     except ValueError:
         return text
 

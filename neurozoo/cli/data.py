@@ -154,22 +154,25 @@ def import_(
 
 @app.command("info")
 def info(store: StoreFolder, html: Html = None, json: Json = False) -> None:
-    """Show what a store holds: signals, lengths, and targets; labels alone and together.
+    """Show what a store holds: signals, lengths, and targets; labels alone and together; samples of each class.
 
-    Every value is compared with the checksums first.
+    Every value is compared with the checksums first. The samples are on the page, in time, and in the JSON document.
     """
     from neurozoo.data.store import Store
     from neurozoo.data.summary import summarise
     from neurozoo.reporting.data_overview import overview_page, overview_tables
+    from neurozoo.reporting.store_samples import choose_samples
     from neurozoo.reporting.tables import plain_text
 
     check_writable(html)
     opened = Store(store)
     opened.verify()
     summary = summarise(opened)
+    chosen = choose_samples(opened)
     if html is not None:
-        write(html, overview_page(opened, summary))
-    answer(json, {**_content(opened), "summary": summary}, plain_text(overview_tables(opened, summary)))
+        write(html, overview_page(opened, summary, chosen))
+    content = {**_content(opened), "summary": summary, "samples": chosen.facts()}
+    answer(json, content, plain_text(overview_tables(opened, summary)))
 
 
 @app.command("check")
@@ -203,6 +206,7 @@ def _content(store: Store) -> dict[str, Any]:
     """A store's description; programs have read ``modalities`` and ``labels`` since schema 1."""
     known = store.description
     described: dict[str, Any] = plain(known)
+    described["signals"] = {name: shape.to_dict() for name, shape in known.signals.items()}
     modalities = {name: {"dim": shape.dim, "length": shape.length} for name, shape in known.signals.items()}
     old = {"modalities": modalities, "labels": list(known.task.outputs)}
     return {"path": str(store.path), **old, **described, "non_finite": store.non_finite}

@@ -107,9 +107,11 @@ def train(
 
 def _show(summary: Mapping[str, Any], json: bool) -> None:
     from neurozoo.core.processes import rank
+    from neurozoo.reporting.conclusions import conclusion_lines
 
     if rank() == 0:  # of several processes the first prints
-        answer(json, summary, f"\n{summary_lines(summary)}")
+        lines = [] if json else ["", *conclusion_lines(Path(summary["run"]))]
+        answer(json, summary, "\n".join(["", summary_lines(summary), *lines]))
 
 
 def evaluate(
@@ -117,15 +119,26 @@ def evaluate(
     split: Annotated[Split, typer.Option("--split", help="Which samples.")] = Split.test,
     backend: Backend = None,
     data_root: DataRoot = None,
+    shuffle_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--shuffle-steps",
+            metavar="SEED",
+            min=0,
+            max=2**32 - 1,
+            help="Put each sample's positions in another order.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure a run's best weights again, on any backend.
 
+    With --shuffle-steps it shows what the order in time is worth to the model.
     Each measurement is appended to the run's evaluations.jsonl.
     """
     from neurozoo.evaluation.evaluate import evaluate_run
 
-    result = evaluate_run(run, split=split.value, backend=backend, data_root=data_root)
+    result = evaluate_run(run, split=split.value, backend=backend, data_root=data_root, shuffle_steps=shuffle_steps)
     answer(json, result, summary_lines(result))
 
 

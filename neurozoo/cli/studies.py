@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neurozoo.cli import completion
-from neurozoo.cli.common import MOST, Backend, Json, Overrides, answer, check_writable, emit, write
+from neurozoo.cli.common import FAILED, MOST, Backend, Json, Overrides, answer, check_writable, emit, plain, write
 from neurozoo.cli.streams import say
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.tables import columns, number
 
 if TYPE_CHECKING:
     from neurozoo.studies.ablation import Ablation
+    from neurozoo.studies.plan import Outcome
     from neurozoo.studies.tuning import TuningResult
 
-__all__ = ["ablate", "results", "tune"]
+__all__ = ["ablate", "reproduce", "results", "tune"]
 
 Jobs = Annotated[int, typer.Option("--jobs", min=1, max=1024, help="Trainings at a time, one thread each.")]
 
@@ -40,7 +42,15 @@ def ablate(
         int, typer.Option("--seeds", min=1, max=MOST, help="How many seeds each variant is trained with.")
     ] = 5,
     jobs: Jobs = 1,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This variant; repeatable.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="This variant, or full for none; repeatable.")
+    ] = None,
+    time: Annotated[
+        bool,
+        typer.Option(
+            "--time", help="Measure each model with time shuffled at test too, and its operations and milliseconds."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a recipe and its ablations over several seeds, and compare them in pairs."""
@@ -48,7 +58,16 @@ def ablate(
     from neurozoo.studies.ablation import ablate as run
 
     with counted("training", as_json=json) as on_progress:
-        result = run(recipe, overrides or (), seeds=seeds, out=out, jobs=jobs, only=only or (), on_progress=on_progress)
+        result = run(
+            recipe,
+            overrides or (),
+            seeds=seeds,
+            out=out,
+            jobs=jobs,
+            only=only or (),
+            time=time,
+            on_progress=on_progress,
+        )
     answer(json, result, f"{_ablation_text(result)}\n\nwritten: {Path(result.folder) / 'ablation.json'}")
 
 
@@ -73,19 +92,85 @@ def _ablation_text(result: Ablation) -> str:
 def results(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that `ablate` wrote.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The page; printed by default.")] = None,
+    time: Annotated[
+        bool, typer.Option("--time", help="The page on time and spikes, of ablations made with --time.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write finished ablations as one Markdown page."""
     from neurozoo.reporting.results_page import read_ablation, results_page
+    from neurozoo.reporting.time_page import time_page
 
     check_writable(out)
+    page = time_page if time else results_page
     if json:
         emit([read_ablation(folder) for folder in folders])
     elif out is None:
-        say(results_page(folders))
+        say(page(folders))
     else:
-        write(out, results_page(folders))
+        write(out, page(folders))
         say(f"written: {out}")
+
+
+def reproduce(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Pages, and the studies that each shows.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="For the runs; finished ones are used again.")
+    ] = Path("runs/results"),
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Files that missing data sets are imported from, as the plan says."),
+    ] = None,
+    pages: Annotated[
+        Path | None, typer.Option("--pages", metavar="DIR", help="Where the pages go; by default beside the plan.")
+    ] = None,
+    jobs: Jobs = 1,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="This study; repeatable. Writes no pages.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train every study of a plan whose data is here, and write its pages of results.
+
+    Studies whose data is missing are skipped and named, on the page too. The same command again continues where it was
+    interrupted. The exit status is 1 if a study failed.
+    """
+    from neurozoo.cli.bars import counted
+    from neurozoo.reporting.results_page import results_page
+    from neurozoo.reporting.time_page import time_page
+    from neurozoo.studies.plan import read_plan, run_plan
+
+    wanted = read_plan(plan)
+    with counted("training", as_json=json) as on_progress:
+        outcome = run_plan(
+            wanted, out, sources=data, jobs=jobs, only=only or (), on_progress=on_progress,
+            on_study=lambda text: say(text, error=True),
+        )  # fmt: skip
+    written = []
+    for page in wanted.page if not only else ():
+        names = [study.called for study in page.studies]
+        folders = [outcome.finished[name] for name in names if name in outcome.finished]
+        missing = {**outcome.skipped, **{name: f"failed: {text}" for name, text in outcome.failed.items()}}
+        if folders:
+            written.append((pages or plan.parent) / page.file)
+            lacks = {name: missing[name] for name in names if name in missing}
+            write(written[-1], (time_page if page.time else results_page)(folders, lacks))
+    answer(json, {**plain(outcome), "pages": written}, _outcome_text(outcome, written))
+    if outcome.failed:
+        raise typer.Exit(FAILED)
+
+
+def _outcome_text(outcome: Outcome, written: Sequence[Path]) -> str:
+    rows = [
+        [name, f"{minutes:.1f} minutes of training{', before this call' if name in outcome.again else ''}"]
+        for name, minutes in outcome.minutes.items()
+    ]
+    rows += [[name, f"skipped: {reason}"] for name, reason in outcome.skipped.items()]
+    rows += [[name, f"failed: {reason}"] for name, reason in outcome.failed.items()]
+    total = sum(outcome.minutes.values())
+    counts = f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed"
+    lines = [columns(rows), f"{counts}; {total:.1f} minutes of training in all, this call {outcome.seconds / 60:.1f}"]
+    return "\n".join([*lines, *(f"written: {path}" for path in written)])
 
 
 def tune(

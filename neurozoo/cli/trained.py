@@ -156,7 +156,13 @@ def report(
     ] = None,
     samples: Annotated[
         list[str] | None,
-        typer.Option("--samples", metavar="ID", help="A sample of valid to show the spikes of; repeatable."),
+        typer.Option("--sample", "--samples", metavar="ID", help="A sample of valid to look at; repeatable."),
+    ] = None,
+    neurons: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--neurons", metavar="LAYER:3,7", help="Neurons to show the membranes of; repeatable. By default a few."
+        ),
     ] = None,
     data_root: DataRoot = None,
     mixed: Annotated[bool, typer.Option("--mixed", help="Allow runs on different data.")] = False,
@@ -165,7 +171,8 @@ def report(
     """Write runs as one self-contained page with pictures.
 
     Training curves, what the task draws (curves and calibration of labels, confusion of classes, errors), thresholds,
-    firing rates, lesions, operations and energy, spikes of a few samples, label attention, recipes and environment;
+    firing rates, lesions, operations and energy; a few samples as the model sees them, with its answers, membranes,
+    thresholds and spikes; label attention, recipes and environment;
     several runs side by side, each in its colour.
     """
     if out is None and len(runs) > 1:
@@ -178,7 +185,13 @@ def report(
 
     with progress_bar() as on_progress:
         made = report_runs(
-            runs, split=split and split.value, wanted=samples or (), mixed=mixed, data_root=data_root, told=on_progress
+            runs,
+            split=split and split.value,
+            wanted=samples or (),
+            neurons=neurons or (),
+            mixed=mixed,
+            data_root=data_root,
+            told=on_progress,
         )
     write(page, made.page, inside=runs[0] if out is None else None)
     size = len(made.page.encode())

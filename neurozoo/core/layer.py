@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.core.kinds import KINDS
-from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, without_diagonal
 from neurozoo.core.saving import known_spikes
 from neurozoo.errors import SpikingError
 
@@ -354,9 +354,10 @@ class SpikingLayer(nn.Module):
             spikes, after = self._fire(currents, state, level, params)
             return spikes, after, currents
         made = self.neuron.recur(
-            currents, self.returning(), state, level, params, detach=self.detach_recurrent, gain=self.gain
-        )
-        return made.outputs, made.state, made.driven
+            currents, self.recurrent.weight, state, level, params, detach=self.detach_recurrent, gain=self.gain,
+            self_connections=self.self_connections, driven=bool(self.recorders),
+        )  # fmt: skip
+        return made.outputs, made.state, currents if made.driven is None else made.driven
 
     def returned(self, spikes: Tensor) -> Tensor:
         """Return the recurrent currents of outputs ``[..., N]``; only with recurrent weights."""
@@ -366,9 +367,7 @@ class SpikingLayer(nn.Module):
         """Return the recurrent weights as used, ``[N, N]``; only with recurrent weights."""
         assert self.recurrent is not None
         weight = self.recurrent.weight
-        if self.self_connections:
-            return weight
-        return weight * (1 - torch.eye(len(weight), dtype=weight.dtype, device=weight.device))
+        return weight if self.self_connections else without_diagonal(weight)
 
     def _fire(
         self, currents: Tensor, state: State | None, level: Tensor | float, params: Params | None

@@ -22,11 +22,13 @@ __all__ = [
     "NeuronSpec",
     "Params",
     "PlainNetwork",
+    "Reading",
     "Recurrent",
     "State",
     "check_params",
     "check_threshold",
     "steps_of",
+    "without_diagonal",
 ]
 
 State = tuple[Tensor, ...]
@@ -102,12 +104,26 @@ class Recurrent(NamedTuple):
     Attributes:
         outputs: ``[T, B, ..., N]``.
         state: The last state, which ends with the last output.
-        driven: Currents including the recurrent ones, ``[T, B, ..., N]``.
+        driven: Currents including the recurrent ones, ``[T, B, ..., N]``; None if they were not asked for.
     """
 
     outputs: Tensor
     state: State
-    driven: Tensor
+    driven: Tensor | None
+
+
+class Reading(NamedTuple):
+    """What :meth:`Neuron.read` returns.
+
+    Attributes:
+        currents: What the reader makes of the outputs, ``[T, B, K]``.
+        counts: Sums of the valid outputs, ``[B, N]``.
+        spikes: The outputs in bytes, ``[T, B, N]``, which have no gradient.
+    """
+
+    currents: Tensor
+    counts: Tensor
+    spikes: Tensor
 
 
 class Neuron(ABC):
@@ -261,6 +277,8 @@ class Neuron(ABC):
         *,
         detach: bool = False,
         gain: bool = False,
+        self_connections: bool = True,
+        driven: bool = True,
     ) -> Recurrent:
         """Run all time steps with outputs that return a step later; override it if the loop can be fused.
 
@@ -272,11 +290,14 @@ class Neuron(ABC):
             params: As for :meth:`step`.
             detach: Whether the gradient stops at the outputs that return.
             gain: Whether the threshold divides the current, and the neuron fires at 1.
+            self_connections: Whether the diagonal of ``V`` is used; if not, 0 takes its place.
+            driven: Whether to return the currents including the recurrent ones.
         """
+        weight = weight if self_connections else without_diagonal(weight)
         carried = None if state is None else state[:-1]
         fired = torch.zeros_like(currents[0]) if state is None else state[-1]
         levels = threshold.unbind(0) if isinstance(threshold, Tensor) and threshold.dim() else None
-        driven: list[Tensor] = []
+        wholes: list[Tensor] = []
         fires: list[Tensor] = []
         for t, current in enumerate(currents.unbind(0)):
             level = threshold if levels is None else levels[t if len(levels) > 1 else 0][None]
@@ -284,9 +305,53 @@ class Neuron(ABC):
             one = whole[None]
             out, carried = self.scan(one / level if gain else one, carried, 1.0 if gain else level, params)
             fired = out[0]
-            driven.append(whole)
+            if driven:
+                wholes.append(whole)
             fires.append(fired)
-        return Recurrent(torch.stack(fires), (*(carried or ()), fired), torch.stack(driven))
+        return Recurrent(torch.stack(fires), (*(carried or ()), fired), torch.stack(wholes) if driven else None)
+
+    def read(
+        self,
+        x: Tensor,
+        synapse: Tensor,
+        weight: Tensor,
+        reader: Tensor,
+        state: State | None,
+        threshold: Tensor | float,
+        params: Params | None,
+        *,
+        valid: Tensor | None = None,
+        late: int = 0,
+        detach: bool = False,
+        self_connections: bool = True,
+    ) -> Reading | None:
+        """Run all steps as :meth:`recur` between two linears, without keeping the outputs in full.
+
+        Args:
+            x: Inputs ``[T, B, D]``, whose currents are ``x synapse^T``; those of ``late`` further steps are 0.
+            synapse: ``[N, D]``.
+            weight: As for :meth:`recur`.
+            reader: ``[K, N]``, which multiplies the outputs likewise.
+            state: As for :meth:`recur`.
+            threshold: See the class.
+            params: As for :meth:`step`.
+            valid: ``[T or 1, B]``, which outputs are counted, with the late steps; None for all.
+            late: Number of steps without input at the end.
+            detach: As for :meth:`recur`.
+            self_connections: As for :meth:`recur`.
+
+        Returns:
+            None where the backend has no such loop, as here: the caller then runs one after the other.
+        """
+        return None
+
+
+def without_diagonal(weight: Tensor) -> Tensor:
+    """Return ``[N, N]`` with 0 on the diagonal."""
+    if weight.requires_grad and torch.is_grad_enabled():
+        # For the backward a byte for each weight is kept, in place of two numbers.
+        return weight.masked_fill(torch.eye(len(weight), dtype=torch.bool, device=weight.device), 0)
+    return weight.clone().fill_diagonal_(0)
 
 
 def steps_of(threshold: Tensor | float, currents: Tensor) -> Sequence[Tensor | float]:

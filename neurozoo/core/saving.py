@@ -7,11 +7,11 @@ of a batch norm that drives neurons is computed again from its input, which is k
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,8 +34,7 @@ class _Packed:
     dtype: torch.dtype
 
 
-@dataclass(eq=False)
-class _AsItIs:
+class _AsItIs(NamedTuple):
     """A tensor, and its version when it was kept: torch does not check that where saved tensors have hooks.
 
     It is detached: the output of an operation that keeps it would otherwise keep that operation, in a circle that
@@ -81,17 +80,21 @@ class _Saves:
         packed: The memory, the strides, and what it was packed as, which saves of one tensor share.
         functions: The memory, the number of elements, and what computes it again of which tensor.
         spikes: The memory and the number of elements of tensors that hold 0 and 1 alone.
+        held: The same of inputs, which the caller keeps in any case.
     """
 
     packed: dict[int, tuple[Any, object, weakref.ref[_Packed]]] = field(default_factory=dict)
     functions: dict[int, tuple[Any, int, Callable[[Tensor], Tensor], _AsItIs]] = field(default_factory=dict)
     spikes: dict[int, tuple[Any, int]] = field(default_factory=dict)
+    held: frozenset[int] = frozenset()
 
     def pack(self, x: Tensor) -> object:
         """Return what to keep instead of a tensor."""
-        if x.device.type != "cpu" or x.numel() < LARGE or type(x) is not Tensor or 0 in x.stride():
+        if x.numel() < LARGE or x.device.type != "cpu" or type(x) is not Tensor or 0 in x.stride():
             return _AsItIs.of(x)
         place, changed = x.data_ptr(), x._version > 0
+        if place in self.held:
+            return _AsItIs.of(x)
         known = None if changed else self.functions.get(place)
         if known is not None and not known[0].expired() and known[1] == x.numel() and x.is_contiguous():
             return _Recomputed(known[2], known[3], x.shape)
@@ -114,8 +117,11 @@ _SAVES: ContextVar[_Saves | None] = ContextVar("saves", default=None)
 
 
 @contextmanager
-def compact_saves() -> Iterator[None]:
+def compact_saves(held: Iterable[Tensor] = ()) -> Iterator[None]:
     """Keep less for the backward of a forward inside the block; only on the CPU.
+
+    Args:
+        held: Inputs that the caller keeps in any case, of which a smaller copy takes more memory.
 
     Nothing changes without gradients, where code is traced or transformed, or inside another's hooks on saved tensors.
     """
@@ -127,7 +133,8 @@ def compact_saves() -> Iterator[None]:
     ):
         yield
         return
-    saves = _Saves()
+    # The address suffices, since a frame of the caller has the tensors while this forward makes others.
+    saves = _Saves(held=frozenset(x.data_ptr() for x in held if x.layout == torch.strided))
     token = _SAVES.set(saves)
     try:
         with torch.autograd.graph.saved_tensors_hooks(saves.pack, _unpack):
@@ -161,13 +168,13 @@ def known_spikes(x: Tensor) -> None:
 
 
 def _unpack(kept: object) -> Tensor:
+    if type(kept) is _AsItIs:
+        return kept.unchanged()
     if isinstance(kept, _Packed):
         return kept.numbers.to(kept.dtype)
-    if isinstance(kept, _Recomputed):
-        with torch.no_grad():
-            return kept.compute(kept.source.unchanged()).view(kept.shape)
-    assert isinstance(kept, _AsItIs)
-    return kept.unchanged()
+    assert isinstance(kept, _Recomputed)
+    with torch.no_grad():
+        return kept.compute(kept.source.unchanged()).view(kept.shape)
 
 
 def _small(x: Tensor) -> Tensor | None:

@@ -232,6 +232,11 @@ class Task(ABC):
     def decide(self, predicted: NDArray[Any], decision: Decision) -> NDArray[Any]:
         """Turn predictions into answers in the form of targets."""
 
+    def constant(self, target: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the best constant prediction ``[n, K]``: the classes' shares, or the outputs' means."""
+        columns = np.eye(len(self.outputs))[target] if self.target_shape == () else np.asarray(target, np.float64)
+        return np.broadcast_to(columns.mean(0), columns.shape)
+
     def answer(self, predicted: NDArray[Any], decision: Decision) -> dict[str, Any]:
         """Return the answer to one sample as a JSON object; per step a list of such objects under ``steps``.
 

@@ -13,7 +13,17 @@ from neurozoo.core.shapes import SignalShape
 from neurozoo.data.manifest import Column, TaskEntry, column_of
 from neurozoo.errors import DataError
 
-__all__ = ["Piece", "check_targets", "mask_of", "piece_of", "stored", "target_column", "target_values", "valid_rows"]
+__all__ = [
+    "Piece",
+    "check_events",
+    "check_targets",
+    "mask_of",
+    "piece_of",
+    "stored",
+    "target_column",
+    "target_values",
+    "valid_rows",
+]
 
 
 def valid_rows(features: NDArray[Any]) -> NDArray[np.bool_]:
@@ -118,6 +128,35 @@ def stored(what: Callable[[int], str], column: Column, piece: Piece) -> tuple[ND
     wrong = (x < limits.min) | (x > limits.max)
     _refuse(what, x, wrong, f"{dtype} holds {limits.min} to {limits.max}; declare a larger dtype")
     return x.astype(dtype, copy=False), 0
+
+
+def check_events(what: Callable[[int], str], column: Column, piece: Piece) -> None:
+    """Check events ``[R, 2]``: times from 0 that do not fall within a sample, addresses of the sensor.
+
+    ``what`` names the sample of a row in errors.
+
+    Raises:
+        DataError: Names the first wrong event's sample and value.
+    """
+    if piece.lengths is None or column.sensor is None or not len(piece.values):
+        return
+    times, addresses = piece.values[:, 0], piece.values[:, 1]
+    most = column.seen.addresses - 1
+    _refuse(
+        what, addresses, (addresses < 0) | (addresses > most), f"addresses of {list(column.sensor)} are 0 to {most}"
+    )
+    limit = np.iinfo(np.int32).max if column.span is None else column.span - 1
+    _refuse(what, times, (times < 0) | (times > limit), f"times of events are 0 to {limit} ticks")
+    falls = np.zeros(len(times), bool)
+    falls[1:] = times[1:] < times[:-1]
+    starts = piece.lengths.cumsum()[:-1]
+    falls[starts[starts < len(falls)]] = False
+    if falls.any():
+        row = int(np.argmax(falls))
+        raise DataError(
+            f"{what(row)}: the time falls from {times[row - 1]} to {times[row]} ticks; sort the events of a sample by "
+            "their times"
+        )
 
 
 def mask_of(what: str, piece: Piece, given: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ __all__ = [
     "DTYPES",
     "MANIFEST",
     "SCHEMA",
+    "SCHEMA_OF_TIME",
     "WARNINGS",
     "Column",
     "Description",
@@ -42,8 +43,11 @@ MANIFEST = "dataset.json"
 WARNINGS = "warnings"
 """Key of ``origin``: what the import found and let pass, a sentence each; not part of the checksum."""
 SCHEMA = 2
-_READ = (1, SCHEMA)
+SCHEMA_OF_TIME = 3
+"""Of a store with a signal whose ticks are known, such as events."""
+_READ = (1, SCHEMA, SCHEMA_OF_TIME)
 _LARGEST = 2**40
+_MOST_ADDRESSES = 2**31 - 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -77,6 +81,9 @@ class Column:
         ragged: Whether samples are stored one after another, each in its own length, with offsets; otherwise all
             have ``length`` positions.
         masked: Whether a mask says which of the stored positions are valid.
+        tick: Seconds from one position to the next, or of one unit of the time of events; None if unknown.
+        sensor: Axes of the addresses of events; None if it is not events.
+        span: Of events: ticks that hold every sample, the largest time plus 1.
     """
 
     shape: tuple[int, ...]
@@ -84,11 +91,20 @@ class Column:
     dtype: str
     ragged: bool
     masked: bool
+    tick: float | None = None
+    sensor: tuple[int, ...] | None = None
+    span: int | None = None
 
     @property
     def seen(self) -> SignalShape:
         """Its shape in a batch."""
-        return SignalShape(self.shape, self.length, self.dtype, self.ragged or self.masked)
+        ragged = self.ragged or self.masked
+        return SignalShape(self.shape, self.length, self.dtype, ragged, self.tick, self.sensor, self.span)
+
+    @property
+    def timed(self) -> bool:
+        """Whether it has fields that schema 2 lacks."""
+        return self.tick is not None or self.sensor is not None
 
     @property
     def dim(self) -> int:
@@ -108,12 +124,25 @@ class Column:
                 f"{where} is {self.dtype} {self.seen}; give axes and a length of 1 or more, {_LARGEST:,} values a "
                 f"sample at most, and one of {', '.join(DTYPES)}"
             )
+        if self.tick is not None and not 0 < self.tick < math.inf:
+            raise DataError(f"{where} has ticks of {self.tick} s; give the seconds from one position to the next")
+        if self.sensor is None:
+            return
+        form = (self.shape, self.dtype, self.ragged, self.masked) == ((2,), "int32", True, False)
+        addresses = math.prod(self.sensor) if min(self.sensor, default=0) >= 1 else 0
+        if not form or self.tick is None or not 1 <= addresses <= _MOST_ADDRESSES:
+            raise DataError(
+                f"{where} is events of the sensor {list(self.sensor)} as {self.dtype} {list(self.shape)} with ticks of "
+                f"{self.tick} s; declare it by SignalShape.events(sensor, length, tick), with 1 to {_MOST_ADDRESSES:,} "
+                "addresses and without a mask"
+            )
 
 
 def column_of(shape: SignalShape, where: str, *, ragged: bool = False, masked: bool = False) -> Column:
     """Declare how values of a shape are stored; raises as :meth:`Column.check`."""
     try:
-        column = Column(tuple(shape.shape), shape.length, shape.dtype, ragged, masked)
+        sensor = None if shape.sensor is None else tuple(shape.sensor)
+        column = Column(tuple(shape.shape), shape.length, shape.dtype, ragged, masked, shape.tick, sensor)
     except (ValidationError, TypeError) as error:
         raise DataError(f"{where} is {shape!r}; give whole numbers and the name of a dtype") from error
     column.check(where)
@@ -236,23 +265,34 @@ class Manifest:
                 **{key: value for key, value in asdict(self).items() if key in _SHARED},
             }
         else:
-            content = asdict(self)
+            content = self._content
             del content["checksum"]
         # What an import found follows from the rest; data imported before it was looked for is the same data.
         content["origin"] = {key: value for key, value in self.origin.items() if key != WARNINGS}
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     @property
+    def _content(self) -> dict[str, Any]:
+        """Everything as plain values; what a column does not have is left out, as schema 2 does not know it."""
+        content = asdict(self)
+        for column in (*content["signals"].values(), content["target"]):
+            for name in ("tick", "sensor", "span"):
+                if column[name] is None:
+                    del column[name]
+        return content
+
+    @property
     def _fits_schema_1(self) -> bool:
         padded = all(
-            of.dtype == "float32" and len(of.shape) == 1 and of.masked and not of.ragged for of in self.signals.values()
+            of.dtype == "float32" and len(of.shape) == 1 and of.masked and not of.ragged and not of.timed
+            for of in self.signals.values()
         )
         labels = Column((len(self.task.outputs),), 1, "uint8", False, False)
         return padded and self.task.name == "multilabel" and not self.task.per_step and self.target == labels
 
     def to_json(self) -> str:
         """Return the text of ``dataset.json``, with the checksum of its content."""
-        return json.dumps(asdict(self) | {"checksum": self.digest()}, indent=1, allow_nan=False) + "\n"
+        return json.dumps(self._content | {"checksum": self.digest()}, indent=1, allow_nan=False) + "\n"
 
     @property
     def description(self) -> Description:
@@ -331,6 +371,8 @@ def _check(manifest: Manifest, path: Path) -> None:
         check_name(name, str(path))
     for name, column in [*manifest.signals.items(), ("target", manifest.target)]:
         column.check(f"{path}: {name}")
+        if column.sensor is not None and not 1 <= (column.span or 0) <= 2**31:
+            raise DataError(f"{path}: {name} has the span {column.span}, and no events have; import the data again")
     for split, entry in manifest.splits.items():
         for shard in entry.shards:
             # A file name from elsewhere must not lead out of the folder.

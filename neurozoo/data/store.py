@@ -24,6 +24,10 @@ from neurozoo.files.opening import sha256_of
 __all__ = ["Description", "Split", "Store", "StoreWriter", "TaskEntry", "feature_shape"]
 
 
+_LONG = 256
+"""Positions of a batch's longest sample from which samples are copied one by one."""
+
+
 class _Rows(NamedTuple):
     """Samples of a batch in one shard: the shard's number, their places in the batch and in the shard."""
 
@@ -105,21 +109,55 @@ class Split:
         Raises:
             IndexError: A place is outside of the split.
         """
+        known = self._manifest.signals
+        names = known if signals is None else tuple(signals)
+        plan = self._plan(indices)
+        read = {name: self._signal(name, indices, plan) for name in names}
+        if self._manifest.task.per_step:
+            steps = self._steps(plan, len(indices))
+            return Batch(read, steps.values, steps.valid, indices.clone())
+        return Batch(read, self.target[indices], index=indices.clone())
+
+    def signal(self, name: str, indices: Tensor) -> Signal:
+        """Return one signal of the samples at these places; see :meth:`batch`."""
+        return self._signal(name, indices, self._plan(indices))
+
+    def _signal(self, name: str, indices: Tensor, plan: list[_Rows]) -> Signal:
+        column = self._manifest.signals[name]
+        read = self._column(signal_keys(name), column, plan, len(indices))
+        if column.sensor is not None:
+            self._check_events(name, read, indices)
+        return read
+
+    def _check_events(self, name: str, events: Signal, indices: Tensor) -> None:
+        """Check what the checksums of a stranger's store say nothing about: order and range of the events of a batch.
+
+        Padding is 0 and in range; that time falls to it is no mistake.
+        """
+        column, times, valid = self._manifest.signals[name], events.values[..., 0], events.mask
+        if not len(times):
+            return
+        least, most = (x.tolist() for x in events.values.flatten(0, 1).aminmax(dim=0))
+        falls = (times[:, 1:] < times[:, :-1]) & valid[:, 1:]
+        limits = [column.span or 0, column.seen.addresses]
+        if min(least) >= 0 and most[0] < limits[0] and most[1] < limits[1] and not bool(falls.any()):
+            return
+        wrong = ((events.values < 0) | (events.values >= torch.tensor(limits))).any(2)
+        wrong[:, 1:] |= falls
+        sample, place = (int(x) for x in wrong.nonzero()[0])
+        time, address = events.values[sample, place].tolist()
+        raise DataError(
+            f"{self._folder}, sample {self.ids[int(indices[sample])]!r}: event {place} of {name!r} has the time "
+            f"{time} and the address {address}; times do not fall and are below {column.span}, addresses of "
+            f"{list(column.sensor or ())} are below {column.seen.addresses}; import the data again"
+        )
+
+    def _plan(self, indices: Tensor) -> list[_Rows]:
+        """Find the samples of a batch in the shards."""
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
             raise IndexError(
                 f"places {int(indices.min())} to {int(indices.max())} were asked of a split of {len(self)} samples"
             )
-        known = self._manifest.signals
-        names = known if signals is None else tuple(signals)
-        plan, size = self._plan(indices), len(indices)
-        read = {name: self._column(signal_keys(name), known[name], plan, size) for name in names}
-        if self._manifest.task.per_step:
-            steps = self._steps(plan, size)
-            return Batch(read, steps.values, steps.valid, indices.clone())
-        return Batch(read, self.target[indices], index=indices.clone())
-
-    def _plan(self, indices: Tensor) -> list[_Rows]:
-        """Find the samples of a batch in the shards."""
         homes = torch.searchsorted(self._ends, indices, right=True)
         return [
             _Rows(home, where, indices[where] - self._starts[home])
@@ -157,9 +195,18 @@ class Split:
         values = self._shards[0].tensor(keys.values).new_zeros((size * longest, *column.stored_shape))
         mask = torch.zeros(size * longest, dtype=torch.uint8) if column.masked else None
         for home, where, _ in plan:
-            sample, position = there[where].nonzero(as_tuple=True)  # [R], in the order of the samples
-            sample = where[sample]
-            stored, goal = starts[sample] + position, sample * longest + position
+            if mask is None and longest >= _LONG:
+                # A copy a sample; an index for each position would cost more than the values.
+                rows = self._shards[home].tensor(keys.values)
+                goals = values.view(size, longest, *column.stored_shape)
+                for sample, first, count in zip(
+                    *(x.tolist() for x in (where, starts[where], lengths[where])), strict=True
+                ):
+                    goals[sample, :count] = rows[first : first + count]
+                continue
+            samples, position = there[where].nonzero(as_tuple=True)  # [R], in the order of the samples
+            samples = where[samples]
+            stored, goal = starts[samples] + position, samples * longest + position
             values.index_copy_(0, goal, self._shards[home].tensor(keys.values).index_select(0, stored))
             if mask is not None:
                 mask.index_copy_(0, goal, self._shards[home].tensor(keys.mask).index_select(0, stored))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from neurozoo.core.representation import Chain, Representation
 from neurozoo.core.signals import Batch, Signal, SignalShape
 from neurozoo.core.task import Task
 from neurozoo.data.manifest import TaskEntry, shapes
+from neurozoo.data.represented import Budget, RepresentedCache, trimmed
+from neurozoo.data.shuffled import shuffled_steps
 from neurozoo.data.store import Split, Store
 from neurozoo.errors import DataError, suggestion
 
@@ -21,8 +26,23 @@ __all__ = ["DataView", "ModalityStatistics", "SplitView", "training_statistics"]
 class SplitView:
     """The samples of one split, with the view's signals; made by :meth:`DataView.split`."""
 
-    def __init__(self, split: Split, parts: Mapping[str, Sequence[str]], places: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        split: Split,
+        parts: Mapping[str, Sequence[str]],
+        places: Tensor | None = None,
+        chains: Mapping[str, Chain] | None = None,
+        along: Chain | None = None,
+        budget: Budget | None = None,
+        shuffle: int | None = None,
+    ) -> None:
         self._split, self._parts, self._places = split, parts, places
+        self._chains, self._along, self._shuffle = chains or {}, along, shuffle
+        self._caches = {
+            name: RepresentedCache(len(self), chain.shape, budget)
+            for name, chain in self._chains.items()
+            if budget is not None and not self._keeps_length(chain)
+        }
         self._names = list(dict.fromkeys(part for names in parts.values() for part in names))
 
     def __len__(self) -> int:
@@ -31,13 +51,19 @@ class SplitView:
     @property
     def target(self) -> Tensor:
         """The targets of all samples, ``[N, *shape]``, per step ``[N, L, *shape]``; see :class:`Split`."""
-        return self._split.target if self._places is None else self._split.target[self._places]
+        return self._targets.values if self._places is None else self._targets.values[self._places]
 
     @property
     def target_valid(self) -> Tensor | None:
         """``[N, L]`` bool, which steps of a per-step target count; None where all do."""
-        valid = self._split.target_valid
+        valid = self._targets.valid
         return valid if valid is None or self._places is None else valid[self._places]
+
+    @cached_property
+    def _targets(self) -> Signal:
+        """The targets of the whole stored split, as they follow the positions of the represented signal."""
+        stored = Signal(self._split.target, self._split.target_valid)
+        return stored if self._along is None else self._along.steps(stored)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -45,15 +71,48 @@ class SplitView:
         ids = self._split.ids
         return ids if self._places is None else tuple(ids[place] for place in self._places.tolist())
 
-    def batch(self, indices: Tensor) -> Batch:
+    def batch(self, indices: Tensor, change: Callable[[Batch], Batch] | None = None) -> Batch:
         """The samples at these places of this split, ``[B]`` int64 from 0 to N - 1.
+
+        Args:
+            indices: The places.
+            change: Changes the stored signals before they are represented, such as by augmentations of events.
 
         Raises:
             IndexError: A place is outside of the split.
         """
-        raw = self._split.batch(indices if self._places is None else self._places[indices], self._names)
-        signals = {name: _joined([raw.signals[part] for part in parts]) for name, parts in self._parts.items()}
-        return replace(raw, signals=signals, index=indices.clone())
+        places = indices if self._places is None else self._places[indices]
+        kept = self._caches if change is None else {}
+        raw = self._split.batch(places, [name for name in self._names if name not in kept])
+        raw = raw if change is None else change(raw)
+        seen = {name: self._represented(name, each) for name, each in raw.signals.items()}
+        for name, cache in kept.items():
+            if name in self._names:
+                seen[name] = cache.get(indices, partial(self._read, name))
+        signals = {name: _joined([seen[part] for part in parts]) for name, parts in self._parts.items()}
+        batch = replace(raw, signals=signals, index=indices.clone())
+        if self._along is not None and raw.target is not None:
+            target = self._along.steps(Signal(raw.target, raw.target_valid))
+            batch = replace(batch, target=target.values, target_valid=target.valid)
+        if self._shuffle is None:
+            return batch
+        ids = self.ids
+        names = [ids[place] for place in indices.tolist()]
+        return shuffled_steps(batch, names, self._shuffle, per_step=self._split.task.per_step)
+
+    def _read(self, name: str, indices: Tensor) -> Signal:
+        places = indices if self._places is None else self._places[indices]
+        return self._represented(name, self._split.signal(name, places))
+
+    def _represented(self, name: str, signal: Signal) -> Signal:
+        if name not in self._chains:
+            return signal
+        found = self._chains[name](signal)
+        return found if self._keeps_length(self._chains[name]) else trimmed(found)
+
+    def _keeps_length(self, chain: Chain) -> bool:
+        """Whether a batch must stay as long as its targets per step, and cannot end with its last valid position."""
+        return self._split.task.per_step and chain.shape.ragged
 
 
 def _joined(parts: Sequence[Signal]) -> Signal:
@@ -71,11 +130,15 @@ class DataView:
     Args:
         store: The data set.
         inputs: Signals to read, in order; by default all of the store, or all that ``join`` makes and does not use.
+        represent: By signal of the store, its representations with their registered names, in order. Targets per step
+            follow those of the first input that has as many positions as they have.
         join: Signals made of several of the store's, one after another along L, which must
             have the same shape and dtype; of one alone it is a new name for it.
         valid: Fraction and seed by which a ``valid`` split is drawn from ``train`` where the
             store has none; None draws none. ``test`` is never touched.
         closed: Splits that this view refuses to open, such as ``test`` during tuning.
+        shuffle: Seed by which the valid positions of each sample are put in another order, see
+            :func:`~neurozoo.data.shuffled.shuffled_steps`; None keeps them in order.
 
     Attributes:
         signals: Shapes, in order.
@@ -92,11 +155,13 @@ class DataView:
         store: Store,
         inputs: Sequence[str] | None = None,
         *,
+        represent: Mapping[str, Sequence[tuple[str, Representation]]] | None = None,
         join: Mapping[str, Sequence[str]] | None = None,
         valid: tuple[float, int] | None = None,
         closed: Collection[str] = (),
+        shuffle: int | None = None,
     ) -> None:
-        self._store, self._valid, self._closed = store, valid, frozenset(closed)
+        self._store, self._valid, self._closed, self._shuffle = store, valid, frozenset(closed), shuffle
         join = join or {}
         if inputs is None:
             used = {part for parts in join.values() for part in parts}
@@ -107,6 +172,15 @@ class DataView:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise DataError(f"signal {', '.join(twice)} is used twice; name each once")
+        known = store.description.signals
+        for name in represent or {}:
+            if name not in known:
+                raise DataError(
+                    f"data.represent names {name!r}, and {store.path} has: {shapes(known)}{suggestion(name, known)}"
+                )
+        self._budget = Budget()
+        self._chains = {name: Chain(name, steps, known[name]) for name, steps in (represent or {}).items() if steps}
+        self._known = known | {name: chain.shape for name, chain in self._chains.items()}
         self._parts = {name: self._resolve(name, join) for name in names}
         self.signals = {name: self._shape(name, parts) for name, parts in self._parts.items()}
         splits = dict(store.description.splits)
@@ -138,7 +212,7 @@ class DataView:
         return parts
 
     def _shape(self, name: str, parts: Sequence[str]) -> SignalShape:
-        known = {part: self._store.description.signals[part] for part in parts}
+        known = {part: self._known[part] for part in parts}
         if len({(each.shape, each.dtype) for each in known.values()}) > 1:
             dtypes = {each.dtype for each in known.values()}
             raise DataError(
@@ -148,6 +222,28 @@ class DataView:
             )
         length, ragged = sum(each.length for each in known.values()), any(each.ragged for each in known.values())
         return replace(known[parts[0]], length=length, ragged=ragged)
+
+    def _along(self) -> Chain | None:
+        """Return the representations that targets per step follow; None if they stay as they are stored."""
+        if not self.task.per_step:
+            return None
+        target = self._store.target
+        inputs = dict.fromkeys(part for parts in self._parts.values() for part in parts)
+        moved = [part for part in inputs if part in self._chains and not self._chains[part].keeps_positions]
+        stored = [part for part in inputs if self._store.columns[part].length == target.length]
+        if moved and not stored:
+            raise DataError(
+                f"{self._store.path}: there is a target for each of up to {target.length} positions, and "
+                f"data.represent moves those of {', '.join(moved)}; use a representation that keeps them"
+            )
+        return self._chains[stored[0]] if moved and stored[0] in moved else None
+
+    @property
+    def events(self) -> dict[str, SignalShape]:
+        """The signals that are stored as events and represented, with their shapes in the store."""
+        inputs = dict.fromkeys(part for parts in self._parts.values() for part in parts)
+        chains = {part: self._chains[part] for part in inputs if part in self._chains}
+        return {part: chain.stored for part, chain in chains.items() if chain.stored.sensor is not None}
 
     @property
     def task(self) -> TaskEntry:
@@ -164,7 +260,8 @@ class DataView:
         # Kept, so that an epoch neither opens the shards nor reads the labels again.
         if name not in self._splits:
             stored = self._store.split("train" if name in self._drawn else name)
-            found = SplitView(stored, self._parts, self._drawn.get(name))
+            chains, along = self._chains, self._along()
+            found = SplitView(stored, self._parts, self._drawn.get(name), chains, along, self._budget, self._shuffle)
             if self._task is not None:
                 valid = found.target_valid
                 try:
@@ -210,6 +307,12 @@ class DataView:
         """
         return DataView(self._store, names, valid=self._valid, closed=self._closed)
 
+    def shuffled(self, seed: int) -> DataView:
+        """Return a view of the same samples, each with its valid positions in another order."""
+        other = copy.copy(self)
+        other._shuffle, other._splits = seed, {}
+        return other
+
     def batches(
         self,
         split: str,
@@ -218,6 +321,7 @@ class DataView:
         *,
         skip: int = 0,
         share: Callable[[int], slice] = slice,
+        change: Callable[[Batch], Batch] | None = None,
     ) -> Iterator[Batch]:
         """All samples of a split, batch by batch; the last one may be smaller.
 
@@ -227,6 +331,7 @@ class DataView:
             generator: Shuffles the samples; without it they come in order.
             skip: Batches to skip at the beginning, without reading them.
             share: Slice of a batch's samples to read, by their number; may be empty. By default all.
+            change: Changes the stored signals of each batch before they are represented.
 
         Raises:
             DataError: There is no such split.
@@ -234,7 +339,7 @@ class DataView:
         samples = self.split(split)
         order = torch.arange(len(samples)) if generator is None else torch.randperm(len(samples), generator=generator)
         whole = (order[i : i + batch_size] for i in range(skip * batch_size, len(order), batch_size))
-        return (samples.batch(places[share(len(places))]) for places in whole)
+        return (samples.batch(places[share(len(places))], change) for places in whole)
 
 
 def _draw(samples: int, fraction: float, seed: int) -> dict[str, Tensor]:

@@ -12,11 +12,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neurozoo.core.shapes import SignalShape
-from neurozoo.data.checks import Piece, mask_of, piece_of, stored, target_column, target_values, valid_rows
+from neurozoo.data.checks import (
+    Piece,
+    check_events,
+    mask_of,
+    piece_of,
+    stored,
+    target_column,
+    target_values,
+    valid_rows,
+)
 from neurozoo.data.filling import Filling
 from neurozoo.data.manifest import (
     MANIFEST,
     SCHEMA,
+    SCHEMA_OF_TIME,
     WARNINGS,
     Column,
     Manifest,
@@ -57,7 +67,8 @@ class StoreWriter:
         synthetic: Whether the values are made up.
         shard_samples: Samples of one file; by default as many as fill 64 MiB.
         signals: Shape of each signal. A ragged one is stored in each sample's own length, of at most
-            ``SignalShape.length`` positions; bool is stored as packed bits. By default float32 features, padded and
+            ``SignalShape.length`` positions; bool is stored as packed bits. Events, see ``SignalShape.events``, come in
+            the order of their times. By default float32 features, padded and
             with masks, of the shapes of the first samples.
         masked: Names of the signals with a mask of their own: those with gaps, or padded to one length.
         task: Name of the targets' task.
@@ -113,6 +124,7 @@ class StoreWriter:
         self._task, self._along = TaskEntry(task, names, along is not None), along
         padded = modalities or {}
         self._columns: dict[str, Column] = {}
+        self._spans: dict[str, int] = {}
         for name, of in {**padded, **(signals or {})}.items():
             check_name(name, f"signals of {dest}")
             ragged, has_mask = of.ragged and name not in padded, name in {*padded, *masked}
@@ -244,6 +256,9 @@ class StoreWriter:
             piece.values, lost = stored(self._named(what, split, piece), column, piece)
             if np.dtype(column.dtype).kind == "f":
                 self.count_non_finite(name, lost)
+            if column.sensor is not None:
+                check_events(self._named(what, split, piece), column, piece)
+                self._spans[name] = max(self._spans.get(name, 1), int(piece.values[:, 0].max(initial=0)) + 1)
             if name in masks:
                 piece.mask = mask_of(f"split {split!r}: the mask of {name!r}", piece, masks[name])
             elif column.masked:
@@ -328,8 +343,11 @@ class StoreWriter:
         if warnings := self._tally.check(self._task):
             self.annotate(**{WARNINGS: warnings})
         manifest = Manifest(
-            SCHEMA,
-            {name: self._measured(signal_keys(name), column) for name, column in self._columns.items()},
+            SCHEMA_OF_TIME if any(column.timed for column in self._columns.values()) else SCHEMA,
+            {
+                name: replace(self._measured(signal_keys(name), column), span=self._spans.get(name))
+                for name, column in self._columns.items()
+            },
             self._task,
             self._measured(TARGET, self._target),
             splits,

@@ -119,7 +119,12 @@ def evaluate_model(
 
 
 def evaluate_run(
-    run: str | Path, *, split: str = "test", backend: str | None = None, data_root: str | Path | None = None
+    run: str | Path,
+    *,
+    split: str = "test",
+    backend: str | None = None,
+    data_root: str | Path | None = None,
+    shuffle_steps: int | None = None,
 ) -> dict[str, Any]:
     """Measure a trained model again, on any backend, and note it in the run's ``evaluations.jsonl``.
 
@@ -128,6 +133,7 @@ def evaluate_run(
         split: Which samples; ``test`` or ``valid`` (``train`` too).
         backend: Another backend than the run's own.
         data_root: The store, if it is not the recipe's.
+        shuffle_steps: Seed by which the valid positions of each sample are put in another order; None leaves them.
 
     Raises:
         UserError: The run, its data or its checkpoint cannot be used.
@@ -136,6 +142,8 @@ def evaluate_run(
     recipe, source = loaded.recipe, loaded.source
     view = data_of(loaded, data_root)
     view.check_samples(split)
+    if shuffle_steps is not None:
+        view = view.shuffled(shuffle_steps)
     if source.run is not None:
         source.run.check_writable()  # before the split is measured, since that has to be noted
     trained_on = source.data.get("checksum")
@@ -155,6 +163,7 @@ def evaluate_run(
         "backend": recipe.backend,
         "data": view.description.name,
         "synthetic": view.description.synthetic,
+        **({} if shuffle_steps is None else {"shuffle_steps": shuffle_steps}),
         "same_data_as_trained": view.description.checksum == trained_on and not view.changed(split),
     }
     if source.run is not None:  # a packed folder stays as it was packed

@@ -21,11 +21,11 @@ from torch import Tensor
 from neurozoo.core.signals import Batch, SignalShape
 from neurozoo.data.store import Store
 from neurozoo.data.untrusted.npz import read_npz
-from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, NeurozooError
 from neurozoo.files.json_text import parse_json
 from neurozoo.files.opening import open_regular
 from neurozoo.files.text import as_text, as_texts, text_lines
+from neurozoo.models.build import view_of
 from neurozoo.runs.loading import TrainedModel, load
 
 __all__ = ["Prediction", "Predictor", "Sample", "predict"]
@@ -213,8 +213,7 @@ class Predictor:
             yield sample
 
     def _of_store(self, source: Path, split: str | None) -> Iterator[Sample]:
-        data = self._model.recipe.data
-        view = DataView(Store(source), inputs=data.inputs, join=data.join, closed=self._model.source.closed)
+        view = view_of(self._model.recipe, Store(source), closed=self._model.source.closed)
         for name in view.description.splits if split is None else (split,):
             ids = view.split(name).ids
             for place, batch in enumerate(view.batches(name, 1)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def import_weights(
     left |= taken.left
     digest = sha256_of(path)
     task = {"name": problem.task.name, "outputs": list(problem.task.outputs), "per_step": problem.task.per_step}
-    signals = {each: {**asdict(shape), "shape": list(shape.shape)} for each, shape in problem.signals.items()}
+    signals = {each: shape.to_dict() for each, shape in problem.signals.items()}
     origin = {"source": "the authors' training, see the notes", "licence": "unknown", "citation": "unknown"}
     data_of = {
         "signals": signals, "task": task, "splits": {}, "origin": origin, "synthetic": False,
@@ -128,7 +128,7 @@ def import_weights(
     )  # fmt: skip
     metadata = {
         "model": recipe.model.name, "recipe": name, "recipe_digest": recipe.digest, "synthetic": False,
-        "data_checksum": "", "signals": {each: asdict(shape) for each, shape in problem.signals.items()},
+        "data_checksum": "", "signals": {each: shape.to_dict() for each, shape in problem.signals.items()},
         "task": task | problem.task.state(), "epoch": 0,
     }  # fmt: skip
     write_packed(folder, packed, recipe, lambda path: write_tensors(path, model.state_dict(), metadata))

@@ -179,6 +179,8 @@ class _Card:
     def use(self) -> str:
         version = self.summary["environment"]["versions"].get("neurozoo", "")
         signals = ", ".join(f'"{name}": {self._example(name)}' for name in self.packed.shapes)
+        represented = "as `data.represent` of recipe.yaml gives them"
+        units = represented if self.recipe.data.represent else "in the data's own units"
         return f"""\
 ## Use
 
@@ -190,7 +192,7 @@ import torch
 import neurozoo
 
 model = neurozoo.load(".")  # backend="norse" and others: the same weights on another spiking library
-# Made up here; [B, L, ...] each, in the data's own units.
+# Made up here; [B, L, ...] each, {units}.
 signals = {{{signals}}}
 predicted = model.predict(signals)  # [B, {"L, " if self.task.per_step else ""}{len(self.packed.outputs)}]
 print(model.task.answer(predicted[0].numpy(), model.decision))
@@ -243,6 +245,9 @@ is refused, so write nothing into this folder."""
             f"Signals [positions, ...]: {shapes}",
             f"SHA-256 of the store: {data['checksum']}",
         ]
+        for name, refs in self.recipe.data.representations.items():
+            how = ", then ".join(f"{ref.name} ({_params(ref.params)})" for ref in refs)
+            notes.append(f"Signal {name} is represented by {how}")
         if self.recipe.data.standardise:
             notes.append("The weights hold mean and deviation of each feature over train as well as what was learnt.")
         return _section(f"Data{self.mark}", notes=notes)
@@ -381,7 +386,18 @@ is refused, so write nothing into this folder."""
             f"Trained on {environment.get('platform', 'unknown')}, device {environment.get('device', 'unknown')}, "
             f"{threads} thread{'' if threads == 1 else 's'}, in {seconds:.0f} seconds."
         )
-        return _section("Environment", ["", "version"], rows, [note])
+        notes, latency = [note], self.summary.get("latency")
+        if latency is not None:
+            notes.append(
+                f"A sample alone takes {latency['milliseconds']:.3g} ms (median of {latency['samples']} of valid, one "
+                f"thread of {latency['processor']}, backend {latency['backend']})."
+            )
+        return _section("Environment", ["", "version"], rows, notes)
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    """Return the parameters that are set."""
+    return ", ".join(f"{name} {value}" for name, value in params.items() if value is not None)
 
 
 def _position(shape: tuple[int, ...]) -> str:

@@ -9,8 +9,11 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from neurozoo.bench.latency import measure_latency
 from neurozoo.core.leaves import leaves
+from neurozoo.core.task import Task
 from neurozoo.errors import DataError, RunError, UserError
+from neurozoo.evaluation.evaluate import data_of
 from neurozoo.files.json_text import read_json
 from neurozoo.files.partial_folder import PartialFolder
 from neurozoo.files.writing import write_whole
@@ -18,22 +21,28 @@ from neurozoo.hub.metadata import checked_licence
 from neurozoo.hub.model_card import model_card
 from neurozoo.operations.profiling import kept_profile, profile_run
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.json_files import write_json
-from neurozoo.runs.loading import load
+from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.packed import CARD, MANIFEST, RECIPE, SCHEMA, WEIGHTS, Packed
-from neurozoo.runs.run import check_free
+from neurozoo.runs.run import Run, check_free
 from neurozoo.runs.trained_folder import Trained
 from neurozoo.studies.intervals import defined, spread
 from neurozoo.studies.seeds import FILE
+from neurozoo.tasks.multiclass import Multiclass, confusion
 
 __all__ = ["pack", "write_packed"]
 
+LATENCY = "latency.json"
+"""Where a run keeps the time of a sample alone."""
+MOST_CLASSES = 64
+"""The manifest of a model of more classes has no confusion matrix."""
 SAMPLES = 200
 """How many samples of valid operations are counted of, if the run has kept no profile."""
 
 
 def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None = None, notes: str = "") -> Path:
-    """Pack a finished run; see ``docs/zoo.md`` for what the folder holds.
+    """Pack a finished run; see ``docs/packing.md`` for what the folder holds.
 
     No file names a path of this machine: the recipe names its data and no folder. The folder is loaded once before it
     is moved to its place.
@@ -69,7 +78,12 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
     check_free(folder)
     recipe = _portable_recipe(trained.recipe, source)
     summary = {key: value for key, value in source.summary.items() if key != "run"}
-    operations, problem = _operations(source), trained.module.problem
+    problem = trained.module.problem
+    measured = {
+        "operations": _operations(source),
+        "latency": _latency(trained, source.run),
+        "confusion": _confusion(trained.task, source.run),
+    }
     packed = Packed(
         schema=SCHEMA,
         name=recipe.name,
@@ -77,8 +91,8 @@ def pack(run: str | Path, out: str | Path | None = None, *, licence: str | None 
         licence=licence,
         task={"name": problem.task.name, "outputs": list(problem.task.outputs), "per_step": problem.task.per_step},
         # As JSON reads it back, so that the checksum is the same.
-        signals={name: {**asdict(each), "shape": list(each.shape)} for name, each in problem.signals.items()},
-        summary=_portable(summary if operations is None else {**summary, "operations": operations}),
+        signals={name: each.to_dict() for name, each in problem.signals.items()},
+        summary=_portable({**summary, **{name: found for name, found in measured.items() if found is not None}}),
         seeds=_portable(_seeds(source.run.folder, summary)),
         files={},
     )
@@ -124,6 +138,28 @@ def _operations(source: Trained) -> dict[str, Any] | None:
         except DataError:
             return None
     return profile.to_dict() if profile.same_data else None
+
+
+def _latency(trained: TrainedModel, run: Run) -> dict[str, Any] | None:
+    """The time of a sample alone that the run keeps, or a new one, which is kept so that packing again gives the same
+    bytes; None if the data is not here or the run cannot be written."""
+    if not run.has(LATENCY):
+        try:
+            view = data_of(trained)
+            run.write_json(LATENCY, asdict(measure_latency(trained, view)))
+        except (DataError, RunError):
+            return None
+    return run.read_json(LATENCY)
+
+
+def _confusion(task: Task, run: Run) -> dict[str, Any] | None:
+    """How often which class is taken for which on test, ``[K, K]`` by target and prediction; None for other tasks."""
+    path = run.folder / "predictions" / "test.safetensors"
+    if not isinstance(task, Multiclass) or len(task.outputs) > MOST_CLASSES or not path.is_file():
+        return None
+    tensors, _ = read_tensors(path, inside=run.folder)
+    counts = confusion(tensors["target"].numpy(), tensors["predicted"].numpy())
+    return {"split": "test", "counts": counts.tolist()}
 
 
 def _portable_recipe(recipe: Recipe, source: Trained) -> Recipe:

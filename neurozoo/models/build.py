@@ -26,6 +26,7 @@ __all__ = [
     "open_data",
     "open_experiment",
     "parameters_by_component",
+    "view_of",
 ]
 
 
@@ -140,8 +141,51 @@ def open_data(recipe: Recipe, *, registry: Registry | None = None, closed: Colle
     else:
         store = Store(locate(data.name, data.root))
     valid = (data.valid.fraction, data.valid.seed) if data.valid is not None else None
-    view = DataView(store, inputs=data.inputs, join=data.join, valid=valid, closed=closed)
+    view = view_of(recipe, store, valid=valid, closed=closed, registry=registry)
     _check_expected(recipe, view)
+    return view
+
+
+def view_of(
+    recipe: Recipe,
+    store: Store,
+    *,
+    valid: tuple[float, int] | None = None,
+    closed: Collection[str] = (),
+    registry: Registry | None = None,
+) -> DataView:
+    """Return what a recipe's model sees of a store.
+
+    Args:
+        recipe: A checked recipe.
+        store: The data.
+        valid: How a valid split is drawn, see :class:`~neurozoo.data.view.DataView`; None for not at all.
+        closed: Splits that cannot be read through the view.
+        registry: Where representations are looked up; by default what is installed.
+
+    Raises:
+        DataError: The store lacks a signal, a representation does not fit one, or events are not represented.
+    """
+    registry, data = registry or default_registry(), recipe.data
+    represent = {
+        name: [(ref.name, registry.resolve("representation", ref.name)(**ref.params)) for ref in refs]
+        for name, refs in data.representations.items()
+    }
+    view = DataView(
+        store,
+        inputs=data.inputs,
+        represent=represent,
+        join=data.join,
+        valid=valid,
+        closed=closed,
+        shuffle=data.shuffle_steps,
+    )
+    for name, shape in view.signals.items():
+        if shape.sensor is not None:
+            raise DataError(
+                f"{store.path}: {name} is events, {shape}, and a model reads arrays; say how it sees them, such as "
+                f"data.represent.{name}={{name: bins, params: {{step: 0.01}}}}"
+            )
     return view
 
 

@@ -24,6 +24,7 @@ from neurozoo.core.published import AuthorsNames, Quirk, Variant
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.stepwise import Stepwise
 from neurozoo.nn.kept import Kept
+from neurozoo.nn.reading import read_by
 from neurozoo.nn.steps import as_steps, read_out, to_positions
 
 __all__ = ["CubaRSNN", "LateResetSpec"]
@@ -213,15 +214,15 @@ class CubaRSNN(Stepwise):
     def forward(self, batch: Batch) -> Tensor:
         signal = self.signal(batch, self.name)
         steps, valid = as_steps(signal)
-        if self.late:  # time for the last input to arrive
-            steps = torch.cat((steps, steps.new_zeros(self.late, *steps.shape[1:])))
-            if valid is not None:
-                valid = torch.cat((valid[:1].expand(self.late, -1), valid))
+        late = self.late  # time for the last input to arrive
+        if valid is not None and late:
+            valid = torch.cat((valid[:1].expand(late, -1), valid))
         if self.encoder is not None:
-            steps = self.encoder(steps, valid=valid)
-        spikes = self.hidden(steps, valid=valid, state=self._start(steps))
-        outputs = self.head(_a_step_later(self.filtered(spikes, valid=valid)), valid=valid)
-        counts = spikes.sum(0) if valid is None else (spikes * valid[..., None]).sum(0)
+            steps, late = self.encoder(torch.cat((steps, steps.new_zeros(late, *steps.shape[1:]))), valid=valid), 0
+        filtered, counts, spikes = read_by(
+            self.filtered, self.hidden, steps, valid=valid, state=self._start(steps), late=late
+        )
+        outputs = self.head(_a_step_later(filtered), valid=valid)
         self._kept.keep(counts=counts)
         reached = _reached(spikes, valid)[self.late :] if self.how == "max" else None
         outputs, valid = outputs[self.late :], None if valid is None else valid[self.late :]
@@ -266,7 +267,7 @@ def _reached(spikes: Tensor, valid: Tensor | None) -> Tensor:
 
     These are not a sample's first steps, which :func:`read_out` needs for ``last`` alone.
     """
-    fired = spikes.detach().amax(2).cummax(0).values > 0
+    fired = (spikes.amax(2) > 0).cumsum(0) > 0
     late = torch.cat((torch.zeros_like(fired[:1]), fired[:-1]))
     return late if valid is None else late & valid
 

@@ -23,6 +23,7 @@ from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.stepwise import Stepwise, leaky_readout
 from neurozoo.nn.eprop import EProp, Gradient
 from neurozoo.nn.kept import Kept
+from neurozoo.nn.reading import read_by
 from neurozoo.nn.steps import as_steps, last_steps, read_out, to_positions
 
 __all__ = ["LSNN"]
@@ -149,10 +150,8 @@ class LSNN(Stepwise):
         if self.eprop is not None and self.training and torch.is_grad_enabled():
             outputs, rates = self.eprop(steps, self.threshold, valid)
         else:
-            spikes = self.recurrent(steps, self.threshold, valid=valid)
-            outputs = self.head(spikes, valid=valid)
-            counted = spikes if valid is None else spikes * valid[..., None]
-            rates = counted.sum(0) / (len(spikes) if valid is None else valid.sum(0).clamp(min=1)[:, None])
+            outputs, counts, _ = read_by(self.head, self.recurrent, steps, self.threshold, valid=valid)
+            rates = counts / (len(steps) if valid is None else valid.sum(0).clamp(min=1)[:, None])
         deciding = None
         if self.problem.task.per_step:
             answer = to_positions(outputs, signal.valid)

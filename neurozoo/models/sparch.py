@@ -6,11 +6,12 @@ https://doi.org/10.3389/fnins.2022.865897. Equations and what differs: ``docs/mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import exp
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.kinds import AdLIFSpec, LISpec
@@ -28,8 +29,9 @@ from neurozoo.nn.synapses import Normalised
 
 __all__ = ["SparCH"]
 
-READOUT_DECAY = (exp(-1 / 5), exp(-1 / 25))
-"""Range of the readout's decay per step: time constants of 5 to 25 steps."""
+READOUT_TAU = (5.0, 25.0)
+"""Range of the readout's time constants as published, in steps."""
+Tau = Annotated[float, Field(gt=0, le=1e6)]
 MOMENTUM = 0.05
 """Of the running statistics of the batch normalisation."""
 LIF: Mapping[str, Any] = {
@@ -60,6 +62,8 @@ class SparCH(Stepwise):
         dropout: Probability, on the spikes between layers, in training.
         readout: How a sample is read from the readout's membrane; a task per step takes each step's. ``softmax`` as
             published: the loss then applies a second softmax.
+        readout_tau: Range of the readout's time constants, in steps. Where answers change from step to step, those of
+            the paper, 5 to 25, answer too late.
         start: Whether states start at ``rest``, or at ``random`` numbers in [0, 1), in evaluation too (as published).
         limits: Whether a neuron's parameters that leave their range are ``projected`` into it after each step of the
             optimiser, or are ``clamped`` when used and keep a gradient of 0 outside (as published).
@@ -110,6 +114,7 @@ class SparCH(Stepwise):
         bidirectional: bool = False,
         dropout: Probability = 0.1,
         readout: Readout = "mean",
+        readout_tau: tuple[Tau, Tau] = READOUT_TAU,
         start: Literal["rest", "random"] = "rest",
         limits: Literal["projected", "clamped"] = "projected",
     ) -> None:
@@ -129,12 +134,20 @@ class SparCH(Stepwise):
                 )
             )
             inputs = 2 * size if bidirectional else size
-        decay = Learned(READOUT_DECAY, "neuron", "clamp", READOUT_DECAY)
+        low, high = (exp(-1 / tau) for tau in readout_tau)
+        decay = Learned((low, high), "neuron", "clamp", (low, high))
         learned: dict[str, Learned | OneMinus] = {"decay": decay, "gain": OneMinus("decay")}
         leaky = neuron_for(neuron, LISpec())
         synapse = NormalisedSamples(inputs, problem.outputs)
         self.layers.append(SpikingLayer(leaky, synapse, shape=(problem.outputs,), learned=learned))
         self.dropout = Dropout(dropout)
+
+    @staticmethod
+    def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:
+        """Yield a range of time constants in the wrong order."""
+        low, high = params["readout_tau"]
+        if low > high:
+            yield "readout_tau", f"{low:g} is above {high:g}; give the low one first"
 
     def forward(self, batch: Batch) -> Tensor:
         signal, x, valid = self.steps(batch)
@@ -198,7 +211,7 @@ class NormalisedSamples(Normalised):
         """Return the currents ``[T, B, N]`` of inputs ``[T, B, D]``, normalised over the valid steps ``[T, B]``."""
         weighted: Tensor = self.weight(x.transpose(0, 1))
         rows = self.normalised(weighted.flatten(0, 1), None if valid is None else valid.T.flatten())
-        return rows.view_as(weighted).transpose(0, 1).contiguous()
+        return rows.view_as(weighted).transpose(0, 1)
 
 
 def _recovers(layer: SpikingLayer) -> bool:

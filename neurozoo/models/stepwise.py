@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -37,7 +37,7 @@ class Stepwise(Model):
     """
 
     slots: ClassVar[Mapping[str, str | type[Any]]] = {"neuron": NeuronChoice}
-    optional = ("neuron",)
+    optional: ClassVar[Collection[str]] = ("neuron",)
     shape: SignalShape
     """Shape of the signal."""
 
@@ -52,7 +52,7 @@ class Stepwise(Model):
     def __call__(self, inputs: Batch | Tensor | Mapping[str, Tensor]) -> Tensor:
         if torch.compiler.is_compiling():
             return super().__call__(inputs)
-        with compact_saves():
+        with compact_saves(_values(inputs)):
             return super().__call__(inputs)
 
     def drive(self, first: nn.Module, batch: Batch) -> tuple[Signal, Tensor, Tensor | None]:
@@ -92,6 +92,16 @@ class Stepwise(Model):
         if self.problem.task.per_step:
             return to_positions(outputs, signal.valid)
         return read_out(outputs, valid, self.readout)
+
+
+def _values(inputs: Batch | Tensor | Mapping[str, Tensor]) -> Iterator[Tensor]:
+    """Yield the tensors of inputs, which the caller keeps during a step."""
+    if isinstance(inputs, Tensor):
+        yield inputs
+    elif isinstance(inputs, Batch):
+        yield from (signal.values for signal in inputs.signals.values())
+    elif isinstance(inputs, Mapping):
+        yield from (value for value in inputs.values() if isinstance(value, Tensor))
 
 
 def leaky_readout(neuron: MakeNeuron, width: int, outputs: int, decay: float, *, bias: bool = True) -> SpikingLayer:

@@ -87,6 +87,12 @@ def expand_names(content: dict[str, Any], origins: Origins) -> None:
         holders.append((content, (), ("task",)))
     if isinstance(data, dict) and "instead" in data:
         holders.append((data, ("data",), ("instead",)))
+    if isinstance(data, dict) and isinstance(data.get("represent"), dict):
+        represent, place = data["represent"], ("data", "represent")
+        holders.append((represent, place, tuple(represent)))
+        holders += [
+            (each, (*place, key), range(len(each))) for key, each in represent.items() if isinstance(each, list)
+        ]
     if isinstance(model, dict) and isinstance(model.get("parts"), dict):
         holders.append((model["parts"], ("model", "parts"), tuple(model["parts"])))
     for listed in ("augment", "loggers"):

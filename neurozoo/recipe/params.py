@@ -175,6 +175,12 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
     data, model = tree.get("data"), tree.get("model")
     if isinstance(data, Mapping):
         yield from _ref_problems("data", data.get("instead"), ("data", "instead"), registry)
+        represent = data.get("represent")
+        for signal, given in represent.items() if isinstance(represent, Mapping) else ():
+            path: Key = ("data", "represent", signal)
+            yield from _ref_problems("representation", given, path, registry)
+            for place, ref in enumerate(given if isinstance(given, list | tuple) else ()):
+                yield from _ref_problems("representation", ref, (*path, place), registry)
     wrong = list(_ref_problems("task", tree.get("task"), ("task",), registry))
     yield from wrong or _metric_problems(tree, registry)
     training = tree.get("training")
@@ -211,6 +217,12 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
     task = _with_params("task", tree["task"], registry)
     if data.get("instead") is not None:
         data["instead"] = _with_params("data", data["instead"], registry)
+    data["represent"] = {
+        signal: [_with_params("representation", ref, registry) for ref in given]
+        if isinstance(given, list | tuple)
+        else _with_params("representation", given, registry)
+        for signal, given in data.get("represent", {}).items()
+    }
     slots = _slots(model["name"], registry)[0] or {}
     model = _with_params("model", model, registry)
     model["parts"] = {slot: _with_params(slots[slot][0], ref, registry) for slot, ref in model["parts"].items()}

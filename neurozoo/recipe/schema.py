@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag
 from pydantic_core import PydanticKnownError
 
 __all__ = [
@@ -142,7 +142,7 @@ class Shape(Section):
     shape: tuple[Count, ...] | None = None
     dim: Count | None = None
     length: Count
-    dtype: Literal["float16", "float32", "float64", "uint8", "int64", "bool"] = "float32"
+    dtype: Literal["float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool"] = "float32"
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -174,6 +174,20 @@ class TaskSection(Section):
         yield from _repeated("outputs", self.outputs or ())
 
 
+ONE, SEVERAL = "<one>", "<several>"
+"""Tags of the two forms of a representation; they are no keys of a recipe."""
+
+
+def _form(value: Any) -> str:
+    return SEVERAL if isinstance(value, list | tuple) else ONE
+
+
+Represented = Annotated[
+    Annotated[ComponentRef, Tag(ONE)] | Annotated[tuple[ComponentRef, ...], Field(min_length=1), Tag(SEVERAL)],
+    Discriminator(_form),
+]
+
+
 class DataSection(Section):
     """What to learn from.
 
@@ -182,9 +196,12 @@ class DataSection(Section):
         root: The folder of a store; wins over ``name``.
         instead: A registered data set that is used where ``name`` is not installed.
         inputs: The signals that the model reads, in order; by default all that the data has.
-        join: Signals of the data that are joined along their positions, by the name they get.
+        represent: By signal of the data, how a model sees it: a registered representation, or several in order.
+        join: Signals of the data, as they are represented, that are joined along their positions, by the name they get.
         standardise: Whether features are scaled by the training split's mean and deviation.
         valid: Where the data has no valid split: how to draw one from train.
+        shuffle_steps: A seed by which the valid positions of each sample are put in an order of their own, as a control
+            for what the order in time adds; targets per step move with them. None keeps them in order.
         expect: Shapes by signal; axes are checked against the data, lengths are those of a dry run without data.
     """
 
@@ -192,10 +209,17 @@ class DataSection(Section):
     root: Name | None = None
     instead: ComponentRef | None = None
     inputs: Names | None = None
+    represent: Mapping[Name, Represented] = Field(default_factory=dict)
     join: Mapping[Name, Names] = Field(default_factory=dict)
     standardise: bool = False
     valid: ValidDraw | None = None
+    shuffle_steps: Seed | None = None
     expect: Mapping[Name, Shape] | None = None
+
+    @property
+    def representations(self) -> dict[str, tuple[ComponentRef, ...]]:
+        """``represent`` with each form as the several that are applied in order."""
+        return {name: each if isinstance(each, tuple) else (each,) for name, each in self.represent.items()}
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.name is None and self.root is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from neurozoo.errors import suggestion
 from neurozoo.recipe.messages import MOST_PROBLEMS, explain
 from neurozoo.recipe.params import Key
-from neurozoo.recipe.schema import Searched, Section
+from neurozoo.recipe.schema import ONE, SEVERAL, Searched, Section
 
 __all__ = ["space_problems", "validated"]
 
@@ -27,7 +28,7 @@ def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, l
         # As JSON, so that lists may become tuples and nothing else is converted.
         result = section.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        errors = error.errors()
+        errors: list[dict[str, Any]] = [{**each, "loc": _path(each["loc"])} for each in error.errors()]
         around = {each["loc"][:-1] for each in errors}
         # A list whose only entry is wrong is also reported as too short.
         kept = [each for each in errors if each["type"] != "too_short" or each["loc"] not in around]
@@ -36,6 +37,11 @@ def validated(section: type[S], content: Mapping[str, Any]) -> tuple[S | None, l
             path = each["loc"][:-1] if each["loc"][-1:] == ("[key]",) else each["loc"]
             problems.append((path, _explain(section, each)))
     return result, [*problems, *_combinations(section, content)]
+
+
+def _path(loc: Key) -> Key:
+    """Return where an error is, without the tags of a choice between forms."""
+    return tuple(key for key in loc if key not in (ONE, SEVERAL))
 
 
 def _explain(root: type[Section], error: Any) -> str:
@@ -80,13 +86,23 @@ def _section_at(section: type[Section], path: Key) -> type[Section] | None:
     """Return the section at a path, or None if there is a value."""
     annotation: Any = section
     for key in path:
+        annotation = _form_with(annotation, key)
         if isinstance(annotation, type) and issubclass(annotation, Section):
             fields = {info.alias or name: info.annotation for name, info in annotation.model_fields.items()}
             annotation = _bare(fields.get(str(key)))
         else:
             arguments, origin = typing.get_args(annotation), typing.get_origin(annotation)
             annotation = _bare(arguments[-1]) if origin is Mapping else _bare(arguments[0]) if origin is tuple else None
+    annotation = _form_with(annotation, "")
     return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+
+
+def _form_with(annotation: Any, key: str | int) -> Any:
+    """Return the one of several forms, a section or a list of them, that has such a key."""
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return annotation
+    forms = [_bare(each) for each in typing.get_args(annotation)]
+    return next((form for form in forms if (typing.get_origin(form) is tuple) == isinstance(key, int)), annotation)
 
 
 def _bare(annotation: Any) -> Any:

@@ -26,6 +26,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "models.recurrent:RecurrentNet",
             "recurrent neurons on spike trains or features, a leaky readout",
         ),
+        ("gru", "models.gru:GatedNet", "gated recurrent units, the control without spikes for sequences"),
         (
             "spiking-transformer",
             "models.spiking_transformer:SpikingTransformer",
@@ -111,6 +112,11 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "SYNTHETIC bars that move, as events or pictures; the direction is the class",
         ),
         (
+            "events-synthetic",
+            "data.synthetic.events:EventsSynthetic",
+            "SYNTHETIC bars that move, as the events of a camera; the direction is the class",
+        ),
+        (
             "spikes-synthetic",
             "data.synthetic.spikes:SpikesSynthetic",
             "SYNTHETIC spike trains, one pattern of rates and latencies a class; per step too",
@@ -124,6 +130,11 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "series-synthetic",
             "data.synthetic.series:SeriesSynthetic",
             "SYNTHETIC sums of sines with the quantities that they were made with, for regression",
+        ),
+        (
+            "fsdd-small",
+            "data.shipped.fsdd_small:FsddSmall",
+            "spoken digits of six speakers as events, shipped (CC BY-SA 4.0); two speakers are test alone",
         ),
     ),
     "importer": (
@@ -140,6 +151,62 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ),
         ("mfn", "data.importers.mfn:import_mfn", "MFN's npz or h5 by split, such as POM"),
         ("braille", "data.importers.braille:import_braille", "tactile readings of Braille letters, as an npz"),
+        ("emodb", "data.importers.emodb:import_emodb", "acted emotions in German speech as log-mel, as an npz"),
+        ("table", "data.importers.table:import_table", "a table of your own: CSV, Parquet, or the arrays of an npz"),
+        ("wfdb", "data.importers.wfdb:import_wfdb", "windows of PhysioNet's records, such as beats of the heart"),
+        ("fsdd", "data.importers.audio_folder:import_fsdd", "the Free Spoken Digit Dataset, waveforms"),
+        ("audio-folder", "data.importers.audio_folder:import_audio_folder", "a folder of WAV or FLAC, and its labels"),
+        ("shd", "data.importers.events.shd:import_shd", "SHD's and SSC's HDF5, also packed, and files of their layout"),
+        ("n-mnist", "data.importers.events.data_sets:import_n_mnist", "N-MNIST, .bin in folders of digits"),
+        ("n-caltech101", "data.importers.events.data_sets:import_n_caltech101", "N-Caltech101, .bin in folders"),
+        ("poker-dvs", "data.importers.events.data_sets:import_poker_dvs", "POKER-DVS, AEDAT 2.0 or npy"),
+        ("cifar10-dvs", "data.importers.events.data_sets:import_cifar10_dvs", "CIFAR10-DVS, AEDAT 2.0 or 4.0, or zips"),
+        ("dvs128-gesture", "data.importers.events.gesture:import_dvs128_gesture", "AEDAT 3.1 with tables, or npy"),
+        ("n-cars", "data.importers.events.data_sets:import_n_cars", "N-CARS, Prophesee's .dat"),
+        ("asl-dvs", "data.importers.events.data_sets:import_asl_dvs", "ASL-DVS, .mat in folders of letters"),
+        (
+            "event-folder",
+            "data.importers.events.data_sets:import_event_folder",
+            "an event camera's AEDAT, .dat, .bin, npy, npz or .mat in folders of classes",
+        ),
+        ("st-mnist", "data.importers.events.tactile:import_st_mnist", "ST-MNIST, .mat in folders of digits"),
+        ("ev-objects", "data.importers.events.tactile:import_ev_objects", "grasped objects, npy files or their zip"),
+        ("qtdb", "data.importers.events.qtdb:import_qtdb", "electrocardiograms with a label at each step, .mat"),
+    ),
+    "representation": (
+        ("log-mel", "data.representations.mel:LogMel", "sound as the log power of mel bands"),
+        (
+            "mel-level-crossing",
+            "data.representations.mel:MelLevelCrossing",
+            "sound as events: a mel band's level rises or falls by a factor e",
+        ),
+        (
+            "resonators",
+            "data.representations.resonators:Resonators",
+            "sound as the log power of gammatone filters",
+        ),
+        (
+            "send-on-delta",
+            "data.representations.delta:SendOnDelta",
+            "dense values as events: a value has moved by a step",
+        ),
+        (
+            "delta-counts",
+            "data.representations.delta:DeltaCounts",
+            "send-on-delta, counted at each position",
+        ),
+        (
+            "level-crossing",
+            "data.representations.delta:LevelCrossing",
+            "dense values as events: a value crosses multiples of a step",
+        ),
+        ("bins", "data.representations.bins:Bins", "events as spike trains or frames: counts or bits of equal steps"),
+        ("frames-by-count", "data.representations.bins:FramesByCount", "events as frames of equal numbers of them"),
+        ("voxel-grid", "data.representations.voxel_grid:VoxelGrid", "events shared between the nearest points of time"),
+        ("time-surface", "data.representations.time_surface:TimeSurface", "how long ago each address had an event"),
+        ("crop", "data.representations.event_choice:Crop", "events of a window of time and a part of the sensor"),
+        ("downsample", "data.representations.event_choice:Downsample", "events of a coarser sensor"),
+        ("group-steps", "data.representations.group_steps:GroupSteps", "several positions as one, with their targets"),
     ),
     "augmentation": (
         ("mixup", "training.augmentation:Mixup", "mixes each sample, and its loss, with another of the batch"),
@@ -149,12 +216,20 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("cutout", "training.frames:Cutout", "sets a square of frames to zero"),
         ("random-roll", "training.frames:RandomRoll", "rolls frames along both axes"),
         ("frame-subset", "training.frames:FrameSubset", "takes some positions of each sample, in order"),
+        ("event-shift", "training.events:EventShift", "moves the events of a sample on the sensor and in time"),
+        ("event-flip", "training.events:EventFlip", "mirrors events along an axis of the sensor"),
         ("event-drop", "training.frames:EventDrop", "drops events by time, by area or anywhere"),
+        ("event-jitter", "training.events:EventJitter", "moves each event at random, in time and on the sensor"),
         (
             "neuromorphic",
             "training.frames:NeuromorphicAugment",
             "mirrors event frames, then rolls, rotates, shears or cuts",
         ),
+        ("shift-channels", "training.sequences:ShiftChannels", "moves spike trains or features along their channels"),
+        ("mask-channels", "training.sequences:MaskChannels", "sets bands of channels to zero"),
+        ("mask-steps", "training.sequences:MaskSteps", "sets stretches of positions to zero"),
+        ("stretch-time", "training.sequences:StretchTime", "makes spike trains or features slower or faster"),
+        ("thin-events", "training.sequences:ThinEvents", "sets some numbers of spike trains or features to zero"),
         ("rand-augment", "training.rand_augment:RandAugment", "random operations on pictures, of one magnitude"),
         ("colour-jitter", "training.rand_augment:ColourJitter", "changes brightness, contrast and saturation"),
     ),
@@ -164,10 +239,17 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
 
 @hookimpl
 def neurozoo_components() -> Iterable[Component]:
-    """The torch backend, the models with their parts, tasks, stand-in data sets, importers and a logger."""
+    """The torch backend, the models with their parts, tasks, data sets, importers and loggers."""
     for kind, components in _OWN.items():
         for name, target, summary in components:
             yield Component(kind, name, f"neurozoo.{target}", summary)
+    # Not refused without matplotlib, which it needs at the end alone: the training is worth having without its page.
+    yield Component(
+        "logger",
+        "report",
+        "neurozoo.reporting.runs.report_logger:ReportLogger",
+        "report.html in the run folder when the training is finished, as `neurozoo report` writes it",
+    )
     yield Component(
         "logger",
         "tensorboard",

@@ -67,7 +67,19 @@ CHANGES: Mapping[str, str] = {
 }
 """By the major that a plugin was written for."""
 
-Kind = Literal["neuron", "fusion", "label-head", "model", "part", "task", "data", "importer", "augmentation", "logger"]
+Kind = Literal[
+    "neuron",
+    "fusion",
+    "label-head",
+    "model",
+    "part",
+    "task",
+    "data",
+    "importer",
+    "representation",
+    "augmentation",
+    "logger",
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,11 @@ KINDS: Mapping[Kind, KindOfComponent] = {
     "task": KindOfComponent("neurozoo.core.task:Task", "tasks", "neurozoo.testing.parts.task:TASK"),
     "data": KindOfComponent("", "datasets", "neurozoo.testing.parts.data:DATA"),
     "importer": KindOfComponent("", "importers"),
+    "representation": KindOfComponent(
+        "neurozoo.core.representation:Representation",
+        "representations",
+        "neurozoo.testing.parts.representation:REPRESENTATION",
+    ),
     "augmentation": KindOfComponent("neurozoo.training.augmentation:Augmentation", "augmentations"),
     "logger": KindOfComponent("neurozoo.training.loggers:Logger", "loggers"),
 }

@@ -170,6 +170,7 @@ def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> T
     batch = cost.batch_size
     rows = [
         ["feeding a batch", f"{cost.feeding_ms:.2f} ms", f"{cost.feeding_share:.1%} of step and feeding", ""],
+        *([["in the first epoch", f"{first:.2f} ms", "", ""]] if (first := cost.first_feeding_ms) is not None else []),
         [f"a step of {batch}", f"{cost.step_ms:.1f} ms", "", _ratio(cost.plain_step_ms, cost.step_ms)],
         [
             f"evaluating {batch}",

@@ -20,7 +20,9 @@ __all__ = ["section"]
 _SHOWN = 24
 """So many classes have a place in the confusion matrix, the most frequent ones."""
 _ROWS = 100
-"""The same of the table."""
+"""The same of the table; of no more classes programs get the matrix."""
+_PAIRS = 5
+"""So many pairs of classes are named that are most often confused."""
 
 
 def section(runs: Sequence[ReportedRun], split: str) -> tuple[list[Content], dict[str, Any]]:
@@ -28,7 +30,7 @@ def section(runs: Sequence[ReportedRun], split: str) -> tuple[list[Content], dic
     shown = [run for run in runs if split in run.predictions]
     title = f"Classes, on {split}"
     if not shown:
-        return [Table(title, notes=[f"No run holds predictions of {split} yet."])], {"classes": {}}
+        return [Table(title, notes=[f"No run holds predictions of {split} yet."])], {"classes": {}, "confusion": {}}
     counts: dict[str, NDArray[np.int64]] = {}
     facts: dict[str, dict[str, Any]] = {}
     for run in shown:
@@ -46,8 +48,29 @@ def section(runs: Sequence[ReportedRun], split: str) -> tuple[list[Content], dic
     )
     if max(map(len, counts.values())) > _SHOWN:
         caption += f" Of the classes the {_SHOWN} most frequent ones."
-    contents: list[Content] = [Gallery(title, pictures, caption, key(shown)), _table(shown, counts, facts, split)]
-    return contents, {"classes": facts}
+    contents: list[Content] = [
+        Gallery(title, pictures, caption, key(shown)),
+        _table(shown, counts, facts, split),
+        *_confused(shown, counts, split),
+    ]
+    matrices = {name: each.tolist() for name, each in counts.items() if len(each) <= _ROWS}
+    return contents, {"classes": facts, "confusion": matrices}
+
+
+def _confused(runs: Sequence[ReportedRun], counts: Mapping[str, NDArray[np.int64]], split: str) -> list[Table]:
+    """The pairs of classes that are most often taken for one another, for those who do not see the matrix."""
+    rows = []
+    for run in runs:
+        own = counts[run.name]
+        wrong = own * ~np.eye(len(own), dtype=bool)
+        for place in np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]:
+            i, j = np.unravel_index(place, own.shape)
+            if wrong[i, j]:
+                share = own[i, j] / own[i].sum()
+                name = [run.name] if len(runs) > 1 else []
+                rows.append([run.outputs[i], run.outputs[j], *name, f"{own[i, j]:,}", f"{share:.1%}"])
+    head = ["class", "taken for", *(["run"] if len(runs) > 1 else []), f"answers of {split}", "of the class"]
+    return [Table("", head, rows, ["The pairs of classes that are most often confused."])] if rows else []
 
 
 def _scores(counts: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

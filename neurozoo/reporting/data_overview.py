@@ -10,10 +10,11 @@ import numpy as np
 
 from neurozoo.data.manifest import WARNINGS, Description
 from neurozoo.data.store import Store
-from neurozoo.data.summary import Labels, Summary
+from neurozoo.data.summary import CELL, Labels, Summary
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.figures import bars, heat_map, steps
-from neurozoo.reporting.page import Picture, html_page
+from neurozoo.reporting.page import Content, Picture, html_page
+from neurozoo.reporting.store_samples import Chosen, sample_pictures
 from neurozoo.reporting.tables import Table
 
 __all__ = ["overview_page", "overview_tables"]
@@ -31,13 +32,14 @@ def overview_tables(store: Store, summary: Summary) -> list[Table]:
         Table(str(store.path), notes=_origin(store.description)),
         _signals(store),
         _lengths(summary),
+        *_events(summary),
         *_values(summary),
         *_targets(store.description, summary),
     ]
 
 
-def overview_page(store: Store, summary: Summary) -> str:
-    """The same as one HTML file, with pictures.
+def overview_page(store: Store, summary: Summary, chosen: Chosen) -> str:
+    """The same as one HTML file, with pictures, of the chosen samples too.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -50,14 +52,15 @@ def overview_page(store: Store, summary: Summary) -> str:
                 {split: _shares(each.counts) for split, each in by_split.items()},
                 along="valid positions of a sample",
                 unit="of the samples",
+                wide=max(each.step for each in by_split.values()),
                 label=f"how many samples have how many valid positions, {name}",
             ),
         )
         for name, by_split in summary.lengths.items()
-        if known.signals[name].length > 1 and known.signals[name].ragged
+        if known.signals[name].length > 1 and known.signals[name].ragged and known.signals[name].sensor is None
     ]
-    content: list[Table | Picture] = [Table("Where it comes from", notes=_origin(known)), _signals(store)]
-    content += [_lengths(summary), *lengths, *_values(summary)]
+    content: list[Content] = [Table("Where it comes from", notes=_origin(known)), _signals(store)]
+    content += [_lengths(summary), *lengths, *_events(summary), *_values(summary)]
     if summary.labels:
         content += _label_page(names, summary)
     else:
@@ -65,10 +68,11 @@ def overview_page(store: Store, summary: Summary) -> str:
         if summary.classes and len(names) <= _BARS:
             shares = {split: _shares(each.counts) for split, each in summary.classes.items()}
             content.append(_by_split("", names, shares, "how frequent each class is in each split"))
+    content += sample_pictures(chosen)
     return html_page(store.path.absolute().name, content, warning=SYNTHETIC_NOTICE if known.synthetic else "")
 
 
-def _label_page(names: Sequence[str], summary: Summary) -> list[Table | Picture]:
+def _label_page(names: Sequence[str], summary: Summary) -> list[Content]:
     total = _all(summary)
     most = max(number for number, samples in enumerate(total.cardinality) if samples)
     frequent = {split: [n / each.samples for n in each.counts] for split, each in summary.labels.items()}
@@ -111,13 +115,34 @@ def _origin(known: Description) -> list[str]:
 def _signals(store: Store) -> Table:
     rows = []
     for name, column in store.columns.items():
-        axes = " x ".join(map(str, column.shape)) or "1"
+        axes = " x ".join(map(str, column.sensor or column.shape)) or "1"
         layout = "own lengths" if column.ragged else "padded" if column.masked else "one length"
+        layout = layout if column.sensor is None else "events"
         packed = " as bits" if column.dtype == "bool" else ""
         lost = f"{store.non_finite.get(name, 0):,}"
-        rows.append([name, axes, str(column.length), lost, f"{column.dtype}{packed}", layout])
-    head = ["signal", "features", "positions L", "not finite, now 0", "dtype", "stored"]
+        tick = "" if column.tick is None else f"{column.tick:g} s"
+        rows.append([name, axes, str(column.length), lost, f"{column.dtype}{packed}", layout, tick])
+    head = ["signal", "features", "positions L", "not finite, now 0", "dtype", "stored", "tick"]
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
     return Table("Signals", head, rows)
+
+
+def _events(summary: Summary) -> list[Table]:
+    """How many, how long and how sparse events are."""
+    rows = [
+        [
+            name, split, f"{each.events:,}", *(f"{each.seconds[place]:.3g}" for place in (0, 2, 4)),
+            f"{each.rate:.3g}", f"{each.busiest:.3g}", f"{each.silent:.1%}", f"{each.empty:.1%}",
+        ]
+        for name, by_split in summary.events.items()
+        for split, each in by_split.items()
+    ]  # fmt: skip
+    head = [
+        "signal", "split", "events", "last at s: least", "median", "most", "events a second and address",
+        "of the busiest", "silent addresses", f"empty cells of {CELL * 1e3:g} ms",
+    ]  # fmt: skip
+    return [Table("Events", head, rows)] if rows else []
 
 
 def _values(summary: Summary) -> list[Table]:

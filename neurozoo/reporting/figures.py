@@ -22,35 +22,40 @@ from numpy.typing import NDArray
 
 from neurozoo.errors import UserError
 from neurozoo.files.text import printable
+from neurozoo.reporting.pixels import indexed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "Line", "Panel", "bars", "heat_map", "lines", "raster", "steps"]
+__all__ = [
+    "COLOURS", "INK", "Line", "Panel", "as_svg", "bars", "draw_lines", "figure_class", "heat_map", "lines", "literal",
+    "name_axes", "raster", "rgb_of", "steps",
+]  # fmt: skip
 
 COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#6b7280")
 """Mid-tones, which stand out from white and from black."""
 
-_INK = "#010203"
+INK = "#010203"
 """Replaced by the page's own text colour."""
 
 
-def _colour(place: int | None) -> str:
+def _colour_of(place: int | None) -> str:
     """The colour of a series by its number from 0; of None the ink."""
-    return _INK if place is None else COLOURS[place % len(COLOURS)]
+    return INK if place is None else COLOURS[place % len(COLOURS)]
 
 
-def _rgb(place: int) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(_colour(place)[1:]))
+def rgb_of(place: int) -> tuple[int, ...]:
+    """The red, green and blue of a series, from 0 to 255."""
+    return tuple(bytes.fromhex(_colour_of(place)[1:]))
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text as it is: no mathematics between dollars, no control characters, which SVG cannot hold."""
     return printable(text).replace("\n", " ").replace("$", r"\$")
 
 
-def _figure_class() -> type[Figure]:
+def figure_class() -> type[Figure]:
     """Import matplotlib whatever ``MPLBACKEND`` says: SVG needs no backend, and a notebook's may not be installed."""
     # Unset during the import: matplotlib refuses an unusable backend half-way and cannot be imported again after that.
     backend = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
@@ -72,11 +77,11 @@ def _figure_class() -> type[Figure]:
 
 def _new_figure(width: float, height: float, panels: int = 1, *, fitted: bool = True) -> tuple[Figure, Sequence[Axes]]:
     """A drawing in inches; matplotlib computes its margins if ``fitted``, which takes longer than drawing."""
-    figure = _figure_class()(figsize=(width, height), layout="constrained" if fitted else None)
+    figure = figure_class()(figsize=(width, height), layout="constrained" if fitted else None)
     return figure, figure.subplots(1, panels, squeeze=False)[0]
 
 
-def _as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool = True) -> str:
+def as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool = True) -> str:
     """Serialise a drawing; its text alternative is unique within a page, as the ids of its parts derive from it."""
     import matplotlib
 
@@ -84,15 +89,15 @@ def _as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool 
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         for spine in axes.spines.values():
-            spine.set_color(_INK)
-        axes.tick_params(colors=_INK)
+            spine.set_color(INK)
+        axes.tick_params(colors=INK)
         for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
-            text.set_color(_INK)
+            text.set_color(INK)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.get_offset_text().set_color(_INK)
+            axis.get_offset_text().set_color(INK)
     handles, _ = panels[0].get_legend_handles_labels()
     if legend and len(handles) > 1:
-        figure.legend(loc="outside upper right", ncols=len(handles), frameon=False, labelcolor=_INK)
+        figure.legend(loc="outside upper right", ncols=len(handles), frameon=False, labelcolor=INK)
     file = io.StringIO()
     with matplotlib.rc_context(
         {
@@ -104,7 +109,8 @@ def _as_svg(figure: Figure, panels: Sequence[Axes], label: str, *, legend: bool 
         }
     ):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawn = _slim(file.getvalue().replace(_INK, "currentColor"))
+    drawn = re.sub(r"data:image/png;base64,[^\"]+", lambda found: indexed(re.sub(r"\s", "", found[0])), file.getvalue())
+    drawn = _slim(drawn.replace(INK, "currentColor"))
     # Several drawings of a page must not share the names of their parts.
     prefix = "d" + hashlib.sha256(label.encode()).hexdigest()[:8]
     drawn = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{prefix}-", drawn)
@@ -160,25 +166,25 @@ def bars(
     thickness = 0.8 / len(series)
     for place, (name, values) in enumerate(series.items()):
         at = [group + (place - (len(series) - 1) / 2) * thickness for group in range(len(names))]
-        axes.barh(at, list(values), thickness * 0.9, label=_literal(name), color=_colour(place))
-    axes.set_yticks(range(len(names)), list(map(_literal, names)))
+        axes.barh(at, list(values), thickness * 0.9, label=literal(name), color=_colour_of(place))
+    axes.set_yticks(range(len(names)), list(map(literal, names)))
     axes.invert_yaxis()
-    axes.set_xlabel(_literal(unit))
+    axes.set_xlabel(literal(unit))
     if percent:
         axes.xaxis.set_major_formatter("{x:.0%}")
-    return _as_svg(figure, [axes], label, legend=legend)
+    return as_svg(figure, [axes], label, legend=legend)
 
 
-def steps(series: Mapping[str, Sequence[float]], *, along: str, unit: str, label: str) -> str:
-    """Lines over whole numbers from 0, as ``<svg>``; see :func:`bars`."""
+def steps(series: Mapping[str, Sequence[float]], *, along: str, unit: str, label: str, wide: int = 1) -> str:
+    """Lines over whole numbers from 0, ``wide`` numbers a value, as ``<svg>``; see :func:`bars`."""
     figure, (axes,) = _new_figure(7.5, 2.6)
     for place, (name, values) in enumerate(series.items()):
-        edges = [length - 0.5 for length in range(len(values) + 1)]
-        axes.stairs(values, edges, label=_literal(name), color=_colour(place), linewidth=1.5)
+        edges = [length * wide - 0.5 for length in range(len(values) + 1)]
+        axes.stairs(values, edges, label=literal(name), color=_colour_of(place), linewidth=1.5)
     axes.set_xlabel(along)
     axes.set_ylabel(unit)
     axes.yaxis.set_major_formatter("{x:.0%}")
-    return _as_svg(figure, [axes], label)
+    return as_svg(figure, [axes], label)
 
 
 @dataclass(frozen=True)
@@ -189,15 +195,15 @@ class Line:
         x: Of its points.
         y: Of its points.
         colour: Number of its colour; None for the text colour.
-        style: ``marked`` has a dot at each point, ``points`` are dots alone, ``stepped`` holds a value from the point
-            before.
+        style: ``marked`` has a dot at each point, ``points`` are dots alone, ``spikes`` larger ones, ``stepped`` holds
+            a value from the point before.
         band: The lower and the upper edge of an area around it.
     """
 
     x: Sequence[float]
     y: Sequence[float | None]
     colour: int | None = 0
-    style: Literal["solid", "dashed", "dotted", "marked", "points", "stepped"] = "solid"
+    style: Literal["solid", "dashed", "dotted", "marked", "points", "spikes", "stepped"] = "solid"
     band: tuple[Sequence[float | None], Sequence[float | None]] | None = None
 
 
@@ -228,36 +234,42 @@ def lines(panels: Sequence[Panel], *, label: str) -> str:
     # Room for words of 8 points and numbers of up to six digits.
     figure.subplots_adjust(left=0.16, right=0.985, top=0.93, bottom=0.2, wspace=0.42)
     for axes, panel in zip(drawn, panels, strict=True):
-        for line in panel.lines:
-            colour, style = _colour(line.colour), line.style
-            axes.plot(
-                line.x,
-                _with_gaps(line.y),
-                color=colour,
-                linewidth=1.0 if style == "dotted" else 1.4,
-                linestyle={"dashed": "--", "dotted": ":", "points": ""}.get(style, "-"),
-                marker="o" if style in ("marked", "points") or len(line.x) == 1 else "",
-                markersize=2 if style == "points" else 3,
-                drawstyle="steps-pre" if style == "stepped" else "default",
-            )
-            if line.band is not None:
-                low, high = map(_with_gaps, line.band)
-                axes.fill_between(line.x, low, high, color=colour, alpha=0.2, linewidth=0)
-        _name_axes(axes, _literal(panel.along), _literal(panel.unit))
+        draw_lines(axes, panel.lines)
+        name_axes(axes, literal(panel.along), literal(panel.unit))
         if panel.fractions != "none":
             axes.set_ylim(-0.02, 1.02)
         if panel.fractions == "both":
             axes.set_xlim(-0.02, 1.02)
         if panel.counted:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    return _as_svg(figure, drawn, label, legend=False)
+    return as_svg(figure, drawn, label, legend=False)
+
+
+def draw_lines(axes: Axes, drawn: Sequence[Line]) -> None:
+    """Draw lines with their bands, from back to front."""
+    for line in drawn:
+        colour, style = _colour_of(line.colour), line.style
+        axes.plot(
+            line.x,
+            _with_gaps(line.y),
+            color=colour,
+            linewidth=1.0 if style == "dotted" else 1.4,
+            linestyle={"dashed": "--", "dotted": ":", "points": "", "spikes": ""}.get(style, "-"),
+            marker="o" if style in ("marked", "points", "spikes") or len(line.x) == 1 else "",
+            markersize={"points": 2, "spikes": 4}.get(style, 3),
+            drawstyle="steps-pre" if style == "stepped" else "default",
+        )
+        if line.band is not None:
+            low, high = map(_with_gaps, line.band)
+            axes.fill_between(line.x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def _with_gaps(values: Sequence[float | None]) -> list[float]:
     return [nan if value is None else value for value in values]
 
 
-def _name_axes(axes: Axes, along: str, unit: str) -> None:
+def name_axes(axes: Axes, along: str, unit: str) -> None:
+    """Name both axes, in the small print of drawings as wide as a phone."""
     axes.set_xlabel(along, fontsize=8)
     axes.set_ylabel(unit, fontsize=8)
     axes.tick_params(labelsize=8)
@@ -282,19 +294,19 @@ def heat_map(
     across = size + 1 if width is None else width
     height = 1.6 + 0.55 * min(len(names), 24) if width is None else 1.1 + (width - 1.6) / 14 * max(len(names), 4)
     figure, (axes,) = _new_figure(across, height)
-    rgb = [part / 255 for part in _rgb(colour)]
+    rgb = [part / 255 for part in rgb_of(colour)]
     # Never opaque, so that the numbers can be read in the page's text colour, black or white.
     shades = [[(*rgb, 0.75 * sqrt(max(value, 0.0))) for value in row] for row in fractions]
     axes.imshow(shades, aspect="auto", interpolation="none")
     text = 8 if width is None or len(along) <= 8 else 6.5
     axes.tick_params(labelsize=10 if width is None else 8 if len(names) <= 12 else 7)
-    axes.set_xticks(range(len(along)), list(map(_literal, along)), rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), list(map(_literal, names)))
+    axes.set_xticks(range(len(along)), list(map(literal, along)), rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), list(map(literal, names)))
     if len(along) <= 12:
         for i, row in enumerate(fractions):
             for j, value in enumerate(row):
-                axes.text(j, i, f"{value:.0%}", ha="center", va="center", color=_INK, fontsize=text)
-    return _as_svg(figure, [axes], label)
+                axes.text(j, i, f"{value:.0%}", ha="center", va="center", color=INK, fontsize=text)
+    return as_svg(figure, [axes], label)
 
 
 def raster(spikes: NDArray[np.bool_], *, positions: float, along: str, unit: str, label: str, colour: int = 0) -> str:
@@ -302,8 +314,8 @@ def raster(spikes: NDArray[np.bool_], *, positions: float, along: str, unit: str
     figure, (axes,) = _new_figure(4.6, 1.9, fitted=False)
     figure.subplots_adjust(left=0.13, right=0.98, top=0.96, bottom=0.27)
     pixels = np.zeros((*spikes.shape, 4), np.uint8)
-    pixels[spikes] = [*_rgb(colour), 255]
+    pixels[spikes] = [*rgb_of(colour), 255]
     # One pixel a step: the browser scales it.
     axes.imshow(pixels, aspect="auto", interpolation="none", extent=(0, positions, len(spikes), 0))
-    _name_axes(axes, along, unit)
-    return _as_svg(figure, [axes], label)
+    name_axes(axes, along, unit)
+    return as_svg(figure, [axes], label)

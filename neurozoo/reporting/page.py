@@ -12,13 +12,13 @@ from html import escape as escape_html
 from neurozoo.files.text import printable
 from neurozoo.reporting.tables import Table
 
-__all__ = ["Content", "Gallery", "Picture", "html_page", "section_of"]
+__all__ = ["FILM", "Content", "Gallery", "Picture", "html_page", "section_of"]
 
 _STYLE = """\
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 68rem; overflow-wrap: anywhere; padding: 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin: .5rem 0; }
-figure { margin: 1rem 0; } figure svg { height: auto; max-width: 100%; }
+figure { margin: 1rem 0; } figure > svg { height: auto; max-width: 100%; }
 figcaption, .note { font-size: .9rem; opacity: .8; }
 .table { overflow-wrap: normal; overflow-x: auto; }
 .gallery { column-gap: 1.5rem; display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
@@ -33,8 +33,23 @@ td:not(:first-child) { white-space: normal; }
   .table { font-size: .85rem; } th, td { padding: .2rem .4rem; }
   td:first-child { min-width: 10rem; overflow-wrap: anywhere; white-space: normal; }
 }
+.hold { font-size: .9rem; }
 .warning { background: #b45309; border-radius: .3rem; color: #fff; font-weight: 600; padding: .5rem 1rem; }
 """
+
+
+FILM = '<svg class="film"'
+"""How a drawing begins that moves."""
+FILM_STYLE = """\
+.film image { image-rendering: pixelated; }
+.film .moving { animation: film var(--lasting) steps(var(--frames)) infinite; transform-box: fill-box; }
+@keyframes film { to { transform: translateX(-100%); } }
+body:has(.hold :checked) .film .moving { animation-play-state: paused; }
+@media (prefers-reduced-motion: reduce) {
+  .film .moving { animation-delay: calc(var(--lasting) / -2); animation-play-state: paused; }
+}
+"""
+_HOLD = "Hold the moving pictures still"
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,12 @@ def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning
     body = [f"<h1>{escape(title)}</h1>"]
     body += [f'<p class="warning">{escape(warning)}</p>'] if warning else []
     body += [f"<p>{escape(lead)}</p>"] if lead else []
-    elements = "\n".join([*body, *map(_element, content)])
+    elements = "\n".join(map(_element, content))
+    style = _STYLE
+    if FILM in elements:
+        style += FILM_STYLE
+        body.append(f'<p class="hold"><label><input type="checkbox"> {_HOLD}</label></p>')
+    elements = "\n".join([*body, elements])
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -101,7 +121,7 @@ def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>
-{_STYLE}</style>
+{style}</style>
 </head>
 <body>
 {elements}

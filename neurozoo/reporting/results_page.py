@@ -9,8 +9,9 @@ from typing import Any
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import RunError
 from neurozoo.files.json_text import read_json
-from neurozoo.reporting.tables import number, pipe_table, synthetic_mark
+from neurozoo.reporting.tables import escaped, number, pipe_table, synthetic_mark
 from neurozoo.studies.ablation import FULL, LESION
+from neurozoo.studies.seeds import FILE as SEEDS
 
 __all__ = ["read_ablation", "results_page"]
 
@@ -53,25 +54,33 @@ together. Scores of other papers that train on train and valid together are not 
 """
 
 
-def results_page(folders: Sequence[Path]) -> str:
-    """One Markdown page of finished ablations.
+def results_page(folders: Sequence[Path], missing: Mapping[str, str] | None = None) -> str:
+    """One Markdown page of finished ablations, and of recipes that were trained with several seeds.
 
     Args:
-        folders: Each with an ``ablation.json``.
+        folders: Each with an ``ablation.json`` or a ``seeds.json``.
+        missing: By name, what the page lacks, and why.
 
     Raises:
-        RunError: A folder holds no finished ablation.
+        RunError: A folder holds no finished ablation and no finished seeds.
     """
-    sections = []
+    sections, minutes = [], 0.0
     for folder in folders:
-        found = read_ablation(folder)
+        seeds = (folder / SEEDS).is_file() and not (folder / FILE).is_file()
+        found = read_json(folder / SEEDS, error=RunError) if seeds else read_ablation(folder)
         try:
-            sections.append(_section(found))
+            sections.append(_seeds_section(found) if seeds else _section(found))
+            minutes += found["minutes"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = (SEEDS, "train --seeds") if seeds else (FILE, "ablate")
             raise RunError(
-                f"{folder / FILE}: not what `neurozoo ablate` writes ({type(error).__name__}: {error}); make it again"
+                f"{folder / what[0]}: not what `neurozoo {what[1]}` writes ({type(error).__name__}: {error}); make it "
+                "again"
             ) from error
-    return "\n".join([_INTRODUCTION, *sections])
+    time = f"All trainings of this page together took {minutes:.0f} minutes, one thread each.\n"
+    lines = [f"- {name}: {escaped(reason)}" for name, reason in (missing or {}).items()]
+    absent = ["## Not trained here\n\n" + "\n".join(lines) + "\n"] if lines else []
+    return "\n".join([_INTRODUCTION, time, *sections, *absent])
 
 
 def read_ablation(folder: Path) -> dict[str, Any]:
@@ -91,15 +100,46 @@ def read_ablation(folder: Path) -> dict[str, Any]:
     return {**_EARLIER, **found}
 
 
-def _section(found: Mapping[str, Any]) -> str:
+def _seeds_section(found: Mapping[str, Any]) -> str:
+    """A recipe without ablations: the spread of its numbers over the seeds."""
+    splits = list(found["metrics"])
+    rows = [
+        [name, *(_spread(found["metrics"][split].get(name)) for split in splits)]
+        for name in found["metric_definitions"]
+    ]
+    rows += [[f"lesion effect, {kind}", *map(_spread, by.values())] for kind, by in found["lesion"].items()]
+    command = " ".join(["neurozoo train", found["recipe"], *found["overrides"], f"--seeds {len(found['seeds'])}"])
+    blocks = [
+        *_heading(found, command),
+        "\n".join(pipe_table(["mean (95 % interval)", *splits], rows)),
+        "\n".join(f"- {name}: {text}." for name, text in found["metric_definitions"].items()),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _spread(spread: Mapping[str, float | None] | None) -> str:
+    if spread is None:
+        return "-"
+    return f"{number(spread['mean'], 3)} ({number(spread['low'], 3)} to {number(spread['high'], 3)})"
+
+
+def _heading(found: Mapping[str, Any], command: str) -> list[str]:
+    """What every section begins with: the recipe, its data, seeds and time, and the command."""
     data, seeds = found["data"], len(found["seeds"])
     splits = ", ".join(f"{size:,} {name}" for name, size in data["splits"].items())
-    command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {seeds}"])
-    blocks = [f"## {found['recipe']}{synthetic_mark(found['synthetic'])}", f"{found['description']}."]
-    blocks += [f"**{SYNTHETIC_NOTICE}.**"] if found["synthetic"] else []
-    blocks += [
+    return [
+        f"## {found['recipe']}{synthetic_mark(found['synthetic'])}",
+        f"{found['description']}.",
+        *([f"**{SYNTHETIC_NOTICE}.**"] if found["synthetic"] else []),
         f"Data: {data['origin'].get('source', 'unknown')} ({splits}), checksum `{data['checksum'][:12]}`. "
         f"{seeds} seeds; {found['minutes']:.0f} minutes of training, one thread each. Command: `{command}`.",
+    ]
+
+
+def _section(found: Mapping[str, Any]) -> str:
+    command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {len(found['seeds'])}"])
+    blocks = [
+        *_heading(found, command),
         "\n".join(_means(found)),
         "\n".join(_differences(found)),
         "\n".join(_findings(found)),

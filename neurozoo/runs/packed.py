@@ -21,7 +21,10 @@ from neurozoo.files.json_text import read_json
 from neurozoo.files.opening import sha256_of
 from neurozoo.files.text import is_litter
 
-__all__ = ["CARD", "LEFT_ALONE", "MANIFEST", "RECIPE", "SCHEMA", "WEIGHTS", "Packed", "is_packed", "read_packed"]
+__all__ = [
+    "CARD", "LEFT_ALONE", "MANIFEST", "RECIPE", "SCHEMA", "WEIGHTS", "Packed", "is_packed", "read_manifest",
+    "read_packed",
+]  # fmt: skip
 
 SCHEMA = 2
 """Version of the manifest's layout; 1 is read as well."""
@@ -119,7 +122,7 @@ def read_packed(folder: Path) -> Packed:
         CheckpointError: The manifest is missing, damaged or of an unknown schema; or files are missing, changed or
             additional; names each.
     """
-    packed = _read_manifest(folder / MANIFEST)
+    packed = read_manifest(folder)
     try:
         differences = list(_differences(folder, packed.files))
     except OSError as error:
@@ -129,7 +132,13 @@ def read_packed(folder: Path) -> Packed:
     return packed
 
 
-def _read_manifest(path: Path) -> Packed:
+def read_manifest(folder: Path) -> Packed:
+    """Return the manifest of a packed model, whose own checksum is compared; the other files are not read.
+
+    Raises:
+        CheckpointError: The manifest is missing, damaged or of an unknown schema.
+    """
+    path = folder / MANIFEST
     if not os.path.lexists(path):
         raise CheckpointError(f"{path.parent}: differs from what was packed: {path.name} is missing; {_REMEDY}")
     content = read_json(path, inside=path.parent, error=CheckpointError)

@@ -13,7 +13,7 @@ from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, RunError
 from neurozoo.models.build import open_data
 from neurozoo.recipe.recipe import Recipe, load_recipe
-from neurozoo.registry.registry import Registry
+from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.json_files import checked
 from neurozoo.runs.packed import MANIFEST, RECIPE, WEIGHTS, Packed, is_packed, read_packed
 from neurozoo.runs.run import Run
@@ -127,7 +127,8 @@ def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
 
     Args:
         source: A run folder, a packed one, or the name of a model that comes with neurozoo.
-        backend: Another backend than the one it was trained with.
+        backend: Another backend than the one it was trained with. A packed model whose own is not installed here runs
+            on ``torch``, which computes the same.
 
     Raises:
         RunError: It is none of these.
@@ -145,6 +146,8 @@ def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
     if is_packed(folder):
         packed = read_packed(folder)
         recipe = load_recipe(folder / RECIPE, backend=backend).named(packed.name)
+        if backend is None and recipe.backend not in default_registry().components("neuron"):
+            recipe = recipe.model_copy(update={"backend": "torch"})
         return Trained(folder, recipe, folder / WEIGHTS, packed=packed)
     run = Run(folder)
     return Trained(folder, run.recipe(backend=backend), run.best, run=run)

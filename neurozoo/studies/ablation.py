@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from neurozoo.core.task import Decision, Task
 from neurozoo.data.view import DataView
 from neurozoo.errors import RecipeError, UserError
+from neurozoo.evaluation.evaluate import evaluate_run
 from neurozoo.models.build import open_experiment
 from neurozoo.recipe.recipe import load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.json_files import write_json
 from neurozoo.runs.run import Run
-from neurozoo.studies.baseline import Baseline, baselines
+from neurozoo.studies.baseline import Baseline, answers, baselines
+from neurozoo.studies.costs import Cost, measure_cost
 from neurozoo.studies.intervals import (
     Estimate,
     Interval,
@@ -38,6 +40,9 @@ FULL = "full"
 
 LESION = "lesion"
 """Column of the lesion effect of permuted spikes on test, next to the task's headline metrics."""
+
+SHUFFLE = 0
+"""Seed of the orders in which positions are shuffled at test."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Ablation:
         values: By variant and column, one number a seed.
         means: By variant and column, over the seeds.
         differences: By variant and column, variant minus full, paired by seed.
-        baselines: Linear models on the same data; none for a task per step.
+        baselines: Linear models on the same data.
         minutes: Sum of the training times.
         task: Name of the task.
         titles: Of each compared metric, in order of the columns.
@@ -81,6 +86,9 @@ class Ablation:
         better: Whether higher or lower values of each compared metric are better.
         baseline: Kind of the baselines, such as ``logistic regression``.
         folder: Of the runs and of ``ablation.json``, which holds all but this.
+        shuffled: By variant and metric, on test with the valid positions of each sample in another order, one number a
+            seed; empty if that was not asked for.
+        costs: By variant, of its first seed's model; empty if that was not asked for.
     """
 
     recipe: str
@@ -101,6 +109,8 @@ class Ablation:
     better: dict[str, str]
     baseline: str
     folder: str
+    shuffled: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -116,6 +126,7 @@ def ablate(
     out: Path | None = None,
     jobs: int = 1,
     only: Sequence[str] = (),
+    time: bool = False,
     on_progress: Progress | None = None,
 ) -> Ablation:
     """Train a recipe and each of its ``ablations`` with the same seeds, and compare them.
@@ -130,7 +141,8 @@ def ablate(
         out: The folder for the runs and ``ablation.json``; by default ``runs/ablate-RECIPE``, with a number if runs of
             another recipe or data are in it.
         jobs: Trainings at a time, each on one thread.
-        only: Variants to train; all by default.
+        only: Variants to train; all by default, and ``full`` for none but the unchanged recipe.
+        time: Whether to measure each model on test with time shuffled as well, and what it costs.
         on_progress: Called after each training with its name, how many are done and of how many.
 
     Raises:
@@ -138,7 +150,7 @@ def ablate(
     """
     registry = default_registry()
     base = load_recipe(recipe, overrides, registry=registry)
-    unknown = sorted(set(only) - set(base.ablations))
+    unknown = sorted(set(only) - {FULL, *base.ablations})
     if unknown or not base.ablations:
         there = ", ".join(base.ablations) or "none; add a section `ablations: {name: [key=value]}`"
         raise UserError(f"{base.name} has no ablation {', '.join(unknown) or 'at all'}; there are: {there}")
@@ -155,7 +167,7 @@ def ablate(
         check_no_run(out)
     experiment = open_experiment(base)
     view, task = experiment.view, experiment.problem.task
-    simple = [] if task.per_step else baselines(view, task)
+    simple = baselines(view, task)
     numbers = tuple(range(1, seeds + 1))
     runs = {
         f"{name}/{seed}": (f"{name}, seed {seed}", (*overrides, *lines, f"seed={seed}"))
@@ -171,6 +183,12 @@ def ablate(
         variant: {column: [_column(summaries[f"{variant}/{seed}"], column) for seed in numbers] for column in columns}
         for variant in variants
     }
+    folders = {variant: [out / variant / str(seed) for seed in numbers] for variant in variants}
+    shuffled: dict[str, dict[str, list[float]]] = {}
+    if time:
+        for variant, places in folders.items():
+            measured = [evaluate_run(place, shuffle_steps=SHUFFLE)["metrics"]["test"] for place in places]
+            shuffled[variant] = {name: [defined(each[name]) for each in measured] for name in titles}
     found = Ablation(
         **described(base, trained),
         seeds=numbers,
@@ -181,15 +199,15 @@ def ablate(
         differences={
             v: {c: paired_difference(values[v][c], values[FULL][c]) for c in columns} for v in variants if v != FULL
         },
-        baselines=[
-            _compared(each, view, task, tuple(titles), [out / FULL / str(seed) for seed in numbers]) for each in simple
-        ],
+        baselines=[_compared(each, view, task, tuple(titles), folders[FULL]) for each in simple],
         task=task.name,
         titles=titles,
         definitions={name: task.definitions[name] for name in titles},
         better={name: task.better(name) for name in titles},
         baseline=task.baseline_name,
         folder=str(out),
+        shuffled=shuffled,
+        costs={variant: measure_cost(places[0]) for variant, places in folders.items()} if time else {},
     )
     write_json(out / "ablation.json", {key: value for key, value in asdict(found).items() if key != "folder"})
     return found
@@ -206,7 +224,7 @@ def _compared(
 ) -> BaselineRow:
     """Return a baseline with its differences from the runs."""
     test = view.split("test")
-    target = test.target.numpy()
+    target, rows = answers(view, "test")
 
     def scores(predicted: NDArray[Any], decision: Decision) -> Scores:
         return lambda places: task.measure(target[places], predicted[places], decision, names)
@@ -218,6 +236,6 @@ def _compared(
         decision = summary.get("decision", summary.get("decision_threshold"))
         theirs.append(scores(tensors["predicted" if "predicted" in tensors else "probabilities"].numpy(), decision))
     # A segment's id is VIDEO[SEGMENT].
-    groups = [sample.partition("[")[0] for sample in test.ids]
+    groups = [test.ids[row].partition("[")[0] for row in rows]
     differences = resampled_difference(scores(baseline.predicted, baseline.decision), theirs, groups)
     return BaselineRow(baseline.name, baseline.strength, baseline.metrics, differences)

@@ -8,8 +8,8 @@ A plugin's tests in three lines::
         name = "mybackend"
 
 There is one such class for each kind that has a kit (:data:`~neurozoo.registry.hookspecs.KINDS`): backends, fusions,
-label heads, models, parts of models, tasks and data sets. Give ``params = {...}`` with the name where some have no
-default.
+label heads, models, parts of models, tasks, data sets and representations. Give ``params = {...}`` with the name where
+some have no default.
 
 Without tests: ``neurozoo plugins check mybackend``. For a class that is not registered::
 
@@ -26,6 +26,7 @@ from neurozoo.testing.kits import (
     LabelHeadConformance,
     ModelConformance,
     PartConformance,
+    RepresentationConformance,
     TaskConformance,
     check,
     kit_of,
@@ -43,6 +44,7 @@ __all__ = [
     "ModelConformance",
     "PartConformance",
     "Report",
+    "RepresentationConformance",
     "TaskConformance",
     "Worst",
     "check",

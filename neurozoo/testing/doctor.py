@@ -290,6 +290,8 @@ def _recipes(registry: Registry) -> Iterator[Finding]:
             continue
         if data.name in installed() or data.root is not None:
             said = f"its data is {data.root or data.name}"
+        elif data.name in registry.components("data"):
+            said = f"its data is {data.name}, made or unpacked on first use"
         elif data.instead is not None:
             said = f"{data.name} is not installed; {data.instead.name} stands in"
         else:

@@ -20,6 +20,7 @@ __all__ = [
     "LabelHeadConformance",
     "ModelConformance",
     "PartConformance",
+    "RepresentationConformance",
     "TaskConformance",
     "cases_of",
     "check",
@@ -119,11 +120,13 @@ class _Conformance:
     Attributes:
         name: The component's registered name.
         params: Its ``params``, as a recipe would give them; needed for those without a default.
+        slow: Names of cases whose tests get pytest's marker ``slow``, which the project's settings then declare.
     """
 
     kind: ClassVar[Kind]
     name: ClassVar[str]
     params: ClassVar[Mapping[str, Any]] = {}
+    slow: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, kind: Kind | None = None) -> None:
         super().__init_subclass__()
@@ -131,9 +134,16 @@ class _Conformance:
             cls.kind = kind
             return
         kit = require_kit(cls.kind)
+        if unknown := sorted(set(cls.slow) - kit.cases.keys()):
+            raise ValueError(f"slow names no case of the kit: {', '.join(unknown)}; there are: {', '.join(kit.cases)}")
         for case in kit.cases:
             if not hasattr(cls, f"test_{case}"):
-                setattr(cls, f"test_{case}", _test(kit, case))
+                test: Callable[[_Conformance], None] = _test(kit, case)
+                if case in cls.slow:
+                    import pytest
+
+                    test = pytest.mark.slow(test)
+                setattr(cls, f"test_{case}", test)
 
     def candidate(self) -> Candidate:
         """The component under test, from the registry."""
@@ -181,3 +191,7 @@ class TaskConformance(_Conformance, kind="task"):
 
 class DataConformance(_Conformance, kind="data"):
     """What a data set must do; give ``params`` that make it small, for each case generates it again."""
+
+
+class RepresentationConformance(_Conformance, kind="representation"):
+    """What a representation must do, on every form of signal that it accepts."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -24,6 +24,8 @@ from neurozoo.registry.registry import default_registry
 __all__ = [
     "Augmentation",
     "Augmenter",
+    "EventAugmentation",
+    "EventAugmenter",
     "FrameAugmentation",
     "Mixed",
     "Mixup",
@@ -45,7 +47,9 @@ class Augmentation(ABC):
     """
 
     keeps_positions: ClassVar[bool] = True
-    """Whether positions stay where they are, so that targets of each position still fit."""
+    """Whether positions stay where they are, or their targets move with them, so that targets per step still fit."""
+    per_step: bool = False
+    """Whether positions have targets of their own; set before the first batch."""
 
     @classmethod
     def refusal(cls, shape: SignalShape) -> str:
@@ -90,6 +94,25 @@ class FrameAugmentation(Augmentation):
         return replace(batch, signals=changed(batch, names, lambda each: Signal(self.frames(each.values), each.valid)))
 
 
+class EventAugmentation(Augmentation):
+    """Base class of augmentations of events, which change them as they are stored, before they are represented."""
+
+    @classmethod
+    def refusal(cls, shape: SignalShape) -> str:
+        return "events of a store" if shape.sensor is None else ""
+
+    def fits(self, stored: SignalShape) -> str:
+        """Return what its parameters need of events if it cannot change these; empty if it can."""
+        return ""
+
+    @abstractmethod
+    def events(self, events: Signal, stored: SignalShape) -> Signal:
+        """Return changed events ``[B, E, 2]`` in the order of their times, with ``valid``; see :class:`SignalShape`."""
+
+    def __call__(self, batch: Batch, names: Collection[str]) -> Batch:
+        raise NeurozooError("events are augmented before they are represented, see EventAugmenter")
+
+
 class Mixup(Augmentation):
     """Mixes each sample with another of its batch: ``share x + (1 - share) x'``, and so the loss of both targets.
 
@@ -129,30 +152,37 @@ def _mix(signal: Signal, share: float) -> Signal:
 
 
 class Augmenter:
-    """Applies a recipe's augmentations to training batches, in order.
+    """Applies a recipe's augmentations to training batches, in order; not those of events, see :class:`EventAugmenter`.
 
     Args:
         chosen: ``training.augment`` of the recipe.
         signals: Shapes of the model's signals.
         per_step: Whether positions have targets of their own.
+        events: Names of the signals that are stored as events.
 
     Raises:
         UserError: An augmentation is not installed, or fits none of the signals that it is to change, or the targets.
     """
 
     def __init__(
-        self, chosen: Sequence[AugmentRef], signals: Mapping[str, SignalShape], per_step: bool = False
+        self,
+        chosen: Sequence[AugmentRef],
+        signals: Mapping[str, SignalShape],
+        per_step: bool = False,
+        events: Collection[str] = (),
     ) -> None:
-        registry = default_registry()
         self._steps: list[tuple[Augmentation, tuple[str, ...], int | None]] = []
         for each in chosen:
-            try:
-                kind: Any = registry.resolve("augmentation", each.name)
-            except NeurozooError as error:
-                raise UserError(f"training.augment: {error}") from error
+            kind, others = _kind(each), signals
+            if issubclass(kind, EventAugmentation):
+                others = {name: shape for name, shape in signals.items() if name not in events}
+                if not issubclass(kind, FrameAugmentation) or not others:
+                    continue
             if per_step and not kind.keeps_positions:
                 raise UserError(f"training.augment: {each.name} drops positions, which have targets here; take it out")
-            self._steps.append((kind(**each.params), _names(each, kind, signals), each.until))
+            augmentation = kind(**each.params)
+            augmentation.per_step = per_step
+            self._steps.append((augmentation, _names(each, kind, others), each.until))
 
     @torch.no_grad()
     def __call__(self, batch: Batch, epoch: int) -> Batch:
@@ -161,6 +191,63 @@ class Augmenter:
             if until is None or epoch <= until:
                 batch = augmentation(batch, names)
         return batch
+
+
+class EventAugmenter:
+    """Applies a recipe's augmentations of events to batches as they are stored, in order.
+
+    Args:
+        chosen: ``training.augment`` of the recipe.
+        stored: Shapes of the signals that are stored as events.
+
+    Raises:
+        UserError: An augmentation is not installed, or fits none of the signals that it is to change.
+    """
+
+    def __init__(self, chosen: Sequence[AugmentRef], stored: Mapping[str, SignalShape]) -> None:
+        self._stored = stored
+        self._steps: list[tuple[EventAugmentation, tuple[str, ...], int | None]] = []
+        for each in chosen:
+            kind = _kind(each)
+            if not issubclass(kind, EventAugmentation):
+                continue
+            if not stored:
+                if issubclass(kind, FrameAugmentation):
+                    continue  # of frames, then
+                raise UserError(f"training.augment: {each.name} changes events, and the data has none; take it out")
+            if unknown := [name for name in each.signals or () if name not in stored]:
+                if issubclass(kind, FrameAugmentation):
+                    continue
+                known = ", ".join(stored)
+                raise UserError(
+                    f"training.augment: {each.name} names {', '.join(unknown)}, and stored as events are: {known}"
+                )
+            made = kind(**each.params)
+            names = tuple(name for name in each.signals or stored if name in stored)
+            for name in names:
+                if need := made.fits(stored[name]):
+                    raise UserError(f"training.augment: {each.name} needs {need}, and {name} is {stored[name]}")
+            self._steps.append((made, names, each.until))
+
+    def change(self, epoch: int) -> Callable[[Batch], Batch] | None:
+        """Return what changes a stored batch in an epoch, counted from 1; None if nothing does."""
+        steps = [(made, names) for made, names, until in self._steps if until is None or epoch <= until]
+
+        def apply(batch: Batch) -> Batch:
+            signals = dict(batch.signals)
+            for made, names in steps:
+                signals |= {name: made.events(signals[name], self._stored[name]) for name in names}
+            return replace(batch, signals=signals)
+
+        return apply if steps else None
+
+
+def _kind(ref: AugmentRef) -> type[Augmentation]:
+    try:
+        kind: type[Augmentation] = default_registry().resolve("augmentation", ref.name)
+    except NeurozooError as error:
+        raise UserError(f"training.augment: {error}") from error
+    return kind
 
 
 def _names(ref: AugmentRef, kind: type[Augmentation], signals: Mapping[str, SignalShape]) -> tuple[str, ...]:

@@ -17,8 +17,17 @@ from torch import Tensor
 
 from neurozoo.core.shapes import SignalShape
 from neurozoo.core.signals import Batch, Signal
+from neurozoo.data.representations.event_arrays import chosen_events, coordinates
 from neurozoo.nn.steps import drawn_steps
-from neurozoo.training.augmentation import Augmentation, FrameAugmentation, Share, changed, drawn, per_sample
+from neurozoo.training.augmentation import (
+    Augmentation,
+    EventAugmentation,
+    FrameAugmentation,
+    Share,
+    changed,
+    drawn,
+    per_sample,
+)
 
 __all__ = [
     "Cutout",
@@ -139,19 +148,34 @@ class RandomErasing(FrameAugmentation):
         return torch.where(boxes, torch.randn_like(floats) * deviation + mean, floats)
 
 
-class EventDrop(FrameAugmentation):
-    """Drops events of a sample at random, in one of three ways (after Gu et al. 2021, here for frames).
+class EventDrop(FrameAugmentation, EventAugmentation):
+    """Drops events of a sample at random, in one of three ways (Gu et al. 2021).
 
-    Each sample draws one way: an interval of its frames, a rectangle of all frames, or pixels anywhere, each value of
-    a pixel as a whole. Of a single frame no interval is dropped.
+    Each sample draws one way: an interval of time, a rectangle of the sensor (channels that are neighbours, if it has
+    one axis), or events anywhere. Signals that are stored as events lose them before they are represented. Of frames
+    an interval is of whole frames, and pixels are dropped, each value of a pixel as a whole; of a single frame no
+    interval is dropped.
 
     Args:
         p: Probability that a sample loses any.
-        largest: Largest share that is dropped: of the frames, of the sides of the frame, or of the pixels.
+        largest: Largest share that is dropped: of the duration, of the sides of the sensor, or of the events.
     """
 
     def __init__(self, *, p: Share = 0.75, largest: Share = 0.5) -> None:
         self.p, self.largest = p, largest
+
+    def events(self, events: Signal, stored: SignalShape) -> Signal:
+        time, address = events.values.unbind(2)
+        samples, valid, device = len(time), events.mask, time.device
+        way = (torch.randint(0, 3, (samples, 1)) + 3 * ~drawn(self.p, samples)[:, None]).to(device)
+        share, begin = (self.largest * torch.rand(samples, 1)).to(device), torch.rand(samples, 3).to(device)
+        gone = (way == 2) & (torch.rand(time.shape).to(device) < share)
+        last = time.masked_fill(~valid, 0).amax(1, keepdim=True).long() + 1
+        gone |= (way == 0) & _within(time, last, begin[:, :1], share)
+        area, sides = (way == 1).expand(time.shape), (stored.sensor or ())[-2:]
+        for axis, (each, side) in enumerate(zip(coordinates(address, stored.sensor or ())[-2:], sides, strict=True), 1):
+            area = area & _within(each, side, begin[:, axis : axis + 1], share)
+        return chosen_events(time, address, valid & ~(gone | area))
 
     def frames(self, values: Tensor) -> Tensor:
         samples, length, _, height, width = values.shape
@@ -165,6 +189,12 @@ class EventDrop(FrameAugmentation):
         if length > 1:
             gone |= between & per_sample(way == 0, values)
         return values.masked_fill(gone, 0)
+
+
+def _within(x: Tensor, whole: Tensor | int, begin: Tensor, share: Tensor) -> Tensor:
+    """Return what lies in an interval of a share of the whole, drawn by ``begin`` from 0 to 1."""
+    first = (begin * (1 - share) * whole).floor()
+    return (x >= first) & (x < first + (share * whole).round())
 
 
 class FrameSubset(Augmentation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -33,17 +33,29 @@ class Stepper:
         optimizer: Of its parameters.
         recipe: How to train.
         engine: Device, precision and processes; by default this process in float32.
+        events: Names of the signals that are stored as events, which are augmented when they are read; by default all
+            that the recipe represents.
 
     Raises:
         UserError: The recipe penalises a layer that the model does not have, or augments signals that it cannot.
     """
 
     def __init__(
-        self, model: Model, optimizer: torch.optim.Optimizer, recipe: Recipe, engine: Engine | None = None
+        self,
+        model: Model,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        engine: Engine | None = None,
+        events: Collection[str] | None = None,
     ) -> None:
         self._model, self._recipe, self._task = model, recipe, model.problem.task
         self._engine = engine or Engine(torch.device("cpu"))
-        self._augment = Augmenter(recipe.training.augment, model.problem.signals, self._task.per_step)
+        self._augment = Augmenter(
+            recipe.training.augment,
+            model.problem.signals,
+            self._task.per_step,
+            recipe.data.represent if events is None else events,
+        )
         self._penalties = penalties_of(recipe.training)
         check_layers(self._penalties, spiking_layers(model))
         self._recorded = _Recorded(model)

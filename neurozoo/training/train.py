@@ -334,7 +334,8 @@ class _Training:
             "synthetic": description.synthetic,
             "parameters": sum(parameters.values()),
             "parameters_by_component": parameters,
-            "data": asdict(description),
+            "data": asdict(description)
+            | {"signals": {name: shape.to_dict() for name, shape in description.signals.items()}},
             "environment": {**environment(self._engine.device), "processes": processes()},
         }
         headline = {metric.name: metric.title for metric in task.metrics if metric.name in task.headline}

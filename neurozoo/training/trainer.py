@@ -19,6 +19,7 @@ from neurozoo.errors import CheckpointError, NeurozooError
 from neurozoo.evaluation.predicting import predict_split
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import load_tensors
+from neurozoo.training.augmentation import EventAugmenter
 from neurozoo.training.engine import Engine
 from neurozoo.training.listener import Checkpoint, Listener, Saved
 from neurozoo.training.optimizer import make_optimizer
@@ -71,7 +72,8 @@ class Trainer:
             math.ceil(batches / training.accumulate),
             self._task.better(training.scheduler.metric),
         )
-        self._stepper = Stepper(model, self._optimizer, recipe, engine)
+        self._events = EventAugmenter(training.augment, view.events)
+        self._stepper = Stepper(model, self._optimizer, recipe, engine, view.events)
         self._order = torch.Generator().manual_seed(recipe.seed)
         self._position = Position(order=self._order.get_state())
         self._metadata = checkpoint_metadata(recipe, model, view)
@@ -146,6 +148,7 @@ class Trainer:
         begun, position, training = time.monotonic(), self._position, self._recipe.training
         self._model.train()
         train = self._steps()
+        self._check_weights()
         batches = self._view.batches("valid", self._recipe.evaluation.batch_size, share=own_share)
         valid = predict_split(self._model, batches, device=self._engine.device)
         metrics = {"loss": valid.loss, **self._task.measure(valid.target, valid.predicted, self._task.default_decision)}
@@ -173,6 +176,17 @@ class Trainer:
         position.order = self._order.get_state()
         self._listener.epoch(record, Checkpoint(self._model.state_dict(), metadata, best, self._state()))
 
+    def _check_weights(self) -> None:
+        """Raise if a weight is not finite. The loss may be all the same: a membrane that is NaN never fires."""
+        weights = dict(self._model.named_parameters())
+        finite = torch.stack([each.detach().isfinite().all() for each in weights.values()]).tolist()
+        if wrong := [name for name, known in zip(weights, finite, strict=True) if not known]:
+            raise NeurozooError(
+                f"after epoch {self._position.epoch} weights are NaN or infinite in {', '.join(wrong[:3])}"
+                f"{' and others' if len(wrong) > 3 else ''}; lower training.optimizer.lr, set training.gradient_clip, "
+                "or choose neurons that stay stable over as many steps"
+            )
+
     def _rates_by_role(self) -> dict[str, dict[str, float]]:
         """Return the learning rates of the recipe's groups for the record; nothing without groups."""
         groups = [group for group in self._optimizer.param_groups if "role" in group]
@@ -187,7 +201,10 @@ class Trainer:
         steps = math.ceil(samples / size)
         # Reading a value from a GPU waits for the device, so it happens in every 20th step only.
         every = 1 if device.type == "cpu" else 20
-        for batch in self._view.batches("train", size, self._order, skip=position.step, share=_own_or_first):
+        change = self._events.change(position.epoch)
+        for batch in self._view.batches(
+            "train", size, self._order, skip=position.step, share=_own_or_first, change=change
+        ):
             if position.step % group == 0:
                 self._stepper.clear()
             whole = min(size, samples - position.step * size)
@@ -242,7 +259,7 @@ def checkpoint_metadata(recipe: Recipe, model: Model, view: DataView) -> dict[st
         "model": recipe.model.name,
         "recipe": recipe.name,
         "recipe_digest": recipe.digest,
-        "signals": {name: asdict(shape) for name, shape in model.problem.signals.items()},
+        "signals": {name: shape.to_dict() for name, shape in model.problem.signals.items()},
         "task": {"name": task.name, "outputs": list(task.outputs), "per_step": task.per_step, **task.state()},
         "data_checksum": view.description.checksum,
         "synthetic": view.description.synthetic,

@@ -64,6 +64,18 @@ def test_what_cannot_be_measured_is_said(words: list[str], said: str, capsys: py
     assert said in capsys.readouterr().err
 
 
+def test_feeding_of_represented_events(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the first epoch, and afterwards, when they are kept."""
+    events = "{name: events-synthetic, params: {size: 32}}"
+    bins = "{events: {name: bins, params: {step: 0.01}}}"
+    data = f"data={{name: not-installed, instead: {events}, represent: {bins}}}"
+    command = ["bench", "train", "spiking_convnet", data, "training.batch_size=8", "--rounds", "2"]
+    assert main(command) == 0
+    assert "in the first epoch" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["training"]["first_feeding_ms"] > 0
+
+
 def test_training(recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe()
     before = sorted(tmp_path.rglob("*"))

@@ -226,6 +226,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         return SUMMARY
 
     monkeypatch.setattr("neurozoo.training.train.train", train)
+    monkeypatch.setattr("neurozoo.reporting.conclusions.conclusion_lines", lambda run: [f"what to do with {run}"])
     return calls
 
 
@@ -241,6 +242,7 @@ def test_train_hands_over_the_recipe_and_the_folder(
     assert "epoch 1/2 | loss 0.700 | valid: loss 0.600  mAP 0.500 | SYNTHETIC" in out
     assert "warning: branches.audio.lif: dead" in out
     assert ["branches.audio.lif", "20.0%", "0.0%", "10.0%"] in map(str.split, out.splitlines())
+    assert out.endswith("\n\nwhat to do with runs/x\n")
 
 
 def test_every_table_of_made_up_data_says_so(

@@ -15,11 +15,14 @@ from sklearn.preprocessing import PolynomialFeatures
 from neurozoo.core.signals import SignalShape
 from neurozoo.core.task import Task
 from neurozoo.data.manifest import TaskEntry
+from neurozoo.data.representations.bins import Bins
 from neurozoo.data.store import Store
+from neurozoo.data.synthetic.events import EventsSynthetic
 from neurozoo.data.synthetic.frames import DIRECTIONS, FramesSynthetic
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.data.synthetic.series import QUANTITIES, SeriesSynthetic
 from neurozoo.data.synthetic.spikes import SpikesSynthetic
+from neurozoo.data.view import DataView
 from neurozoo.errors import DataError
 from neurozoo.tasks.multiclass import Multiclass
 from neurozoo.tasks.multilabel import Multilabel
@@ -43,7 +46,7 @@ def test_their_other_forms_pass_the_kit_too(target: type[Any], params: dict[str,
     check(Candidate("data", target.__name__, target, params)).raise_if_failed()
 
 
-@pytest.mark.parametrize("target", [FramesSynthetic, SpikesSynthetic, SeriesSynthetic])
+@pytest.mark.parametrize("target", [FramesSynthetic, EventsSynthetic, SpikesSynthetic, SeriesSynthetic])
 def test_they_say_synthetic_and_follow_their_seed(target: type[Any]) -> None:
     one, other = target(size=4).store(), target(size=4, seed=2).store()
     assert "synthetic" in one.path.name
@@ -55,6 +58,22 @@ def test_they_say_synthetic_and_follow_their_seed(target: type[Any]) -> None:
     assert x.shape != y.shape or not torch.equal(x, y)
     larger = target(size=140).store().split("train").batch(torch.arange(4)).signals[name].values
     assert torch.equal(one.split("train").batch(torch.arange(4)).signals[name].values, larger)
+
+
+def test_events_are_those_of_the_bars() -> None:
+    """In steps of the bar's interval, events are the frames again."""
+    options = {"size": 6, "side": 6, "length": 5, "classes": 3, "noise": 0.05}
+    events, frames = EventsSynthetic(**options).store(), FramesSynthetic(**options, form="events").store()
+    view = DataView(events, represent={"events": [("bins", Bins(step=0.005, steps=5, values="bits"))]})
+    for split in ("train", "test"):
+        places = torch.arange(events.description.splits[split])
+        found, expected = view.split(split).batch(places), frames.split(split).batch(places)
+        assert torch.equal(found.signals["events"].values, expected.signals["frames"].values)
+        assert found.target is not None
+        assert expected.target is not None
+        assert torch.equal(found.target, expected.target)
+    times = events.split("train").batch(torch.arange(6)).signals["events"].values[..., 0]
+    assert len(times.unique()) > 20
 
 
 def test_frames_are_bits_or_bytes() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
-KINDS = ("neuron", "fusion", "label-head", "model", "part", "task", "data")
+KINDS = ("neuron", "fusion", "label-head", "model", "part", "task", "data", "representation")
 ANYTHING = "…"
 _BLOCK = re.compile(r"^```(console|diff)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _STATUS = re.compile(r"\s+# exit status (\d+)$")

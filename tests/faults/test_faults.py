@@ -17,6 +17,7 @@ import pytest
 FOLDER = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_a_slice_of_it_finds_no_fault(tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "run.py"), "--slice", "--seed", "2"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)

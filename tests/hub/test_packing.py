@@ -22,6 +22,7 @@ from neurozoo.cli import main
 from neurozoo.compare.entry_points import Plan, compare_model
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import CheckpointError, RunError, UserError
+from neurozoo.hub import packing
 from neurozoo.hub.packing import pack
 from neurozoo.operations.profiling import keep, kept_profile, profile_run
 from neurozoo.recipe.recipe import Recipe, load_recipe
@@ -69,9 +70,15 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "runs" / "first"))
 
 
+@pytest.fixture(scope="module")
+def packed_once(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack(trained, tmp_path_factory.mktemp("packed") / "packed", licence="apache-2.0")
+
+
 @pytest.fixture
-def packed(trained: Path, tmp_path: Path) -> Path:
-    return pack(trained, tmp_path / "packed", licence="apache-2.0")
+def packed(packed_once: Path, tmp_path: Path) -> Path:
+    """The finished run, packed; a copy for a test to change."""
+    return Path(shutil.copytree(packed_once, tmp_path / "packed"))
 
 
 def features(samples: int = 5) -> dict[str, torch.Tensor]:
@@ -201,6 +208,7 @@ def test_the_card_tells_what_was_measured(packed: Path) -> None:
 
 
 def test_the_card_says_what_the_model_computes(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "SAMPLES", 200)
     counted = profile_run(run)
     folder = pack(run, tmp_path / "counted")
     assert kept_profile(open_trained(folder)) == counted

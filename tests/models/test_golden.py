@@ -20,6 +20,12 @@ from neurozoo.testing.golden import Golden, GoldenCase, GoldenFile
 FOLDER = Path(os.environ.get("NEUROZOO_GOLDEN") or Path(__file__).parents[1] / "golden" / "zoo")
 FILES = sorted(path.name for path in FOLDER.glob("*.safetensors"))
 BACKENDS = [name for name, each in default_registry().components("neuron").items() if not each.native]
+OWN = ("torch", "numba", "triton")
+"""Backends of this repository."""
+MOSTLY_OWN = pytest.mark.parametrize(
+    "backend", [each if each in OWN else pytest.param(each, marks=pytest.mark.slow) for each in BACKENDS]
+)
+"""Others slowly: spikes, outputs and gradients of a training step are tested for all."""
 ReadGolden = Callable[[Path], tuple[GoldenCase, GoldenFile]]
 
 
@@ -42,16 +48,18 @@ def test_there_are_files() -> None:
     assert FILES, f"no golden file is in {FOLDER}"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", FILES)
 class TestGolden:
+    @pytest.mark.parametrize("backend", BACKENDS)
     def test_training(self, golden: Golden) -> None:
         golden.check_training()
 
+    @MOSTLY_OWN
     def test_evaluation(self, golden: Golden) -> None:
         golden.check_evaluation()
         golden.check_variations()
         golden.check_unchanged()
 
+    @MOSTLY_OWN
     def test_five_steps(self, golden: Golden) -> None:
         golden.check_steps()

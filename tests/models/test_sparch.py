@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.core.recording import recorded, spiking_layers
 from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
-from neurozoo.models.sparch import LIF, PUBLISHED, READOUT_DECAY, SparCH
+from neurozoo.models.sparch import LIF, PUBLISHED, READOUT_TAU, SparCH
 from neurozoo.registry.registry import default_registry
 from neurozoo.tasks.multiclass import Multiclass
 from neurozoo.training.initialisation import initialise_fluctuation_driven
@@ -125,15 +126,15 @@ def test_what_is_drawn_at_random_and_in_which_order(neuron: Any, drawn: str, mon
 
 @pytest.mark.parametrize(("limits", "projected"), [("projected", True), ("clamped", False)])
 def test_parameters_outside_of_their_range(limits: str, projected: bool) -> None:
-    model = awake(hidden=(16,), limits=limits)
+    model, slowest = awake(hidden=(16,), limits=limits), exp(-1 / READOUT_TAU[0])
     readout = model.get_submodule("layers.1")
     readout.stored["decay"].data.fill_(0.5)
     model.after_step()
     model(spikes(2, 12, 10, 0.3)).square().sum().backward()
-    assert torch.allclose(readout.stored["decay"], torch.tensor(READOUT_DECAY[0] if projected else 0.5))
+    assert torch.allclose(readout.stored["decay"], torch.tensor(slowest if projected else 0.5))
     assert bool(readout.stored["decay"].grad.any()) is projected
     used = readout.params()
-    assert torch.allclose(used["decay"], torch.tensor(READOUT_DECAY[0]))
+    assert torch.allclose(used["decay"], torch.tensor(slowest))
     assert torch.allclose(used["gain"], 1 - used["decay"])
 
 
@@ -152,3 +153,12 @@ def test_a_direction_reads_the_reverse_of_the_valid_steps() -> None:
     assert not torch.equal(ahead, back)
     assert torch.equal(turned_ahead, back)
     assert torch.equal(turned_back, ahead)
+
+
+def test_a_readout_with_short_time_constants_answers_at_once() -> None:
+    model = awake(hidden=(16,), readout_tau=(0.5, 3.0))
+    decay = model.get_submodule("layers.1").params()["decay"].detach()
+    assert exp(-2) - 1e-6 <= float(decay.min()) < float(decay.max()) <= exp(-1 / 3) + 1e-6
+    assert list(SparCH.check_params(readout_tau=(3.0, 0.5))) == [
+        ("readout_tau", "3 is above 0.5; give the low one first")
+    ]

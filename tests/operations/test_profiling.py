@@ -17,24 +17,22 @@ from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.models.build import open_data
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.profiling import FILE, kept_profile, profile_run
-from neurozoo.operations.result import Counts
+from neurozoo.operations.result import Counts, OperationsProfile
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.trained_folder import open_trained
 from neurozoo.training.train import train
 
 
-@pytest.fixture(scope="session")
-def _trained() -> dict[str, Path]:
-    return {}
-
-
 @pytest.fixture
-def run(recipe: Callable[..., Recipe], tmp_path: Path, _trained: dict[str, Path]) -> Path:
-    """A finished run of two epochs, trained once."""
-    if "run" not in _trained:
-        train(recipe(), out=tmp_path / "trained")
-        _trained["run"] = tmp_path / "trained"
-    return Path(shutil.copytree(_trained["run"], tmp_path / "first"))
+def run(trained_once: Callable[[int], Path], tmp_path: Path) -> Path:
+    """A finished run of two epochs, for this test alone."""
+    return Path(shutil.copytree(trained_once(2), tmp_path / "first"))
+
+
+@pytest.fixture(scope="module")
+def profiled(trained_once: Callable[[int], Path]) -> OperationsProfile:
+    """What the whole of valid gives in that run."""
+    return profile_run(trained_once(2))
 
 
 @pytest.fixture
@@ -54,8 +52,8 @@ def names(counts: Counts) -> list[str]:
     return [layer.name for layer in counts.layers]
 
 
-def test_all_samples_of_valid_are_counted_one_by_one_without_padding(run: Path) -> None:
-    found = profile_run(run)
+def test_all_samples_of_valid_are_counted_one_by_one_without_padding(run: Path, profiled: OperationsProfile) -> None:
+    found = profiled
     trained = neurozoo.load(run)
     split = open_data(trained.recipe).split("valid")
     expected = OperationCounter(trained.module)
@@ -77,9 +75,8 @@ def test_all_samples_of_valid_are_counted_one_by_one_without_padding(run: Path) 
     assert (found.padding, found.alone, found.same_data, found.split) == (False, True, True, "valid")
 
 
-def test_the_control_has_the_same_weights_and_no_spikes(run: Path) -> None:
-    found = profile_run(run)
-    network, control = found.network, found.control
+def test_the_control_has_the_same_weights_and_no_spikes(profiled: OperationsProfile) -> None:
+    network, control = profiled.network, profiled.control
     assert control is not None
     assert names(control) == names(network)
     assert (control.parameters, control.samples) == (network.parameters, network.samples)
@@ -94,17 +91,17 @@ def test_the_control_has_the_same_weights_and_no_spikes(run: Path) -> None:
 
 
 def test_a_trained_run_without_spikes_is_a_control(run: Path, relu: Path) -> None:
-    found = profile_run(run, control=relu)
+    found = profile_run(run, control=relu, samples=3)
     assert found.control is not None
     assert "relu was trained" in found.about_control
     assert found.control.updates == 0
-    alone = profile_run(relu)
+    alone = profile_run(relu, samples=1)
     assert alone.control is None
     assert "no spiking neurons" in alone.about_control or "no layer of spiking neurons" in alone.about_control
 
 
 def test_it_is_the_same_on_every_exact_backend(run: Path) -> None:
-    first, second = profile_run(run), profile_run(run, backend="spikingjelly")
+    first, second = profile_run(run, samples=3), profile_run(run, backend="spikingjelly", samples=3)
     assert (first.backend, second.backend) == ("torch", "spikingjelly")
     assert first.network == second.network
 
@@ -148,10 +145,10 @@ def test_a_control_takes_the_same_inputs(run: Path, recipe: Callable[..., Recipe
 
 def test_a_run_keeps_what_was_counted_until_its_weights_change(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert kept_profile(open_trained(run)) is None
-    assert main(["profile", str(run), "--json"]) == 0
+    assert main(["profile", str(run), "--samples", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     kept = kept_profile(open_trained(run))
-    assert kept == profile_run(run)
+    assert kept == profile_run(run, samples=2)
     assert kept is not None
     assert told["network"]["total"]["acs"] == kept.network.acs
     edited(run / FILE, lambda content: content.update(weights="0" * 64))
@@ -160,7 +157,7 @@ def test_a_run_keeps_what_was_counted_until_its_weights_change(run: Path, capsys
 
 @pytest.mark.parametrize("option", [("--split", "test"), ("--backend", "spikingjelly")])
 def test_a_run_keeps_nothing_of_other_settings(run: Path, option: tuple[str, str]) -> None:
-    assert main(["profile", str(run), *option]) == 0
+    assert main(["profile", str(run), "--samples", "1", *option]) == 0
     assert not (run / FILE).exists()
 
 
@@ -226,13 +223,13 @@ def test_the_tables_say_where_the_spiking_network_costs_more(run: Path, capsys: 
         "a ReLU for each spiking neuron",
     ):
         assert words in said
-    assert main(["profile", str(run), "--layers"]) == 0
+    assert main(["profile", str(run), "--samples", "1", "--layers"]) == 0
     assert "refine.text.attention.query" in capsys.readouterr().out
 
 
 def test_a_page_with_pictures(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
-    assert main(["profile", str(run), "--html", str(page)]) == 0
+    assert main(["profile", str(run), "--samples", "2", "--html", str(page)]) == 0
     text = page.read_text()
     assert text.count("<svg") == 2
     assert "Energy by part, an estimate" in text
@@ -240,7 +237,7 @@ def test_a_page_with_pictures(run: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_json_has_energy_and_verdict(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["profile", str(run), "--json"]) == 0
+    assert main(["profile", str(run), "--samples", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     estimate = told["network"]["energy_estimate_pj"]
     assert estimate["operations"] == pytest.approx(sum(layer["operations"] for layer in estimate["layers"].values()))

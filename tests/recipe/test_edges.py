@@ -141,12 +141,12 @@ def test_what_is_no_path_is_no_recipe(name: str) -> None:
 
 
 LARGE = {
-    "tags": "\n".join(f"k{n}: !a b" for n in range(20_000)),
-    "unknown keys": "\n".join(f"key{n}: 1" for n in range(20_000)),
-    "unknown parameters": "  params: {" + ", ".join(f"parameter{n}: 1" for n in range(20_000)) + "}",
+    "tags": "\n".join(f"k{n}: !a b" for n in range(5_000)),
+    "unknown keys": "\n".join(f"key{n}: 1" for n in range(5_000)),
+    "unknown parameters": "  params: {" + ", ".join(f"parameter{n}: 1" for n in range(5_000)) + "}",
     "laughs": "a: &a [x, x]\n" + "\n".join(f"b{n}: &b{n} [*{'a' if not n else f'b{n - 1}'}, *a]" for n in range(40)),
-    "duplicate keys": "\n".join("key: 1" for _ in range(20_000)),
-    "deep": "key: " + "[" * 20_000,
+    "duplicate keys": "\n".join("key: 1" for _ in range(5_000)),
+    "deep": "key: " + "[" * 5_000,
     "deep blocks": "\n".join(" " * n + "a:" for n in range(900)),
     "an endless key": "? " + "k" * 500_000 + "\n: 1",
 }
@@ -162,7 +162,7 @@ def test_what_is_large_is_refused_soon_and_briefly(tmp_path: Path, kind: str) ->
         text = text.replace("  name: spiking-convnet\n", f"  name: spiking-convnet\n{LARGE[kind]}\n")
     start = time.process_time()
     said = problems(tmp_path, text, checked=True)
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 5
     assert len(said) < 40_000
 
 

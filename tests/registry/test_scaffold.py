@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_there_are_these_kinds() -> None:
-    assert list(KINDS_OF_PLUGIN) == ["neuron", "fusion", "label-head", "model", "part", "task", "data"]
+    kinds = ["neuron", "fusion", "label-head", "model", "part", "task", "data", "representation"]
+    assert list(KINDS_OF_PLUGIN) == kinds
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_PLUGIN)

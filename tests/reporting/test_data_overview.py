@@ -175,3 +175,41 @@ def test_targets_of_another_task_are_named(tmp_path: Path, capsys: pytest.Captur
     assert ["Targets", "of", "ranking"] in lines
     assert ["first,", "second"] in lines
     assert told["summary"]["labels"] == told["summary"]["classes"] == {}
+
+
+def test_events_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a sample of 0.03 s and one of an instant: four of the fifteen cells of 10 ms hold events."""
+    shape = SignalShape.events((3,), 10, tick=0.01)
+    with StoreWriter(
+        tmp_path / "s", signals={"spikes": shape}, task="multiclass", outputs=["a", "b"], origin={"format": "x"}
+    ) as writer:
+        writer.add("train", {"spikes": [[[0, 2], [0, 2], [1, 0], [3, 2]], [[0, 2]], np.zeros((0, 2))]}, [0, 1, 1])
+    found = summarise(Store(tmp_path / "s"))
+    assert found.lengths["spikes"]["train"].counts == ()
+    assert found.lengths["spikes"]["train"].without == 1
+    assert not found.values
+    counts = found.events["spikes"]["train"]
+    assert counts.events == 5
+    assert counts.seconds == pytest.approx((0, 0, 0, 0.015, 0.03))
+    assert counts.rate == pytest.approx(5 / 3 / 0.03)
+    assert counts.busiest == pytest.approx(4 / 0.03)
+    assert counts.silent == pytest.approx(1 / 3)
+    assert counts.empty == pytest.approx(1 - 4 / 15)
+    lines, told, page = info(tmp_path / "s", tmp_path / "page.html", capsys)
+    assert ["spikes", "3", "4", "0", "int32", "events", "0.01", "s"] in lines
+    assert ["spikes", "train", "5", "0", "0", "0.03", "55.6", "133", "33.3%", "73.3%"] in lines
+    assert told["signals"]["spikes"] == {
+        "shape": [2], "length": 4, "dtype": "int32", "ragged": True, "tick": 0.01, "sensor": [3], "span": 4
+    }  # fmt: skip
+    assert "Events" in page
+
+
+def test_long_samples_are_counted_in_bins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    signals = {"audio": SignalShape((), 20_000, "int16", tick=1 / 8000)}
+    with StoreWriter(tmp_path / "s", signals=signals, task="multiclass", outputs=["a"], origin={}) as writer:
+        writer.add("train", {"audio": [np.ones(size) for size in (0, 150, 10_099)]}, [0, 0, 0])
+    _, told, page = info(tmp_path / "s", tmp_path / "page.html", capsys)
+    lengths = told["summary"]["lengths"]["audio"]["train"]
+    assert (lengths["step"], len(lengths["counts"]), lengths["without"]) == (101, 100, 1)
+    assert {place: count for place, count in enumerate(lengths["counts"]) if count} == {0: 1, 1: 1, 99: 1}
+    assert "audio: valid positions" in page

@@ -27,6 +27,7 @@ from neurozoo.registry.registry import default_registry
 from neurozoo.reporting.results_page import read_ablation, results_page
 from neurozoo.reporting.runs import report_runs
 from neurozoo.reporting.runs.observations import _train
+from neurozoo.reporting.runs.run_report import RunReport
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.packed import read_packed
 from neurozoo.studies.baseline import baselines, on_pooled_features, pooled_features
@@ -88,6 +89,12 @@ def runs(home: Path) -> dict[str, Path]:
     return {kind: home / kind for kind in KINDS}
 
 
+@pytest.fixture(scope="module")
+def reports(runs: dict[str, Path]) -> dict[str, RunReport]:
+    """What is reported of each kind's run."""
+    return {kind: report_runs([run]) for kind, run in runs.items()}
+
+
 def summary(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run / "summary.json").read_text())
     return found
@@ -97,8 +104,8 @@ def summary(run: Path) -> dict[str, Any]:
 
 
 @EVERY
-def test_each_is_one_page(kind: str, runs: dict[str, Path]) -> None:
-    made = report_runs([runs[kind]])
+def test_each_is_one_page(kind: str, runs: dict[str, Path], reports: dict[str, RunReport]) -> None:
+    made = reports[kind]
     title, what = ("Quantities", "quantities") if kind == "series" else ("Classes", "classes")
     assert f"<h2>{title}, on test</h2>" in made.page
     assert "Labels, on test" not in made.page
@@ -116,10 +123,12 @@ def test_each_is_one_page(kind: str, runs: dict[str, Path]) -> None:
 
 
 @EVERY
-def test_the_numbers_of_a_section_are_those_of_the_predictions(kind: str, runs: dict[str, Path]) -> None:
+def test_the_numbers_of_a_section_are_those_of_the_predictions(
+    kind: str, runs: dict[str, Path], reports: dict[str, RunReport]
+) -> None:
     tensors, _ = read_tensors(runs[kind] / "predictions" / "test.safetensors")
     target, predicted = tensors["target"].numpy(), tensors["predicted"].numpy()
-    facts, metrics = report_runs([runs[kind]]).facts, summary(runs[kind])["metrics"]["test"]
+    facts, metrics = reports[kind].facts, summary(runs[kind])["metrics"]["test"]
     if kind == "series":
         errors = [each[kind]["mae"] for each in facts["quantities"].values()]
         np.testing.assert_allclose(errors, np.abs(predicted - target).mean(0), rtol=1e-5)
@@ -132,6 +141,93 @@ def test_the_numbers_of_a_section_are_those_of_the_predictions(kind: str, runs: 
         assert each[kind]["precision"] == pytest.approx(right / max(claimed, 1))
     occurring = [each[kind]["recall"] for k, each in enumerate(facts["classes"].values()) if (target == k).any()]
     assert np.mean(occurring) == pytest.approx(metrics["balanced_accuracy"])
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """The document of a command."""
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_what_it_answers_at_each_step(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    tensors, metadata = read_tensors(runs["spikes"] / "predictions" / "valid.safetensors")
+    facts = told(capsys, "report", str(runs["spikes"]))["samples"]["spikes"]
+    assert [each["id"] for each in facts] == metadata["ids"][:3]
+    begin = 0
+    for each in facts:
+        steps = each["steps"]
+        assert steps["counted"] == steps["steps"] == each["signals"]["spikes"]["positions"]
+        end = begin + steps["counted"]
+        np.testing.assert_allclose(steps["predicted"], tensors["predicted"][begin:end].numpy(), atol=1e-3)
+        assert steps["target"] == tensors["target"][begin:end].tolist()
+        assert steps["answer"] == np.argmax(steps["predicted"], axis=1).tolist()
+        right = sum(a == b for a, b in zip(steps["answer"], steps["target"], strict=True))
+        assert steps["right"] == right
+        assert right + sum(steps["wrong"].values()) == steps["counted"]
+        page = (runs["spikes"] / "report.html").read_text()
+        assert f"the model is right in {right / steps['counted']:.0%}" in page
+        assert f"{right / steps['counted']:.1%} of the steps are right" in page
+        begin = end
+
+
+def test_membranes_of_chosen_neurons(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["report", str(runs["frames"]), "--neurons", "blocks.1:5", "--neurons", "blocks.1:0,5"]
+    sample = "synthetic-valid-00003"
+    (trace,) = told(capsys, *command, "--sample", sample)["traces"]["frames"]
+    assert (trace["sample"], trace["layer"], trace["neurons"], trace["steps"]) == (sample, "blocks.1", [5, 0], 5)
+    page = (runs["frames"] / "report.html").read_text()
+    assert "Neuron 5 (channel 0, y 1, x 1): membrane between" in page
+    for membrane, level, spikes in zip(trace["membrane"], trace["threshold"], trace["spikes"], strict=True):
+        assert level == [1.0] * 5
+        assert spikes == [step for step in range(5) if membrane[step] >= 1]
+
+
+def test_the_samples_of_a_page_are_of_different_classes(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors, metadata = read_tensors(runs["frames"] / "predictions" / "valid.safetensors")
+    target = tensors["target"].tolist()
+    wanted = sorted({k: metadata["ids"][target.index(k)] for k in set(target)}.values())[:3]
+    samples = told(capsys, "report", str(runs["frames"]))["samples"]["frames"]
+    assert [each["id"] for each in samples] == wanted
+    outputs = summary(runs["frames"])["data"]["task"]["outputs"]
+    assert [each["true"] for each in samples] == [outputs[target[metadata["ids"].index(name)]] for name in wanted]
+
+
+def test_neurons_that_are_not_there(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for given, words in (
+        ("blocks.7:1", "no layer of neurons is called 'blocks.7'; there are: blocks.0, blocks.1"),
+        ("blocks.0:192", "blocks.0 has no neuron 192; it has 192, from 0 to 191"),
+        ("blocks.0", "--neurons 'blocks.0' is not LAYER:NUMBER,NUMBER"),
+        ("blocks.0:-1", "is not LAYER:NUMBER,NUMBER"),
+        (
+            f"blocks.0:{','.join(map(str, range(13)))}",
+            "13 neurons of blocks.0 are named, and a picture has room for 12",
+        ),
+    ):
+        assert main(["report", str(runs["frames"]), "--neurons", given]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_the_neurons_of_the_rule(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    (trace,) = told(capsys, "report", str(runs["spikes"]))["traces"]["spikes"]
+    counts = [len(each) for each in trace["spikes"]]
+    assert counts == sorted(counts, reverse=True)
+    assert 2 <= len(counts) <= 3
+    assert counts[0] > 0
+
+
+def test_confusion_for_programs(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    tensors, _ = read_tensors(runs["frames"] / "predictions" / "test.safetensors")
+    target, answer = tensors["target"].numpy(), tensors["predicted"].numpy().argmax(1)
+    counts = told(capsys, "report", str(runs["frames"]))["confusion"]["frames"]
+    assert counts == [[int(((target == i) & (answer == j)).sum()) for j in range(4)] for i in range(4)]
+    i, j = max(((i, j) for i in range(4) for j in range(4) if i != j), key=lambda pair: counts[pair[0]][pair[1]])
+    names = summary(runs["frames"])["data"]["task"]["outputs"]
+    row = f"<td>{names[i]}</td><td>{names[j]}</td><td>{counts[i][j]}</td>"
+    assert row in (runs["frames"] / "report.html").read_text()
 
 
 def test_runs_of_several_tasks_have_a_section_each(runs: dict[str, Path]) -> None:

@@ -12,15 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurozoo.core.shapes import SignalShape
+from neurozoo.data.store import Store
+from neurozoo.data.view import DataView
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import DataError, RecipeError, RunError, UserError
 from neurozoo.models.build import open_data, open_experiment
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.reporting.results_page import results_page
+from neurozoo.reporting.time_page import time_page
 from neurozoo.studies.ablation import ablate
-from neurozoo.studies.baseline import on_pooled_features, pooled_features
+from neurozoo.studies.baseline import baselines, on_pooled_features, pooled_features, time_bins
 from neurozoo.studies.intervals import paired_difference
+from neurozoo.tasks.multiclass import Multiclass
 from neurozoo.training.train import train
 
 ABLATIONS = """
@@ -179,3 +184,62 @@ def test_a_score_that_is_not_defined_is_shown_as_such(path: Path, tmp_path: Path
     file.write_text(json.dumps(found))
     page = results_page([tmp_path / "out"])
     assert "| - |" in page
+
+
+def test_stretches_of_time_by_hand(tmp_path: Path) -> None:
+    lengths = [20, 25, 3]
+    shape = SignalShape((1,), 25, "float32", ragged=True)
+    of = {"task": "multiclass", "outputs": ["a", "b"], "origin": {}}
+    with StoreWriter(tmp_path / "s", signals={"x": shape}, **of) as writer:
+        writer.add("train", {"x": [np.arange(n, dtype=np.float32)[:, None] for n in lengths]}, [0, 1, 0])
+    found = time_bins(DataView(Store(tmp_path / "s")), "train")
+    np.testing.assert_allclose(found[0], 2 * np.arange(10) + 0.5)
+    np.testing.assert_allclose(found[1], [0.5, 3, 5.5, 8, 10.5, 13, 15.5, 18, 20.5, 23])
+    np.testing.assert_allclose(found[2], [0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
+
+
+def test_of_a_task_per_step_the_baselines_see_the_past_alone(tmp_path: Path) -> None:
+    shape = SignalShape((1,), 5, "float32", ragged=False)
+    of = {"task": "multiclass", "outputs": ["a", "b"], "origin": {}, "along": "x", "target_masked": True}
+    x, counts = np.array([[3, 1, 4, 1, 5]], np.float32)[..., None], np.array([[1, 1, 0, 1, 1]])
+    with StoreWriter(tmp_path / "s", signals={"x": shape}, **of) as writer:
+        for split in ("train", "valid", "test"):
+            writer.add(split, {"x": np.repeat(x, 4, 0)}, [[0, 1, 0, 1, 0]] * 4, target_mask=np.repeat(counts, 4, 0))
+    view = DataView(Store(tmp_path / "s"))
+    bins, pooled = time_bins(view, "train"), pooled_features(view, "train")
+    assert bins.shape == (16, 4)
+    np.testing.assert_allclose(bins[:4], [[3, 3, 3, 3], [1, 2, 2, 2], [1, 2.5, 2.25, 2.25], [5, 3, 2.75, 2.8]])
+    np.testing.assert_allclose(pooled[:4], [[3, 0], [2, 1], [2.25, np.std([3, 1, 4, 1])], [2.8, 1.6]], rtol=1e-5)
+    found = baselines(view, Multiclass(("a", "b"), per_step=True))
+    assert [each.name.partition(" on ")[2] for each in found] == [
+        "means and deviations of the past",
+        "means of the last 1, 2, 4, ... steps",
+    ]
+    assert found[1].metrics["accuracy"] == 1.0
+
+
+@pytest.mark.usefixtures("trained_here")
+def test_time_shuffled_and_what_a_sample_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUROZOO_DATA", str(tmp_path / "home"))
+    file, size = tmp_path / "timed.yaml", "{name: spikes-synthetic, params: {size: 96}}"
+    text = (Path(__file__).parents[2] / "recipes" / "spiking_recurrent.yaml").read_text()
+    text = text.replace("name: spikes-synthetic", f"name: none-installed\n  instead: {size}").replace("[64]", "[16]")
+    variants = 'shuffled: [data.shuffle_steps=1]\n  gated: ["model={name: gru, params: {hidden: 8}}"]'
+    file.write_text(f"{text}\nablations:\n  {variants}\n")
+    options = ["training.epochs=2"]
+    alone = ablate(file, options, seeds=2, out=tmp_path / "out", only=["full"])
+    assert set(alone.values) == {"full"}
+    with pytest.raises(RunError, match="made without time"):
+        time_page([tmp_path / "out"])
+    found = ablate(file, options, seeds=2, out=tmp_path / "out", time=True)
+    assert set(found.shuffled) == set(found.costs) == {"full", "shuffled", "gated"}
+    assert found.shuffled["full"]["accuracy"] != found.values["full"]["accuracy"]
+    assert found.costs["full"].acs > 0
+    assert found.costs["gated"].macs > 0
+    assert found.costs["gated"].updates == 0
+    assert all(each.milliseconds > 0 for each in found.costs.values())
+    page = time_page([tmp_path / "out"])
+    assert "| **full** |" in page
+    assert "Shuffled at test the model loses" in page
+    assert "`neurozoo ablate timed training.epochs=2 --seeds 2 --time`" in page
+    assert "means of 10 stretches of time" in page

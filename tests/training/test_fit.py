@@ -17,6 +17,7 @@ import torch
 from neurozoo.data.writer import StoreWriter
 from neurozoo.errors import CheckpointError, DataError, NeurozooError, RunError, UserError
 from neurozoo.evaluation.evaluate import evaluate_run
+from neurozoo.models.sparch import SparCH
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import read_tensors
@@ -238,6 +239,22 @@ def test_a_checkpoint_of_another_model_is_refused(trained: Path, recipe: Callabl
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
     with pytest.raises(NeurozooError, match=r"not finite|the loss is"):
         train(recipe("training.optimizer.lr=1e9", "training.epochs=3"), out=tmp_path / "run")
+
+
+def test_weights_that_are_not_finite_stop_a_run_whose_loss_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damage(self: SparCH) -> None:
+        neurons = self.get_submodule("layers.0")
+        neurons.stored["coupling"].data.fill_(float("nan"))
+
+    monkeypatch.setenv("NEUROZOO_DATA", str(tmp_path / "home"))
+    monkeypatch.setattr(SparCH, "after_step", damage)
+    changes = [
+        "data={name: none-installed, instead: {name: spikes-synthetic, params: {size: 32}}}",
+        "model={name: sparch, params: {hidden: [8]}}",
+        "training.initialisation={name: default}",
+    ]
+    with pytest.raises(NeurozooError, match=r"after epoch 1 weights are NaN or infinite in layers\.0\.stored"):
+        train("spiking_recurrent", *changes, out=tmp_path / "run")
 
 
 def test_without_a_valid_split(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:

@@ -59,7 +59,7 @@ NAMES = ("whole", "halves", "other")
 def test_a_resumed_run_has_them_too(
     changes: list[str], tmp_path: Path, recipe: Recipes, interrupted_at: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    checked = recipe("training.epochs=3", "training.checkpoint_steps=1", *changes)
+    checked = recipe("training.epochs=2", "training.checkpoint_steps=1", *changes)
     train(checked, out=tmp_path / "whole")
     with interrupted_at(4):
         train(checked, out=tmp_path / "run")
@@ -90,7 +90,8 @@ def rates(run: Path) -> list[float]:
     ],
 )
 def test_the_learning_rate_by_epoch(scheduler: str, expected: list[float], tmp_path: Path, recipe: Recipes) -> None:
-    checked = recipe("training.epochs=4", f"training.scheduler={scheduler}", "training.optimizer.lr=0.01")
+    one_step = [] if "each: step" in scheduler else ["training.batch_size=24"]
+    checked = recipe("training.epochs=4", f"training.scheduler={scheduler}", "training.optimizer.lr=0.01", *one_step)
     train(checked, out=tmp_path / "run")
     assert rates(tmp_path / "run") == pytest.approx([0.01 * height for height in expected])
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neurozoo.data.importers.common import CMU_MOSEI, POM
+from neurozoo.data.importers.events.data_sets import CIFAR10_DVS, N_MNIST
+from neurozoo.data.importers.events.gesture import DVS128_GESTURE
+from neurozoo.data.importers.events.shd import HEIDELBERG
 from neurozoo.errors import UnknownNameError, UserError, suggestion
 
 __all__ = ["CATALOGUE", "PublicData", "PublicFile", "find"]
@@ -21,6 +24,7 @@ class PublicFile:
         path: Its path within the data set's folder.
         usual: Whether it is fetched without ``--only``.
         hosts: Other hosts that its server may redirect to.
+        layout: What its content is checked for, a name in ``layouts.LAYOUTS``; by default what its ending says.
     """
 
     name: str
@@ -28,6 +32,7 @@ class PublicFile:
     path: str
     usual: bool = True
     hosts: tuple[str, ...] = ()
+    layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,26 @@ _FOLDS = "cmu_mosei_std_folds.py"
 _MFN = "https://raw.githubusercontent.com/pliang279/MFN/900ae744f1a5d71c79df5784004e1b960ef84b08/new_data/pom"
 
 
+_HEIDELBERG = "https://zenkelab.org/datasets"
+_MENDELEY = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files"
+_MENDELEY_HOSTS = ("prod-dcd-datasets-public-files-eu-west-1.s3.eu-west-1.amazonaws.com",)
+_FIGSHARE, _FIGSHARE_HOSTS = "https://ndownloader.figshare.com/files", ("s3-eu-west-1.amazonaws.com",)
+_CIFAR10_DVS = {
+    "airplane": 7712788,
+    "automobile": 7712791,
+    "bird": 7712794,
+    "cat": 7712812,
+    "deer": 7712815,
+    "dog": 7712818,
+    "frog": 7712842,
+    "horse": 7712851,
+    "ship": 7712836,
+    "truck": 7712839,
+}
+"""Numbers of figshare's files, by class."""
+_UNKNOWN_SUMS = "no checksum of the publisher's is known here, so that the first download's is recorded"
+
+
 def _mosei(name: str, path: str, usual: bool = True) -> PublicFile:
     return PublicFile(name, f"{_CMU}/{path}", path, usual)
 
@@ -108,6 +133,86 @@ CATALOGUE: dict[str, PublicData] = {
             f"{POM['licence']}: see github.com/pliang279/MFN",
             POM["citation"],
             "neurozoo data import mfn {folder} DEST",
+        ),
+        PublicData(
+            "shd",
+            "Spiking Heidelberg Digits: 8,156 and 2,264 spoken digits as spikes of 700 channels, for `data import "
+            f"shd`; {_UNKNOWN_SUMS}",
+            tuple(
+                PublicFile(split, f"{_HEIDELBERG}/shd_{split}.h5.gz", f"shd_{split}.h5.gz", layout="shd")
+                for split in ("train", "test")
+            ),
+            f"{HEIDELBERG['licence']}: see zenkelab.org/resources/spiking-heidelberg-datasets-shd",
+            HEIDELBERG["citation"],
+            "neurozoo data import shd {folder} DEST",
+        ),
+        PublicData(
+            "ssc",
+            "Spiking Speech Commands: 75,466, 9,981 and 20,382 spoken words as spikes of 700 channels, for `data "
+            f"import shd`; {_UNKNOWN_SUMS}",
+            tuple(
+                PublicFile(split, f"{_HEIDELBERG}/ssc_{split}.h5.gz", f"ssc_{split}.h5.gz", layout="shd")
+                for split in ("train", "valid", "test")
+            ),
+            f"{HEIDELBERG['licence']}: see zenkelab.org/resources/spiking-heidelberg-datasets-shd",
+            HEIDELBERG["citation"],
+            "neurozoo data import shd {folder} DEST",
+        ),
+        PublicData(
+            "n-mnist",
+            "N-MNIST: 60,000 and 10,000 digits before a moving event camera, 34 x 34, for `data import n-mnist`; "
+            f"{_UNKNOWN_SUMS}",
+            (
+                PublicFile(
+                    "train",
+                    f"{_MENDELEY}/39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
+                    "Train.zip",
+                    hosts=_MENDELEY_HOSTS,
+                    layout="n-mnist",
+                ),
+                PublicFile(
+                    "test",
+                    f"{_MENDELEY}/05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
+                    "Test.zip",
+                    hosts=_MENDELEY_HOSTS,
+                    layout="n-mnist",
+                ),
+            ),
+            "CC BY-SA 4.0, share alike: see garrickorchard.com/datasets/n-mnist",
+            N_MNIST["citation"],
+            "neurozoo data import n-mnist {folder} DEST",
+        ),
+        PublicData(
+            "cifar10-dvs",
+            "CIFAR10-DVS: 1,000 pictures of each of ten classes before an event camera, 128 x 128, for `data import "
+            f"cifar10-dvs`; {_UNKNOWN_SUMS}",
+            tuple(
+                PublicFile(name, f"{_FIGSHARE}/{number}", f"{name}.zip", hosts=_FIGSHARE_HOSTS, layout="cifar10-dvs")
+                for name, number in _CIFAR10_DVS.items()
+            ),
+            f"{CIFAR10_DVS['licence']}: see figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
+            CIFAR10_DVS["citation"],
+            "neurozoo data import cifar10-dvs {folder} DEST",
+        ),
+        PublicData(
+            "dvs128-gesture",
+            "DVS128 Gesture as cut and repacked by others: 1,077 and 264 samples of eleven gestures, 128 x 128. The "
+            "recordings themselves come by a form (research.ibm.com/interactive/dvsgesture): unpack DvsGesture.tar.gz, "
+            f"`data import dvs128-gesture` takes them too; {_UNKNOWN_SUMS}",
+            tuple(
+                PublicFile(
+                    split,
+                    f"{_FIGSHARE}/{number}",
+                    f"ibmGesture{split.title()}.tar.gz",
+                    hosts=_FIGSHARE_HOSTS,
+                    layout="dvs128-gesture",
+                )
+                for split, number in (("train", 38022171), ("test", 38020584))
+            ),
+            f"{DVS128_GESTURE['licence']}: see research.ibm.com/interactive/dvsgesture",
+            DVS128_GESTURE["citation"],
+            "for f in {folder}/*.tar.gz; do tar -xzf $f -C {folder}; done && "
+            "neurozoo data import dvs128-gesture {folder} DEST",
         ),
     )
 }

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from neurozoo.data.fetch.catalogue import PublicData, PublicFile
+from neurozoo.data.fetch.layouts import LAYOUTS
 from neurozoo.data.fetch.transfer import Transfer, remote_size
 from neurozoo.data.importers.csd.labels import read_folds
 from neurozoo.data.untrusted.process import read_hdf5
@@ -180,7 +181,7 @@ class Fetch:
                 self._download(file, known, on_progress)
         sha256 = sha256_of(path)
         if known is None:
-            _check_content(path, path.suffix)
+            _check_content(path, file)
         elif sha256 != known.sha256:
             raise ChangedError(
                 f"{path}: changed since it first came: its SHA-256 is {sha256[:12]}..., and was "
@@ -211,7 +212,7 @@ class Fetch:
             file.url,
             file.hosts,
             self._workspace / f"{file.name}.part",
-            check=lambda part: _check_content(part, Path(file.path).suffix),
+            check=lambda part: _check_content(part, file),
             on_progress=lambda done, size: on_progress(file.path, done, size),
             expected=self._sizes.get(file.path),
             wait=self._wait,
@@ -252,9 +253,12 @@ class Fetch:
             raise FetchError(*error.problems, *(["\n".join([hint, *lines])] if lines else [])) from error
 
 
-def _check_content(path: Path, suffix: str) -> None:
-    """Refuse a file that does not have the content of its type."""
-    if suffix in (".csd", ".h5"):
+def _check_content(path: Path, file: PublicFile) -> None:
+    """Refuse what is at a path if it does not have the content of a file."""
+    suffix = Path(file.path).suffix
+    if file.layout:
+        LAYOUTS[file.layout](path)
+    elif suffix in (".csd", ".h5"):
         read_hdf5(path)
     elif suffix == ".py":
         read_folds(path, python=True)

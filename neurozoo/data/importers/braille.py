@@ -7,6 +7,7 @@ hardware, Frontiers in Neuroscience 16, 2022; the recordings are Zenodo's record
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import SPLITS, list_arrays, origin_of
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.npz import read_npz
@@ -25,6 +27,7 @@ __all__ = ["BRAILLE_ARRAYS", "import_braille"]
 BRAILLE_ARRAYS = ("x", "y", "letters")
 """The arrays of the file."""
 MODALITY = "taxels"
+EVENTS = "events"
 _TERMS = {
     "licence": "CC BY 4.0",
     "citation": "Müller-Cleve et al.: Braille letter reading: a benchmark for spatio-temporal pattern recognition "
@@ -43,6 +46,8 @@ def import_braille(
     letters: Sequence[str] = (),
     seed: Annotated[int, Field(ge=0)] = 0,
     task: Literal["multilabel", "multiclass"] = "multilabel",
+    events: Annotated[float, Field(gt=0, le=1e6)] | None = None,
+    tick: Annotated[float, Field(gt=0, le=1e6)] = 0.01,
 ) -> Store:
     """Make a store of Braille readings with one modality, ``taxels``, and one letter as the label of each reading.
 
@@ -56,6 +61,9 @@ def import_braille(
         letters: Letters to import, in the order of the labels; by default all, as in the file.
         seed: Seed of the splits.
         task: ``multilabel`` with one label a reading, or ``multiclass``.
+        events: Step of a send-on-delta code, in the unit of the taxels: the store has ``events`` in the place of
+            ``taxels``, of the addresses 2 x taxel + (0 rising, 1 falling). A step of 8 gives about 20 a reading.
+        tick: Seconds of one position, of which the file says nothing; for events alone.
 
     Raises:
         DataError: The file is not of that form, lacks a chosen letter, or has fewer than three readings of one.
@@ -72,19 +80,38 @@ def import_braille(
         "valid, as many to test; the file has none"
     }
     drawn = [_draw_splits(y, known.index(name), seed, name, source) for name in chosen]
-    with StoreWriter(dest, outputs=chosen, task=task, origin=origin) as writer:
+    signals: dict[str, SignalShape] | None = None
+    found: list[NDArray[np.int32]] = []
+    if events is not None:
+        origin["options"] |= {"events": events, "tick": tick}
+        found = _events(x, events)
+        longest = max(1, *map(len, found))
+        signals = {EVENTS: replace(SignalShape.events((2 * x.shape[2],), longest, tick), span=x.shape[1])}
+    with StoreWriter(dest, outputs=chosen, task=task, origin=origin, signals=signals) as writer:
         for split in SPLITS:
             rows = np.concatenate([splits[split] for splits in drawn])
             labels = np.repeat(np.arange(len(chosen)), [len(splits[split]) for splits in drawn])
             writer.add(
                 split,
-                {MODALITY: x[rows]},
+                {MODALITY: x[rows]} if events is None else {EVENTS: [found[row] for row in rows]},
                 labels if task == "multiclass" else np.eye(len(chosen), dtype=np.uint8)[labels],
                 ids=[str(row) for row in rows],
                 # Readings have no padding: a row of zeros is a measurement.
-                masks={MODALITY: np.ones((len(rows), x.shape[1]), np.uint8)},
+                masks={MODALITY: np.ones((len(rows), x.shape[1]), np.uint8)} if events is None else None,
             )
     return Store(dest)
+
+
+def _events(x: NDArray[Any], step: float) -> list[NDArray[np.int32]]:
+    """Return the events of each reading, rows (position, address)."""
+    # torch takes a second to import, and the detection of formats reads this file.
+    import torch
+
+    from neurozoo.data.representations.delta import crossings, events_of_counts
+
+    values = torch.from_numpy(x.astype(np.float64))
+    coded = events_of_counts(crossings(values, None, step, values[:, :1]))
+    return [rows[valid].numpy() for rows, valid in zip(coded.values, coded.mask, strict=True)]
 
 
 def _check(source: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neurozoo.data.importers.audio_folder import detect_audio
 from neurozoo.data.importers.braille import BRAILLE_ARRAYS
 from neurozoo.data.importers.common import SPLITS, files_in, list_arrays, open_text
+from neurozoo.data.importers.detected import DetectedFormat
+from neurozoo.data.importers.emodb import detect_emodb
+from neurozoo.data.importers.events.data_sets import detect_event_folder
+from neurozoo.data.importers.events.gesture import detect_gesture
+from neurozoo.data.importers.events.qtdb import detect_qtdb
+from neurozoo.data.importers.events.shd import detect_shd
+from neurozoo.data.importers.events.tactile import detect_tactile
+from neurozoo.data.importers.table import detect_table
+from neurozoo.data.importers.wfdb import detect_wfdb
 from neurozoo.data.manifest import MANIFEST
 from neurozoo.data.store import Store
 from neurozoo.data.untrusted.nested import Place, content_of
@@ -70,36 +78,22 @@ def import_data(format: str, source: str | Path, dest: str | Path, **options: An
     return store
 
 
-@dataclass(frozen=True)
-class DetectedFormat:
-    """The format that a source seems to have.
-
-    Attributes:
-        format: The importer's name; empty if the source is a store already.
-        why: Which content identifies the format.
-        saw: What the source holds, one line each.
-        options: Options that the importer needs, as ``--NAME VALUE`` to fill in.
-        whole_folder: Whether the importer takes the folder that contains the file.
-    """
-
-    format: str
-    why: str
-    saw: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    whole_folder: bool = False
-
-    def command(self, source: Path) -> str:
-        """Return the import command to type; empty if nothing is to be imported."""
-        if not self.format:
-            return ""
-        argument = source.absolute().parent if self.whole_folder else source
-        return shlex.join(["neurozoo", "data", "import", self.format, str(argument), "DEST", *self.options])
-
-
 _FILE_OF_SPLIT = re.compile("_(train|valid|test)(_emb)?$")
 _CSD_OPTIONS = ("--labels", "LABELS.csd", "--folds", "FOLDS.json")
 _LABELS_OPTION = ("--labels", "LABELS.csd")
 _VECTORS_OPTION = ("--vectors", "VECTORS.txt")
+_DETECTIONS: tuple[Callable[[Path], DetectedFormat | None], ...] = (
+    detect_shd,
+    detect_gesture,
+    detect_qtdb,
+    detect_tactile,
+    detect_event_folder,
+    detect_audio,
+    detect_emodb,
+    detect_wfdb,
+    detect_table,
+)
+"""Detections in importers' own files; each returns None for what is not its own."""
 
 
 def detect_format(source: Path) -> DetectedFormat:
@@ -108,10 +102,15 @@ def detect_format(source: Path) -> DetectedFormat:
     Raises:
         DataError: The source is missing, refused, or of an unknown format; lists its content.
     """
-    if source.is_dir():
-        return _detect_folder(source)
     if not source.exists():
         raise DataError(f"there is no {source}; give a file or folder")
+    if source.is_dir() and (source / MANIFEST).exists():
+        return DetectedFormat("", f"it holds {MANIFEST}: a store already; `neurozoo data info {source}` describes it")
+    for detect in _DETECTIONS:
+        if (found := detect(source)) is not None:
+            return found
+    if source.is_dir():
+        return _detect_folder(source)
     if source.suffix == ".csv":
         return _detect_table(source)
     if source.suffix == ".npz" and not _FILE_OF_SPLIT.search(source.stem):
@@ -131,8 +130,6 @@ def detect_format(source: Path) -> DetectedFormat:
 
 def _detect_folder(source: Path) -> DetectedFormat:
     names = [path.name for path in files_in(source, "")]
-    if MANIFEST in names:
-        return DetectedFormat("", f"it holds {MANIFEST}: a store already; `neurozoo data info {source}` describes it")
     if csd := [path.relative_to(source) for path in files_in(source, ".csd", below=True)]:
         return DetectedFormat("csd", "it holds computational sequences", tuple(map(str, csd)), _CSD_OPTIONS)
     xml, arff = ([name for name in names if name.endswith(ending)] for ending in (".xml", ".arff"))

@@ -49,11 +49,11 @@ _KEYS = (*_PLAIN, str, bytes, Raw, tuple, complex, Scalar)
 def main(form: str, arguments: str) -> int:
     """Read the file on descriptor 0, and return the exit status; ``arguments`` are the limits, in JSON.
 
-    The form is ``pickle``, which stands for torch and joblib files too, or ``hdf5``.
+    The form is ``pickle``, which stands for torch and joblib files too, ``hdf5`` or ``hdf5-ragged``.
     """
     limits = Limits(**json.loads(arguments))
     size = os.fstat(0).st_size
-    if form == "hdf5":
+    if is_hdf5 := form.startswith("hdf5"):
         from neurozoo.data.untrusted.hdf5 import read_tree  # with its libraries, before nothing can be opened
     with (
         open(0, "rb", closefd=False) as file,
@@ -65,7 +65,7 @@ def main(form: str, arguments: str) -> int:
         try:
             _lock(limits, size)
             reader = Reader(file, spool, size, limits)
-            content = read_tree(file, reader, limits, size) if form == "hdf5" else reader.read()
+            content = read_tree(file, reader, limits, size, ragged=form == "hdf5-ragged") if is_hdf5 else reader.read()
             document = _Writer(reader, limits, size).document(content)
             spool.flush()
             answer.write(document)
@@ -84,7 +84,7 @@ def main(form: str, arguments: str) -> int:
             if isinstance(error, OSError) and error.errno:
                 reason = f"it could not be unfolded ({error.strerror}); is there room in the temporary folder?"
             else:
-                what = "HDF5 file" if form == "hdf5" else "file"
+                what = "HDF5 file" if is_hdf5 else "file"
                 reason = f"not a whole {what} ({shown(f'{type(error).__name__}: {error}', 200)}); download it again"
         answer.write(reason.encode("utf-8", "replace"))
         return REFUSED

@@ -19,10 +19,14 @@ __all__ = ["read_tree"]
 
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 """Filters built into HDF5 and h5py; any other is a plugin."""
+_ROWS = 256
+"""Ragged rows that are read at a time."""
 
 
-def read_tree(file: IO[bytes], reader: Reader, limits: Limits, size: int) -> dict[str, Any]:
+def read_tree(file: IO[bytes], reader: Reader, limits: Limits, size: int, *, ragged: bool = False) -> dict[str, Any]:
     """Return groups as dicts, and datasets as arrays, a single text as text, an empty one as None.
+
+    With ``ragged``, rows of numbers that each have their own length are lists of arrays.
 
     The bytes of a contiguous dataset stay in the file; others are copied to the spool.
 
@@ -37,13 +41,14 @@ def read_tree(file: IO[bytes], reader: Reader, limits: Limits, size: int) -> dic
     config = root.file.id.get_mdc_config()
     config.initial_size = config.max_size = config.min_size  # the tree is read once: no cache that grows with it
     root.file.id.set_mdc_config(config)
-    return _Walk(reader, limits, size).read(root)
+    return _Walk(reader, limits, size, ragged).read(root)
 
 
 class _Walk:
     """One pass along the hard links that checks all, then one that reads; an object with several names is read once."""
 
-    def __init__(self, reader: Reader, limits: Limits, size: int) -> None:
+    def __init__(self, reader: Reader, limits: Limits, size: int, ragged: bool) -> None:
+        self._takes_ragged = ragged
         self._reader, self._limits, self._size, self._left = reader, limits, size, limits.content(size)
         self._seen: dict[Any, Any] = {}
         self._found: list[tuple[dict[str, Any], str, Any, h5py.Dataset, str]] = []
@@ -107,7 +112,7 @@ class _Walk:
             return
         if dtype.kind not in "biufSO":
             raise RefusedError(f"{where} is {shown(str(dtype))}; only numbers and text can be read")
-        if dtype.kind == "O" and h5py.check_string_dtype(dtype) is None:
+        if dtype.kind == "O" and h5py.check_string_dtype(dtype) is None and not self._ragged_is_read(dtype, shape):
             raise RefusedError(f"{where} holds references or ragged rows; only numbers and text can be read")
         self._left -= prod(shape) * max(dtype.itemsize, 1)
         if self._left < 0:
@@ -121,6 +126,8 @@ class _Walk:
         shape, dtype = dataset.shape, dataset.dtype
         if shape is None:
             return None
+        if self._ragged_is_read(dtype, shape):
+            return self._ragged(dataset, where)
         is_text, size = dtype.kind == "O", prod(shape) * dtype.itemsize
         array, name = Array(), f"{'>' if dtype.byteorder == '>' else '<'}{dtype.kind}{dtype.itemsize}"
         start = None if is_text else _place(dataset, size)
@@ -143,6 +150,33 @@ class _Walk:
         strides = tuple(dtype.itemsize * prod(shape[i + 1 :]) for i in range(len(shape)))
         array._set(data, name, dtype.itemsize, shape, strides)
         return array
+
+    def _ragged_is_read(self, dtype: Any, shape: tuple[int, ...]) -> bool:
+        """Return whether a dataset's elements are rows of numbers, each of its own length, that are asked for."""
+        base = h5py.check_vlen_dtype(dtype)
+        # Of text it is the class of Python's text.
+        is_rows = base is not None and not isinstance(base, type) and base.kind in "biuf" and len(shape) == 1
+        return self._takes_ragged and is_rows
+
+    def _ragged(self, dataset: h5py.Dataset, where: str) -> list[Array]:
+        """Copy rows of their own lengths to the spool; the heap that they lie in is no array."""
+        base = h5py.check_vlen_dtype(dataset.dtype)
+        name = f"{'>' if base.byteorder == '>' else '<'}{base.kind}{base.itemsize}"
+        rows: list[Array] = []
+        if dataset.shape[0] > self._limits.values:
+            raise RefusedError(f"{where} has {dataset.shape[0]} rows, more than {self._limits.values}; not a data file")
+        for first in range(0, dataset.shape[0], _ROWS):
+            try:
+                values = dataset[first : first + _ROWS]
+            except (OSError, RuntimeError, ValueError) as error:
+                raise RefusedError(
+                    f"{where} cannot be read ({error}); the file is damaged: download it again"
+                ) from error
+            for value in values:
+                row = Array()
+                row._set(self._reader.keep([value.tobytes()]), name, base.itemsize, value.shape, (base.itemsize,))
+                rows.append(row)
+        return rows
 
 
 def _place(dataset: h5py.Dataset, size: int) -> int | None:

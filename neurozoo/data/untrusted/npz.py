@@ -1,4 +1,4 @@
-"""Read untrusted npz files: arrays of numbers and text of their declared size, never Python objects.
+"""Read untrusted npz and npy files: arrays of numbers and text of their declared size, never Python objects.
 
 Format: ``numpy.lib.format``.
 """
@@ -19,7 +19,7 @@ from neurozoo.data.untrusted.limits import Limits
 from neurozoo.errors import DataError
 from neurozoo.files.opening import open_regular
 
-__all__ = ["has_impossible_text", "read_npz"]
+__all__ = ["has_impossible_text", "names_in_npz", "read_npy", "read_npz"]
 
 _ENCRYPTED = 1
 _PIECE = 2**20
@@ -50,6 +50,15 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
             ) from error
 
 
+def names_in_npz(path: Path) -> tuple[str, ...]:
+    """Return the names of an npz file's arrays without reading them; none of a file that is not one."""
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except Exception:  # of a detection, which must not fail; no list of what zipfile raises is complete
+        return ()
+
+
 def _check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
     infos, size = archive.infolist(), path.stat().st_size
     if len(infos) > limits.members or len({info.filename for info in infos}) < len(infos):
@@ -67,22 +76,53 @@ def _check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
             )
 
 
+def read_npy(file: IO[bytes], size: int, where: str) -> NDArray[Any]:
+    """Return the array of an open npy file.
+
+    Args:
+        file: The file, at its beginning.
+        size: Its bytes.
+        where: Names it in errors.
+
+    Raises:
+        DataError: It is not a whole npy file, holds Python objects, or is larger than the
+            :class:`~neurozoo.data.untrusted.limits.Limits` allow.
+    """
+    if size > Limits().content(0):
+        raise DataError(
+            f"{where} is {size / 2**30:.3g} GiB large; if you trust it, set NEUROZOO_READ_CONTENT_GIB to what it needs"
+        )
+    try:
+        return _read_array(file, size, where, where)
+    except DataError:
+        raise
+    except Exception as error:  # as in read_npz
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(
+            f"{where} cannot be read ({reason}); it is damaged, or not an npy file: download it again"
+        ) from error
+
+
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
     with archive.open(info) as member:
-        version = npy.read_magic(member)
-        if version not in _HEADERS:
-            raise ValueError(f"{info.filename} is of version {version}")
-        shape, fortran, dtype = _HEADERS[version](member)
-        if dtype.hasobject:
-            raise DataError(f"{path} holds Python objects, which are never loaded; give arrays of numbers")
-        # numpy makes characters of no width one wide.
-        fits = dtype.itemsize > 0 and info.file_size - member.tell() == prod(shape) * dtype.itemsize
-        if any(n < 0 for n in shape) or not fits:
-            raise ValueError(f"{info.filename} says it is {list(shape)} of {dtype}, which is not its size")
-        array = np.empty(prod(shape), dtype)
-        _fill(array, member)
-        if has_impossible_text(array):
-            raise ValueError(f"{info.filename} holds characters that do not exist")
+        return _read_array(member, info.file_size, info.filename, str(path))
+
+
+def _read_array(member: IO[bytes], size: int, name: str, where: str) -> NDArray[Any]:
+    version = npy.read_magic(member)
+    if version not in _HEADERS:
+        raise ValueError(f"{name} is of version {version}")
+    shape, fortran, dtype = _HEADERS[version](member)
+    if dtype.hasobject:
+        raise DataError(f"{where} holds Python objects, which are never loaded; give arrays of numbers")
+    # numpy makes characters of no width one wide.
+    fits = dtype.itemsize > 0 and size - member.tell() == prod(shape) * dtype.itemsize
+    if any(n < 0 for n in shape) or not fits:
+        raise ValueError(f"{name} says it is {list(shape)} of {dtype}, which is not its size")
+    array = np.empty(prod(shape), dtype)
+    _fill(array, member)
+    if has_impossible_text(array):
+        raise ValueError(f"{name} holds characters that do not exist")
     return array.reshape(shape, order="F" if fortran else "C")
 
 

@@ -64,8 +64,13 @@ def read_untrusted(path: Path, *, limits: Limits | None = None) -> Any:
     return _read("pickle", path, limits or Limits())
 
 
-def read_hdf5(path: Path) -> dict[str, Any]:
+def read_hdf5(path: Path, *, ragged: bool = False) -> dict[str, Any]:
     """Read an HDF5 file.
+
+    Args:
+        path: The file.
+        ragged: Whether a dataset of rows of numbers that each have their own length is read, as a list of arrays; else
+            it is refused.
 
     Returns:
         Groups as dicts; datasets as numpy arrays, or as a text (``str``) or None where they hold a single text or are
@@ -76,7 +81,7 @@ def read_hdf5(path: Path) -> dict[str, Any]:
             is not a hard one, a virtual or externally stored dataset, a filter that is not built in, or other types
             than numbers and text.
     """
-    content = _read("hdf5", path, Limits())
+    content = _read("hdf5-ragged" if ragged else "hdf5", path, Limits())
     if not isinstance(content, dict):
         raise DataError(f"{path}: what was read of it makes no sense; download it again")
     return content
@@ -108,7 +113,7 @@ def _run(
     """Start the process, wait for it, and leave ``answer`` at the beginning of a whole one."""
     home = str(Path(__file__).parents[3])  # the folder that neurozoo is in
     command = [sys.executable, *_FLAGS, "-c", _CODE, form, json.dumps(asdict(limits)), home]
-    if form == "hdf5":
+    if form.startswith("hdf5"):
         command += [str(Path(str(spec.origin)).parents[1]) for name in ("numpy", "h5py") if (spec := find_spec(name))]
     environment = {name: os.environ[name] for name in _LIBRARIES if name in os.environ} | _SETTINGS
     seconds = limits.time(size)

@@ -77,6 +77,13 @@ KINDS_OF_PLUGIN: Mapping[Kind, _Part] = {
         f"{_SMILE} 'data={{name: $name, inputs: [text, audio]}}' model.params.context=text task.outputs=null",
         ("numpy>=1.26", "pydantic>=2.8"),
     ),
+    "representation": _Part(
+        "Representation",
+        "RepresentationConformance",
+        "the logarithm of counts of events",
+        f"{_CONVNET} 'data={{name: events-synthetic, represent: {{events: $name}}}}'",
+        ("pydantic>=2.8",),
+    ),
 }
 """What ``plugins new`` can write, by kind."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from neurozoo.core.layer import Firing
 from neurozoo.core.model import Model
-from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
-from neurozoo.data.view import DataView
+from neurozoo.core.recording import frozen_statistics, neuron_layers, recorded, spiking_layers
+from neurozoo.core.signals import Batch, SignalShape
+from neurozoo.data.view import DataView, SplitView
 from neurozoo.errors import DataError, UserError
 from neurozoo.evaluation.evaluate import data_of
 from neurozoo.heads.label_decoder import LabelDecoderHead, record_label_attention
@@ -21,16 +23,20 @@ from neurozoo.operations.profiling import Told
 from neurozoo.reporting.figures import heat_map, raster
 from neurozoo.reporting.page import Content, Picture, section_of
 from neurozoo.reporting.runs.run_contents import ReportedRun
+from neurozoo.reporting.runs.traces import RULE, Trace, rows_of, trace_of, trace_svg, trace_words
+from neurozoo.reporting.sample_pictures import class_key, sample_picture
+from neurozoo.reporting.samples import Sample, answer_words, sample_facts, signals_of, steps_of
+from neurozoo.reporting.tables import Table
 from neurozoo.runs.device import device_of_run
 from neurozoo.runs.loading import load
 
-__all__ = ["Looked", "attention", "look", "rasters"]
+__all__ = ["Answered", "Looked", "answers", "attention", "look", "membranes", "rasters"]
 
 SPLIT = "valid"
 _STEPS = 600
 _NEURONS = 64
-_BYTES = 160_000
-"""Room for all rasters together."""
+_BYTES, _SAMPLES_BYTES, _TRACES_BYTES = 90_000, 100_000, 90_000
+"""Room for all rasters, for all samples and for all traces together."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +78,55 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """The observations of a run: spikes by sample and layer; the attention, or why there is none."""
+class Answered:
+    """A sample, and what a run answered to it.
 
+    Attributes:
+        sample: With its signals as the model sees them; per step with what the model predicted.
+        true: Its target in words; empty if there is one per step.
+        answer: The model's in words, with the largest probability of a class.
+    """
+
+    sample: Sample
+    true: str
+    answer: str
+
+    def facts(self) -> dict[str, Any]:
+        """The same for programs."""
+        own = {} if self.sample.steps is not None else {"true": self.true, "answer": self.answer}
+        return {"id": self.sample.name, **own, **sample_facts(self.sample)}
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The observations of a run: what it saw and answered, spikes and traces by sample and layer; the attention, or
+    why there is none. ``layers`` are the names of all its layers of neurons."""
+
+    samples: Sequence[Answered] = ()
     trains: Sequence[SpikeTrains] = ()
+    traces: Sequence[Trace] = ()
+    layers: Sequence[str] = ()
     attention: Attention | None = None
     why: str = ""
 
 
-def look(run: ReportedRun, samples: Sequence[str], first: int, *, data_root: str | None = None, told: Told) -> Looked:
-    """Run a run's best weights on the named samples of valid, or on so many from the first on if none is named.
+def look(
+    run: ReportedRun,
+    samples: Sequence[str],
+    first: int,
+    neurons: Mapping[str, Sequence[int]],
+    *,
+    data_root: str | None = None,
+    told: Told,
+) -> Looked:
+    """Run a run's best weights on the named samples of valid, or on so many of its first ones if none is named.
+
+    Traces are of the first sample, or of all that are named; of the named neurons, else of a few of each layer that
+    fires.
 
     Raises:
         NeurozooError: The data or the weights are missing or others; or the model cannot be built here.
-        UserError: There is no such sample.
+        UserError: There is no such sample or neuron.
     """
     trained = load(run.folder)
     recipe, view = trained.recipe, data_of(trained, data_root)
@@ -99,34 +140,60 @@ def look(run: ReportedRun, samples: Sequence[str], first: int, *, data_root: str
             if each not in ids:
                 some = ", ".join(ids[:3])
                 raise UserError(f"{SPLIT} has no sample called {each!r}; it has {len(ids):,}, such as {some}")
-        spiking, trains = spiking_layers(model), []
-        for sample in samples or ids[:first]:
+        layers, spiking = neuron_layers(model), spiking_layers(model)
+        answered: list[Answered] = []
+        trains: list[SpikeTrains] = []
+        traces: list[Trace | None] = []
+        for sample in samples or [ids[place] for place in _first(view.split(SPLIT), first)]:
             # Alone, so that no other sample's features decide its spikes.
-            batch = view.split(SPLIT).batch(torch.tensor([ids.index(sample)])).to(device)
+            batch = view.split(SPLIT).batch(torch.tensor([ids.index(sample)]))
             with recorded(model) as firings:
-                model(batch)
+                outputs = model(batch.to(device))
+            answered.append(_answered(run, sample, batch, model.problem.task.predict(outputs), view.signals))
             trains += [_train(sample, name, firing) for name, firing in firings.items() if name in spiking]
+            if samples or not traces:
+                for name in [name for name in (neurons or spiking) if name in firings]:
+                    traces.append(trace_of(sample, name, layers[name], firings[name], neurons.get(name)))
         attention, why = _attention(model, view, recipe.evaluation.batch_size, device, told)
-    return Looked(trains, attention, why)
+    kept = [trace for trace in traces if trace is not None]
+    return Looked(answered, trains, kept, list(layers), attention, why)
+
+
+def _first(samples: SplitView, number: int) -> list[int]:
+    """The places of the first samples, of different classes where each sample has a class."""
+    target = samples.target
+    if target.dim() != 1 or target.is_floating_point():
+        return list(range(min(number, len(samples))))
+    _, found = np.unique(target.numpy(), return_index=True)
+    places = sorted(found.tolist())[:number]
+    places += [place for place in range(min(number, len(samples))) if place not in places][: number - len(places)]
+    return sorted(places)
+
+
+def _answered(
+    run: ReportedRun, name: str, batch: Batch, predicted: Tensor, shapes: Mapping[str, SignalShape]
+) -> Answered:
+    """Put a batch of one sample and the predictions for it, ``[1, K]`` or ``[1, L, K]``, together."""
+    assert run.task is not None
+    signals, values = signals_of(batch, shapes), predicted[0].double().cpu().numpy()
+    title = f"{name}{'' if not run.place else f' by {run.name}'}"
+    if run.task.per_step:
+        steps = steps_of(batch, run.outputs)
+        shown = values[: len(steps.valid)]
+        classes = run.task.decide(shown, run.decision) if steps.target.ndim == 1 else None
+        steps = replace(steps, predicted=shown, answer=classes)
+        return Answered(Sample(name, title, signals, steps), "", "")
+    assert batch.target is not None
+    true = answer_words(batch.target[0].cpu().numpy(), run.outputs)
+    decided = np.asarray(run.task.decide(values[None], run.decision))[0]
+    answer = answer_words(decided, run.outputs)
+    answer += f" ({values.max():.0%})" if decided.ndim == 0 else ""
+    return Answered(Sample(name, f"{title}: {true}", signals), true, answer)
 
 
 def _train(sample: str, layer: str, firing: Firing) -> SpikeTrains:
-    """A sample's spikes ``[T, 1, ...]``, one row a neuron.
-
-    Where a mask covers positions, ``[1, 1, L]``, the T steps of a position stand together. Every axis that the mask
-    does not cover is the neurons': N, or the C H W places of a feature map.
-    """
-    fired = (firing.spikes[:, 0] > 0).cpu()  # [T, ...]
-    steps = 1
-    if firing.valid is None:
-        rows = fired
-    elif len(firing.valid) == 1 and firing.valid.dim() > 2:  # positions, each held for T steps
-        mask = firing.valid[0, 0].cpu()
-        rows, steps = fired.movedim(0, mask.dim())[mask].flatten(0, 1), len(fired)
-    else:  # each step, or position and step, counts or not
-        mask = firing.valid[:, 0].cpu()
-        rows = fired[mask.expand(len(fired), *mask.shape[1:])]
-    rows = rows.flatten(1)  # [S, N]
+    """A sample's spikes ``[T, 1, ...]``, one row a neuron; see :func:`rows_of`."""
+    rows, steps = rows_of((firing.spikes > 0).cpu(), None if firing.valid is None else firing.valid.cpu())
     neurons = rows.shape[1]
     chosen = np.unique(np.linspace(0, neurons - 1, min(neurons, _NEURONS)).astype(int))
     shown = rows[: max(_STEPS // steps, 1) * steps].numpy()[:, chosen].T
@@ -163,6 +230,73 @@ def _attention(
         {name: float(total / samples) for name, total in shares.items()},
         samples,
     ), ""
+
+
+def answers(runs: Sequence[ReportedRun], looked: Mapping[str, Looked]) -> list[Content]:
+    """What the models see of the chosen samples, and what they answer; the signals of a data set once."""
+    pictures, left_out = [], 0
+    table: dict[tuple[str, str], list[str]] = {}
+    shown = [run for run in runs if run.name in looked]
+    number = max(1, sum(len(looked[run.name].samples) for run in shown))
+    for column, run in enumerate(shown):
+        for each in looked[run.name].samples:
+            sample = each.sample
+            place = run.checksum, sample.name
+            known = place in table
+            row = table.setdefault(place, ["-"] * (len(shown) + 1))
+            row[0] = each.true or row[0]
+            row[column + 1] = each.answer or _share_right(sample)
+            if known and sample.steps is None:
+                continue
+            drawn = replace(sample, signals={}) if known else sample
+            picture, missing = sample_picture(drawn, room=_SAMPLES_BYTES // number, colour=run.place)
+            left_out += missing
+            pictures.append(picture)
+    rows = [[name, *cells] for (_, name), cells in table.items()]
+    head = ["sample", "true", *(f"answer{run.among(runs)}" for run in shown)]
+    if all(row[1] == "-" for row in rows):  # a target for each step
+        head, rows = [head[0], *head[2:]], [[row[0], *row[2:]] for row in rows]
+    notes = [f"{left_out} drawings have no room; name fewer samples to see them."] if left_out else []
+    shown_classes = class_key([each.sample for run in shown for each in looked[run.name].samples])
+    title = f"What the model sees and answers, on {SPLIT}"
+    caption = (
+        f"The first samples of {SPLIT}, of different classes where there are classes, or those that were named; each "
+        "alone, as the model gets it."
+    )
+    return [*section_of(title, pictures, caption, shown_classes, notes), Table("", head, rows)] if pictures else []
+
+
+def _share_right(sample: Sample) -> str:
+    steps = sample.steps
+    if steps is None or steps.answer is None or not steps.valid.any():
+        return "-"
+    return f"{(steps.answer == steps.target)[steps.valid].mean():.1%} of the steps are right"
+
+
+def membranes(runs: Sequence[ReportedRun], looked: Mapping[str, Looked]) -> list[Content]:
+    """Traces of neurons, layer by layer, the runs below one another."""
+    traces = [(run, trace) for run in runs if run.name in looked for trace in looked[run.name].traces]
+    order = list(dict.fromkeys((trace.sample, trace.layer) for _, trace in traces))
+    traces.sort(key=lambda each: order.index((each[1].sample, each[1].layer)))
+    pictures: list[Picture] = []
+    room = _TRACES_BYTES
+    for run, trace in traces:
+        words = trace_words(trace)
+        label = f"membranes in {trace.layer}, sample {trace.sample}, {run.name}: {words}"
+        svg = trace_svg(trace, colour=run.place, label=label) if room > 0 else ""
+        room -= len(svg) or 1
+        if room >= 0:
+            title = f"{trace.sample}: {trace.layer}{run.among(runs)}"
+            pictures.append(Picture(title, svg, f"{words[:1].upper()}{words[1:]}."))
+    left = len(traces) - len(pictures)
+    notes = [f"{left} more pictures have no room; name the neurons with --neurons to see them."] if left else []
+    caption = (
+        f"{RULE}, unless neurons were named. The line is the membrane that is compared with the threshold in each "
+        "valid step, before a reset; dashed is the threshold, a red dot a spike. Dimensionless"
+        + (", in units of the threshold of adaptive neurons" if any(trace.relative for _, trace in traces) else "")
+        + "."
+    )
+    return section_of("Membranes and thresholds", pictures, caption, notes=notes)
 
 
 def rasters(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Mapping[str, str]) -> list[Content]:

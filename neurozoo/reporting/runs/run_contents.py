@@ -18,8 +18,10 @@ from neurozoo.models.build import make_problem
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.run import Run
 
-__all__ = ["MOST_RUNS", "Predicted", "ReportedRun", "read_runs"]
+__all__ = ["MOST_RUNS", "REPORT", "Predicted", "ReportedRun", "read_runs"]
 
+REPORT = "report.html"
+"""The name of a run's page in its folder."""
 MOST_RUNS = 6
 """As many as there are colours."""
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from neurozoo.compare.runs import check_same_data
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
-from neurozoo.errors import NeurozooError, UserError
+from neurozoo.errors import NeurozooError, UserError, suggestion
 from neurozoo.operations.profiling import Told
 from neurozoo.operations.result import OperationsProfile
 from neurozoo.reporting.page import Content, html_page
 from neurozoo.reporting.runs import curves, observations, summary_tables
 from neurozoo.reporting.runs.observations import Looked
 from neurozoo.reporting.runs.run_contents import ReportedRun, read_runs
+from neurozoo.reporting.runs.traces import parse_neurons
 
 __all__ = ["LARGEST", "RunReport", "report_runs"]
 
@@ -46,6 +47,7 @@ def report_runs(
     *,
     split: str | None = None,
     wanted: Sequence[str] = (),
+    neurons: Sequence[str] = (),
     mixed: bool = False,
     data_root: str | None = None,
     told: Told = lambda what, done, of: None,
@@ -55,17 +57,19 @@ def report_runs(
     Args:
         folders: Run folders, at most six.
         split: Whose predictions are drawn; by default ``test``, and ``valid`` if no run has predicted that.
-        wanted: Samples of valid whose spikes are drawn; by default the first.
+        wanted: Samples of valid that are drawn with their spikes; by default the first.
+        neurons: ``LAYER:3,7``, neurons whose membranes are drawn; by default a few of each layer that fires.
         mixed: Whether runs on different data, or on made-up and real data, may stand side by side.
         data_root: The store, if it is not where the recipes say.
         told: Called with the progress.
 
     Raises:
-        UserError: A folder is no run, there is no such sample, or matplotlib is not installed.
+        UserError: A folder is no run, there is no such sample or neuron, or matplotlib is not installed.
         DataError: The runs were made with different data, and ``mixed`` is not set.
     """
     if len(wanted) > _MOST_SAMPLES:
         raise UserError(f"{len(wanted)} samples are named, and a page has room for {_MOST_SAMPLES}; name fewer")
+    traced = parse_neurons(neurons)
     runs = read_runs(folders)
     if not mixed:
         check_same_data([run for run in runs if run.checksum])
@@ -76,10 +80,11 @@ def report_runs(
     not_counted: dict[str, str] = {}
     for done, run in enumerate(runs, 1):
         told("running the models", done, len(runs))
-        with _reason(run, not_looked_at, fatal=UserError if wanted else None):
+        with _reason(run, not_looked_at, fatal=UserError if wanted or traced else None):
             looked[run.name] = observations.look(
-                run, wanted, _SAMPLES.get(len(runs), 1), data_root=data_root, told=told
+                run, wanted, _SAMPLES.get(len(runs), 1), traced, data_root=data_root, told=told
             )
+    _check_layers(traced, looked)
     for run in runs:
         with _reason(run, not_counted):
             profiles[run.name] = summary_tables.profiled(run, data_root=data_root, told=told)
@@ -100,6 +105,8 @@ def report_runs(
             for name, each in looked.items()
             if each.attention is not None
         },
+        "samples": {name: [answered.facts() for answered in each.samples] for name, each in looked.items()},
+        "traces": {name: [trace.facts() for trace in each.traces] for name, each in looked.items()},
         "operations": summary_tables.operations_facts(profiles),
         "not_looked_at": not_looked_at,
         "not_counted": not_counted,
@@ -122,11 +129,13 @@ def report_runs(
         lambda: summary_tables.metrics(runs),
         lambda: curves.training_curves(runs),
         by_task,
+        lambda: observations.answers(runs, looked),
         lambda: curves.thresholds(runs),
         lambda: curves.health(runs),
         lambda: curves.lesions(runs),
         lambda: summary_tables.operations(runs, profiles, not_counted),
         lambda: curves.sparsity(runs),
+        lambda: observations.membranes(runs, looked),
         lambda: observations.rasters(runs, looked, not_looked_at),
         lambda: observations.attention(runs, looked, not_looked_at),
         lambda: summary_tables.recipes(runs),
@@ -142,6 +151,16 @@ def report_runs(
         warning += f" ({', '.join(synthetic)})"
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     return RunReport(html_page(title, content, lead=_lead(runs), warning=warning), facts)
+
+
+def _check_layers(traced: Mapping[str, Sequence[int]], looked: Mapping[str, Looked]) -> None:
+    """Raise a :class:`UserError` if neurons are named of a layer that no run has."""
+    known = list(dict.fromkeys(name for each in looked.values() for name in each.layers))
+    for layer in traced:
+        if looked and layer not in known:
+            raise UserError(
+                f"no layer of neurons is called {layer!r}; there are: {', '.join(known)}{suggestion(layer, known)}"
+            )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from neurozoo.core.multimodal import Layout
 from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
-from neurozoo.testing.findings import ConformanceError, Findings, require
+from neurozoo.testing.findings import Candidate, ConformanceError, Findings, require
 from neurozoo.testing.parts.inputs import Content, Masks
 
 TOLERANCE = 1e-9
@@ -79,8 +79,22 @@ class PartSubject(Findings):
         Raises:
             ConformanceError: It refuses all.
         """
-        for form, part in self.built(self.forms, lambda form: self.build(form, values=values), self.describe):
-            yield Setting(form, self.describe(form), self.wake(part, form, values=values))
+        woken = _woken_of(self.candidate)
+
+        def build(form: Any) -> nn.Module:
+            found = woken.get((id(form), values))
+            return self.build(form, values=values) if found is None else found
+
+        for form, part in self.built(self.forms, build, self.describe):
+            place = id(form), values
+            if place not in woken:
+                woken[place] = self.wake(part, form, values=values)
+            given = {id(each): each for each in (form, *vars(form).values())}  # which copies share
+            try:
+                own = copy.deepcopy(woken[place], given)
+            except Exception:  # one that cannot be copied, of which a case tells, is built for each case
+                own = woken.pop(place)
+            yield Setting(form, self.describe(form), own)
 
     def make(self, form: Any, *, seed: int = 0, **how: Any) -> nn.Module:
         """The part in float64 and evaluation mode, its weights fixed by the seed and none of them 0."""
@@ -131,6 +145,19 @@ class PartSubject(Findings):
             moved = int((got.positions != want.positions).sum())
             require(not moved, f"{moved} of {len(want.positions)} valid rows have another position: {where}")
         hold(self, got.values, want.values, where)
+
+
+_woken: list[tuple[Candidate, dict[tuple[int, bool], nn.Module]]] = []
+
+
+def _woken_of(candidate: Candidate) -> dict[tuple[int, bool], nn.Module]:
+    """The parts of a candidate as they were woken for earlier cases, by the form's identity and ``values``.
+
+    Building and waking takes longer than most cases. Only those of the last candidate are kept.
+    """
+    if not _woken or _woken[0][0] != candidate:
+        _woken[:] = [(candidate, {})]
+    return _woken[0][1]
 
 
 S = TypeVar("S", bound=PartSubject)

@@ -12,9 +12,10 @@ from neurozoo_numba.compiling import called_by_address
 from neurozoo_numba.kinds import KERNEL_KINDS
 from neurozoo_numba.streaming import LINE, OPTIONS, loop, row, rows, values
 
-FIRES_AT_TIES, HEIGHTS, CUT = 1, 2, 4
+FIRES_AT_TIES, HEIGHTS, CUT, ALONE = 1, 2, 4, 8
 """Flags of a step or an adjoint: whether a membrane at its threshold fires; whether to write heights (see
-``neurozoo_numba.kinds``) instead of outputs; and whether the gradient stops at the reset."""
+``neurozoo_numba.kinds``) instead of outputs; whether the gradient stops at the reset; and whether the heights of
+neurons that cannot fire are minus infinity, so that spikes and slopes follow from the heights alone."""
 
 WIDEST = 384
 """Largest block of neurons: all rows of a step or an adjoint fit the smallest cache, and are long enough to stream."""
@@ -74,8 +75,8 @@ def step(mine, x, count, flags):  # type: ignore[no-untyped-def]
     """A step of a block's neurons with currents ``x``, in place in the rows of ``mine``."""
     mine, x = carray(mine, ROWS), carray(x, count)
     params, states = PARAMETERS_OF(mine, count, PARAMETER_COUNT), rows(mine, STATES, APART, count, STATE_COUNT)
-    silent, heights = flags & FIRES_AT_TIES == 0, flags & HEIGHTS != 0
-    STEP(x, row(mine, LEVEL, count), params, states, row(mine, OUT, count), (HARD, MODE, silent, heights))
+    silent, heights, alone = flags & FIRES_AT_TIES == 0, flags & HEIGHTS != 0, flags & ALONE != 0
+    STEP(x, row(mine, LEVEL, count), params, states, row(mine, OUT, count), (HARD, MODE, silent, heights, alone))
 
 
 def adjoint(mine, heights, count, flags):  # type: ignore[no-untyped-def]

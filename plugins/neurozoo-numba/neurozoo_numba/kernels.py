@@ -48,13 +48,13 @@ ATAN, SIGMOID, SUPERSPIKE, BOX, _TRIANGLE = SURROGATE_NUMBERS.values()
 
 
 @loop
-def _fill(x, number):  # type: ignore[no-untyped-def]
+def fill(x, number):  # type: ignore[no-untyped-def]
     for i in range(x.shape[0]):
         x[i] = number
 
 
 @loop
-def _spread(numbers, base, inner, period, start, out):  # type: ignore[no-untyped-def]
+def spread(numbers, base, inner, period, start, out):  # type: ignore[no-untyped-def]
     """Expand shared numbers from neuron ``start``: neuron m has the one at ``base + m // inner % period``."""
     place, end = start, start + out.shape[0]
     while place < end:
@@ -64,16 +64,16 @@ def _spread(numbers, base, inner, period, start, out):  # type: ignore[no-untype
             copy(row(numbers, base + first, until - place), row(out, place - start, until - place))
         else:
             until = min(end, place - place % inner + inner)
-            _fill(row(out, place - start, until - place), numbers[base + first])
+            fill(row(out, place - start, until - place), numbers[base + first])
         place = until
 
 
 @loop
-def _begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine):  # type: ignore[no-untyped-def]
+def begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine):  # type: ignore[no-untyped-def]
     """Load the first states, at rest if ``v0`` is empty, and the parameters."""
     if own:
         for k in range(p.shape[0] // p_period):
-            _spread(p, k * p_period, p_inner, p_period, start, row(mine, PARAMS + k * APART, count))
+            spread(p, k * p_period, p_inner, p_period, start, row(mine, PARAMS + k * APART, count))
     else:
         copy(p, row(mine, PARAMS, p.shape[0]))
     for k in range(rest.shape[0]):
@@ -81,11 +81,11 @@ def _begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine):  # ty
         if v0.shape[0]:
             copy(row(v0, k * size + start, count), state)
         else:
-            _fill(state, rest[k])
+            fill(state, rest[k])
 
 
 @loop
-def _slopes(kind, u, scale, factor, out):  # type: ignore[no-untyped-def]
+def slopes(kind, u, scale, factor, out):  # type: ignore[no-untyped-def]
     """``core.equations.surrogate_gradient``; torch computes a number over a tensor as ``(1 / tensor) * number``."""
     zero, one = u.dtype.type(0), u.dtype.type(1)
     if kind == ATAN:
@@ -114,7 +114,7 @@ def _slopes(kind, u, scale, factor, out):  # type: ignore[no-untyped-def]
 
 
 @loop
-def _sum(x):  # type: ignore[no-untyped-def]
+def total(x):  # type: ignore[no-untyped-def]
     """Pairwise sum of ``x``, which it overwrites: vectorised, and with a small error."""
     size = x.shape[0]
     while size > 1:
@@ -139,7 +139,7 @@ def forward(  # type: ignore[no-untyped-def]
         x: Currents; step t starts at ``t * x_step``, and ``x_step`` is 0 if all steps have the same.
         v0: States to start from, ``[S * M]``; empty for all at rest.
         rest: The states at rest, ``[S]``.
-        threshold: ``[period]`` or, if ``by_step``, ``[T * period]``; see :func:`_spread` for ``inner`` and ``period``.
+        threshold: ``[period]`` or, if ``by_step``, ``[T * period]``; see :func:`spread` for ``inner`` and ``period``.
         p: Parameters, ``[P * p_period]``, with ``p_inner`` and ``p_period`` likewise.
         own: Whether parameters differ between neurons; if not, ``p_period`` is 1.
         flags: See :data:`FIRES_AT_TIES`.
@@ -153,10 +153,10 @@ def forward(  # type: ignore[no-untyped-def]
         start = block * width
         count = min(width, size - start)
         level, made = row(mine, LEVEL, count), row(mine, OUT, count)
-        _begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine)
+        begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine)
         for t in range(steps):
             if by_step or t == 0:
-                _spread(threshold, t * period, inner, period, start, level)
+                spread(threshold, t * period, inner, period, start, level)
             there = t * x_step + start
             if t < steps - 1:
                 read_ahead(x, there + x_step, count)
@@ -180,7 +180,7 @@ def backward(  # type: ignore[no-untyped-def]
         detach: Whether the gradient stops at the reset.
         late: See ``neurozoo_numba.kinds.Kind``.
         recalled: Whether the adjoint needs the states before a step.
-        surrogate: One of :data:`SURROGATE_NUMBERS`, with ``scale`` and ``factor`` of :func:`_slopes`.
+        surrogate: One of :data:`SURROGATE_NUMBERS`, with ``scale`` and ``factor`` of :func:`slopes`.
         grad_out: Gradient of the outputs; step t starts at ``t * grad_step``. Empty if there is none.
         grad_each: Whether it differs between neurons.
         grad_v: Gradient of the last states, ``[S * M]``; empty if there is none.
@@ -199,10 +199,10 @@ def backward(  # type: ignore[no-untyped-def]
         start = block * width
         count = min(width, size - start)
         level = row(mine, LEVEL, count)
-        _begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine)
+        begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine)
         for t in range(steps):
             if by_step or t == 0:
-                _spread(threshold, t * period, inner, period, start, level)
+                spread(threshold, t * period, inner, period, start, level)
             there = t * x_step + start
             if t < steps - 1:
                 read_ahead(x, there + x_step, count)
@@ -216,24 +216,24 @@ def backward(  # type: ignore[no-untyped-def]
             if grad_v.shape[0]:
                 copy(row(grad_v, k * size + start, count), row(mine, GRADS + k * APART, count))
             else:
-                _fill(row(mine, GRADS + k * APART, count), 0)
+                fill(row(mine, GRADS + k * APART, count), 0)
         for k in range(many):
-            _fill(row(mine, TO_PARAMS + k * APART, count), 0)
+            fill(row(mine, TO_PARAMS + k * APART, count), 0)
         to_x, to_level = row(mine, OUT, count), row(mine, TO_LEVEL, count)
         slope, from_out = row(mine, SLOPE, count), row(mine, OUTER, count)
         current, sums = row(mine, CURRENT, count), row(mine, SUMS, count)
-        _fill(sums, 0)
-        _fill(to_level, 0)
-        _fill(from_out, 0)
+        fill(sums, 0)
+        fill(to_level, 0)
+        fill(from_out, 0)
         for t in range(steps - 1, -1, -1):
             if by_step:
-                _spread(threshold, t * period, inner, period, start, level)
-                _fill(to_level, 0)
+                spread(threshold, t * period, inner, period, start, level)
+                fill(to_level, 0)
             for k in range(recall):
                 copy(row(kept, t * each + (1 + k) * APART, count), row(mine, STATES + k * APART, count))
             if grad_p.shape[0]:
                 copy(row(x, t * x_step + start, count), current)
-            _slopes(surrogate, row(kept, t * each, count), scale, factor, slope)
+            slopes(surrogate, row(kept, t * each, count), scale, factor, slope)
             if grad_out.shape[0]:
                 if grad_each:
                     there = t * grad_step + start
@@ -241,7 +241,7 @@ def backward(  # type: ignore[no-untyped-def]
                         read_ahead(grad_out, there - grad_step, count)
                     copy(row(grad_out, there, count), from_out)
                 else:
-                    _fill(from_out, grad_out[t * grad_step])
+                    fill(from_out, grad_out[t * grad_step])
             if t == 0:
                 read_ahead(x, start + width, width)
             # Without a gradient of the last membranes nothing flows back from them, not even 0 times infinity.
@@ -249,7 +249,7 @@ def backward(  # type: ignore[no-untyped-def]
             call(adjoint, mine, kept, t * each, count, flags + CUT if cut else flags)
             if grad_threshold.shape[0] and (by_step or t == 0):
                 if period == 1:
-                    grad_threshold[t * blocks + block] = _sum(to_level)
+                    grad_threshold[t * blocks + block] = total(to_level)
                 else:
                     copy(to_level, row(grad_threshold, t * size + start, count))
             if summed:
@@ -265,7 +265,7 @@ def backward(  # type: ignore[no-untyped-def]
         if grad_p.shape[0]:
             for k in range(many):
                 if p_period == 1:
-                    grad_p[k * blocks + block] = _sum(row(mine, TO_PARAMS + k * APART, count))
+                    grad_p[k * blocks + block] = total(row(mine, TO_PARAMS + k * APART, count))
                 else:
                     copy(row(mine, TO_PARAMS + k * APART, count), row(grad_p, k * size + start, count))
 
@@ -280,8 +280,8 @@ def loop_over_time(name: str, bits: int) -> Any:
 def _ready(name: str, bits: int) -> tuple[Any, tuple[Any, ...]]:
     number, whole, yes = number_type(bits), types.int64, types.boolean
     read, write = types.Array(number, 1, "C", readonly=True), types.Array(number, 1, "C")
-    spread = (whole, whole)
-    signature = (*[whole] * 5, read, whole, read, read, read, yes, *spread, read, *spread, yes, whole, whole, yes)
+    pair = (whole, whole)
+    signature = (*[whole] * 5, read, whole, read, read, read, yes, *pair, read, *pair, yes, whole, whole, yes)
     template: Any = forward
     if name == "forward":
         signature += (write, write)

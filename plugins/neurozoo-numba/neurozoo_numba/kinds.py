@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numba import types
 from numba.extending import overload
 
@@ -76,7 +77,7 @@ def leaked(x, rate, leak):  # type: ignore[no-untyped-def]
 @written_out
 def charging_step(x, level, p, state, out, form):  # type: ignore[no-untyped-def]
     """``lif``, ``if`` and ``plif``, with the parameters rate and rest."""
-    hard, mode, silent, heights = form
+    hard, mode, silent, heights, _ = form
     (v,), (rates, rests) = state, p
     zero, one, leak = out.dtype.type(0), out.dtype.type(1), mode % OTHER_ORDER
     for i in range(out.shape[0]):
@@ -120,7 +121,7 @@ def charging_adjoint(x, level, p, before, u, slope, go, g, gx, gl, gp, form):  #
 @written_out
 def cuba_step(x, level, p, state, out, form):  # type: ignore[no-untyped-def]
     """``cuba``, with the parameters of the current's and the membrane's decay, gain and rest."""
-    hard, mode, silent, heights = form
+    hard, mode, silent, heights, _ = form
     (c, v), (alphas, betas, gains, rests) = state, p
     zero, one = out.dtype.type(0), out.dtype.type(1)
     for i in range(out.shape[0]):
@@ -169,7 +170,7 @@ def cuba_adjoint(x, level, p, before, u, slope, go, g, gx, gl, gp, form):  # typ
 @written_out
 def adlif_step(x, level, p, state, out, form):  # type: ignore[no-untyped-def]
     """``adlif``, with the parameters alpha, 1 - alpha, beta, coupling and jump."""
-    _, _, silent, heights = form
+    _, _, silent, heights, _ = form
     v, w, fired = state
     alphas, others, betas, couplings, jumps = p
     zero, one = out.dtype.type(0), out.dtype.type(1)
@@ -214,10 +215,10 @@ def adlif_adjoint(x, level, p, before, u, slope, go, g, gx, gl, gp, form):  # ty
 @written_out
 def alif_step(x, level, p, state, out, form):  # type: ignore[no-untyped-def]
     """``alif``, with the parameters alpha, rho, beta and the steps that it is refractory."""
-    _, mode, silent, heights = form
+    _, mode, silent, heights, alone = form
     v, a, wait, fired = state
     alphas, rhos, betas, steps = p
-    zero, one = out.dtype.type(0), out.dtype.type(1)
+    zero, one, never = out.dtype.type(0), out.dtype.type(1), out.dtype.type(-np.inf)
     for i in range(out.shape[0]):
         s_old, theta, count, waiting = fired[i], level[i], at(steps, i), wait[i]
         a_new = at(rhos, i) * a[i] + s_old
@@ -226,6 +227,7 @@ def alif_step(x, level, p, state, out, form):  # type: ignore[no-untyped-def]
         s = fires(u, silent, zero, one)
         if mode >= OTHER_ORDER:
             s = zero if waiting > zero else s
+            u = never if alone and waiting > zero else u
             waiting = min(max(waiting + count * s - one, zero), count)
         out[i] = u if heights else s
         v[i], a[i], wait[i], fired[i] = v_new, a_new, waiting, s

@@ -1,89 +1,22 @@
 """Neurons whose outputs return a step later: one function of autograd for all steps.
 
 The compiled loop runs one step at a time, and torch multiplies by the recurrent weights in between, in the same
-operations as the loop of ``neurozoo.core.neuron``, so that currents and spikes are equal to the bit. Of the states, the
-backward gets every few steps' and recomputes those between.
+operations as the loop of ``neurozoo.core.neuron``, so that currents and spikes are equal to the bit. The backward gets
+the spikes in bytes, and the neurons' heights where these suffice for it; else the whole currents and every few steps'
+states, and it recomputes those between.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neurozoo.backends.fused.memory import Call, Spread, flat
-from neurozoo.backends.fused.operators import spec_of
-from neurozoo_numba.block import WIDEST, address
-from neurozoo_numba.kernels import loop_over_time
-from neurozoo_numba.kinds import KERNEL_KINDS, PARAMETERS
-from neurozoo_numba.operator import WORTH, Array, form_of, shared_arguments, spiking_arguments
-from neurozoo_numba.threads import in_threads
+from neurozoo_numba.returning import Back, Fixed, Forth, Loop, apart, reusable, spans, used_again, weight_gradient
 
 __all__ = ["recurrence"]
-
-
-class _Fixed(NamedTuple):
-    """What the parameters of a call are, for autograd to pass through."""
-
-    numbers: Sequence[float]
-    text: str
-    detach: bool
-
-
-class _Steps:
-    """A call's constants, and the compiled loop of one step.
-
-    Args:
-        currents: ``[T, B, ..., N]``, for its shape and dtype.
-        threshold: 0-d, or with as many axes as the currents.
-        params: ``[P, *shape]`` or None.
-        fixed: See :class:`_Fixed`.
-    """
-
-    def __init__(self, currents: Tensor, threshold: Tensor, params: Tensor | None, fixed: _Fixed) -> None:
-        spec = spec_of(fixed.text)
-        # One current for all steps, which is not copied.
-        self.call = Call(currents[:1].expand(currents.shape), None, threshold, params, fixed.numbers, spec)
-        self.form = form_of(self.call)
-        self.kind = KERNEL_KINDS[self.form.kind]
-        self.size, self.bits = self.call.size, 8 * currents.element_size()
-        self.width = WIDEST
-        self.blocks = -(-self.size // self.width)
-        self.nothing = currents.new_empty(0).numpy()
-        *self.first, self.levels, _, inner, period, p, p_inner, p_period, own, ties, step, _ = shared_arguments(
-            self.call, self.form, currents[:0]
-        )
-        self.rest, self.period = self.first[5], period
-        self.after = (False, inner, period, p, p_inner, p_period, own, ties, step, False)
-        self.kernel = loop_over_time("forward", self.bits)
-
-    def shared(self, t: int, x: Array, state: Array | None) -> tuple[Any, ...]:
-        """Return the arguments that forward and backward of step ``t`` share."""
-        level = self.levels[t * self.period : (t + 1) * self.period] if self.call.by_step else self.levels
-        before = self.nothing if state is None else state
-        return (1, self.size, x, self.size, before, self.rest, level, *self.after)
-
-    def run(self, kernel: Any, arguments: tuple[Any, ...]) -> None:
-        """Run a kernel on all neurons."""
-
-        def some(first: int, last: int) -> None:
-            kernel(first, last, self.width, *arguments)
-
-        in_threads(some, self.blocks, self.size // WORTH)
-
-    def step(self, t: int, x: Array, state: Array | None, out: Array, after: Array) -> None:
-        """Run step ``t``: write its outputs and the states after it, which may be those before it."""
-        self.run(self.kernel, (*self.shared(t, x, state), out, after))
-
-
-def _apart(steps: int) -> int:
-    """Return how many steps are between two whose states are kept."""
-    return max(1, math.isqrt(steps))
 
 
 class _Recurrence(torch.autograd.Function):
@@ -96,142 +29,85 @@ class _Recurrence(torch.autograd.Function):
         initial: Tensor | None,
         threshold: Tensor,
         params: Tensor | None,
-        fixed: _Fixed,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        fixed: Fixed,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return outputs ``[T, B, ..., N]``, the last states ``[S, B, ..., N]``, and the driven currents."""
-        steps = _Steps(currents, threshold, params, fixed)
-        learns, states = any(ctx.needs_input_grad), (len(steps.rest), *currents.shape[1:])
-        outputs, driven, after = (currents.new_empty(shape) for shape in (currents.shape, currents.shape, states))
-        apart = _apart(len(currents))
-        kept = currents.new_empty((-(-len(currents) // apart) if learns else 0, *states))
-        x, out, last = (flat(each).numpy() for each in (driven, outputs, after))
-        fired, before = initial, None if state is None else flat(state).numpy()
-        for t, current in enumerate(currents.unbind(0)):
-            if fired is None:
-                driven[t].copy_(current)
-            else:
-                torch.add(current, nn.functional.linear(fired, weight), out=driven[t])
-            if learns and t % apart == 0 and before is not None:
-                flat(kept[t // apart]).numpy()[:] = before
-            span = slice(t * steps.size, (t + 1) * steps.size)
-            steps.step(t, x[span], before, out[span], last)
-            # Products can depend on how memory is aligned, in their last bit; that of the loop's steps is.
-            before, fired = last, outputs[t].clone()
-        ctx.save_for_backward(driven, outputs, weight, initial, threshold, params, kept)
-        ctx.fixed, ctx.at_rest = fixed, state is None
+        wanted = ctx.needs_input_grad
+        learns = any(wanted)
+        loop = Loop(currents, threshold, params, fixed, (wanted[4], wanted[5] and params is not None))
+        by_heights = learns and loop.by_heights and not fixed.driven and not wanted[2]
+        outputs = currents.new_empty(currents.shape)
+        kept = currents.new_empty(currents.shape) if learns or fixed.driven else None
+        spikes = outputs.new_empty(currents.shape, dtype=torch.uint8) if learns and loop.spec.spiking else None
+        states = loop.resting(currents) if state is None else state.clone(memory_format=torch.contiguous_format)
+        x = currents
+        if not x[0].is_contiguous():
+            x = currents.contiguous() if kept is None else kept.copy_(currents)
+        driven, heights = (None, kept) if by_heights else (kept, None)
+        fired = None if initial is None else initial.clone(memory_format=torch.contiguous_format)
+        forth = Forth(
+            loop, x, states, fired, fixed.used(weight), driven=driven, heights=heights, out=outputs, spikes=spikes
+        )
+        between, checkpoints = apart(loop.steps), []
+        for t in range(loop.steps):
+            if learns and not by_heights and t % between == 0:
+                checkpoints.append(None if t == 0 and state is None else states.clone())
+            forth.step(t)
+        if learns:
+            ctx.save_for_backward(
+                weight, initial, threshold, params, kept if fixed.driven else None, outputs if spikes is None else None
+            )
+            ctx.fixed, ctx.loop, ctx.by_heights, ctx.checkpoints = fixed, loop, by_heights, checkpoints
+            ctx.kept, ctx.spikes = None if fixed.driven else kept, spikes
         ctx.set_materialize_grads(False)
-        return outputs, after, driven
+        return outputs, states, kept if fixed.driven else None
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, to_outputs: Tensor | None, to_after: Tensor | None, to_driven: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        driven, outputs, weight, initial, threshold, params, kept = ctx.saved_tensors
-        wanted, detach = ctx.needs_input_grad, ctx.fixed.detach
-        steps = _Steps(driven, threshold, params, ctx.fixed)
-        learn = (wanted[4], params is not None and wanted[5])
-        adjoint = _Adjoint(steps, ctx.fixed, learn)
-        total, apart, grad = len(driven), _apart(len(driven)), torch.empty_like(driven)
-        x, to_x = flat(driven).numpy(), flat(grad).numpy()
-        states = driven.new_empty((min(apart, total), *kept.shape[1:]))
-        to_state = None if to_after is None else flat(to_after).clone().numpy()
-        through = torch.zeros_like(driven[0])  # gradient of a step's outputs
-        to_out = flat(through).numpy()
-        for segment in reversed(range(len(kept))):
-            begin, end = segment * apart, min(total, (segment + 1) * apart)
-            start = None if segment == 0 and ctx.at_rest else flat(kept[segment]).numpy()
-            within = [flat(states[t - begin]).numpy() for t in range(begin, end - 1)]
-            befores = [start, *within]
-            for t in range(begin, end - 1):
-                span = slice(t * steps.size, (t + 1) * steps.size)
-                steps.step(t, x[span], befores[t - begin], adjoint.unused, within[t - begin])
+        weight, initial, _, params, driven, outputs = ctx.saved_tensors
+        kept, loop, fixed, wanted = ctx.kept if driven is None else driven, ctx.loop, ctx.fixed, ctx.needs_input_grad
+        if kept is None:
+            raise used_again()
+        returned, checkpoints = ctx.spikes if outputs is None else outputs, ctx.checkpoints
+        again = not reusable()
+        if not again:
+            ctx.kept = ctx.spikes = ctx.checkpoints = None
+        grad = torch.empty_like(kept) if again or driven is not None else kept
+        through = torch.zeros_like(kept[0])  # gradient of a step's outputs
+        x, heights = (None, kept) if ctx.by_heights else (kept, None)
+        after = None if to_after is None else to_after.clone(memory_format=torch.contiguous_format)
+        back = Back(loop, x, heights, grad, after, through)
+        used, rows, total, between = fixed.used(weight), loop.rows(through), loop.steps, apart(loop.steps)
+        by_row = grad.view(total, *rows.shape).unbind(0)
+        to_out = None if to_outputs is None else to_outputs.reshape(total, *rows.shape).unbind(0)
+        for span in reversed(spans(total, between)):
+            begin, end = span.start, span.stop
+            if heights is None:
+                start = checkpoints[begin // between]
+                back.replay(begin, end, loop.resting(kept) if start is None else start)
             for t in reversed(range(begin, end)):
-                returns = t + 1 < total and not detach
-                if returns:
-                    by_row = grad[t + 1].flatten(0, -2)
-                    rows = through.view(by_row.shape)
-                    if to_outputs is None:
-                        torch.mm(by_row, weight, out=rows)
+                if t + 1 < total and not fixed.detach:
+                    if to_out is None:
+                        torch.mm(by_row[t + 1], used, out=rows)
                     else:
-                        torch.addmm(to_outputs[t].reshape(rows.shape), by_row, weight, out=rows)
-                elif to_outputs is not None:
-                    through.copy_(to_outputs[t])
-                span = slice(t * steps.size, (t + 1) * steps.size)
-                to_state = adjoint.step(t, x[span], befores[t - begin], to_out, to_state, to_x[span])
+                        torch.addmm(to_out[t], by_row[t + 1], used, out=rows)
+                elif to_out is not None:
+                    rows.copy_(to_out[t])
+                back.step(t)
                 if to_driven is not None:
                     grad[t] += to_driven[t]
-        by_row = grad.flatten(1, -2).flatten(0, 1) if grad.dim() > 2 else grad
-        to_weight = to_initial = None
-        if wanted[1]:
-            one = grad[0].numel() // grad.shape[-1]
-            to_weight = by_row[one:].T @ outputs[:-1].reshape(-1, grad.shape[-1])
-            if initial is not None:
-                to_weight += by_row[:one].T @ initial.reshape(one, -1)
+        to_initial = None
         if wanted[3]:
-            to_initial = torch.zeros_like(grad[0]) if detach else grad[0] @ weight
-        to_first = torch.from_numpy(to_state).view(kept.shape[1:]) if wanted[2] and to_state is not None else None
-        to_threshold, to_params = adjoint.learned(params)
-        return grad if wanted[0] else None, to_weight, to_first, to_initial, to_threshold, to_params, None
-
-
-class _Adjoint:
-    """Runs the backward of single steps, and sums the gradients of threshold and parameters.
-
-    Args:
-        steps: The call.
-        fixed: Its constants.
-        learn: Whether the gradients of threshold and parameters are needed.
-    """
-
-    def __init__(self, steps: _Steps, fixed: _Fixed, learn: tuple[bool, bool]) -> None:
-        call, dtype = steps.call, steps.nothing.dtype
-        self.steps, self.call, self.learn = steps, call, learn
-        learned = PARAMETERS if learn[1] else int(learn[0])
-        recalled = steps.kind.recalled or learned == PARAMETERS
-        self.kernel = loop_over_time("backward", steps.bits)
-        self.middle = (
-            address("adjoint", steps.form._replace(learn=learned)),
-            *spiking_arguments(call, steps.kind.late, recalled),
-        )
-        places = call.threshold.places(steps.blocks) // call.threshold.rows if learn[0] else 0
-        many = call.params.places(steps.blocks) if call.params is not None and learn[1] else 0
-        self.to_threshold, self._levels = np.zeros((call.threshold.rows, places), dtype), np.empty(places, dtype)
-        self.to_params, self._params = np.zeros(many, dtype), np.empty(many, dtype)
-        self.unused = np.empty(steps.size, dtype)
-
-    def step(self, t: int, x: Array, before: Array | None, to_out: Array, to_state: Array | None, to_x: Array) -> Array:
-        """Write the gradient of step ``t``'s currents, and return that of the states before it.
-
-        Args:
-            t: The step; the last one comes first.
-            x: Its currents.
-            before: The states before it; None at rest.
-            to_out: Gradient of its outputs.
-            to_state: Gradient of the states after it, which is overwritten; None for none.
-            to_x: Written.
-        """
-        steps = self.steps
-        after = steps.nothing if to_state is None else to_state
-        made = np.empty(len(steps.rest) * steps.size, x.dtype) if to_state is None else to_state
-        shared = steps.shared(t, x, before)
-        outer = (to_out, steps.size, True, after, to_x, False, made, self._levels, self._params)
-        steps.run(self.kernel, (*shared, *self.middle, *outer))
-        if self.learn[0]:
-            self.to_threshold[t if self.call.by_step else 0] += self._levels
-        if self.learn[1]:
-            self.to_params += self._params
-        return made
-
-    def learned(self, params: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients of threshold and parameters; None if not needed."""
-        to_threshold = self._sum(self.call.threshold, self.to_threshold) if self.learn[0] else None
-        if not self.learn[1] or self.call.params is None or params is None:
-            return to_threshold, None
-        return to_threshold, self._sum(self.call.params, self.to_params).reshape(params.shape)
-
-    def _sum(self, spread: Spread, written: Array) -> Tensor:
-        return spread.gradient(torch.from_numpy(written).flatten(), self.steps.blocks)
+            to_initial = torch.zeros_like(through)
+            if not fixed.detach:
+                torch.mm(loop.rows(grad[0]), used, out=loop.rows(to_initial))
+        learned, to_first = back.learned(params), back.after if wanted[2] else None
+        del back, used, kept, heights, x, to_out  # before the gradient of the weights
+        to_weight = weight_gradient(weight, grad, returned, initial, fixed) if wanted[1] else None
+        return grad if wanted[0] else None, to_weight, to_first, to_initial, *learned, None
 
 
 def recurrence(
@@ -241,10 +117,8 @@ def recurrence(
     initial: Tensor | None,
     threshold: Tensor,
     params: Tensor | None,
-    numbers: Sequence[float],
-    text: str,
-    detach: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    fixed: Fixed,
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Run all steps.
 
     Args:
@@ -254,14 +128,13 @@ def recurrence(
         initial: Outputs before the first step, ``[B, ..., N]``; 0 if None.
         threshold: 0-d, or with as many axes as the currents; of their dtype.
         params: ``[P, *shape]`` or None if numbers.
-        numbers: See ``neurozoo.backends.fused.operators``.
-        text: The specification, likewise.
-        detach: Whether the gradient stops at the outputs that return.
+        fixed: See :class:`~neurozoo_numba.returning.Fixed`.
 
     Returns:
-        Outputs ``[T, B, ..., N]``, the last states ``[S, B, ..., N]``, and the driven currents.
+        Outputs ``[T, B, ..., N]``, the last states ``[S, B, ..., N]``, and the whole currents if they are to be
+        returned.
     """
-    made: tuple[Tensor, Tensor, Tensor] = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        currents, weight, state, initial, threshold, params, _Fixed(numbers, text, detach)
+    made: tuple[Tensor, Tensor, Tensor | None] = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        currents, weight, state, initial, threshold, params, fixed
     )
     return made

@@ -14,7 +14,20 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LINE", "OPTIONS", "call", "copy", "loop", "put", "read_ahead", "row", "rows", "values", "written_out"]
+__all__ = [
+    "LINE",
+    "OPTIONS",
+    "call",
+    "copy",
+    "loop",
+    "pointed",
+    "put",
+    "read_ahead",
+    "row",
+    "rows",
+    "values",
+    "written_out",
+]
 
 LINE = 16
 """Numbers in a line of the processor's cache, in float32; two lines, which come together, in float64."""
@@ -101,6 +114,28 @@ def call(context, address, mine, x, place, count, flags):  # type: ignore[no-unt
         return context.get_dummy_value()
 
     return types.void(types.int64, mine, x, types.int64, types.int64, types.int64), code
+
+
+@_intrinsic
+def pointed(context, table, place, count, like):  # type: ignore[no-untyped-def]
+    """An array of ``count`` numbers, of the dtype of ``like``, at the address ``table[place]``."""
+    form = types.Array(like.dtype, 1, "C")
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = builder.load(_address(context, builder, signature, arguments, 0))
+        size = ir.IntType(64)(context.get_abi_sizeof(context.get_data_type(like.dtype)))
+        made = context.make_array(form)(context, builder)
+        context.populate_array(
+            made,
+            data=builder.inttoptr(address, context.get_data_type(like.dtype).as_pointer()),
+            shape=cgutils.pack_array(builder, [arguments[2]]),  # type: ignore[no-untyped-call]
+            strides=cgutils.pack_array(builder, [size]),  # type: ignore[no-untyped-call]
+            itemsize=size,
+            meminfo=None,
+        )
+        return made._getvalue()
+
+    return form(table, types.int64, types.int64, like), code
 
 
 @_counted

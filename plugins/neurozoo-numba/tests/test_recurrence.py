@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, LIFSpec, PLIFSpec
 from neurozoo.core.layer import Learned, SpikingLayer, TorchNeuron
 from neurozoo.core.neuron import NeuronSpec
+from neurozoo.core.recording import Recorded
 
 STEPS, BATCH, WIDTH = 7, 5, 33
 SPECS = {
@@ -25,7 +26,14 @@ SPECS = {
 
 
 def results(
-    neuron: type[Any], spec: NeuronSpec, threshold: Tensor | float, *, detach: bool, start: bool, learned: bool
+    neuron: type[Any],
+    spec: NeuronSpec,
+    threshold: Tensor | float,
+    *,
+    detach: bool,
+    start: bool,
+    learned: bool,
+    recorded: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return outputs, currents and last states of a layer, and the gradients of all that enters it."""
     random = torch.Generator().manual_seed(0)
@@ -46,8 +54,10 @@ def results(
     state = None
     if start:
         state = tuple(draw(BATCH, WIDTH).abs().requires_grad_() for _ in range(len(spec.states) + 1))
+    if recorded:
+        layer.recorders.append((Recorded(), "layer"))
     outputs, after, driven = layer._run(currents, state, level)
-    made = [outputs, driven, *after]
+    made = [outputs, *([driven] if recorded else []), *after]
     loss = sum((one * draw(*one.shape)).sum() for one in made)
     entered = [currents, back.weight, *layer.stored.values(), *(state or ())]
     entered += [level] if isinstance(level, Tensor) else []
@@ -59,12 +69,19 @@ def results(
 
 
 @pytest.mark.parametrize("kind", SPECS)
-@pytest.mark.parametrize(("detach", "start"), [(False, False), (True, True), (False, True)])
+@pytest.mark.parametrize(
+    ("detach", "start", "learned"),
+    [(False, False, True), (True, True, True), (False, True, True), (False, False, False), (True, False, False)],
+)
 @pytest.mark.parametrize("threshold", [0.8, torch.rand(STEPS, 1, 1) + 0.5, torch.rand(1, 1, WIDTH) + 0.5])
-def test_it_equals_the_loop(kind: str, detach: bool, start: bool, threshold: Tensor | float) -> None:
-    learned = kind in ("adlif", "alif")
-    expected = results(TorchNeuron, SPECS[kind], threshold, detach=detach, start=start, learned=learned)
-    made = results(NumbaNeuron, SPECS[kind], threshold, detach=detach, start=start, learned=learned)
+@pytest.mark.parametrize("recorded", [True, False])
+def test_it_equals_the_loop(
+    kind: str, detach: bool, start: bool, learned: bool, threshold: Tensor | float, recorded: bool
+) -> None:
+    learned = learned and kind in ("adlif", "alif")
+    options = {"detach": detach, "start": start, "learned": learned, "recorded": recorded}
+    expected = results(TorchNeuron, SPECS[kind], threshold, **options)
+    made = results(NumbaNeuron, SPECS[kind], threshold, **options)
     outputs = expected[0][0]
     assert 0 < outputs.mean() < 1
     assert torch.equal(made[0][0], outputs)

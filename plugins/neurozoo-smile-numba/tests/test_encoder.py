@@ -77,7 +77,7 @@ def exactly(blocks: list[EncoderBlock], queries: list[Tokens], sources: list[Tok
     masked=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_it_gives_is_within_rounding(
     lengths: list[tuple[int, int]], form: tuple[int, int], batch: int, to_itself: bool, masked: bool, seed: int
 ) -> None:
@@ -426,7 +426,7 @@ def assert_gradients_are_near(found: dict[str, Tensor], want: dict[str, Tensor],
     masked=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_gradients_are_within_rounding(
     lengths: list[tuple[int, int]], form: tuple[int, int], batch: int, to_itself: bool, masked: bool, seed: int
 ) -> None:

@@ -85,7 +85,7 @@ def test_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["cmu-mosie"], "no public data set is called 'cmu-mosie'; there are: cmu-mosei, pom"),
+        (["cmu-mosie"], "no public data set is called 'cmu-mosie'; there are: cifar10-dvs, cmu-mosei"),
         (["cmu-mosei", "--only", "covarp"], "has no file 'covarp'.*did you mean 'covarep'"),
     ],
 )

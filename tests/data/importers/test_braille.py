@@ -11,6 +11,7 @@ import torch
 
 from neurozoo.cli import main
 from neurozoo.data.importers.run_importer import import_data
+from neurozoo.data.representations.delta import reconstruct
 from neurozoo.data.store import Store, feature_shape
 from neurozoo.errors import DataError
 
@@ -169,3 +170,34 @@ def test_the_real_readings(real_data: Path, tmp_path: Path) -> None:
     assert seven.description.task.outputs == tuple(names)
     assert seven.split("test").target.sum(0).tolist() == [8] * 7
     assert float(seven.split("train").batch(torch.arange(238)).signals["taxels"].values.max()) == 255
+
+
+def test_readings_as_events_have_the_same_splits_and_come_back_within_a_step(source: Path, tmp_path: Path) -> None:
+    dense = import_data("braille", source, tmp_path / "dense", task="multiclass")
+    given = ["--events", "8", "--tick", "0.025", "--task", "multiclass"]
+    assert main(["data", "import", "braille", str(source), str(tmp_path / "events"), *given]) == 0
+    store = Store(tmp_path / "events")
+    shape = store.description.signals["events"]
+    assert (shape.sensor, shape.tick, shape.span) == ((6,), 0.025, 5)
+    assert store.description.origin["options"] == dense.description.origin["options"] | {"events": 8.0, "tick": 0.025}
+    x = arrays()["x"]
+    for split in SPLITS:
+        one, other = dense.split(split), store.split(split)
+        assert one.ids == other.ids
+        assert torch.equal(one.target, other.target)
+        first = torch.from_numpy(x[[int(row) for row in one.ids]]).double()
+        found = reconstruct(other.batch(torch.arange(len(first))).signals["events"], 5, 3, 8.0, first[:, :1])
+        assert float((found - first).abs().max()) < 8
+
+
+def test_the_real_readings_as_events(real_data: Path, tmp_path: Path) -> None:
+    file = real_data / "braille" / "braille_taxels.npz"
+    if not file.is_file():
+        pytest.skip("the folder of NEUROZOO_TEST_DATA has no braille/braille_taxels.npz")
+    store = import_data("braille", file, tmp_path / "store", events=8.0)
+    assert store.description.signals["events"].sensor == (24,)
+    number = sum(
+        int(store.split(split).batch(torch.arange(n)).signals["events"].mask.sum())
+        for split, n in store.description.splits.items()
+    )
+    assert number == 27_584  # 20.4 a reading

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from neurozoo.data.untrusted.process import read_hdf5
+from neurozoo.errors import DataError
 
 
 def _twelve_bits(file: h5py.File) -> None:
@@ -74,3 +75,46 @@ def test_texts_and_nothing(tmp_path: Path) -> None:
     assert read["group"] == {"in it": {"more": "x"}}
     assert read["bare"] == {}
     assert list(read) == ["bare", "group", "latin", "nothing", "one", "some"]
+
+
+def test_ragged_rows_are_lists_of_arrays(tmp_path: Path) -> None:
+    rows = [np.arange(n, dtype=np.float16) / 8 for n in (3, 0, 5)] + [np.zeros(0, np.float16)] * 300
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        made = file.create_dataset("rows", (len(rows),), dtype=h5py.vlen_dtype(np.float16))
+        made[:] = np.array(rows, object)
+        file.create_dataset("big-endian", (1,), dtype=h5py.vlen_dtype(np.dtype(">u2")))[0] = np.array([1, 256], ">u2")
+        file.create_dataset("no rows", (0,), dtype=h5py.vlen_dtype(np.int32))
+    read = read_hdf5(tmp_path / "file.h5", ragged=True)
+    assert [row.tolist() for row in read["rows"]] == [row.tolist() for row in rows]
+    assert {row.dtype for row in read["rows"]} == {np.dtype(np.float16)}
+    assert read["big-endian"][0].tolist() == [1, 256]
+    assert read["no rows"] == []
+    with pytest.raises(DataError, match="holds references or ragged rows"):
+        read_hdf5(tmp_path / "file.h5")
+
+
+def test_ragged_rows_of_rows_or_references_are_refused(tmp_path: Path) -> None:
+    for name, dtype, shape in (
+        ("nested", h5py.vlen_dtype(h5py.vlen_dtype(np.int8)), (1,)),
+        ("two", h5py.vlen_dtype(np.int8), (1, 1)),
+        ("reference", h5py.ref_dtype, (1,)),
+    ):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file.create_dataset("rows", shape, dtype=dtype)
+        with pytest.raises(DataError, match="references or ragged rows"):
+            read_hdf5(tmp_path / f"{name}.h5", ragged=True)
+
+
+def test_ragged_rows_that_all_are_the_same_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("rows", (2000,), dtype=h5py.vlen_dtype(np.float64))
+        made[0] = np.zeros(8000)
+        made[1999] = np.zeros(1)
+        start = made.id.get_offset()
+    raw = bytearray(path.read_bytes())
+    raw[start : start + 2000 * 16] = raw[start : start + 16] * 2000
+    path.write_bytes(raw)
+    monkeypatch.setenv("NEUROZOO_READ_CONTENT_GIB", "0.001")
+    with pytest.raises(DataError, match="it unfolds to more than"):
+        read_hdf5(path, ragged=True)

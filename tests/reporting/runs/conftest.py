@@ -10,24 +10,11 @@ from typing import Any
 
 import pytest
 
-from neurozoo.recipe.recipe import Recipe
-from neurozoo.training.train import train
-
-
-@pytest.fixture(scope="session")
-def _trained() -> dict[str, Path]:
-    """The run that is copied, once there is one."""
-    return {}
-
 
 @pytest.fixture
-def run(recipe: Callable[..., Recipe], tmp_path: Path, _trained: dict[str, Path]) -> Path:
-    """A finished run of two epochs on three labels, seed 3; trained once."""
-    if "run" not in _trained:
-        train(recipe(), out=tmp_path / "trained")
-        _trained["run"] = tmp_path / "trained"
-    shutil.copytree(_trained["run"], tmp_path / "first")
-    return tmp_path / "first"
+def run(trained_once: Callable[[int], Path], tmp_path: Path) -> Path:
+    """A finished run of two epochs on three labels, seed 3, for this test alone."""
+    return Path(shutil.copytree(trained_once(2), tmp_path / "first"))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from neurozoo.errors import DataError, UserError
 from neurozoo.operations.energy import energy_of
 from neurozoo.operations.profiling import profile_run
 from neurozoo.recipe.recipe import Recipe
-from neurozoo.reporting.runs import LARGEST, report_runs
+from neurozoo.reporting.runs import LARGEST, report_runs, summary_tables
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
 from neurozoo.training.train import train
 
@@ -59,8 +59,9 @@ class Page(HTMLParser):
             self.sections[list(self.sections)[-1]] += data
 
 
-def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     summary = json.loads((run / "summary.json").read_text())
+    monkeypatch.setattr(summary_tables, "_SAMPLES", 200)
     assert main(["report", str(run), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     page = Page((run / "report.html").read_text("utf-8"))
@@ -72,6 +73,7 @@ def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "Training",
         "Labels, on test",
         "Labels together, on test",
+        "What the model sees and answers, on valid",
         "Firing threshold",
         "Spiking health",
         "Lesion effects",
@@ -79,6 +81,7 @@ def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "Operations by part",
         "Energy by part, an estimate",
         "Activation sparsity",
+        "Membranes and thresholds",
         "Spikes",
         "What the labels look at",
         "Recipe, resolved",
@@ -110,6 +113,16 @@ def test_a_run_on_one_page(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert [sum(each[k] for each in found["by_modality"].values()) for k in range(3)] == pytest.approx([1, 1, 1])
     assert sum(found["rows"].values()) == pytest.approx(1)
     assert told["not_looked_at"] == {}
+    for trace in told["traces"]["first"]:
+        crossed = [
+            [step for step, (v, level) in enumerate(zip(*both, strict=True)) if v >= level]
+            for both in zip(trace["membrane"], trace["threshold"], strict=True)
+        ]
+        assert trace["spikes"] == crossed, "a spike is where the membrane crosses its threshold, at every position"
+    assert any(any(trace["spikes"]) for trace in told["traces"]["first"])
+    assert [each["id"] for each in told["samples"]["first"]] == [
+        *read_tensors(run / "predictions" / "valid.safetensors")[1]["ids"][:3]
+    ]
 
     counted, profile = told["operations"]["first"], profile_run(run)
     assert (counted["samples"], counted["split"], told["not_counted"]) == (10, "valid", {})
@@ -145,7 +158,9 @@ def test_runs_side_by_side(run: Path, copied: Copied, stopped: Path, capsys: pyt
     assert "not finished" in page.sections["Runs"]
     assert "first, valid" in page.sections["Metrics"]
     counted = page.sections["Operations and energy"]
-    assert all(f"{name}: operations of small on torch: means over 10 samples" in counted for name in ("first", "other"))
+    assert all(
+        f"{name}: operations of small on torch: means over 2 of 10 samples" in counted for name in ("first", "other")
+    )
     assert sum("labels together on test" in picture for picture in page.pictures) == 3  # true, and two runs'
     assert sum("attention of the labels" in picture for picture in page.pictures) == 3
     assert sum(f"for the sample {sample}, " in picture for picture in page.pictures) == 12  # four layers each

@@ -62,6 +62,7 @@ class TestSpikingConvnet(ModelConformance):
 class TestRecurrent(ModelConformance):
     name = "recurrent"
     params = {"hidden": (8,)}  # noqa: RUF012
+    slow = ("learns",)  # as its recipe does in tests/models/test_first_models.py
 
 
 class TestSpikingTransformer(ModelConformance):
@@ -87,6 +88,7 @@ class TestSpikeDrivenTransformer(ModelConformance):
 class TestCubaMLP(ModelConformance):
     name = "cuba-mlp"
     params = {"hidden": (8, 6)}  # noqa: RUF012
+    slow = ("learns",)  # as its recipe does in tests/models/test_first_models.py
 
 
 class TestSpikeGPT(ModelConformance):
@@ -122,6 +124,7 @@ class TestSparCH(ModelConformance):
 class TestSparCHInBothDirections(ModelConformance):
     name = "sparch"
     params = {"hidden": (8,), "bidirectional": True}  # noqa: RUF012
+    slow = ("learns",)  # as it does in one direction
 
 
 class TestDelays(ModelConformance):
@@ -196,6 +199,11 @@ class TestPoissonSynthetic(DataConformance):
 
 class TestFramesSynthetic(DataConformance):
     name = "frames-synthetic"
+    params = {"size": 12, "side": 8}  # noqa: RUF012
+
+
+class TestEventsSynthetic(DataConformance):
+    name = "events-synthetic"
     params = {"size": 12, "side": 8}  # noqa: RUF012
 
 

@@ -1,0 +1,1 @@
+"""What models see of stored signals: one family of representations a module."""

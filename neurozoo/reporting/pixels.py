@@ -1,0 +1,54 @@
+"""Pictures of pixels as small PNGs inside of a page; by Pillow, which comes with matplotlib."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurozoo.errors import UserError
+
+__all__ = ["indexed", "png_address"]
+
+_HEAD = "data:image/png;base64,"
+
+
+def png_address(pixels: NDArray[np.uint8], colours: NDArray[np.uint8] | None) -> str:
+    """Return a PNG as the address of an image.
+
+    Args:
+        pixels: ``[H, W]`` numbers of colours, or ``[H, W, 3]`` red, green and blue.
+        colours: ``[n, 4]`` by number, with their opacity, at most 256; None of red, green and blue.
+    """
+    image = _pillow().fromarray(np.ascontiguousarray(pixels))
+    file = io.BytesIO()
+    if colours is None:
+        image.save(file, "PNG")
+    else:
+        image.putpalette(colours[:, :3].tobytes())
+        bits = 1 if len(colours) <= 2 else 2 if len(colours) <= 4 else 4 if len(colours) <= 16 else 8
+        image.save(file, "PNG", transparency=colours[:, 3].tobytes(), bits=bits)
+    return f"{_HEAD}{base64.b64encode(file.getvalue()).decode()}"
+
+
+def indexed(address: str) -> str:
+    """Return the address of a PNG as one with numbered colours, a third of its size, if it has at most 256."""
+    image = _pillow().open(io.BytesIO(base64.b64decode(address.removeprefix(_HEAD))))
+    pixels = np.ascontiguousarray(np.asarray(image.convert("RGBA")))
+    colours, numbers = np.unique(pixels.view(np.uint32)[..., 0], return_inverse=True)
+    if len(colours) > 256:
+        return address
+    return png_address(numbers.reshape(pixels.shape[:2]).astype(np.uint8), colours.view(np.uint8).reshape(-1, 4))
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UserError(
+            "pictures need Pillow, which is not installed; install it with: pip install 'neurozoo[plots]'"
+        ) from error
+    return Image

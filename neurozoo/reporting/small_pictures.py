@@ -1,0 +1,86 @@
+"""Small drawings for Markdown pages, as SVG files of a few kB: no scripts, and the same bytes with any library.
+
+Their colours are mid-tones, which stand out from white and from black: a picture in a page cannot know which it is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from neurozoo.files.text import printable
+
+__all__ = ["confusion_picture", "rates_picture"]
+
+_BLUE, _ORANGE, _GREY = "#3b82f6", "#f59e0b", "#808080"
+_SIDE, _MARGIN, _LINE = 200, 90, 16
+_SHADES = 8
+_BARS = 12
+
+
+def confusion_picture(outputs: Sequence[str], counts: Sequence[Sequence[int]], label: str) -> str:
+    """Draw how often a class (row) is taken for which class (column, in the same order), as shares of the row.
+
+    Args:
+        outputs: Names of the K classes.
+        counts: ``[K, K]`` by target and prediction.
+        label: The text alternative.
+    """
+    k = len(outputs)
+    cell = _SIDE / k
+    shades: dict[tuple[str, int], list[str]] = {}
+    for row, line in enumerate(counts):
+        present = max(sum(line), 1)
+        for column, count in enumerate(line):
+            shade = round(_SHADES * (count / present) ** 0.5)  # small shares are the errors, and would not be seen
+            if shade:
+                place = f"M{_MARGIN + column * cell:.4g} {2 + row * cell:.4g}h{cell:.4g}v{cell:.4g}h-{cell:.4g}z"
+                shades.setdefault((_BLUE if row == column else _ORANGE, shade), []).append(place)
+    drawn = [
+        f'<path fill="{colour}" fill-opacity="{shade / _SHADES:g}" d="{"".join(places)}"/>'
+        for (colour, shade), places in sorted(shades.items())
+    ]
+    frame = f'<path fill="none" stroke="{_GREY}" d="M{_MARGIN} 2h{_SIDE}v{_SIDE}h-{_SIDE}z"/>'
+    size = min(11.0, cell)
+    names = [
+        _text(_MARGIN - 4, 2 + (row + 0.5) * cell + size / 3, _cut(name, 14), "end", size)
+        for row, name in enumerate(outputs)
+        if cell >= 5
+    ]
+    return _svg(_MARGIN + _SIDE + 4, _SIDE + 6, label, [*drawn, frame, *names])
+
+
+def rates_picture(rates: Mapping[str, float | None], label: str) -> str:
+    """Draw the firing rate of each layer, in percent of the steps; silent ones have no bar. The first 12 are shown.
+
+    Args:
+        rates: Spikes a step by layer, from 0 to 1; None where it was not measured.
+        label: The text alternative.
+    """
+    shown = list(rates.items())[:_BARS]
+    largest = max([rate for _, rate in shown if rate is not None], default=0.0) or 1.0
+    width, drawn = _MARGIN + _SIDE + 4, []
+    for place, (name, rate) in enumerate(shown):
+        top = 2 + 2 * _LINE * place
+        share = "-" if rate is None else f"{rate:.1%}"
+        drawn.append(_text(2, top + 11, _cut(name, 36), "start", 11))
+        drawn.append(_text(width - 2, top + 11, share, "end", 11))
+        length = (width - 4) * (rate or 0.0) / largest
+        drawn.append(f'<path fill="{_BLUE}" d="M2 {top + _LINE}h{length:.4g}v8h-{length:.4g}z"/>')
+    return _svg(width, 2 * _LINE * max(len(shown), 1) + 4, label, drawn)
+
+
+def _cut(name: str, signs: int) -> str:
+    return name if len(name) <= signs else f"…{name[1 - signs :]}"
+
+
+def _text(x: float, y: float, text: str, anchor: str, size: float) -> str:
+    words = escape(printable(text))
+    return f'<text x="{x:.4g}" y="{y:.4g}" text-anchor="{anchor}" font-size="{size:.3g}" fill="{_GREY}">{words}</text>'
+
+
+def _svg(width: float, height: float, label: str, content: Sequence[str]) -> str:
+    name = escape(printable(label), quote=True)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+    head += f'height="{height:g}" role="img" aria-label="{name}" font-family="sans-serif">'
+    return "\n".join([head, f"<title>{name}</title>", *content, "</svg>", ""])

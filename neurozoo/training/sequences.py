@@ -1,0 +1,177 @@
+"""Augmentations of spike trains and features ``[L, D]``: along the channels, and along time.
+
+They change what the model sees, after events have been represented. Channels that belong together, such as the ON and
+OFF events of a band, are neighbours, ``group`` of them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from neurozoo.core.shapes import SignalShape
+from neurozoo.core.signals import Batch, Signal
+from neurozoo.training.augmentation import Augmentation, Share, changed, per_sample
+
+__all__ = ["MaskChannels", "MaskSteps", "ShiftChannels", "StretchTime", "ThinEvents"]
+
+Channels = Annotated[int, Field(ge=1, le=65_536)]
+Steps = Annotated[int, Field(ge=1, le=65_536)]
+Times = Annotated[int, Field(ge=1, le=64)]
+
+
+class SequenceAugmentation(Augmentation):
+    """Base class of augmentations of spike trains and features ``[B, L, D]``."""
+
+    @classmethod
+    def refusal(cls, shape: SignalShape) -> str:
+        return "" if len(shape.shape) == 1 else "spike trains or features [L, D]"
+
+    @abstractmethod
+    def sequence(self, signal: Signal) -> Signal:
+        """Return a changed signal ``[B, L, D]``, on the same device."""
+
+    def __call__(self, batch: Batch, names: Collection[str]) -> Batch:
+        return replace(batch, signals=changed(batch, names, self.sequence))
+
+
+class ShiftChannels(SequenceAugmentation):
+    """Moves each sample along the channels, by a number of groups drawn from ``-limit`` to ``limit``.
+
+    Of a filter bank on a logarithmic scale this is another pitch, or another size of the vocal tract. Channels that
+    come in from outside are 0.
+
+    Args:
+        limit: Largest shift, in groups.
+        group: Neighbouring channels that belong together.
+    """
+
+    def __init__(self, *, limit: Channels = 2, group: Channels = 1) -> None:
+        self.limit, self.group = limit, group
+
+    def sequence(self, signal: Signal) -> Signal:
+        x = signal.values
+        shift = torch.randint(-self.limit, self.limit + 1, (len(x),)) * self.group
+        source = torch.arange(x.shape[2]) - shift[:, None]
+        outside = ((source < 0) | (source >= x.shape[2]))[:, None].to(x.device)
+        source = source.clamp(0, x.shape[2] - 1)[:, None].to(x.device)
+        return Signal(x.gather(2, source.expand_as(x)).masked_fill(outside, 0), signal.valid)
+
+
+class MaskChannels(SequenceAugmentation):
+    """Sets bands of neighbouring channels to 0 (frequency masks of Park et al. 2019, SpecAugment, section 2).
+
+    The width of a band is drawn from 0 to ``width``, then its place.
+
+    Args:
+        width: Largest width of a band, in groups.
+        times: Bands of a sample.
+        group: Neighbouring channels that belong together.
+    """
+
+    def __init__(self, *, width: Channels = 4, times: Times = 1, group: Channels = 1) -> None:
+        self.width, self.times, self.group = width, times, group
+
+    def sequence(self, signal: Signal) -> Signal:
+        x = signal.values
+        groups = -(-x.shape[2] // self.group)
+        hidden = _stretches(torch.full((len(x),), groups), groups, self.width, self.times)
+        hidden = hidden.repeat_interleave(self.group, 1)[:, : x.shape[2]]
+        return Signal(x.masked_fill(hidden[:, None].to(x.device), 0), signal.valid)
+
+
+class MaskSteps(SequenceAugmentation):
+    """Sets stretches of neighbouring positions to 0, which stay valid (time masks of SpecAugment).
+
+    The length of a stretch is drawn from 0 to ``width``, then its place.
+
+    Args:
+        width: Largest length of a stretch, in positions.
+        times: Stretches of a sample.
+    """
+
+    def __init__(self, *, width: Steps = 10, times: Times = 1) -> None:
+        self.width, self.times = width, times
+
+    def sequence(self, signal: Signal) -> Signal:
+        x = signal.values
+        last = torch.full((len(x),), x.shape[1])
+        hidden = _stretches(last, x.shape[1], self.width, self.times)
+        return Signal(x.masked_fill(hidden[..., None].to(x.device), 0), signal.valid)
+
+
+class StretchTime(Augmentation):
+    """Makes each sample slower or faster: position t moves to ``round(factor t)``, and what meets there is added up.
+
+    The factor is drawn evenly between ``1 - most`` and ``1 + most``. So events stay as many as they are; what would lie
+    behind the batch's last position is lost. A sample's valid positions are stretched as well, and targets per step
+    take their places: position s gets the target of ``round(s / factor)``, and does not count behind the last one.
+
+    Args:
+        most: Largest change of the factor from 1, dimensionless.
+    """
+
+    def __init__(self, *, most: Annotated[float, Field(gt=0, lt=1)] = 0.2) -> None:
+        self.most = most
+
+    @classmethod
+    def refusal(cls, shape: SignalShape) -> str:
+        fits = len(shape.shape) == 1 and shape.length > 1
+        return "" if fits else "spike trains or features [L, D] of several positions"
+
+    def __call__(self, batch: Batch, names: Collection[str]) -> Batch:
+        factor = torch.empty(len(batch)).uniform_(1 - self.most, 1 + self.most)
+        moved = replace(batch, signals=changed(batch, names, lambda each: self._stretched(each, factor)))
+        if not self.per_step or batch.target is None:
+            return moved
+        length, device = batch.target.shape[1], batch.target.device
+        source = (torch.arange(length) / factor[:, None]).round().long().to(device)
+        inside = source < length
+        source = source.clamp(max=length - 1)
+        counts = inside if batch.target_valid is None else inside & batch.target_valid.gather(1, source)
+        trailing = source.reshape(*source.shape, *[1] * (batch.target.dim() - 2)).expand_as(batch.target)
+        return replace(moved, target=batch.target.gather(1, trailing), target_valid=counts)
+
+    def _stretched(self, signal: Signal, factor: Tensor) -> Signal:
+        x, length = signal.values, signal.values.shape[1]
+        to = (torch.arange(length) * factor[:, None]).round().long().to(x.device)
+        kept = (to < length) if signal.valid is None else (to < length) & signal.valid
+        to = to.clamp(max=length - 1)
+        # Bits have no sum: a step that gets several of them has one.
+        numbers = x.to(torch.uint8) if x.dtype == torch.bool else x
+        moved = torch.zeros_like(numbers).scatter_add_(1, to[..., None].expand_as(x), numbers * kept[..., None])
+        moved = moved.to(x.dtype)
+        if signal.valid is None:
+            return Signal(moved, None)
+        end = (signal.valid.sum(1) * factor.to(x.device)).round().long().clamp(1, length)
+        return Signal(moved, torch.arange(length, device=x.device) < end[:, None])
+
+
+class ThinEvents(SequenceAugmentation):
+    """Sets each number of a sample to 0 with a probability that is drawn for the sample, from 0 to ``most``.
+
+    Args:
+        most: Largest probability.
+    """
+
+    def __init__(self, *, most: Share = 0.2) -> None:
+        self.most = most
+
+    def sequence(self, signal: Signal) -> Signal:
+        x = signal.values
+        share = per_sample(torch.rand(len(x)) * self.most, x)
+        return Signal(x.masked_fill(torch.rand(x.shape, device=x.device) < share, 0), signal.valid)
+
+
+def _stretches(sizes: Tensor, size: int, width: int, times: int) -> Tensor:
+    """Return which places of an axis lie in one of several random stretches, ``[B, size]`` bool on the CPU."""
+    wide = torch.minimum(torch.randint(0, width + 1, (times, len(sizes))), sizes)
+    first = (torch.rand(times, len(sizes)) * (sizes - wide + 1)).floor()
+    at = torch.arange(size)
+    return ((at >= first[..., None]) & (at < (first + wide)[..., None])).any(0)
