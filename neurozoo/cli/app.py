@@ -22,15 +22,8 @@ for _command in (
     studies.reproduce, plugins.doctor,
 ):  # fmt: skip
     app.command(_command.__name__.rstrip("_"))(_command)
-for _name, _group in (
-    ("data", data),
-    ("bench", bench),
-    ("nir", nir),
-    ("weights", weights),
-    ("zoo", zoo),
-    ("plugins", plugins),
-):
-    app.add_typer(_group.app, name=_name)
+for _group in (data, bench, nir, weights, zoo, plugins):
+    app.add_typer(_group.app, name=_group.__name__.rpartition(".")[2])
 
 
 def _version(wanted: bool) -> None:

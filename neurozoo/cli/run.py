@@ -107,7 +107,7 @@ def train(
 
 def _show(summary: Mapping[str, Any], json: bool) -> None:
     from neurozoo.core.processes import rank
-    from neurozoo.reporting.conclusions import conclusion_lines
+    from neurozoo.reporting.runs.conclusions import conclusion_lines
 
     if rank() == 0:  # of several processes the first prints
         lines = [] if json else ["", *conclusion_lines(Path(summary["run"]))]

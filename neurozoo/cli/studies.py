@@ -122,7 +122,7 @@ def reproduce(
         typer.Option("--data", metavar="DIR", help="Files that missing data sets are imported from, as the plan says."),
     ] = None,
     pages: Annotated[
-        Path | None, typer.Option("--pages", metavar="DIR", help="Where the pages go; by default beside the plan.")
+        Path | None, typer.Option("--pages", metavar="DIR", help="Where the pages go; by default next to the plan.")
     ] = None,
     jobs: Jobs = 1,
     only: Annotated[

@@ -19,7 +19,7 @@ app = typer.Typer(help="Show packed models: those that come with neurozoo, or ot
 
 @app.callback()
 def _zoo() -> None:
-    """Show packed models: those that come with neurozoo, or others."""
+    """Keep ``page`` a subcommand: typer runs the only command of an app without its name."""
 
 
 @app.command("page")

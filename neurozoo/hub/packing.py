@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from neurozoo.bench.latency import measure_latency
 from neurozoo.core.leaves import leaves
 from neurozoo.core.task import Task
 from neurozoo.errors import DataError, RunError, UserError
@@ -19,6 +18,7 @@ from neurozoo.files.partial_folder import PartialFolder
 from neurozoo.files.writing import write_whole
 from neurozoo.hub.metadata import checked_licence
 from neurozoo.hub.model_card import model_card
+from neurozoo.operations.latency import measure_latency
 from neurozoo.operations.profiling import kept_profile, profile_run
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import read_tensors

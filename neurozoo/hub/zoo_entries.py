@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neurozoo.operations.result import OperationsProfile
-from neurozoo.reporting.tables import number, synthetic_mark
+from neurozoo.reporting.tables import number, short_count, synthetic_mark
 from neurozoo.runs.packed import Packed, read_manifest, read_packed
 from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
@@ -106,7 +106,7 @@ class ZooEntry:
             f"{self.data}{synthetic_mark(self.synthetic)}",
             self.score_text,
             "-" if self.parameters is None else f"{self.parameters:,}",
-            _short(self.operations),
+            short_count(self.operations),
             "-" if self.milliseconds is None else f"{self.milliseconds:.3g}",
         ]
 
@@ -176,14 +176,3 @@ def sorted_entries(entries: Iterable[ZooEntry]) -> list[ZooEntry]:
         return entry.synthetic, entry.data, entry.metric, entry.score is None, signed, entry.name
 
     return sorted(entries, key=key)
-
-
-def _short(value: float | None) -> str:
-    """A count in three digits: ``950``, ``12.3 k``, ``1.04 M``."""
-    if value is None:
-        return "-"
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= 0.9995 * size:
-            shown = value / size
-            return f"{shown:.{2 if shown < 9.995 else 1 if shown < 99.95 else 0}f}{unit}"
-    return f"{value:.0f}"

@@ -61,8 +61,11 @@ def zoo_page(folders: Sequence[Path], page: Path, command: str) -> ZooPage:
     """
     read = {(found := read_entry(folder))[0].name: (*found, folder) for folder in folders}
     entries = sorted_entries(entry for entry, _, _ in read.values())
-    pictures = {f"{name}.svg": _picture(entry, packed) for name, (entry, packed, _) in read.items()}
-    sections = [_section(*read[entry.name], link=f"{page.stem}/{entry.name}.svg") for entry in entries]
+    drawn = {name: _picture(entry, packed) for name, (entry, packed, _) in read.items()}
+    sections = [
+        _section(*read[each.name], f"![{each.name}]({page.stem}/{each.name}.svg)\n\n*{drawn[each.name][1]}*")
+        for each in entries
+    ]
     rows = [[f"[`{each.name}`](#{_anchor(each.name)})", *map(escaped, each.cells()[1:])] for each in entries]
     blocks = [
         _INTRODUCTION.format(command=command, first=entries[0].name),
@@ -70,6 +73,7 @@ def zoo_page(folders: Sequence[Path], page: Path, command: str) -> ZooPage:
         "\n".join(f"- {note}" for note in NOTES),
         *sections,
     ]
+    pictures = {f"{name}.svg": svg for name, (svg, _) in drawn.items()}
     return ZooPage("\n\n".join(block.strip("\n") for block in blocks) + "\n", pictures)
 
 
@@ -77,26 +81,22 @@ def _anchor(name: str) -> str:
     return re.sub(r"[^\w-]", "", name.lower())
 
 
-def _picture(entry: ZooEntry, packed: Packed) -> str:
+def _picture(entry: ZooEntry, packed: Packed) -> tuple[str, str]:
+    """The picture of a model, and how to read it."""
     confusion = packed.summary.get("confusion")
     if confusion is not None:
         label = f"{entry.name}: which class is taken for which on {confusion['split']}"
-        return confusion_picture(packed.outputs, confusion["counts"], label)
-    layers = packed.summary.get("health", {}).get("test", {})
-    rates = {name: layer.get("rate") for name, layer in layers.items()}
-    return rates_picture(rates, f"{entry.name}: firing rates of its layers on test")
-
-
-def _caption(packed: Packed) -> str:
-    if "confusion" in packed.summary:
-        return (
+        return confusion_picture(packed.outputs, confusion["counts"], label), (
             "Rows are the classes of test, columns what they are taken for, in the same order; blue is right, orange "
             "wrong, and the shade is the root of the row's share."
         )
-    return "Firing rates of the spiking layers on test, in percent of the steps."
+    layers = packed.summary.get("health", {}).get("test", {})
+    rates = {name: layer.get("rate") for name, layer in layers.items()}
+    drawn = rates_picture(rates, f"{entry.name}: firing rates of its layers on test")
+    return drawn, "Firing rates of the spiking layers on test, in percent of the steps."
 
 
-def _section(entry: ZooEntry, packed: Packed, folder: Path, link: str) -> str:
+def _section(entry: ZooEntry, packed: Packed, folder: Path, picture: str) -> str:
     summary = packed.summary
     origin = summary.get("data", {}).get("origin", {})
     health = summary.get("health", {}).get("test", {})
@@ -122,8 +122,7 @@ def _section(entry: ZooEntry, packed: Packed, folder: Path, link: str) -> str:
         f"## {entry.name}",
         f"**{SYNTHETIC_NOTICE}.**" if entry.synthetic else "",
         f"{escaped(entry.summary)}.",
-        f"![{entry.name}]({link})",
-        f"*{_caption(packed)}*",
+        picture,
         "\n".join(pipe_table(["", ""], [[name, escaped(value)] for name, value in facts.items()])),
         _notes(folder),
     ]

@@ -62,6 +62,8 @@ def explain(error: Mapping[str, Any]) -> str:
         return f"found {shown(value)}; give one of: {', '.join(known) or context['expected']}{guess}"
     if kind == "finite_number":
         return f"{value} is not a finite number; give one"
+    if kind == "too_short" and context["min_length"] > 1:
+        return f"found {context['actual_length']} entries; give at least {context['min_length']}"
     if kind in ("too_short", "string_too_short"):
         return "it is empty; give at least one entry" if kind == "too_short" else "it is empty; give some text"
     return f"{error['msg']}; found {shown(value)}"

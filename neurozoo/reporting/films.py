@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from neurozoo.files.text import printable
 from neurozoo.reporting.figures import rgb_of
 from neurozoo.reporting.page import FILM
-from neurozoo.reporting.pixels import png_address
+from neurozoo.reporting.pixels import png_address, pooled
 
 __all__ = ["FRAMES", "SIDE", "Film", "film_svg", "merged", "opaque", "two_sided"]
 
 FRAMES = 16
-"""Of a film, at most."""
+"""Most frames of a film."""
 SIDE = 128
 """Height and width of a still in pixels, at most; a film has half as many."""
 _LEVELS = 8
 """Shades of each of two colours, 0 is none."""
 _WIDTH = 440
-"""Of both pictures together, in pixels of the page."""
+"""Width of both pictures together, in pixels of the page."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Film:
     """Pixels of a still picture and of a film.
 
     Attributes:
-        still: ``[H, W]`` numbers of colours, or ``[H, W, 3]`` red, green and blue; uint8.
+        still: ``[H, W]`` numbers of colours or, without those, grey; or ``[H, W, 3]`` red, green and blue; uint8.
         frames: ``[F, H, W]`` or ``[F, H, W, 3]``; empty if nothing moves.
-        colours: ``[n, 4]`` uint8, the colours by number, with their opacity; None of red, green and blue.
+        colours: ``[n, 4]`` uint8, the colours by number, with their opacity; None of bytes that are shown as they are.
     """
 
     still: NDArray[np.uint8]
@@ -73,27 +73,20 @@ def two_sided(still: NDArray[np.float64], frames: NDArray[np.float64]) -> Film:
 
 def opaque(still: NDArray[np.float64], frames: NDArray[np.float64]) -> Film:
     """Make a film of bytes: ``[H, W]`` and ``[F, H, W]`` in grey, or ``[3, H, W]`` and ``[F, 3, H, W]`` in colour."""
-    if still.ndim == 3:
-        small = _smaller(still, SIDE, mean=True), _smaller(frames, SIDE // 2, mean=True)
-        rgb, moving = (np.moveaxis(each, -3, -1).clip(0, 255).astype(np.uint8) for each in small)
-        return Film(rgb, moving, None)
-    grey = np.repeat(np.linspace(0, 255, 32).astype(np.uint8)[:, None], 4, axis=1)
-    grey[:, 3] = 255
     small = _smaller(still, SIDE, mean=True), _smaller(frames, SIDE // 2, mean=True)
-    number, numbers = ((each.clip(0, 255) / 8).astype(np.uint8) for each in small)
-    return Film(number, numbers, grey)
+    one, several = (each.clip(0, 255).astype(np.uint8) for each in small)
+    if still.ndim == 3:
+        return Film(np.moveaxis(one, -3, -1), np.moveaxis(several, -3, -1), None)
+    # 32 shades, so that the pictures are small files.
+    kept = np.uint8(0xF8)
+    return Film(one & kept, several & kept, None)
 
 
 def _smaller(x: NDArray[np.float64], side: int, *, mean: bool = False) -> NDArray[np.float64]:
     """Merge pixels of ``[..., H, W]`` in squares until no side is longer than ``side``: sums, or means."""
     each = ceil(max(x.shape[-2:]) / side)
-    for axis in (-2, -1):
-        if each > 1:
-            starts = np.arange(0, x.shape[axis], each)
-            sizes = np.diff([*starts, x.shape[axis]])
-            x = np.add.reduceat(x, starts, axis=axis)
-            if mean:
-                x = x / (sizes[:, None] if axis == -2 else sizes)
+    for axis in (-2, -1) if each > 1 else ():
+        x = pooled(x, np.arange(0, x.shape[axis], each), axis, mean=mean)
     return x
 
 

@@ -40,7 +40,7 @@ td:not(:first-child) { white-space: normal; }
 
 FILM = '<svg class="film"'
 """How a drawing begins that moves."""
-FILM_STYLE = """\
+_FILM_STYLE = """\
 .film image { image-rendering: pixelated; }
 .film .moving { animation: film var(--lasting) steps(var(--frames)) infinite; transform-box: fill-box; }
 @keyframes film { to { transform: translateX(-100%); } }
@@ -110,7 +110,7 @@ def html_page(title: str, content: Iterable[Content], *, lead: str = "", warning
     elements = "\n".join(map(_element, content))
     style = _STYLE
     if FILM in elements:
-        style += FILM_STYLE
+        style += _FILM_STYLE
         body.append(f'<p class="hold"><label><input type="checkbox"> {_HOLD}</label></p>')
     elements = "\n".join([*body, elements])
     return f"""\

@@ -1,4 +1,4 @@
-"""Pictures of pixels as small PNGs inside of a page; by Pillow, which comes with matplotlib."""
+"""Pixels of pictures: few of many values, and small PNGs inside of a page, by Pillow, which comes with matplotlib."""
 
 from __future__ import annotations
 
@@ -11,17 +11,31 @@ from numpy.typing import NDArray
 
 from neurozoo.errors import UserError
 
-__all__ = ["indexed", "png_address"]
+__all__ = ["evenly", "indexed", "png_address", "pooled"]
 
 _HEAD = "data:image/png;base64,"
+
+
+def evenly(size: int, most: int) -> NDArray[np.int64]:
+    """Return places from 0 to ``size - 1``, at most ``most`` of them, evenly spread with both ends."""
+    return np.unique(np.linspace(0, max(size - 1, 0), min(size, most)).astype(np.int64))
+
+
+def pooled(x: NDArray[Any], starts: NDArray[np.int64], axis: int, *, mean: bool) -> NDArray[Any]:
+    """Merge neighbours along an axis, each group from one of ``starts`` up to the next: their sum, or their mean."""
+    merged: NDArray[Any] = np.add.reduceat(x, starts, axis=axis)
+    if mean:
+        sizes = np.diff(starts, append=x.shape[axis])
+        merged = merged / np.expand_dims(sizes, tuple(range(1, x.ndim - axis % x.ndim)))
+    return merged
 
 
 def png_address(pixels: NDArray[np.uint8], colours: NDArray[np.uint8] | None) -> str:
     """Return a PNG as the address of an image.
 
     Args:
-        pixels: ``[H, W]`` numbers of colours, or ``[H, W, 3]`` red, green and blue.
-        colours: ``[n, 4]`` by number, with their opacity, at most 256; None of red, green and blue.
+        pixels: ``[H, W]`` numbers of colours or, without those, grey; or ``[H, W, 3]`` red, green and blue.
+        colours: ``[n, 4]`` by number, with their opacity, at most 256; None of pixels that are shown as they are.
     """
     image = _pillow().fromarray(np.ascontiguousarray(pixels))
     file = io.BytesIO()

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurozoo.reporting.figures import Line, Panel, lines
 from neurozoo.reporting.page import Content, Gallery, Picture
+from neurozoo.reporting.pixels import evenly
 from neurozoo.reporting.runs.curves import key
 from neurozoo.reporting.runs.run_contents import ReportedRun
 from neurozoo.reporting.tables import Table, number
@@ -59,7 +60,7 @@ def _drawn(name: str, runs: Sequence[ReportedRun], split: str) -> str:
     having = [run for run in runs if name in run.outputs]
     for run in having:
         target, predicted = (each[:, 0] for each in _columns(run, name, split))
-        chosen = np.unique(np.linspace(0, len(target) - 1, min(len(target), _POINTS // len(having))).astype(int))
+        chosen = evenly(len(target), _POINTS // len(having))
         clouds.append(Line(target[chosen].tolist(), predicted[chosen].tolist(), run.place, "points"))
         ends += [float(target.min()), float(target.max())]
         error = predicted - target

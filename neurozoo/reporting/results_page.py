@@ -13,7 +13,7 @@ from neurozoo.reporting.tables import escaped, number, pipe_table, synthetic_mar
 from neurozoo.studies.ablation import FULL, LESION
 from neurozoo.studies.seeds import FILE as SEEDS
 
-__all__ = ["read_ablation", "results_page"]
+__all__ = ["heading", "is_clear", "not_trained", "read_ablation", "results_page", "with_interval"]
 
 FILE = "ablation.json"
 
@@ -78,9 +78,13 @@ def results_page(folders: Sequence[Path], missing: Mapping[str, str] | None = No
                 "again"
             ) from error
     time = f"All trainings of this page together took {minutes:.0f} minutes, one thread each.\n"
+    return "\n".join([_INTRODUCTION, time, *sections, *not_trained(missing)])
+
+
+def not_trained(missing: Mapping[str, str] | None) -> list[str]:
+    """The section that says what a page lacks, and why; none if it lacks nothing."""
     lines = [f"- {name}: {escaped(reason)}" for name, reason in (missing or {}).items()]
-    absent = ["## Not trained here\n\n" + "\n".join(lines) + "\n"] if lines else []
-    return "\n".join([_INTRODUCTION, time, *sections, *absent])
+    return ["## Not trained here\n\n" + "\n".join(lines) + "\n"] if lines else []
 
 
 def read_ablation(folder: Path) -> dict[str, Any]:
@@ -108,9 +112,8 @@ def _seeds_section(found: Mapping[str, Any]) -> str:
         for name in found["metric_definitions"]
     ]
     rows += [[f"lesion effect, {kind}", *map(_spread, by.values())] for kind, by in found["lesion"].items()]
-    command = " ".join(["neurozoo train", found["recipe"], *found["overrides"], f"--seeds {len(found['seeds'])}"])
     blocks = [
-        *_heading(found, command),
+        *heading(found, "train"),
         "\n".join(pipe_table(["mean (95 % interval)", *splits], rows)),
         "\n".join(f"- {name}: {text}." for name, text in found["metric_definitions"].items()),
     ]
@@ -123,10 +126,12 @@ def _spread(spread: Mapping[str, float | None] | None) -> str:
     return f"{number(spread['mean'], 3)} ({number(spread['low'], 3)} to {number(spread['high'], 3)})"
 
 
-def _heading(found: Mapping[str, Any], command: str) -> list[str]:
-    """What every section begins with: the recipe, its data, seeds and time, and the command."""
+def heading(found: Mapping[str, Any], *words: str) -> list[str]:
+    """The blocks that every section begins with: recipe, data, seeds, time, and the command, which has ``words``."""
     data, seeds = found["data"], len(found["seeds"])
     splits = ", ".join(f"{size:,} {name}" for name, size in data["splits"].items())
+    verb, *options = words
+    command = " ".join(["neurozoo", verb, found["recipe"], *found["overrides"], f"--seeds {seeds}", *options])
     return [
         f"## {found['recipe']}{synthetic_mark(found['synthetic'])}",
         f"{found['description']}.",
@@ -137,9 +142,8 @@ def _heading(found: Mapping[str, Any], command: str) -> list[str]:
 
 
 def _section(found: Mapping[str, Any]) -> str:
-    command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {len(found['seeds'])}"])
     blocks = [
-        *_heading(found, command),
+        *heading(found, "ablate"),
         "\n".join(_means(found)),
         "\n".join(_differences(found)),
         "\n".join(_findings(found)),
@@ -172,7 +176,7 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
     titles, better = found["titles"], found["better"]
     lines = [_against(baseline, titles) for baseline in found["baselines"]]
     for name, by_column in found["differences"].items():
-        clear = [c for c in titles if _clear(by_column[c])]
+        clear = [c for c in titles if is_clear(by_column[c])]
         sides = {
             "lowers": [titles[c] for c in clear if by_column[c]["mean"] < 0],
             "raises": [titles[c] for c in clear if by_column[c]["mean"] > 0],
@@ -196,17 +200,21 @@ def _against(baseline: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     return f"- {baseline['name']}: {places or 'no difference that the test split can show'}."
 
 
-def _clear(estimate: Mapping[str, float | None]) -> bool:
+def is_clear(estimate: Mapping[str, float | None]) -> bool:
+    """Whether a difference is larger than the half width of its interval."""
     mean, half = estimate["mean"], estimate["half_width"]
     return mean is not None and half is not None and abs(mean) > half
 
 
-def _signed(estimate: Mapping[str, float | None]) -> str:
+def with_interval(estimate: Mapping[str, float | None], *, signed: bool = False) -> str:
+    """A mean over seeds with the half width of its interval, if there are several seeds."""
     mean, half = estimate["mean"], estimate["half_width"]
-    if mean is None:
-        return "-"
-    text = number(mean, 3, signed=True) + ("" if half is None else f" ± {number(half, 3)}")
-    return f"**{text}**" if _clear(estimate) else text
+    return number(mean, 3, signed=signed) + ("" if mean is None or half is None else f" ± {number(half, 3)}")
+
+
+def _signed(estimate: Mapping[str, float | None]) -> str:
+    text = with_interval(estimate, signed=True)
+    return f"**{text}**" if is_clear(estimate) else text
 
 
 def _between(interval: Mapping[str, float | None]) -> str:

@@ -12,6 +12,7 @@ from neurozoo.core.shapes import SignalShape
 from neurozoo.reporting.figures import COLOURS, Line
 from neurozoo.reporting.films import FRAMES, SIDE, Film, film_svg, merged, opaque, two_sided
 from neurozoo.reporting.page import Picture
+from neurozoo.reporting.pixels import evenly
 from neurozoo.reporting.samples import (
     NAMED,
     Sample,
@@ -144,7 +145,7 @@ def _step_strips(steps: Steps, scale: float, colour: int) -> list[Strip]:
     """Bands of classes, and lines of probabilities; or lines of quantities with their targets dashed."""
     ends = (0.0, len(steps.valid) * scale)
     x = (np.arange(len(steps.valid)) + 0.5) * scale
-    thin = np.unique(np.linspace(0, max(len(x) - 1, 0), min(len(x), 2 * COLUMNS)).astype(int))
+    thin = evenly(len(x), 2 * COLUMNS)
 
     def line(values: NDArray[Any], place: int | None, style: Any = "solid") -> Line:
         kept = [float(values[n]) if steps.valid[n] and np.isfinite(values[n]) else None for n in thin]

@@ -1,7 +1,4 @@
-"""Small drawings for Markdown pages, as SVG files of a few kB: no scripts, and the same bytes with any library.
-
-Their colours are mid-tones, which stand out from white and from black: a picture in a page cannot know which it is on.
-"""
+"""Small drawings for Markdown pages, as SVG files of a few kB: no scripts, and the same bytes with any library."""
 
 from __future__ import annotations
 
@@ -9,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from neurozoo.files.text import printable
+from neurozoo.reporting.figures import COLOURS
 
 __all__ = ["confusion_picture", "rates_picture"]
 
-_BLUE, _ORANGE, _GREY = "#3b82f6", "#f59e0b", "#808080"
+_BLUE, _ORANGE, *_ = COLOURS
+_GREY = "#808080"
+"""The page's own text colour cannot be used: these pictures are files, which inherit none."""
 _SIDE, _MARGIN, _LINE = 200, 90, 16
 _SHADES = 8
 _BARS = 12

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from neurozoo.files.text import printable
 
 __all__ = [
-    "Table", "columns", "escaped", "markdown", "number", "pipe_table", "plain_text", "rounded", "synthetic_mark",
+    "Table", "columns", "escaped", "markdown", "number", "pipe_table", "plain_text", "rounded", "short_count",
+    "synthetic_mark",
 ]  # fmt: skip
 
 
@@ -72,6 +73,17 @@ def number(value: float | None, places: int = 4, *, signed: bool = False) -> str
 def rounded(value: float) -> str:
     """An error with two significant digits; an exact 0 is shown as 0."""
     return "0" if value == 0 else f"{value:.2g}"
+
+
+def short_count(value: float | None) -> str:
+    """A count with three digits: ``950``, ``12.3 k``, ``1.04 M``; a dash if there is none."""
+    if value is None:
+        return "-"
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * size:
+            shown = value / size
+            return f"{shown:.{2 if shown < 9.995 else 1 if shown < 99.95 else 0}f}{unit}"
+    return f"{value:.0f}"
 
 
 def synthetic_mark(synthetic: bool) -> str:

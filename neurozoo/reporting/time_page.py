@@ -6,15 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import RunError
-from neurozoo.reporting.results_page import read_ablation
-from neurozoo.reporting.tables import number, pipe_table, synthetic_mark
+from neurozoo.reporting.results_page import heading, is_clear, not_trained, read_ablation, with_interval
+from neurozoo.reporting.tables import number, pipe_table, short_count
 from neurozoo.studies.ablation import FULL
 
 __all__ = ["time_page"]
 
-SHUFFLED = "data.shuffle_steps="
+_SHUFFLED = "data.shuffle_steps="
 """How the override begins that shuffles time in training too."""
 
 _INTRODUCTION = """\
@@ -30,8 +29,8 @@ targets of a task per step. A model *trained on shuffled time* knows what comes,
 
 Costs are of one sample: MACs are multiplications with accumulation of inputs that are no spikes and not 0, ACs the
 accumulations that spikes and counts of events cause; updates of neurons are not among them. Milliseconds are of one
-sample alone, the median of 20 on one thread of the CPU that this page was made on; they say how the rows compare
-there, and no more.
+sample alone, the median over 20 samples on one thread of the CPU that this page was made on; they say how the rows
+compare there, and no more.
 
 Linear models are multinomial logistic regressions, C chosen on valid: on means and deviations over time, which know
 nothing of the order, and on the means of stretches of time; of a task per step on those of the past alone.
@@ -59,23 +58,13 @@ def time_page(folders: Sequence[Path], missing: Mapping[str, str] | None = None)
             raise RunError(
                 f"{folder}: not what `neurozoo ablate --time` writes ({type(error).__name__}: {error}); make it again"
             ) from error
-    lacking = "".join(f"- {name} is missing: {reason}.\n" for name, reason in (missing or {}).items())
-    return "\n".join([_INTRODUCTION, *([lacking] if lacking else []), *sections])
+    return "\n".join([_INTRODUCTION, *sections, *not_trained(missing)])
 
 
 def _section(found: Mapping[str, Any]) -> str:
-    data, seeds = found["data"], len(found["seeds"])
-    splits = ", ".join(f"{size:,} {name}" for name, size in data["splits"].items())
-    command = " ".join(["neurozoo ablate", found["recipe"], *found["overrides"], f"--seeds {seeds} --time"])
-    blocks = [f"## {found['recipe']}{synthetic_mark(found['synthetic'])}", f"{found['description']}."]
-    blocks += [f"**{SYNTHETIC_NOTICE}.**"] if found["synthetic"] else []
-    blocks += [
-        f"Data: {data['origin'].get('source', 'unknown')} ({splits}), checksum `{data['checksum'][:12]}`. "
-        f"{seeds} seeds; {found['minutes']:.0f} minutes of training, one thread each. Command: `{command}`.",
-        "\n".join(_table(found)),
-        "\n".join(_findings(found)),
-    ]
-    return "\n\n".join(blocks) + "\n"
+    return (
+        "\n\n".join([*heading(found, "ablate", "--time"), "\n".join(_table(found)), "\n".join(_findings(found))]) + "\n"
+    )
 
 
 def _table(found: Mapping[str, Any]) -> list[str]:
@@ -87,11 +76,11 @@ def _table(found: Mapping[str, Any]) -> list[str]:
         rows.append(
             [
                 f"**{name}**" if name == FULL else name,
-                _mean(means[score]),
+                with_interval(means[score]),
                 number(sum(shuffled) / len(shuffled), 3),
                 f"{cost['parameters']:,}",
-                _amount(cost["macs"]),
-                _amount(cost["acs"]),
+                short_count(cost["macs"]),
+                short_count(cost["acs"]),
                 f"{cost['milliseconds']:.1f}",
             ]
         )
@@ -110,26 +99,11 @@ def _findings(found: Mapping[str, Any]) -> Iterator[str]:
     lost = full - sum(shuffled) / len(shuffled)
     yield f"- Shuffled at test the model loses {number(lost, 3)} of {title}."
     for name, by in found["differences"].items():
-        mean, half = by[score]["mean"], by[score]["half_width"]
-        worth = f"{number(mean, 3, signed=True)}" + ("" if half is None else f" ± {number(half, 3)}")
-        clear = half is not None and abs(mean) > half
-        retrained = any(line.startswith(SHUFFLED) for line in found["variants"][name])
+        mean, worth, clear = by[score]["mean"], with_interval(by[score], signed=True), is_clear(by[score])
+        retrained = any(line.startswith(_SHUFFLED) for line in found["variants"][name])
         if retrained and not (clear and mean < 0):
             yield f"- {name}: {worth}. **The order in time adds nothing that these seeds can show.**"
         elif retrained:
             yield f"- {name}: {worth}. **The order in time is worth {number(-mean, 3)}.**"
         else:
             yield f"- {name}: {worth}{'' if clear else ', no difference that these seeds can show'}."
-
-
-def _mean(estimate: Mapping[str, float | None]) -> str:
-    mean, half = estimate["mean"], estimate["half_width"]
-    return number(mean, 3) + ("" if half is None else f" ± {number(half, 3)}")
-
-
-def _amount(value: float) -> str:
-    """Write a number of operations with three digits."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.0f}"

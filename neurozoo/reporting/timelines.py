@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.reporting.figures import INK, Line, as_svg, draw_lines, figure_class, literal, name_axes, rgb_of
+from neurozoo.reporting.pixels import evenly, pooled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "ROWS", "Band", "Curves", "Grid", "Strip", "timeline"]
 
 COLUMNS = 300
-"""Of a grid; a phone shows no more, and more of them make a page large."""
+"""Most columns of a grid; a phone shows no more, and more of them make a page large."""
 ROWS = 96
-"""The same; a strip is about as many pixels high."""
+"""Most rows of a grid; a strip is about as many pixels high."""
 _LEVELS = 15
 """Shades of a grid; few, so that the picture is a small file."""
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP = 4.6, 0.74, 0.14, 0.08, 0.42, 0.09
@@ -135,7 +136,7 @@ def timeline(
     return as_svg(figure, panels, label, legend=False)
 
 
-def _pooled(values: NDArray[Any], coarse: int, *, counts: bool) -> NDArray[np.float64]:
+def _fewer(values: NDArray[Any], coarse: int, *, counts: bool) -> NDArray[np.float64]:
     """Merge neighbours of ``[N, S]`` until it has at most 96 rows and 300 columns, or ``coarse`` times fewer.
 
     Counts are added up, real numbers averaged.
@@ -144,17 +145,14 @@ def _pooled(values: NDArray[Any], coarse: int, *, counts: bool) -> NDArray[np.fl
     for axis, most in enumerate((ROWS // coarse, COLUMNS // coarse)):
         size = x.shape[axis]
         if size > most:
-            edges = np.linspace(0, size, most + 1).astype(int)
-            x = np.add.reduceat(x, edges[:-1], axis=axis)
-            if not counts:
-                x /= np.diff(edges).reshape(-1, 1) if axis == 0 else np.diff(edges)
+            x = pooled(x, np.linspace(0, size, most + 1).astype(int)[:-1], axis, mean=not counts)
     return x
 
 
 def _draw_grid(axes: Axes, strip: Grid, coarse: int) -> None:
     from matplotlib import colormaps
 
-    x = np.nan_to_num(_pooled(strip.values, coarse, counts=strip.counts))
+    x = np.nan_to_num(_fewer(strip.values, coarse, counts=strip.counts))
     pixels = np.zeros((*x.shape, 4), np.uint8)
     if strip.counts:
         levels = _levels(x, 0.0, x.max(initial=0.0))
@@ -180,8 +178,7 @@ def _levels(x: NDArray[np.float64], low: float, high: float) -> NDArray[np.float
 
 
 def _draw_band(axes: Axes, strip: Band, span: tuple[float, float]) -> None:
-    steps = len(strip.classes)
-    shown = strip.classes[np.unique(np.linspace(0, max(steps - 1, 0), min(steps, 2 * COLUMNS)).astype(int))]
+    shown = strip.classes[evenly(len(strip.classes), 2 * COLUMNS)]
     colours = np.array([[*rgb_of(k), 150] for k in range(max(len(strip.names), 1))], np.uint8)
     pixels = np.where((shown >= 0)[:, None], colours[np.maximum(shown, 0)], 0).astype(np.uint8)
     begin, end = strip.ends

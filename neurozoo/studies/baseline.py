@@ -17,6 +17,7 @@ from torch import Tensor
 from neurozoo.core.task import Decision, Task
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError
+from neurozoo.nn.sequence import left_aligned
 
 __all__ = [
     "Baseline",
@@ -143,8 +144,8 @@ def _pooled(x: Tensor, mask: Tensor, per_step: bool, deviations: bool) -> Tensor
 
 def _binned(x: Tensor, mask: Tensor) -> Tensor:
     """Means of equal stretches of the valid positions, ``[B, BINS F]``."""
-    x, mask = _valid_first(x, mask)
-    total = torch.cat((torch.zeros_like(x[:, :1]), (x * mask).cumsum(1)), 1)
+    x = left_aligned(x, mask[..., 0] > 0).x
+    total = torch.cat((torch.zeros_like(x[:, :1]), x.cumsum(1)), 1)
     length = mask.sum((1, 2))
     edges = length[:, None] * torch.arange(BINS + 1, dtype=x.dtype) / BINS
     first = edges[:, :-1].floor().minimum((length[:, None] - 1).clamp(min=0))
@@ -162,11 +163,6 @@ def _trailing(x: Tensor, mask: Tensor) -> Tensor:
         first = (torch.arange(1, length + 1) - 2**power).clamp(min=0)
         means.append((total[:, 1:] - total[:, first]) / (count[:, 1:] - count[:, first]).clamp(min=1))
     return torch.cat(means, -1)
-
-
-def _valid_first(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    order = mask[..., 0].argsort(dim=1, descending=True, stable=True)
-    return x.gather(1, order[..., None].expand_as(x)), mask.gather(1, order[..., None])
 
 
 def _at(total: Tensor, places: Tensor) -> Tensor:

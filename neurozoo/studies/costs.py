@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
-import torch
-
-from neurozoo.core.recording import frozen_statistics
 from neurozoo.evaluation.evaluate import data_of
-from neurozoo.operations.profiling import chosen, profile_run
+from neurozoo.operations.latency import measure_latency
+from neurozoo.operations.profiling import profile_run
 from neurozoo.runs.loading import load
 
 __all__ = ["Cost", "measure_cost"]
 
 SAMPLES = 64
 """Samples whose operations are counted, evenly spread over the split."""
-TIMED = 20
-"""Samples that are timed one by one, after one that is not."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +47,10 @@ def measure_cost(run: str | Path, *, split: str = "test") -> Cost:
     """
     counts = profile_run(run, split=split, samples=SAMPLES).network
     trained = load(run)
-    model, samples = trained.module.cpu().eval(), data_of(trained).split(split)
-    places = chosen(len(samples), TIMED + 1)
-    times, threads = [], torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        with torch.no_grad(), frozen_statistics(model):
-            for place in places:
-                batch = samples.batch(place[None])
-                begin = time.perf_counter()
-                model(batch)
-                times.append(time.perf_counter() - begin)
-    finally:
-        torch.set_num_threads(threads)
     return Cost(
         counts.parameters,
         counts.a_sample(counts.macs + counts.attention + sum(each.macs or 0 for each in counts.uncounted)),
         counts.a_sample(counts.acs),
         counts.a_sample(counts.updates),
-        1e3 * median(times[1:] or times),
+        measure_latency(trained, data_of(trained), split=split).milliseconds,
     )

@@ -7,7 +7,7 @@ A plan is a TOML file with any number of
     import = ["mulan", "emotions"]     # format, source, and options of `neurozoo data import`; files may be patterns
 
     [[page]]
-    file = "results.md"          # beside the plan
+    file = "results.md"          # next to the plan
     studies = [{recipe = "smile_emotions", seeds = 5}]     # and overrides = ["key=value"], name = "..."
     time = true                  # measures with time shuffled and counts costs, for the page on time and spikes
 
@@ -180,14 +180,6 @@ def run_plan(
             recipe = load_recipe(study.recipe, study.overrides, registry=default_registry())
             _import_missing(plan, recipe, sources, on_study)
             content = _content(study, recipe) | ({"time": True} if plan.timed(study) else {})
-        except NotInstalledError:  # whose text names folders of this machine, and this one gets onto a page
-            outcome.skipped[study.called] = f"its data, {recipe.data.name}, is not installed"
-            on_study(f"{study.called}: skipped: {outcome.skipped[study.called]}")
-            continue
-        except NeurozooError as error:
-            _failed(outcome, study, error, on_study)
-            continue
-        try:
             minutes = _minutes_of(folder, content)
             if minutes is None:
                 several = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
@@ -196,18 +188,18 @@ def run_plan(
                 write_json(folder / FILE, {**content, "minutes": minutes})
             else:
                 outcome.again.append(study.called)
+        except NotInstalledError:  # whose text names folders of this machine, and this one gets onto a page
+            outcome.skipped[study.called] = f"its data, {recipe.data.name}, is not installed"
+            on_study(f"{study.called}: skipped: {outcome.skipped[study.called]}")
+            continue
         except NeurozooError as error:
-            _failed(outcome, study, error, on_study)
+            outcome.failed[study.called] = str(error)
+            on_study(f"{study.called}: failed: {error}")
             continue
         outcome.finished[study.called], outcome.minutes[study.called] = folder, minutes
         on_study(f"{study.called}: finished, {minutes:.1f} minutes of training")
     outcome.seconds = time.monotonic() - started
     return outcome
-
-
-def _failed(outcome: Outcome, study: Study, error: NeurozooError, on_study: Callable[[str], None]) -> None:
-    outcome.failed[study.called] = str(error)
-    on_study(f"{study.called}: failed: {error}")
 
 
 def _import_missing(plan: Plan, recipe: Recipe, sources: Path | None, on_study: Callable[[str], None]) -> None:

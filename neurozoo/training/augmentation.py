@@ -146,7 +146,7 @@ def _mix(signal: Signal, share: float) -> Signal:
     if not values.is_floating_point():
         values = values.to(torch.get_default_dtype())
     if valid is not None:
-        values = values.masked_fill(~valid.reshape(*valid.shape, *[1] * (values.dim() - 2)), 0.0)
+        values = values.masked_fill(per_sample(~valid, values), 0.0)
         valid = valid | valid.flip(0)
     return Signal(torch.lerp(values.flip(0), values, share), valid)
 

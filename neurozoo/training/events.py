@@ -41,10 +41,8 @@ class EventShift(EventAugmentation):
         shifts = torch.randint(-self.cells, self.cells + 1, (samples, 2))
         late = torch.rand(samples, 1) * 2 - 1
         ticks = (late * (self.time / (stored.tick or 1.0))).round().long().to(device)
-        found = _coordinates(events, stored)
-        moved = found[:-2] if len(found) == 3 else []
-        for axis, each in enumerate(found[len(moved) :]):
-            moved.append(each + shifts[:, axis : axis + 1].int().to(device))
+        still, found = _axes(events, stored)
+        moved = [*still, *(each + by[:, None].int().to(device) for each, by in zip(found, shifts.T, strict=False))]
         return _inside(events.values[..., 0].long() + ticks, moved, events.mask, stored)
 
 
@@ -66,7 +64,8 @@ class EventFlip(EventAugmentation):
         return ""
 
     def events(self, events: Signal, stored: SignalShape) -> Signal:
-        sensor, found = stored.sensor or (), _coordinates(events, stored)
+        sensor = stored.sensor or ()
+        found = coordinates(events.values[..., 1], sensor)
         axis = {"x": 2, "y": 1, "polarity": 0, "channel": 0}[self.axis]
         chosen = drawn(self.p, len(events))[:, None].to(events.values.device)
         found[axis] = torch.where(chosen, sensor[axis] - 1 - found[axis], found[axis])
@@ -90,17 +89,19 @@ class EventJitter(EventAugmentation):
         time, device = events.values[..., 0].long(), events.values.device
         if self.time:
             time = time + (torch.randn(time.shape) * (self.time / (stored.tick or 1.0))).round().long().to(device)
-        found = _coordinates(events, stored)
-        moved = found[:-2] if len(found) == 3 else []
-        for each in found[len(moved) :]:
+        moved, found = _axes(events, stored)
+        for each in found:
             by = torch.randn(each.shape) * self.cells if self.cells else torch.zeros(())
             moved.append(each + by.round().int().to(device))
         inside = _inside(time, moved, events.mask, stored)
         return _sorted(inside) if self.time else inside
 
 
-def _coordinates(events: Signal, stored: SignalShape) -> list[Tensor]:
-    return coordinates(events.values[..., 1], stored.sensor or ())
+def _axes(events: Signal, stored: SignalShape) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the coordinates of events: the polarity's, if there is one, and those that can be shifted."""
+    found = coordinates(events.values[..., 1], stored.sensor or ())
+    still = 1 if len(found) == 3 else 0
+    return found[:still], found[still:]
 
 
 def _inside(time: Tensor, moved: list[Tensor], valid: Tensor, stored: SignalShape) -> Signal:

@@ -34,11 +34,13 @@ class SequenceAugmentation(Augmentation):
         return "" if len(shape.shape) == 1 else "spike trains or features [L, D]"
 
     @abstractmethod
-    def sequence(self, signal: Signal) -> Signal:
-        """Return a changed signal ``[B, L, D]``, on the same device."""
+    def sequence(self, x: Tensor) -> Tensor:
+        """Return changed values ``[B, L, D]``, on the same device."""
 
     def __call__(self, batch: Batch, names: Collection[str]) -> Batch:
-        return replace(batch, signals=changed(batch, names, self.sequence))
+        return replace(
+            batch, signals=changed(batch, names, lambda each: Signal(self.sequence(each.values), each.valid))
+        )
 
 
 class ShiftChannels(SequenceAugmentation):
@@ -55,13 +57,12 @@ class ShiftChannels(SequenceAugmentation):
     def __init__(self, *, limit: Channels = 2, group: Channels = 1) -> None:
         self.limit, self.group = limit, group
 
-    def sequence(self, signal: Signal) -> Signal:
-        x = signal.values
+    def sequence(self, x: Tensor) -> Tensor:
         shift = torch.randint(-self.limit, self.limit + 1, (len(x),)) * self.group
         source = torch.arange(x.shape[2]) - shift[:, None]
         outside = ((source < 0) | (source >= x.shape[2]))[:, None].to(x.device)
         source = source.clamp(0, x.shape[2] - 1)[:, None].to(x.device)
-        return Signal(x.gather(2, source.expand_as(x)).masked_fill(outside, 0), signal.valid)
+        return x.gather(2, source.expand_as(x)).masked_fill(outside, 0)
 
 
 class MaskChannels(SequenceAugmentation):
@@ -78,12 +79,10 @@ class MaskChannels(SequenceAugmentation):
     def __init__(self, *, width: Channels = 4, times: Times = 1, group: Channels = 1) -> None:
         self.width, self.times, self.group = width, times, group
 
-    def sequence(self, signal: Signal) -> Signal:
-        x = signal.values
-        groups = -(-x.shape[2] // self.group)
-        hidden = _stretches(torch.full((len(x),), groups), groups, self.width, self.times)
+    def sequence(self, x: Tensor) -> Tensor:
+        hidden = _stretches(len(x), -(-x.shape[2] // self.group), self.width, self.times)
         hidden = hidden.repeat_interleave(self.group, 1)[:, : x.shape[2]]
-        return Signal(x.masked_fill(hidden[:, None].to(x.device), 0), signal.valid)
+        return x.masked_fill(hidden[:, None].to(x.device), 0)
 
 
 class MaskSteps(SequenceAugmentation):
@@ -99,11 +98,9 @@ class MaskSteps(SequenceAugmentation):
     def __init__(self, *, width: Steps = 10, times: Times = 1) -> None:
         self.width, self.times = width, times
 
-    def sequence(self, signal: Signal) -> Signal:
-        x = signal.values
-        last = torch.full((len(x),), x.shape[1])
-        hidden = _stretches(last, x.shape[1], self.width, self.times)
-        return Signal(x.masked_fill(hidden[..., None].to(x.device), 0), signal.valid)
+    def sequence(self, x: Tensor) -> Tensor:
+        hidden = _stretches(len(x), x.shape[1], self.width, self.times)
+        return x.masked_fill(hidden[..., None].to(x.device), 0)
 
 
 class StretchTime(Augmentation):
@@ -135,8 +132,8 @@ class StretchTime(Augmentation):
         inside = source < length
         source = source.clamp(max=length - 1)
         counts = inside if batch.target_valid is None else inside & batch.target_valid.gather(1, source)
-        trailing = source.reshape(*source.shape, *[1] * (batch.target.dim() - 2)).expand_as(batch.target)
-        return replace(moved, target=batch.target.gather(1, trailing), target_valid=counts)
+        target = batch.target.gather(1, per_sample(source, batch.target).expand_as(batch.target))
+        return replace(moved, target=target, target_valid=counts)
 
     def _stretched(self, signal: Signal, factor: Tensor) -> Signal:
         x, length = signal.values, signal.values.shape[1]
@@ -163,15 +160,14 @@ class ThinEvents(SequenceAugmentation):
     def __init__(self, *, most: Share = 0.2) -> None:
         self.most = most
 
-    def sequence(self, signal: Signal) -> Signal:
-        x = signal.values
+    def sequence(self, x: Tensor) -> Tensor:
         share = per_sample(torch.rand(len(x)) * self.most, x)
-        return Signal(x.masked_fill(torch.rand(x.shape, device=x.device) < share, 0), signal.valid)
+        return x.masked_fill(torch.rand(x.shape, device=x.device) < share, 0)
 
 
-def _stretches(sizes: Tensor, size: int, width: int, times: int) -> Tensor:
+def _stretches(samples: int, size: int, width: int, times: int) -> Tensor:
     """Return which places of an axis lie in one of several random stretches, ``[B, size]`` bool on the CPU."""
-    wide = torch.minimum(torch.randint(0, width + 1, (times, len(sizes))), sizes)
-    first = (torch.rand(times, len(sizes)) * (sizes - wide + 1)).floor()
+    wide = torch.randint(0, width + 1, (times, samples)).clamp(max=size)
+    first = (torch.rand(times, samples) * (size - wide + 1)).floor()
     at = torch.arange(size)
     return ((at >= first[..., None]) & (at < (first + wide)[..., None])).any(0)

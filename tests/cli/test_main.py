@@ -226,7 +226,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         return SUMMARY
 
     monkeypatch.setattr("neurozoo.training.train.train", train)
-    monkeypatch.setattr("neurozoo.reporting.conclusions.conclusion_lines", lambda run: [f"what to do with {run}"])
+    monkeypatch.setattr("neurozoo.reporting.runs.conclusions.conclusion_lines", lambda run: [f"what to do with {run}"])
     return calls
 
 

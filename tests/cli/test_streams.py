@@ -371,8 +371,7 @@ def test_the_same_command_continues_several_trainings(
     monkeypatch.setattr("neurozoo.studies.seeds.train_seeds", interrupt)
     assert main(["train", "smile_pom", "--seeds", "2", "--out", "a b"]) == 130
     assert capsys.readouterr().err.endswith("; to continue: neurozoo train smile_pom --seeds 2 --out 'a b'\n")
-    monkeypatch.setattr("neurozoo.runs.shipped_models.shipped_models", interrupt)
-    monkeypatch.setattr("neurozoo.cli.browse.shipped_models", interrupt)
+    monkeypatch.setattr("neurozoo.hub.zoo_entries.shipped_entries", interrupt)
     assert main(["list", "zoo"]) == 130
     assert capsys.readouterr().err == "error: interrupted; what was written is whole\n"
 

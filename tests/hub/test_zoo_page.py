@@ -12,11 +12,12 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from neurozoo.bench.latency import measure_latency, processor_name
 from neurozoo.cli import main
 from neurozoo.evaluation.evaluate import data_of
+from neurozoo.hub import packing
 from neurozoo.hub.packing import pack
 from neurozoo.hub.zoo_entries import SCORES, entry_of, read_entry, shipped_entries, sorted_entries
+from neurozoo.operations.latency import measure_latency, processor_name
 from neurozoo.operations.profiling import profile_run
 from neurozoo.recipe.recipe import load_recipe
 from neurozoo.registry.registry import default_registry
@@ -79,7 +80,7 @@ def test_time_is_measured_on_one_thread_and_changes_nothing(classes: Path) -> No
 
 def test_an_entry_has_the_packs_numbers(classes: Path, packed: Path) -> None:
     entry, manifest = read_entry(packed)
-    total = profile_run(classes, samples=200).network
+    total = profile_run(classes, samples=packing.SAMPLES).network
     assert entry.operations == total.a_sample(total.macs + total.acs + total.attention)
     assert entry.operations > 0
     assert entry.accumulations == total.a_sample(total.acs)

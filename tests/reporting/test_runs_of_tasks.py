@@ -462,8 +462,9 @@ def test_features_of_frames_are_pooled_pixel_by_pixel(home: Path) -> None:
 def test_the_baseline_of_a_task(kind: str, name: str, metric: str, home: Path) -> None:
     experiment = open_experiment(load_recipe(home / f"{kind}.yaml"))
     task, view = experiment.problem.task, experiment.view
-    (found,) = baselines(view, task)
+    found, binned = baselines(view, task)
     assert found.name == f"{name} on means and deviations"
+    assert binned.name == f"{name} on means of 10 stretches of time"
     assert list(found.metrics) == list(task.definitions)
     target = view.split("test").target.numpy()
     assert found.metrics[metric] == pytest.approx(task.measure(target, found.predicted, found.decision)[metric])
@@ -471,10 +472,13 @@ def test_the_baseline_of_a_task(kind: str, name: str, metric: str, home: Path) -
         assert found.metrics["r2"] > 0
 
 
-def test_there_is_no_baseline_per_step(home: Path) -> None:
+def test_a_baseline_per_step_answers_each_step_that_counts(home: Path) -> None:
     experiment = open_experiment(load_recipe(home / "spikes.yaml"))
-    with pytest.raises(DataError, match="the baselines pool a sample's steps, and the task multiclass is per step"):
-        on_pooled_features(experiment.view, experiment.problem.task)
+    test = experiment.view.split("test")
+    found = on_pooled_features(experiment.view, experiment.problem.task)
+    counted = test.target.numel() if test.target_valid is None else int(test.target_valid.sum())
+    assert found.name == "multinomial logistic regression on means and deviations of the past"
+    assert found.predicted.shape == (counted, len(experiment.problem.task.outputs))
 
 
 # Ablations
@@ -500,8 +504,9 @@ def test_an_ablation_compares_the_tasks_headline(
         assert title in shown
         values = found["values"]["full"][name]
         assert values == [json.loads((out / "full" / "1" / "summary.json").read_text())["metrics"]["test"][name]]
-    if kind == "spikes":  # per step there is none
-        assert found["baselines"] == []
+    if kind == "spikes":  # per step
+        assert "multinomial logistic regression on means and deviations of the past (C = " in page
+        assert "multinomial logistic regression on means of the last 1, 2, 4, ... steps (C = " in page
     else:
         assert found["better"] == {"rmse": "lower", "r2": "higher"}
         assert "ridge regression on means and deviations (C = " in page

@@ -24,7 +24,7 @@ def stretched(signal: Signal) -> Signal:
 
 def test_channels_move_in_groups_and_come_in_empty() -> None:
     x = torch.arange(1, 9, dtype=torch.uint8).expand(64, 3, 8)
-    found = ShiftChannels(limit=2, group=2).sequence(Signal(x)).values
+    found = ShiftChannels(limit=2, group=2).sequence(x)
     assert found.dtype == torch.uint8
     shifts = set()
     for sample in found:
@@ -39,11 +39,12 @@ def test_channels_move_in_groups_and_come_in_empty() -> None:
 
 def test_masks_are_bands_of_whole_groups_and_stretches_of_whole_steps() -> None:
     x = torch.ones(64, 10, 7)
-    bands = MaskChannels(width=2, times=1, group=2).sequence(Signal(x)).values
+    bands = MaskChannels(width=2, times=1, group=2).sequence(x)
     assert bool((bands == bands[:, :1]).all())
     assert torch.equal(bands[:, :, 0:6:2], bands[:, :, 1:7:2])
     assert {int(n) for n in (bands[:, 0] == 0).sum(1)} == {0, 1, 2, 3, 4}
-    steps = MaskSteps(width=3, times=2).sequence(Signal(x, torch.ones(64, 10, dtype=torch.bool)))
+    batch = Batch({"x": Signal(x, torch.ones(64, 10, dtype=torch.bool))}, None)
+    steps = MaskSteps(width=3, times=2)(batch, ["x"]).signals["x"]
     assert bool((steps.values == steps.values[..., :1]).all())
     hidden = (steps.values[..., 0] == 0).sum(1)
     assert int(hidden.max()) <= 6
@@ -77,7 +78,7 @@ def test_events_that_meet_are_added_and_bits_stay_bits() -> None:
 
 
 def test_events_are_thinned_by_a_share_of_the_sample() -> None:
-    found = ThinEvents(most=0.5).sequence(Signal(torch.ones(200, 50, 10))).values
+    found = ThinEvents(most=0.5).sequence(torch.ones(200, 50, 10))
     shares = (found == 0).float().mean((1, 2))
     assert 0.2 < float(shares.mean()) < 0.3
     assert float(shares.max()) < 0.6

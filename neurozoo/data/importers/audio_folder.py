@@ -17,7 +17,7 @@ from neurozoo.data.importers.common import SPLITS, UNKNOWN, files_in, origin_of
 from neurozoo.data.importers.delimited import open_csv
 from neurozoo.data.importers.detected import DetectedFormat
 from neurozoo.data.importers.sound_files import ENDINGS, Recording, open_recording, read_samples, resampled
-from neurozoo.data.importers.splitting import described, draw_splits, natural, split_by_values, split_names
+from neurozoo.data.importers.splitting import Seed, check_division, described, divided, natural, split_by_values
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError, suggestion
 from neurozoo.files.text import as_text, printable
@@ -63,7 +63,8 @@ def import_fsdd(source: Path, dest: Path, *, protocol: Literal["official", "unse
     samples = _by_name(folder, _FSDD_NAME)
     names = split_by_values([sample.fields[field] for sample in samples], field, chosen, folder)
     origin = origin_of("fsdd", source.name, _FSDD, protocol=protocol)
-    return _write(samples, names, dest, f"by {field}, the protocol {protocol}", origin, "refuse", None)
+    origin |= {"splits": described(names, f"by {field}, the protocol {protocol}")}
+    return _write(samples, names, dest, origin, "refuse", None)
 
 
 def import_audio_folder(
@@ -76,7 +77,7 @@ def import_audio_folder(
     train: Sequence[str] = (),
     valid: Sequence[str] = (),
     test: Sequence[str] = (),
-    seed: Annotated[int, Field(ge=0)] = 0,
+    seed: Seed = 0,
     channels: Literal["refuse", "mix"] = "refuse",
     rate: Annotated[int, Field(ge=1, le=10_000_000)] | None = None,
 ) -> Store:
@@ -87,7 +88,7 @@ def import_audio_folder(
     Args:
         source: The folder; files of its subfolders belong to it.
         dest: The store's folder; new or empty.
-        pattern: How a file's path without its ending, or the end of it, tells about it: ``{label}_{speaker}_{index}``
+        pattern: How a file's path without its ending, or the end of it, names its fields: ``{label}_{speaker}_{index}``
             for ``7_george_12.wav``, ``{split}/{label}/*`` for ``test/yes/a.wav``. ``{label}`` is the class, ``{split}``
             the split, other names may be used by ``split_by``; ``*`` is any text. By default the folder is the label:
             ``{label}/*``.
@@ -108,7 +109,6 @@ def import_audio_folder(
     samples = _by_table(source, Path(table), pattern) if table else _by_name(source, pattern or "{label}/*")
     fields = samples[0].fields
     chosen = {"train": train, "valid": valid, "test": test}
-    where = [str(sample.path) for sample in samples]
     if "label" not in fields:
         raise DataError(
             f"{source}: nothing says the classes; there are the fields {', '.join(fields) or 'none'}, and "
@@ -118,31 +118,29 @@ def import_audio_folder(
         raise DataError(
             f"--split-by {split_by}: there are the fields {', '.join(fields)}" + suggestion(split_by, fields)
         )
-    if any(chosen.values()) and not split_by:
-        raise DataError("--train, --valid and --test name values of a field; name it by --split-by FIELD")
-    if split_by and any(chosen.values()):
-        names = split_by_values([sample.fields[split_by] for sample in samples], split_by, chosen, source)
-        rule = f"by {split_by}"
-    elif "split" in fields and not split_by:
-        names, rule = split_names([sample.fields["split"] for sample in samples], "its split", where), "as given"
-    else:
-        groups = [sample.fields[split_by] for sample in samples] if split_by else None
-        names = draw_splits(groups, [sample.fields["label"] for sample in samples], len(samples), seed)
-        rule = (
-            f"drawn by neurozoo with the seed {seed}, {f'by {split_by}' if split_by else 'for each class separately'}"
-        )
+    check_division(split_by, chosen)
+    names, rule = divided(
+        source,
+        len(samples),
+        given=None if split_by or "split" not in fields else [sample.fields["split"] for sample in samples],
+        what="the field split",
+        where=[str(sample.path) for sample in samples],
+        by=split_by,
+        groups=[sample.fields[split_by] for sample in samples] if split_by else None,
+        chosen=chosen,
+        classes=[sample.fields["label"] for sample in samples],
+        seed=seed,
+    )
     options = {"pattern": pattern, "table": Path(table).name, "split_by": split_by, **chosen, "seed": seed}
-    options = {name: list(value) if isinstance(value, list | tuple) else value for name, value in options.items()}
     origin = origin_of("audio-folder", source.name, UNKNOWN, **options, channels=channels, rate=rate)
-    return _write(samples, names, dest, rule, origin, channels, rate)
+    return _write(samples, names, dest, origin | {"splits": rule}, channels, rate)
 
 
 def detect_audio(source: Path) -> DetectedFormat | None:
     """Detect recordings; None if there are none."""
     if source.is_file() and source.name.endswith(ENDINGS):
-        return DetectedFormat(
-            "audio-folder", f"{source.name} is a recording; the importer takes its folder", (), (), True
-        )
+        why = f"{source.name} is a recording; the importer takes the folder of the classes' folders"
+        return DetectedFormat("audio-folder", why, folder=source.absolute().parent.parent)
     if not source.is_dir() or not (sounds := files_in(source, *ENDINGS, below=True)):
         return None
     names = [path.relative_to(source).as_posix() for path in sounds]
@@ -217,9 +215,9 @@ def _by_table(source: Path, table: Path, pattern: str) -> list[_Sample]:
             match = matcher.fullmatch(inside) if matcher else None
             if matcher and match is None:
                 raise DataError(f"{where}: {name!r} does not fit the pattern {pattern!r}; give another")
-            told = {**(match.groupdict() if match else {}), **fields}
+            known = {**(match.groupdict() if match else {}), **fields}
             samples[name] = _Sample(
-                path, inside, {key: as_text(value, f"{where}: {key}") for key, value in told.items()}
+                path, inside, {key: as_text(value, f"{where}: {key}") for key, value in known.items()}
             )
             if len(samples) > _MOST_FILES:
                 raise DataError(f"{table}: more than {_MOST_FILES:,} files; divide it")
@@ -241,7 +239,6 @@ def _write(
     samples: Sequence[_Sample],
     names: Sequence[str],
     dest: Path,
-    rule: str,
     origin: dict[str, Any],
     channels: str,
     rate: int | None,
@@ -262,7 +259,6 @@ def _write(
     longest = max(-(-each.length * common // each.rate) for each in recordings)
     classes = sorted({sample.fields["label"] for sample in samples}, key=natural)
     shape = SignalShape((), longest, dtype, True, 1 / common)
-    origin |= {"splits": described(names, rule)}
     with StoreWriter(dest, signals={SIGNAL: shape}, task="multiclass", outputs=classes, origin=origin) as writer:
         for split in SPLITS:
             places = [place for place, name in enumerate(names) if name == split]

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import SPLITS, list_arrays, origin_of
+from neurozoo.data.importers.splitting import SHARES, Seed, draw_by_class
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.errors import DataError, suggestion
@@ -33,10 +34,6 @@ _TERMS = {
     "citation": "Müller-Cleve et al.: Braille letter reading: a benchmark for spatio-temporal pattern recognition "
     "on neuromorphic hardware, Frontiers in Neuroscience 16, 2022; doi:10.5281/zenodo.6556273",
 }
-_SHARE = 0.15
-"""Share of a letter's readings in each of valid and test."""
-_MIN_READINGS = 3
-"""Readings of a letter that give each split one."""
 
 
 def import_braille(
@@ -44,7 +41,7 @@ def import_braille(
     dest: Path,
     *,
     letters: Sequence[str] = (),
-    seed: Annotated[int, Field(ge=0)] = 0,
+    seed: Seed = 0,
     task: Literal["multilabel", "multiclass"] = "multilabel",
     events: Annotated[float, Field(gt=0, le=1e6)] | None = None,
     tick: Annotated[float, Field(gt=0, le=1e6)] = 0.01,
@@ -74,12 +71,16 @@ def import_braille(
     known = as_texts(arrays["letters"], f"{source}: letters")
     chosen = _choose(letters, known, source)
     # Stores of labels keep the origin, and with it the checksum, that they had before there was a choice.
-    options = {"letters": list(letters), "seed": seed} | ({} if task == "multilabel" else {"task": task})
+    options = {"letters": letters, "seed": seed} | ({} if task == "multilabel" else {"task": task})
     origin = origin_of("braille", source.name, _TERMS, **options) | {
-        "splits": f"drawn by neurozoo with the seed {seed}, separately for each letter: {_SHARE:g} of its readings to "
-        "valid, as many to test; the file has none"
+        "splits": f"drawn by neurozoo with the seed {seed}, separately for each letter: {SHARES['valid']:g} of its "
+        "readings to valid, as many to test; the file has none"
     }
-    drawn = [_draw_splits(y, known.index(name), seed, name, source) for name in chosen]
+    rows_of = [np.flatnonzero(y == known.index(name)) for name in chosen]
+    if missing := [name for name, rows in zip(chosen, rows_of, strict=True) if not len(rows)]:
+        raise DataError(f"{source} has no reading of {missing[0]!r}; leave it out by --letters")
+    rows = np.concatenate(rows_of)
+    names = np.array(draw_by_class(y[rows], SHARES, seed, known, source))
     signals: dict[str, SignalShape] | None = None
     found: list[NDArray[np.int32]] = []
     if events is not None:
@@ -87,17 +88,17 @@ def import_braille(
         found = _events(x, events)
         longest = max(1, *map(len, found))
         signals = {EVENTS: replace(SignalShape.events((2 * x.shape[2],), longest, tick), span=x.shape[1])}
+    places = np.repeat(np.arange(len(chosen)), [len(each) for each in rows_of])
     with StoreWriter(dest, outputs=chosen, task=task, origin=origin, signals=signals) as writer:
         for split in SPLITS:
-            rows = np.concatenate([splits[split] for splits in drawn])
-            labels = np.repeat(np.arange(len(chosen)), [len(splits[split]) for splits in drawn])
+            mine, labels = rows[names == split], places[names == split]
             writer.add(
                 split,
-                {MODALITY: x[rows]} if events is None else {EVENTS: [found[row] for row in rows]},
+                {MODALITY: x[mine]} if events is None else {EVENTS: [found[row] for row in mine]},
                 labels if task == "multiclass" else np.eye(len(chosen), dtype=np.uint8)[labels],
-                ids=[str(row) for row in rows],
+                ids=[str(row) for row in mine],
                 # Readings have no padding: a row of zeros is a measurement.
-                masks={MODALITY: np.ones((len(rows), x.shape[1]), np.uint8)} if events is None else None,
+                masks={MODALITY: np.ones((len(mine), x.shape[1]), np.uint8)} if events is None else None,
             )
     return Store(dest)
 
@@ -146,17 +147,3 @@ def _choose(letters: Sequence[str], known: Sequence[str], source: Path) -> list[
                 + (f"; did you mean {same_letter[-1]!r}?" if same_letter else suggestion(name, known))
             )
     return list(letters) or list(known)
-
-
-def _draw_splits(
-    y: NDArray[np.integer[Any]], letter: int, seed: int, name: str, source: Path
-) -> dict[str, NDArray[np.intp]]:
-    """Draw a letter's rows by split, each in the file's order."""
-    rows = np.flatnonzero(y == letter)
-    if len(rows) < _MIN_READINGS:
-        raise DataError(
-            f"{source} has {len(rows)} readings of {name!r}, and each split needs one; choose others with letters="
-        )
-    share = max(1, round(_SHARE * len(rows)))
-    valid, test, train = np.split(np.random.default_rng((seed, letter)).permutation(rows), (share, 2 * share))
-    return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}

@@ -55,8 +55,14 @@ def origin_of(format: str, source: str, terms: Mapping[str, str], **options: Any
 
     Names of files may be bytes that are no text; they are written with escapes, as JSON could not be read back.
     """
-    shown = {key: printable(value) if isinstance(value, str) else value for key, value in options.items()}
-    return {"format": format, "source": printable(source), **terms, "options": shown}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return list(value)
+        return printable(value) if isinstance(value, str) else value
+
+    options = {key: plain(value) for key, value in options.items()}
+    return {"format": format, "source": printable(source), **terms, "options": options}
 
 
 def files_in(folder: Path, *endings: str, below: bool = False) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from neurozoo.data.importers.braille import BRAILLE_ARRAYS
 from neurozoo.data.importers.common import SPLITS, files_in, list_arrays, open_text
 from neurozoo.data.importers.detected import DetectedFormat
 from neurozoo.data.importers.emodb import detect_emodb
-from neurozoo.data.importers.events.data_sets import detect_event_folder
+from neurozoo.data.importers.events.detection import detect_event_folder
 from neurozoo.data.importers.events.gesture import detect_gesture
 from neurozoo.data.importers.events.qtdb import detect_qtdb
 from neurozoo.data.importers.events.shd import detect_shd
 from neurozoo.data.importers.events.tactile import detect_tactile
-from neurozoo.data.importers.table import detect_table
+from neurozoo.data.importers.table import FILE_OF_SPLIT, detect_table
 from neurozoo.data.importers.wfdb import detect_wfdb
 from neurozoo.data.manifest import MANIFEST
 from neurozoo.data.store import Store
@@ -28,7 +28,8 @@ from neurozoo.data.untrusted.nested import Place, content_of
 from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.data.usable import importing
 from neurozoo.errors import DataError, suggestion
-from neurozoo.files.text import as_text
+from neurozoo.files.opening import open_regular
+from neurozoo.files.text import as_text, printable
 from neurozoo.recipe.params import REQUIRED, component_params
 from neurozoo.registry.registry import default_registry
 
@@ -78,7 +79,6 @@ def import_data(format: str, source: str | Path, dest: str | Path, **options: An
     return store
 
 
-_FILE_OF_SPLIT = re.compile("_(train|valid|test)(_emb)?$")
 _CSD_OPTIONS = ("--labels", "LABELS.csd", "--folds", "FOLDS.json")
 _LABELS_OPTION = ("--labels", "LABELS.csd")
 _VECTORS_OPTION = ("--vectors", "VECTORS.txt")
@@ -106,14 +106,27 @@ def detect_format(source: Path) -> DetectedFormat:
         raise DataError(f"there is no {source}; give a file or folder")
     if source.is_dir() and (source / MANIFEST).exists():
         return DetectedFormat("", f"it holds {MANIFEST}: a store already; `neurozoo data info {source}` describes it")
+    # A damaged file among others must not hide what the others are.
+    problem: DataError | None = None
     for detect in _DETECTIONS:
-        if (found := detect(source)) is not None:
-            return found
+        try:
+            if (found := detect(source)) is not None:
+                return found
+        except DataError as error:
+            problem = problem or error
+    try:
+        return _detect_other(source)
+    except DataError as error:
+        raise problem or error from None
+
+
+def _detect_other(source: Path) -> DetectedFormat:
+    """Detect the formats whose importers have no detection of their own."""
     if source.is_dir():
         return _detect_folder(source)
     if source.suffix == ".csv":
         return _detect_table(source)
-    if source.suffix == ".npz" and not _FILE_OF_SPLIT.search(source.stem):
+    if source.suffix == ".npz" and not FILE_OF_SPLIT.search(source.stem):
         arrays = read_npz(source)
         if set(BRAILLE_ARRAYS) <= set(arrays):
             content = tuple(list_arrays({name: array}) for name, array in arrays.items())
@@ -125,7 +138,22 @@ def detect_format(source: Path) -> DetectedFormat:
     if source.suffix == ".csd":
         reason = f"{source.name} is a .csd; the importer takes the folder that contains it"
         return DetectedFormat("csd", reason, (), _CSD_OPTIONS, True)
+    if (line := _line_of_text(source)) is not None:
+        raise _unknown(source, "it is text that begins with", repr(line))
     return _detect_pickle(content_of(source), source)
+
+
+def _line_of_text(source: Path) -> str | None:
+    """Return the beginning of a file of text; None if it is something else, such as a pickle of protocol 0."""
+    with open_regular(source) as file:
+        head = file.read(200)
+        if not head or (file.seek(-1, os.SEEK_END) >= 0 and file.read(1) == b"."):
+            return None
+    try:
+        text = getincrementaldecoder("utf-8")().decode(head).replace("\r", "")
+    except UnicodeDecodeError:
+        return None
+    return text.partition("\n")[0][:80] if text and printable(text) == text else None
 
 
 def _detect_folder(source: Path) -> DetectedFormat:

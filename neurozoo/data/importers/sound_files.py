@@ -29,7 +29,7 @@ _MOST_CHANNELS = 256
 _MOST_RATE = 10_000_000
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _NO_LENGTH = (0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-"""What programs that write to a pipe put in the place of a length."""
+"""Lengths that programs write to a pipe, where they do not know one."""
 _GUID_END = bytes.fromhex("000000001000800000aa00389b71")
 
 
@@ -113,15 +113,11 @@ def read_samples(recording: Recording) -> NDArray[Any]:
 
 
 def resampled(samples: NDArray[Any], rate: int, wanted: int) -> NDArray[np.float32]:
-    """Return samples ``[samples]`` at another rate, float32: a polyphase filter, of scipy.
-
-    int16 is divided by 2^15 first.
-    """
+    """Return samples ``[samples]`` at another rate, float32: a polyphase filter, of scipy."""
     from scipy.signal import resample_poly
 
-    values = samples / 2**15 if samples.dtype == np.int16 else samples.astype(np.float64)
     common = math.gcd(rate, wanted)
-    return np.asarray(resample_poly(values, wanted // common, rate // common), np.float32)
+    return np.asarray(resample_poly(samples.astype(np.float64), wanted // common, rate // common), np.float32)
 
 
 def _wav(path: Path) -> Recording:

@@ -1,11 +1,10 @@
 """Importer of a user's own table: CSV or Parquet with a row a sample or a position, npz with an array a column.
 
-What is not told is guessed where there is one answer, and asked for where there is not.
+What the options leave open is guessed where there is one answer, and asked for where there is not.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,27 +18,25 @@ from pydantic import Field
 from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import SPLITS, UNKNOWN, origin_of
 from neurozoo.data.importers.detected import DetectedFormat
-from neurozoo.data.importers.splitting import described, draw_splits, natural, split_by_values, split_names
+from neurozoo.data.importers.splitting import Seed, check_division, divided, natural
 from neurozoo.data.importers.table_arrays import import_arrays
+from neurozoo.data.importers.table_plan import TARGETS, Plan, Task, plan_table
 from neurozoo.data.importers.table_rows import Rows, batches_of, columns_of
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.npz import names_in_npz
-from neurozoo.errors import DataError, suggestion
+from neurozoo.errors import DataError
 
-__all__ = ["detect_table", "import_table"]
+__all__ = ["FILE_OF_SPLIT", "detect_table", "import_table"]
 
-_TARGETS = ("label", "target", "class", "y")
 _MANY = ("labels", "targets")
 _OTHERS = ({"video_id", "segment_id"}, {"x", "y", "letters"}, {"x", "y", "t"}, {"x", "y", "ts"})
 """Columns of forms that other importers know: transcripts, Braille, events."""
-_FILE_OF_SPLIT = re.compile("_(train|valid|test)(_emb)?$")
+FILE_OF_SPLIT = re.compile("_(train|valid|test)(_emb)?$")
+"""Ends of names of files that other importers take as a folder."""
 _MOST_SAMPLES = 20_000_000
 _MOST_CLASSES = 10_000
 _LONGEST = 100_000
 """Rows of one sample."""
-_MOST_GUESSED = 50
-"""Different whole numbers of a target up to which it is guessed to be a class."""
-Task = Literal["multiclass", "multilabel", "regression"]
 
 
 def import_table(
@@ -55,7 +52,7 @@ def import_table(
     train: Sequence[str] = (),
     valid: Sequence[str] = (),
     test: Sequence[str] = (),
-    seed: Annotated[int, Field(ge=0)] = 0,
+    seed: Seed = 0,
     sequence: str = "",
     rate: Annotated[float, Field(gt=0, le=1e9)] | None = None,
     missing: Literal["refuse", "zero"] = "refuse",
@@ -73,7 +70,7 @@ def import_table(
         target: The column of the class or number, or the columns of the labels or numbers. By default the one called
             label, target, class or y.
         task: ``multiclass``, ``multilabel`` or ``regression``. By default several columns of 0 and 1 are labels, texts
-            and up to 50 different whole numbers classes; anything else has to be told.
+            and up to 50 different whole numbers classes; anything else needs this option.
         inputs: The columns that a model sees, as names or patterns such as ``acc_*``; ``NAME=PATTERN`` puts them into
             a signal of that name. By default every other column, which all have to be numbers, as ``features``.
         ids: The column that names samples; by default the one called id.
@@ -92,56 +89,51 @@ def import_table(
     """
     chosen = {"train": train, "valid": valid, "test": test}
     options = {
-        "target": list(target),
+        "target": target,
         "task": task,
-        "inputs": list(inputs),
+        "inputs": inputs,
         "ids": ids,
         "split": split,
         "split_by": split_by,
-        **{name: list(values) for name, values in chosen.items()},
+        **chosen,
         "seed": seed,
         "sequence": sequence,
         "rate": rate,
         "missing": missing,
     }
-    if any(chosen.values()) and not split_by:
-        raise DataError("--train, --valid and --test name values of a column; name it by --split-by COLUMN")
+    check_division(split_by, chosen)
     if split and split_by:
         raise DataError("--split and --split-by both say where samples belong; give one of them")
     origin = origin_of("table", source.name, UNKNOWN, **options)
     if source.suffix == ".npz":
         return import_arrays(source, dest, options, origin)
-    plan = _planned(source, options)
+    plan = plan_table(source, options)
     found = _scanned(source, plan)
-    names, rule = _splits(source, plan, found, options)
-    return _written(source, dest, plan, found, names, origin | {"splits": described(names, rule)})
+    names, rule = divided(
+        source,
+        len(found.where),
+        given=found.splits if plan.split else None,
+        what=f"the column {plan.split}",
+        where=found.where,
+        by=plan.split_by,
+        groups=found.groups if plan.split_by else None,
+        chosen=chosen,
+        classes=found.classes or None,
+        seed=seed,
+    )
+    return _written(source, dest, plan, found, names, origin | {"splits": rule})
 
 
 def detect_table(source: Path) -> DetectedFormat | None:
     """Detect a table with a column that may be its target; None if it is something else."""
     suffix = source.suffix.lower()
-    if suffix not in (".csv", ".parquet", ".npz") or not source.is_file() or _FILE_OF_SPLIT.search(source.stem):
+    if suffix not in (".csv", ".parquet", ".npz") or not source.is_file() or FILE_OF_SPLIT.search(source.stem):
         return None
     columns = names_in_npz(source) if suffix == ".npz" else columns_of(source)
     names = {column.lower() for column in columns}
-    if not names & {*_TARGETS, *_MANY} or any(names >= columns_of_others for columns_of_others in _OTHERS):
+    if not names & {*TARGETS, *_MANY} or any(names >= columns_of_others for columns_of_others in _OTHERS):
         return None
     return DetectedFormat("table", "a table with a column that may be the target", (", ".join(columns),))
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What each column is."""
-
-    target: tuple[str, ...]
-    task: Task
-    signals: Mapping[str, tuple[str, ...]]
-    ids: str
-    split: str
-    split_by: str
-    sequence: str
-    rate: float | None
-    missing: str
 
 
 @dataclass(frozen=True)
@@ -155,94 +147,7 @@ class _Found:
     classes: list[str]
 
 
-def _planned(source: Path, options: Mapping[str, Any]) -> _Plan:
-    first = next(batches_of(source), None)
-    if first is None:
-        raise DataError(f"{source} has no row below the names of its columns")
-    columns = tuple(first.columns)
-
-    def named(name: str, option: str, usual: Sequence[str] = ()) -> str:
-        if name and name not in columns:
-            raise DataError(
-                f"{source} has no column {name!r} of --{option}; there are: {_some(columns)}{suggestion(name, columns)}"
-            )
-        return name or next((column for column in columns if column.lower() in usual), "")
-
-    ids, sequence = named(options["ids"], "ids", ("id",)), named(options["sequence"], "sequence")
-    split_by = named(options["split_by"], "split-by")
-    split = "" if split_by else named(options["split"], "split", ("split",))
-    target = tuple(named(name, "target") for name in options["target"])
-    if not target:
-        usual = [column for column in columns if column.lower() in _TARGETS]
-        if len(usual) != 1:
-            raise DataError(
-                f"{source}: which column is the target? there are: {_some(columns)}; give --target COLUMN, or several "
-                "with commas"
-            )
-        target = (usual[0],)
-    told = {*target, ids, split, split_by, sequence}
-    if options["inputs"]:
-        signals = _matched(source, options["inputs"], columns, told)
-    else:
-        signals = {"features": tuple(column for column in columns if column not in told)}
-    for column in (column for chosen in signals.values() for column in chosen):
-        if (place := first.no_number(column)) is not None:
-            shown = repr(first.columns[column][place])[:40]
-            raise DataError(
-                f"{first.where[place]}: {column} is {shown}, and inputs are numbers; name the inputs by --inputs, or "
-                "what this column is by --ids, --split, --split-by, --sequence or --target"
-            )
-    if not any(signals.values()):
-        raise DataError(f"{source} has no column left for an input; there are: {_some(columns)}")
-    task = options["task"] or _guessed_task(source, target)
-    if task == "multiclass" and len(target) > 1:
-        raise DataError(f"{source}: multiclass has one column of classes, and --target names {', '.join(target)}")
-    rate, missing = options["rate"], options["missing"]
-    return _Plan(target, task, signals, ids, split, split_by, sequence, rate, missing)
-
-
-def _matched(source: Path, inputs: Sequence[str], columns: Sequence[str], told: set[str]) -> dict[str, tuple[str, ...]]:
-    signals: dict[str, tuple[str, ...]] = {}
-    for text in inputs:
-        name, _, pattern = text.rpartition("=")
-        exact = [column for column in columns if column == pattern]
-        found = exact or [column for column in columns if fnmatch.fnmatchcase(column, pattern) and column not in told]
-        if not found:
-            raise DataError(
-                f"{source} has no column {pattern!r} of --inputs; there are: {_some(columns)}"
-                + suggestion(pattern, columns)
-            )
-        known = signals.get(name or "features", ())
-        signals[name or "features"] = known + tuple(column for column in found if column not in known)
-    return signals
-
-
-def _guessed_task(source: Path, target: Sequence[str]) -> Task:
-    values: set[float] = set()
-    for rows in batches_of(source, target):
-        if any(rows.no_number(name) is not None for name in target):
-            if len(target) == 1:
-                return "multiclass"
-            raise DataError(
-                f"{source}: the targets {', '.join(target)} are not all numbers; give one column of classes"
-            )
-        for name in target:
-            values |= set(np.unique(rows.numbers(name, "refuse")).tolist())
-        if len(values) > _MOST_GUESSED or any(value != int(value) for value in values):
-            break
-    whole = all(value == int(value) for value in values)
-    if len(target) > 1 and values <= {0, 1}:
-        return "multilabel"
-    if len(target) == 1 and whole and len(values) <= _MOST_GUESSED:
-        return "multiclass"
-    raise DataError(
-        f"{source}: {', '.join(target)} {'has' if len(target) == 1 else 'have'} values such as "
-        f"{', '.join(f'{value:g}' for value in sorted(values)[:4])}; say what they are by --task regression, "
-        "multiclass or multilabel"
-    )
-
-
-def _samples(source: Path, plan: _Plan, columns: Sequence[str]) -> Iterator[tuple[Rows, list[int]]]:
+def _samples(source: Path, plan: Plan, columns: Sequence[str]) -> Iterator[tuple[Rows, list[int]]]:
     """Yield rows of whole samples, and the first row of each."""
     rest: Rows | None = None
     for batch in batches_of(source, [*dict.fromkeys([*columns, *([plan.sequence] if plan.sequence else [])])]):
@@ -261,7 +166,7 @@ def _samples(source: Path, plan: _Plan, columns: Sequence[str]) -> Iterator[tupl
         yield rest, [0]
 
 
-def _scanned(source: Path, plan: _Plan) -> _Found:
+def _scanned(source: Path, plan: Plan) -> _Found:
     """Read what decides splits and classes; ids and sequences have to be of one sample each."""
     found, seen = _Found([], [], [], [], []), set[str]()
     classes = plan.target[0] if plan.task == "multiclass" else ""
@@ -290,22 +195,8 @@ def _scanned(source: Path, plan: _Plan) -> _Found:
     return found
 
 
-def _splits(source: Path, plan: _Plan, found: _Found, options: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Return the split of each sample, and the rule."""
-    if plan.split:
-        return split_names(found.splits, plan.split, found.where), f"as the column {plan.split} says"
-    chosen = {name: options[name] for name in SPLITS}
-    if plan.split_by and any(chosen.values()):
-        return split_by_values(found.groups, plan.split_by, chosen, source), f"by {plan.split_by}"
-    drawn = draw_splits(
-        found.groups if plan.split_by else None, found.classes or None, len(found.where), options["seed"]
-    )
-    by = f", by {plan.split_by}" if plan.split_by else ", for each class separately" if found.classes else ""
-    return drawn, f"drawn by neurozoo with the seed {options['seed']}{by}"
-
-
 def _written(
-    source: Path, dest: Path, plan: _Plan, found: _Found, names: Sequence[str], origin: dict[str, Any]
+    source: Path, dest: Path, plan: Plan, found: _Found, names: Sequence[str], origin: dict[str, Any]
 ) -> Store:
     classes = sorted(set(found.classes), key=natural)
     place_of = {name: place for place, name in enumerate(classes)}
@@ -340,7 +231,7 @@ def _written(
     return Store(dest)
 
 
-def _targets(rows: Rows, plan: _Plan, place_of: Mapping[str, int]) -> NDArray[Any]:
+def _targets(rows: Rows, plan: Plan, place_of: Mapping[str, int]) -> NDArray[Any]:
     """Return the target of each row: ``[rows]`` classes, or ``[rows, K]``."""
     if plan.task == "multiclass":
         return np.array([place_of[text] for text in rows.texts(plan.target[0])], np.int64)
@@ -351,7 +242,7 @@ def _targets(rows: Rows, plan: _Plan, place_of: Mapping[str, int]) -> NDArray[An
     return found
 
 
-def _check_constant(rows: Rows, plan: _Plan, targets: NDArray[Any], starts: Sequence[int]) -> None:
+def _check_constant(rows: Rows, plan: Plan, targets: NDArray[Any], starts: Sequence[int]) -> None:
     """Refuse a target that changes within a sample."""
     if not plan.sequence:
         return
@@ -362,7 +253,3 @@ def _check_constant(rows: Rows, plan: _Plan, targets: NDArray[Any], starts: Sequ
         raise DataError(
             f"{rows.where[int(changed.argmax())]}: the target changes within a sample; targets per step come as npz"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (f", ... ({len(names)})" if len(names) > 12 else "")

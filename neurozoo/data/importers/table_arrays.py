@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 
 from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import CHUNK, SPLITS, list_arrays
-from neurozoo.data.importers.splitting import described, draw_splits, natural, split_by_values, split_names
+from neurozoo.data.importers.splitting import divided, natural
 from neurozoo.data.manifest import DTYPES
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.errors import DataError, suggestion
 from neurozoo.files.text import as_texts
 
-__all__ = ["import_arrays"]
+__all__ = ["MOST_GUESSED", "import_arrays"]
 
 _LENGTH = "_length"
 _TARGETS = ("label", "labels", "target", "targets", "y")
 _IDS = ("id", "ids")
 _SPLITS = ("split", "splits")
-_MOST_GUESSED = 50
+MOST_GUESSED = 50
+"""Different whole numbers of a target up to which it is guessed to be a class."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -45,9 +46,9 @@ def import_arrays(source: Path, dest: Path, options: Mapping[str, Any], origin: 
     ids = _named(source, arrays, [options["ids"]], "ids", _IDS)
     split_by = _named(source, arrays, [options["split_by"]], "split-by", ())
     split = "" if split_by else _named(source, arrays, [options["split"]], "split", _SPLITS)
-    told = {target, ids, split, split_by}
-    inputs = _inputs(source, arrays, options["inputs"], told, n)
-    for name in [*told - {""}, *inputs.values()]:
+    taken = {target, ids, split, split_by}
+    inputs = _inputs(source, arrays, options["inputs"], taken, n)
+    for name in [*taken - {""}, *inputs.values()]:
         if arrays[name].ndim == 0 or len(arrays[name]) != n or not n:
             raise DataError(
                 f"{source}: {name} is of shape {list(arrays[name].shape)} and the target {target} of "
@@ -58,11 +59,20 @@ def import_arrays(source: Path, dest: Path, options: Mapping[str, Any], origin: 
     long = [signal for signal, name in inputs.items() if _has_positions(arrays[name], lengths[signal], tick)]
     y, task, outputs, along = _target(source, arrays, target, options["task"], {name: inputs[name] for name in long})
     shapes = {signal: _shape(source, arrays[name], name, lengths[signal], tick) for signal, name in inputs.items()}
-    names, rule = _splits(
-        source, arrays, split, split_by, y if task == "multiclass" and not along else None, options, n
+    names, rule = divided(
+        source,
+        n,
+        given=as_texts(arrays[split], f"{source}: {split}") if split else None,
+        what=f"the array {split}",
+        where=[f"{source}, sample {row}" for row in range(n)] if split else (),
+        by=split_by,
+        groups=as_texts(arrays[split_by], f"{source}: {split_by}") if split_by else None,
+        chosen={name: options[name] for name in SPLITS},
+        classes=y.tolist() if task == "multiclass" and not along else None,
+        seed=options["seed"],
     )
     labels = as_texts(arrays[ids], f"{source}: {ids}") if ids else [str(row) for row in range(n)]
-    origin |= {"splits": described(names, rule)}
+    origin |= {"splits": rule}
     where = np.array(names)
     with StoreWriter(dest, signals=shapes, task=task, outputs=outputs, origin=origin, along=along) as writer:
         for name in SPLITS:
@@ -95,9 +105,9 @@ def _named(source: Path, arrays: Arrays, given: Sequence[str], option: str, usua
     return found[0] if found else ""
 
 
-def _inputs(source: Path, arrays: Arrays, given: Sequence[str], told: set[str], n: int) -> dict[str, str]:
+def _inputs(source: Path, arrays: Arrays, given: Sequence[str], taken: set[str], n: int) -> dict[str, str]:
     """Return the array of each signal."""
-    free = [name for name in arrays if name not in told and not _is_length(name, arrays)]
+    free = [name for name in arrays if name not in taken and not _is_length(name, arrays)]
     if not given:
         usable = [name for name in free if arrays[name].ndim > 1 and arrays[name].dtype.kind in "fiub"]
         if not usable:
@@ -178,7 +188,7 @@ def _target(
     if task is None:
         if len(each) == 1 and bits:
             task = "multilabel"
-        elif not each and (y.dtype.kind in "US" or (y.dtype.kind in "iu" and len(np.unique(y)) <= _MOST_GUESSED)):
+        elif not each and (y.dtype.kind in "US" or (y.dtype.kind in "iu" and len(np.unique(y)) <= MOST_GUESSED)):
             task = "multiclass"
         else:
             raise DataError(f"{where}; say what they are by --task regression, multiclass or multilabel")
@@ -197,7 +207,8 @@ def _target(
     if not each:
         y = y[..., None]
     k = y.shape[-1]
-    return y.astype(np.uint8 if y.dtype.kind == "b" else y.dtype), task, [name] if k == 1 else _outputs(name, k), along
+    outputs = [name] if k == 1 else [f"{name}{place}" for place in range(k)]
+    return y.astype(np.uint8 if y.dtype.kind == "b" else y.dtype), task, outputs, along
 
 
 def _along(y: NDArray[Any], arrays: Arrays, inputs: Mapping[str, str], task: str | None) -> str | None:
@@ -207,29 +218,3 @@ def _along(y: NDArray[Any], arrays: Arrays, inputs: Mapping[str, str], task: str
     fits = [signal for signal, of in inputs.items() if arrays[of].shape[1] == y.shape[1]]
     whole_numbers = y.ndim == 3 or y.dtype.kind in "US" or (y.dtype.kind in "iu" and task == "multiclass")
     return fits[0] if fits and (whole_numbers or y.max(initial=0) > 1) else None
-
-
-def _outputs(name: str, k: int) -> list[str]:
-    return [f"{name}{place}" for place in range(k)]
-
-
-def _splits(
-    source: Path,
-    arrays: Arrays,
-    split: str,
-    split_by: str,
-    classes: NDArray[Any] | None,
-    options: Mapping[str, Any],
-    n: int,
-) -> tuple[list[str], str]:
-    """Return the split of each sample, and the rule."""
-    if split:
-        texts = as_texts(arrays[split], f"{source}: {split}")
-        return split_names(texts, split, [f"{source}, sample {row}" for row in range(n)]), f"as the array {split} says"
-    chosen = {name: options[name] for name in SPLITS}
-    groups = as_texts(arrays[split_by], f"{source}: {split_by}") if split_by else None
-    if groups is not None and any(chosen.values()):
-        return split_by_values(groups, split_by, chosen, source), f"by {split_by}"
-    names = draw_splits(groups, None if classes is None else classes.tolist(), n, options["seed"])
-    by = f", by {split_by}" if split_by else ", for each class separately" if classes is not None else ""
-    return names, f"drawn by neurozoo with the seed {options['seed']}{by}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import SPLITS, UNKNOWN, files_in, origin_of
 from neurozoo.data.importers.delimited import open_csv
 from neurozoo.data.importers.detected import DetectedFormat
-from neurozoo.data.importers.splitting import described, draw_splits, natural, split_by_values, split_names
+from neurozoo.data.importers.splitting import Seed, divided, natural
 from neurozoo.data.importers.wfdb_files import BEATS, Record, open_record, read_annotations, read_millivolts
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError, suggestion
@@ -39,7 +39,7 @@ def import_wfdb(
     train: Sequence[str] = (),
     valid: Sequence[str] = (),
     test: Sequence[str] = (),
-    seed: Annotated[int, Field(ge=0)] = 0,
+    seed: Seed = 0,
 ) -> Store:
     """Make a store of windows of equal length, ``ecg`` ``[samples, leads]`` float32 in millivolts, and their classes.
 
@@ -51,7 +51,7 @@ def import_wfdb(
         dest: The store's folder; new or empty.
         window: Length in seconds.
         table: A CSV file with the columns ``record``, ``label``, ``start`` (seconds; by default the record is cut into
-            windows from its beginning) and ``split``, in the place of annotations.
+            windows from its beginning) and ``split``, instead of annotations.
         annotator: Ending of the annotations' files.
         classes: Which beats make up a class, as ``NAME=SYMBOLS``: ``normal=NLR,ectopic=VE``; others are left out. By
             default each symbol is a class.
@@ -67,7 +67,7 @@ def import_wfdb(
     records = {path.stem: open_record(path) for path in files_in(source, ".hea")}
     if not records:
         raise DataError(f"{source} holds no .hea file; give the folder of the records")
-    chosen = _leads(records, leads)
+    places_of = _leads(records, leads)
     first = next(iter(records.values()))
     for record in records.values():
         if record.rate != first.rate:
@@ -83,25 +83,31 @@ def import_wfdb(
         windows, left = _by_beats(records, length, annotator, _class_of(classes))
     if not windows:
         raise DataError(f"{source}: no window of {window:g} s has a label; {left:,} were left out")
-    names, rule = _splits(windows, {"train": train, "valid": valid, "test": test}, seed, source)
-    options: dict[str, Any] = {
-        "table": Path(table).name,
-        "annotator": annotator,
-        "classes": list(classes),
-        "leads": list(leads),
-    }
-    options |= {"train": list(train), "valid": list(valid), "test": list(test), "seed": seed}
-    origin = origin_of("wfdb", source.name, UNKNOWN, window=window, **options)
-    origin |= {"splits": described(names, rule), "left_out": left}
+    chosen = {"train": train, "valid": valid, "test": test}
+    given = [each.split for each in windows]
+    names, rule = divided(
+        source,
+        len(windows),
+        given=given if any(given) and not any(chosen.values()) else None,
+        what="the column split",
+        where=[each.where for each in windows],
+        by="record",
+        groups=[each.record for each in windows],
+        chosen=chosen,
+        seed=seed,
+    )
+    options = {"table": Path(table).name, "annotator": annotator, "classes": classes, "leads": leads, **chosen}
+    origin = origin_of("wfdb", source.name, UNKNOWN, window=window, **options, seed=seed)
+    origin |= {"splits": rule, "left_out": left}
     outputs = sorted({each.label for each in windows}, key=natural)
-    shape = SignalShape((len(chosen[first.path.stem]),), length, "float32", False, 1 / first.rate)
+    shape = SignalShape((len(places_of[first.path.stem]),), length, "float32", False, 1 / first.rate)
     with StoreWriter(dest, signals={SIGNAL: shape}, task="multiclass", outputs=outputs, origin=origin) as writer:
         # Record by record, so that one is in memory.
         for name, record in records.items():
             places = [place for place, each in enumerate(windows) if each.record == name]
             if not places:
                 continue
-            values = read_millivolts(record)[:, chosen[name]]
+            values = read_millivolts(record)[:, places_of[name]]
             for split in SPLITS:
                 mine = [windows[place] for place in places if names[place] == split]
                 for start in range(0, len(mine), _TOGETHER):
@@ -222,15 +228,3 @@ def _starts(row: Mapping[str, str], record: Record, length: int, where: str) -> 
     if not abs(seconds) < 1e9:
         raise DataError(f"{where}: start is {row['start']!r}; give seconds")
     yield round(seconds * record.rate)
-
-
-def _splits(
-    windows: Sequence[_Window], chosen: Mapping[str, Sequence[str]], seed: int, source: Path
-) -> tuple[list[str], str]:
-    names = [each.record for each in windows]
-    if any(chosen.values()):
-        return split_by_values(names, "record", chosen, source), "by record"
-    if any(each.split for each in windows):
-        splits = split_names([each.split for each in windows], "split", [each.where for each in windows])
-        return splits, "as the table says"
-    return draw_splits(names, None, len(windows), seed), f"drawn by neurozoo with the seed {seed}, by record"

@@ -23,6 +23,7 @@ from neurozoo.data.representations.event_arrays import (
     require_events,
     step_of,
     steps_of_samples,
+    steps_of_store,
 )
 
 __all__ = ["Bins", "FramesByCount"]
@@ -60,9 +61,8 @@ class Bins(Representation):
 
     def shape(self, stored: SignalShape) -> SignalShape:
         sensor, tick = require_events(stored)
-        ticks = grid(self._step, tick)
-        last = step_of(torch.tensor((stored.span or 1) - 1), ticks, self._rounding)
-        return SignalShape(sensor, self._steps or int(last) + 1, self._dtype, self._valid == "event", self._step)
+        steps = steps_of_store(stored, grid(self._step, tick), self._rounding)
+        return SignalShape(sensor, self._steps or steps, self._dtype, self._valid == "event", self._step)
 
     def __call__(self, signal: Signal, stored: SignalShape) -> Signal:
         _, tick = require_events(stored)

@@ -94,14 +94,14 @@ def events_of_counts(counts: Tensor) -> Signal:
 
 
 def reconstruct(events: Signal, length: int, channels: int, step: float, start: Tensor | float) -> Tensor:
-    """Return the references that events leave behind, ``[B, L, N]`` float64: each value within one step.
+    """Return the references after the events, ``[B, L, N]`` float64: each value within one step.
 
     Args:
         events: Rows (position, address) as of :func:`events_of_counts`.
         length: Number of positions L.
         channels: Number of channels N.
         step: Size of a step, in the unit of the values.
-        start: The first reference, a number or ``[B, 1, N]``; events do not tell it.
+        start: The first reference, a number or ``[B, 1, N]``; events do not hold it.
     """
     position, address = events.values[..., 0].long(), events.values[..., 1].long()
     moved = torch.where(address % 2 == 0, 1, -1) * events.mask

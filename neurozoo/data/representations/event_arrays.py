@@ -34,6 +34,7 @@ __all__ = [
     "require_events",
     "step_of",
     "steps_of_samples",
+    "steps_of_store",
 ]
 
 Seconds = Annotated[float, Field(gt=0, le=1e6)]
@@ -82,6 +83,11 @@ def step_of(time: Tensor, ticks: Fraction, rounding: Rounding = "floor") -> Tens
     if down == 1:
         return time.div(up, rounding_mode="floor")
     return (down * time.to(torch.int64)).div(up, rounding_mode="floor")
+
+
+def steps_of_store(stored: SignalShape, ticks: Fraction, rounding: Rounding = "floor") -> int:
+    """Return the number of steps that hold every sample of a store."""
+    return int(step_of(torch.tensor((stored.span or 1) - 1), ticks, rounding)) + 1
 
 
 def steps_of_samples(step: Tensor, valid: Tensor, most: int) -> Tensor:

@@ -6,6 +6,7 @@ the number of threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated
@@ -23,7 +24,17 @@ from neurozoo.data.representations.delta import crossings, events_of_counts
 from neurozoo.data.representations.event_arrays import Seconds
 from neurozoo.errors import DataError
 
-__all__ = ["FIRST_LEVEL", "LogMel", "MelBands", "MelLevelCrossing", "mel_events", "mel_levels", "rate_of"]
+__all__ = [
+    "FIRST_LEVEL",
+    "LogMel",
+    "MelBands",
+    "MelLevelCrossing",
+    "check_range",
+    "mel_events",
+    "mel_levels",
+    "rate_of",
+    "sample_by_sample",
+]
 
 Bands = Annotated[int, Field(ge=1, le=1000)]
 Hertz = Annotated[float, Field(ge=0, le=1e7)]
@@ -65,11 +76,7 @@ class MelBands:
                 f"windows of {self.window:g} s every {self.hop:g} s at {self.rate:g} samples a second are "
                 f"{self.samples} samples every {self.step}; give longer ones"
             )
-        if not 0 <= self.low < self.top <= self.rate / 2:
-            raise DataError(
-                f"bands from {self.low:g} to {self.top:g} Hz at {self.rate:g} samples a second; give low below high, "
-                f"and high at most {self.rate / 2:g} Hz, half the rate"
-            )
+        check_range(self.low, self.top, self.rate)
 
     @property
     def samples(self) -> int:
@@ -135,18 +142,47 @@ def _triangles(rate: float, n: int, bands: int, low: float, high: float) -> tupl
     return first, np.stack([padded[np.arange(bands), first + k] for k in range(widest)])
 
 
-def mel_levels(waveforms: Signal, bands: MelBands) -> tuple[Tensor, Tensor]:
-    """Return the levels of waveforms ``[B, samples]``: ``[B, frames, bands]`` float64, and which frames are real."""
+def sample_by_sample(waveforms: Signal, levels: Callable[[Array], Array], bands: int) -> tuple[Tensor, Tensor]:
+    """Return the levels of each waveform of ``[B, samples]``, computed separately, and which frames are real.
+
+    So the values of a sample depend on nothing else in the batch.
+
+    Args:
+        waveforms: The batch.
+        levels: Returns ``[frames, bands]`` of one waveform ``[samples]``, both float64.
+        bands: Number of bands.
+
+    Returns:
+        ``[B, frames, bands]`` float64 and ``[B, frames]`` bool, on the CPU.
+    """
     lengths = waveforms.mask.sum(1).tolist()
     rows = [
-        bands.levels(values[:length].astype(np.float64))
+        levels(values[:length].astype(np.float64))
         for values, length in zip(waveforms.values.cpu().numpy(), lengths, strict=True)
     ]
     longest = max((len(row) for row in rows), default=1)
-    levels, valid = np.zeros((len(rows), longest, bands.bands)), np.zeros((len(rows), longest), bool)
+    padded, valid = np.zeros((len(rows), longest, bands)), np.zeros((len(rows), longest), bool)
     for place, row in enumerate(rows):
-        levels[place, : len(row)], valid[place, : len(row)] = row, True
-    return torch.from_numpy(levels), torch.from_numpy(valid)
+        padded[place, : len(row)], valid[place, : len(row)] = row, True
+    return torch.from_numpy(padded), torch.from_numpy(valid)
+
+
+def check_range(low: float, high: float, rate: float) -> None:
+    """Refuse frequencies, in Hz, that a rate in samples a second cannot carry.
+
+    Raises:
+        DataError: Not ``0 <= low < high <= rate / 2``.
+    """
+    if not 0 <= low < high <= rate / 2:
+        raise DataError(
+            f"bands from {low:g} to {high:g} Hz at {rate:g} samples a second; give low below high, and high at most "
+            f"{rate / 2:g} Hz, half the rate"
+        )
+
+
+def mel_levels(waveforms: Signal, bands: MelBands) -> tuple[Tensor, Tensor]:
+    """Return the levels of waveforms ``[B, samples]``: ``[B, frames, bands]`` float64, and which frames are real."""
+    return sample_by_sample(waveforms, bands.levels, bands.bands)
 
 
 def mel_events(waveforms: Signal, bands: MelBands, step: float = 1.0, start: float = FIRST_LEVEL) -> Signal:

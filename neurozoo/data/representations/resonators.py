@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -13,7 +12,7 @@ from neurozoo.core.representation import Representation
 from neurozoo.core.shapes import SignalShape
 from neurozoo.core.signals import Signal
 from neurozoo.data.representations.event_arrays import Seconds
-from neurozoo.data.representations.mel import Bands, Hertz, rate_of
+from neurozoo.data.representations.mel import Bands, Hertz, check_range, rate_of, sample_by_sample
 from neurozoo.errors import DataError
 
 __all__ = ["Resonators"]
@@ -61,30 +60,17 @@ class Resonators(Representation):
 
     def __call__(self, signal: Signal, stored: SignalShape) -> Signal:
         rate, step = self._grid(stored)
-        lengths = signal.mask.sum(1).tolist()
-        # Each sample separately, so that its values depend on nothing else in the batch.
-        rows = [
-            self._levels(values[:length].astype(np.float64), rate, step)
-            for values, length in zip(signal.values.cpu().numpy(), lengths, strict=True)
-        ]
-        longest = max((len(row) for row in rows), default=1)
-        levels, valid = np.zeros((len(rows), longest, self.bands), np.float32), np.zeros((len(rows), longest), bool)
-        for place, row in enumerate(rows):
-            levels[place, : len(row)], valid[place, : len(row)] = row, True
+        levels, valid = sample_by_sample(signal, lambda waveform: self._levels(waveform, rate, step), self.bands)
         device = signal.values.device
-        return Signal(torch.from_numpy(levels).to(device), torch.from_numpy(valid).to(device))
+        return Signal(levels.float().to(device), valid.to(device))
 
     def _grid(self, stored: SignalShape) -> tuple[float, int]:
         """Return the rate, and the samples of a hop."""
         rate = rate_of(stored)
-        top, step = self._top(rate), round(self.hop * rate)
+        step = round(self.hop * rate)
         if step < 1:
             raise DataError(f"a hop of {self.hop:g} s has no sample at {rate:g} samples a second; give a longer one")
-        if not 0 <= self.low < top <= rate / 2:
-            raise DataError(
-                f"bands from {self.low:g} to {top:g} Hz at {rate:g} samples a second; give low below high, and high at "
-                f"most {rate / 2:g} Hz, half the rate"
-            )
+        check_range(self.low, self._top(rate), rate)
         return rate, step
 
     def _top(self, rate: float) -> float:

@@ -7,7 +7,15 @@ import torch
 from neurozoo.core.representation import Representation
 from neurozoo.core.shapes import SignalShape
 from neurozoo.core.signals import Signal
-from neurozoo.data.representations.event_arrays import Seconds, Steps, grid, places, require_events, step_of
+from neurozoo.data.representations.event_arrays import (
+    Seconds,
+    Steps,
+    grid,
+    places,
+    require_events,
+    step_of,
+    steps_of_store,
+)
 
 __all__ = ["TimeSurface"]
 
@@ -29,8 +37,8 @@ class TimeSurface(Representation):
 
     def shape(self, stored: SignalShape) -> SignalShape:
         sensor, tick = require_events(stored)
-        last = step_of(torch.tensor((stored.span or 1) - 1), grid(self._step, tick))
-        return SignalShape(sensor, self._steps or int(last) + 1, "float32", False, self._step)
+        steps = steps_of_store(stored, grid(self._step, tick))
+        return SignalShape(sensor, self._steps or steps, "float32", False, self._step)
 
     def __call__(self, signal: Signal, stored: SignalShape) -> Signal:
         (_, tick), length = require_events(stored), self.shape(stored).length

@@ -1,4 +1,4 @@
-"""A run's best weights on samples of valid: the spikes of some, and the labels' attention over all, as pictures."""
+"""A run's best weights on samples of valid: answers, spikes and membranes of some, the labels' attention over all."""
 
 from __future__ import annotations
 
@@ -20,23 +20,18 @@ from neurozoo.errors import DataError, UserError
 from neurozoo.evaluation.evaluate import data_of
 from neurozoo.heads.label_decoder import LabelDecoderHead, record_label_attention
 from neurozoo.operations.profiling import Told
-from neurozoo.reporting.figures import heat_map, raster
-from neurozoo.reporting.page import Content, Picture, section_of
+from neurozoo.reporting.pixels import evenly
 from neurozoo.reporting.runs.run_contents import ReportedRun
-from neurozoo.reporting.runs.traces import RULE, Trace, rows_of, trace_of, trace_svg, trace_words
-from neurozoo.reporting.sample_pictures import class_key, sample_picture
+from neurozoo.reporting.runs.traces import Trace, rows_of, trace_of
 from neurozoo.reporting.samples import Sample, answer_words, sample_facts, signals_of, steps_of
-from neurozoo.reporting.tables import Table
 from neurozoo.runs.device import device_of_run
 from neurozoo.runs.loading import load
 
-__all__ = ["Answered", "Looked", "answers", "attention", "look", "membranes", "rasters"]
+__all__ = ["SPLIT", "Answered", "Attention", "Looked", "SpikeTrains", "look"]
 
 SPLIT = "valid"
 _STEPS = 600
 _NEURONS = 64
-_BYTES, _SAMPLES_BYTES, _TRACES_BYTES = 90_000, 100_000, 90_000
-"""Room for all rasters, for all samples and for all traces together."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +190,7 @@ def _train(sample: str, layer: str, firing: Firing) -> SpikeTrains:
     """A sample's spikes ``[T, 1, ...]``, one row a neuron; see :func:`rows_of`."""
     rows, steps = rows_of((firing.spikes > 0).cpu(), None if firing.valid is None else firing.valid.cpu())
     neurons = rows.shape[1]
-    chosen = np.unique(np.linspace(0, neurons - 1, min(neurons, _NEURONS)).astype(int))
+    chosen = evenly(neurons, _NEURONS)
     shown = rows[: max(_STEPS // steps, 1) * steps].numpy()[:, chosen].T
     rate = float(rows.double().mean()) if rows.numel() else 0.0
     cut = shown.shape[1] < rows.shape[0]
@@ -230,150 +225,3 @@ def _attention(
         {name: float(total / samples) for name, total in shares.items()},
         samples,
     ), ""
-
-
-def answers(runs: Sequence[ReportedRun], looked: Mapping[str, Looked]) -> list[Content]:
-    """What the models see of the chosen samples, and what they answer; the signals of a data set once."""
-    pictures, left_out = [], 0
-    table: dict[tuple[str, str], list[str]] = {}
-    shown = [run for run in runs if run.name in looked]
-    number = max(1, sum(len(looked[run.name].samples) for run in shown))
-    for column, run in enumerate(shown):
-        for each in looked[run.name].samples:
-            sample = each.sample
-            place = run.checksum, sample.name
-            known = place in table
-            row = table.setdefault(place, ["-"] * (len(shown) + 1))
-            row[0] = each.true or row[0]
-            row[column + 1] = each.answer or _share_right(sample)
-            if known and sample.steps is None:
-                continue
-            drawn = replace(sample, signals={}) if known else sample
-            picture, missing = sample_picture(drawn, room=_SAMPLES_BYTES // number, colour=run.place)
-            left_out += missing
-            pictures.append(picture)
-    rows = [[name, *cells] for (_, name), cells in table.items()]
-    head = ["sample", "true", *(f"answer{run.among(runs)}" for run in shown)]
-    if all(row[1] == "-" for row in rows):  # a target for each step
-        head, rows = [head[0], *head[2:]], [[row[0], *row[2:]] for row in rows]
-    notes = [f"{left_out} drawings have no room; name fewer samples to see them."] if left_out else []
-    shown_classes = class_key([each.sample for run in shown for each in looked[run.name].samples])
-    title = f"What the model sees and answers, on {SPLIT}"
-    caption = (
-        f"The first samples of {SPLIT}, of different classes where there are classes, or those that were named; each "
-        "alone, as the model gets it."
-    )
-    return [*section_of(title, pictures, caption, shown_classes, notes), Table("", head, rows)] if pictures else []
-
-
-def _share_right(sample: Sample) -> str:
-    steps = sample.steps
-    if steps is None or steps.answer is None or not steps.valid.any():
-        return "-"
-    return f"{(steps.answer == steps.target)[steps.valid].mean():.1%} of the steps are right"
-
-
-def membranes(runs: Sequence[ReportedRun], looked: Mapping[str, Looked]) -> list[Content]:
-    """Traces of neurons, layer by layer, the runs below one another."""
-    traces = [(run, trace) for run in runs if run.name in looked for trace in looked[run.name].traces]
-    order = list(dict.fromkeys((trace.sample, trace.layer) for _, trace in traces))
-    traces.sort(key=lambda each: order.index((each[1].sample, each[1].layer)))
-    pictures: list[Picture] = []
-    room = _TRACES_BYTES
-    for run, trace in traces:
-        words = trace_words(trace)
-        label = f"membranes in {trace.layer}, sample {trace.sample}, {run.name}: {words}"
-        svg = trace_svg(trace, colour=run.place, label=label) if room > 0 else ""
-        room -= len(svg) or 1
-        if room >= 0:
-            title = f"{trace.sample}: {trace.layer}{run.among(runs)}"
-            pictures.append(Picture(title, svg, f"{words[:1].upper()}{words[1:]}."))
-    left = len(traces) - len(pictures)
-    notes = [f"{left} more pictures have no room; name the neurons with --neurons to see them."] if left else []
-    caption = (
-        f"{RULE}, unless neurons were named. The line is the membrane that is compared with the threshold in each "
-        "valid step, before a reset; dashed is the threshold, a red dot a spike. Dimensionless"
-        + (", in units of the threshold of adaptive neurons" if any(trace.relative for _, trace in traces) else "")
-        + "."
-    )
-    return section_of("Membranes and thresholds", pictures, caption, notes=notes)
-
-
-def rasters(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Mapping[str, str]) -> list[Content]:
-    """The spikes of the chosen samples, layer by layer, the runs below one another.
-
-    The observations, and why there are none, are by the run's name.
-    """
-    notes = _reasons(runs, why)
-    notes += [
-        f"{name}: it has no spiking layer" if len(runs) > 1 else "It has no spiking layer."
-        for name, each in looked.items()
-        if not each.trains
-    ]
-    trains = [(run, train) for run in runs if run.name in looked for train in looked[run.name].trains]
-    order = list(dict.fromkeys((train.sample, train.layer) for _, train in trains))
-    trains.sort(key=lambda each: order.index((each[1].sample, each[1].layer)))
-    pictures: list[Picture] = []
-    room = _BYTES
-    for run, train in trains:
-        svg = _raster(run, train) if room > 0 else ""
-        room -= len(svg) or 1
-        if room >= 0:
-            pictures.append(Picture(f"{train.sample}: {train.layer}{run.among(runs)}", svg, _caption(train)))
-    if len(pictures) < len(trains):
-        notes.append(f"{len(trains) - len(pictures)} more pictures have no room; name fewer samples to see them.")
-    return section_of("Spikes", pictures, f"Samples of {SPLIT}, each alone; a dot is a spike.", notes=notes)
-
-
-def attention(runs: Sequence[ReportedRun], looked: Mapping[str, Looked], why: Mapping[str, str]) -> list[Content]:
-    """Which modalities the labels attend to; the arguments are those of :func:`rasters`."""
-    pictures = []
-    reasons = {**why, **{name: each.why for name, each in looked.items() if each.attention is None}}
-    for run in runs:
-        found = looked[run.name].attention if run.name in looked else None
-        if found is None:
-            continue
-        modalities = list(found.weights)
-        rows = [[found.weights[name][k] for name in modalities] for k in range(len(run.outputs))]
-        rows.append([found.shares[name] for name in modalities])
-        drawn = heat_map(
-            [*run.outputs, "share of the rows"],
-            rows,
-            columns=modalities,
-            label=f"attention of the labels to the modalities, {run.name}",
-            width=4.6,
-            colour=run.place,
-        )
-        pictures.append(Picture(f"{run.name}, {found.samples:,} samples", drawn))
-    caption = (
-        "The label decoder's cross-attention, summed over each modality's rows of the fused sequence; mean over heads "
-        f"and the samples of {SPLIT}. The last row is what uniform attention would give."
-    )
-    return section_of("What the labels look at", pictures, caption, notes=_reasons(runs, reasons))
-
-
-def _reasons(runs: Sequence[ReportedRun], why: Mapping[str, str]) -> list[str]:
-    """A sentence a run."""
-    return [
-        f"Left out{f' for {run.name}' if len(runs) > 1 else ''}: {why[run.name]}." for run in runs if run.name in why
-    ]
-
-
-def _raster(run: ReportedRun, train: SpikeTrains) -> str:
-    steps = train.spikes.shape[1] // max(train.positions, 1)
-    return raster(
-        train.spikes,
-        positions=train.positions,
-        along="step" if steps <= 1 else f"position ({steps} steps each)",
-        unit="neuron",
-        label=f"spikes of {train.layer} for the sample {train.sample}, {run.name}",
-        colour=run.place,
-    )
-
-
-def _caption(train: SpikeTrains) -> str:
-    shown = len(train.spikes)
-    parts = [f"rate {train.rate:.1%}"] if train.spikes.size else ["no valid position"]
-    parts += [f"{shown} of {train.neurons:,} neurons, evenly chosen"] if shown < train.neurons else []
-    parts += [f"the first {train.positions} positions"] if train.cut else []
-    return "; ".join(parts)

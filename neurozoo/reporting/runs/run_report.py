@@ -15,8 +15,8 @@ from neurozoo.errors import NeurozooError, UserError, suggestion
 from neurozoo.operations.profiling import Told
 from neurozoo.operations.result import OperationsProfile
 from neurozoo.reporting.page import Content, html_page
-from neurozoo.reporting.runs import curves, observations, summary_tables
-from neurozoo.reporting.runs.observations import Looked
+from neurozoo.reporting.runs import curves, observation_sections, summary_tables
+from neurozoo.reporting.runs.observations import Looked, look
 from neurozoo.reporting.runs.run_contents import ReportedRun, read_runs
 from neurozoo.reporting.runs.traces import parse_neurons
 
@@ -81,9 +81,7 @@ def report_runs(
     for done, run in enumerate(runs, 1):
         told("running the models", done, len(runs))
         with _reason(run, not_looked_at, fatal=UserError if wanted or traced else None):
-            looked[run.name] = observations.look(
-                run, wanted, _SAMPLES.get(len(runs), 1), traced, data_root=data_root, told=told
-            )
+            looked[run.name] = look(run, wanted, _SAMPLES.get(len(runs), 1), traced, data_root=data_root, told=told)
     _check_layers(traced, looked)
     for run in runs:
         with _reason(run, not_counted):
@@ -129,15 +127,15 @@ def report_runs(
         lambda: summary_tables.metrics(runs),
         lambda: curves.training_curves(runs),
         by_task,
-        lambda: observations.answers(runs, looked),
+        lambda: observation_sections.answers(runs, looked),
         lambda: curves.thresholds(runs),
         lambda: curves.health(runs),
         lambda: curves.lesions(runs),
         lambda: summary_tables.operations(runs, profiles, not_counted),
         lambda: curves.sparsity(runs),
-        lambda: observations.membranes(runs, looked),
-        lambda: observations.rasters(runs, looked, not_looked_at),
-        lambda: observations.attention(runs, looked, not_looked_at),
+        lambda: observation_sections.membranes(runs, looked),
+        lambda: observation_sections.rasters(runs, looked, not_looked_at),
+        lambda: observation_sections.attention(runs, looked, not_looked_at),
         lambda: summary_tables.recipes(runs),
         lambda: summary_tables.environment(runs),
     ]

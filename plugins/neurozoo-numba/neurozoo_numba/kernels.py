@@ -69,13 +69,19 @@ def spread(numbers, base, inner, period, start, out):  # type: ignore[no-untyped
 
 
 @loop
+def load_params(p, many, inner, period, own, start, count, mine):  # type: ignore[no-untyped-def]
+    """Load ``many`` parameters of ``count`` neurons, or those that all share."""
+    if own:
+        for k in range(many):
+            spread(p, k * period, inner, period, start, row(mine, PARAMS + k * APART, count))
+    else:
+        copy(p, row(mine, PARAMS, many))
+
+
+@loop
 def begin(v0, rest, size, p, p_inner, p_period, own, start, count, mine):  # type: ignore[no-untyped-def]
     """Load the first states, at rest if ``v0`` is empty, and the parameters."""
-    if own:
-        for k in range(p.shape[0] // p_period):
-            spread(p, k * p_period, p_inner, p_period, start, row(mine, PARAMS + k * APART, count))
-    else:
-        copy(p, row(mine, PARAMS, p.shape[0]))
+    load_params(p, p.shape[0] // p_period, p_inner, p_period, own, start, count, mine)
     for k in range(rest.shape[0]):
         state = row(mine, STATES + k * APART, count)
         if v0.shape[0]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurozoo.backends.fused.memory import Call, Spread
+from neurozoo.backends.fused.memory import Call
 from neurozoo.backends.fused.operators import spec_of
 from neurozoo.core.neuron import NeuronSpec, without_diagonal
 from neurozoo_numba.block import WIDEST, address
@@ -243,13 +243,10 @@ class Back:
     def learned(self, params: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients of threshold and parameters; None if not needed."""
         loop = self.loop
-        to_threshold = self._sum(loop.threshold, self.to_levels) if loop.learn[0] else None
+        to_threshold = loop.threshold.gradient(self.to_levels, loop.blocks) if loop.learn[0] else None
         if not loop.learn[1] or loop.params is None or params is None:
             return to_threshold, None
-        return to_threshold, self._sum(loop.params, self.to_params).reshape(params.shape)
-
-    def _sum(self, spread: Spread, written: Tensor) -> Tensor:
-        return spread.gradient(written, self.loop.blocks)
+        return to_threshold, loop.params.gradient(self.to_params, loop.blocks).reshape(params.shape)
 
 
 class Sums:

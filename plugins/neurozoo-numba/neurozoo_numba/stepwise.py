@@ -25,7 +25,6 @@ from neurozoo_numba.block import (
     LEVEL,
     OUT,
     OUTER,
-    PARAMS,
     ROWS,
     SLOPE,
     STATES,
@@ -34,7 +33,7 @@ from neurozoo_numba.block import (
     number_type,
 )
 from neurozoo_numba.compiling import for_arguments, kept_on_disk
-from neurozoo_numba.kernels import fill, slopes, spread, total
+from neurozoo_numba.kernels import fill, load_params, slopes, spread, total
 from neurozoo_numba.streaming import OPTIONS, call, copy, loop, pointed, row
 
 __all__ = ["ARRAYS", "CONSTANTS", "single_step"]
@@ -77,13 +76,8 @@ def _level(table, t, start, out, numbers):  # type: ignore[no-untyped-def]
 @loop
 def _params(table, start, count, mine, numbers):  # type: ignore[no-untyped-def]
     """Load the parameters."""
-    p, many = _at(table, P, numbers), table[MANY_PARAMS]
-    if table[OWN]:
-        for k in range(many):
-            to, period = row(mine, PARAMS + k * APART, count), table[P_PERIOD]
-            spread(p, k * period, table[P_INNER], period, start, to)
-    else:
-        copy(p, row(mine, PARAMS, many))
+    p, inner, period = _at(table, P, numbers), table[P_INNER], table[P_PERIOD]
+    load_params(p, table[MANY_PARAMS], inner, period, table[OWN], start, count, mine)
 
 
 @loop

@@ -151,7 +151,7 @@ def test_a_table_names_files_labels_and_groups(tmp_path: Path) -> None:
         ("file,label\nx.wav\n", r"labels\.csv:2: 1 cells, and the first line has 2"),
         ("file,label\nx.wav,\n", r"labels\.csv:2: label: found an empty text"),
         ("file,label,label\nx.wav,a,b\n", r"labels\.csv:1: the column 'label' is there twice"),
-        ("file,label,split\nx.wav,a,other\n", r"x\.wav: its split is 'other'; give train, valid or test"),
+        ("file,label,split\nx.wav,a,other\n", r"x\.wav: the field split is 'other'; give train, valid or test"),
         ("file,kind\nx.wav,a\n", r"nothing says the classes; there are the fields kind, and \{label\}"),
         ("file,label\n", r"labels\.csv names no file"),
         ("", r"labels\.csv is empty; its first line names the columns"),
@@ -174,7 +174,7 @@ def test_malformed_tables(tmp_path: Path, rows: str, said: str) -> None:
         ({"pattern": "{label"}, "give each field once"),
         ({"pattern": "{speaker}_*_*"}, r"nothing says the classes; there are the fields speaker"),
         ({"split_by": "speeker"}, r"--split-by speeker: .* did you mean 'speaker'\?"),
-        ({"test": ["theo"]}, "name it by --split-by FIELD"),
+        ({"test": ["theo"]}, "name it by --split-by NAME"),
         ({"split_by": "speaker", "test": ["tim"]}, r"no sample has the speaker 'tim' of --test"),
         ({"split_by": "index", "test": ["0..9"], "valid": ["5"]}, r"'5' is in --valid and in --test; name it once"),
         ({"split_by": "index", "train": ["0"], "test": ["5"]}, r"the index 9, 10, 11 is in no split; .* leave --train"),
@@ -217,7 +217,7 @@ def test_guess_knows_digits_and_folders(digits: Path, tmp_path: Path, capsys: py
     assert main(["data", "guess", str(tmp_path / "in"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["format"] == "audio-folder"
     assert main(["data", "guess", str(tmp_path / "in" / "yes" / "a.wav")]) == 0
-    assert f"neurozoo data import audio-folder {tmp_path}/in/yes DEST" in capsys.readouterr().out
+    assert f"neurozoo data import audio-folder {tmp_path}/in DEST" in capsys.readouterr().out
 
 
 def test_the_real_digits(real_data: Path, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from neurozoo.cli import main
+from neurozoo.data.importers.run_importer import detect_format
+from neurozoo.errors import DataError
 
 SPLITS = ("train", "valid", "test")
 
@@ -77,6 +79,14 @@ def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert file in json.loads(out)["saw"]
 
 
+def test_a_damaged_archive_hides_no_other_files(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"a\.zip is no whole zip archive .*; download it again, or give a folder"):
+        detect_format(tmp_path)
+    (tmp_path / "a.csd").write_bytes(b"")
+    assert detect_format(tmp_path).format == "csd"
+
+
 def test_a_file_of_a_folder_names_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file, format in (("x.csd", "csd"), ("x_train.npz", "mfn"), ("X_train.h5", "mfn")):
         (tmp_path / file).touch()
@@ -120,7 +130,7 @@ def test_what_is_not_known_says_what_it_holds(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "folder").mkdir()
     for name, words in (
         ("model.pt", "of no known format; it holds weights"),
-        ("text.txt", "text.txt"),
+        ("text.txt", "text.txt: of no known format; it is text that begins with 'hello'"),
         ("folder", "of no known format; it holds nothing"),
         ("nothing", "there is no"),
     ):

@@ -140,7 +140,7 @@ def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, 
 
 def test_a_tone_keeps_its_frequency_and_height_at_another_rate() -> None:
     tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
-    found = resampled((tone * 2**14).astype(np.int16), 16_000, 8000)
+    found = resampled(tone / 2, 16_000, 8000)
     assert found.dtype == np.float32
     assert len(found) == 8000
     middle = slice(1000, 7000)  # the filter knows nothing beyond the ends

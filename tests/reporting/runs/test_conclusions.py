@@ -14,7 +14,7 @@ import torch
 from neurozoo.cli import main
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.recipe.shipped import shipped_recipes
-from neurozoo.reporting.conclusions import conclusion_lines, error_removed, sound_variant
+from neurozoo.reporting.runs.conclusions import conclusion_lines, error_removed, sound_variant
 from neurozoo.reporting.runs.run_contents import read_runs
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
 from neurozoo.tasks.multiclass import Multiclass

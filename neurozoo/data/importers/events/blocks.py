@@ -6,23 +6,42 @@ A row is ``(time in ticks, address)``; an address is the flat index into the sen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurozoo.core.shapes import SignalShape
+from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
-__all__ = ["BLOCK", "MOST_EVENTS", "Blocks", "Events", "Unordered", "Unwrap", "event_rows"]
+__all__ = [
+    "BLOCK",
+    "SIGNAL",
+    "Blocks",
+    "Events",
+    "Sample",
+    "Unordered",
+    "Unwrap",
+    "event_rows",
+    "write_events",
+]
 
 BLOCK = 2**18
 """Events that a reader decodes at a time."""
 MOST_EVENTS = 2**24
-"""Events of one sample: 128 MiB of rows. Longer recordings are cut by whoever labels them."""
+"""Events of one sample: 128 MiB of rows. Longer recordings have to be cut into labelled parts."""
 
+SIGNAL = "events"
+_BATCH, _BATCH_EVENTS = 512, 2**21
+"""Samples and events that are written at a time."""
+
+Sample = tuple[NDArray[np.int32], int, str]
+"""Rows ``[E, 2]``, class and id."""
 Unordered = Literal["refuse", "sort"]
 """What happens to a sample whose times fall: it is refused, or its events are sorted, equal times in their order."""
 
@@ -132,7 +151,7 @@ def event_rows(
 
 
 def _addresses(block: Events, sensor: tuple[int, ...], where: str, done: int) -> NDArray[np.int32]:
-    axes = {"x": (block.x, sensor[-1])}
+    axes = {"channel": (block.x, sensor[-1])}
     if len(sensor) == 3:
         if block.y is None or block.p is None:
             raise DataError(f"{where}: its events have no y or no polarity; a camera's sensor needs both")
@@ -144,9 +163,51 @@ def _addresses(block: Events, sensor: tuple[int, ...], where: str, done: int) ->
             at = int(outside.argmax())
             raise DataError(
                 f"{where}: {name} of event {done + at} is {values[at]}, and the sensor has {size}, 0 to {size - 1}; "
-                f"{int(outside.sum())} of {len(block)} events are outside: give the right --sensor, or another file"
+                f"{int(outside.sum())} of {len(block)} events are outside: give a larger sensor, or another file"
             )
         address = address * size + values.astype(np.int64)
     if prod(sensor) > np.iinfo(np.int32).max:
         raise DataError(f"{where}: a sensor of {prod(sensor):,} addresses; at most 32 bits")
     return address.astype(np.int32)
+
+
+def write_events(
+    dest: Path,
+    sensor: tuple[int, ...],
+    tick: float,
+    outputs: Sequence[str],
+    origin: Mapping[str, Any],
+    samples: Mapping[str, Iterable[Sample]],
+    signal: str = SIGNAL,
+) -> Store:
+    """Make a store of the samples of each split; each passes once, and few are in memory.
+
+    Args:
+        dest: The store's folder; new or empty.
+        sensor: Axes of the addresses.
+        tick: Seconds of a unit of the times.
+        outputs: Names of the classes.
+        origin: Of the store.
+        samples: Of each split.
+        signal: Name of the signal.
+    """
+    signals = {signal: SignalShape.events(sensor, MOST_EVENTS, tick=tick)}
+    with StoreWriter(dest, signals=signals, task="multiclass", outputs=outputs, origin=origin) as writer:
+        for split, each in samples.items():
+            for batch in _batches(each):
+                rows, labels, ids = zip(*batch, strict=True)
+                writer.add(split, {signal: rows}, labels, ids=ids)
+    return Store(dest)
+
+
+def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    batch: list[Sample] = []
+    events = 0
+    for sample in samples:
+        batch.append(sample)
+        events += len(sample[0])
+        if len(batch) >= _BATCH or events >= _BATCH_EVENTS:
+            yield batch
+            batch, events = [], 0
+    if batch:
+        yield batch

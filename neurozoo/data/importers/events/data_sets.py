@@ -7,35 +7,27 @@ Linares-Barranco, Frontiers in Neuroscience 9, 2015 (POKER-DVS); Li et al., Fron
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from neurozoo.data.importers.common import UNKNOWN
-from neurozoo.data.importers.detected import DetectedFormat
-from neurozoo.data.importers.events.aedat import AEDAT2, AEDAT3, AEDAT4, aedat_version, read_aedat2, read_aedat3
-from neurozoo.data.importers.events.aedat4 import read_aedat4
-from neurozoo.data.importers.events.arrays import TICK, read_mat_events, read_npy_events, read_npz_events
-from neurozoo.data.importers.events.blocks import Blocks, Unordered
-from neurozoo.data.importers.events.files import EventFile, class_of, event_files, names_class, names_split, split_of
-from neurozoo.data.importers.events.folders import EventFolder, Read, Seed, Share, import_folder
-from neurozoo.data.importers.events.packed import read_bin, read_dat
+from neurozoo.data.importers.events.aedat import read_aedat2
+from neurozoo.data.importers.events.arrays import TICK, read_mat_events, read_npy_events
+from neurozoo.data.importers.events.blocks import Unordered
+from neurozoo.data.importers.events.folders import EventFolder, Read, import_folder
+from neurozoo.data.importers.events.packed import read_dat
+from neurozoo.data.importers.events.readers import BIN, by_place, read_aedat, readers
+from neurozoo.data.importers.splitting import Seed, Share
 from neurozoo.data.store import Store
-from neurozoo.errors import DataError
-from neurozoo.files.opening import open_regular
 
 __all__ = [
     "CIFAR10_DVS",
     "N_MNIST",
-    "detect_event_folder",
+    "SUITS",
     "import_asl_dvs",
     "import_cifar10_dvs",
     "import_event_folder",
@@ -69,35 +61,9 @@ _ASL_DVS = {
     "licence": "as stated by its authors",
     "citation": "Bi et al.: Graph-based object classification for neuromorphic vision sensing, ICCV 2019",
 }
-_SUITS = {"cl": "club", "di": "diamond", "he": "heart", "sp": "spade"}
-_SENSORS = ((34, 34), (35, 35), (128, 128), (180, 240), (240, 304), (260, 346), (480, 640), (720, 1280))
-"""Rows and columns of cameras in use, smallest first."""
-_ENDINGS = (".bin", ".bs2", ".aedat", ".aedat4", ".dat", ".mat", ".npy", ".npz")
-_LOOKED_AT = 2**28
-"""Bytes of files that detection reads to see how large the sensor is."""
-
+SUITS = {"cl": "club", "di": "diamond", "he": "heart", "sp": "spade"}
 Names = Sequence[str]
 Size = Annotated[Sequence[Annotated[int, Field(ge=1, le=2**14)]], Field(min_length=2, max_length=2)]
-
-
-def _named(reader: Callable[[BinaryIO, str], Blocks]) -> Read:
-    return lambda file, of: reader(file, of.where)
-
-
-def _read_aedat(file: BinaryIO, of: EventFile, *, turned: bool = False) -> Blocks:
-    """Read an AEDAT file of any version."""
-    start = file.read(len(AEDAT4))
-    file.seek(0)
-    version = aedat_version(start)
-    if version == AEDAT2:
-        return read_aedat2(file, of.where, turned=turned)
-    if version in (AEDAT3, AEDAT4):
-        return (read_aedat3 if version == AEDAT3 else read_aedat4)(file, of.where)
-    raise DataError(f"{of.where} begins with {start!r}, which is no AEDAT of version 2.0, 3.1 or 4.0; remove the file")
-
-
-_BIN = {".bin": _named(read_bin), ".bs2": _named(read_bin)}
-_AEDAT = {".aedat": _read_aedat, ".aedat4": _read_aedat}
 
 
 def import_n_mnist(
@@ -126,7 +92,7 @@ def import_n_mnist(
     Raises:
         DataError: A file is damaged, has an event outside of the sensor, or is in no folder of a class.
     """
-    of = EventFolder("n-mnist", _BIN, (2, 34, 34), N_MNIST, from_first=False)
+    of = EventFolder("n-mnist", BIN, (2, 34, 34), N_MNIST, from_first=False)
     return import_folder(source, dest, of, classes=classes, valid=valid, test=test, seed=seed, unordered=unordered)
 
 
@@ -156,7 +122,7 @@ def import_n_caltech101(
     Raises:
         DataError: A file is damaged, has an event outside of the sensor, or is in no folder of a class.
     """
-    of = EventFolder("n-caltech101", _BIN, (2, 180, 240), _N_CALTECH101, from_first=False)
+    of = EventFolder("n-caltech101", BIN, (2, 180, 240), _N_CALTECH101, from_first=False)
     return import_folder(source, dest, of, classes=classes, valid=valid, test=test, seed=seed, unordered=unordered)
 
 
@@ -186,8 +152,8 @@ def import_poker_dvs(
     Raises:
         DataError: A file is damaged, has an event outside of the sensor, or says no suit.
     """
-    readers = {".aedat": _named(read_aedat2), ".npy": read_npy_events("txyp", TICK)}
-    of = EventFolder("poker-dvs", readers, (2, 35, 35), _POKER_DVS, renamed=_SUITS)
+    forms = {".aedat": by_place(read_aedat2), ".npy": read_npy_events("txyp", TICK)}
+    of = EventFolder("poker-dvs", forms, (2, 35, 35), _POKER_DVS, renamed=SUITS)
     return import_folder(source, dest, of, valid=valid, test=test, seed=seed, unordered=unordered)
 
 
@@ -220,8 +186,8 @@ def import_cifar10_dvs(
     Raises:
         DataError: A file is damaged, has an event outside of the sensor, or is of no class.
     """
-    readers: dict[str, Read] = {".aedat": partial(_read_aedat, turned=turned), ".aedat4": _read_aedat}
-    of = EventFolder("cifar10-dvs", readers, (2, 128, 128), CIFAR10_DVS, options={"turned": turned})
+    forms: dict[str, Read] = {".aedat": partial(read_aedat, turned=turned), ".aedat4": read_aedat}
+    of = EventFolder("cifar10-dvs", forms, (2, 128, 128), CIFAR10_DVS, options={"turned": turned})
     return import_folder(source, dest, of, classes=classes, valid=valid, test=test, seed=seed, unordered=unordered)
 
 
@@ -251,7 +217,7 @@ def import_n_cars(
     Raises:
         DataError: A file is damaged, has an event outside of the sensor, or is in no folder of a class.
     """
-    of = EventFolder("n-cars", {".dat": _named(read_dat)}, (2, *sensor), _N_CARS, options={"sensor": list(sensor)})
+    of = EventFolder("n-cars", {".dat": by_place(read_dat)}, (2, *sensor), _N_CARS, options={"sensor": sensor})
     return import_folder(source, dest, of, valid=valid, test=test, seed=seed, unordered=unordered)
 
 
@@ -320,104 +286,6 @@ def import_event_folder(
     Raises:
         DataError: A file is damaged, of another format, has an event outside of the sensor, or is of no class.
     """
-    arrays = {".npy": read_npy_events(columns, unit), ".npz": read_npz_events(columns, unit)}
-    readers = {**_BIN, **_AEDAT, ".dat": _named(read_dat), ".mat": read_mat_events(None, unit), **arrays}
-    options = {"sensor": list(sensor), "columns": columns, "unit": unit}
-    of = EventFolder("event-folder", readers, (2, *sensor), UNKNOWN, options=options)
+    options = {"sensor": sensor, "columns": columns, "unit": unit}
+    of = EventFolder("event-folder", readers(columns, unit), (2, *sensor), UNKNOWN, options=options)
     return import_folder(source, dest, of, classes=classes, valid=valid, test=test, seed=seed, unordered=unordered)
-
-
-def detect_event_folder(source: Path) -> DetectedFormat | None:
-    """Return which of these importers takes a folder, an archive, or the folder of a file; None if none does."""
-    if source.is_file() and source.suffix != ".zip":
-        return _of_one_file(source)
-    with event_files(source, *_ENDINGS) as files:
-        if not files:
-            return None
-        ending = Counter(file.name.suffix for file in files).most_common(1)[0][0]
-        files = [file for file in files if file.name.suffix == ending]
-        try:
-            classes = Counter(class_of(file) for file in files)
-        except DataError:
-            return None
-        saw = (
-            f"{len(files):,} files NAME{ending}"
-            + "".join(
-                f", {n:,} of {split}" for split, n in Counter(split_of(f.name)[0] for f in files).items() if split
-            ),
-            f"{len(classes)} classes: {', '.join(sorted(classes)[:12])}{', ...' if len(classes) > 12 else ''}",
-        )
-        if ending in (".bin", ".bs2") and not _is_bin(files[0]):
-            return None  # many formats go by this ending
-        if found := _published(files, ending, set(classes)):
-            return DetectedFormat(found[0], found[1], saw)
-        try:
-            sensor = _sensor(files, ending)
-        except DataError:
-            return None
-        if ending in (".npy", ".npz", ".mat"):
-            why = "a folder a class of arrays; say the order of the columns and the unit if they are others"
-            return DetectedFormat("event-folder", why, saw, ("--sensor", sensor, *_UNITS))
-        why = "recordings of an event camera in a folder a class"
-        return DetectedFormat("event-folder", why, saw, ("--sensor", sensor))
-
-
-_UNITS = ("--columns", "txyp", "--unit", "1e-6")
-
-
-def _published(files: Sequence[EventFile], ending: str, classes: set[str]) -> tuple[str, str] | None:
-    """Return the published data set that files are of, and why; None if they are of none."""
-    first = files[0]
-    if ending in (".bin", ".bs2"):
-        if classes <= set("0123456789"):
-            return "n-mnist", "five bytes an event, in a folder a digit"
-        return "n-caltech101", "five bytes an event, in a folder a class"
-    if ending in (".aedat", ".aedat4") and re.match(r"cifar10_[a-z]+_\d+$", first.name.stem):
-        return "cifar10-dvs", "AEDAT files named cifar10_CLASS_NUMBER"
-    if classes <= {*_SUITS, *_SUITS.values()} and ending in (".aedat", ".npy"):
-        return "poker-dvs", "card symbols of four suits"
-    if ending == ".dat" and classes <= {"cars", "background"}:
-        return "n-cars", "Prophesee's events of cars and background"
-    if ending == ".mat" and classes <= set("abcdefghiklmnopqrstuvwxy"):
-        return "asl-dvs", "MATLAB files in a folder a letter"
-    return None
-
-
-def _of_one_file(source: Path) -> DetectedFormat | None:
-    if source.suffix not in (".bin", ".bs2", ".aedat", ".aedat4", ".dat"):
-        return None
-    with open_regular(source) as file:
-        start = file.read(1000)
-    if source.suffix.startswith(".aedat") and not aedat_version(start):
-        return None
-    path = source.absolute()
-    folder = path.parent if names_class(path.stem) else path.parents[1]
-    folder = folder.parent if names_split(folder.name) else folder
-    found = detect_event_folder(folder)
-    why = f"{source.name} is a sample; the importer takes the folder of them"
-    return found and replace(found, why=why, folder=folder)
-
-
-def _is_bin(file: EventFile) -> bool:
-    """Return whether a file's size and the times of its first events are those of a ``.bin``."""
-    with file.opens() as opened:
-        start = opened.read(1000)
-    blocks = read_bin(BytesIO(start[: len(start) // 5 * 5]), file.where)
-    return file.size % 5 == 0 and all((np.diff(block.t) >= 0).all() for block in blocks)
-
-
-def _sensor(files: Sequence[EventFile], ending: str) -> str:
-    """Return the smallest camera that holds the events of the first files."""
-    readers = {**_BIN, **_AEDAT, ".dat": _named(read_dat), ".mat": read_mat_events(None, TICK)}
-    readers |= {".npy": read_npy_events("txyp", TICK), ".npz": read_npz_events("txyp", TICK)}
-    rows = columns = size = 0
-    for each in files:
-        with each.opens() as file:
-            for block in readers[ending](file, each):
-                if len(block) and block.y is not None:
-                    rows, columns = max(rows, int(block.y.max()) + 1), max(columns, int(block.x.max()) + 1)
-        size += each.size
-        if size > _LOOKED_AT:
-            break
-    fits = next(((h, w) for h, w in _SENSORS if h >= rows and w >= columns), (rows, columns))
-    return f"{fits[0]},{fits[1]}"

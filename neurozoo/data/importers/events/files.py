@@ -11,15 +11,15 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from neurozoo.data.importers.common import files_in
+from neurozoo.data.importers.splitting import natural, split_alias
 from neurozoo.data.untrusted.limits import Limits
 from neurozoo.errors import DataError
 from neurozoo.files.opening import open_regular
 from neurozoo.files.text import is_litter, printable
 
-__all__ = ["EventFile", "class_of", "event_files", "names_class", "names_split", "natural", "split_of"]
+__all__ = ["EventFile", "class_of", "event_files", "file_of", "names_class", "names_split", "split_of"]
 
 _ENCRYPTED = 1
-_SPLITS = {"train": "train", "test": "test", "val": "valid", "valid": "valid", "validation": "valid"}
 _SPLIT = re.compile(
     r"(?:^|[_\-. ]|(?<=[a-z0-9])(?=[A-Z]))(train|test|valid|validation|val|Train|Test|Valid|Validation|Val|TRAIN|TEST)"
     r"(?:ing|_set|_data)?$"
@@ -63,15 +63,16 @@ def event_files(source: Path, *endings: str) -> Iterator[list[EventFile]]:
     found: list[EventFile] = []
     for path in [] if source.is_file() else files_in(source, *endings, below=True):
         if not path.is_dir():
-            name = PurePosixPath(path.relative_to(source).as_posix())
-            found.append(EventFile(name, str(path), path.stat().st_size, lambda path=path: open_regular(path)))  # type: ignore[misc]
+            found.append(file_of(path, path.relative_to(source)))
     with ExitStack() as opened:
         for path in archives:
             file = opened.enter_context(open_regular(path))
             try:
                 archive = opened.enter_context(zipfile.ZipFile(file))
             except Exception as error:  # no list of what a forged archive may lead to is complete
-                raise DataError(f"{path} is no whole zip archive ({error}); download it again") from error
+                raise DataError(
+                    f"{path} is no whole zip archive ({error}); download it again, or give a folder"
+                ) from error
             if len(archive.infolist()) > Limits().members:
                 raise DataError(
                     f"{path} has {len(archive.infolist()):,} members; at most {Limits().members:,} are read"
@@ -79,6 +80,11 @@ def event_files(source: Path, *endings: str) -> Iterator[list[EventFile]]:
             below = path.parent.relative_to(source) if source.is_dir() else Path()
             found += _members(archive, path, PurePosixPath(below.as_posix()), endings)
         yield sorted(found, key=lambda file: natural(str(file.name)))
+
+
+def file_of(path: Path, name: Path) -> EventFile:
+    """Return a file of a folder; ``name`` is its place below the source."""
+    return EventFile(PurePosixPath(name.as_posix()), str(path), path.stat().st_size, lambda: open_regular(path))
 
 
 def _members(archive: zipfile.ZipFile, path: Path, below: PurePosixPath, endings: Sequence[str]) -> Iterator[EventFile]:
@@ -101,11 +107,6 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
         raise DataError(f"{printable(info.filename)} of {archive.filename}: {error}; download it again") from error
 
 
-def natural(text: str) -> list[tuple[int, str]]:
-    """Return a key that sorts the numbers in names as numbers: ``s2`` before ``s10``."""
-    return [(int(part), part) if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
-
-
 def split_of(name: PurePosixPath) -> tuple[str, int]:
     """Return the split that a folder of a file's place names, and how many folders that takes.
 
@@ -120,7 +121,7 @@ def split_of(name: PurePosixPath) -> tuple[str, int]:
 def names_split(folder: str) -> str:
     """Return the split that a folder's name ends in; empty if none."""
     found = _SPLIT.search(folder)
-    return _SPLITS[found[1].lower()] if found else ""
+    return split_alias(found[1]) if found else ""
 
 
 def names_class(stem: str) -> str:

@@ -4,42 +4,24 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from neurozoo.core.shapes import SignalShape
-from neurozoo.data.importers.common import SPLITS, UNKNOWN, files_in, origin_of
+from neurozoo.data.importers.common import SPLITS, files_in, origin_of
 from neurozoo.data.importers.events.arrays import TICK
-from neurozoo.data.importers.events.blocks import MOST_EVENTS, Blocks, Unordered, event_rows
-from neurozoo.data.importers.events.files import EventFile, class_of, event_files, natural, split_of
-from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.importers.events.blocks import Blocks, Unordered, event_rows, write_events
+from neurozoo.data.importers.events.files import EventFile, class_of, event_files, split_of
+from neurozoo.data.importers.splitting import draw_by_class, drawn_text, natural
+from neurozoo.data.store import Store
 from neurozoo.errors import DataError, suggestion
 from neurozoo.files.text import printable
 
-__all__ = [
-    "SIGNAL",
-    "EventFolder",
-    "Read",
-    "Seed",
-    "Share",
-    "batches",
-    "drawn_text",
-    "import_folder",
-    "share_out",
-    "share_out_groups",
-]
-
-SIGNAL = "events"
-Seed = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-_BATCH, _BATCH_EVENTS = 512, 2**21
-"""Samples and events that are written at a time."""
+__all__ = ["EventFolder", "Read", "import_folder"]
 
 Read = Callable[[BinaryIO, EventFile], Blocks]
 
@@ -62,7 +44,7 @@ class EventFolder:
     format: str
     readers: Mapping[str, Read]
     sensor: tuple[int, ...]
-    terms: Mapping[str, str] = field(default_factory=lambda: UNKNOWN)
+    terms: Mapping[str, str]
     from_first: bool = True
     tick: float = TICK
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -115,37 +97,15 @@ def import_folder(
         if last:
             samples, drawn = _with_last(samples, names, last)
         else:
-            samples, drawn = _with_drawn(samples, names, valid, test, seed)
+            samples, drawn = _with_drawn(source, samples, names, valid, test, seed)
         options = {**of.options, "classes": list(classes), "valid": last or valid, "test": test, "seed": seed}
         origin = origin_of(of.format, source.name, of.terms, **options, unordered=unordered) | {"splits": drawn}
-        signals = {SIGNAL: SignalShape.events(of.sensor, MOST_EVENTS, tick=of.tick)}
-        with StoreWriter(dest, signals=signals, task="multiclass", outputs=names, origin=origin) as writer:
-            for split in SPLITS:
-                chosen = [sample for sample in samples if sample.split == split]
-                rows = ((_rows(each.file, of, unordered), each.label, _id(each.file)) for each in chosen)
-                for events, labels, ids in batches(rows):
-                    writer.add(split, {SIGNAL: events}, labels, ids=ids)
-    return Store(dest)
-
-
-def batches(
-    samples: Iterable[tuple[NDArray[np.int32], int, str]],
-) -> Iterator[tuple[list[NDArray[np.int32]], list[int], list[str]]]:
-    """Yield events, labels and ids of some samples at a time, so that few events are in memory."""
-    events: list[NDArray[np.int32]] = []
-    labels: list[int] = []
-    ids: list[str] = []
-    count = 0
-    for rows, label, name in samples:
-        events.append(rows)
-        labels.append(label)
-        ids.append(name)
-        count += len(rows)
-        if len(events) >= _BATCH or count >= _BATCH_EVENTS:
-            yield events, labels, ids
-            events, labels, ids, count = [], [], [], 0
-    if events:
-        yield events, labels, ids
+        by_split = {split: [sample for sample in samples if sample.split == split] for split in SPLITS}
+        rows = {
+            split: ((_rows(each.file, of, unordered), each.label, _id(each.file)) for each in chosen)
+            for split, chosen in by_split.items()
+        }
+        return write_events(dest, of.sensor, of.tick, names, origin, rows)
 
 
 def _id(file: EventFile) -> str:
@@ -187,7 +147,7 @@ def _samples(
 
 
 def _with_drawn(
-    samples: Sequence[_Sample], names: Sequence[str], valid: float, test: float, seed: int
+    source: Path, samples: Sequence[_Sample], names: Sequence[str], valid: float, test: float, seed: int
 ) -> tuple[list[_Sample], str]:
     """Draw the splits that the folders do not name; returns what to say of them too."""
     there = {sample.split for sample in samples} - {""}
@@ -196,7 +156,7 @@ def _with_drawn(
     shares = {name: share for name, share in wanted.items() if share}
     pool = [sample for sample in samples if sample.split in ("", "train")]
     labels = np.array([sample.label for sample in pool], np.int64)
-    places = share_out(labels, shares, seed, names)
+    places = draw_by_class(labels, shares, seed, names, source)
     kept = [sample for sample in samples if sample.split not in ("", "train")]
     drawn = [_Sample(sample.file, split, sample.label) for sample, split in zip(pool, places, strict=True)]
     return drawn + kept, drawn_text(shares, seed, "class", there)
@@ -212,68 +172,3 @@ def _with_last(samples: Sequence[_Sample], names: Sequence[str], last: int) -> t
         for place in places[-last:]:
             made[place] = replace(made[place], split="valid")
     return made, f"valid is the last {last} of each class's train, by name; as given: train, test"
-
-
-def share_out(labels: NDArray[np.int64], shares: Mapping[str, float], seed: int, names: Sequence[str]) -> list[str]:
-    """Draw splits for each class separately: that share of it to each split named, the rest to train.
-
-    Args:
-        labels: Class of each sample ``[n]``.
-        shares: Splits with their shares.
-        seed: Seed; a class's draw does not depend on the other classes.
-        names: Names of the classes, for errors.
-
-    Returns:
-        The split of each sample.
-
-    Raises:
-        DataError: A class has too few samples to give each split one.
-    """
-    splits = np.full(len(labels), "train", dtype=object)
-    for label in np.unique(labels) if shares else ():
-        rows = np.flatnonzero(labels == label)
-        if len(rows) <= len(shares):
-            raise DataError(
-                f"{names[label]!r} has {len(rows)} samples, and each of train, {', '.join(shares)} needs one; give "
-                "other shares, 0 for none, or leave the class out"
-            )
-        drawn = np.random.default_rng((seed, int(label))).permutation(rows)
-        for split, share in shares.items():
-            count = min(max(1, round(share * len(rows))), len(drawn) - 1)
-            splits[drawn[:count]] = split
-            drawn = drawn[count:]
-    return splits.tolist()
-
-
-def share_out_groups(groups: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:
-    """Draw whole groups, such as speakers, whose samples come closest to a share of all.
-
-    Args:
-        groups: Group of each sample ``[n]``.
-        share: Wanted share of the samples.
-        seed: Seed.
-
-    Returns:
-        Whether each sample is drawn; at least one group is, and one is not.
-
-    Raises:
-        DataError: There is one group alone.
-    """
-    names, counts = np.unique(groups, return_counts=True)
-    if len(names) < 2:
-        raise DataError(
-            f"all {len(groups)} samples are of {names[0]!s}, so that none can be held out; give a share of 0"
-        )
-    order = np.random.default_rng(seed).permutation(len(names))
-    sums = counts[order][:-1].cumsum()
-    taken = int(np.abs(sums - share * len(groups)).argmin()) + 1
-    return np.isin(groups, names[order[:taken]])
-
-
-def drawn_text(shares: Mapping[str, float], seed: int, by: str, there: Iterable[str] = ()) -> str:
-    """Return a sentence that says where the splits are from."""
-    given = ", ".join(split for split in SPLITS if split in there)
-    if not shares:
-        return f"as given: {given}" if given else "none given and none drawn: all is train"
-    drawn = ", ".join(f"{share:g} to {split}" for split, share in shares.items())
-    return f"drawn by neurozoo with the seed {seed}, by {by}: {drawn}" + (f"; as given: {given}" if given else "")

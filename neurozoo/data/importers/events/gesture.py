@@ -14,15 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import SPLITS, files_in, origin_of
 from neurozoo.data.importers.detected import DetectedFormat
 from neurozoo.data.importers.events.aedat import read_aedat3
 from neurozoo.data.importers.events.arrays import TICK, events_of
-from neurozoo.data.importers.events.blocks import MOST_EVENTS, Blocks, Events, Unordered, event_rows
-from neurozoo.data.importers.events.files import natural, split_of
-from neurozoo.data.importers.events.folders import SIGNAL, Seed, Share, batches, drawn_text, share_out_groups
-from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.importers.events.blocks import (
+    MOST_EVENTS,
+    Blocks,
+    Events,
+    Sample,
+    Unordered,
+    event_rows,
+    write_events,
+)
+from neurozoo.data.importers.events.files import split_of
+from neurozoo.data.importers.splitting import Seed, Share, drawn_text, hold_out_groups, natural
+from neurozoo.data.store import Store
 from neurozoo.data.untrusted.npz import read_npy
 from neurozoo.errors import DataError
 from neurozoo.files.opening import open_regular
@@ -110,25 +117,23 @@ def import_dvs128_gesture(
     shares = {"valid": valid} if valid and not samples["valid"] else {}
     if shares and samples["train"]:
         users = np.array([recording.user for recording in samples["train"]])
-        held = share_out_groups(users, valid, seed)
+        held = hold_out_groups(users, valid, seed)
         pairs = list(zip(samples["train"], held, strict=True))
         samples["train"], samples["valid"] = [r for r, out in pairs if not out], [r for r, out in pairs if out]
     origin = origin_of("dvs128-gesture", source.name, DVS128_GESTURE, valid=valid, seed=seed, unordered=unordered)
     there = {recording.split for recording in recordings}
     origin |= {"splits": drawn_text(shares, seed, "person", there), "samples": rule}
-    signals = {SIGNAL: SignalShape.events(_SENSOR, MOST_EVENTS, tick=TICK)}
-    with StoreWriter(dest, signals=signals, task="multiclass", outputs=GESTURES, origin=origin) as writer:
-        for split in SPLITS:
-            rows = (sample for recording in samples[split] for sample in _samples(recording, unordered))
-            for events, labels, ids in batches(rows):
-                writer.add(split, {SIGNAL: events}, labels, ids=ids)
-    return Store(dest)
+    rows = {
+        split: (sample for recording in found for sample in _samples(recording, unordered))
+        for split, found in samples.items()
+    }
+    return write_events(dest, _SENSOR, TICK, GESTURES, origin, rows)
 
 
 def detect_gesture(source: Path) -> DetectedFormat | None:
     """Return whether a folder, or the folder of a recording, is of DVS128 Gesture."""
     folder = source if source.is_dir() else source.absolute().parent
-    if source.is_file() and not source.name.endswith((".aedat", "_labels.csv")):
+    if not source.is_dir() and not source.name.endswith((".aedat", "_labels.csv")):
         return None
     tables = files_in(folder, "_labels.csv", below=source.is_dir())
     if any(path.with_name(f"{path.name.removesuffix('_labels.csv')}.aedat").is_file() for path in tables):
@@ -207,7 +212,7 @@ def _listed(folder: Path) -> dict[str, str]:
     return splits
 
 
-def _samples(recording: _Recording, unordered: Unordered) -> Iterator[tuple[NDArray[np.int32], int, str]]:
+def _samples(recording: _Recording, unordered: Unordered) -> Iterator[Sample]:
     """Yield the rows, class and id of each sample of a recording."""
     if recording.path.is_dir():
         for path in sorted(recording.path.glob("*.npy"), key=lambda path: natural(path.name)):

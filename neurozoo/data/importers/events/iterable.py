@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import UNKNOWN, origin_of
 from neurozoo.data.importers.events.arrays import TICK, events_of
-from neurozoo.data.importers.events.blocks import MOST_EVENTS, Unordered, event_rows
-from neurozoo.data.importers.events.folders import SIGNAL, batches
-from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.importers.events.blocks import SIGNAL, Sample, Unordered, event_rows, write_events
+from neurozoo.data.store import Store
 from neurozoo.errors import DataError
 
 __all__ = ["import_events"]
@@ -69,13 +66,10 @@ def import_events(
         raise DataError(f"sensor is {list(shape)}; give (2, rows, columns) of a camera, or (channels,)")
     splits = iterable if isinstance(iterable, Mapping) else {split: iterable}
     described = dict(origin) if origin is not None else origin_of("events", "an iterable", UNKNOWN)
-    signals = {signal: SignalShape.events(shape, MOST_EVENTS, tick=tick)}
-    with StoreWriter(dest, signals=signals, task="multiclass", outputs=classes, origin=described) as writer:
-        for name, items in splits.items():
-            samples = _samples(items, name, shape, list(classes), unit, tick, unordered)
-            for events, labels, ids in batches(samples):
-                writer.add(name, {signal: events}, labels, ids=ids)
-    return Store(dest)
+    samples = {
+        name: _samples(items, name, shape, list(classes), unit, tick, unordered) for name, items in splits.items()
+    }
+    return write_events(Path(dest), shape, tick, classes, described, samples, signal)
 
 
 def _samples(
@@ -86,7 +80,7 @@ def _samples(
     unit: float,
     tick: float,
     unordered: Unordered,
-) -> Iterator[tuple[NDArray[np.int32], int, str]]:
+) -> Iterator[Sample]:
     for number, item in enumerate(items):
         where = f"split {split!r}, item {number}"
         if not isinstance(item, tuple | list) or len(item) != 2:

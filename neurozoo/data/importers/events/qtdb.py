@@ -103,7 +103,7 @@ def import_qtdb(
 def detect_qtdb(source: Path) -> DetectedFormat | None:
     """Return whether a folder, or that of a file, holds ``QTDB_train.mat``."""
     folder = source if source.is_dir() else source.absolute().parent
-    if source.is_file() and not source.name.startswith("QTDB_"):
+    if not source.is_dir() and not source.name.startswith("QTDB_"):
         return None
     names = tuple(path.name for path in files_in(folder, ".mat") if path.name.startswith("QTDB_"))
     if "QTDB_train.mat" not in names:

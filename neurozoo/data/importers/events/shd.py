@@ -21,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import SPLITS, UNKNOWN, files_in, origin_of
 from neurozoo.data.importers.detected import DetectedFormat
 from neurozoo.data.importers.events.arrays import TICK
-from neurozoo.data.importers.events.blocks import MOST_EVENTS, Events, Unordered, event_rows
-from neurozoo.data.importers.events.folders import Seed, Share, batches, drawn_text, share_out, share_out_groups
-from neurozoo.data.store import Store, StoreWriter
+from neurozoo.data.importers.events.blocks import Events, Sample, Unordered, event_rows, write_events
+from neurozoo.data.importers.splitting import Seed, Share, draw_by_class, drawn_text, hold_out_groups
+from neurozoo.data.store import Store
 from neurozoo.data.untrusted.limits import Limits
 from neurozoo.data.untrusted.process import read_hdf5
 from neurozoo.errors import DataError
@@ -125,26 +124,21 @@ def import_shd(
         terms = _TERMS.get(next(iter(files.values())).name.partition("_")[0], UNKNOWN)
         origin = origin_of("shd", source.name, terms, units=count, tick=seconds, valid=valid, seed=seed)
         origin |= {"splits": drawn_text(shares, seed, by, files)}
-        signals = {_SIGNAL: SignalShape.events((count,), MOST_EVENTS, tick=seconds)}
-        with StoreWriter(dest, signals=signals, task="multiclass", outputs=keys, origin=origin) as writer:
-            for split in SPLITS:
-                of = words.get("train" if split == "valid" and held is not None else split)
-                if of is None:
-                    continue
-                chosen = held == (split == "valid") if held is not None and split != "test" else of.labels >= 0
-                rows = np.flatnonzero(chosen).tolist()
-                samples = (
-                    (_rows(of, row, count, seconds, unordered), int(of.labels[row]), _id(of, row)) for row in rows
-                )
-                for events, labels, ids in batches(samples):
-                    writer.add(split, {_SIGNAL: events}, labels, ids=ids)
-    return Store(dest)
+        rows = {split: (of, np.arange(len(of.labels))) for split, of in words.items()}
+        if held is not None:
+            train = words["train"]
+            parts = {"train": (train, np.flatnonzero(~held)), "valid": (train, np.flatnonzero(held))}
+            rows = parts | {split: each for split, each in rows.items() if split != "train"}
+        samples = {
+            split: _samples(of, places.tolist(), count, seconds, unordered) for split, (of, places) in rows.items()
+        }
+        return write_events(dest, (count,), seconds, keys, origin, samples, _SIGNAL)
 
 
 def detect_shd(source: Path) -> DetectedFormat | None:
     """Return whether a folder, or the folder of a file, has files of this layout by name and, if unpacked, content."""
     folder = source if source.is_dir() else source.absolute().parent
-    if source.is_file() and not _FILE.match(source.name):
+    if not source.is_dir() and not _FILE.match(source.name):
         return None
     found = [path for path in files_in(folder, *_ENDINGS) if _FILE.match(path.name)]
     trains = [path for path in found if _FILE.match(path.name)["split"] == "train"]  # type: ignore[index]
@@ -306,19 +300,24 @@ def _on_grid(of: _Words) -> bool:
     )
 
 
+def _samples(of: _Words, rows: Sequence[int], units: int, tick: float, unordered: Unordered) -> Iterator[Sample]:
+    for row in rows:
+        name = f"{of.split}-{row}"
+        id = name if of.speakers is None else f"speaker{of.speakers[row]}/{name}"
+        yield _rows(of, row, units, tick, unordered), int(of.labels[row]), id
+
+
 def _rows(of: _Words, row: int, units: int, tick: float, unordered: Unordered) -> NDArray[np.int32]:
     where, t = f"{of.path}: sample {row}", _seconds(of.times[row])
     wrong = ~((t >= 0) & (t / tick < 2**31))
     if wrong.any():
         at = int(wrong.argmax())
-        raise DataError(f"{where}: the time of event {at} is {t[at]}; times are seconds from 0, below 2**31 ticks")
+        raise DataError(
+            f"{where}: the time of event {at} is {t[at]}; times are seconds from 0, below "
+            "2**31 ticks: give a larger --tick, or another file"
+        )
     events = Events(np.rint(t / tick).astype(np.int64), of.units[row].astype(np.int64))
     return event_rows([events], (units,), where, from_first=False, unordered=unordered)
-
-
-def _id(of: _Words, row: int) -> str:
-    name = f"{of.split}-{row}"
-    return name if of.speakers is None else f"speaker{of.speakers[row]}/{name}"
 
 
 def _held_out(
@@ -329,6 +328,6 @@ def _held_out(
     if not valid or "valid" in words:
         return None, {}, ""
     if train.speakers is not None and len(np.unique(train.speakers)) > 1:
-        return share_out_groups(train.speakers, valid, seed), {"valid": valid}, "speaker"
-    splits = share_out(train.labels, {"valid": valid}, seed, keys)
+        return hold_out_groups(train.speakers, valid, seed), {"valid": valid}, "speaker"
+    splits = draw_by_class(train.labels, {"valid": valid}, seed, keys, train.path)
     return np.array(splits) == "valid", {"valid": valid}, "class, as no speakers are named"

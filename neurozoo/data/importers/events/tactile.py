@@ -18,7 +18,8 @@ from neurozoo.data.importers.detected import DetectedFormat
 from neurozoo.data.importers.events.arrays import ticks
 from neurozoo.data.importers.events.blocks import Events, Unordered
 from neurozoo.data.importers.events.files import EventFile, event_files, split_of
-from neurozoo.data.importers.events.folders import EventFolder, Seed, Share, import_folder
+from neurozoo.data.importers.events.folders import EventFolder, import_folder
+from neurozoo.data.importers.splitting import Seed, Share
 from neurozoo.data.store import Store
 from neurozoo.data.untrusted.mat import parse_mat
 from neurozoo.data.untrusted.npz import read_npy
@@ -75,9 +76,7 @@ def import_st_mnist(
     return import_folder(source, dest, of, classes=classes, valid=valid, test=test, seed=seed, unordered=unordered)
 
 
-def import_ev_objects(
-    source: Path, dest: Path, *, valid: Annotated[int, Field(ge=0)] = 3, unordered: Unordered = "refuse"
-) -> Store:
+def import_ev_objects(source: Path, dest: Path, *, valid: Annotated[int, Field(ge=0)] = 3) -> Store:
     """Make a store of Ev-Objects: 36 objects grasped by a finger of 39 taxels, npy files ``sample_I_label_K.npy``.
 
     A file is ``[39, 2, T]`` with 0 or 1 at each step of 20 ms, the tick. The channel is ``2 taxel + polarity``, 78 in
@@ -87,13 +86,12 @@ def import_ev_objects(
         source: ``Ev-Objects.zip``, or the folder with ``train`` and ``test``.
         dest: The store's folder; new or empty.
         valid: How many samples of each object become valid; 0 for none.
-        unordered: As of other importers; times of this form cannot fall.
 
     Raises:
         DataError: A file is damaged, of another shape, or has other values; or an object has too few.
     """
     of = EventFolder("ev-objects", {".npy": _read_steps}, (2 * _TAXELS,), _EV_OBJECTS, from_first=False, tick=_STEP)
-    return import_folder(source, dest, of, last=valid, unordered=unordered)
+    return import_folder(source, dest, of, last=valid)
 
 
 def detect_tactile(source: Path) -> DetectedFormat | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 import scipy.io
 
 from neurozoo.cli import main
-from neurozoo.data.importers.events.files import names_split, natural
-from neurozoo.data.importers.events.folders import share_out, share_out_groups
+from neurozoo.data.importers.events.files import names_split
 from neurozoo.data.importers.run_importer import detect_format, import_data
+from neurozoo.data.importers.splitting import draw_by_class, hold_out_groups, natural
 from neurozoo.data.store import Store
 from neurozoo.errors import DataError
 
@@ -308,6 +309,28 @@ def test_other_refusals(made: Made, tmp_path: Path) -> None:
         import_data("event-folder", folder, tmp_path / "store", sensor=[8, 8], valid=0.0, test=0.0)
 
 
+def test_a_sensor_has_rows_and_columns(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(made.write(tmp_path / "in", {"a/1.bin": made.bin(made.some())}))
+    assert main(["data", "import", "event-folder", source, str(tmp_path / "store"), "--sensor", "3"]) == 2
+    assert "sensor: found 1 entries; give at least 2" in capsys.readouterr().err
+
+
+def test_a_file_is_known_by_its_neighbours_alone(made: Made, tmp_path: Path) -> None:
+    bins = {f"set/Train/{digit}/1.bin": made.bin(made.some()) for digit in range(2)}
+    source = made.write(tmp_path / "in", {**bins, "set/other.zip": b"no archive", "x.bin": b"1234"})
+    one = source / "set/Train/0/1.bin"
+    assert detect_format(one).command(one) == f"neurozoo data import n-mnist {source}/set DEST"
+    with pytest.raises(DataError, match=r"x\.bin"):
+        detect_format(source / "x.bin")
+
+
+def test_a_pipe_is_not_known_by_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "QTDB_train.mat").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(DataError, match=r"pipe\.npz is a pipe"):
+        detect_format(tmp_path / "pipe.npz")
+
+
 def test_files_of_the_same_endings_that_are_no_events(made: Made, tmp_path: Path) -> None:
     for name, content in (
         ("model.bin", b"PK\3\4" + bytes(96)),
@@ -343,24 +366,29 @@ def test_names_of_splits(folder: str, split: str) -> None:
 def test_numbers_in_names_are_numbers() -> None:
     names = ["s10", "s9", "a", "10", "9", "s9b"]
     assert sorted(names, key=natural) == ["9", "10", "a", "s9", "s9b", "s10"]
-    assert PurePosixPath("a/b").parts == ("a", "b")
+
+
+def test_names_that_differ_sort_the_same_in_every_process() -> None:
+    assert natural("a1") != natural("a01")
+    digits = "9" * 5000
+    assert natural(digits) < natural(f"1{digits}") != natural(f"01{digits}")
 
 
 def test_shares_of_groups_are_whole_groups_near_the_share() -> None:
     groups = np.repeat(np.arange(10), 10)
     for seed in range(5):
-        held = share_out_groups(groups, 0.1, seed)
+        held = hold_out_groups(groups, 0.1, seed)
         assert held.sum() == 10
         assert len(set(groups[held])) == 1
         assert not set(groups[held]) & set(groups[~held])
-    assert share_out_groups(np.array([1, 2]), 0.9, 0).sum() == 1
+    assert hold_out_groups(np.array([1, 2]), 0.9, 0).sum() == 1
     with pytest.raises(DataError, match="all 3 samples are of 4"):
-        share_out_groups(np.full(3, 4), 0.1, 0)
+        hold_out_groups(np.full(3, 4), 0.1, 0)
 
 
 def test_a_class_s_draw_does_not_depend_on_the_others() -> None:
     labels = np.repeat([0, 1, 2], 10)
     names = ["a", "b", "c"]
-    whole = share_out(labels, {"valid": 0.2, "test": 0.1}, 3, names)
+    whole = draw_by_class(labels, {"valid": 0.2, "test": 0.1}, 3, names, "x")
     assert [whole.count(split) for split in ("train", "valid", "test")] == [21, 6, 3]
-    assert share_out(labels[10:], {"valid": 0.2, "test": 0.1}, 3, names) == whole[10:]
+    assert draw_by_class(labels[10:], {"valid": 0.2, "test": 0.1}, 3, names, "x") == whole[10:]

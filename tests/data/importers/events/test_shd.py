@@ -144,7 +144,10 @@ def test_a_word_without_events_stays(made: Made, tmp_path: Path) -> None:
     source = folder(tmp_path / "in", {"shd_train": given})
     store = import_data("shd", source, tmp_path / "store", valid=0.0, units=700)
     assert store.description.signals["spikes"].sensor == (700,)
-    with pytest.raises(DataError, match=r"shd_train.h5: sample 1: x of event 0 is 3, and the sensor has 3"):
+    with pytest.raises(
+        DataError,
+        match=r"shd_train.h5: sample 1: channel of event 0 is 3, and the sensor has 3",
+    ):
         import_data("shd", source, tmp_path / "other", valid=0.0, units=3)
     assert made.rows_of(store, "train", "spikes") == {"speaker0/train-0": [], "speaker1/train-1": [[3000, 3]]}
 

@@ -36,13 +36,19 @@ def conclusion_lines(folder: Path) -> list[str]:
         RunError: It is no run folder, or a file of it is damaged.
     """
     (run,) = read_runs([folder])
-    silent = silent_layers(run)
-    lines = [each for each in (_learned(run),) if each]
+    silent, lines, hardly = silent_layers(run), [], False
+    if (found := error_removed(run)) is not None:
+        split, title, score, level, removed = found
+        hardly = not removed >= HARDLY  # also if it is NaN
+        verdict = ": it hardly learned" if hardly else ""
+        lines.append(
+            f"{title} on {split} {number(score, 3)}; one answer for every sample gets {number(level, 3)}{verdict}"
+        )
     if silent:
         named = ", ".join(silent[:_NAMED]) + (f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else "")
         lines.append(f"silent: {named}; below {DEAD:.1%} of the steps on valid, so that what follows gets no spikes")
         lines += [f"  the reason: {reason}" for reason in _reasons(run)]
-    if (variant := sound_variant(run.recipe)) is not None and (silent or _hardly(run)):
+    if (variant := sound_variant(run.recipe)) is not None and (silent or hardly):
         root = run.content["data"].get("root")
         command = ["neurozoo", "train", variant, *([] if root is None else [f"data.root={root}"])]
         lines += ["the sound variant of this recipe does without these faults:", f"  {shlex.join(command)}"]
@@ -82,20 +88,6 @@ def error_removed(run: ReportedRun) -> tuple[str, str, float, float, float] | No
     score, level = (task.measure(target, each, run.decision, [name])[name] for each in (predicted, constant))
     error, left = (1 - level, 1 - score) if task.better(name) == "higher" else (level, score)
     return (split, title, score, level, 1 - left / error) if error > 0 else None  # and not if one is NaN
-
-
-def _hardly(run: ReportedRun) -> bool:
-    found = error_removed(run)
-    return found is not None and not found[-1] >= HARDLY
-
-
-def _learned(run: ReportedRun) -> str | None:
-    found = error_removed(run)
-    if found is None:
-        return None
-    split, title, score, level, _ = found
-    verdict = ": it hardly learned" if _hardly(run) else ""
-    return f"{title} on {split} {number(score, 3)}; one answer for every sample gets {number(level, 3)}{verdict}"
 
 
 def _reasons(run: ReportedRun) -> Sequence[str]:
