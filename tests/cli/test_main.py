@@ -292,7 +292,7 @@ def test_evaluate_hands_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr("neurozoo.evaluation.evaluate.evaluate_run", evaluate_run)
     status, out, _ = ran(capsys, "evaluate", "r", "--split", "valid", "--backend", "norse", "--data-root", "d")
     assert status == 0
-    assert calls == [(Path("r"), {"split": "valid", "backend": "norse", "data_root": "d"})]
+    assert calls == [(Path("r"), {"split": "valid", "backend": "norse", "data_root": "d", "shuffle_steps": None})]
     assert "map     0.5000" in out
     assert "SYNTHETIC" not in out
     assert ran(capsys, "evaluate", "r", "--split", "tset")[0] == 2

@@ -50,7 +50,17 @@ OF_SIZE = {
     "spikformer_cifar10_dvs": "spikformer-2-256-dvs",
 }
 """Published sizes, by their recipes."""
-SOUND_ALONE = ("cuba_rsnn_braille", "lsnn_evidence")
+SOUND_ALONE = (
+    "cuba_rsnn_braille",
+    "lsnn_evidence",
+    "fsdd_unseen",
+    "fsdd_official",
+    "fsdd_small",
+    "braille_events",
+    "asc",
+    "qtdb",
+    "emodb",
+)
 """Recipes that have the sound form without saying so by their names."""
 MAY_BE_LEFT_OUT = {
     "pool_axes": "there are no pools in attention for pictures",
