@@ -54,8 +54,8 @@ class GatedNet(Stepwise):
         dropout: Probability = 0.0,
         readout: Readout = "mean",
     ) -> None:
-        axes = [len(each.shape) for each in problem.signals.values()]
-        super().__init__(problem, max(axes, default=1), "spike trains, features or frames [L, ...]", readout)
+        axes = [1, *(len(each.shape) for each in problem.signals.values())]
+        super().__init__(problem, max(axes), "spike trains, features or frames [L, ...]", readout)
         self.input = nn.Linear(self.shape.dim, 3 * hidden)
         self.recurrent = nn.Linear(hidden, 3 * hidden)
         for linear in (self.input, self.recurrent):

@@ -20,7 +20,7 @@ from neurozoo.models.build import build_model, make_problem
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.training.lamb import Lamb
-from neurozoo.training.optimizer import make_optimizer
+from neurozoo.training.optimizer import FUSED, make_optimizer
 
 KINDS = {
     "adam": torch.optim.Adam,
@@ -57,7 +57,8 @@ def test_it_steps_as_torch_s_does(name: str, with_options: bool, recipe: Callabl
     model = built(checked)
     models = [model, deepcopy(model)]
     ours = make_optimizer(checked, models[0])
-    theirs = KINDS[name](models[1].parameters(), lr=checked.training.optimizer.lr, weight_decay=0.01, **options)
+    step = {"fused": True} if name in FUSED else {}
+    theirs = KINDS[name](models[1].parameters(), lr=checked.training.optimizer.lr, weight_decay=0.01, **options, **step)
     assert isinstance(ours, KINDS[name])
     heard = []
     ours.register_step_post_hook(lambda *_: heard.append(1))

@@ -119,7 +119,7 @@ def test_what_is_fetched_can_be_imported_by_the_command_it_ends_with(
     ("name", "path", "content", "said"),
     [
         ("shd", "shd_train.h5.gz", b"<html>", "cannot be unpacked"),
-        ("shd", "shd_train.h5.gz", gzip.compress(b"no HDF5"), "is not read"),
+        ("shd", "shd_train.h5.gz", gzip.compress(b"no HDF5", mtime=0), "is not read"),
         ("n-mnist", "Train.zip", b"PK", "no whole zip archive"),
         ("n-mnist", "Train.zip", zipped({"Train/0/1.bin": bytes(7)}), "Train/0/1.bin is no whole number of events"),
         ("n-mnist", "Train.zip", zipped({"readme": b""}), "holds no Train/D/NNNNN.bin"),

@@ -147,6 +147,11 @@ class TestLSNN(ModelConformance):
     params = {"regular": 6, "adaptive": 6, "tau": 2.0, "tau_adaptation": 20.0, "refractory": 1, "tau_readout": 1.0}  # noqa: RUF012
 
 
+class TestGatedNet(ModelConformance):
+    name = "gru"
+    params = {"hidden": 8}  # noqa: RUF012
+
+
 class TestMultilabel(TaskConformance):
     name = "multilabel"
 
@@ -220,6 +225,10 @@ class TestEvidenceSynthetic(DataConformance):
 class TestSeriesSynthetic(DataConformance):
     name = "series-synthetic"
     params = {"size": 12, "length": 8}  # noqa: RUF012
+
+
+class TestFsddSmall(DataConformance):
+    name = "fsdd-small"
 
 
 # A graph's sizes are its own; see tests/nir/test_model.py.
