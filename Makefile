@@ -9,6 +9,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# pip compiles packages one after another on one core; COMPILE does it on all, and fails at templates in some packages.
+INSTALL := $(PIP) install --quiet --no-compile -c constraints.txt
+COMPILE := $(BIN)/python -m compileall -q -q -j 0 $(VENV)/lib
 PLUGINS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
 OUT ?= runs/demo-$(NOW)
 RESULTS ?= runs/results
@@ -37,7 +40,7 @@ APART := plugins/neurozoo-triton
 TRITON := $(shell grep "^triton==" constraints.txt)
 TRITON_VENV := .venv-triton
 
-.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow test-recipes test-faults test-triton wheels test-wheels docs clean
+.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow test-large test-faults test-triton wheels test-wheels docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,9 +53,10 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) | $(VENV)/bin/python
-	$(PIP) install --quiet -c constraints.txt $(TORCH_ARGS) $(TORCH)
-	$(PIP) install --quiet -c constraints.txt -e '.[dev]' $(foreach plugin,$(filter-out $(APART),$(PLUGINS)),-e $(plugin))
-	$(PIP) install --quiet --no-deps $(NEUROBENCH)
+	$(INSTALL) $(TORCH_ARGS) $(TORCH)
+	$(INSTALL) -e '.[dev]' $(foreach plugin,$(filter-out $(APART),$(PLUGINS)),-e $(plugin))
+	$(INSTALL) --no-deps $(NEUROBENCH)
+	-@$(COMPILE)
 	touch $@
 
 demo: setup ## train SMILE from its recipe; OUT=FOLDER says where the run goes
@@ -82,8 +86,11 @@ unit: setup ## the tests of core and plugins that are quick
 test-slow: setup ## the tests that take longer
 	$(TEST) -m slow
 
-test-recipes: setup ## a dry run of the shipped recipes that are too large for `make test`
-	$(TEST) -m slow tests/recipe/test_shipped_recipes.py
+# Those of the slow tests that .ci/run takes along.
+LARGE := tests/recipe/test_shipped_recipes.py tests/testing/parts tests/backends/fused tests/training/test_processes.py plugins
+
+test-large: setup ## dry runs of large recipes, kits of published models, further forms of fused loops, pairs of processes
+	$(TEST) -m slow $(LARGE)
 
 test-faults: setup ## spoilt inputs, kills, a full disk, a hostile server; writes docs/reliability.md
 	$(BIN)/python tests/faults/run.py --page docs/reliability.md

@@ -22,10 +22,12 @@ from neurozoo.training import listener as following
 from neurozoo.training import step
 from neurozoo.training.train import resume, train
 
-pytestmark = pytest.mark.skipif(not distributed.is_gloo_available(), reason="this torch has no gloo")
+pytestmark = [
+    pytest.mark.skipif(not distributed.is_gloo_available(), reason="this torch has no gloo"),
+    pytest.mark.slow,  # trainings in pairs of processes; `make test-large` runs them
+]
 
 Recipes = Callable[..., Recipe]
-
 NO_DROPOUT = [
     "model.params={context: text, hidden: 10, heads: 5, spiking_inner: 16, dropout: 0.0, context_dropout: 0.0}",
     "model.parts.head.params={dropout: 0.0, classifier_dropout: 0.0}",

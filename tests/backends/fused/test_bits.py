@@ -38,21 +38,21 @@ class Case:
 CASES = [
     Case(LIFSpec()),
     Case(LIFSpec(v_reset=None, tau=1.7, decay_input=False), dtype=torch.float64),
-    Case(LIFSpec(v_reset=-0.5, tau=3.3, tie="silent")),
     Case(LIFSpec(v_reset=0.2), "neuron", ("tau", "v_reset")),
     Case(IFSpec(v_reset=None)),
     Case(PLIFSpec(), "layer", ("leak",)),
     Case(AdLIFSpec(coupling=0.1)),
-    Case(AdLIFSpec(), "neuron", ("membrane_decay", "adaptation_decay", "coupling", "jump")),
     Case(ALIFSpec(refractory=2)),
     Case(CubaSpec(v_reset=0.2)),
-    Case(CubaSpec(), "neuron", ("synapse_decay", "membrane_decay", "gain", "v_reset")),
-    Case(CubaSpec(order="fire-first"), "channel", ("synapse_decay", "membrane_decay", "v_reset"), torch.float64),
     Case(LISpec(v_rest=0.2)),
-    Case(LISpec(), "neuron", ("decay", "gain", "v_rest")),
     Case(ReLUSpec()),
 ]
 FURTHER = [
+    Case(LIFSpec(v_reset=-0.5, tau=3.3, tie="silent")),
+    Case(AdLIFSpec(), "neuron", ("membrane_decay", "adaptation_decay", "coupling", "jump")),
+    Case(CubaSpec(), "neuron", ("synapse_decay", "membrane_decay", "gain", "v_reset")),
+    Case(CubaSpec(order="fire-first"), "channel", ("synapse_decay", "membrane_decay", "v_reset"), torch.float64),
+    Case(LISpec(), "neuron", ("decay", "gain", "v_rest")),
     Case(LIFSpec(v_reset=None, decay_input=False), "channel", ("tau",)),
     Case(LIFSpec(), "layer", ("tau",)),
     Case(IFSpec(), "layer", ("v_reset",)),
@@ -60,7 +60,7 @@ FURTHER = [
     Case(ALIFSpec(), "channel", ("membrane_decay", "adaptation_decay", "adaptation"), torch.float64),
     Case(CubaSpec(v_reset=None, order="fire-first"), "layer", ("gain",)),
 ]
-"""Further forms of parameters, each of which numba compiles by itself."""
+"""Further forms of parameters, each of which numba compiles; `make test-large` runs them."""
 
 
 @dataclass(frozen=True)
