@@ -4,7 +4,7 @@ A plan is a TOML file with any number of
 
     [[data]]                     # imported from SOURCES/source if no data set of that name is installed
     name = "emotions"
-    import = ["mulan", "emotions"]     # format, source, and options of `neurozoo data import`; files may be patterns
+    import = ["mulan", "emotions"]     # format, source, options of `neurozoo data import`; one with / or * names files
 
     [[page]]
     file = "results.md"          # next to the plan
@@ -209,8 +209,9 @@ def _import_missing(plan: Plan, recipe: Recipe, sources: Path | None, on_study: 
     if how is None or sources is None or recipe.data.root is not None or name in installed():
         return
     form, source, *options = how
-    # Options may name files among the sources as well, such as word vectors.
-    files = {each: sorted(map(str, sources.glob(each))) for each in options if not each.startswith(("-", "/"))}
+    # Options may name files among the sources as well, such as word vectors; a plain word is a word.
+    named = [each for each in options if not each.startswith(("-", "/")) and set(each) & set("/*?")]
+    files = {each: sorted(map(str, sources.glob(each))) for each in named}
     options = [given for each in options for given in files.get(each) or [each]]
     if os.path.exists(sources / source):
         on_study(f"importing {name} from {sources / source}")

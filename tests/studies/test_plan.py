@@ -110,13 +110,14 @@ def test_missing_data_is_imported_as_the_plan_says(plan: Path, tmp_path: Path, m
     (tmp_path / "sources" / "shd").mkdir(parents=True)
     for name in ("b.npz", "a.npz"):
         (tmp_path / "sources" / name).write_text("")
-    text = '[[data]]\nname = "shd"\nimport = ["h5", "shd", "--vectors", "*.npz"]\n' + plan.read_text()
+    text = '[[data]]\nname = "shd"\nimport = ["h5", "shd", "--name", "shd", "--vectors", "*.npz"]\n' + plan.read_text()
     plan.write_text(text)
     run_plan(read_plan(plan), tmp_path / "out", sources=tmp_path / "sources", only=["sparch_shd"])
     ((data, import_, form, source, dest, *options),) = ran
     assert (data, import_, form, source) == ("data", "import", "h5", str(tmp_path / "sources" / "shd"))
     assert dest.endswith("/shd")
-    assert options == ["--vectors", str(tmp_path / "sources" / "a.npz"), str(tmp_path / "sources" / "b.npz")]
+    vectors = [str(tmp_path / "sources" / name) for name in ("a.npz", "b.npz")]
+    assert options == ["--name", "shd", "--vectors", *vectors]  # the name of a folder there is still a name
     run_plan(read_plan(plan), tmp_path / "out", sources=tmp_path, only=["sparch_shd"])  # without that source
     assert len(ran) == 1
 
