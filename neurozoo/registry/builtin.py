@@ -207,6 +207,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("crop", "data.representations.event_choice:Crop", "events of a window of time and a part of the sensor"),
         ("downsample", "data.representations.event_choice:Downsample", "events of a coarser sensor"),
         ("group-steps", "data.representations.group_steps:GroupSteps", "several positions as one, with their targets"),
+        ("centre", "data.representations.centre:Centre", "dense values less a mean over time, channels or both"),
     ),
     "augmentation": (
         ("mixup", "training.augmentation:Mixup", "mixes each sample, and its loss, with another of the batch"),

@@ -196,18 +196,26 @@ class DeltaCounts(Representation):
     Args:
         step: In the unit of the values.
         start: The first reference, in the same unit; None for each channel's first value, which causes no event.
+        keep_values: Whether each channel keeps its value before its two counts, ``[L, 3 N]``: 3 x channel is the value,
+            then up, then down. Padding is 0.
     """
 
     keeps_positions = True
 
-    def __init__(self, *, step: Step, start: Value | None = None) -> None:
-        self._coder = SendOnDelta(step=step, start=start, tick=1.0)
+    def __init__(self, *, step: Step, start: Value | None = None, keep_values: bool = False) -> None:
+        self._coder, self._keep = SendOnDelta(step=step, start=start, tick=1.0), keep_values
 
     def shape(self, stored: SignalShape) -> SignalShape:
         self._coder.shape(stored)
-        return SignalShape((2 * stored.dim,), stored.length, "float32", stored.ragged, stored.tick)
+        each = 3 if self._keep else 2
+        return SignalShape((each * stored.dim,), stored.length, "float32", stored.ragged, stored.tick)
 
     def __call__(self, signal: Signal, stored: SignalShape) -> Signal:
         counts = self._coder.counts(signal)
-        both = torch.stack([counts.clamp(min=0), (-counts).clamp(min=0)], dim=-1)
-        return Signal(both.flatten(2).float(), signal.valid)
+        parts = [counts.clamp(min=0).float(), (-counts).clamp(min=0).float()]
+        if self._keep:
+            values = signal.values.float().reshape(counts.shape)
+            if signal.valid is not None:
+                values = values.where(signal.valid[..., None], 0.0)
+            parts.insert(0, values)
+        return Signal(torch.stack(parts, dim=-1).flatten(2), signal.valid)

@@ -140,3 +140,16 @@ def test_counts_keep_positions_and_are_the_events() -> None:
         assert torch.equal(found.values[sample], wanted)
     target = Signal(torch.zeros(3, 50))
     assert counter.steps(target, shape) is target
+
+
+def test_counts_follow_the_values_of_their_channel_if_those_are_kept() -> None:
+    x = torch.tensor([[[5, 0], [8, 0], [6, 1], [99, 99]]], dtype=torch.uint8)
+    signal, shape = Signal(x, torch.tensor([[True, True, True, False]])), SignalShape((2,), 4, "uint8", True)
+    counter = DeltaCounts(step=2, keep_values=True)
+    assert counter.shape(shape) == SignalShape((6,), 4, "float32", True)
+    found = counter(signal, shape)
+    assert found.valid is signal.valid
+    assert found.values.dtype == torch.float32
+    assert found.values[0].tolist() == [[5, 0, 0, 0, 0, 0], [8, 1, 0, 0, 0, 0], [6, 0, 0, 1, 0, 0], [0] * 6]
+    apart = DeltaCounts(step=2)(signal, shape).values.view(1, 4, 2, 2)
+    assert torch.equal(found.values.view(1, 4, 2, 3)[..., 1:], apart)

@@ -31,6 +31,10 @@ CASES = KIT.cases
         ("downsample", {}),
         ("group-steps", {"count": 3}),
         ("group-steps", {"count": 3, "values": "any"}),
+        ("centre", {"over": "channel"}),
+        ("centre", {"over": "position"}),
+        ("centre", {"over": "sample"}),
+        ("delta-counts", {"step": 0.5, "keep_values": True}),
     ],
 )
 def test_those_of_the_core_pass(name: str, params: dict[str, Any]) -> None:
