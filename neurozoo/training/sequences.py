@@ -107,8 +107,9 @@ class StretchTime(Augmentation):
     """Makes each sample slower or faster: position t moves to ``round(factor t)``, and what meets there is added up.
 
     The factor is drawn evenly between ``1 - most`` and ``1 + most``. So events stay as many as they are; what would lie
-    behind the batch's last position is lost. A sample's valid positions are stretched as well, and targets per step
-    take their places: position s gets the target of ``round(s / factor)``, and does not count behind the last one.
+    behind the batch's last position is lost, and what a number of 8 bits cannot hold. A sample's valid positions are
+    stretched as well, and targets per step take their places: position s gets the target of ``round(s / factor)``, and
+    does not count behind the last one.
 
     Args:
         most: Largest change of the factor from 1, dimensionless.
@@ -140,10 +141,10 @@ class StretchTime(Augmentation):
         to = (torch.arange(length) * factor[:, None]).round().long().to(x.device)
         kept = (to < length) if signal.valid is None else (to < length) & signal.valid
         to = to.clamp(max=length - 1)
-        # Bits have no sum: a step that gets several of them has one.
-        numbers = x.to(torch.uint8) if x.dtype == torch.bool else x
+        # Bits have no sum: a step that gets several of them has one. Sums of bytes end at 255 and do not wrap around.
+        numbers = x.int() if x.dtype in (torch.bool, torch.uint8) else x
         moved = torch.zeros_like(numbers).scatter_add_(1, to[..., None].expand_as(x), numbers * kept[..., None])
-        moved = moved.to(x.dtype)
+        moved = (moved.clamp_(max=255) if x.dtype == torch.uint8 else moved).to(x.dtype)
         if signal.valid is None:
             return Signal(moved, None)
         end = (signal.valid.sum(1) * factor.to(x.device)).round().long().clamp(1, length)

@@ -74,6 +74,7 @@ def test_events_that_meet_are_added_and_bits_stay_bits() -> None:
     x = torch.ones(32, 20, 1, dtype=torch.uint8)
     found = stretched(Signal(x)).values
     assert int(found.max()) == 2
+    assert set(stretched(Signal(x * 200)).values.unique().tolist()) == {0, 200, 255}  # 400 is not held by a byte
     assert stretched(Signal(x.bool())).values.dtype == torch.bool
 
 
