@@ -31,7 +31,7 @@ def ran(neuron: Any, held: bool, dtype: torch.dtype) -> list[Tensor]:
     return [spikes, *state, *torch.autograd.grad(total, wanted)]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_a_held_current_is_the_same_at_every_step(make: Any, spec: NeuronSpec, dtype: torch.dtype) -> None:
     if not make.supports(spec):
