@@ -24,6 +24,7 @@ from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
 if TYPE_CHECKING:
     from neurozoo.recipe.recipe import Recipe
+    from neurozoo.runs.packed import Packed
 
 __all__ = ["list_", "show"]
 
@@ -61,18 +62,20 @@ def show(
     """Show a recipe, resolved, with where each value comes from; a component; or a trained model's card."""
     registry = default_registry()
     kinds = [kind for kind in KINDS if name in registry.components(kind)]
-    model = None if kinds or Path(name).exists() else shipped_model(name)
+    model = None if Path(name).exists() else shipped_model(name)
     if (kinds or model is not None) and (overrides or backend is not None):
         what = "component" if kinds else "trained model"
         raise UserError(f"{name!r} is a {what}; overrides and --backend are for recipes")
     if kinds:
         components = [_component(kind, name, registry) for kind in kinds]
-        answer(json, {"components": components}, "\n\n".join(map(_component_text, components)))
+        texts = [*map(_component_text, components)]
+        content: dict[str, Any] = {"components": components}
+        if model is not None:  # of the same name as its data or their importer
+            content["model"], card = _packed(model)
+            texts.append(card)
+        answer(json, content, "\n\n".join(texts))
     elif model is not None:
-        from neurozoo.runs.packed import CARD, read_packed
-
-        packed = read_packed(model)
-        answer(json, packed, (model / CARD).read_text("utf-8"))
+        answer(json, *_packed(model))
     else:
         if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and name not in shipped_recipes():
             if (overrides or backend is not None) and any(name == each["name"] for each in _sizes(registry)):
@@ -86,8 +89,15 @@ def show(
 
         from neurozoo.recipe.recipe import load_recipe
 
-        content = _recipe(load_recipe(name, overrides or (), backend=backend, registry=registry))
-        answer(json, content, _recipe_text(content))
+        resolved = _recipe(load_recipe(name, overrides or (), backend=backend, registry=registry))
+        answer(json, resolved, _recipe_text(resolved))
+
+
+def _packed(folder: Path) -> tuple[Packed, str]:
+    """Return a trained model's manifest and card."""
+    from neurozoo.runs.packed import CARD, read_packed
+
+    return read_packed(folder), (folder / CARD).read_text("utf-8")
 
 
 def _plural(kind: str) -> str:

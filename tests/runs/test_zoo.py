@@ -139,6 +139,15 @@ def test_its_name_works_anywhere(
     assert capsys.readouterr().out.startswith("---\nlicense:")
     assert main(["show", "emotions-sound", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["files"] == read_packed(folder_of("emotions-sound")).files
+    # Its importer has the same name.
+    assert main(["show", "qtdb"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("importer qtdb:")
+    assert "\n# qtdb\n" in shown
+    assert main(["show", "qtdb", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [each["kind"] for each in shown["components"]] == ["importer"]
+    assert shown["model"]["files"] == read_packed(folder_of("qtdb")).files
     assert main(["show", "emotions-sound", "seed=2"]) == 2
     assert "is a trained model; overrides and --backend are for recipes" in capsys.readouterr().err
     sample = {"features": {"timbre": [[0.0] * 64], "rhythm": [[1.0] * 8]}}
