@@ -60,6 +60,7 @@ SOUND_ALONE = (
     "asc",
     "qtdb",
     "emodb",
+    "ev_objects",
 )
 """Recipes that have the sound form without saying so by their names."""
 MAY_BE_LEFT_OUT = {
