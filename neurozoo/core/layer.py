@@ -61,13 +61,14 @@ class Learned:
         initial: Initial stored value, or a range ``(low, high)`` to draw it from uniformly.
         scope: One per ``layer`` (0-d), or one per ``neuron``, of the shape given to the layer.
         map: ``identity``; ``sigmoid`` (Fang et al. 2021); ``clamp`` to ``bounds``, with gradient 0 outside (Bittar &
-            Garner 2022); ``negative-exp``, ``-exp(w)``.
+            Garner 2022); ``exp``; ``negative-exp``, ``-exp(w)``; ``one-plus-exp``, ``1 + exp(w)``: of a time constant
+            it is the same as ``sigmoid`` of its inverse.
         bounds: Of ``clamp``.
     """
 
     initial: float | tuple[float, float]
     scope: Literal["layer", "neuron"] = "layer"
-    map: Literal["identity", "sigmoid", "clamp", "negative-exp"] = "identity"
+    map: Literal["identity", "sigmoid", "clamp", "exp", "negative-exp", "one-plus-exp"] = "identity"
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def start(self, shape: tuple[int, ...]) -> Tensor:
@@ -83,9 +84,25 @@ class Learned:
             return torch.sigmoid(stored)
         if self.map == "clamp":
             return stored.clamp(*self.bounds)
+        if self.map == "exp":
+            return torch.exp(stored)
         if self.map == "negative-exp":
             return -torch.exp(stored)
+        if self.map == "one-plus-exp":
+            return 1 + torch.exp(stored)
         return stored
+
+    def stored_of(self, used: Tensor) -> Tensor:
+        """Return the stored tensor whose :meth:`used` value is given; not finite where there is none."""
+        if self.map == "sigmoid":
+            return torch.logit(used)
+        if self.map == "exp":
+            return torch.log(used)
+        if self.map == "negative-exp":
+            return torch.log(-used)
+        if self.map == "one-plus-exp":
+            return torch.log(used - 1)
+        return used.clone()
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,7 @@ class Firing:
         threshold: A number, 0-d, or as many axes as the currents, each of their size or 1.
         valid: Which outputs count, ``[T or 1, B, ...]`` bool over leading axes of the outputs; None for all.
         gain: Whether the threshold divided the currents, and the neurons fired at 1.
+        start: State before the first step; None at rest.
     """
 
     currents: Tensor
@@ -118,6 +136,7 @@ class Firing:
     threshold: Tensor | float
     valid: Tensor | None = None
     gain: bool = False
+    start: State | None = None
 
     @property
     def driving(self) -> tuple[Tensor, Tensor | float]:
@@ -174,7 +193,8 @@ class SpikingLayer(nn.Module):
         shape: Shape of one step's neurons, such as ``(N,)``, or ``(C, 1, 1)`` for one parameter per channel; needed
             for parameters per neuron.
         learned: Parameters to learn, by their name in the specification, and those that follow from another one.
-        params: Parameters that are fixed tensors, such as the time constants of a NIR graph. Not in the checkpoint.
+        params: Parameters that are fixed tensors, such as the time constants of a NIR graph.
+        persistent: Whether fixed parameters are in the checkpoint.
         recurrent: Weights ``V [N, N]``, a linear without bias: ``x_t = input_t + s_{t-1} V^T``. None for none.
         self_connections: Whether the diagonal of ``V`` is used; if not, it is 0 and has no gradient.
         detach_recurrent: Whether the gradient stops at the outputs that return, as in e-prop (Bellec et al. 2020).
@@ -194,6 +214,7 @@ class SpikingLayer(nn.Module):
         shape: tuple[int, ...] = (),
         learned: Mapping[str, Learned | OneMinus] | None = None,
         params: Mapping[str, Tensor] | None = None,
+        persistent: bool = False,
         recurrent: nn.Linear | None = None,
         self_connections: bool = True,
         detach_recurrent: bool = False,
@@ -217,7 +238,7 @@ class SpikingLayer(nn.Module):
         self.stored = nn.ParameterDict({name: nn.Parameter(each.start(shape)) for name, each in self.learned.items()})
         self._fixed = tuple(params or {})
         for name, value in (params or {}).items():
-            self.register_buffer(f"fixed_{name}", value, persistent=False)
+            self.register_buffer(f"fixed_{name}", value, persistent=persistent)
 
     @property
     def spec(self) -> NeuronSpec:
@@ -275,7 +296,7 @@ class SpikingLayer(nn.Module):
             known_spikes(spikes)
         if isinstance(self.synapse, Synapse):
             valid = self.synapse.valid_after(valid)
-        return self.record(driven, spikes, threshold, valid)
+        return self.record(driven, spikes, threshold, valid, state)
 
     def currents(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return the synapse's currents of inputs ``[T, B, ...]``."""
@@ -298,7 +319,12 @@ class SpikingLayer(nn.Module):
         return merged.view(*x.shape[:2], *merged.shape[1:])
 
     def record(
-        self, currents: Tensor, spikes: Tensor, threshold: Tensor | float = 1.0, valid: Tensor | None = None
+        self,
+        currents: Tensor,
+        spikes: Tensor,
+        threshold: Tensor | float = 1.0,
+        valid: Tensor | None = None,
+        start: State | None = None,
     ) -> Tensor:
         """Pass a forward to the recorders; call it after running the layer step by step with :meth:`run`.
 
@@ -307,12 +333,14 @@ class SpikingLayer(nn.Module):
             spikes: Outputs of the neurons, ``[T, B, ...]``.
             threshold: As for :meth:`forward`.
             valid: As for :meth:`forward`.
+            start: State before the first step; None at rest.
 
         Returns:
             The outputs, which a recorder may have replaced.
         """
         for recorder, name in self.recorders:
-            spikes = recorder.take(name, Firing(currents, spikes, by_sample(threshold, currents), valid, self.gain))
+            level = by_sample(threshold, currents)
+            spikes = recorder.take(name, Firing(currents, spikes, level, valid, self.gain, start))
         return spikes
 
     def run(self, currents: Tensor, state: State | None, threshold: Tensor | float = 1.0) -> tuple[Tensor, State]:

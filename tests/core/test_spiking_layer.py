@@ -23,6 +23,8 @@ LEARNED = [
     (CubaSpec(), "gain", Learned(0.1, "neuron", "identity")),
     (LISpec(), "decay", Learned(0.4, "layer", "clamp")),
     (ALIFSpec(), "adaptation", Learned((-1.0, 0.0), "neuron", "negative-exp")),
+    (ALIFSpec(), "adaptation", Learned(-0.5, "layer", "exp")),
+    (LIFSpec(), "tau", Learned(0.25, "neuron", "one-plus-exp")),
 ]
 
 
@@ -31,7 +33,9 @@ def used_by_hand(learned: Learned, stored: Tensor) -> Tensor:
         return 1 / (1 + torch.exp(-stored))
     if learned.map == "clamp":
         return torch.minimum(torch.maximum(stored, torch.tensor(learned.bounds[0])), torch.tensor(learned.bounds[1]))
-    return -torch.exp(stored) if learned.map == "negative-exp" else stored
+    by_exp = {"exp": (0, 1), "negative-exp": (0, -1), "one-plus-exp": (1, 1)}
+    offset, sign = by_exp.get(learned.map, (0, 0))
+    return offset + sign * torch.exp(stored) if sign else stored
 
 
 @pytest.mark.parametrize(("spec", "name", "learned"), LEARNED)
@@ -44,6 +48,7 @@ def test_a_learned_parameter_is_stored_raw_and_used_mapped(spec: NeuronSpec, nam
     low, high = learned.initial if isinstance(learned.initial, tuple) else (learned.initial, learned.initial)
     assert ((stored >= low) & (stored <= high)).all()
     torch.testing.assert_close(layer.params()[name], used_by_hand(learned, stored.detach()))
+    torch.testing.assert_close(learned.used(learned.stored_of(layer.params()[name])), layer.params()[name])
 
     # The gradient of what the neuron itself gets, through the map by hand.
     x = 2 * torch.rand(6, 3, 4, generator=torch.Generator().manual_seed(1))
