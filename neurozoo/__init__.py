@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from neurozoo.evaluation.evaluate import evaluate_run as evaluate
     from neurozoo.evaluation.prediction import predict
     from neurozoo.hub.packing import pack
+    from neurozoo.models.backends import set_backend
     from neurozoo.models.by_name import create_model, list_models
+    from neurozoo.models.neurons import ALIF, CUBA, IF, LI, LIF, PLIF, AdLIF, Neurons
+    from neurozoo.nn.each_step import EachStep
     from neurozoo.operations.profiling import profile_run as profile
     from neurozoo.recipe.recipe import Recipe, load_recipe
     from neurozoo.runs.loading import load
@@ -35,6 +38,15 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ALIF",
+    "CUBA",
+    "IF",
+    "LI",
+    "LIF",
+    "PLIF",
+    "AdLIF",
+    "EachStep",
+    "Neurons",
     "Recipe",
     "__version__",
     "compare_backends",
@@ -46,12 +58,20 @@ __all__ = [
     "pack",
     "predict",
     "profile",
+    "set_backend",
     "train",
     "train_seeds",
     "tune",
 ]
 
+_NEURONS = ("ALIF", "CUBA", "IF", "LI", "LIF", "PLIF", "AdLIF", "Neurons")
 _TARGETS = {
+    **{
+        name: f"neurozoo.models.neurons:{name}"
+        for name in ("ALIF", "AdLIF", "CUBA", "IF", "LI", "LIF", "Neurons", "PLIF")
+    },
+    "EachStep": "neurozoo.nn.each_step:EachStep",
+    "set_backend": "neurozoo.models.backends:set_backend",
     "Recipe": "neurozoo.recipe.recipe:Recipe",
     "compare_backends": "neurozoo.compare.entry_points:compare_backends",
     "create_model": "neurozoo.models.by_name:create_model",
