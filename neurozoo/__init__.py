@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from neurozoo.models.by_name import create_model, list_models
     from neurozoo.models.neurons import ALIF, CUBA, IF, LI, LIF, PLIF, AdLIF, Neurons
     from neurozoo.nn.each_step import EachStep
+    from neurozoo.nn.record import record
     from neurozoo.operations.profiling import profile_run as profile
     from neurozoo.recipe.recipe import Recipe, load_recipe
     from neurozoo.runs.loading import load
@@ -58,6 +59,7 @@ __all__ = [
     "pack",
     "predict",
     "profile",
+    "record",
     "set_backend",
     "train",
     "train_seeds",
@@ -71,6 +73,7 @@ _TARGETS = {
         for name in ("ALIF", "AdLIF", "CUBA", "IF", "LI", "LIF", "Neurons", "PLIF")
     },
     "EachStep": "neurozoo.nn.each_step:EachStep",
+    "record": "neurozoo.nn.record:record",
     "set_backend": "neurozoo.models.backends:set_backend",
     "Recipe": "neurozoo.recipe.recipe:Recipe",
     "compare_backends": "neurozoo.compare.entry_points:compare_backends",

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from neurozoo.core.layer import Firing, SpikingLayer
 from neurozoo.core.neuron import Neuron
+from neurozoo.errors import UserError
 
 __all__ = [
     "Firings",
     "Recorded",
     "frozen_statistics",
+    "layers_of",
     "neuron_layers",
     "over_neurons",
     "recorded",
@@ -86,6 +88,23 @@ def neuron_layers(module: nn.Module) -> dict[str, SpikingLayer]:
 def spiking_layers(module: nn.Module) -> dict[str, SpikingLayer]:
     """Return those of :func:`neuron_layers` whose neurons fire."""
     return {name: layer for name, layer in neuron_layers(module).items() if layer.spec.spiking}
+
+
+def layers_of(net: nn.Module) -> dict[str, SpikingLayer]:
+    """Return the layers of neurons of a network by dotted name, one at least.
+
+    Raises:
+        UserError: It has none, or is no module.
+    """
+    layers = neuron_layers(net) if isinstance(net, nn.Module) else {}
+    if not layers:
+        kinds = sorted({type(module).__name__ for module in net.modules()}) if isinstance(net, nn.Module) else []
+        raise UserError(
+            f"{type(net).__name__} has no layer of neurons of neurozoo"
+            + (f", only {', '.join(kinds[:8])}{' and others' if len(kinds) > 8 else ''}" if kinds else "")
+            + "; make its neurons with neurozoo.LIF(...) or another kind"
+        )
+    return layers
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The layers of neurons of any network, and the backend that runs them."""
+"""The backend that runs the layers of neurons of a network, by name."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from torch import nn
 
-from neurozoo.core.layer import SpikingLayer, neuron_for
+from neurozoo.core.layer import neuron_for
 from neurozoo.core.neuron import Neuron, NeuronSpec
-from neurozoo.core.recording import neuron_layers
-from neurozoo.errors import SpikingError, UserError
+from neurozoo.core.recording import layers_of
+from neurozoo.errors import SpikingError
 from neurozoo.registry.registry import default_registry
 
-__all__ = ["layers_of", "neuron_on", "set_backend"]
+__all__ = ["neuron_on", "set_backend"]
 
 _Net = TypeVar("_Net", bound=nn.Module)
 
@@ -45,23 +45,6 @@ def set_backend(net: _Net, backend: str) -> _Net:
     for name, layer in layers.items():
         layer.neuron = made[name]
     return net
-
-
-def layers_of(net: nn.Module) -> dict[str, SpikingLayer]:
-    """Return the layers of neurons of a network by dotted name, one at least.
-
-    Raises:
-        UserError: It has none, or is no module.
-    """
-    layers = neuron_layers(net) if isinstance(net, nn.Module) else {}
-    if not layers:
-        kinds = sorted({type(module).__name__ for module in net.modules()}) if isinstance(net, nn.Module) else []
-        raise UserError(
-            f"{type(net).__name__} has no layer of neurons of neurozoo"
-            + (f", only {', '.join(kinds[:8])}{' and others' if len(kinds) > 8 else ''}" if kinds else "")
-            + "; make its neurons with neurozoo.LIF(...) or another kind"
-        )
-    return layers
 
 
 def neuron_on(backend: str, spec: NeuronSpec) -> Neuron:

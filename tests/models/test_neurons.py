@@ -196,9 +196,7 @@ def test_what_is_certainly_no_steps_is_refused(layer: nn.Module, shape: tuple[in
 
 def test_what_may_be_pictures_is_said_once_and_a_stated_shape_is_not() -> None:
     layer = nz.LIF()
-    with pytest.warns(
-        UserWarning, match=r"read as T = 8 steps of B = 3 samples with neurons \[9, 9\]; if they are"
-    ):
+    with pytest.warns(UserWarning, match=r"read as T = 8 steps of B = 3 samples with neurons \[9, 9\]; if they are"):
         layer(torch.rand(8, 3, 9, 9))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

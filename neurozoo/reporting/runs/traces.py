@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurozoo.backends.agreement import heights
+from neurozoo.backends.membranes import compared
 from neurozoo.core.kinds import SpikingSpec
-from neurozoo.core.layer import Firing, SpikingLayer, TorchNeuron
-from neurozoo.core.neuron import check_params, steps_of
+from neurozoo.core.layer import Firing, SpikingLayer
 from neurozoo.errors import UserError
 from neurozoo.reporting.figures import Line
 from neurozoo.reporting.timelines import Curves, timeline
@@ -132,7 +131,7 @@ def trace_of(
     places = torch.tensor(chosen, device=fired.device)
     membrane, level = firing.spikes, None
     if isinstance(layer.spec, SpikingSpec):
-        membrane, level = _compared(layer, layer.spec, firing)
+        membrane, level = compared(layer, layer.spec, firing)
 
     def shown(values: Tensor) -> NDArray[np.float64]:
         rows, _ = rows_of(values, firing.valid)
@@ -162,21 +161,6 @@ def _default(fired: Tensor, spiking: bool) -> list[int]:
     chosen = [order[0], order[firing // 2]] if firing else []
     chosen += [order[firing]] if firing < len(order) else []
     return list(dict.fromkeys(map(int, chosen)))
-
-
-def _compared(layer: SpikingLayer, spec: SpikingSpec, firing: Firing) -> tuple[Tensor, Tensor]:
-    """Membrane and threshold ``[T, 1, ...]`` as each step compares them."""
-    currents, threshold = firing.driving
-    params = check_params(spec.complete(layer.params()), currents)
-    neuron = TorchNeuron(spec)
-    state = neuron.initial_state(currents[0], params)
-    membranes, levels = [], []
-    for current, level in zip(currents.unbind(0), steps_of(threshold, currents), strict=True):
-        height, compared = heights(spec, current, state, level, params)
-        _, state = neuron.step(current, state, level, params)
-        membranes.append(height)
-        levels.append(torch.as_tensor(compared, dtype=height.dtype, device=height.device).expand_as(height))
-    return torch.stack(membranes), torch.stack(levels)
 
 
 def trace_svg(trace: Trace, *, colour: int, label: str) -> str:
