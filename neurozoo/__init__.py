@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from neurozoo.nn.record import record
     from neurozoo.operations.profiling import profile_run as profile
     from neurozoo.recipe.recipe import Recipe, load_recipe
+    from neurozoo.reporting import plot
     from neurozoo.runs.loading import load
     from neurozoo.studies.seeds import train_seeds
     from neurozoo.studies.tuning.search import tune
@@ -57,6 +58,7 @@ __all__ = [
     "load",
     "load_recipe",
     "pack",
+    "plot",
     "predict",
     "profile",
     "record",
@@ -73,6 +75,7 @@ _TARGETS = {
         for name in ("ALIF", "AdLIF", "CUBA", "IF", "LI", "LIF", "Neurons", "PLIF")
     },
     "EachStep": "neurozoo.nn.each_step:EachStep",
+    "plot": "neurozoo.reporting.plot:",
     "record": "neurozoo.nn.record:record",
     "set_backend": "neurozoo.models.backends:set_backend",
     "Recipe": "neurozoo.recipe.recipe:Recipe",
@@ -103,7 +106,8 @@ def __getattr__(name: str) -> Any:
     if name not in _TARGETS:
         raise AttributeError(f"module 'neurozoo' has no attribute {name!r}")
     module, _, attribute = _TARGETS[name].partition(":")
-    return getattr(import_module(module), attribute)
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
 
 
 def __dir__() -> list[str]:

@@ -64,7 +64,7 @@ ROOMS = {
         "neurozoo.nir.reading",
         "neurozoo.nir.writing",
     ),
-    "matplotlib": ("neurozoo.reporting.figures", "neurozoo.reporting.timelines"),
+    "matplotlib": ("neurozoo.reporting.figures", "neurozoo.reporting.plot", "neurozoo.reporting.timelines"),
     "PIL": ("neurozoo.reporting.pixels",),
     "optuna": ("neurozoo.studies.tuning",),
     "pyarrow": ("neurozoo.data.importers.table_rows",),

@@ -18,7 +18,7 @@ from neurozoo.errors import UserError
 from neurozoo.reporting.figures import Line
 from neurozoo.reporting.timelines import Curves, timeline
 
-__all__ = ["RULE", "Trace", "parse_neurons", "rows_of", "trace_of", "trace_svg", "trace_words"]
+__all__ = ["RULE", "Trace", "parse_neurons", "rows_of", "trace_of", "trace_svg", "trace_words", "typical_neurons"]
 
 _STEPS = 300
 """Of a trace; more cannot be told apart."""
@@ -125,7 +125,7 @@ def trace_of(
         return None
     axes = 1 if firing.valid is None else firing.valid.dim() - 1
     shape = tuple(firing.spikes.shape[1 + max(axes, 1) :])
-    chosen = _default(fired > 0, layer.spec.spiking) if wanted is None else list(wanted)
+    chosen = typical_neurons(fired > 0, layer.spec.spiking) if wanted is None else list(wanted)
     if beyond := [each for each in chosen if each >= size]:
         raise UserError(f"{name} has no neuron {beyond[0]}; it has {size:,}, from 0 to {size - 1}")
     places = torch.tensor(chosen, device=fired.device)
@@ -151,7 +151,7 @@ def trace_of(
     )
 
 
-def _default(fired: Tensor, spiking: bool) -> list[int]:
+def typical_neurons(fired: Tensor, spiking: bool) -> list[int]:
     """Choose neurons of ``[S, N]`` by :data:`RULE`; of a layer that does not fire the first ones."""
     if not spiking:
         return list(range(min(3, fired.shape[1])))
