@@ -21,6 +21,7 @@ from neurozoo.runs.threads import thread_waiting
 
 if TYPE_CHECKING:
     from neurozoo.compare.entry_points import compare_backends
+    from neurozoo.compare.networks import equivalent
     from neurozoo.evaluation.evaluate import evaluate_run as evaluate
     from neurozoo.evaluation.prediction import predict
     from neurozoo.hub.packing import pack
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "compare_backends",
     "create_model",
+    "equivalent",
     "evaluate",
     "list_models",
     "load",
@@ -81,6 +83,7 @@ _TARGETS = {
     "Recipe": "neurozoo.recipe.recipe:Recipe",
     "compare_backends": "neurozoo.compare.entry_points:compare_backends",
     "create_model": "neurozoo.models.by_name:create_model",
+    "equivalent": "neurozoo.compare.networks:equivalent",
     "evaluate": "neurozoo.evaluation.evaluate:evaluate_run",
     "list_models": "neurozoo.models.by_name:list_models",
     "load": "neurozoo.runs.loading:load",

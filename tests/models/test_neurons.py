@@ -140,8 +140,8 @@ def test_a_model_of_the_zoo_changes_its_backend() -> None:
     model = nz.create_model("recurrent", inputs=(5,), length=6, outputs=3)
     x = torch.rand(2, 6, 5)
     expected = model(x)
-    assert torch.equal(nz.set_backend(model, "numba")(x), expected)
-    assert any("numba" in type(layer.neuron).__module__ for layer in model.modules() if hasattr(layer, "neuron"))
+    assert torch.equal(nz.set_backend(model, "norse")(x), expected)
+    assert any("norse" in type(layer.neuron).__module__ for layer in model.modules() if hasattr(layer, "neuron"))
 
 
 def test_a_backend_that_refuses_a_layer_changes_none() -> None:
