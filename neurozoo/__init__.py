@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from neurozoo.models.neurons import ALIF, CUBA, IF, LI, LIF, PLIF, AdLIF, Neurons
     from neurozoo.nn.each_step import EachStep
     from neurozoo.nn.record import record
+    from neurozoo.operations.energy import energy_of as energy
+    from neurozoo.operations.networks import count_operations
     from neurozoo.operations.profiling import profile_run as profile
     from neurozoo.recipe.recipe import Recipe, load_recipe
     from neurozoo.reporting import plot
@@ -53,7 +55,9 @@ __all__ = [
     "Recipe",
     "__version__",
     "compare_backends",
+    "count_operations",
     "create_model",
+    "energy",
     "equivalent",
     "evaluate",
     "list_models",
@@ -82,7 +86,9 @@ _TARGETS = {
     "set_backend": "neurozoo.models.backends:set_backend",
     "Recipe": "neurozoo.recipe.recipe:Recipe",
     "compare_backends": "neurozoo.compare.entry_points:compare_backends",
+    "count_operations": "neurozoo.operations.networks:count_operations",
     "create_model": "neurozoo.models.by_name:create_model",
+    "energy": "neurozoo.operations.energy:energy_of",
     "equivalent": "neurozoo.compare.networks:equivalent",
     "evaluate": "neurozoo.evaluation.evaluate:evaluate_run",
     "list_models": "neurozoo.models.by_name:list_models",

@@ -78,6 +78,12 @@ class Energy:
     operations: float = 0.0
     memory: float = 0.0
 
+    def __str__(self) -> str:
+        return (
+            f"operations {self.operations / 1000:.4g} nJ, memory {self.memory / 1000:.4g} nJ a sample, an estimate for "
+            "45 nm; its assumptions are those of neurozoo.operations.energy.assumptions"
+        )
+
     def __add__(self, other: Energy) -> Energy:
         return Energy(self.operations + other.operations, self.memory + other.memory)
 

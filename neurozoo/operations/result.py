@@ -196,6 +196,22 @@ class Counts:
         """A sum's mean over the samples."""
         return number / self.samples
 
+    def __str__(self) -> str:
+        rows = {
+            "multiplications with accumulation (MAC)": self.macs,
+            "accumulations (AC)": self.acs,
+            "products of attention": self.attention,
+            "membrane updates": self.updates,
+            "of a network that skips no zero (MAC)": self.dense,
+        }
+        width = max(map(len, rows)) + 2
+        lines = [f"operations a sample, mean of {self.samples:,}"]
+        lines += [f"  {name:{width}}{self.a_sample(number):,.6g}" for name, number in rows.items() if number]
+        lines.append(f"  {'parameters':{width}}{self.parameters:,}")
+        for each in self.uncounted:
+            lines.append(f"  not counted: {each.name or 'the network'} ({each.module})")
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, with what is derived."""
         names = ("dense", "macs", "acs", "repeated", "attention", "updates", "parameters", "bytes", "sparsity")
