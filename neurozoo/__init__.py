@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from neurozoo.models.backends import set_backend
     from neurozoo.models.by_name import create_model, list_models
     from neurozoo.models.neurons import ALIF, CUBA, IF, LI, LIF, PLIF, AdLIF, Neurons
+    from neurozoo.nir.networks import from_nir, to_nir
     from neurozoo.nn.each_step import EachStep
     from neurozoo.nn.record import record
     from neurozoo.operations.energy import energy_of as energy
@@ -60,6 +61,7 @@ __all__ = [
     "energy",
     "equivalent",
     "evaluate",
+    "from_nir",
     "list_models",
     "load",
     "load_recipe",
@@ -69,6 +71,7 @@ __all__ = [
     "profile",
     "record",
     "set_backend",
+    "to_nir",
     "train",
     "train_seeds",
     "tune",
@@ -91,12 +94,14 @@ _TARGETS = {
     "energy": "neurozoo.operations.energy:energy_of",
     "equivalent": "neurozoo.compare.networks:equivalent",
     "evaluate": "neurozoo.evaluation.evaluate:evaluate_run",
+    "from_nir": "neurozoo.nir.networks:from_nir",
     "list_models": "neurozoo.models.by_name:list_models",
     "load": "neurozoo.runs.loading:load",
     "load_recipe": "neurozoo.recipe.recipe:load_recipe",
     "pack": "neurozoo.hub.packing:pack",
     "predict": "neurozoo.evaluation.prediction:predict",
     "profile": "neurozoo.operations.profiling:profile_run",
+    "to_nir": "neurozoo.nir.networks:to_nir",
     "train": "neurozoo.training.train:train",
     "train_seeds": "neurozoo.studies.seeds:train_seeds",
     "tune": "neurozoo.studies.tuning.search:tune",

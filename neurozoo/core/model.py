@@ -157,10 +157,15 @@ class Model(Trained, ABC):
         Raises:
             DataError: A signal is missing, or has another form.
         """
-        outputs: Tensor = super().__call__(inputs if isinstance(inputs, Batch) else self._batch_of(inputs))
+        outputs: Tensor = super().__call__(inputs if isinstance(inputs, Batch) else self.batch_of(inputs))
         return outputs
 
-    def _batch_of(self, inputs: Tensor | Mapping[str, Tensor]) -> Batch:
+    def batch_of(self, inputs: Tensor | Mapping[str, Tensor]) -> Batch:
+        """Return the batch of a tensor, or of one for each signal, as a call makes it.
+
+        Raises:
+            DataError: A signal is missing, or has another form.
+        """
         shapes = self.problem.signals
         takes = ", ".join(
             f"{name} [{', '.join(['B', *(['L'] if shape.length > 1 else []), *map(str, shape.shape)])}]"

@@ -30,14 +30,28 @@ from neurozoo.runs.json_files import write_json
 from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.run import check_free
 
-__all__ = ["SUMMARY", "Branch", "Export", "export_run"]
+__all__ = [
+    "ALWAYS_LEFT_OUT",
+    "FORMAT",
+    "SUMMARY",
+    "Branch",
+    "Export",
+    "check_positive",
+    "conditions",
+    "export_run",
+    "of_neurons",
+]
+
+FORMAT = "neurozoo nir export 1"
+"""The form of a graph's metadata."""
 
 SUMMARY = "export.json"
 """The file next to the graphs: an :class:`Export` as JSON."""
-_ALWAYS_LEFT_OUT = (
+ALWAYS_LEFT_OUT = (
     "surrogate gradients and detach_reset, which matter in training alone (in the metadata)",
     "the kind of reset, for which NIR has no field (in the metadata)",
 )
+"""What no graph holds."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +147,7 @@ def export_run(
             "NIR's time constants are in seconds and ours in steps, so say how long a step is: --dt SECONDS, such as "
             "--dt 1e-3 (or 1e-4, which several readers assume)"
         )
-    _check_positive("dt", dt, "seconds, such as 1e-3")
+    check_positive("dt", dt, "seconds, such as 1e-3")
     if branches_of(trained.module):
         return _export_branches(trained, str(run), out, dt=dt, stated=threshold, fold=fold)
     if fold or threshold is not None:
@@ -144,7 +158,12 @@ def export_run(
     return _export_model(trained, str(run), out, dt=dt)
 
 
-def _check_positive(name: str, value: float, unit: str) -> None:
+def check_positive(name: str, value: float, unit: str) -> None:
+    """Check a length of a step or a threshold.
+
+    Raises:
+        UserError: It is not a positive number.
+    """
     if not (math.isfinite(value) and value > 0):
         raise UserError(f"{name} is {value}; give a positive number, in {unit}")
 
@@ -154,9 +173,9 @@ def _export_branches(
 ) -> Export:
     """Each spiking branch as a graph, at one threshold."""
     threshold, why = threshold_of(trained, stated)
-    _check_positive("threshold", threshold, "the membrane's unit")
+    check_positive("threshold", threshold, "the membrane's unit")
     branches = observe(trained.module, sample_batch(trained.module.problem), threshold)
-    left_out = (*left_out_of_branches(trained), *_ALWAYS_LEFT_OUT)
+    left_out = (*left_out_of_branches(trained), *ALWAYS_LEFT_OUT)
     settings = _settings(trained, [link for each in branches.values() for link in each.neurons], dt, why, left_out)
     settings |= {"threshold": threshold, "folded": _text(fold)}
 
@@ -164,7 +183,7 @@ def _export_branches(
 
     graphs = {}
     for name, traced in branches.items():
-        own = {"branch": name, **input_settings(traced), **_of_neurons(traced.neurons)}
+        own = {"branch": name, **input_settings(traced), **of_neurons(traced.neurons)}
         graphs[name] = model_graph(traced, dt=dt, metadata=settings | own, fold=fold)
     reset = settings["reset"]
     bare = Export(out, run, trained.recipe.name, _synthetic(trained), dt, threshold, why, fold, reset, (), left_out)
@@ -180,7 +199,7 @@ def _export_model(trained: TrainedModel, run: str, out: Path, *, dt: float) -> E
     levels = [level_of(link.name, link.fired) for link in traced.neurons]
     numbers = {level for each in levels for level in torch.as_tensor(each).flatten().tolist()}
     whole = numbers.pop() if len(numbers) == 1 else None
-    left_out = (*_left_out(trained, traced), *_ALWAYS_LEFT_OUT)
+    left_out = (*_left_out(trained, traced), *ALWAYS_LEFT_OUT)
     held = {} if traced.held is None else {"time_steps": traced.held}
     position = "one position a step" if traced.held is None else "one position, held for all steps, from rest"
     position += f", then {traced.run_on} steps of zeros" if traced.run_on else ""
@@ -192,7 +211,7 @@ def _export_model(trained: TrainedModel, run: str, out: Path, *, dt: float) -> E
         "input": f"{traced.signal}{scaled}, {position}",
         "readout": _readout(trained.module),
         **held,
-        **_of_neurons(traced.neurons),
+        **of_neurons(traced.neurons),
     }
     graph = model_graph(traced, dt=dt, metadata=settings)
     name, reset = trained.recipe.name, settings["reset"]
@@ -204,10 +223,19 @@ def _settings(
     trained: TrainedModel, neurons: Iterable[Link], dt: float, threshold_from: str, left_out: Iterable[str]
 ) -> dict[str, Any]:
     """The metadata of every graph that was not imported; UserError where layers have different kinds of reset."""
+    return _origin(trained) | conditions(neurons, dt, threshold_from, left_out)
+
+
+def conditions(neurons: Iterable[Link], dt: float, threshold_from: str, left_out: Iterable[str]) -> dict[str, Any]:
+    """Return the metadata of what NIR leaves to its reader.
+
+    Raises:
+        UserError: Layers have different kinds of reset.
+    """
     kinds = {"subtract" if getattr(link.layer.spec, "v_reset", 0.0) is None else "value" for link in neurons}
     if len(kinds) > 1:
         raise UserError("some layers reset to a value and some by subtraction, and a program that reads NIR has one")
-    return _origin(trained) | {
+    return {
         "dt": dt,
         "integration": "euler",
         "threshold_from": threshold_from,
@@ -219,12 +247,13 @@ def _settings(
     }
 
 
-def _of_neurons(links: Iterable[Link]) -> dict[str, str]:
-    """The neurons' settings for the metadata, each value of all layers once."""
+def of_neurons(links: Iterable[Link]) -> dict[str, str]:
+    """Return the neurons' settings for the metadata, each value of all layers once."""
     found: dict[str, list[str]] = {}
     for link in links:
         spec, apply = link.layer.spec, "gain" if link.layer.gain else "threshold"
-        for key, value in {"kind": spec.kind, **asdict(spec), "apply": apply}.items():
+        by_neuron = {name: "by neuron" for name, each in link.layer.params().items() if each.dim()}
+        for key, value in {"kind": spec.kind, **asdict(spec), **by_neuron, "apply": apply}.items():
             found.setdefault(f"neuron_{key}", []).append(_text(value))
     return {key: ", ".join(dict.fromkeys(values)) for key, values in found.items()}
 
@@ -300,7 +329,7 @@ def _weights(model: NIRGraphModel) -> dict[str, dict[str, NDArray[np.float32]]]:
 def _origin(trained: TrainedModel) -> dict[str, str | float]:
     """The origin of a graph, for its metadata."""
     return {
-        "format": "neurozoo nir export 1",
+        "format": FORMAT,
         "neurozoo": importlib.metadata.version("neurozoo"),
         "recipe": trained.recipe.name,
         "model": trained.recipe.model.name,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from itertools import pairwise
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from neurozoo.core.layer import Firing, SpikingLayer
 from neurozoo.core.model import Model
@@ -21,8 +23,9 @@ from neurozoo.nir.export.watching import Call, Later, Operation, PlaceMean, Sum,
 from neurozoo.nn.steps import as_steps
 from neurozoo.nn.synapses import Normalised, NormalisedTokens, PooledSynapse
 
-__all__ = ["INPUT", "Link", "Traced", "folded", "sample_batch", "trace", "unpadded"]
+__all__ = ["INPUT", "Link", "Traced", "folded", "sample_batch", "trace", "trace_network", "unpadded"]
 
+_Net = TypeVar("_Net", bound=nn.Module)
 NODES = (SpikingLayer, nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)
 """The modules that are nodes of a graph."""
 INPUT = -1
@@ -110,14 +113,30 @@ def unread(links: Sequence[Link]) -> list[int]:
 
 @torch.no_grad()
 def trace(model: Model, batch: Batch) -> Traced:
-    """Run a model on a batch, and follow each tensor from the module that makes it to the one that gets it.
+    """Run a model on a batch, see :func:`trace_network`.
+
+    Args:
+        model: In evaluation mode; its buffers are restored.
+        batch: Samples without padding.
+
+    Raises:
+        UserError: As of :func:`trace_network`.
+    """
+    signals = {name: as_steps(model.signal(batch, name))[0] for name in batch.signals}
+    return trace_network(model, lambda: model(batch), signals)
+
+
+@torch.no_grad()
+def trace_network(model: nn.Module, run: Callable[[], object], signals: Mapping[str, Tensor]) -> Traced:
+    """Run a network, and follow each tensor from the module that makes it to the one that gets it.
 
     Sums of outputs are followed as well, means over the places of a picture, which are average pooling, and outputs
     that are passed on some steps later.
 
     Args:
         model: In evaluation mode; its buffers are restored.
-        batch: Samples without padding.
+        run: Runs it.
+        signals: Its inputs as steps by name, ``[T, B, ...]``.
 
     Raises:
         UserError: Something between two layers is no node of NIR, or there are several inputs or outputs; names them.
@@ -131,8 +150,7 @@ def trace(model: Model, batch: Batch) -> Traced:
                 undo.callback(module.register_forward_pre_hook(watch.enter).remove)
                 undo.callback(module.register_forward_hook(watch.leave(name), with_kwargs=True).remove)
         undo.enter_context(watch)
-        model(batch)
-    signals = {name: as_steps(model.signal(batch, name))[0] for name in batch.signals}
+        run()
     chain = _Chain(watch.calls, signals, firings)
     links = chain.links
     if not any(isinstance(link.module, SpikingLayer) for link in links):
@@ -209,6 +227,9 @@ class _Chain:
                 self.signal = name
                 self.held = len(whole) if len(signal) == 1 < len(whole) else steps or self.held
                 return (INPUT,)
+            if steps is None and x.shape == _merged(signal) and torch.equal(x, signal.flatten(0, 1)):
+                self.signal = name  # for a module that gets T and B merged
+                return (INPUT,)
             if self._runs_on(whole, signal):
                 self.signal, self.run_on = name, len(whole) - len(signal)
                 return (INPUT,)
@@ -248,14 +269,20 @@ class _Chain:
             yield from self._modules(given, deep - 1)
 
 
+def _merged(x: Tensor) -> tuple[int, ...]:
+    """Return the shape of ``[T, B, ...]`` with T and B merged."""
+    return (x.shape[0] * x.shape[1], *x.shape[2:])
+
+
 @torch.no_grad()
-def folded(model: Model) -> Model:
+def folded(model: _Net) -> _Net:
     """Return a copy whose weights and biases have taken up normalisation; the model itself where there is none.
 
-    It is what a simulator or a chip runs, equal to the model in evaluation mode up to rounding.
+    It is what a simulator or a chip runs, equal to the model in evaluation mode up to rounding. A batch norm of torch
+    is folded where it follows a convolution or a linear in an ``nn.Sequential``.
     """
     layers = neuron_layers(model)
-    if not any(_foldable(module) for module in model.modules()):
+    if not any(_foldable(module) or any(True for _ in _normed(module)) for module in model.modules()):
         return model
     # A library's neuron may not be copied.
     copied = copy.deepcopy(model, {id(layer.neuron): layer.neuron for layer in layers.values()})
@@ -266,7 +293,25 @@ def folded(model: Model) -> Model:
         if _foldable(module):  # outside of all layers, or followed by a pool
             module.weight = _without_norm(module)
             module.register_module("norm", nn.Identity())
+        if isinstance(module, nn.Sequential):
+            _fold_in_sequence(module)
     return copied
+
+
+def _fold_in_sequence(modules: nn.Sequential) -> None:
+    for place in list(_normed(modules)):
+        weights: Any = modules[place]
+        fuse: Any = fuse_linear_bn_eval if isinstance(weights, nn.Linear) else fuse_conv_bn_eval
+        modules[place], modules[place + 1] = fuse(weights, modules[place + 1]), nn.Identity()
+
+
+def _normed(module: nn.Module) -> Iterator[int]:
+    """Places in a sequence of modules where a batch norm with statistics follows a convolution or a linear."""
+    norms = {nn.Linear: nn.BatchNorm1d, nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d}
+    if isinstance(module, nn.Sequential):
+        for place, (weights, norm) in enumerate(pairwise(module)):
+            if isinstance(norm, norms.get(type(weights), ())) and norm.running_mean is not None:
+                yield place
 
 
 def _foldable(synapse: nn.Module | None) -> TypeGuard[Normalised]:
