@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from neurozoo.evaluation.prediction import predict
     from neurozoo.hub.packing import pack
     from neurozoo.models.backends import set_backend
-    from neurozoo.models.by_name import create_model, list_models
     from neurozoo.models.neurons import ALIF, CUBA, IF, LI, LIF, PLIF, AdLIF, Neurons
     from neurozoo.nir.networks import from_nir, to_nir
     from neurozoo.nn.each_step import EachStep
@@ -36,7 +35,9 @@ if TYPE_CHECKING:
     from neurozoo.operations.profiling import profile_run as profile
     from neurozoo.recipe.recipe import Recipe, load_recipe
     from neurozoo.reporting import plot
+    from neurozoo.runs.by_name import create_model, list_models
     from neurozoo.runs.loading import load
+    from neurozoo.runs.table import runs_below as runs
     from neurozoo.studies.seeds import train_seeds
     from neurozoo.studies.tuning.search import tune
     from neurozoo.training.train import train
@@ -70,6 +71,7 @@ __all__ = [
     "predict",
     "profile",
     "record",
+    "runs",
     "set_backend",
     "to_nir",
     "train",
@@ -90,12 +92,12 @@ _TARGETS = {
     "Recipe": "neurozoo.recipe.recipe:Recipe",
     "compare_backends": "neurozoo.compare.entry_points:compare_backends",
     "count_operations": "neurozoo.operations.networks:count_operations",
-    "create_model": "neurozoo.models.by_name:create_model",
+    "create_model": "neurozoo.runs.by_name:create_model",
     "energy": "neurozoo.operations.energy:energy_of",
     "equivalent": "neurozoo.compare.networks:equivalent",
     "evaluate": "neurozoo.evaluation.evaluate:evaluate_run",
     "from_nir": "neurozoo.nir.networks:from_nir",
-    "list_models": "neurozoo.models.by_name:list_models",
+    "list_models": "neurozoo.runs.by_name:list_models",
     "load": "neurozoo.runs.loading:load",
     "load_recipe": "neurozoo.recipe.recipe:load_recipe",
     "pack": "neurozoo.hub.packing:pack",

@@ -67,6 +67,7 @@ ROOMS = {
     "matplotlib": ("neurozoo.reporting.figures", "neurozoo.reporting.plot", "neurozoo.reporting.timelines"),
     "PIL": ("neurozoo.reporting.pixels",),
     "optuna": ("neurozoo.studies.tuning",),
+    "pandas": ("neurozoo.runs.table",),
     "pyarrow": ("neurozoo.data.importers.table_rows",),
     "soundfile": ("neurozoo.data.importers.sound_files",),
     "torch.utils.tensorboard": ("neurozoo.training.tensorboard",),

@@ -14,8 +14,9 @@ from neurozoo.core.published import Variant
 from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import UnknownNameError
-from neurozoo.models.by_name import Form, create_model, variants
+from neurozoo.models.by_name import Form, variants
 from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.runs.by_name import create_model
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
 __all__ = ["RATE", "Soundness", "made_up_input", "measure_published", "measure_soundness", "smallest_sizes"]

@@ -18,9 +18,10 @@ from neurozoo.core.model import Model, trained_modules
 from neurozoo.core.neuron import PlainNetwork
 from neurozoo.core.published import Variant
 from neurozoo.errors import UnknownNameError, UserError
-from neurozoo.models.by_name import create_model, variants
+from neurozoo.models.by_name import variants
 from neurozoo.recipe.recipe import FASTEST
 from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.runs.by_name import create_model
 
 __all__ = ["BOUNDS", "CASES", "SHARE", "STEPS", "Case", "ZooCost", "measure_zoo"]
 

@@ -264,8 +264,8 @@ def _size(name: str, registry: Registry) -> dict[str, Any] | None:
     found = next((each for each in _sizes(registry) if each["name"] == name), None)
     if found is None:
         return None
-    from neurozoo.models.by_name import create_model
     from neurozoo.operations.model_summary import summarise
+    from neurozoo.runs.by_name import create_model
 
     quirks = registry.resolve("model", found["model"]).quirks
     model = create_model(name, registry=registry)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from neurozoo.compare.backends import check_names, compare, declared
 from neurozoo.compare.result import Comparison
@@ -41,7 +42,7 @@ class Plan:
 
 
 def compare_backends(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | Mapping[str, Any],
     backends: Sequence[str],
     *overrides: str,
     batches: int = 4,
@@ -53,7 +54,7 @@ def compare_backends(
     """Run the same weights and the same samples on several backends.
 
     Args:
-        recipe: A recipe, its file, or the name of a shipped one.
+        recipe: A recipe, its file, the name of a shipped one, or the content of a file as a dictionary.
         backends: Two or more registered backends; the first is the reference.
         overrides: ``key.sub=value``, the value in YAML.
         batches, batch_size, split, repeats, train_steps: See :class:`Plan`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +12,11 @@ import torch
 
 from neurozoo.core.model import Model
 from neurozoo.core.published import Variant
-from neurozoo.core.recording import neuron_layers
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
-from neurozoo.models.build import build_model, expected_problem
 from neurozoo.recipe.recipe import Recipe, make_recipe
 from neurozoo.registry.registry import Registry, default_registry
 
-__all__ = ["Form", "create_model", "list_models", "model_recipe", "variants"]
+__all__ = ["Form", "Inputs", "inputs_of", "model_recipe", "variants", "whole_number"]
 
 Form = Literal["sound", "published"]
 Inputs = Literal["pictures", "frames", "sequences", "tokens"]
@@ -40,90 +37,6 @@ def variants(registry: Registry | None = None) -> Iterator[tuple[str, str, Varia
             yield name, model, variant
 
 
-def list_models(
-    pattern: str = "*",
-    *,
-    task: str | None = None,
-    inputs: Inputs | None = None,
-    neuron: str | None = None,
-    registry: Registry | None = None,
-) -> list[str]:
-    """Return the names that :func:`create_model` takes, in alphabetical order.
-
-    Args:
-        pattern: With ``*`` and ``?``.
-        task: The task that a model was published for.
-        inputs: What it was published for. With this or another condition, models without published sizes are left out.
-        neuron: Kind of neuron in one of its layers, such as ``lif``.
-        registry: Where names are looked up; by default what is installed.
-
-    Example:
-        >>> neurozoo.list_models("spik*", inputs="frames")
-    """
-    registry = registry or default_registry()
-    found = {
-        name
-        for name, _, variant in variants(registry)
-        if fnmatch.fnmatchcase(name, pattern)
-        and task in (None, variant.task)
-        and inputs in (None, _inputs(variant))
-        and (neuron is None or neuron in _neurons(name, registry))
-    }
-    if task is inputs is neuron is None:
-        found |= {name for name in registry.components("model") if fnmatch.fnmatchcase(name, pattern)}
-    return sorted(found)
-
-
-def create_model(
-    name: str,
-    *,
-    inputs: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
-    length: int | None = None,
-    outputs: int | Sequence[str] | None = None,
-    task: str | None = None,
-    per_step: bool | None = None,
-    neuron: str | Mapping[str, Any] | None = None,
-    backend: str = "torch",
-    form: Form = "sound",
-    registry: Registry | None = None,
-    **params: Any,
-) -> Model:
-    """Build a model with new weights, drawn by torch's generator.
-
-    Args:
-        name: A published size, such as ``spikformer-4-384``, or a model, such as ``recurrent``; :func:`list_models`.
-        inputs: Axes of a position of the signal, ``(C, H, W)`` or ``(D,)``, or of each signal by name; by default those
-            of the published size.
-        length: Positions L of the signals; 1 for pictures. By default that of the published size, else 1.
-        outputs: Number of outputs K, or their names.
-        task: Name of the task; by default that of the published size, else ``multiclass``.
-        per_step: Whether there is an answer for each position.
-        neuron: The part that fills the slot ``neuron``, a name or ``{"name": ..., "params": {...}}``.
-        backend: Name of the backend that the neurons run on.
-        form: ``published`` with every quirk of the authors' code, or ``sound`` with none; see the model's ``quirks``.
-        registry: Where names are looked up; by default what is installed.
-        params: The model's own parameters.
-
-    Returns:
-        A module that takes ``[B, L, *inputs]``, pictures as ``[B, C, H, W]``, and returns ``[B, K]``.
-
-    Raises:
-        UnknownNameError: There is no such model.
-        UserError: A parameter is unknown or does not fit, or a model without published sizes lacks ``inputs``.
-
-    Example:
-        >>> model = neurozoo.create_model("spikformer-4-384", outputs=10, backend="numba")
-        >>> model(torch.rand(8, 3, 32, 32)).shape
-        torch.Size([8, 10])
-    """
-    recipe = model_recipe(
-        name, inputs=inputs, length=length, outputs=outputs, task=task, per_step=per_step, neuron=neuron,
-        backend=backend, form=form, registry=registry, **params,
-    )  # fmt: skip
-    problem, _ = expected_problem(recipe, registry=registry)
-    return build_model(recipe, problem, registry=registry)
-
-
 def model_recipe(
     name: str,
     *,
@@ -138,7 +51,7 @@ def model_recipe(
     registry: Registry | None = None,
     **params: Any,
 ) -> Recipe:
-    """Return the recipe of a model by name, checked; see :func:`create_model`. Its data has no name."""
+    """Return the recipe of a model by name, checked; see :func:`neurozoo.create_model`. Its data has no name."""
     registry = registry or default_registry()
     if not isinstance(name, str):
         raise UserError(f"the name of a model is text, and {name!r} is a {type(name).__name__}")
@@ -169,20 +82,20 @@ def model_recipe(
     shapes = inputs if isinstance(inputs, Mapping) else {NAME: inputs}
     if not shapes:
         raise UserError(f"{name}: inputs names no signal; give the axes of a position such as (C, H, W) or (D,)")
-    positions = 1 if length is None else _whole(f"{name}: length", length)
+    positions = 1 if length is None else whole_number(f"{name}: length", length)
     expect = {}
     for each, shape in shapes.items():
         where = f"{name}: inputs" if shapes is not inputs else f"{name}: inputs[{each!r}]"
         if isinstance(shape, str | bytes) or not isinstance(shape, Iterable):
             raise UserError(f"{where} is {shape!r}; give the axes of a position such as (C, H, W) or (D,)")
-        axes = [_whole(where, axis) for axis in shape]
+        axes = [whole_number(where, axis) for axis in shape]
         expect[each] = {"shape": axes, "length": positions, "dtype": "float32" if axes else "int64"}
     if isinstance(outputs, str | bytes | Mapping):  # a text is a sequence of letters
         raise UserError(f"{name}: outputs is {outputs!r}; give a number, or a list of names")
     if isinstance(outputs, Iterable):
         names = list(outputs)
     else:
-        names = list(map(str, range(_whole(f"{name}: outputs", outputs))))
+        names = list(map(str, range(whole_number(f"{name}: outputs", outputs))))
     if not isinstance(neuron, str | Mapping | None):
         raise UserError(f"{name}: neuron is {neuron!r}; give a name, or {{'name': ..., 'params': {{...}}}}")
     parts = {} if neuron is None else {"neuron": {"name": neuron} if isinstance(neuron, str) else dict(neuron)}
@@ -197,7 +110,7 @@ def model_recipe(
     return make_recipe(content, name, registry)
 
 
-def _whole(what: str, value: Any) -> int:
+def whole_number(what: str, value: Any) -> int:
     """Return a whole number from 1 on.
 
     Raises:
@@ -232,15 +145,8 @@ def _plain(what: str, value: Any) -> Any:
         ) from error
 
 
-def _inputs(variant: Variant) -> Inputs:
-    """Return what a published size reads."""
-    if len(variant.shape) < 3:
-        return "sequences" if variant.shape else "tokens"
-    return "pictures" if variant.length == 1 else "frames"
-
-
-def _neurons(name: str, registry: Registry) -> set[str]:
-    """Return the kinds of neurons of a published size, which is built without memory for its weights."""
-    with torch.device("meta"):
-        model = create_model(name, registry=registry)
-    return {layer.spec.kind for layer in neuron_layers(model).values()}
+def inputs_of(shape: tuple[int, ...], length: int) -> Inputs:
+    """Return what a signal is called by its shape."""
+    if len(shape) < 3:
+        return "sequences" if shape else "tokens"
+    return "pictures" if length == 1 else "frames"

@@ -156,7 +156,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def load_recipe(
-    source: str | Path | Recipe,
+    source: str | Path | Recipe | Mapping[str, Any],
     overrides: Sequence[str] = (),
     *,
     backend: str | None = None,
@@ -165,7 +165,8 @@ def load_recipe(
     """Read a recipe.
 
     Args:
-        source: A file, the name of a shipped recipe, or a recipe that was read before.
+        source: A file, the name of a shipped recipe, a recipe that was read before, or the content of a file as a
+            dictionary.
         overrides: ``key.sub=value`` with the value in YAML, applied in order.
         backend: Replaces the recipe's backend.
         registry: Where given, names and the components' parameters are checked as well, their
@@ -179,6 +180,9 @@ def load_recipe(
     """
     if isinstance(source, Recipe):
         return source.with_overrides(overrides, backend=backend, registry=registry)
+    if isinstance(source, Mapping):
+        content = copy.deepcopy(dict(source))
+        return _finish(content, Origins("recipe", in_file=False), [], overrides, backend, registry).named("recipe")
     path, file = find_file(source)
     content, origins, problems = parse(read_text(path, file), file)
     return _finish(content, origins, problems, overrides, backend, registry)

@@ -47,7 +47,7 @@ _DRY_EMBEDDING = 2**11
 
 
 def train(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | Mapping[str, Any],
     *overrides: str,
     out: str | Path | None = None,
     backend: str | None = None,
@@ -58,7 +58,7 @@ def train(
     """Train a recipe's model and measure it.
 
     Args:
-        recipe: A checked recipe, a recipe's file, or the name of a shipped one.
+        recipe: A checked recipe, a recipe's file, the name of a shipped one, or the content of a file as a dictionary.
         overrides: ``key.sub=value``, the value in YAML.
         out: The run folder to make; by default a new one under ``runs/``.
         backend: Another backend than the recipe's.

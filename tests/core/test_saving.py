@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.core.saving import LARGE, compact_saves, known_spikes, recomputable
-from neurozoo.models.by_name import create_model
 from neurozoo.nn.synapses import _is_product_and_sum, conv_norm
+from neurozoo.runs.by_name import create_model
 
 
 def kept_bytes(run: Callable[[], Tensor]) -> tuple[int, Tensor]:

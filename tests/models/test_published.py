@@ -11,11 +11,12 @@ import torch
 
 from neurozoo.core.model import Model
 from neurozoo.models.build import build_model, expected_problem
-from neurozoo.models.by_name import create_model, list_models, variants
+from neurozoo.models.by_name import variants
 from neurozoo.recipe.params import component_params
 from neurozoo.recipe.recipe import load_recipe
 from neurozoo.recipe.shipped import shipped_path, shipped_recipes
 from neurozoo.registry.registry import default_registry
+from neurozoo.runs.by_name import create_model, list_models
 
 SIZES = {name: (model, size) for name, model, size in variants()}
 PUBLISHED: dict[str, type[Model]] = {

@@ -87,9 +87,7 @@ def of_another_program() -> Any:
 
 def test_a_graph_of_another_program_needs_its_settings() -> None:
     graph = of_another_program()
-    with pytest.raises(
-        UserError, match=r"give dt=SECONDS, reset='value' or 'subtract', integration='euler'.*platform"
-    ):
+    with pytest.raises(UserError, match=r"give dt=SECONDS, reset='value' or 'subtract', integration='euler'.*platform"):
         nz.from_nir(graph)
     with pytest.raises(UserError, match="there is no setting step; there are: dt, reset"):
         nz.from_nir(graph, step=1.0)
