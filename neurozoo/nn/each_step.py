@@ -135,7 +135,8 @@ def check_currents(x: Tensor, shape: tuple[int, ...], *, held: bool = False) -> 
         return False
     if held or x.dim() not in (3, 4):
         return False
-    origin = "" if x.grad_fn is None else x.grad_fn.name()
+    compiling = torch.compiler.is_compiling()  # no origins and no warnings in a traced graph
+    origin = "" if compiling or x.grad_fn is None else x.grad_fn.name()
     advice = (
         "put the module in neurozoo.EachStep, or give it to the layer as its synapse, and give [T, B, C, H, W]; "
         "pictures get T steps by x.expand(T, *x.shape)"
@@ -146,7 +147,7 @@ def check_currents(x: Tensor, shape: tuple[int, ...], *, held: bool = False) -> 
             f"first axis is the batch and not time; {advice}"
         )
     # A linear's output ends with a view.
-    if x.dim() == 3 or any(part in origin for part in ("View", "Linear", "mm")) or torch.compiler.is_compiling():
+    if x.dim() == 3 or any(part in origin for part in ("View", "Linear", "mm")) or compiling:
         return False
     warnings.warn(
         f"currents {found} are read as T = {found[0]} steps of B = {found[1]} samples with neurons {one}; if they are "

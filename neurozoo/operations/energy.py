@@ -80,8 +80,8 @@ class Energy:
 
     def __str__(self) -> str:
         return (
-            f"operations {self.operations / 1000:.4g} nJ, memory {self.memory / 1000:.4g} nJ a sample, an estimate for "
-            "45 nm; its assumptions are those of neurozoo.operations.energy.assumptions"
+            f"operations {self.operations / 1000:.4g} nJ, memory {self.memory / 1000:.4g} nJ a sample: an estimate, "
+            "whose assumptions neurozoo.operations.energy.assumptions lists"
         )
 
     def __add__(self, other: Energy) -> Energy:
