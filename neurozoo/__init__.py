@@ -6,6 +6,13 @@ Example:
     >>> model = neurozoo.load("runs/first")
     >>> probabilities = model.predict({"text": text, "audio": audio, "vision": vision})
 
+    Layers of neurons for any network, on any backend, and what works on them, is on the page ``docs/python.md``:
+
+    >>> import neurozoo as nz
+    >>> net = nn.Sequential(nn.Linear(40, 128), nz.LIF(tau=2.0, backend="norse"), nn.Linear(128, 10), nz.LI())
+    >>> nz.equivalent(net, x, "torch", "norse").verdict
+    'equivalent'
+
 A name is imported when it is first used, so that ``import neurozoo`` needs no torch. It sets environment variables
 unless the user has: how the threads of torch wait, see :mod:`neurozoo.runs.threads`, and that pydantic and torch load
 no plugins of their own. They would read the entry points of all distributions, and fail if one of them is damaged.
