@@ -16,6 +16,7 @@ __all__ = [
     "DeviceError",
     "FetchError",
     "NeurozooError",
+    "NeurozooWarning",
     "NotInstalledError",
     "PluginError",
     "RecipeError",
@@ -33,6 +34,10 @@ class NeurozooError(Exception):
     """Base class; raised itself if the work could not be done."""
 
     exit_status = 1
+
+
+class NeurozooWarning(UserWarning):
+    """Something that the user should know, and that stops nothing; the command line prints it as a note."""
 
 
 class UserError(NeurozooError):

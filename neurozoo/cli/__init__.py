@@ -6,9 +6,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
+from typing import Any
 
 __all__ = ["main"]
 
@@ -70,7 +72,7 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
     present_streams()
     begin(arguments)
     as_json = "--json" in arguments
-    with documents_alone() if as_json else nullcontext():
+    with _notes(), documents_alone() if as_json else nullcontext():
         try:
             from neurozoo.cli.app import app
 
@@ -94,6 +96,25 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
             _report(error, failure.problems, status, as_json, traceback.format_exc() if failure.bug else "")
     discard_output()
     return status
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Print warnings of neurozoo as notes, without the line of code that they come from."""
+    from neurozoo.cli.streams import say
+    from neurozoo.errors import NeurozooWarning
+
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, NeurozooWarning):
+                say(f"note: {message}", error=True)
+            else:
+                shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _report(error: BaseException, problems: Sequence[str], status: int, as_json: bool, trace: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import bench, browse, compare, data, nir, plugins, run, studies, trained, weights, zoo
+from neurozoo.cli import bench, browse, compare, data, hub, nir, plugins, run, studies, trained, weights, zoo
 
 __all__ = ["app"]
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 for _command in (
     run.train, run.evaluate, run.verify, trained.predict, trained.profile, trained.report, trained.pack,
+    hub.push, hub.pull,
     browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.results,
     studies.reproduce, plugins.doctor,
 ):  # fmt: skip

@@ -16,6 +16,7 @@ from neurozoo.cli.completion import LISTED
 from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
+from neurozoo.files.text import read_text
 from neurozoo.recipe.shipped import shipped_recipes
 from neurozoo.registry.hookspecs import KINDS, Kind
 from neurozoo.registry.registry import Registry, default_registry, slot_kind
@@ -23,6 +24,7 @@ from neurozoo.reporting.tables import columns
 from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
 if TYPE_CHECKING:
+    from neurozoo.hub.publishing import RemoteModel
     from neurozoo.recipe.recipe import Recipe
     from neurozoo.runs.packed import Packed
 
@@ -36,9 +38,21 @@ def list_(
         str | None,
         typer.Argument(metavar="[KIND]", help=f"One of: {', '.join(LISTED)}.", autocompletion=completion.kinds),
     ] = None,
+    user: Annotated[
+        str | None, typer.Option("--hub", metavar="USER", help="Models of a user of the Hugging Face hub instead.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """List what there is: components, recipes, trained models (zoo) and plugins."""
+    if user is not None:
+        if kind not in (None, "zoo"):
+            raise UserError(f"--hub lists models of a hub, and no {kind}; leave {kind!r} or --hub out")
+        from neurozoo.hub.publishing import remote_models
+
+        found = remote_models(user)
+        lines = [[each.name, each.summary, _access(each)] for each in found]
+        answer(json, {"hub": found}, columns(lines) if lines else f"{user} has no models of neurozoo that you can see")
+        return
     # Sizes need torch, so that they are listed only when asked for.
     wanted = tuple(each for each in LISTED if each != "sizes") if kind is None else (_plural(kind),)
     registry = default_registry()
@@ -62,7 +76,13 @@ def show(
     """Show a recipe, resolved, with where each value comes from; a component; or a trained model's card."""
     registry = default_registry()
     kinds = [kind for kind in KINDS if name in registry.components(kind)]
-    model = None if Path(name).exists() else shipped_model(name)
+    model = None
+    if name.startswith("hf:/"):
+        from neurozoo.runs.trained_folder import open_trained
+
+        model = open_trained(name).folder
+    elif not Path(name).exists():
+        model = shipped_model(name)
     if (kinds or model is not None) and (overrides or backend is not None):
         what = "component" if kinds else "trained model"
         raise UserError(f"{name!r} is a {what}; overrides and --backend are for recipes")
@@ -75,7 +95,7 @@ def show(
             texts.append(card)
         answer(json, content, "\n\n".join(texts))
     elif model is not None:
-        answer(json, *_packed(model))
+        answer(json, *_packed(model, any_card=name.startswith("hf:/")))
     else:
         if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and name not in shipped_recipes():
             if (overrides or backend is not None) and any(name == each["name"] for each in _sizes(registry)):
@@ -93,11 +113,12 @@ def show(
         answer(json, resolved, _recipe_text(resolved))
 
 
-def _packed(folder: Path) -> tuple[Packed, str]:
-    """Return a trained model's manifest and card."""
+def _packed(folder: Path, any_card: bool = False) -> tuple[Packed, str]:
+    """Return a trained model's manifest and card; ``any_card`` if that may be another or missing, as on a hub."""
     from neurozoo.runs.packed import CARD, read_packed
 
-    return read_packed(folder), (folder / CARD).read_text("utf-8")
+    packed, card = read_packed(folder, any_card=any_card), folder / CARD
+    return packed, read_text(card) if card.is_file() else f"{folder.name} has no card"
 
 
 def _plural(kind: str) -> str:
@@ -161,6 +182,10 @@ def _zoo_text(rows: list[dict[str, Any]]) -> str:
     processors = ", ".join(sorted({row["processor"] for row in rows if row["processor"]}))
     notes = [*NOTES, *([f"measured on: {processors}"] if processors else [])]
     return "\n".join([table, "", *notes])
+
+
+def _access(model: RemoteModel) -> str:
+    return ", ".join(word for word, holds in (("private", model.private), ("gated", model.gated)) if holds)
 
 
 def _notes(row: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ FAILED, DIFFERENT = 1, 3
 MOST = 1_000_000
 """The largest number that an option for a count takes."""
 
-TRAINED = "A run folder, a packed one, or a model of `neurozoo list zoo`."
+TRAINED = "A run folder, a packed one, a model of `neurozoo list zoo`, or hf://USER/NAME[@REVISION]."
 
 Split = StrEnum("Split", ["test", "valid", "train"])
 """The splits that can be measured."""

@@ -211,7 +211,7 @@ For a store elsewhere, the first two take `--data-root STORE`, the last `data.ro
 takes samples without targets.
 
 Before anything is read, each file is compared with its SHA-256 in `{MANIFEST}`. A changed, missing or additional file
-is refused, so write nothing into this folder."""
+is refused, so write nothing into this folder; of this card a change is only said."""
 
     def _example(self, name: str) -> str:
         """Python that makes a signal of one sample, as long as the data's; a joined signal is as long as its parts."""

@@ -152,12 +152,14 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
 
     Args:
         run: A run folder, whose best weights are loaded; a packed one, whose files are first compared with their
-            hashes; or the name of a model that comes with neurozoo.
+            hashes; the name of a model that comes with neurozoo; or the address of one on the Hugging Face hub,
+            ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION``.
         backend: Another backend than its own.
 
     Raises:
         RunError: It is none of these.
         CheckpointError: Its checkpoint is missing, damaged or of another model, or it is not as it was packed.
+        FetchError: The hub cannot be reached.
 
     Example:
         >>> model = neurozoo.load("runs/smile", backend="norse")

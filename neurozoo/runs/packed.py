@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from neurozoo.files.opening import sha256_of
 from neurozoo.files.text import is_litter
 
 __all__ = [
-    "CARD", "LEFT_ALONE", "MANIFEST", "RECIPE", "SCHEMA", "WEIGHTS", "Packed", "is_packed", "read_manifest",
-    "read_packed",
+    "CARD", "LEFT_ALONE", "MANIFEST", "RECIPE", "SCHEMA", "WEIGHTS", "Packed", "card_difference", "is_packed",
+    "read_manifest", "read_packed",
 ]  # fmt: skip
 
 SCHEMA = 2
@@ -115,16 +115,21 @@ def is_packed(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() or (folder / WEIGHTS).is_file()
 
 
-def read_packed(folder: Path) -> Packed:
+def read_packed(folder: Path, *, any_card: bool = False) -> Packed:
     """Compare every file of a packed model with its hash, and return the manifest.
+
+    Args:
+        folder: The packed model.
+        any_card: Whether the card may be another or missing, as nothing is executed or computed from it.
 
     Raises:
         CheckpointError: The manifest is missing, damaged or of an unknown schema; or files are missing, changed or
             additional; names each.
     """
     packed = read_manifest(folder)
+    files = {name: digest for name, digest in packed.files.items() if not any_card or name != CARD}
     try:
-        differences = list(_differences(folder, packed.files))
+        differences = list(_differences(folder, files, {CARD} if any_card else set()))
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read: {error}") from error
     if differences:
@@ -163,13 +168,24 @@ def read_manifest(folder: Path) -> Packed:
     return packed
 
 
-def _differences(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
-    """Yield the files that differ from the manifest, each with how."""
+def card_difference(folder: Path, packed: Packed) -> str:
+    """Return how the card differs from the one that was packed, in words; empty if it does not.
+
+    Raises:
+        CheckpointError: It is no regular file, or cannot be read.
+    """
+    if CARD not in packed.files:
+        return ""
+    return next(_differences(folder, {CARD: packed.files[CARD]}, {path.name for path in folder.iterdir()}), "")
+
+
+def _differences(folder: Path, files: Mapping[str, str], ignored: Set[str] = frozenset()) -> Iterator[str]:
+    """Yield the files that differ from the manifest, each with how; of those ignored, not that they are additional."""
     present = {path.name for path in folder.iterdir() if not is_litter(path.name)} - LEFT_ALONE - {MANIFEST}
     for name, expected in files.items():
         if name not in present:
             yield f"{name} is missing"
         elif sha256_of(folder / name, inside=folder, error=CheckpointError) != expected:
             yield f"{name} was changed"
-    for name in sorted(present - files.keys()):
+    for name in sorted(present - files.keys() - ignored):
         yield f"{name} is additional"

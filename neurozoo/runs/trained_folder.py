@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 from neurozoo.core.task import Decision
 from neurozoo.data.view import DataView
-from neurozoo.errors import DataError, RunError
+from neurozoo.errors import DataError, NeurozooWarning, RunError
 from neurozoo.models.build import open_data
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.runs.from_hub import address_of, fetch
 from neurozoo.runs.json_files import checked
-from neurozoo.runs.packed import MANIFEST, RECIPE, WEIGHTS, Packed, is_packed, read_packed
+from neurozoo.runs.packed import MANIFEST, RECIPE, WEIGHTS, Packed, card_difference, is_packed, read_packed
 from neurozoo.runs.run import Run
 from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
@@ -126,16 +128,21 @@ def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
     """Open a trained model's folder; a packed one's files are first compared with their hashes.
 
     Args:
-        source: A run folder, a packed one, or the name of a model that comes with neurozoo.
+        source: A run folder, a packed one, the name of a model that comes with neurozoo, or the address of one on the
+            Hugging Face hub, ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION``.
         backend: Another backend than the one it was trained with. A packed model whose own is not installed here runs
             on ``torch``, which computes the same.
 
+    A packed model whose card was edited or removed is opened with a :class:`NeurozooWarning`.
+
     Raises:
         RunError: It is none of these.
-        CheckpointError: A packed folder differs from what was packed.
+        CheckpointError: A packed folder differs from what was packed in more than its card.
+        FetchError: The hub cannot be reached.
         RecipeError: Its recipe is not valid here.
     """
-    folder = Path(source)
+    address = address_of(source)
+    folder = Path(source) if address is None else fetch(address).folder
     if not os.path.exists(folder):  # unlike Path.exists, False for names that the system refuses
         folder = shipped_model(str(source)) or folder
     if not os.path.isdir(folder):
@@ -144,7 +151,15 @@ def open_trained(source: str | Path, *, backend: str | None = None) -> Trained:
             f"models that come with neurozoo: {', '.join(shipped_models()) or 'none'}"
         )
     if is_packed(folder):
-        packed = read_packed(folder)
+        packed = read_packed(folder, any_card=True)
+        if changed := card_difference(folder, packed):
+            warnings.warn(
+                NeurozooWarning(
+                    f"{source}: {changed} after the model was packed; weights and recipe are as they were, what the "
+                    "card says may not be"
+                ),
+                stacklevel=3,
+            )
         recipe = load_recipe(folder / RECIPE, backend=backend).named(packed.name)
         if backend is None and recipe.backend not in default_registry().components("neuron"):
             recipe = recipe.model_copy(update={"backend": "torch"})

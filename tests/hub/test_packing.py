@@ -21,7 +21,7 @@ import neurozoo
 from neurozoo.cli import main
 from neurozoo.compare.entry_points import Plan, compare_model
 from neurozoo.data.writer import StoreWriter
-from neurozoo.errors import CheckpointError, RunError, UserError
+from neurozoo.errors import CheckpointError, NeurozooWarning, RunError, UserError
 from neurozoo.hub import packing
 from neurozoo.hub.packing import pack
 from neurozoo.operations.profiling import keep, kept_profile, profile_run
@@ -407,7 +407,7 @@ def cut(folder: Path) -> None:
     ("spoil", "said"),
     [
         (cut, "model.safetensors was changed"),
-        (lambda f: (f / "README.md").write_text("# better"), "README.md was changed"),
+        (lambda f: [(f / "README.md").unlink(), (f / "README.md").symlink_to("recipe.yaml")], "README.md"),
         (lambda f: (f / "recipe.yaml").unlink(), "recipe.yaml is missing"),
         (lambda f: (f / "pytorch_model.bin").write_bytes(b"x"), "pytorch_model.bin is additional"),
         (lambda f: (f / "more").mkdir(), "more is additional"),
@@ -428,6 +428,26 @@ def test_a_folder_that_changed_is_refused_by_name(
         neurozoo.load(packed)
     assert main(["evaluate", str(packed)]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::neurozoo.errors.NeurozooWarning")
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda card: card.write_text("# better"), "README.md was changed after the model was packed"),
+        (lambda card: card.unlink(), "README.md is missing after the model was packed"),
+    ],
+)
+def test_a_card_that_changed_is_said_and_stops_nothing(
+    spoil: Callable[[Path], object], said: str, packed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(packed / "README.md")
+    with pytest.warns(NeurozooWarning, match=said):
+        neurozoo.load(packed)
+    assert main(["evaluate", str(packed)]) == 0
+    assert f"note: {packed}: {said}" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match=r"README\.md"):
+        read_packed(packed)
 
 
 def test_what_hubs_put_beside_it_is_left_alone(packed: Path) -> None:
