@@ -246,7 +246,12 @@ def _check(
     return result("unusable", "no case could be run", report)
 
 
-def doctor(json: Json = False) -> None:
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Print the commands that mend what is wrong, and run none.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Examine the installation: versions, devices, plugins, data, recipes and backends. Exit status 1 on failure."""
     from neurozoo.testing.doctor import examine
 
@@ -255,7 +260,7 @@ def doctor(json: Json = False) -> None:
     for section, group in groupby(examine(), key=lambda each: each.section):
         new = list(group)
         findings += new
-        if not json:
+        if not json and not fix:
             rows = [[each.name, marks[each.status], each.said] for each in new]
             say(f"{section}\n{columns(rows, '  ')}\n")
     failed = [each for each in findings if each.status == "failed"]
@@ -266,6 +271,13 @@ def doctor(json: Json = False) -> None:
         lines = [f"  {each.section}, {each.name}: {each.said}" for each in failed]
         text = "\n".join([f"{len(failed)} failed, {warnings}", *lines])
     status = "failed" if failed else "warning" if warned else "ok"
-    answer(json, {"status": status, "findings": findings, "failures": failed}, text)
+    document: dict[str, Any] = {"status": status, "findings": findings, "failures": failed}
+    if fix:
+        commands = list(dict.fromkeys(each.fix for each in findings if each.fix))
+        others = [each for each in findings if each.status != "ok" and not each.fix]
+        document["fixes"] = commands
+        notes = [f"# {each.section}, {each.name}: {' '.join(each.said.split())}" for each in others]
+        text = "\n".join([*commands, *notes] or ["# nothing to mend"])
+    answer(json, document, text)
     if failed:
         raise typer.Exit(FAILED)

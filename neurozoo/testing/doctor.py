@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,15 @@ class Finding:
     status: Status
     said: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fix(self) -> str:
+        """The shell command in ``said`` that mends what is not ok; empty if it names none."""
+        if self.status == "ok":
+            return ""
+        command = re.search(r"(?:with|needs [^:]+): (\S.*)$", self.said)
+        setting = re.search(r"set (OMP_NUM_THREADS=\d+)", self.said)
+        return command[1] if command else f"export {setting[1]}" if setting else ""
 
 
 Section = Callable[[Registry], Iterator[Finding]]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from neurozoo.cli import main
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.registry.registry import Registry
 from neurozoo.testing import Candidate, check, doctor
@@ -71,6 +73,27 @@ def test_versions_are_held_against_what_neurozoo_needs(monkeypatch: pytest.Monke
     assert of(found, "numpy").status == "ok"
     assert of(found, "a-library").said.startswith("is not installed; neurozoo needs")
     assert not [each for each in found if each.name == "mkdocs"]
+
+
+def test_fix_prints_the_commands_that_mend_it_and_runs_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = [
+        Finding("versions", "torch", "failed", "1.0; neurozoo needs torch>=99: pip install 'torch>=99'"),
+        Finding("plugins", "x", "warning", "mine cannot be used: y is not installed; install it with: pip install y"),
+        Finding("plugins", "builtin", "ok", "an extra is not installed; install it with: pip install z"),
+        Finding("devices", "threads", "warning", "9: more than the 2 cores; set OMP_NUM_THREADS=2 or training.threads"),
+        Finding("data", "set", "failed", "is damaged;\nimport it again"),
+    ]
+    monkeypatch.setattr("neurozoo.testing.doctor.examine", lambda: iter(findings))
+    assert main(["doctor", "--fix"]) == 1
+    commands = ["pip install 'torch>=99'", "pip install y", "export OMP_NUM_THREADS=2"]
+    assert capsys.readouterr().out.splitlines() == [*commands, "# data, set: is damaged; import it again"]
+    assert main(["doctor", "--fix", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["fixes"] == commands
+    findings[:] = [findings[2]]
+    assert main(["doctor", "--fix"]) == 0
+    assert capsys.readouterr().out == "# nothing to mend\n"
 
 
 def test_more_threads_than_cores_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
