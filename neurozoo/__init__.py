@@ -125,7 +125,9 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        return version("neurozoo")
+        from neurozoo.errors import DISTRIBUTION
+
+        return version(DISTRIBUTION)
     if name not in _TARGETS:
         raise AttributeError(f"module 'neurozoo' has no attribute {name!r}")
     module, _, attribute = _TARGETS[name].partition(":")

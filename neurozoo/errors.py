@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "DISTRIBUTION",
     "ChangedError",
     "CheckpointError",
     "DataError",
@@ -24,10 +25,15 @@ __all__ = [
     "SpikingError",
     "UnknownNameError",
     "UserError",
+    "install_extra",
     "nearest",
     "out_of_memory",
     "suggestion",
 ]
+
+
+DISTRIBUTION = "neurozoo-toolkit"
+"""Name of the distribution; `neurozoo` on the package index is another project."""
 
 
 class NeurozooError(Exception):
@@ -110,6 +116,11 @@ class SpikingError(NeurozooError, ValueError):
 
 class DeviceError(SpikingError):
     """A backend got tensors on a device it does not support."""
+
+
+def install_extra(extra: str) -> str:
+    """Return the command that installs an optional part of neurozoo, for messages."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -31,7 +31,9 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"neurozoo {version('neurozoo')}")
+        from neurozoo.errors import DISTRIBUTION
+
+        print(f"neurozoo {version(DISTRIBUTION)}")
         raise typer.Exit
 
 

@@ -28,7 +28,7 @@ from neurozoo.core.layer import Firing
 from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers, unrecorded
 from neurozoo.core.signals import Batch
 from neurozoo.core.task import Decision, Task
-from neurozoo.errors import NeurozooError, SpikingError, UserError
+from neurozoo.errors import DISTRIBUTION, NeurozooError, SpikingError, UserError
 from neurozoo.evaluation.health import UNSEEN
 from neurozoo.operations.counting import OperationCounter
 from neurozoo.operations.profiling import Told
@@ -363,7 +363,7 @@ def library_versions(libraries: Sequence[str]) -> dict[str, str]:
     found = {}
     for library in libraries:
         try:
-            found[library] = importlib.metadata.version(library)
+            found[library] = importlib.metadata.version(DISTRIBUTION if library == "neurozoo" else library)
         except importlib.metadata.PackageNotFoundError:
             found[library] = "unknown"
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from neurozoo.errors import UserError
+from neurozoo.errors import UserError, install_extra
 
 __all__ = ["check_installed"]
 
@@ -16,4 +16,4 @@ def check_installed() -> None:
         UserError: It is not installed.
     """
     if importlib.util.find_spec("nir") is None:
-        raise UserError("NIR graphs need the library nir, which is not installed; `pip install 'neurozoo[nir]'`")
+        raise UserError(f"NIR graphs need the library nir, which is not installed; `{install_extra('nir')}`")

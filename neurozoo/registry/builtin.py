@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from neurozoo.errors import install_extra
 from neurozoo.registry.hookspecs import API_VERSION, Component, Kind, hookimpl
 
 __all__ = ["neurozoo_api", "neurozoo_components"]
@@ -257,5 +258,5 @@ def neurozoo_components() -> Iterable[Component]:
         "neurozoo.training.tensorboard:TensorBoardLogger",
         "event files for TensorBoard in the run folder",
         requires=("tensorboard",),
-        install="pip install 'neurozoo[tensorboard]'",
+        install=install_extra("tensorboard"),
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from neurozoo.errors import PluginError, UnknownNameError
+from neurozoo.errors import DISTRIBUTION, PluginError, UnknownNameError
 from neurozoo.registry import hookspecs
 from neurozoo.registry.discovery import Found, find_plugins
 from neurozoo.registry.hookspecs import KINDS, Component, Kind
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CORE", "Plugin", "Registry", "default_registry", "slot_kind"]
 
-CORE = "neurozoo"
+CORE = DISTRIBUTION
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -90,7 +90,9 @@ class Registry:
                 f"plugins that failed to load: {', '.join(broken)} (`neurozoo plugins list` says why)" if broken else ""
             )
             if (kind, name) in _ELSEWHERE:
-                hint = f"install {name!r} with: pip install {_ELSEWHERE[kind, name]}" + (f"; {hint}" if hint else "")
+                elsewhere = _ELSEWHERE[kind, name]
+                where = f"install {name!r} with: pip install {elsewhere}, from plugins/ of the clone or its wheel"
+                hint = where + (f"; {hint}" if hint else "")
             raise UnknownNameError(KINDS[kind].singular, name, self.fitting(kind, base), hint)
         return self._components[kind, name]
 

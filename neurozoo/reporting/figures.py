@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.errors import UserError
+from neurozoo.errors import UserError, install_extra
 from neurozoo.files.text import printable
 from neurozoo.reporting.pixels import indexed
 
@@ -64,7 +64,7 @@ def figure_class() -> type[Figure]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError(
-            "pictures need matplotlib, which is not installed; install it with: pip install 'neurozoo[plots]'"
+            "pictures need matplotlib, which is not installed; install it with: " + install_extra("plots")
         ) from error
     finally:
         if backend is not None:

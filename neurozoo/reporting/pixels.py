@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.errors import UserError
+from neurozoo.errors import UserError, install_extra
 
 __all__ = ["evenly", "indexed", "png_address", "pooled"]
 
@@ -63,6 +63,6 @@ def _pillow() -> Any:
         from PIL import Image
     except ImportError as error:
         raise UserError(
-            "pictures need Pillow, which is not installed; install it with: pip install 'neurozoo[plots]'"
+            "pictures need Pillow, which is not installed; install it with: " + install_extra("plots")
         ) from error
     return Image

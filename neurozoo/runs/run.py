@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from neurozoo.errors import RunError
+from neurozoo.errors import DISTRIBUTION, RunError
 from neurozoo.files.json_text import parse_json
 from neurozoo.files.opening import open_regular, read_bytes
 from neurozoo.files.partial_folder import is_free
@@ -157,7 +157,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     versions = {}
     for name in ("neurozoo", "torch", "numpy", *libraries):
         try:
-            versions[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(DISTRIBUTION if name == "neurozoo" else name)
         except importlib.metadata.PackageNotFoundError:
             continue
     return {

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from neurozoo.errors import DeviceError, NeurozooError
+from neurozoo.errors import DISTRIBUTION, DeviceError, NeurozooError
 from neurozoo.registry.discovery import GROUP, canonical, find_plugins, installed_distributions
 from neurozoo.registry.isolation import text_of
 from neurozoo.registry.loading import Plugin
@@ -117,8 +117,8 @@ def _import_problem(library: str) -> str:
 
 def _versions(registry: Registry) -> Iterator[Finding]:
     yield Finding("versions", "python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    yield Finding("versions", "neurozoo", "ok", importlib.metadata.version("neurozoo"))
-    for text in importlib.metadata.requires("neurozoo") or ():
+    yield Finding("versions", "neurozoo", "ok", importlib.metadata.version(DISTRIBUTION))
+    for text in importlib.metadata.requires(DISTRIBUTION) or ():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield _required(requirement)

@@ -198,7 +198,7 @@ def _write(page: Path, found: dict[str, Any], seed: int, took: float) -> None:
         if not isinstance(result, Tried):
             tried = result.killed if isinstance(result, Kills) else result.tried
             lines.append(f"| {name} | {tried} | {tried - len(result.faults)} |")
-    versions = f"neurozoo {importlib.metadata.version('neurozoo')}, Python {platform.python_version()}"
+    versions = f"neurozoo {importlib.metadata.version('neurozoo-toolkit')}, Python {platform.python_version()}"
     said = f"Measured on {date.today()} with {versions}, seed {seed}, in {took / 60:.0f} minutes."
     text = page.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)

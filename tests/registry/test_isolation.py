@@ -236,7 +236,7 @@ def test_the_doctor_names_a_damaged_distribution_and_a_plugin_that_ends_the_proc
     (damaged,) = [each for name, each in found.items() if name.startswith("other_thing-0.3")]
     assert damaged.status == "warning"
     assert "its metadata is damaged (TypeError: " in damaged.said
-    assert found["builtin (neurozoo 0.1.0)"].status == "ok"
+    assert found["builtin (neurozoo-toolkit 0.1.0)"].status == "ok"
     assert found["python"].status == "ok"
 
 

@@ -109,7 +109,7 @@ def test_a_duplicate_of_a_core_name_is_refused_and_the_core_keeps_it(module: Mod
     assert "neuron 'torch'" in loaded(registry).error
     assert "already registered by neurozoo" in loaded(registry).error
     assert loaded(registry, "builtin").error == ""
-    assert registry.owner("neuron", "torch").startswith("neurozoo ")
+    assert registry.owner("neuron", "torch").startswith("neurozoo-toolkit ")
     assert registry.get("neuron", "torch").target == "neurozoo.core.layer:TorchNeuron"
 
 

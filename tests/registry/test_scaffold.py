@@ -38,7 +38,7 @@ def test_a_distribution_is_written_whole(kind: str, tmp_path: Path) -> None:
     project = tomllib.loads((written.path / "pyproject.toml").read_text())["project"]
     assert project["name"] == written.distribution == "neurozoo-my-own"
     assert project["entry-points"] == {"neurozoo": {"my-own": "neurozoo_my_own"}}
-    assert "neurozoo" in [Requirement(each).name for each in project["dependencies"]]
+    assert "neurozoo-toolkit" in [Requirement(each).name for each in project["dependencies"]]
     hook = (written.path / written.package / "__init__.py").read_text()
     assert f'neurozoo_api = "{API_VERSION}"' in hook
     target = f'"{written.package}.{Path(written.part).stem}:'

@@ -100,7 +100,7 @@ def test_a_page_that_cannot_be_written_or_drawn(
     assert "cannot be written" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["data", "info", str(store), "--html", str(tmp_path / "page.html")]) == 2
-    assert "pip install 'neurozoo[plots]'" in capsys.readouterr().err
+    assert "pip install 'neurozoo-toolkit[plots]'" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
 
 

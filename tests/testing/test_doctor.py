@@ -129,7 +129,7 @@ def test_an_extra_of_the_core_that_is_not_installed_is_no_warning(monkeypatch: p
     assert plugin.status == "ok"
     assert plugin.said.endswith(
         "; logger tensorboard cannot be used: tensorboard is not installed; "
-        "install it with: pip install 'neurozoo[tensorboard]'"
+        "install it with: pip install 'neurozoo-toolkit[tensorboard]'"
     )
 
 

@@ -199,7 +199,7 @@ def test_a_missing_library_is_told_before_anything_is_done(
         train(recipe("training.loggers=[tensorboard]"), out=tmp_path / "run")
     assert str(caught.value) == (
         "training.loggers: logger 'tensorboard' needs tensorboard, which is not installed; install it with: "
-        "pip install 'neurozoo[tensorboard]'; or take it out of training.loggers"
+        "pip install 'neurozoo-toolkit[tensorboard]'; or take it out of training.loggers"
     )
     assert not (tmp_path / "run").exists()
 

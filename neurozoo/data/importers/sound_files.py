@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurozoo.errors import DataError, UserError
+from neurozoo.errors import DataError, UserError, install_extra
 from neurozoo.files.opening import open_regular
 
 __all__ = ["ENDINGS", "Recording", "open_recording", "read_samples", "resampled"]
@@ -200,7 +200,7 @@ def _soundfile(path: Path) -> Any:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: the C library is missing
         raise UserError(
-            f"{path} is FLAC, which soundfile reads ({error}); pip install 'neurozoo[audio]', or convert it to WAV"
+            f"{path} is FLAC, which soundfile reads ({error}); {install_extra('audio')}, or convert it to WAV"
         ) from error
     return soundfile
 

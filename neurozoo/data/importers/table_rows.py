@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurozoo.data.importers.delimited import open_csv
-from neurozoo.errors import DataError, UserError
+from neurozoo.errors import DataError, UserError, install_extra
 from neurozoo.files.opening import open_regular
 from neurozoo.files.text import as_text
 
@@ -134,7 +134,7 @@ def _parquet(path: Path) -> Iterator[Any]:
         import pyarrow.parquet
     except ImportError as error:
         raise UserError(
-            f"{path} is Parquet, which pyarrow reads and is not installed; pip install 'neurozoo[parquet]', or save it "
+            f"{path} is Parquet, which pyarrow reads and is not installed; {install_extra('parquet')}, or save it "
             "as CSV or npz"
         ) from error
     with open_regular(path) as raw:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from neurozoo.core.model import Model
-from neurozoo.errors import RunError, UserError
+from neurozoo.errors import DISTRIBUTION, RunError, UserError
 from neurozoo.files.partial_folder import PartialFolder
 from neurozoo.files.writing import write_whole
 from neurozoo.nir import check_installed
@@ -330,7 +330,7 @@ def _origin(trained: TrainedModel) -> dict[str, str | float]:
     """The origin of a graph, for its metadata."""
     return {
         "format": FORMAT,
-        "neurozoo": importlib.metadata.version("neurozoo"),
+        "neurozoo": importlib.metadata.version(DISTRIBUTION),
         "recipe": trained.recipe.name,
         "model": trained.recipe.model.name,
         "synthetic": _text(_synthetic(trained)),

@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
-from neurozoo.errors import UnknownNameError, UserError
+from neurozoo.errors import DISTRIBUTION, UnknownNameError, UserError
 from neurozoo.files.partial_folder import PartialFolder
 from neurozoo.files.writing import write_whole
 from neurozoo.registry.discovery import canonical
@@ -164,9 +164,9 @@ def write_plugin(name: str, kind: str, out: Path) -> Written:
 
 def _neurozoo_requirement() -> str:
     """Return a requirement of compatible versions: the same minor one before 1.0, the same major one after."""
-    major, minor = (int(each) for each in importlib.metadata.version("neurozoo").split(".")[:2])
+    major, minor = (int(each) for each in importlib.metadata.version(DISTRIBUTION).split(".")[:2])
     above = f"{major + 1}" if major else f"0.{minor + 1}"
-    return f"neurozoo>={major}.{minor},<{above}"
+    return f"{DISTRIBUTION}>={major}.{minor},<{above}"
 
 
 def _write(path: Path, content: Mapping[str, str]) -> None:

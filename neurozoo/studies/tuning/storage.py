@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from neurozoo.errors import RunError, UserError
+from neurozoo.errors import RunError, UserError, install_extra
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.recipe.overrides import override
 from neurozoo.recipe.schema import Searched, TuneSection
@@ -35,7 +35,7 @@ def check_installed() -> None:
     try:
         import optuna  # noqa: F401
     except ImportError as error:
-        raise UserError("tuning needs optuna, which is not installed; `pip install 'neurozoo[tune]'`") from error
+        raise UserError(f"tuning needs optuna, which is not installed; `{install_extra('tune')}`") from error
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import Tensor
 from neurozoo.core.equations import SURROGATES
 from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.neuron import NeuronSpec
+from neurozoo.errors import install_extra
 from neurozoo.testing.backend.inputs import SPECS, cut_threshold, describe, same
 from neurozoo.testing.backend.subject import Subject
 from neurozoo.testing.findings import NotRun
@@ -56,7 +57,7 @@ def _for_any_call(holds: Callable[[Subject, Call], None]) -> Callable[[Subject],
             from hypothesis import HealthCheck, Phase, given, settings
             from hypothesis.errors import Unsatisfiable
         except ImportError as error:
-            raise NotRun("needs hypothesis: pip install 'neurozoo[testing]'") from error
+            raise NotRun(f"needs hypothesis: {install_extra('testing')}") from error
         chosen: Any = settings(
             max_examples=EXAMPLES,
             derandomize=True,

@@ -166,5 +166,5 @@ def test_flac_is_read_to_the_bit(tmp_path: Path) -> None:
 def test_flac_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "soundfile", None)
     (tmp_path / "a.flac").write_bytes(b"fLaC")
-    with pytest.raises(UserError, match=r"pip install 'neurozoo\[audio\]', or convert it to WAV"):
+    with pytest.raises(UserError, match=r"pip install 'neurozoo-toolkit\[audio\]', or convert it to WAV"):
         open_recording(tmp_path / "a.flac")

@@ -199,7 +199,7 @@ def test_parquet_gives_what_csv_gives(imported: Import, tmp_path: Path) -> None:
 def test_parquet_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match=r"pip install 'neurozoo\[parquet\]', or save it as CSV or npz"):
+    with pytest.raises(UserError, match=r"pip install 'neurozoo-toolkit\[parquet\]', or save it as CSV or npz"):
         import_data("table", tmp_path / "t.parquet", tmp_path / "store")
 
 

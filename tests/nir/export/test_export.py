@@ -123,7 +123,7 @@ def test_weights_of_a_librarys_own_neuron_are_refused(tmp_path: Path, recipe: Ca
 
 def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neurozoo.nir.export.export.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"not installed; `pip install 'neurozoo\[nir\]'`"):
+    with pytest.raises(UserError, match=r"not installed; `pip install 'neurozoo-toolkit\[nir\]'`"):
         export_run("emotions-sound", tmp_path / "out", dt=1e-3)
 
 

@@ -240,7 +240,7 @@ def test_what_cannot_be_reported(
             report_runs(folders)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["report", str(run)]) == 2
-    assert "pip install 'neurozoo[plots]'" in capsys.readouterr().err
+    assert "pip install 'neurozoo-toolkit[plots]'" in capsys.readouterr().err
     assert not (run / "report.html").exists()
 
 

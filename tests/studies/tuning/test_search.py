@@ -234,7 +234,7 @@ def test_what_cannot_be_used_is_named(path: Path, tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "optuna", None)
         with pytest.raises(
-            UserError, match=r"tuning needs optuna, which is not installed; `pip install 'neurozoo\[tune\]'"
+            UserError, match=r"tuning needs optuna, which is not installed; `pip install 'neurozoo-toolkit\[tune\]'"
         ):
             tune(path, trials=1, out=tmp_path)
 

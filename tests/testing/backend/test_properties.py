@@ -96,4 +96,4 @@ def test_without_hypothesis_it_is_not_run_and_says_how_to_get_it(result_of, monk
 
     monkeypatch.setattr(builtins, "__import__", no_hypothesis)
     result = result_of(TorchNeuron, "any_cut")
-    assert (result.outcome, result.problem) == ("not run", "needs hypothesis: pip install 'neurozoo[testing]'")
+    assert (result.outcome, result.problem) == ("not run", "needs hypothesis: pip install 'neurozoo-toolkit[testing]'")

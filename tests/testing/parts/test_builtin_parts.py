@@ -23,7 +23,7 @@ PUBLISHED = pytest.mark.slow
 
 def of_the_core(kind: Kind) -> list[str]:
     registry = default_registry()
-    return [name for name in registry.components(kind) if registry.owner(kind, name).startswith("neurozoo ")]
+    return [name for name in registry.components(kind) if registry.owner(kind, name).startswith("neurozoo-toolkit ")]
 
 
 class TestInteractive(FusionConformance):

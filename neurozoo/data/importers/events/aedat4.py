@@ -17,7 +17,7 @@ import numpy as np
 
 from neurozoo.data.importers.events.aedat import AEDAT4
 from neurozoo.data.importers.events.blocks import Events
-from neurozoo.errors import DataError
+from neurozoo.errors import DataError, install_extra
 
 __all__ = ["read_aedat4"]
 
@@ -129,7 +129,7 @@ def _unpacker(name: str, where: str) -> Callable[[bytes], bytes]:
                 return ZstdDecompressor(max_window_size=_LARGEST)
     except ImportError as error:
         raise DataError(
-            f"{where}: its packets are compressed by {name}; install what unpacks them: pip install 'neurozoo[aedat4]'"
+            f"{where}: its packets are compressed by {name}; install what unpacks them: {install_extra('aedat4')}"
         ) from error
 
     def unpack(raw: bytes) -> bytes:

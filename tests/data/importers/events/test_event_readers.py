@@ -213,7 +213,7 @@ def test_aedat4_without_its_extra_says_what_to_install(code: int, made: Made, mo
     for name in [name for name in sys.modules if name.split(".")[0] in ("lz4", "zstandard")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", importing)
-    assert "pip install 'neurozoo[aedat4]'" in refusal(read_aedat4, made.aedat4([], code))
+    assert "pip install 'neurozoo-toolkit[aedat4]'" in refusal(read_aedat4, made.aedat4([], code))
 
 
 def test_aedat4_that_makes_no_sense(made: Made) -> None:
