@@ -17,7 +17,7 @@ from neurozoo.core.model import Model
 from neurozoo.core.recording import layers_of
 from neurozoo.core.shapes import SignalShape
 from neurozoo.core.signals import Problem
-from neurozoo.errors import SpikingError, UserError
+from neurozoo.errors import DISTRIBUTION, SpikingError, UserError
 from neurozoo.nir import check_installed
 from neurozoo.nir.export.export import ALWAYS_LEFT_OUT, FORMAT, check_positive, conditions, of_neurons
 from neurozoo.nir.export.tracing import folded, trace, trace_network, unpadded
@@ -70,7 +70,7 @@ def to_nir(net: nn.Module, x: Tensor | Mapping[str, Tensor], *, dt: float = 1e-3
     readouts = [f"{name}: {layer.spec.kind}" for name, layer in layers.items() if not layer.spec.spiking]
     metadata = {
         "format": FORMAT,
-        "neurozoo": importlib.metadata.version("neurozoo"),
+        "neurozoo": importlib.metadata.version(DISTRIBUTION),
         "model": type(net).__name__,
         **conditions(traced.neurons, dt, "each layer's own", ALWAYS_LEFT_OUT),
         "recurrent_delay": 1,

@@ -79,7 +79,7 @@ def test_frames_are_pandas_and_say_what_is_missing(folder: Path, monkeypatch: py
 
 
 def test_a_data_frame_of_pandas(folder: Path) -> None:
-    pytest.importorskip("pandas", reason="needs pandas, which neurozoo[pandas] installs")
+    pytest.importorskip("pandas", reason="needs pandas, which neurozoo-toolkit[pandas] installs")
     frame = nz.runs(folder).frame()
     assert frame.loc["first", "seed"] == 4
     assert list(frame.index) == ["first", "study/seed-5"]
