@@ -153,7 +153,12 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("mfn", "data.importers.mfn:import_mfn", "MFN's npz or h5 by split, such as POM"),
         ("braille", "data.importers.braille:import_braille", "tactile readings of Braille letters, as an npz"),
         ("emodb", "data.importers.emodb:import_emodb", "acted emotions in German speech as log-mel, as an npz"),
-        ("table", "data.importers.table:import_table", "a table of your own: CSV, Parquet, or the arrays of an npz"),
+        (
+            "arrays",
+            "data.importers.table:import_table",
+            "your own data: npz, a folder of npy or of a file a sample, CSV, Parquet",
+        ),
+        ("table", "data.importers.table:import_table", "the same as arrays, its earlier name"),
         ("wfdb", "data.importers.wfdb:import_wfdb", "windows of PhysioNet's records, such as beats of the heart"),
         ("fsdd", "data.importers.audio_folder:import_fsdd", "the Free Spoken Digit Dataset, waveforms"),
         ("audio-folder", "data.importers.audio_folder:import_audio_folder", "a folder of WAV or FLAC, and its labels"),

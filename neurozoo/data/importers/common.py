@@ -92,7 +92,7 @@ def open_text(path: Path) -> TextIO:
     return io.TextIOWrapper(raw, "utf-16" if marked else "utf-8-sig", errors="replace")
 
 
-def list_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+def list_arrays(arrays: Mapping[str, Any]) -> str:
     """Return ``name [shape]`` of each array for an error message."""
     return ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
 

@@ -20,7 +20,7 @@ from neurozoo.data.importers.events.gesture import detect_gesture
 from neurozoo.data.importers.events.qtdb import detect_qtdb
 from neurozoo.data.importers.events.shd import detect_shd
 from neurozoo.data.importers.events.tactile import detect_tactile
-from neurozoo.data.importers.table import FILE_OF_SPLIT, detect_table
+from neurozoo.data.importers.table_detection import FILE_OF_SPLIT, detect_own, detect_table
 from neurozoo.data.importers.wfdb import detect_wfdb
 from neurozoo.data.manifest import MANIFEST
 from neurozoo.data.store import Store
@@ -117,7 +117,13 @@ def detect_format(source: Path) -> DetectedFormat:
     try:
         return _detect_other(source)
     except DataError as error:
-        raise problem or error from None
+        problem = problem or error
+    try:
+        if (own := detect_own(source)) is not None:
+            return own
+    except DataError:
+        pass  # the error before says more
+    raise problem
 
 
 def _detect_other(source: Path) -> DetectedFormat:

@@ -15,6 +15,7 @@ from neurozoo.data.importers.common import SPLITS
 from neurozoo.errors import DataError, suggestion
 
 __all__ = [
+    "GROUPS",
     "SHARES",
     "Seed",
     "Share",
@@ -28,12 +29,15 @@ __all__ = [
     "some_of",
     "split_alias",
     "split_by_values",
+    "usual_groups",
 ]
 
 Seed = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 SHARES: Mapping[str, float] = {"valid": 0.15, "test": 0.15}
 """Share of the groups, or of each class's samples, that is drawn for each split where a user gives no shares."""
+GROUPS = ("group", "groups", "subject", "subjects", "speaker", "speakers", "patient", "patients", "participant")
+"""Usual names, in small letters, of a field whose values no two splits should share."""
 _ALIASES = {"training": "train", "validation": "valid", "val": "valid", "dev": "valid", "testing": "test"}
 _RANGE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})")
 
@@ -80,6 +84,7 @@ def divided(
     chosen: Mapping[str, Sequence[str]],
     classes: Sequence[Any] | None = None,
     seed: int = 0,
+    complete: bool = False,
 ) -> tuple[list[str], str]:
     """Divide samples as their files say, else by the chosen groups, else by a draw of :data:`SHARES`.
 
@@ -96,6 +101,7 @@ def divided(
         chosen: The groups of each split, see :func:`split_by_values`.
         classes: The class of each sample; None if it has none.
         seed: Seed of a draw.
+        complete: Whether splits that no sample is said to be in are drawn from train.
 
     Returns:
         The split of each sample, and a sentence that says where it is from.
@@ -105,10 +111,17 @@ def divided(
     """
     if given is not None:
         names, rule = _split_names(given, what, where), f"as {what} says"
+        shares = {split: share for split, share in SHARES.items() if split not in names}
+        if complete and shares and "train" in names:
+            try:
+                names, by = _completed(source, names, groups, classes, shares, seed, by)
+                rule += f", {' and '.join(shares)} drawn from train with the seed {seed}{by}"
+            except DataError:
+                rule += f", and train has too few samples to draw {' and '.join(shares)}"
     elif groups is not None and any(chosen.values()):
         names, rule = split_by_values(groups, by, chosen, source), f"by {by}"
     else:
-        names, by = _drawn(source, n, groups, classes, seed, by)
+        names, by = _drawn(source, n, groups, classes, SHARES, seed, by)
         rule = f"drawn by neurozoo with the seed {seed}{by}"
     return names, described(names, rule)
 
@@ -163,27 +176,68 @@ def split_by_values(
     return [split_of.get(value, "train") for value in values]
 
 
+def _completed(
+    source: object,
+    names: Sequence[str],
+    groups: Sequence[str] | None,
+    classes: Sequence[Any] | None,
+    shares: Mapping[str, float],
+    seed: int,
+    by: str,
+) -> tuple[list[str], str]:
+    """Return the splits with those that are missing drawn from train, and how they were drawn."""
+    train = [row for row, name in enumerate(names) if name == "train"]
+    of = f"{source}, train"
+    drawn, how = _drawn(
+        of,
+        len(train),
+        None if groups is None else [groups[row] for row in train],
+        None if classes is None else [classes[row] for row in train],
+        shares,
+        seed,
+        by,
+    )
+    found = list(names)
+    for row, name in zip(train, drawn, strict=True):
+        found[row] = name
+    return found, how
+
+
 def _drawn(
-    source: object, n: int, groups: Sequence[str] | None, classes: Sequence[Any] | None, seed: int, by: str
+    source: object,
+    n: int,
+    groups: Sequence[str] | None,
+    classes: Sequence[Any] | None,
+    shares: Mapping[str, float],
+    seed: int,
+    by: str,
 ) -> tuple[list[str], str]:
     """Return the splits of a draw, and how samples were drawn."""
+    needed = 1 + len(shares)
     if groups is not None:
         known = sorted(set(groups), key=natural)
-        if len(known) < 3:
+        if len(known) < needed:
             raise DataError(
                 f"{source}: each split needs a group, and {by} has {len(known)}: {some_of(known)}; divide by another "
                 "field, or name the groups of each split"
             )
-        drawn = dict(zip(known, _draw(len(known), SHARES, (seed,)), strict=True))
+        drawn = dict(zip(known, _draw(len(known), shares, (seed,)), strict=True))
         return [drawn[group] for group in groups], f", by {by}"
     if classes is None:
-        if n < 3:
+        if n < needed:
             raise DataError(f"{source}: each split needs a sample, and there are {n}; give more, or the split of each")
-        return _draw(n, SHARES, (seed,)), ""
+        return _draw(n, shares, (seed,)), ""
     names = sorted({str(name) for name in classes}, key=natural)
     index = {name: place for place, name in enumerate(names)}
     labels = np.array([index[str(name)] for name in classes], np.int64)
-    return draw_by_class(labels, SHARES, seed, names, source), ", for each class separately"
+    return draw_by_class(labels, shares, seed, names, source), ", for each class separately"
+
+
+def usual_groups(columns: Mapping[str, Iterable[Any]]) -> str:
+    """Return the first column with a usual name of groups and enough of them for a draw; an empty text if none is."""
+    return next(
+        (name for name, values in columns.items() if name.lower() in GROUPS and len(set(values)) > len(SHARES)), ""
+    )
 
 
 def draw_by_class(

@@ -1,11 +1,10 @@
-"""Importer of a user's own table: CSV or Parquet with a row a sample or a position, npz with an array a column.
+"""Importer of a user's own data: CSV or Parquet with a row a sample or a position, arrays, a file a sample.
 
 What the options leave open is guessed where there is one answer, and asked for where there is not.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +16,15 @@ from pydantic import Field
 
 from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.common import SPLITS, UNKNOWN, origin_of
-from neurozoo.data.importers.detected import DetectedFormat
 from neurozoo.data.importers.splitting import Seed, check_division, divided, natural
 from neurozoo.data.importers.table_arrays import import_arrays
-from neurozoo.data.importers.table_plan import TARGETS, Plan, Task, plan_table
-from neurozoo.data.importers.table_rows import Rows, batches_of, columns_of
+from neurozoo.data.importers.table_plan import Plan, Task, plan_table
+from neurozoo.data.importers.table_rows import Rows, batches_of
 from neurozoo.data.store import Store, StoreWriter
-from neurozoo.data.untrusted.npz import names_in_npz
 from neurozoo.errors import DataError
 
-__all__ = ["FILE_OF_SPLIT", "detect_table", "import_table"]
+__all__ = ["import_table"]
 
-_MANY = ("labels", "targets")
-_OTHERS = ({"video_id", "segment_id"}, {"x", "y", "letters"}, {"x", "y", "t"}, {"x", "y", "ts"})
-"""Columns of forms that other importers know: transcripts, Braille, events."""
-FILE_OF_SPLIT = re.compile("_(train|valid|test)(_emb)?$")
-"""Ends of names of files that other importers take as a folder."""
 _MOST_SAMPLES = 20_000_000
 _MOST_CLASSES = 10_000
 _LONGEST = 100_000
@@ -48,6 +40,7 @@ def import_table(
     inputs: Sequence[str] = (),
     ids: str = "",
     split: str = "",
+    groups: str = "",
     split_by: str = "",
     train: Sequence[str] = (),
     valid: Sequence[str] = (),
@@ -56,33 +49,52 @@ def import_table(
     sequence: str = "",
     rate: Annotated[float, Field(gt=0, le=1e9)] | None = None,
     missing: Literal["refuse", "zero"] = "refuse",
+    lengths: str = "",
+    mask: str = "",
+    axes: Sequence[str] = (),
 ) -> Store:
-    """Make a store of a table of your own.
+    """Make a store of your own data.
 
     CSV and Parquet: a row is a sample, or with ``sequence`` a position of one. They are read twice, in pieces, so that
-    they need not fit into memory. npz: an array is a column, its first axis the samples; targets ``[N, L]`` or
-    ``[N, L, K]`` along an input ``[N, L, ...]`` are targets per step; an array ``NAME_length`` ``[N]`` gives the
-    positions that each sample has of the input ``NAME``.
+    they need not fit into memory.
+
+    npz, and a folder of npy: an array is a column, its first axis the samples. Inputs are ``[N, F]``, or with positions
+    ``[N, L, ...]``; pictures with 1 or 3 channels have one position. Targets are ``[N]``, ``[N, K]`` (labels, numbers,
+    or one-hot classes), or along an input ``[N, L]`` and ``[N, L, K]``, a target per step. ``NAME_length`` or
+    ``lengths`` ``[N]``, or ``NAME_mask`` or ``mask`` ``[N, L]``, say which positions are valid. Arrays by split, such
+    as ``x_train`` and ``x_test``, or files ``train.npz`` and ``test.npz``, are read as one.
+
+    A folder of samples: an npz or npy file each, whose first axis may differ in length; folders may be their classes
+    and, above these, their splits. They are read twice, and need not fit into memory.
 
     Args:
-        source: A ``.csv``, ``.parquet`` or ``.npz`` file.
+        source: A ``.csv``, ``.parquet`` or ``.npz`` file, or a folder of npz or npy files.
         dest: The store's folder; new or empty.
         target: The column of the class or number, or the columns of the labels or numbers. By default the one called
-            label, target, class or y.
+            label, target, class or y, or the only array with a value a sample.
         task: ``multiclass``, ``multilabel`` or ``regression``. By default several columns of 0 and 1 are labels, texts
-            and up to 50 different whole numbers classes; anything else needs this option.
+            and up to 50 different whole numbers classes, and numbers that are not whole a regression; anything else
+            needs this option.
         inputs: The columns that a model sees, as names or patterns such as ``acc_*``; ``NAME=PATTERN`` puts them into
             a signal of that name. By default every other column, which all have to be numbers, as ``features``.
         ids: The column that names samples; by default the one called id.
-        split: The column that holds train, valid or test; by default the one called split.
-        split_by: The column of groups, such as people, that no two splits share.
+        split: The column that holds train, valid or test; by default the one called split. If it has no valid or no
+            test, they are drawn from train.
+        groups: The column of groups, such as people, that no two splits share; by default one called group, subject,
+            speaker, patient or participant.
+        split_by: The same, in the place of a split column.
         train: The groups of train, by name or as ranges of whole numbers ``1..9``; by default the rest.
         valid: The groups of valid.
         test: The groups of test. Without any of these groups are drawn; without groups, samples.
-        seed: Seed of a draw.
+        seed: Seed of a draw: 15 % for valid and 15 % for test.
         sequence: The column that is the same in the rows of a sample; they follow one another, one a position.
-        rate: Positions a second of ``sequence``, or of the inputs of an npz; by default unknown.
+        rate: Positions a second of ``sequence``, or of arrays; by default unknown.
         missing: Whether empty cells of inputs are refused, or become 0.
+        lengths: The array of each sample's number of positions; by default one with a usual name.
+        mask: The array of valid positions; by default one with a usual name.
+        axes: ``NAME=LETTERS``: what an array's axes are, in order, such as ``x=NCT`` or ``x=NHWC``: N samples, T
+            positions, C H W channels, rows and columns, F features. They are put into the order NTCHWF; without T
+            there is one position. By default ``NT...``.
 
     Raises:
         DataError: A row or column is malformed, named by line and name; or something cannot be guessed.
@@ -101,12 +113,22 @@ def import_table(
         "rate": rate,
         "missing": missing,
     }
-    check_division(split_by, chosen)
-    if split and split_by:
+    check_division(split_by or groups, chosen)
+    if split and (split_by or any(chosen.values())):
         raise DataError("--split and --split-by both say where samples belong; give one of them")
-    origin = origin_of("table", source.name, UNKNOWN, **options)
-    if source.suffix == ".npz":
+    if groups and split_by:
+        raise DataError("--groups and --split-by both name the groups; give one of them")
+    # Only options that are given: data that was imported before there were these keeps its checksum.
+    more = {"groups": groups, "lengths": lengths, "mask": mask, "axes": axes}
+    origin = origin_of(
+        "table", source.name, UNKNOWN, **options, **{name: value for name, value in more.items() if value}
+    )
+    options |= more
+    if source.is_dir() or source.suffix.lower() == ".npz":
         return import_arrays(source, dest, options, origin)
+    for name in ("lengths", "mask", "axes"):
+        if more[name]:
+            raise DataError(f"--{name} is for arrays; rows of one sample are found by --sequence COLUMN")
     plan = plan_table(source, options)
     found = _scanned(source, plan)
     names, rule = divided(
@@ -115,25 +137,14 @@ def import_table(
         given=found.splits if plan.split else None,
         what=f"the column {plan.split}",
         where=found.where,
-        by=plan.split_by,
-        groups=found.groups if plan.split_by else None,
+        by=plan.groups,
+        groups=found.groups if plan.groups else None,
         chosen=chosen,
         classes=found.classes or None,
         seed=seed,
+        complete=True,
     )
     return _written(source, dest, plan, found, names, origin | {"splits": rule})
-
-
-def detect_table(source: Path) -> DetectedFormat | None:
-    """Detect a table with a column that may be its target; None if it is something else."""
-    suffix = source.suffix.lower()
-    if suffix not in (".csv", ".parquet", ".npz") or not source.is_file() or FILE_OF_SPLIT.search(source.stem):
-        return None
-    columns = names_in_npz(source) if suffix == ".npz" else columns_of(source)
-    names = {column.lower() for column in columns}
-    if not names & {*TARGETS, *_MANY} or any(names >= columns_of_others for columns_of_others in _OTHERS):
-        return None
-    return DetectedFormat("table", "a table with a column that may be the target", (", ".join(columns),))
 
 
 @dataclass(frozen=True)
@@ -170,10 +181,10 @@ def _scanned(source: Path, plan: Plan) -> _Found:
     """Read what decides splits and classes; ids and sequences have to be of one sample each."""
     found, seen = _Found([], [], [], [], []), set[str]()
     classes = plan.target[0] if plan.task == "multiclass" else ""
-    into = [(plan.split, found.splits), (plan.split_by, found.groups), (classes, found.classes)]
+    into = [(plan.split, found.splits), (plan.groups, found.groups), (classes, found.classes)]
     name = plan.ids or plan.sequence
     # Without any of them, a column has to be read to count the rows.
-    columns = [column for column in (plan.split, plan.split_by, classes, name) if column] or [plan.target[0]]
+    columns = [column for column in (plan.split, plan.groups, classes, name) if column] or [plan.target[0]]
     for rows, starts in _samples(source, plan, columns):
         found.where.extend(rows.where[start] for start in starts)
         found.lengths.extend(np.diff([*starts, len(rows.where)]).tolist())

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from neurozoo.data.importers.splitting import some_of
-from neurozoo.data.importers.table_arrays import MOST_GUESSED
+from neurozoo.data.importers.common import SPLITS
+from neurozoo.data.importers.detected import UnclearError
+from neurozoo.data.importers.splitting import GROUPS, some_of, usual_groups
 from neurozoo.data.importers.table_rows import batches_of
+from neurozoo.data.importers.table_targets import MOST_GUESSED
 from neurozoo.errors import DataError, suggestion
 
 __all__ = ["TARGETS", "Plan", "Task", "plan_table"]
@@ -30,7 +32,7 @@ class Plan:
     signals: Mapping[str, tuple[str, ...]]
     ids: str
     split: str
-    split_by: str
+    groups: str
     sequence: str
     rate: float | None
     missing: str
@@ -56,18 +58,21 @@ def plan_table(source: Path, options: Mapping[str, Any]) -> Plan:
         return name or next((column for column in columns if column.lower() in usual), "")
 
     ids, sequence = named(options["ids"], "ids", ("id",)), named(options["sequence"], "sequence")
-    split_by = named(options["split_by"], "split-by")
-    split = "" if split_by else named(options["split"], "split", ("split",))
+    groups = named(options["split_by"] or options["groups"], "groups")
+    by_groups = options["split_by"] or any(options[name] for name in SPLITS)
+    split = "" if by_groups else named(options["split"], "split", ("split",))
     target = tuple(named(name, "target") for name in options["target"])
     if not target:
         usual = [column for column in columns if column.lower() in TARGETS]
         if len(usual) != 1:
-            raise DataError(
+            raise UnclearError(
                 f"{source}: which column is the target? there are: {some_of(columns)}; give --target COLUMN, or "
-                "several with commas"
+                "several with commas",
+                {"target": (usual or [columns[-1]])[0]},
             )
         target = (usual[0],)
-    taken = {*target, ids, split, split_by, sequence}
+    groups = groups or _usual_groups(source, [name for name in columns if name not in {*target, *options["inputs"]}])
+    taken = {*target, ids, split, groups, sequence}
     if options["inputs"]:
         signals = _matched(source, options["inputs"], columns, taken, target)
     else:
@@ -75,9 +80,11 @@ def plan_table(source: Path, options: Mapping[str, Any]) -> Plan:
     for column in (column for chosen in signals.values() for column in chosen):
         if (place := first.no_number(column)) is not None:
             shown = repr(first.columns[column][place])[:40]
-            raise DataError(
+            free = [each for each in columns if each not in taken and first.no_number(each) is None]
+            raise UnclearError(
                 f"{first.where[place]}: {column} is {shown}, and inputs are numbers; name the inputs by --inputs, or "
-                "what this column is by --ids, --split, --split-by, --sequence or --target"
+                "what this column is by --ids, --split, --groups, --sequence or --target",
+                {"inputs": free or ["COLUMN"]},
             )
     if not any(signals.values()):
         raise DataError(f"{source} has no column left for an input; there are: {some_of(columns)}")
@@ -85,7 +92,7 @@ def plan_table(source: Path, options: Mapping[str, Any]) -> Plan:
     if task == "multiclass" and len(target) > 1:
         raise DataError(f"{source}: multiclass has one column of classes, and --target names {', '.join(target)}")
     rate, missing = options["rate"], options["missing"]
-    return Plan(target, task, signals, ids, split, split_by, sequence, rate, missing)
+    return Plan(target, task, signals, ids, split, groups, sequence, rate, missing)
 
 
 def _matched(
@@ -108,6 +115,15 @@ def _matched(
     return signals
 
 
+def _usual_groups(source: Path, columns: Sequence[str]) -> str:
+    """Return the column with a usual name of groups and enough of them; an empty text if there is none."""
+    values: dict[str, set[str]] = {column: set() for column in columns if column.lower() in GROUPS}
+    for rows in batches_of(source, list(values)) if values else ():
+        for column, known in values.items():
+            known.update(map(str, rows.columns[column]))
+    return usual_groups(values)
+
+
 def _guessed_task(source: Path, target: Sequence[str]) -> Task:
     values: set[float] = set()
     for rows in batches_of(source, target):
@@ -126,8 +142,11 @@ def _guessed_task(source: Path, target: Sequence[str]) -> Task:
         return "multilabel"
     if len(target) == 1 and whole and len(values) <= MOST_GUESSED:
         return "multiclass"
-    raise DataError(
+    if not whole:
+        return "regression"
+    raise UnclearError(
         f"{source}: {', '.join(target)} {'has' if len(target) == 1 else 'have'} values such as "
         f"{', '.join(f'{value:g}' for value in sorted(values)[:4])}; say what they are by --task regression, "
-        "multiclass or multilabel"
+        "multiclass or multilabel",
+        {"task": "regression"},
     )

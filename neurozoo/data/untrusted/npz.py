@@ -114,7 +114,10 @@ def _read_array(member: IO[bytes], size: int, name: str, where: str) -> NDArray[
         raise ValueError(f"{name} is of version {version}")
     shape, fortran, dtype = _HEADERS[version](member)
     if dtype.hasobject:
-        raise DataError(f"{where} holds Python objects, which are never loaded; give arrays of numbers")
+        raise DataError(
+            f"{where} holds Python objects, which are never loaded; give arrays of numbers; sequences of several "
+            "lengths come padded with an array of their lengths, or as a file each"
+        )
     # numpy makes characters of no width one wide.
     fits = dtype.itemsize > 0 and size - member.tell() == prod(shape) * dtype.itemsize
     if any(n < 0 for n in shape) or not fits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,13 @@ def test_columns_by_option_and_labels(tmp_path: Path) -> None:
     assert rows(store, "other")["7"] == ("train", [[-7.0]], [1, 1])
 
 
-def test_numbers_have_to_be_called_regression(imported: Import) -> None:
-    text = "x,y\n" + "".join(f"{i},{i / 4}\n" for i in range(8))
-    with pytest.raises(DataError, match=r"y has values such as 0, 0\.25, 0\.5, 0\.75; say what they are by --task"):
+def test_many_whole_numbers_have_to_be_called_regression(imported: Import, tmp_path: Path) -> None:
+    text = "x,y\n" + "".join(f"{i},{i}\n" for i in range(60))
+    with pytest.raises(DataError, match=r"y has values such as 0, 1, 2, 3; say what they are by --task regression"):
         imported(text)
-    store = imported(text, task="regression", seed=1)
+    assert imported(text, task="regression").description.task.name == "regression"
+    shutil.rmtree(tmp_path / "store")
+    store = imported("x,y\n" + "".join(f"{i},{i / 4}\n" for i in range(8)), seed=1)
     assert store.description.splits == {"train": 6, "valid": 1, "test": 1}
     assert all(target == [x[0][0] / 4] for _, x, target in rows(store).values())
 
@@ -186,7 +189,7 @@ def test_parquet_gives_what_csv_gives(imported: Import, tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet", row_group_size=2)
     store = import_data("table", tmp_path / "t.parquet", tmp_path / "other")
     assert rows(store) == rows(imported(SMALL))
-    assert detect_format(tmp_path / "t.parquet").format == "table"
+    assert detect_format(tmp_path / "t.parquet").format == "arrays"
 
     parquet.write_table(pyarrow.table(columns | {"age": [1, None, 3, 4]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"t\.parquet, row 2: age is empty; give a finite number; --missing zero"):
@@ -223,7 +226,7 @@ def test_arrays_with_lengths_ids_and_groups(tmp_path: Path) -> None:
         assert split == {3: "train", 1: "valid", 2: "test"}[int(who[row])]
         np.testing.assert_array_equal(np.array(values, np.float32), x[row, : length[row]])
         assert target == row % 3
-    assert detect_format(file).format == "table"
+    assert detect_format(file).format == "arrays"
 
 
 @pytest.mark.parametrize("ragged", [False, True])
@@ -265,7 +268,8 @@ THREE = np.zeros(3, int)
         ({"x": np.ones((3, 2))}, {}, r"which array is the target\? there are: x \[3, 2\]; give --target NAME"),
         ({"x": np.ones((3, 2)), "y": np.ones(4, int)}, {"inputs": ["x"]}, r"x is of shape \[3, 2\] and the target y"),
         ({"x": np.ones(3), "y": np.ones(3, int)}, {}, r"which arrays are inputs\?"),
-        ({"x": np.ones((3, 2)), "y": np.ones(3) / 3}, {}, r"y is float64 of shape \[3\]; say what they are by --task"),
+        ({"x": np.ones((99, 2)), "y": np.arange(99)}, {}, r"y is int64 of shape \[99\], with 99 .* are by --task"),
+        ({"x": np.ones((3, 4, 2)), "y": np.ones((3, 4)) / 3}, {}, r"if each sample has 4 numbers, .* \[3, 4, 1\] if"),
         ({"x": np.ones((3, 2)), "y": np.ones(3, int)}, {"inputs": ["q"]}, r"has no array 'q' of --inputs"),
         ({"x": np.ones((3, 2)), "y": np.ones(3, int), "labels": np.ones(3)}, {}, "y, labels may each be --target"),
         (
@@ -291,10 +295,12 @@ def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], options:
 def test_guess_names_a_table_where_a_column_may_be_the_target(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(SMALL)
     found = detect_format(tmp_path / "t.csv")
-    assert (found.format, found.saw) == ("table", ("id, age, label, height, split",))
+    assert (found.format, found.saw) == ("arrays", ("id, age, label, height, split",))
     (tmp_path / "t.csv").write_text(SMALL, encoding="utf-16")
-    assert detect_format(tmp_path / "t.csv").format == "table"
+    assert detect_format(tmp_path / "t.csv").format == "arrays"
     assert import_data("table", tmp_path / "t.csv", tmp_path / "wide").description.splits["train"] == 2
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="of no known format; its columns are a, b"):
+    assert detect_format(tmp_path / "t.csv").options == ("--target", "b")
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with pytest.raises(DataError, match="of no known format; its columns are a"):
         detect_format(tmp_path / "t.csv")
