@@ -124,6 +124,8 @@ class Model(Trained, ABC):
     that fit."""
     optional: ClassVar[Collection[str]] = ()
     """Slots that a recipe may leave out; ``parts`` returns None for them."""
+    slot_defaults: ClassVar[Mapping[str, str]] = {}
+    """Names of the parts that fill slots which a recipe leaves out."""
     works_without_spikes: ClassVar[bool] = False
     """Whether the model still computes something if all spikes are removed, so that a lesion measures their effect."""
     renamed: ClassVar[tuple[tuple[str, str], ...]] = ()

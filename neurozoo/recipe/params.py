@@ -192,7 +192,7 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
         return
     yield from _ref_problems("model", model, ("model",), registry)
     parts = model.get("parts", {})
-    slots, optional = _slots(model["name"], registry)
+    slots, optional, defaults = _slots(model["name"], registry)
     if slots is None or not isinstance(parts, Mapping):
         return
     for slot, ref in parts.items():
@@ -202,7 +202,7 @@ def tree_problems(tree: Mapping[str, Any], registry: Registry) -> Iterator[tuple
         else:
             problem = f"model {model['name']!r} has no slot {slot!r}; there are: {', '.join(slots) or 'none'}"
             yield ("model", "parts", slot), problem + suggestion(slot, slots)
-    for slot in [slot for slot in slots if slot not in parts and slot not in optional]:
+    for slot in [slot for slot in slots if slot not in {*parts, *optional, *defaults}]:
         choices = ", ".join(registry.fitting(*slots[slot]))
         yield ("model", "parts"), f"nothing is named for the slot {slot!r}; give one of: {choices}"
 
@@ -223,9 +223,13 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
         else _with_params("representation", given, registry)
         for signal, given in data.get("represent", {}).items()
     }
-    slots = _slots(model["name"], registry)[0] or {}
+    slots, _, defaults = _slots(model["name"], registry)
     model = _with_params("model", model, registry)
-    model["parts"] = {slot: _with_params(slots[slot][0], ref, registry) for slot, ref in model["parts"].items()}
+    parts = {
+        **{slot: {"name": name} for slot, name in defaults.items() if slot not in model["parts"]},
+        **model["parts"],
+    }
+    model["parts"] = {slot: _with_params((slots or {})[slot][0], ref, registry) for slot, ref in parts.items()}
     for key, kind in _LISTED.items():
         training[key] = [_with_params(kind, ref, registry) for ref in training[key]]
     return dict(tree) | {"data": data, "task": task, "model": model, "training": training}
@@ -240,14 +244,14 @@ def _constants(target: Any, function: Any) -> dict[str, Any]:
 
 def _slots(
     model: str, registry: Registry
-) -> tuple[Mapping[str, tuple[Kind, type[Any] | None]] | None, Collection[str]]:
-    """The slots of a model, None for a model that cannot be imported, and which of them may stay empty."""
+) -> tuple[Mapping[str, tuple[Kind, type[Any] | None]] | None, Collection[str], Mapping[str, str]]:
+    """The slots of a model, None if it cannot be imported; which may stay empty; and the names of default parts."""
     try:
         target = registry.resolve("model", model)
     except NeurozooError:
-        return None, ()
+        return None, (), {}
     slots = {name: slot_kind(slot) for name, slot in getattr(target, "slots", {}).items()}
-    return slots, getattr(target, "optional", ())
+    return slots, getattr(target, "optional", ()), getattr(target, "slot_defaults", {})
 
 
 def _ref_problems(

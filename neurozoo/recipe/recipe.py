@@ -30,6 +30,7 @@ from neurozoo.recipe.schema import (
     TrainingSection,
     TuneSection,
 )
+from neurozoo.recipe.stored_task import stored_task
 from neurozoo.recipe.upgrade import moved_path, upgraded, upgraded_overrides
 from neurozoo.recipe.validation import space_problems, validated
 from neurozoo.recipe.yaml_text import COMMAND_LINE, LARGEST, Origins, as_yaml, find_file, parse, read_text
@@ -57,7 +58,7 @@ class Recipe(Section):
         backend: The registered backend whose neuron is used; ``fastest`` stands for a fused one, see
             :meth:`~neurozoo.registry.registry.Registry.fastest_backend`, and is resolved where names are checked.
         data: What to learn from.
-        task: What the model's outputs mean.
+        task: What the model's outputs mean; by default the task of the store in ``data.root``.
         model: The model and its parts.
         training: How the weights are found.
         evaluation: How the model is measured.
@@ -236,6 +237,8 @@ def _finish(
         expand_names(content, origins)
     if backend is not None:
         put_value(content, origins, ("backend",), backend)
+    if "task" not in content and (task := stored_task(content.get("data"))) is not None:
+        content["task"] = task
     schema = content.get("schema", SCHEMA)
     if type(schema) is not int or schema != SCHEMA:
         # All other problems would be found by the wrong rules.

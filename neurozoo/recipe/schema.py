@@ -368,16 +368,16 @@ class Optimizer(Section):
 
 
 class Initialisation(Section):
-    """How the spiking branches' weights start.
+    """How the weights of spiking layers start.
 
     Attributes:
-        name: ``default`` (the framework's) or ``fluctuation-driven`` (scaled and shifted on
-            training batches; Rossbroich, Gygax and Zenke 2022).
+        name: ``fluctuation-driven`` (scaled and shifted on training batches, so that neurons fire whatever the scale of
+            the inputs; Rossbroich, Gygax and Zenke 2022) or ``default`` (the framework's).
         firing_rate: What fluctuation-driven initialisation aims at, in spikes a step.
         batches: Training batches it looks at.
     """
 
-    name: Literal["default", "fluctuation-driven"] = "default"
+    name: Literal["default", "fluctuation-driven"] = "fluctuation-driven"
     firing_rate: Fraction = 0.2
     batches: Count = 4
 

@@ -64,6 +64,9 @@ def upgraded(content: Mapping[str, Any], moved: Callable[[Key, Key], None] = lam
         section = new.get(around)
         if isinstance(section, dict) and section.get(emptied) == {}:
             del section[emptied]
+    training = new.setdefault("training", {})
+    if isinstance(training, dict) and isinstance(training.setdefault("initialisation", {}), dict):
+        training["initialisation"].setdefault("name", "default")  # as schema 1 had it
     variants: Any = new.get("ablations") if isinstance(new.get("ablations"), dict) else {}
     for name, overrides in variants.items():
         if isinstance(overrides, list) and all(isinstance(each, str) for each in overrides):

@@ -315,7 +315,6 @@ task: {name: multilabel, params: {gamma: -1, decision: sometimes, top_k: 3}}
         "11:11: data.valid.fraction: 1.5 is too large; give less than 1.0",
         "12:20: data.expect.audio.dim: 0 is too small; give at least 1",
         f"15:24: model.params.hiden: model 'smile' has no parameter 'hiden'; there are: {keys[1]}; did you mean",
-        "16:3: model.parts: nothing is named for the slot 'threshold'; give one of: constant, ",
         "18:5: model.parts.treshold: model 'smile' has no slot 'treshold'; there are: ",
         "19:15: model.parts.scaling.name: no part is called 'rate-gian'; there are: batch-softmax, none, rate-gain;",
         "21:42: model.parts.head.params.dropout_at: found the text 'logit'; give one of: features, logits",
