@@ -12,7 +12,7 @@ from neurozoo.core.leaves import leaves
 from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.operations.profiling import kept_profile
 from neurozoo.operations.result import OperationsProfile
-from neurozoo.runs.trained_folder import Trained, open_trained
+from neurozoo.runs.trained_folder import Trained, data_name, open_trained
 
 __all__ = [
     "OnData",
@@ -36,7 +36,7 @@ class OnData:
 
     Attributes:
         run: Its folder, as it was named.
-        data: Name of the data set, or its folder.
+        data: The store's own name.
         checksum: Of the data; empty if unknown.
         synthetic: Whether the data is made up.
         splits: How many samples each split has.
@@ -183,7 +183,6 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ..
 
 def _result(run: Trained, content: Mapping[str, Any]) -> RunResult:
     summary = run.summary
-    data = content.get("data", {})
     same = (
         "recipe",
         "model",
@@ -199,7 +198,7 @@ def _result(run: Trained, content: Mapping[str, Any]) -> RunResult:
     return RunResult(
         run=str(run.folder),
         **{name: summary[name] for name in (*same, "threshold")},
-        data=str(data.get("name") or data.get("root")),
+        data=data_name(content.get("data", {}), summary["data"]),
         checksum=summary["data"]["checksum"],
         task=run.recipe.task.name,
         decision={
@@ -222,10 +221,14 @@ def check_same_data(runs: Sequence[OnData]) -> None:
     """
     for what, kinds in (
         ("synthetic and real data are mixed", [("SYNTHETIC" if each.synthetic else "real") for each in runs]),
-        ("the runs were made with different data", [f"{each.data} {each.checksum[:12]}" for each in runs]),
+        # One store is the same data under every name.
+        ("the runs were made with different data", [each.checksum or each.data for each in runs]),
     ):
         if len(set(kinds)) > 1:
-            which = "; ".join(f"{each.run}: {word}" for each, word in zip(runs, kinds, strict=True))
+            words = (
+                kinds if set(kinds) <= {"SYNTHETIC", "real"} else [f"{each.data} {each.checksum[:12]}" for each in runs]
+            )
+            which = "; ".join(f"{each.run}: {word}" for each, word in zip(runs, words, strict=True))
             raise DataError(f"{what}: {which}; their scores do not compare; give --mixed to see them all the same")
 
 

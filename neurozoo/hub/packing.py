@@ -26,7 +26,7 @@ from neurozoo.runs.json_files import write_json
 from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.packed import CARD, MANIFEST, RECIPE, SCHEMA, WEIGHTS, Packed
 from neurozoo.runs.run import Run, check_free
-from neurozoo.runs.trained_folder import Trained
+from neurozoo.runs.trained_folder import Trained, data_name, own_description
 from neurozoo.studies.intervals import defined, spread
 from neurozoo.studies.seeds import FILE
 from neurozoo.tasks.multiclass import Multiclass, confusion
@@ -167,11 +167,13 @@ def _portable_recipe(recipe: Recipe, source: Trained) -> Recipe:
 
     Data that was given as a folder has the store's own name: the recipe's may be that of another data set.
     """
-    data = recipe.data
-    name = data.name
-    if data.root is not None or name is None:
-        name = str(source.data.get("name") or Path(str(data.root)).resolve().name)
-    there = recipe.model_copy(update={"data": data.model_copy(update={"root": None, "name": name})})
+    data, of = recipe.data, recipe.content["data"]
+    name = data_name(of, source.data) if data.root is not None else data.name
+    changes = {
+        "data": data.model_copy(update={"root": None, "name": name}),
+        "description": own_description(recipe.description, of, source.data),
+    }
+    there = recipe.model_copy(update=changes)
     before, after = dict(leaves(there.content)), dict(leaves(_portable(there.content)))
     if places := [key for key, value in before.items() if after[key] != value]:
         raise UserError(

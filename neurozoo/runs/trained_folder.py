@@ -21,7 +21,29 @@ from neurozoo.runs.packed import MANIFEST, RECIPE, WEIGHTS, Packed, card_differe
 from neurozoo.runs.run import Run
 from neurozoo.runs.shipped_models import shipped_model, shipped_models
 
-__all__ = ["Trained", "open_trained"]
+__all__ = ["Trained", "data_name", "open_trained", "own_description"]
+
+
+def data_name(recipe: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return what a run calls its data: the store's own name, whatever its recipe says.
+
+    Args:
+        recipe: The section ``data`` of the run's recipe.
+        data: The run's ``data.json``, or what its summary has of it. Runs that did not record the store's name have the
+            one of the folder that they were given, else the recipe's.
+    """
+    root = recipe.get("root")
+    return str(data.get("name") or (Path(root).resolve().name if root else recipe.get("name")))
+
+
+def own_description(description: str, recipe: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return a recipe's description, with the name of the data if that is not what the recipe was written for.
+
+    The arguments are those of :func:`data_name`.
+    """
+    name = data_name(recipe, data)
+    other = recipe.get("root") is not None and recipe.get("name") not in (None, name)
+    return f"{description}; here on the data {name}" if other and description else description
 
 
 @dataclass(frozen=True)

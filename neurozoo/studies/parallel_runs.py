@@ -18,6 +18,7 @@ from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.run import Run
+from neurozoo.runs.trained_folder import own_description
 from neurozoo.training.run_folder import numbered
 
 __all__ = [
@@ -113,7 +114,7 @@ def described(recipe: Recipe, summaries: Sequence[Mapping[str, Any]]) -> dict[st
     first = summaries[0]
     return {
         "recipe": recipe.name,
-        "description": recipe.description,
+        "description": own_description(recipe.description, recipe.content["data"], first["data"]),
         "synthetic": first["synthetic"],
         "data": {key: first["data"][key] for key in ("origin", "splits", "checksum", "task")},
         "minutes": sum(summary["duration_seconds"] for summary in summaries) / 60,

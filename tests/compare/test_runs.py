@@ -17,7 +17,7 @@ from neurozoo.errors import DataError, RunError, UserError
 from neurozoo.operations.profiling import keep, profile_run
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.reporting.run_comparison import as_text
-from neurozoo.runs.trained_folder import open_trained
+from neurozoo.runs.trained_folder import open_trained, own_description
 from neurozoo.training.train import train
 
 
@@ -157,3 +157,20 @@ def test_runs_of_different_tasks_are_refused(run: Path) -> None:
     (other / "recipe.yaml").write_text(text[:start] + "task:\n  name: regression\n" + text[end:])
     with pytest.raises(DataError, match=r"tasks: .*run: multilabel; .*other: regression; their metrics do not compare"):
         compare_runs([run, other], mixed=True)
+
+
+def test_one_store_is_one_set_of_data_under_every_name(run: Path, recipe: Callable[..., Recipe]) -> None:
+    """A recipe that was written for another data set, trained on a store of one's own, and later on a copy of it."""
+    other = copied(run, "other", data=data(run, name="a-copy"), seed=4)
+    text = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(text.replace("  name: null\n", "  name: cmu-mosei\n", 1))
+    assert open_trained(run).recipe.data.name == "cmu-mosei"
+    found = compare_runs([run, other])
+    assert [each.data for each in found.runs] == ["store", "a-copy"]
+    assert found.notes == ()
+    older = {key: value for key, value in data(run).items() if key != "name"}
+    assert compare_runs([other, copied(run, "older", data=older)]).runs[1].data == "store"
+    content = open_trained(run).recipe.content
+    said = own_description(content["description"], content["data"], data(run))
+    assert said == "a small model on made-up data; here on the data store"
+    assert own_description("words", content["data"] | {"root": None}, data(run)) == "words"

@@ -147,7 +147,9 @@ def test_data_that_was_given_as_a_folder_keeps_its_own_name(data_home: Path, tmp
     shutil.copytree(data_home / "emotions", mine)
     neurozoo.train("smile_emotions", *SMALL, f"data.root={mine}", out=tmp_path / "run")
     folder = pack(tmp_path / "run", tmp_path / "packed")
-    assert load_recipe(folder / "recipe.yaml").data.name == "my-songs"
+    there = load_recipe(folder / "recipe.yaml")
+    assert there.data.name == "my-songs"
+    assert there.description.endswith("; here on the data my-songs")
     found, card = front(folder), (folder / "README.md").read_text()
     assert found["datasets"] == ["my-songs"]
     assert found["model-index"][0]["results"][0]["dataset"]["type"] == "my-songs"

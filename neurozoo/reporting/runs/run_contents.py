@@ -17,6 +17,7 @@ from neurozoo.errors import RunError, UserError
 from neurozoo.models.build import make_problem
 from neurozoo.runs.checkpoint import read_tensors
 from neurozoo.runs.run import Run
+from neurozoo.runs.trained_folder import data_name
 
 __all__ = ["MOST_RUNS", "REPORT", "Predicted", "ReportedRun", "read_runs"]
 
@@ -102,7 +103,7 @@ def read_runs(folders: Sequence[Path]) -> list[ReportedRun]:
 def _read(folder: Path, name: str, place: int) -> ReportedRun:
     run = Run(folder)
     recipe = run.recipe()
-    content, root = recipe.content, recipe.content["data"].get("root")
+    content = recipe.content
     data, summary, environment = map(run.read_json_if_there, ("data.json", "summary.json", "environment.json"))
     # Runs made before there were tasks have labels alone.
     outputs = data["task"]["outputs"] if "task" in data else data.get("labels")
@@ -121,8 +122,7 @@ def _read(folder: Path, name: str, place: int) -> ReportedRun:
         records=run.records(),
         summary=summary,
         environment=environment,
-        # Runs that did not record the store's name: a folder goes before the recipe's name.
-        data=str(data.get("name") or (Path(root).resolve().name if root else content["data"].get("name"))),
+        data=data_name(content["data"], data),
         checksum=str(data.get("checksum", "")),
         synthetic=bool(data.get("synthetic")),
         splits=data.get("splits", {}),

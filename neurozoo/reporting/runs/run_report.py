@@ -19,6 +19,7 @@ from neurozoo.reporting.runs import curves, observation_sections, summary_tables
 from neurozoo.reporting.runs.observations import Looked, look
 from neurozoo.reporting.runs.run_contents import ReportedRun, read_runs
 from neurozoo.reporting.runs.traces import parse_neurons
+from neurozoo.runs.trained_folder import own_description
 
 __all__ = ["LARGEST", "RunReport", "report_runs"]
 
@@ -174,7 +175,8 @@ def _reason(run: ReportedRun, reasons: dict[str, str], fatal: type[NeurozooError
 
 def _lead(runs: Sequence[ReportedRun]) -> str:
     unfinished = [run.name for run in runs if not run.summary]
-    lead = runs[0].content["description"] if len({run.content["description"] for run in runs}) == 1 else ""
+    about = {own_description(run.content["description"], run.content["data"], {"name": run.data}) for run in runs}
+    lead = about.pop() if len(about) == 1 else ""
     if unfinished:
         lead += f"{'. ' if lead else ''}Not finished, so that this is what there is by now: {', '.join(unfinished)}."
     return lead
