@@ -111,8 +111,8 @@ $(TRITON_VENV)/.installed: $(VENV)/.installed
 guard: setup ## whether the fused backend and SMILE's step are still ahead of their plain forms
 	$(BIN)/python tests/benchmarks/guard.py
 
-# Nearly three hours of training on one thread, half of it here with two jobs. Interrupted, it continues where it was.
-results: setup ## train what docs/results.toml names, 85 minutes on 2 cores, and write docs/results*.md; DATA=FOLDER has data to import
+# Nearly five hours of training on one thread, half of it with two jobs. Interrupted, it continues where it was.
+results: setup ## train what docs/results.toml names, two and a half hours on 2 cores, and write docs/results*.md; DATA=FOLDER has data to import
 	NEUROZOO_DATA=$${NEUROZOO_DATA:-$(RESULTS)/stores} $(BIN)/neurozoo reproduce docs/results.toml --out $(RESULTS) --jobs 2 $(if $(DATA),--data $(DATA))
 
 benchmark: setup ## `neurozoo list` with 50 plugins more, importing and feeding data (5 GB of disk)
