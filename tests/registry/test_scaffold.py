@@ -95,9 +95,9 @@ def test_a_name_that_cannot_be_used_has_a_suggestion(name: str, suggested: str, 
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("torch", "neuron", "a neuron 'torch' is registered already, by neurozoo "),
+        ("torch", "neuron", "a neuron 'torch' is registered already, by neurozoo-toolkit "),
         ("concat", "fusion", "a fusion 'concat' is registered already"),
-        ("builtin", "model", "a plugin 'builtin' is installed already, by neurozoo "),
+        ("builtin", "model", "a plugin 'builtin' is installed already, by neurozoo-toolkit "),
     ],
 )
 def test_a_name_that_is_taken_says_by_whom(name: str, kind: str, words: str, tmp_path: Path) -> None:
