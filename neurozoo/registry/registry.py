@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CORE", "Plugin", "Registry", "default_registry", "slot_kind"]
 
 CORE = DISTRIBUTION
+_PACKAGE = __name__.partition(".")[0]
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -159,7 +160,7 @@ class Registry:
         if component.target in self._failed:
             raise PluginError(f"{what} {self._failed[component.target]}")
         target, problem, cause = None, "", None
-        plugins_own = module.partition(".")[0] != CORE and module not in sys.modules
+        plugins_own = module.partition(".")[0] != _PACKAGE and module not in sys.modules
         with isolated() if plugins_own else nullcontext(Traces()) as traces:
             try:
                 target = getattr(importlib.import_module(module), attribute)
@@ -188,8 +189,8 @@ class Registry:
             component.target.partition(":")[0].partition(".")[0]: self._owners[key]
             for key, component in self._components.items()
         }
-        owners.pop(CORE, None)
-        theirs, ours = place(error, owners), place(error, {CORE}, but=_CALLED_BY_PLUGINS)
+        owners.pop(_PACKAGE, None)
+        theirs, ours = place(error, owners), place(error, {_PACKAGE}, but=_CALLED_BY_PLUGINS)
         if theirs is None or (ours is not None and ours.depth > theirs.depth):
             return ""
         return f"{owners[theirs.module.partition('.')[0]]} ({theirs.file}, line {theirs.line})"

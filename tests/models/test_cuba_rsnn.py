@@ -186,7 +186,7 @@ def test_other_neurons_take_the_place_of_its_own() -> None:
 @pytest.mark.parametrize("name", ["cuba_rsnn_braille", "cuba_rsnn_shd", "cuba_rsnn_shd_sound"])
 def test_its_recipes_can_be_built(name: str) -> None:
     recipe = load_recipe(name)
-    model = build_model(recipe, expected_problem(recipe)[0])
+    model = build_model(recipe, expected_problem(recipe)[0], backend="torch")
     quirks = {each: recipe.model.params.get(each, quirk.sound) for each, quirk in CubaRSNN.quirks.items()}
     sound = {each: quirk.sound for each, quirk in CubaRSNN.quirks.items()}
     if name == "cuba_rsnn_braille":
@@ -201,7 +201,7 @@ def test_no_layer_is_silent_or_saturated_at_the_start(name: str) -> None:
     of = expected_problem(recipe)[0]
     data = made_up(of.signals, of.task, 16, 1)
     torch.manual_seed(recipe.seed)
-    model = build_model(recipe, of)
+    model = build_model(recipe, of, backend="torch")
     initialise_fluctuation_driven(model, data, recipe.training.initialisation.firing_rate)
     with recorded(model.eval()) as firings, torch.no_grad():
         model(data)
