@@ -2,7 +2,7 @@
 # those of the Makefile, which are tested. Please report what does not work.
 #
 #   docker build -t neurozoo .
-#   docker run --rm -v "$PWD/runs:/work/runs" neurozoo train fsdd_small --out runs/first
+#   docker run --rm -v "$PWD/runs:/home/user/runs" neurozoo train fsdd_small --out runs/first
 #
 # For another build of torch: --build-arg TORCH_ARGS="--index-url ADDRESS".
 FROM python:3.11-slim
@@ -18,8 +18,8 @@ RUN pip install ${TORCH_ARGS} "$(grep '^torch==' constraints.txt)" \
     && pip install '.[audio,hub,nir,parquet,plots,tensorboard,tune]' ./plugins/neurozoo-norse ./plugins/neurozoo-numba \
         ./plugins/neurozoo-snntorch ./plugins/neurozoo-spikingjelly
 
-RUN useradd --create-home user && mkdir /data /work && chown user /data /work
+RUN useradd --create-home user && mkdir /data && chown user /data
 USER user
-WORKDIR /work
+WORKDIR /home/user
 ENTRYPOINT ["neurozoo"]
 CMD ["--help"]
