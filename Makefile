@@ -73,7 +73,9 @@ browser: ## install chromium, in which the tests look at reports; where it is mi
 	    echo "install chromium and the fonts DejaVu, by your system's packages; without, the tests in a browser are skipped"; \
 	fi
 
-test: lint types unit ## set up if needed, then lint, types and tests
+# mypy has one core, and the tests need not wait for it.
+test: lint ## set up if needed, then lint, types and tests
+	@$(MAKE) --no-print-directory -j 2 types unit
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -89,7 +91,9 @@ test-slow: setup ## the tests that take longer
 	$(TEST) -m slow
 
 # Those of the slow tests that .ci/run takes along.
-LARGE := tests/recipe/test_shipped_recipes.py tests/testing/parts tests/backends/fused tests/training/test_processes.py plugins
+LARGE := plugins tests/backends/fused tests/nir/export tests/recipe/test_shipped_recipes.py tests/testing/parts \
+	tests/testing/backend/test_data_parallel.py tests/training/test_no_pickle.py tests/training/test_processes.py \
+	tests/training/test_steps.py
 
 test-large: setup ## dry runs of large recipes, kits of published models, further forms of fused loops, pairs of processes
 	$(TEST) -m slow $(LARGE)

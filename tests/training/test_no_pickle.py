@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from neurozoo.recipe.recipe import Recipe
 
 WATCHED = """
@@ -62,6 +64,7 @@ sys.exit(f"pickles: {seen[:5]}" if seen else 0)
 """
 
 
+@pytest.mark.slow
 def test_no_command_on_a_run_touches_a_pickle(tmp_path: Path, store: Path, recipe: Callable[..., Recipe]) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(recipe("training.epochs=1", "training.checkpoint_steps=1").to_yaml())

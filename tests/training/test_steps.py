@@ -43,6 +43,7 @@ def test_two_half_batches_are_a_whole_one(tmp_path: Path, recipe: Recipes) -> No
 NAMES = ("whole", "halves", "other")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -5,8 +5,9 @@ from neurozoo.testing import BackendConformance
 
 class TestNumba(BackendConformance):
     name = "numba"
-    # They compile some 200 loops; tests/backends/fused has gradients of every kind, in fewer forms.
+    # They compile some 200 loops, or start two processes; tests/backends/fused has gradients of all kinds.
     slow = (
+        "a_data_parallel_pair",
         "every_kind_learns",
         "every_reset",
         "gradients_without_a_leak",

@@ -75,6 +75,7 @@ def test_a_long_compilation_is_announced_once(
     assert "numba is compiling" in message
 
 
+@pytest.mark.slow
 def test_it_runs_where_the_cache_cannot_be_written(tmp_path: Path) -> None:
     code = """
 import torch

@@ -49,7 +49,7 @@ def test_three_libraries_read_the_packed_models_spikes(
         ["model.params.time_steps=60"],
     ],
 )
-@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("fold", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_formats_own_equations_give_the_models_spikes(
     tmp_path: Path, run: Callable[..., Path], readers: Registry, overrides: list[str], fold: bool
 ) -> None:

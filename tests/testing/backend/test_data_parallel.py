@@ -89,7 +89,11 @@ def stranger(tmp_path, monkeypatch):
     [
         ("MembraneInABuffer", "lif: the spikes in step 1, of two processes and of one: "),
         pytest.param("ByRank", "lif: gradient of threshold in step 0, of process 0 of a pair", marks=pytest.mark.slow),
-        ("DiesLast", "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel"),
+        pytest.param(
+            "DiesLast",
+            "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "Dies",
             "process 1 of a data-parallel pair ended with status 1: [rank1]: KeyError: 'no kernel",
