@@ -94,6 +94,7 @@ def test_its_operations_are_counted_beside_a_control(
     assert found["control"]["total"]["parameters"] == found["network"]["total"]["parameters"]
 
 
+@pytest.mark.slow
 def test_the_same_spikes_on_every_backend(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, "nir", "import", net, *SAID, *LOOP, "--out", tmp_path / "run")
     options = ["--backends", "torch,norse,snntorch,spikingjelly,numba", "--batches", "1", "--repeats", "1"]

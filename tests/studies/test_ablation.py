@@ -172,6 +172,7 @@ def test_one_seed_proves_nothing(path: Path, tmp_path: Path) -> None:
     assert "add nothing" not in results_page([tmp_path / "out"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained_here")
 def test_a_score_that_is_not_defined_is_shown_as_such(path: Path, tmp_path: Path) -> None:
     ablate(path, ["training.epochs=1"], seeds=1, out=tmp_path / "out", only=["no spikes"], jobs=1)

@@ -26,6 +26,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return read_tensors(Run(run).last)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:::torch")  # Dynamo meets its own deprecated ways
 def test_compiled_training_is_the_same(tmp_path: Path, recipe: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without generating code, which takes minutes: what is looked at is that the forward can be traced whole.
@@ -39,7 +40,7 @@ def test_compiled_training_is_the_same(tmp_path: Path, recipe: Recipes, monkeypa
         assert one["valid"]["loss"] == pytest.approx(other["valid"]["loss"], rel=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=pytest.mark.slow)])
 def test_mixed_precision_is_another_training_that_comes_back(
     precision: str, tmp_path: Path, recipe: Recipes, interrupted_at: Callable[[int], AbstractContextManager[None]]
 ) -> None:
