@@ -7,15 +7,14 @@ is under CC BY-SA 4.0, see ``NOTICE`` in this folder.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from neurozoo.core.shapes import SignalShape
 from neurozoo.data.locations import data_home
+from neurozoo.data.made_once import made_once
 from neurozoo.data.store import Store, StoreWriter
-from neurozoo.errors import DataError
 
 __all__ = ["FILE", "FsddSmall"]
 
@@ -45,17 +44,7 @@ class FsddSmall:
         Raises:
             DataError: The folder cannot be written, or its content is not whole.
         """
-        if not os.path.exists(self.path):
-            try:
-                self._unpack()
-            except DataError:
-                # Another process may have been faster; then its store is this one.
-                if not os.path.exists(self.path):
-                    raise
-        try:
-            return Store(self.path, name=self.name)
-        except DataError as error:
-            raise DataError(f"{error}; remove {self.path} to unpack it again") from error
+        return made_once(self.path, self.name, self._unpack, f"remove {self.path} to unpack it again")
 
     def _unpack(self) -> None:
         with np.load(FILE) as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neurozoo.data.locations import data_home
+from neurozoo.data.made_once import made_once
 from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import DataError
 
@@ -87,17 +87,8 @@ class Generated(ABC):
         Raises:
             DataError: The folder cannot be written, or its content is not whole.
         """
-        if not os.path.exists(self.path):
-            try:
-                self._generate()
-            except DataError:
-                # Another process may have been faster; then its store is this one.
-                if not os.path.exists(self.path):
-                    raise
-        try:
-            return Store(self.path, name=self.name)
-        except DataError as error:
-            raise DataError(f"{error}; this one is SYNTHETIC: remove {self.path} to generate it again") from error
+        remedy = f"this one is SYNTHETIC: remove {self.path} to generate it again"
+        return made_once(self.path, self.name, self._generate, remedy)
 
     def _generate(self) -> None:
         draw = self._drawing()
