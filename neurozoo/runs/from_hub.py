@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurozoo.errors import CheckpointError, FetchError, NeurozooWarning, RunError, UserError
+from neurozoo.errors import CheckpointError, FetchError, NeurozooWarning, RunError, UserError, install_extra
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.files.opening import LARGEST
 from neurozoo.files.partial_folder import PartialFolder
@@ -103,7 +103,8 @@ def hub() -> HfApi:
     """
     if importlib.util.find_spec("huggingface_hub") is None:
         raise UserError(
-            "models on a hub need the library huggingface_hub, which is not installed; `pip install huggingface_hub`"
+            "models on a hub need the library huggingface_hub, which is not installed; install it with: "
+            + install_extra("hub")
         )
     from huggingface_hub import HfApi
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from neurozoo.errors import NeurozooError, RunError, UserError
+from neurozoo.errors import NeurozooError, RunError, UserError, install_extra
 from neurozoo.runs.run import Run
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class RunsTable(Sequence[Mapping[str, Any]]):
             import pandas
         except ImportError as error:
             raise UserError(
-                "data frames need pandas, which is not installed; install it with: pip install pandas. Without it, "
-                "neurozoo.runs(...) is a sequence of mappings"
+                f"data frames need pandas, which is not installed; install it with: {install_extra('pandas')}. Without "
+                "it, neurozoo.runs(...) is a sequence of mappings"
             ) from error
         columns = list(dict.fromkeys(key for row in self._rows for key in row)) or ["run"]
         return pandas.DataFrame(list(map(dict, self._rows)), columns=columns).set_index("run")

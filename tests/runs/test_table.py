@@ -61,7 +61,7 @@ def test_runs_and_those_of_studies_are_rows(folder: Path) -> None:
 def test_frames_are_pandas_and_say_what_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = nz.runs(folder)
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UserError, match=r"data frames need pandas.*pip install pandas"):
+    with pytest.raises(UserError, match=r"data frames need pandas.*pip install .*\[pandas\]"):
         table.frame()
 
     class Frame:
