@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,8 @@ from neurozoo.core.recording import frozen_statistics, over_neurons, recorded, s
 from neurozoo.core.signals import Batch
 from neurozoo.data.view import SplitView
 from neurozoo.nn.sequence import at_relative_times
+from neurozoo.recipe.recipe import Recipe
+from neurozoo.recipe.schema import RatePenalty
 
 __all__ = [
     "DEAD",
@@ -39,6 +41,8 @@ SATURATED = 0.95
 """Rate above which a neuron is saturated, in spikes per step."""
 WEAK_LESION = 0.01
 """Lesion effect below which spikes hardly affect the predictions, dimensionless."""
+_MOST = 0.5
+"""Rate up to which an initialisation may be advised to aim, in spikes per step."""
 
 
 UNSEEN = (
@@ -156,20 +160,30 @@ def firing_rates(firing: Firing) -> Tensor:
 
 
 def health_warnings(
-    layers: Mapping[str, LayerHealth], threshold: Mapping[str, float], lesion: Mapping[str, Mapping[str, float]]
+    layers: Mapping[str, LayerHealth],
+    threshold: Mapping[str, float],
+    lesion: Mapping[str, Mapping[str, float]],
+    recipe: Recipe,
 ) -> list[str]:
-    """Return warnings for the user, each with its layer and what to do."""
+    """Return warnings for the user, each with its layer and what to do.
+
+    Args:
+        layers: Health by layer.
+        threshold: Of :meth:`HealthMonitor.threshold`.
+        lesion: Effects by kind and split, see :func:`lesion_effects`.
+        recipe: The recipe that was trained; no warning advises what it has already.
+    """
     warnings = []
     for name, layer in layers.items():
         if layer.dead > 0.5:
             warnings.append(
-                f"{name}: {layer.dead:.0%} of its neurons are dead (rate {layer.rate:.2%}); set "
-                "training.initialisation.name=fluctuation-driven, or raise training.rate_penalty.weight"
+                f"{name}: {layer.dead:.0%} of its neurons are dead (rate {layer.rate:.2%}); "
+                f"{', or '.join(_against_silence(name, recipe))}"
             )
         if layer.saturated > 0.5:
             warnings.append(
-                f"{name}: {layer.saturated:.0%} of its neurons are saturated (rate {layer.rate:.2%}); set "
-                "data.standardise=true, or raise training.rate_penalty.weight"
+                f"{name}: {layer.saturated:.0%} of its neurons are saturated (rate {layer.rate:.2%}); "
+                f"{', or '.join(_against_saturation(name, recipe))}"
             )
     weak = [
         f"{kind} ({split}) {effect:.4f}"
@@ -179,9 +193,8 @@ def health_warnings(
     ]
     if weak:
         warnings.append(
-            f"lesion effect below {WEAK_LESION}: {', '.join(weak)}; the spikes hardly matter to the predictions: train "
-            "longer, or raise what they can do (model.parts.scaling=rate-gain and its beta, "
-            "training.initialisation.name=fluctuation-driven)"
+            f"lesion effect below {WEAK_LESION}: {', '.join(weak)}; the spikes hardly matter to the predictions: "
+            f"{', or '.join(_for_spikes_that_matter(recipe))}"
         )
     if abs(threshold.get("kappa", 1.0)) < 0.01:
         warnings.append(
@@ -194,6 +207,58 @@ def health_warnings(
             "model.parts.threshold=constant would give the same model"
         )
     return warnings
+
+
+def _against_silence(layer: str, recipe: Recipe) -> Iterator[str]:
+    """Yield what would make more neurons of a layer fire, and is not in the recipe."""
+    initialisation = recipe.training.initialisation
+    if initialisation.name != "fluctuation-driven":
+        yield "set training.initialisation.name=fluctuation-driven"
+    elif initialisation.firing_rate < _MOST:
+        yield f"raise training.initialisation.firing_rate (it is {initialisation.firing_rate:g})"
+    yield from _of_the_penalty(layer, recipe.training.rate_penalty, silent=True)
+
+
+def _against_saturation(layer: str, recipe: Recipe) -> Iterator[str]:
+    """Yield what would make neurons of a layer fire less, and is not in the recipe."""
+    initialisation = recipe.training.initialisation
+    if not recipe.data.standardise:
+        yield "set data.standardise=true"
+    if initialisation.name != "fluctuation-driven":
+        yield "set training.initialisation.name=fluctuation-driven"
+    yield from _of_the_penalty(layer, recipe.training.rate_penalty, silent=False)
+
+
+def _of_the_penalty(layer: str, penalty: RatePenalty, *, silent: bool) -> Iterator[str]:
+    """Yield what of the rate penalty would move a layer's rates away from 0, or else from 1."""
+    if not penalty.weight:
+        yield "set training.rate_penalty.weight=1"
+    elif penalty.layers is not None and layer not in penalty.layers:
+        yield f"add {layer} to training.rate_penalty.layers"
+    elif not penalty.gradient:
+        yield "set training.rate_penalty.gradient=true"
+    elif silent and penalty.name.startswith("total"):  # which pulls every rate towards 0
+        yield f"lower training.rate_penalty.weight (it is {penalty.weight:g}, of {penalty.name})"
+    elif silent and penalty.rate is not None and penalty.rate <= DEAD:
+        yield f"raise training.rate_penalty.rate (it is {penalty.rate:g})"
+    elif silent and penalty.name.endswith("bounds") and penalty.low <= DEAD:
+        yield f"raise training.rate_penalty.low (it is {penalty.low:g})"
+    elif not silent and penalty.name.endswith("bounds") and penalty.high >= SATURATED:
+        yield f"lower training.rate_penalty.high (it is {penalty.high:g})"
+    else:
+        yield f"raise training.rate_penalty.weight (it is {penalty.weight:g})"
+
+
+def _for_spikes_that_matter(recipe: Recipe) -> Iterator[str]:
+    """Yield what would make the predictions depend on the spikes, and is not in the recipe."""
+    yield f"train longer than training.epochs={recipe.training.epochs}"
+    scaling = recipe.model.parts.get("scaling")
+    if scaling is not None and scaling.name != "rate-gain":
+        yield "set model.parts.scaling=rate-gain"
+    elif scaling is not None:
+        yield "raise model.parts.scaling.params.beta"
+    if recipe.training.initialisation.name != "fluctuation-driven":
+        yield "set training.initialisation.name=fluctuation-driven"
 
 
 @torch.no_grad()

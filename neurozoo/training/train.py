@@ -350,7 +350,7 @@ class _Training:
         recipe, view = experiment.recipe, experiment.view
         run, device = self._kept.run, self._engine.device
         evaluation = evaluate_model(run.best, model, view, recipe, device=device, inside=run.folder)
-        warnings = health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion)
+        warnings = health_warnings(evaluation.health["valid"], evaluation.threshold, evaluation.lesion, recipe)
         for warning in warnings:
             self._listener.warning(warning)
         notices = [SYNTHETIC_NOTICE] if view.description.synthetic else []

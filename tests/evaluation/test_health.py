@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from neurozoo.core.recording import recorded
 from neurozoo.core.signals import Batch, Problem, SignalShape
 from neurozoo.evaluation.health import HealthMonitor, LayerHealth, firing_rates, health_warnings, lesion_effects
 from neurozoo.models.smile.model import SMILE
+from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.tasks.multilabel import Multilabel
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
@@ -153,7 +155,7 @@ class Split:
 def test_a_single_sample_cannot_be_permuted(model: SMILE, random_batch: Callable[..., Batch]) -> None:
     effects = lesion_effects(model.eval(), Split(random_batch(SHAPES, samples=1)), 4)
     assert math.isnan(effects["permuted"])
-    assert health_warnings({}, {}, {"permuted": {"test": effects["permuted"]}}) == []
+    assert health_warnings({}, {}, {"permuted": {"test": effects["permuted"]}}, smile_recipe()) == []
 
 
 @torch.no_grad()
@@ -196,17 +198,86 @@ def test_spikes_that_are_not_used_have_no_lesion(
     assert lesion_effects(model, Split(random_batch(SHAPES)), 2) == {"permuted": 0.0, "silent": 0.0}
 
 
+def smile_recipe(*overrides: str) -> Recipe:
+    return load_recipe("smile_mosei", overrides)
+
+
 def test_warnings_name_the_layer_and_what_to_do() -> None:
     layers = {
         "a.first": LayerHealth(0.0, 1.0, 0.0),
         "b.first": LayerHealth(0.99, 0.0, 0.9),
         "c.first": LayerHealth(0.2, 0, 0),
     }
-    told = health_warnings(layers, {"kappa": 0.001}, {"permuted": {"valid": 0.002}})
+    told = health_warnings(layers, {"kappa": 0.001}, {"permuted": {"valid": 0.002}}, smile_recipe())
     assert len(told) == 4
     assert told[0].startswith("a.first: 100% of its neurons are dead")
     assert "training.initialisation.name=fluctuation-driven" in told[0]
     assert told[1].startswith("b.first: 90% of its neurons are saturated")
     assert told[2].startswith("lesion effect below 0.01: permuted (valid) 0.0020; the spikes hardly matter")
     assert told[3].startswith("kappa is 0.0010: the dynamic threshold does nothing")
-    assert health_warnings({"c.first": layers["c.first"]}, {"kappa": 0.1}, {"permuted": {"valid": 0.3}}) == []
+    assert (
+        health_warnings({"c.first": layers["c.first"]}, {"kappa": 0.1}, {"permuted": {"valid": 0.3}}, smile_recipe())
+        == []
+    )
+
+
+INITIALISED = "training.initialisation={name: fluctuation-driven, firing_rate: 0.2}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "dead", "saturated", "weak"),
+    [
+        (
+            [],
+            "set training.initialisation.name=fluctuation-driven, or set training.rate_penalty.weight=1",
+            "set data.standardise=true, or set training.initialisation.name=fluctuation-driven, or set "
+            "training.rate_penalty.weight=1",
+            "train longer than training.epochs=50, or set model.parts.scaling=rate-gain, or set "
+            "training.initialisation.name=fluctuation-driven",
+        ),
+        (
+            [INITIALISED, "data.standardise=true", "training.rate_penalty.weight=2", "model.parts.scaling=rate-gain"],
+            "raise training.initialisation.firing_rate (it is 0.2), or raise training.rate_penalty.weight (it is 2)",
+            "raise training.rate_penalty.weight (it is 2)",
+            "train longer than training.epochs=50, or raise model.parts.scaling.params.beta",
+        ),
+        (
+            [INITIALISED, "training.rate_penalty={weight: 1, layers: [b.first]}", "training.epochs=7"],
+            "raise training.initialisation.firing_rate (it is 0.2), or add a.first to training.rate_penalty.layers",
+            "set data.standardise=true, or raise training.rate_penalty.weight (it is 1)",
+            "train longer than training.epochs=7, or set model.parts.scaling=rate-gain",
+        ),
+        (
+            ["training.initialisation={firing_rate: 0.6}", "training.rate_penalty={name: total, weight: 1}"],
+            "lower training.rate_penalty.weight (it is 1, of total)",
+            "set data.standardise=true, or raise training.rate_penalty.weight (it is 1)",
+            "train longer than training.epochs=50, or set model.parts.scaling=rate-gain",
+        ),
+        (
+            [INITIALISED, "training.rate_penalty={weight: 1, low: 0.0, high: 1.0}"],
+            "raise training.initialisation.firing_rate (it is 0.2), or raise training.rate_penalty.low (it is 0)",
+            "set data.standardise=true, or lower training.rate_penalty.high (it is 1)",
+            "train longer than training.epochs=50, or set model.parts.scaling=rate-gain",
+        ),
+        (
+            [INITIALISED, "training.rate_penalty={name: target, weight: 1, rate: 0.0}", "model={name: gru}"],
+            "raise training.initialisation.firing_rate (it is 0.2), or raise training.rate_penalty.rate (it is 0)",
+            "set data.standardise=true, or raise training.rate_penalty.weight (it is 1)",
+            "train longer than training.epochs=50",
+        ),
+        (
+            [INITIALISED, "training.rate_penalty={weight: 1, gradient: false}"],
+            "raise training.initialisation.firing_rate (it is 0.2), or set training.rate_penalty.gradient=true",
+            "set data.standardise=true, or set training.rate_penalty.gradient=true",
+            "train longer than training.epochs=50, or set model.parts.scaling=rate-gain",
+        ),
+    ],
+)
+def test_no_warning_advises_what_the_recipe_has(overrides: list[str], dead: str, saturated: str, weak: str) -> None:
+    recipe = smile_recipe(*overrides)
+    layers = {"a.first": LayerHealth(0.0, 1.0, 0.0), "b.first": LayerHealth(0.99, 0.0, 0.9)}
+    told = health_warnings(layers, {}, {"permuted": {"valid": 0.002}}, recipe)
+    assert [each.split("; ")[-1] for each in told[:2]] == [dead, saturated]
+    assert told[2].endswith(f"the spikes hardly matter to the predictions: {weak}")
+    for setting in re.findall(r"set (\S+=[^\s,]+)", " ".join(told)):
+        assert recipe.with_overrides([setting]) != recipe, setting

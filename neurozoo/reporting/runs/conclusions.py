@@ -99,7 +99,8 @@ def _reasons(run: ReportedRun) -> Sequence[str]:
             "training.initialisation.name=default: weights that are drawn independently of the data give currents "
             "below the threshold"
         )
-    if not training["rate_penalty"]["weight"]:
+    penalties = [training["rate_penalty"], *training["penalties"]]
+    if not any(each["weight"] and not each["name"].startswith("total") for each in penalties):
         reasons.append("training.rate_penalty.weight=0: nothing in the loss asks a silent neuron to fire")
     return reasons
 
