@@ -2,7 +2,7 @@
 
 Example:
     >>> import neurozoo
-    >>> summary = neurozoo.train("smile_mosei_sound", "training.epochs=3", out="runs/first")
+    >>> summary = neurozoo.train("smile_mosei_corrected", "training.epochs=3", out="runs/first")
     >>> model = neurozoo.load("runs/first")
     >>> probabilities = model.predict({"text": text, "audio": audio, "vision": vision})
 

@@ -41,7 +41,7 @@ settings.load_profile("tests")
 # Examples do not depend on which modules are imported; reading all of them takes each process seconds.
 providers._get_local_constants = lambda: providers._local_constants
 
-SOUND = {
+CORRECTED = {
     "activation": "lif",
     "threshold": "disagreement",
     "scaling": "rate-gain",
@@ -179,7 +179,7 @@ def problem() -> Callable[..., Problem]:
 
 @pytest.fixture
 def smile(problem: Callable[..., Problem]) -> Callable[..., SMILE]:
-    """Makes a SMILE model of named parts, the sound ones by default, on any backend."""
+    """Makes a SMILE model of named parts, the corrected ones by default, on any backend."""
 
     def make(
         dims: Mapping[str, int],
@@ -195,7 +195,7 @@ def smile(problem: Callable[..., Problem]) -> Callable[..., SMILE]:
         **params: Any,
     ) -> SMILE:
         registry = default_registry()
-        names, given = SOUND | dict(parts or {}), dict(part_params or {})
+        names, given = CORRECTED | dict(parts or {}), dict(part_params or {})
 
         def build(slot: str, *args: Any) -> Any:
             if slot not in names:

@@ -1,4 +1,4 @@
-"""What published models do that a sound model must not, measured: neighbours, padding, luck, silence, dead weights."""
+"""What published models do that corrected ones do not, measured: neighbours, padding, luck, silence, dead weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from neurozoo.core.published import Variant
 from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import UnknownNameError
-from neurozoo.models.by_name import Form, variants
+from neurozoo.models.by_name import Form, form_of_now, variants
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.by_name import create_model
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
-__all__ = ["RATE", "Soundness", "made_up_input", "measure_published", "measure_soundness", "smallest_sizes"]
+__all__ = ["RATE", "MeasuredForm", "made_up_input", "measure_form", "measure_published", "smallest_sizes"]
 
 SAMPLES = 4
 """Samples of a batch of made-up inputs."""
@@ -43,7 +43,7 @@ REDUCED: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Soundness:
+class MeasuredForm:
     """One form of a published model, in a published size, at initialisation, on SYNTHETIC inputs.
 
     Differences are of the outputs in evaluation, the largest one in deviations of the outputs over samples.
@@ -51,7 +51,7 @@ class Soundness:
     Attributes:
         name: The published size.
         model: Name of the model.
-        form: ``published``, with the framework's initialisation, or ``sound``, with the zoo's.
+        form: ``published``, with the framework's initialisation, or ``corrected``, with the zoo's.
         parameters: Learnable parameters.
         dead: Of those, the ones that get no gradient from a batch; with the ones of the authors' that are not built
             here, if the form is the published one.
@@ -100,11 +100,11 @@ def made_up_input(size: Variant, samples: int, generator: torch.Generator) -> Te
     return values
 
 
-def measure_soundness(
+def measure_form(
     name: str, form: Form, *, backend: str = "torch", seed: int = 0, registry: Registry | None = None
-) -> Soundness:
+) -> MeasuredForm:
     """Measure one form of a published size."""
-    registry = registry or default_registry()
+    form, registry = form_of_now(form), registry or default_registry()
     sizes = {each: (model, size) for each, model, size in variants(registry)}
     if name not in sizes:
         raise UnknownNameError("published size", name, sizes)
@@ -121,11 +121,11 @@ def measure_soundness(
             *((SAMPLES, size.length) if size.per_step else (SAMPLES,)), generator=generator
         )
         batch = Batch({signal: Signal(made_up_input(size, SAMPLES, generator))}, target)
-        if form == "sound":
+        if form == "corrected":
             initialise_fluctuation_driven(model, batch, RATE)
         rates, dead = _first_step(model, batch)
         neighbours, padding, luck = _differences(model.eval(), batch, signal, size)
-    return Soundness(
+    return MeasuredForm(
         name, model_name, form, sum(each.numel() for each in model.parameters()),
         dead + (size.unused if form == "published" else 0), neighbours, padding, luck,
         min((rate, layer) for layer, rate in rates.items()), max((rate, layer) for layer, rate in rates.items()),
@@ -187,11 +187,11 @@ def measure_published(
     backend: str = "torch",
     registry: Registry | None = None,
     on_progress: Callable[[str], None] = lambda text: None,
-) -> list[Soundness]:
+) -> list[MeasuredForm]:
     """Measure both forms of published sizes, by default of the smallest one of each model."""
     found = []
     for name in names or list(smallest_sizes(registry).values()):
-        for form in ("published", "sound"):
+        for form in ("published", "corrected"):
             on_progress(f"{name}, {form}")
-            found.append(measure_soundness(name, form, backend=backend, registry=registry))
+            found.append(measure_form(name, form, backend=backend, registry=registry))
     return found

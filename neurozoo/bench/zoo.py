@@ -44,7 +44,7 @@ class Case:
         batch: Samples of a step.
         shape: Of a position; None for the published one.
         params: Parameters of the model that differ from those of the published size.
-        published: Whether in the published form, which is that of the paper; else the sound one.
+        published: Whether in the published form, which is that of the paper; else the corrected one.
     """
 
     group: Group
@@ -169,7 +169,7 @@ def _measure(name: str, case: Case, steps: int, backend: str, rounds: int, regis
         torch.manual_seed(0)
         model = create_model(
             name, inputs=size.shape, length=size.length, outputs=size.outputs, backend=backend,
-            form="published" if case.published else "sound", registry=registry, **own,
+            form="published" if case.published else "corrected", registry=registry, **own,
         )  # fmt: skip
         plain = plain_network(size.shape, steps, size.outputs, {**size.params, **own})
     _copy_weights(model, plain)

@@ -100,16 +100,18 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Print warnings of neurozoo as notes, without the line of code that they come from."""
+    """Print warnings of neurozoo as notes, each once, without the line of code that they come from."""
     from neurozoo.cli.streams import say
     from neurozoo.errors import NeurozooWarning
 
     with warnings.catch_warnings():
-        shown = warnings.showwarning
+        shown, printed = warnings.showwarning, set[str]()
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, NeurozooWarning):
-                say(f"note: {message}", error=True)
+                if str(message) not in printed:
+                    say(f"note: {message}", error=True)
+                printed.add(str(message))
             else:
                 shown(message, category, *where, **more)
 

@@ -138,7 +138,7 @@ def page(
     costs = [measure_neurons(names, number, rounds=rounds, repeated=repeated) for number, repeated in settings]
     busy = measure_busy(load_recipe("smile_mosei", registry=default_registry()), BUSY, rounds=rounds)
     training = []
-    for name in ("smile_mosei", "smile_mosei_sound"):
+    for name in ("smile_mosei", "smile_mosei_corrected"):
         for overrides in (["backend=torch"], ["backend=fastest"], *_parts(name)):
             recipe = load_recipe(name, overrides, registry=default_registry())
             training.append((measure_training(recipe, rounds=rounds), measure_first_step(name, overrides)))
@@ -156,7 +156,7 @@ def published(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Measure what published models do that a sound model must not: neighbours, padding, luck, silence."""
+    """Measure what published models do that corrected ones do not: neighbours, padding, luck, silence."""
     from neurozoo.bench.published import measure_published
     from neurozoo.registry.registry import default_registry
     from neurozoo.reporting.published import published_page, published_tables

@@ -17,7 +17,7 @@ from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.files.text import read_text
-from neurozoo.recipe.shipped import shipped_recipes
+from neurozoo.recipe.shipped import shipped_path, shipped_recipes
 from neurozoo.registry.hookspecs import KINDS, Kind
 from neurozoo.registry.registry import Registry, default_registry, slot_kind
 from neurozoo.reporting.tables import columns
@@ -97,7 +97,7 @@ def show(
     elif model is not None:
         answer(json, *_packed(model, any_card=name.startswith("hf:/")))
     else:
-        if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and name not in shipped_recipes():
+        if not Path(name).exists() and not name.endswith((".yaml", ".yml")) and shipped_path(name) is None:
             if (overrides or backend is not None) and any(name == each["name"] for each in _sizes(registry)):
                 raise UserError(f"{name!r} is a published size; overrides and --backend are for recipes")
             if not (size := _size(name, registry)):
@@ -258,13 +258,13 @@ def _component_text(content: Mapping[str, Any]) -> str:
         rows = [[size, f"{each['parameters']:,} parameters", each["source"]] for size, each in sizes.items()]
         lines += ["", "published sizes", columns(rows, "  ")]
     if quirks := content.get("quirks"):
-        lines += ["", "what the published form does, and the sound one does not", _quirks_text(quirks)]
+        lines += ["", "what the published form does, and the corrected one does not", _quirks_text(quirks)]
     return "\n".join([*lines, "", content["doc"]]).rstrip()
 
 
 def _quirks_text(quirks: Mapping[str, Any]) -> str:
     rows = [
-        [f"{name}: {leaf_text(each['published'])}", f"and not {leaf_text(each['sound'])}", each["effect"]]
+        [f"{name}: {leaf_text(each['published'])}", f"and not {leaf_text(each['corrected'])}", each["effect"]]
         for name, each in quirks.items()
     ]
     return columns(rows, "  ")
@@ -285,7 +285,7 @@ def _sizes(registry: Registry) -> list[dict[str, Any]]:
 
 
 def _size(name: str, registry: Registry) -> dict[str, Any] | None:
-    """Return a published size with the layers of its sound form; None if there is none of that name."""
+    """Return a published size with the layers of its corrected form; None if there is none of that name."""
     found = next((each for each in _sizes(registry) if each["name"] == name), None)
     if found is None:
         return None
@@ -297,12 +297,12 @@ def _size(name: str, registry: Registry) -> dict[str, Any] | None:
     return {
         **found,
         "quirks": {parameter: asdict(each) for parameter, each in quirks.items()},
-        "sound": summarise(model).to_dict(),
+        "corrected": summarise(model).to_dict(),
     }
 
 
 def _size_text(size: Mapping[str, Any]) -> str:
-    sound = size["sound"]
+    corrected = size["corrected"]
     rows = [["layer", "", "input", "output", "parameters", "operations"]]
     rows += [
         [
@@ -310,20 +310,20 @@ def _size_text(size: Mapping[str, Any]) -> str:
             "" if layer["shape"] is None else str(list(layer["shape"])),
             f"{layer['parameters']:,}", f"{layer['operations']:,}",
         ]
-        for layer in sound["layers"]
+        for layer in corrected["layers"]
     ]  # fmt: skip
-    rows.append(["total", "", "", "", f"{sound['parameters']:,}", f"{sound['operations']:,}"])
+    rows.append(["total", "", "", "", f"{corrected['parameters']:,}", f"{corrected['operations']:,}"])
     lines = [f"{size['name']}: {size['summary']}", f"from {size['source']}"]
     if size["unused"]:
         lines.append(f"its authors' code has {size['unused']:,} more parameters, which have no effect")
-    lines += ["", "the sound form, on one sample; operations are multiplications with accumulation if nothing is"]
+    lines += ["", "the corrected form, on one sample; operations are multiplications with accumulation if nothing is"]
     lines += ["skipped, of all steps, and of neurons their updates; T is the first axis of outputs of neurons"]
     lines += ["input: bits (spikes), whole numbers (sums of spikes) or real ones", ""]
     lines.append(columns(rows, right=(4, 5)))
-    if sound["uncounted"]:
-        lines.append(f"products that are not counted, in: {', '.join(sound['uncounted'])}")
+    if corrected["uncounted"]:
+        lines.append(f"products that are not counted, in: {', '.join(corrected['uncounted'])}")
     if size["quirks"]:
-        lines += ["", "what the published form does, and the sound one does not", _quirks_text(size["quirks"])]
+        lines += ["", "what the published form does, and the corrected one does not", _quirks_text(size["quirks"])]
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-DEFAULT_RECIPE = "smile_mosei_sound"
+DEFAULT_RECIPE = "smile_mosei_corrected"
 
 
 def compare(

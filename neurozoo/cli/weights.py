@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from neurozoo.cli.common import Json, Overrides, answer
+from neurozoo.core.earlier_names import current_name
 from neurozoo.reporting.tables import columns
 
 __all__ = ["app"]
@@ -32,9 +33,10 @@ def import_(
         str | None,
         typer.Option("--outputs", metavar="K|NAME,...", help="Number or names of the outputs; by default the size's."),
     ] = None,
-    sound: Annotated[
-        bool, typer.Option("--sound", help="Into the sound form; by default into the published one.")
+    corrected: Annotated[
+        bool, typer.Option("--corrected", help="Into the corrected form; by default into the published one.")
     ] = False,
+    sound: Annotated[bool, typer.Option("--sound", hidden=True)] = False,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Where the weights are in the file.")] = None,
     licence: Annotated[
         str | None, typer.Option("--licence", metavar="SPDX", help="Of the weights, such as Apache-2.0.")
@@ -47,12 +49,15 @@ def import_(
     """
     from neurozoo.hub.import_weights import import_weights
 
+    if sound:
+        current_name("option", "--sound")  # notes it
     named: int | list[str] | None = None
     if outputs is not None:
         named = int(outputs) if outputs.isdecimal() else outputs.split(",")
     made = import_weights(
-        model, file, out, overrides, outputs=named, key=key, form="sound" if sound else "published", licence=licence
-    )
+        model, file, out, overrides, outputs=named, key=key,
+        form="corrected" if corrected or sound else "published", licence=licence,
+    )  # fmt: skip
     lines = [f"{made.file} (sha256 {made.sha256[:12]}): {len(made.taken)} tensors, the {made.form} form"]
     if made.left:
         lines += ["not loaded", columns([[name, why] for name, why in made.left.items()], "  ")]

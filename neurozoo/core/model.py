@@ -133,7 +133,7 @@ class Model(Trained, ABC):
     authors_names: ClassVar[AuthorsNames | None] = None
     """Of a published model: the names of its authors' checkpoints."""
     quirks: ClassVar[Mapping[str, Quirk]] = {}
-    """Of a published model: what its code does and a sound model does not, by the parameter that chooses it."""
+    """Of a published model: what its code does and the corrected model does not, by the parameter that chooses it."""
     variants: ClassVar[Mapping[str, Variant]] = {}
     """Of a published model: its published sizes, by name."""
 

@@ -7,6 +7,8 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from neurozoo.core.earlier_names import takes_earlier_arguments
+
 __all__ = ["AuthorsNames", "Quirk", "Variant"]
 
 
@@ -60,18 +62,19 @@ class AuthorsNames:
         return any(re.fullmatch(pattern, here) for pattern in self.repeated)
 
 
+@takes_earlier_arguments
 @dataclass(frozen=True)
 class Quirk:
-    """A parameter of a model for one thing that the published code does and a sound model does not.
+    """A parameter of a model for one thing that the published code does and the corrected model does not.
 
     Attributes:
         published: Its value in the published model.
-        sound: Its value in the sound model, which is the parameter's default.
+        corrected: Its value in the corrected model, which is the parameter's default.
         effect: What the published value causes, as a clause: ``the prediction depends on the padding of the batch``.
     """
 
     published: Any
-    sound: Any
+    corrected: Any
     effect: str
 
 

@@ -19,7 +19,7 @@ from neurozoo.hub.metadata import checked_licence
 from neurozoo.hub.packing import write_packed
 from neurozoo.models.authors_weights import load_authors_weights
 from neurozoo.models.build import build_model, expected_problem
-from neurozoo.models.by_name import Form, model_recipe
+from neurozoo.models.by_name import Form, form_of_now, model_recipe
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.checkpoint import read_plain_tensors, write_tensors
 from neurozoo.runs.packed import SCHEMA, Packed
@@ -40,7 +40,7 @@ class ImportedWeights:
     Attributes:
         folder: The packed model.
         model: Name of the published size.
-        form: ``published`` or ``sound``.
+        form: ``published`` or ``corrected``.
         file: Name of the authors' file.
         sha256: Of the file, hexadecimal.
         taken: The authors' name of each tensor, by its name here.
@@ -78,7 +78,7 @@ def import_weights(
             ``model.params.time_steps=6`` or ``data.name=cifar10``.
         outputs: Number of outputs or their names, in their order; by default those of the published size.
         key: Where in the file the weights are, ``KEY`` or ``KEY.KEY``; by default they are looked for.
-        form: ``published``, or ``sound`` with the same weights, if that needs no others.
+        form: ``published``, or ``corrected`` with the same weights, if that needs no others.
         licence: Of the weights, an SPDX expression.
         registry: Where names are looked up; by default what is installed.
 
@@ -89,6 +89,7 @@ def import_weights(
         CheckpointError: Its weights are not those of this model; names the first that does not fit.
         RunError: ``out`` is not empty or cannot be written.
     """
+    form = form_of_now(form)
     path, licence = Path(file), None if licence is None else checked_licence(licence)
     folder = Path("packed") / name if out is None else Path(out)
     check_free(folder)

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from neurozoo.core.earlier_names import current_name
 from neurozoo.core.leaves import leaves
 from neurozoo.core.task import Task
 from neurozoo.errors import DataError, RunError, UserError
@@ -208,7 +209,8 @@ def _seeds(run: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
         if found["schema"] != 1:
             raise ValueError(f"its schema is {found['schema']!r}")
         place = found["seeds"].index(summary["seed"])
-        same = found["recipe"] == summary["recipe"] and all(
+        names = {current_name("recipe", each["recipe"], quiet=True) for each in (found, summary)}
+        same = len(names) == 1 and all(
             estimate["values"][place] == summary["metrics"][split][name]
             for split, by_name in found["metrics"].items()
             for name, estimate in by_name.items()

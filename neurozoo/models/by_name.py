@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 
+from neurozoo.core.earlier_names import current_name
 from neurozoo.core.model import Model
 from neurozoo.core.published import Variant
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.recipe.recipe import Recipe, make_recipe
 from neurozoo.registry.registry import Registry, default_registry
 
-__all__ = ["Form", "Inputs", "inputs_of", "model_recipe", "variants", "whole_number"]
+__all__ = ["Form", "Inputs", "form_of_now", "inputs_of", "model_recipe", "variants", "whole_number"]
 
-Form = Literal["sound", "published"]
+Form = Literal["corrected", "published"]
 Inputs = Literal["pictures", "frames", "sequences", "tokens"]
 NAME = "input"
 """Name of the signal of a model that is created by name."""
@@ -47,7 +48,7 @@ def model_recipe(
     per_step: bool | None = None,
     neuron: str | Mapping[str, Any] | None = None,
     backend: str = "torch",
-    form: Form = "sound",
+    form: Form = "corrected",
     registry: Registry | None = None,
     **params: Any,
 ) -> Recipe:
@@ -59,8 +60,7 @@ def model_recipe(
     model, size = sizes.get(name, (name, None))
     if model not in registry.components("model"):
         raise UnknownNameError("model", name, {*registry.components("model"), *sizes})
-    if form not in ("sound", "published"):
-        raise UserError(f"the form {form!r} is unknown; give sound or published")
+    form = form_of_now(form)
     made: type[Model] = registry.resolve("model", model)
     if form == "published":
         if made.authors_names is None:
@@ -108,6 +108,18 @@ def model_recipe(
     }
     content["model"]["parts"] = _plain(f"{name}: neuron", parts)
     return make_recipe(content, name, registry)
+
+
+def form_of_now(form: str) -> Form:
+    """Return a form of published models by its name of now or earlier.
+
+    Raises:
+        UserError: There is no such form.
+    """
+    name = current_name("form", form)
+    if name not in get_args(Form):
+        raise UserError(f"the form {form!r} is unknown; give {' or '.join(get_args(Form))}")
+    return cast(Form, name)
 
 
 def whole_number(what: str, value: Any) -> int:

@@ -1,7 +1,7 @@
 """Learned delays (Hammouamri et al. 2024): a feed-forward net whose synapses have a learned delay each.
 
 Learning Delays in Spiking Neural Networks using Dilated Convolutions with Learnable Spacings, ICLR 2024,
-https://arxiv.org/abs/2306.17670. Sound by default, as published by parameters; equations and what differs:
+https://arxiv.org/abs/2306.17670. Corrected by default, as published by parameters; equations and what differs:
 ``docs/models/dcls_delays.md``.
 """
 

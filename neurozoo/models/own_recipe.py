@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from math import floor, log10
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from neurozoo.core.earlier_names import current_name
 from neurozoo.core.shapes import SignalShape
 from neurozoo.data.manifest import Column
 from neurozoo.data.store import Store
@@ -16,7 +18,7 @@ from neurozoo.errors import DataError, NeurozooError, UnknownNameError
 from neurozoo.models.build import Experiment, build_model, open_experiment
 from neurozoo.recipe.recipe import SCHEMA, load_recipe, make_recipe
 from neurozoo.recipe.shipped import shipped_recipes
-from neurozoo.recipe.yaml_text import as_yaml
+from neurozoo.recipe.yaml_text import as_yaml, find_file
 from neurozoo.registry.registry import Registry, default_registry
 
 __all__ = ["recipe_for_store"]
@@ -57,7 +59,7 @@ def recipe_for_store(source: str, store: str, *, registry: Registry | None = Non
     data = _data(content.get("data", {}), store, opened)
     made: dict[str, Any] = {
         "schema": SCHEMA,
-        "description": f"{source}, for the data {opened.description.name}",
+        "description": f"{current_name('recipe', source, quiet=True)}, for the data {opened.description.name}",
         **{key: content[key] for key in ("seed", "backend") if key in content},
         "data": data,
         "task": {
@@ -88,7 +90,7 @@ def recipe_for_store(source: str, store: str, *, registry: Registry | None = Non
 def _content(source: str, registry: Registry) -> dict[str, Any]:
     """Return the keys that a recipe gives; of a model's name, the model alone."""
     models = registry.components("model")
-    if Path(source).is_file() or source.removesuffix(".yaml") in shipped_recipes():
+    if os.path.isfile(find_file(source)[0]):
         return load_recipe(source, registry=None).model_dump(mode="json", by_alias=True, exclude_unset=True)
     if source not in models:
         raise UnknownNameError("recipe or model", source, {*shipped_recipes(), *models})

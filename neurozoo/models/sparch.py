@@ -1,4 +1,4 @@
-"""SparCH: recurrent adaptive neurons on speech (Bittar & Garner 2022), sound by default, as published by parameters.
+"""SparCH: recurrent adaptive neurons on speech (Bittar & Garner 2022), corrected, or published by parameters.
 
 A surrogate gradient spiking baseline for speech command recognition, Frontiers in Neuroscience 16,
 https://doi.org/10.3389/fnins.2022.865897. Equations and what differs: ``docs/models/sparch.md``.

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
+from neurozoo.core.earlier_names import current_name, earlier_name
 from neurozoo.errors import RecipeError
 from neurozoo.recipe.messages import MOST_PROBLEMS, shown
 from neurozoo.recipe.overrides import apply_override, expand_names, put_value, set_value
@@ -31,7 +32,7 @@ from neurozoo.recipe.schema import (
     TuneSection,
 )
 from neurozoo.recipe.stored_task import stored_task
-from neurozoo.recipe.upgrade import moved_path, upgraded, upgraded_overrides
+from neurozoo.recipe.upgrade import moved_path, upgraded, upgraded_overrides, with_names_of_now
 from neurozoo.recipe.validation import space_problems, validated
 from neurozoo.recipe.yaml_text import COMMAND_LINE, LARGEST, Origins, as_yaml, find_file, parse, read_text
 from neurozoo.registry.registry import Registry
@@ -91,9 +92,10 @@ class Recipe(Section):
         return Path(self._origins.file).stem
 
     def named(self, name: str) -> Recipe:
-        """Return the recipe under the name it had before it was copied to another file."""
+        """Return the recipe under the name, of now or earlier, that it had before it was copied to another file."""
         renamed = self.model_copy()
-        renamed._origins = Origins(f"{name}.yaml", dict(self._origins.places))
+        now = current_name("recipe", name, quiet=True)
+        renamed._origins = Origins(f"{now}.yaml", dict(self._origins.places))
         return renamed
 
     @property
@@ -105,7 +107,8 @@ class Recipe(Section):
     def digest(self) -> str:
         """SHA-256 of the resolved content, hexadecimal; the same whatever file it came from.
 
-        The ablations, the search and the loggers are left out: they do not change the run.
+        The ablations, the search and the loggers are left out: they do not change the run. A description that a later
+        version changed counts as it was, so that digests that other files recorded stay those of the recipe.
         """
         return _digest(self.content)
 
@@ -150,6 +153,8 @@ class Recipe(Section):
 
 def _digest(content: Mapping[str, Any]) -> str:
     decisive = {key: value for key, value in content.items() if key not in ("ablations", "tune")}
+    if isinstance(decisive.get("description"), str):
+        decisive["description"] = earlier_name("description", decisive["description"])
     if isinstance(decisive.get("training"), Mapping):
         decisive["training"] = {key: value for key, value in decisive["training"].items() if key != "loggers"}
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -177,7 +182,7 @@ def load_recipe(
         RecipeError: It cannot be read, or something in it is wrong; holds every problem.
 
     Example:
-        >>> recipe = load_recipe("smile_mosei_sound", ["training.epochs=3"], backend="torch")
+        >>> recipe = load_recipe("smile_mosei_corrected", ["training.epochs=3"], backend="torch")
     """
     if isinstance(source, Recipe):
         return source.with_overrides(overrides, backend=backend, registry=registry)
@@ -232,6 +237,7 @@ def _finish(
         overrides = [
             f"{moved_path(path)}{equals}{value}" for path, equals, value in (o.partition("=") for o in overrides)
         ]
+    content = with_names_of_now(content)
     for override in overrides:
         problems.extend(((LARGEST, 0), f"{COMMAND_LINE}: {p}") for p in apply_override(content, origins, override))
         expand_names(content, origins)

@@ -492,7 +492,7 @@ class EvaluationSection(Section):
     """How the model is measured.
 
     Attributes:
-        batch_size: Samples a step; in a sound model it changes no prediction.
+        batch_size: Samples a step; in a corrected model it changes no prediction.
     """
 
     batch_size: Count = 256

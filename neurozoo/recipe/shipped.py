@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from neurozoo.core.earlier_names import current_name
+
 __all__ = ["shipped_path", "shipped_recipes"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -12,8 +14,8 @@ _DESCRIPTION = re.compile(r"^description:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 
 
 def shipped_path(name: str) -> Path | None:
-    """Return the file of a shipped recipe, by its name with or without ``.yaml``, or None."""
-    return _files().get(name.removesuffix(".yaml"))
+    """Return the file of a shipped recipe, by its name of now or earlier, with or without ``.yaml``, or None."""
+    return _files().get(current_name("recipe", name.removesuffix(".yaml")))
 
 
 def shipped_recipes() -> dict[str, str]:

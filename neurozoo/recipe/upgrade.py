@@ -1,4 +1,4 @@
-"""Recipes of schema 1 as recipes of schema 2: which values moved, and where to.
+"""Recipes of earlier versions: those of schema 1 as recipes of schema 2, and what was called something else.
 
 Schema 1 has multi-label tasks only, and the roles of SMILE's modalities are in its data section.
 """
@@ -10,7 +10,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["moved_path", "upgraded", "upgraded_overrides"]
+from neurozoo.core.earlier_names import current_name
+
+__all__ = ["moved_path", "upgraded", "upgraded_overrides", "with_names_of_now"]
 
 Key = tuple[str | int, ...]
 
@@ -107,6 +109,13 @@ def upgraded_overrides(overrides: Sequence[str], content: Mapping[str, Any]) -> 
     if isinstance(model, Mapping) and model.get("name") in ("smile", "spiking-sequence"):  # the models with roles
         inputs.append(f"model.params.context={json.dumps(context)}")
     return [*inputs, *kept]
+
+
+def with_names_of_now(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's content with the current description of a shipped recipe, if it has an earlier one."""
+    if isinstance(content.get("description"), str):
+        return {**content, "description": current_name("description", content["description"], quiet=True)}
+    return dict(content)
 
 
 def moved_path(path: str) -> str:

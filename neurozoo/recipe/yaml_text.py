@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from neurozoo.core.earlier_names import current_name
 from neurozoo.errors import RecipeError, UserError, suggestion
 from neurozoo.files.opening import read_bytes
 from neurozoo.files.text import decode_text, printable
@@ -90,12 +91,21 @@ class Origins:
 def find_file(source: str | Path) -> tuple[Path, str]:
     """Return the file of a recipe, and its name in messages."""
     path = Path(source)
-    if not os.path.isfile(path) and (shipped := shipped_path(str(source))) is not None:
-        path = shipped
+    if not os.path.isfile(path):
+        path = shipped_path(str(source)) or _file_of_now(path)
     try:
         return path, printable(str(path.resolve().relative_to(Path.cwd())))
     except (ValueError, OSError, RuntimeError):  # it is elsewhere, no path at all, or the folder was deleted
         return path, printable(str(path))
+
+
+def _file_of_now(path: Path) -> Path:
+    """Return the file that a missing one is called now, such as a recipe of a clone; the same path if there is none."""
+    now = path.parent / f"{current_name('recipe', path.stem, quiet=True)}{path.suffix}"
+    if not os.path.isfile(now):
+        return path
+    current_name("recipe", path.stem)  # notes it
+    return now
 
 
 def read_text(path: Path, file: str) -> str:

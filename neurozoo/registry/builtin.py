@@ -77,7 +77,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         (
             "disagreement",
             "models.smile.threshold:Disagreement",
-            "threshold: one a sample, by how much its modalities disagree (sound)",
+            "threshold: one a sample, by how much its modalities disagree (corrected)",
         ),
         ("constant", "models.smile.threshold:Constant", "the same threshold for every sample and step"),
         (
@@ -85,7 +85,11 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "models.smile.scaling:BatchSoftmax",
             "scaling: softmax of the rates over the batch (as published)",
         ),
-        ("rate-gain", "models.smile.scaling:RateGain", "scaling: a gain by each rate against its running mean (sound)"),
+        (
+            "rate-gain",
+            "models.smile.scaling:RateGain",
+            "scaling: a gain by each rate against its running mean (corrected)",
+        ),
         ("none", "models.smile.scaling:NoScaling", "scaling: spikes are not used, the ablation"),
         ("lif", "nn.neuron_choices:LIF", "neurons: leaky integrate-and-fire"),
         ("if", "nn.neuron_choices:IF", "neurons: integrate-and-fire, without a leak"),

@@ -1,4 +1,4 @@
-"""The page on what published models do that a sound model must not."""
+"""The page on what published models do that corrected ones do not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.tables import Table, markdown, rounded
 
 if TYPE_CHECKING:
-    from neurozoo.bench.published import Soundness
+    from neurozoo.bench.published import MeasuredForm
     from neurozoo.core.published import Quirk
 
 __all__ = ["published_page", "published_tables"]
@@ -21,17 +21,17 @@ LEAST, MOST = 0.01, 0.5
 """Rates of a layer that is neither silent nor saturated, in spikes a step."""
 
 _INTRODUCTION = """\
-# Published models: what their code does, and a sound model must not
+# Published models: what their code does, and a corrected model does not
 
 Written by `{command}`.
 
 Each model is here in two forms with equal layers. `published` computes what the authors' code does, to the spike; a
-golden file proves it. `sound` has none of what the code does and a model must not do. Below, both forms are measured in
-a published size, at initialisation, on SYNTHETIC inputs: normal pictures, features and series, spike trains of 5 %,
-event frames with a mean count of 0.2, uniform tokens. The published form has the framework's initialisation, the sound
-one the zoo's, which shows it one batch.
+golden file proves it. `corrected` has none of what the code does and a model must not do. Below, both forms are
+measured in a published size, at initialisation, on SYNTHETIC inputs: normal pictures, features and series, spike trains
+of 5 %, event frames with a mean count of 0.2, uniform tokens. The published form has the framework's initialisation,
+the corrected one the zoo's, which shows it one batch.
 
-| Column | Meaning | A sound model has |
+| Column | Meaning | A corrected model has |
 |---|---|---|
 | neighbours | how much a sample's outputs change if it is alone instead of in a batch, in evaluation | 0 |
 | padding | how much they change if the batch is padded to one and a half of its length | 0 |
@@ -46,7 +46,7 @@ changes outputs once its attention fires.
 """
 
 
-def published_tables(measured: Sequence[Soundness], quirks: Mapping[str, Mapping[str, Quirk]]) -> list[Table]:
+def published_tables(measured: Sequence[MeasuredForm], quirks: Mapping[str, Mapping[str, Quirk]]) -> list[Table]:
     """Return the measurements, and the quirks by model.
 
     Args:
@@ -63,29 +63,29 @@ def published_tables(measured: Sequence[Soundness], quirks: Mapping[str, Mapping
     ]  # fmt: skip
     smaller = [f"{name} was measured smaller than published, with {text}" for name, text in _reduced(measured)]
     asleep = [
-        f"{each.name}, sound: {layer} fires in {rate:.2%} of its steps on these inputs, outside of 1 to 50 %"
+        f"{each.name}, corrected: {layer} fires in {rate:.2%} of its steps on these inputs, outside of 1 to 50 %"
         for each in measured
-        if each.form == "sound"
+        if each.form == "corrected"
         for rate, layer in dict.fromkeys([each.lowest, each.highest])
         if not LEAST <= rate <= MOST
     ]
     choices = [
-        [model, f"{name}: {quirk.published}", f"{name}: {quirk.sound}", quirk.effect]
+        [model, f"{name}: {quirk.published}", f"{name}: {quirk.corrected}", quirk.effect]
         for model, by_name in quirks.items()
         for name, quirk in by_name.items()
     ]
     return [
         Table(f"Measured at initialisation. {SYNTHETIC_NOTICE}", head, rows, [*smaller, *asleep]),
-        Table("The choices", ["model", "published", "sound", "what the published value does"], choices),
+        Table("The choices", ["model", "published", "corrected", "what the published value does"], choices),
     ]
 
 
-def published_page(measured: Sequence[Soundness], quirks: Mapping[str, Mapping[str, Quirk]], command: str) -> str:
+def published_page(measured: Sequence[MeasuredForm], quirks: Mapping[str, Mapping[str, Quirk]], command: str) -> str:
     """Return the page as Markdown."""
     return f"{_INTRODUCTION.format(command=command)}\n{markdown(published_tables(measured, quirks))}"
 
 
-def _reduced(measured: Sequence[Soundness]) -> Iterator[tuple[str, str]]:
+def _reduced(measured: Sequence[MeasuredForm]) -> Iterator[tuple[str, str]]:
     from neurozoo.bench.published import REDUCED
 
     for name in dict.fromkeys(each.name for each in measured):

@@ -15,7 +15,7 @@ from neurozoo.core.recording import neuron_layers
 from neurozoo.core.signals import SignalShape
 from neurozoo.errors import UserError
 from neurozoo.models.build import build_model, expected_problem, make_problem
-from neurozoo.models.by_name import Form, Inputs, inputs_of, model_recipe, variants, whole_number
+from neurozoo.models.by_name import Form, Inputs, form_of_now, inputs_of, model_recipe, variants, whole_number
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.packed import Packed, read_manifest
@@ -73,7 +73,7 @@ def create_model(
     per_step: bool | None = None,
     neuron: str | Mapping[str, Any] | None = None,
     backend: str = "torch",
-    form: Form = "sound",
+    form: Form = "corrected",
     pretrained: bool = False,
     registry: Registry | None = None,
     **params: Any,
@@ -91,7 +91,8 @@ def create_model(
         per_step: Whether there is an answer for each position.
         neuron: The part that fills the slot ``neuron``, a name or ``{"name": ..., "params": {...}}``.
         backend: Name of the backend that the neurons run on.
-        form: ``published`` with every quirk of the authors' code, or ``sound`` with none; see the model's ``quirks``.
+        form: ``published`` with every quirk of the authors' code, or ``corrected`` with none; see the model's
+            ``quirks``.
         pretrained: Whether to load trained weights. With other inputs, outputs or another task than it was trained for,
             the tensors whose shapes fit are loaded, and a warning names those that stay new.
         registry: Where names are looked up; by default what is installed.
@@ -113,7 +114,7 @@ def create_model(
         >>> digits = neurozoo.create_model("fsdd-unseen", pretrained=True)
     """
     if pretrained:
-        fixed = {"neuron": neuron, "form": None if form == "sound" else form, **params}
+        fixed = {"neuron": neuron, "form": None if form_of_now(form) == "corrected" else form, **params}
         if wrong := [each for each, value in fixed.items() if value is not None]:
             raise UserError(
                 f"{name}: a trained model has its own {', '.join(wrong)}; leave out what is not inputs, length, "

@@ -61,7 +61,7 @@ class Address:
         if found is None and _REPOSITORY.fullmatch(name):
             found = cls(name)
         if found is None or found.revision is not None:
-            raise UserError(f"{name!r} is no repository of a hub; give USER/NAME, such as ada/emotions-sound")
+            raise UserError(f"{name!r} is no repository of a hub; give USER/NAME, such as ada/emotions-corrected")
         return found
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from neurozoo.core.earlier_names import current_name
+
 __all__ = ["shipped_model", "shipped_models"]
 
 _ZOO = Path(__file__).resolve().parents[1] / "zoo"
 
 
 def shipped_model(name: str) -> Path | None:
-    """Return the folder of a shipped model; None if there is none of that name."""
-    manifest = _manifests().get(name)
+    """Return the folder of a shipped model, by its name of now or earlier; None if there is none of that name."""
+    manifest = _manifests().get(current_name("trained model", name))
     return None if manifest is None else manifest.parent
 
 

@@ -119,7 +119,7 @@ class Engine:
         if parts and processes() > 1:
             raise UserError(
                 f"{', '.join(sorted(parts))}: its output for a sample depends on the whole batch, and each of "
-                f"{processes()} processes has a part of it; start one process, or take the parts of a sound recipe"
+                f"{processes()} processes has a part of it; start one process, or take the parts of a corrected recipe"
             )
         forward = torch.compile(module) if self._compiled else module
         if self._fabric is None:

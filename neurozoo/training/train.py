@@ -76,7 +76,7 @@ def train(
             folder keeps the last whole epoch.
 
     Example:
-        >>> summary = neurozoo.train("smile_mosei_sound", "training.epochs=3", out="runs/first")
+        >>> summary = neurozoo.train("smile_mosei_corrected", "training.epochs=3", out="runs/first")
     """
     if not isinstance(recipe, Recipe) or overrides or backend:
         recipe = load_recipe(recipe, overrides, backend=backend, registry=default_registry())

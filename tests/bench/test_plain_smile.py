@@ -32,7 +32,7 @@ def batch(samples: int, length: int = 9) -> Batch:
     return Batch.of(features, masks)
 
 
-@pytest.mark.parametrize("parts", [None, PUBLISHED], ids=["sound", "published"])
+@pytest.mark.parametrize("parts", [None, PUBLISHED], ids=["corrected", "published"])
 @pytest.mark.parametrize("arithmetic", ["fast", "plain"])
 @pytest.mark.parametrize("samples", [1, 64])
 def test_logits_and_gradients(

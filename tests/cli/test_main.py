@@ -136,7 +136,7 @@ def test_output_cut_off_is_no_traceback() -> None:
 def test_list_has_every_kind_and_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = ran(capsys, "list")
     assert status == 0
-    for word in ("torch", "smile_mosei_sound", "label-decoder", "mosei-synthetic", "mulan", "builtin", "rate-gain"):
+    for word in ("torch", "smile_mosei_corrected", "label-decoder", "mosei-synthetic", "mulan", "builtin", "rate-gain"):
         assert word in out
     status, out, _ = ran(capsys, "list", "recipes", "--json")
     assert [each["name"] for each in json.loads(out)["recipes"]] == sorted(neurozoo.recipe.shipped.shipped_recipes())

@@ -26,7 +26,7 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Sai
 
 
 def test_it_says_what_it_wrote_left_out_and_found(say: Callable[..., Said], tmp_path: Path) -> None:
-    status, out, _ = say("emotions-sound", "--dt", "1e-3", "--check", "norse,snntorch")
+    status, out, _ = say("emotions-corrected", "--dt", "1e-3", "--check", "norse,snntorch")
     assert status == 0
     assert "dt 0.001 s, threshold 1 (that of 'disagreement' at kappa = 0); reset to v_reset" in out
     assert "timbre.nir  Input 30, Affine 30 -> 128, LIF 128, Affine 128 -> 30, LIF 30, Output 30" in out
@@ -41,7 +41,7 @@ def test_it_says_what_it_wrote_left_out_and_found(say: Callable[..., Said], tmp_
 
 
 def test_json_has_all_of_it(say: Callable[..., Said], tmp_path: Path) -> None:
-    status, out, _ = say("emotions-sound", "--dt", "1e-4", "--threshold", "0.8", "--fold", "--json")
+    status, out, _ = say("emotions-corrected", "--dt", "1e-4", "--threshold", "0.8", "--fold", "--json")
     assert status == 0
     told = json.loads(out)
     assert (told["dt"], told["threshold"], told["threshold_from"], told["folded"]) == (1e-4, 0.8, "stated", True)
@@ -53,7 +53,7 @@ def test_json_has_all_of_it(say: Callable[..., Said], tmp_path: Path) -> None:
 
 
 def test_without_dt_it_says_what_to_give(say: Callable[..., Said], tmp_path: Path) -> None:
-    status, _, err = say("emotions-sound")
+    status, _, err = say("emotions-corrected")
     assert status == 2
     assert "say how long a step is: --dt SECONDS, such as --dt 1e-3" in err
     assert not (tmp_path / "out").exists()
@@ -71,14 +71,14 @@ def test_without_dt_it_says_what_to_give(say: Callable[..., Said], tmp_path: Pat
 def test_what_cannot_be_done_is_said_before_anything_is_written(
     say: Callable[..., Said], tmp_path: Path, options: list[str], words: str
 ) -> None:
-    status, _, err = say("emotions-sound", "--dt", "1e-3", *options)
+    status, _, err = say("emotions-corrected", "--dt", "1e-3", *options)
     assert status == 2
     assert words in err
     assert not (tmp_path / "out").exists()
 
 
 def test_nobody_need_read_it_back(say: Callable[..., Said]) -> None:
-    status, out, _ = say("emotions-sound", "--dt", "1e-3", "--no-check")
+    status, out, _ = say("emotions-corrected", "--dt", "1e-3", "--no-check")
     assert status == 0
     assert "not read back" in out
 

@@ -264,7 +264,7 @@ def test_new_refuses_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_exception_in_a_plugin_names_the_plugin(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     install_neuron(install, change=" / (1 // 0)")
     path = Path("site/mine_part.py").absolute()
-    status, out, err = ran(capsys, "train", "smile_mosei_sound", "--backend", "mine", "--dry-run")
+    status, out, err = ran(capsys, "train", "smile_mosei_corrected", "--backend", "mine", "--dry-run")
     assert (status, out) == (1, "")
     assert "Traceback" in err
     assert err.splitlines()[-1] == (

@@ -61,7 +61,7 @@ def test_what_follows_a_closed_stream_is_not_written_into_the_next_file(tmp_path
 
 
 def test_no_standard_input_is_an_error_of_one_line() -> None:
-    done = shell("neurozoo predict emotions-sound - <&-")
+    done = shell("neurozoo predict emotions-corrected - <&-")
     assert done.returncode == 2
     assert done.stderr == b"error: there is no standard input to read; give a file instead of -\n"
 
@@ -114,7 +114,7 @@ LINE = json.dumps({"id": "日本", "signals": {"timbre": [[0.0] * 64], "rhythm":
 
 def test_data_is_utf8_in_and_out_whatever_the_terminal_is(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(f"\ufeff{LINE}\r\n", "utf-8")
-    command = f"neurozoo predict emotions-sound - --format csv < {tmp_path / 'x.jsonl'}"
+    command = f"neurozoo predict emotions-corrected - --format csv < {tmp_path / 'x.jsonl'}"
     done = shell(command, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, b"")
     head, row = csv.reader(io.StringIO(done.stdout.decode("utf-8"), newline=""))
@@ -147,7 +147,7 @@ def test_the_standard_input_is_read_as_a_file_is(monkeypatch: pytest.MonkeyPatch
 def test_an_id_is_no_formula_in_a_spreadsheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(LINE.replace("日本", "=1+1"))
-    assert main(["predict", "emotions-sound", str(path), "--format", "csv"]) == 0
+    assert main(["predict", "emotions-corrected", str(path), "--format", "csv"]) == 0
     head, row = csv.reader(capsys.readouterr().out.splitlines())
     assert row[head.index("id")] == "'=1+1"
     assert all(not cell.startswith("'") for cell in head)
@@ -173,7 +173,7 @@ def test_nothing_of_a_file_controls_the_terminal(tmp_path: Path, capsys: pytest.
         ["show", str(shown)],
         ["show", str(key)],
         ["show", str(named)],
-        ["predict", "emotions-sound", str(line)],
+        ["predict", "emotions-corrected", str(line)],
         ["data", "info", str(tmp_path / EVIL)],
         ["compare", EVIL, EVIL],
         ["list", EVIL],
@@ -212,7 +212,7 @@ LONG = "x" * 300
         ["report", LONG],
         ["compare", LONG, LONG],
         ["results", LONG],
-        ["predict", "emotions-sound", LONG],
+        ["predict", "emotions-corrected", LONG],
         ["predict", LONG, "x.npz"],
         ["data", "info", LONG],
         ["data", "check", LONG],
@@ -391,7 +391,7 @@ def test_names_are_completed() -> None:
         (completion.names, "smile_e", "smile_emotions"),
         (completion.names, "dis", "disagreement"),
         (completion.components, "buil", "builtin"),
-        (completion.models, "emo", "emotions-sound"),
+        (completion.models, "emo", "emotions-corrected"),
         (completion.importers, "mu", "mulan"),
         (completion.public_data, "cmu", "cmu-mosei"),
         (completion.kinds, "back", "backends"),

@@ -328,7 +328,7 @@ def test_progress_is_told(batch: Batch) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["smile_mosei", "smile_mosei_sound"])
+@pytest.mark.parametrize("name", ["smile_mosei", "smile_mosei_corrected"])
 def test_a_recipes_model_on_two_backends(name: str) -> None:
     overrides = ["data.instead.params.size=64", "model.params.spiking_inner=16", "training.batch_size=8"]
     recipe = load_recipe(name, overrides, backend="torch", registry=default_registry())

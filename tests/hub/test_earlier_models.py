@@ -28,7 +28,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("source", ["zoo", "schema1"])
 def test_the_code_of_a_card_runs(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = shipped_model("emotions-sound") if source == "zoo" else HERE / "packed"
+    folder = shipped_model("emotions-corrected") if source == "zoo" else HERE / "packed"
     assert folder is not None
     (python,) = re.findall(r"^```python\n(.*?)^```$", (folder / "README.md").read_text(), re.M | re.S)
     monkeypatch.chdir(folder)

@@ -28,7 +28,7 @@ FILES = {"README.md", "model.safetensors", "neurozoo.json", "recipe.yaml"}
 
 @pytest.fixture
 def shipped() -> Path:
-    folder = shipped_model("emotions-sound")
+    folder = shipped_model("emotions-corrected")
     assert folder is not None
     return folder
 
@@ -206,7 +206,7 @@ def test_what_the_hub_refuses_is_said(
     assert main(["show", pushed]) == 2
     assert "its owner gives access on request" in capsys.readouterr().err
     with pytest.raises(RunError, match=r"hf://ada/new: the hub .*log in with `hf auth login`"):
-        push(Path(str(shipped_model("emotions-sound"))), "ada/new")
+        push(Path(str(shipped_model("emotions-corrected"))), "ada/new")
     fake_hub.broken = True
     with pytest.raises(FetchError, match=r"the hub answers with status 418 .*; try again later"):
         remote_models("ada")

@@ -136,7 +136,7 @@ def test_the_list_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "zoo", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["zoo"]
     assert found == [each.to_dict() for each in shipped_entries()]
-    old = next(each for each in found if each["name"] == "emotions-sound")
+    old = next(each for each in found if each["name"] == "emotions-corrected")
     assert (old["operations"], old["milliseconds"], old["processor"]) == (None, None, None)
     assert f"{old['score']:.3f} {old['low']:.3f} {old['high']:.3f}" == "0.692 0.671 0.714"
 
@@ -153,12 +153,12 @@ def test_the_page_in_docs_is_what_the_command_writes(tmp_path: Path, monkeypatch
 def test_a_gallery_of_ten(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copies = [shutil.copytree(packed, tmp_path / f"four-{k}") for k in range(9)]
     page = tmp_path / "all.md"
-    assert main(["zoo", "page", str(page), *map(str, copies), "emotions-sound", "--json"]) == 0
+    assert main(["zoo", "page", str(page), *map(str, copies), "emotions-corrected", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["models"] == 10
     text = page.read_text()
     sections = [line[3:] for line in text.splitlines() if line.startswith("## ")]
-    assert sections[0] == "emotions-sound"  # made-up data comes last
-    assert sorted(sections) == sorted(["emotions-sound", *(each.name for each in copies)])
+    assert sections[0] == "emotions-corrected"  # made-up data comes last
+    assert sorted(sections) == sorted(["emotions-corrected", *(each.name for each in copies)])
     assert "Four classes.\n\n- **made up**" in text
     assert "made-up spike trains \\| of four classes." in text
     for name in sections:

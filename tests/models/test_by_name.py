@@ -164,7 +164,7 @@ class TestAModuleLikeOthers:
             own = next(model.parameters()).dtype
             torch.testing.assert_close(outputs(model, x), outputs(model, x if name == "spikegpt" else x.to(own)))
 
-    @pytest.mark.parametrize("form", ["sound", "published"])
+    @pytest.mark.parametrize("form", ["corrected", "published"])
     def test_copies_and_pickles_are_equal_also_after_a_training_forward(self, name: str, form: str) -> None:
         model = created(name, form=form)
         model.train()(values(name))

@@ -1,4 +1,4 @@
-"""SpyTorch's recurrent net: its quirks and their sound forms, latency, penalties, sizes, rates at the start."""
+"""SpyTorch's recurrent net: its quirks and their corrected forms, latency, penalties, sizes, rates at the start."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_input_reaches_the_output_some_steps_later(latency: str, later: int, 
     assert int(outputs.nonzero()[0]) == 5 + (later if choice is None else min(later, 1))
 
 
-def test_the_last_input_counts_in_the_sound_form_alone() -> None:
+def test_the_last_input_counts_in_the_corrected_form_alone() -> None:
     of = problem()
     one = batch(of)
     x = one.signals["x"].values.clone()
@@ -80,7 +80,7 @@ def test_the_last_input_counts_in_the_sound_form_alone() -> None:
         assert same == (latency == "kept")
 
 
-def test_a_class_below_zero_has_no_gradient_as_published_and_one_in_the_sound_form() -> None:
+def test_a_class_below_zero_has_no_gradient_as_published_and_one_in_the_corrected_form() -> None:
     of = problem()
     given, rows = batch(of), {}
     for readout in ("max-with-start", "max"):
@@ -127,7 +127,7 @@ def test_channels_are_the_fastest_axis_of_the_encoder() -> None:
     torch.testing.assert_close(synapse(x), want)
 
 
-def test_penalties_do_not_depend_on_the_batch_in_the_sound_form() -> None:
+def test_penalties_do_not_depend_on_the_batch_in_the_corrected_form() -> None:
     of = problem()
     one = batch(of, 2)
     twice = Batch({"x": Signal(one.signals["x"].values.repeat(2, 1, 1))}, one.target.repeat(2))  # type: ignore[union-attr]
@@ -143,7 +143,7 @@ def test_penalties_do_not_depend_on_the_batch_in_the_sound_form() -> None:
 
 
 @pytest.mark.parametrize("kept", ["kept", "none"])
-def test_the_penalty_has_a_gradient_in_the_sound_form(kept: str) -> None:
+def test_the_penalty_has_a_gradient_in_the_corrected_form(kept: str) -> None:
     of = problem()
     model, given = net(of, spikes_weight=1.0, penalty_gradient=kept), batch(of)
     model(given)
@@ -183,19 +183,19 @@ def test_other_neurons_take_the_place_of_its_own() -> None:
     assert model(batch(problem())).shape == (3, 3)
 
 
-@pytest.mark.parametrize("name", ["cuba_rsnn_braille", "cuba_rsnn_shd", "cuba_rsnn_shd_sound"])
+@pytest.mark.parametrize("name", ["cuba_rsnn_braille", "cuba_rsnn_shd", "cuba_rsnn_shd_corrected"])
 def test_its_recipes_can_be_built(name: str) -> None:
     recipe = load_recipe(name)
     model = build_model(recipe, expected_problem(recipe)[0], backend="torch")
-    quirks = {each: recipe.model.params.get(each, quirk.sound) for each, quirk in CubaRSNN.quirks.items()}
-    sound = {each: quirk.sound for each, quirk in CubaRSNN.quirks.items()}
+    quirks = {each: recipe.model.params.get(each, quirk.corrected) for each, quirk in CubaRSNN.quirks.items()}
+    corrected = {each: quirk.corrected for each, quirk in CubaRSNN.quirks.items()}
     if name == "cuba_rsnn_braille":
         assert quirks.pop("readout") == "mean", "it learns faster, and is neither of the two"
-    assert all(sound[each] == value for each, value in quirks.items()) == (name != "cuba_rsnn_shd")
+    assert all(corrected[each] == value for each, value in quirks.items()) == (name != "cuba_rsnn_shd")
     assert model.problem.outputs in (20, 27)
 
 
-@pytest.mark.parametrize("name", ["cuba_rsnn_braille", "cuba_rsnn_shd_sound"])
+@pytest.mark.parametrize("name", ["cuba_rsnn_braille", "cuba_rsnn_shd_corrected"])
 def test_no_layer_is_silent_or_saturated_at_the_start(name: str) -> None:
     recipe = load_recipe(name)
     of = expected_problem(recipe)[0]

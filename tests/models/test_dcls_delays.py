@@ -206,7 +206,7 @@ def test_a_training_clamps_narrows_reports_and_resumes(tmp_path: Path, monkeypat
     assert all(each.abs().max() == 4 for each in positions)
 
 
-@pytest.mark.parametrize("form", ["", "_sound"])
+@pytest.mark.parametrize("form", ["", "_corrected"])
 @pytest.mark.parametrize("data", ["shd", "ssc"])
 def test_its_recipes_train_delays_faster_than_weights(
     data: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -55,7 +55,7 @@ def copied(name: str, store: Path, tmp_path: Path) -> Recipe:
     ("name", "store"),
     [
         ("spiking_recurrent", "classes"),
-        ("smile_mosei_sound", "two"),
+        ("smile_mosei_corrected", "two"),
         ("spiking-convnet", "frames"),
         ("fsdd_small", "events"),
     ],
@@ -73,7 +73,7 @@ def test_a_copy_trains_a_net_that_fires(name: str, store: str, stores: Path, tmp
 def test_what_is_the_stores_and_what_is_the_recipes(
     stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = copied("smile_mosei_sound", stores / "two", tmp_path)
+    recipe = copied("smile_mosei_corrected", stores / "two", tmp_path)
     assert f"next: neurozoo train {shlex.quote(str(tmp_path / 'mine.yaml'))}" in capsys.readouterr().out
     assert (recipe.data.root, recipe.data.inputs) == (str(stores / "two"), ("text", "face"))
     assert (recipe.data.name, recipe.data.instead, recipe.data.expect) == (None, None, None)
@@ -81,7 +81,7 @@ def test_what_is_the_stores_and_what_is_the_recipes(
     assert recipe.model.params["context"] == "text"
     assert recipe.model.parts["threshold"].name == "disagreement"
     assert (recipe.training.epochs, recipe.training.batch_size, recipe.ablations) == (15, 8, {})
-    other = copied("smile_mosei_sound", stores / "classes", tmp_path / "other")
+    other = copied("smile_mosei_corrected", stores / "classes", tmp_path / "other")
     assert ("context" in other.model.params, other.data.inputs) == (False, ("features",))
     assert (other.task.name, other.task.outputs, other.task.params) == ("multiclass", ("calm", "wild"), {})
     numbers = copied("mosei_text_sequence", stores / "numbers", tmp_path / "numbers")

@@ -51,7 +51,7 @@ OF_SIZE = {
     "spikformer_cifar10_dvs": "spikformer-2-256-dvs",
 }
 """Published sizes, by their recipes."""
-SOUND_ALONE = (
+CORRECTED_ALONE = (
     "cuba_rsnn_braille",
     "lsnn_evidence",
     "fsdd_unseen",
@@ -63,7 +63,7 @@ SOUND_ALONE = (
     "emodb",
     "ev_objects",
 )
-"""Recipes that have the sound form without saying so by their names."""
+"""Recipes that have the corrected form without saying so by their names."""
 MAY_BE_LEFT_OUT = {
     "pool_axes": "there are no pools in attention for pictures",
     "training_steps": "published for DVS128 Gesture alone",
@@ -84,10 +84,10 @@ def parameters(name: str, **options: Any) -> int:
 class TestSizes:
     def test_the_published_form_has_the_published_parameters(self, name: str) -> None:
         model, size = SIZES[name]
-        form = "published" if PUBLISHED[model].quirks else "sound"
+        form = "published" if PUBLISHED[model].quirks else "corrected"
         assert parameters(name, form=form) == size.parameters
 
-    def test_the_sound_form_is_built_for_other_outputs(self, name: str) -> None:
+    def test_the_corrected_form_is_built_for_other_outputs(self, name: str) -> None:
         _, size = SIZES[name]
         more = parameters(name, outputs=2 * size.outputs) - parameters(name, outputs=size.outputs)
         assert more > 0
@@ -95,17 +95,17 @@ class TestSizes:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 class TestQuirks:
-    def test_the_default_is_the_sound_value(self, name: str) -> None:
+    def test_the_default_is_the_corrected_value(self, name: str) -> None:
         params = component_params(PUBLISHED[name])
         for parameter, quirk in PUBLISHED[name].quirks.items():
-            assert params[parameter].default == quirk.sound
-            assert quirk.published != quirk.sound
+            assert params[parameter].default == quirk.corrected
+            assert quirk.published != quirk.corrected
 
     def test_both_values_are_allowed(self, name: str) -> None:
         params = component_params(PUBLISHED[name])
         for parameter, quirk in PUBLISHED[name].quirks.items():
             assert not params[parameter].problem(quirk.published)
-            assert not params[parameter].problem(quirk.sound)
+            assert not params[parameter].problem(quirk.corrected)
 
 
 @pytest.mark.parametrize("name", OF_SIZE)
@@ -125,21 +125,21 @@ def test_every_published_size_of_these_has_a_recipe(model: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_is_published_or_sound_in_every_quirk(name: str) -> None:
+def test_a_recipe_is_published_or_corrected_in_every_quirk(name: str) -> None:
     recipe = load_recipe(name)
-    sound, quirks = name.endswith("_sound") or name in SOUND_ALONE, PUBLISHED[recipe.model.name].quirks
+    corrected, quirks = name.endswith("_corrected") or name in CORRECTED_ALONE, PUBLISHED[recipe.model.name].quirks
     chosen = {key: recipe.model.params[key] for key in quirks if key in recipe.model.params}
-    expected = {key: quirks[key].sound if sound else quirks[key].published for key in chosen}
+    expected = {key: quirks[key].corrected if corrected else quirks[key].published for key in chosen}
     if name == "cuba_rsnn_braille":
-        expected["readout"] = "mean"  # it learns sooner than with the sound maximum
+        expected["readout"] = "mean"  # it learns sooner than with the corrected maximum
     assert chosen == expected
     assert quirks.keys() - chosen.keys() <= MAY_BE_LEFT_OUT.keys()
     if quirks and name != "lsnn_evidence":  # whose neurons fire with its own initialisation
-        assert recipe.training.initialisation.name == ("fluctuation-driven" if sound else "default")
+        assert recipe.training.initialisation.name == ("fluctuation-driven" if corrected else "default")
 
 
 def test_a_wrong_form_is_refused_by_name() -> None:
-    with pytest.raises(Exception, match="the form 'wrong' is unknown; give sound or published"):
+    with pytest.raises(Exception, match="the form 'wrong' is unknown; give corrected or published"):
         create_model(next(iter(SIZES)), form="wrong")  # type: ignore[arg-type]
 
 

@@ -25,7 +25,7 @@ def totals() -> list[list[float]]:
 def test_the_page_says_what_the_command_says(tmp_path: Path) -> None:
     store = tmp_path / "emotions"
     assert main(["data", "import", "mulan", str(Path(DATA or "") / "emotions"), str(store)]) == 0
-    found = profile_run("emotions-sound", data_root=str(store))
+    found = profile_run("emotions-corrected", data_root=str(store))
     network, control = found.network, found.control
     assert control is not None
     counts, attention, energy = totals()

@@ -247,5 +247,5 @@ def test_json_has_energy_and_verdict(run: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_the_zoo_can_be_profiled_where_its_data_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["profile", "emotions-sound"]) == 2
+    assert main(["profile", "emotions-corrected"]) == 2
     assert "emotions" in capsys.readouterr().err

@@ -70,7 +70,7 @@ FED: Mapping[str, Mapping[str, str]] = {
 """By what is in a layer's name: what it is fed, while every neuron fires at every other step or so."""
 
 
-def made(name: str, form: Any = "sound") -> tuple[Model, Batch]:
+def made(name: str, form: Any = "corrected") -> tuple[Model, Batch]:
     """Return a small model with random weights, and three samples of it."""
     torch.manual_seed(0)
     model = neurozoo.create_model(name, form=form, **SMALL[name]).eval()
@@ -181,7 +181,7 @@ def test_the_numbers_of_a_control_stay_finite() -> None:
     assert max(float(each.spikes.max()) for each in firings.values()) == 1e4
 
 
-@pytest.mark.parametrize("form", ["sound", "published"])
+@pytest.mark.parametrize("form", ["corrected", "published"])
 @pytest.mark.parametrize("name", ["sparch", "dcls-delays", "cuba-rsnn", "lsnn", "spikegpt", "plif-net"])
 def test_a_control_of_a_sequence_has_all_its_steps(name: str, form: str) -> None:
     model, batch = made(name, form)

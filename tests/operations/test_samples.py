@@ -60,7 +60,7 @@ def test_published_models_take_padding_and_batches_as_they_are(
     smile: Callable[..., SMILE], random_batch: Callable[..., Batch]
 ) -> None:
     batch = random_batch(SHAPES)
-    sound = smile(DIMS, ("audio", "vision"), "text")
+    corrected = smile(DIMS, ("audio", "vision"), "text")
     published = smile(
         DIMS,
         ("audio", "vision"),
@@ -68,7 +68,7 @@ def test_published_models_take_padding_and_batches_as_they_are(
         parts={"threshold": "cross-entropy-ratio", "scaling": "batch-softmax"},
         padding="visible",
     )
-    assert (padding_takes_part(sound, batch), needs_its_batch(sound)) == (False, False)
+    assert (padding_takes_part(corrected, batch), needs_its_batch(corrected)) == (False, False)
     assert (padding_takes_part(published, batch), needs_its_batch(published)) == (True, True)
 
 

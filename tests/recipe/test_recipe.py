@@ -69,9 +69,14 @@ SHIPPED = sorted(shipped_recipes())
 
 def test_recipes_are_shipped() -> None:
     assert len(SHIPPED) >= 6
-    assert {"smile_mosei", "smile_nemu", "smile_mosei_sound", "smile_nemu_sound", "smile_emotions", "smile_pom"} <= set(
-        SHIPPED
-    )
+    assert {
+        "smile_mosei",
+        "smile_nemu",
+        "smile_mosei_corrected",
+        "smile_nemu_corrected",
+        "smile_emotions",
+        "smile_pom",
+    } <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -93,8 +98,8 @@ def test_a_shipped_recipe_opens_with_command_source_score_and_duration(name: str
         assert words in head
 
 
-def test_published_and_sound_differ_in_the_choices_alone() -> None:
-    published, sound = load_recipe("smile_mosei"), load_recipe("smile_mosei_sound")
+def test_published_and_corrected_differ_in_the_choices_alone() -> None:
+    published, corrected = load_recipe("smile_mosei"), load_recipe("smile_mosei_corrected")
     overrides = [
         "data.standardise=true",
         "model.params.padding=masked",
@@ -104,10 +109,10 @@ def test_published_and_sound_differ_in_the_choices_alone() -> None:
         "training.initialisation={name: fluctuation-driven, firing_rate: 0.2, batches: 4}",
         "training.rate_penalty={weight: 1.0, low: 0.02, high: 0.5}",
     ]
-    taken = published.with_overrides([*overrides, f"description={sound.description!r}"])
-    assert taken.model == sound.model
-    assert taken.data == sound.data
-    assert taken.training.initialisation == sound.training.initialisation
+    taken = published.with_overrides([*overrides, f"description={corrected.description!r}"])
+    assert taken.model == corrected.model
+    assert taken.data == corrected.data
+    assert taken.training.initialisation == corrected.training.initialisation
 
 
 def test_a_file_wins_over_a_shipped_name_and_a_folder_does_not(folder: Path) -> None:
@@ -688,11 +693,11 @@ def test_the_fastest_backend_is_resolved_once() -> None:
     registry = default_registry()
     expected = registry.fastest_backend("cpu")
     for options in ({"backend": "fastest"}, {"overrides": ["backend=fastest"]}):
-        recipe = load_recipe("smile_mosei_sound", registry=registry, **options)  # type: ignore[arg-type]
+        recipe = load_recipe("smile_mosei_corrected", registry=registry, **options)  # type: ignore[arg-type]
         assert recipe.backend == expected
         assert recipe.content["backend"] == expected
         assert "fastest" not in recipe.to_yaml()
-    assert load_recipe("smile_mosei_sound", backend="fastest").backend == "fastest"
+    assert load_recipe("smile_mosei_corrected", backend="fastest").backend == "fastest"
 
 
 def test_outputs_may_be_named_by_their_number(folder: Path) -> None:

@@ -17,7 +17,7 @@ from neurozoo.runs.shipped_models import shipped_model
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    source = shipped_model("emotions-sound")
+    source = shipped_model("emotions-corrected")
     assert source is not None
     return Path(shutil.copytree(source, tmp_path / "packed"))
 

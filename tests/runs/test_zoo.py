@@ -25,7 +25,7 @@ from neurozoo.runs.shipped_models import shipped_model, shipped_models
 from neurozoo.runs.trained_folder import open_trained
 
 MODELS = sorted(shipped_models())
-FIRST = ["emotions-sound"]
+FIRST = ["emotions-corrected"]
 """Packed by the first schema; later ones read the trains of :func:`bits`."""
 BACKENDS = default_registry().usable_backends()
 PINNED = json.loads((Path(__file__).parents[1] / "golden" / "zoo.json").read_text())
@@ -64,7 +64,7 @@ def bits(model: TrainedModel, samples: int) -> Batch:
 
 
 def test_there_are_models_and_backends_to_look_at() -> None:
-    assert "emotions-sound" in MODELS
+    assert "emotions-corrected" in MODELS
     assert set(MODELS) == set(PINNED)
     assert "torch" in BACKENDS
 
@@ -135,10 +135,10 @@ def test_its_name_works_anywhere(
     for kind in ("zoo", None):
         assert main(["list", *([] if kind is None else [kind]), "--json"]) == 0
         assert sorted(each["name"] for each in json.loads(capsys.readouterr().out)["zoo"]) == MODELS
-    assert main(["show", "emotions-sound"]) == 0
+    assert main(["show", "emotions-corrected"]) == 0
     assert capsys.readouterr().out.startswith("---\nlicense:")
-    assert main(["show", "emotions-sound", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == read_packed(folder_of("emotions-sound")).files
+    assert main(["show", "emotions-corrected", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == read_packed(folder_of("emotions-corrected")).files
     # Its importer has the same name.
     assert main(["show", "qtdb"]) == 0
     shown = capsys.readouterr().out
@@ -148,21 +148,21 @@ def test_its_name_works_anywhere(
     shown = json.loads(capsys.readouterr().out)
     assert [each["kind"] for each in shown["components"]] == ["importer"]
     assert shown["model"]["files"] == read_packed(folder_of("qtdb")).files
-    assert main(["show", "emotions-sound", "seed=2"]) == 2
+    assert main(["show", "emotions-corrected", "seed=2"]) == 2
     assert "is a trained model; overrides and --backend are for recipes" in capsys.readouterr().err
     sample = {"features": {"timbre": [[0.0] * 64], "rhythm": [[1.0] * 8]}}
     (tmp_path / "in.jsonl").write_text(json.dumps(sample))
-    assert main(["predict", "emotions-sound", "in.jsonl"]) == 0
-    assert set(json.loads(capsys.readouterr().out)["probabilities"]) == set(neurozoo.load("emotions-sound").outputs)
-    assert main(["predict", "emotion-sound", "in.jsonl"]) == 2
+    assert main(["predict", "emotions-corrected", "in.jsonl"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["probabilities"]) == set(neurozoo.load("emotions-corrected").outputs)
+    assert main(["predict", "emotion-corrected", "in.jsonl"]) == 2
     assert f"models that come with neurozoo: {', '.join(MODELS)}" in capsys.readouterr().err
 
 
 def test_a_folder_of_that_name_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "emotions-sound").mkdir()
+    (tmp_path / "emotions-corrected").mkdir()
     with pytest.raises(RunError, match="not a run folder"):
-        neurozoo.load("emotions-sound")
+        neurozoo.load("emotions-corrected")
 
 
 def test_without_the_backend_that_it_was_trained_on_it_runs_on_torch(monkeypatch: pytest.MonkeyPatch) -> None:

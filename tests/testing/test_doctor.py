@@ -211,7 +211,7 @@ def test_a_data_folder_that_cannot_be_written_fails(tmp_path: Path, monkeypatch:
 def test_recipes_say_where_their_data_is() -> None:
     found = look("recipes")
     assert of(found, "smile_pom").said == "pom is not installed"
-    assert of(found, "smile_mosei_sound").said == "cmu-mosei is not installed; mosei-synthetic stands in"
+    assert of(found, "smile_mosei_corrected").said == "cmu-mosei is not installed; mosei-synthetic stands in"
 
 
 def test_a_section_that_breaks_is_told_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def resident():
 torch.set_num_threads(1)
 options = ["data.instead.params.size=16", "training.batch_size=4", "model.params.hidden=10", "model.params.heads=5",
            "model.params.spiking_inner=8"]
-recipe = load_recipe("smile_mosei_sound", options, backend=sys.argv[1], registry=default_registry())
+recipe = load_recipe("smile_mosei_corrected", options, backend=sys.argv[1], registry=default_registry())
 experiment = open_experiment(recipe)
 model = experiment.build()
 batch = next(iter(experiment.view.batches("train", 4)))

@@ -61,17 +61,17 @@ def with_own_neurons(model: Model) -> Model:
     return model
 
 
-SOUND = "training.rate_penalty={weight: 1.0}"
+CORRECTED = "training.rate_penalty={weight: 1.0}"
 PUBLISHED = ("training.rate_penalty={weight: 0.0}", "training.initialisation={name: default}")
 
 
 @pytest.mark.parametrize(
     ("overrides", "refused"),
     [
-        (["model.parts.activation=relu", SOUND, PUBLISHED[1]], True),
+        (["model.parts.activation=relu", CORRECTED, PUBLISHED[1]], True),
         (["model.parts.activation=relu", PUBLISHED[0], "training.initialisation={name: fluctuation-driven}"], True),
         (["model.parts.activation=relu", *PUBLISHED], False),
-        (["model.parts.activation=lif", SOUND], False),
+        (["model.parts.activation=lif", CORRECTED], False),
     ],
 )
 def test_a_penalty_on_spikes_that_it_cannot_see_is_refused(

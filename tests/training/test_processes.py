@@ -198,5 +198,5 @@ def test_parts_that_need_whole_batches_are_refused(trained: Path) -> None:
     for rank in range(2):
         told = (trained / f"refused-{rank}").read_text()
         assert told.startswith("BatchSoftmax, CrossEntropyRatio: its output for a sample depends on the whole batch")
-        assert "start one process, or take the parts of a sound recipe" in told
+        assert "start one process, or take the parts of a corrected recipe" in told
     assert not (trained / "published").exists()

@@ -13,11 +13,15 @@ from neurozoo.core.multimodal import Layout
 from neurozoo.core.signals import Problem
 from neurozoo.errors import DataError
 
-__all__ = ["SOUND_PARTS", "SOUND_SEQUENCE_PARTS", "MultimodalModel", "Size"]
+__all__ = ["CORRECTED_PARTS", "CORRECTED_SEQUENCE_PARTS", "MultimodalModel", "Size"]
 
-SOUND_SEQUENCE_PARTS: Mapping[str, str] = {"activation": "lif", "threshold": "disagreement", "head": "label-decoder"}
+CORRECTED_SEQUENCE_PARTS: Mapping[str, str] = {
+    "activation": "lif",
+    "threshold": "disagreement",
+    "head": "label-decoder",
+}
 """By slot, the parts with which a prediction depends on its own sample alone."""
-SOUND_PARTS: Mapping[str, str] = {**SOUND_SEQUENCE_PARTS, "scaling": "rate-gain", "fusion": "interactive"}
+CORRECTED_PARTS: Mapping[str, str] = {**CORRECTED_SEQUENCE_PARTS, "scaling": "rate-gain", "fusion": "interactive"}
 """The same of a model that fuses its modalities."""
 Size = Annotated[int, Field(ge=1, le=65_536)]
 

@@ -17,7 +17,7 @@ from neurozoo.core.multimodal import Features, Fusion, LabelHead, Tokens
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.smile.authors_names import AUTHORS_NAMES
 from neurozoo.models.smile.branch import SpikingBranch
-from neurozoo.models.smile.modalities import SOUND_PARTS, MultimodalModel, Size
+from neurozoo.models.smile.modalities import CORRECTED_PARTS, MultimodalModel, Size
 from neurozoo.models.smile.parts import Encoder, Scaling, ThresholdPolicy, TorchBlocks
 from neurozoo.nn.attention import EncoderBlock
 from neurozoo.nn.dropout import Dropout, Probability
@@ -58,7 +58,7 @@ class SMILE(MultimodalModel):
         "encoder": Encoder,
     }
     optional = ("encoder",)
-    slot_defaults = SOUND_PARTS
+    slot_defaults = CORRECTED_PARTS
     authors_names = AUTHORS_NAMES
 
     def __init__(

@@ -15,7 +15,7 @@ from neurozoo.core.multimodal import LabelHead, Tokens
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import SpikingError
 from neurozoo.models.smile.branch import BranchState, PositionLinear, SequenceBranch
-from neurozoo.models.smile.modalities import SOUND_SEQUENCE_PARTS, MultimodalModel, Size
+from neurozoo.models.smile.modalities import CORRECTED_SEQUENCE_PARTS, MultimodalModel, Size
 from neurozoo.models.smile.parts import ThresholdPolicy
 from neurozoo.nn.dropout import Dropout, Probability
 from neurozoo.nn.sequence import concatenate, left_aligned
@@ -58,7 +58,7 @@ class SpikingSequence(MultimodalModel):
         "threshold": ThresholdPolicy,
         "head": "label-head",
     }
-    slot_defaults = SOUND_SEQUENCE_PARTS
+    slot_defaults = CORRECTED_SEQUENCE_PARTS
 
     def __init__(
         self,

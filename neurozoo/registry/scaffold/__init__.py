@@ -34,7 +34,7 @@ class _Part(NamedTuple):
     needs: tuple[str, ...] = ("torch>=2.4", "pydantic>=2.8")
 
 
-_SMILE, _CONVNET = "neurozoo train smile_mosei_sound --dry-run", "neurozoo train spiking_convnet --dry-run"
+_SMILE, _CONVNET = "neurozoo train smile_mosei_corrected --dry-run", "neurozoo train spiking_convnet --dry-run"
 KINDS_OF_PLUGIN: Mapping[Kind, _Part] = {
     "neuron": _Part(
         "Neuron",

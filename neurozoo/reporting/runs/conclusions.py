@@ -11,7 +11,7 @@ from neurozoo.recipe.shipped import shipped_recipes
 from neurozoo.reporting.runs.run_contents import REPORT, ReportedRun, read_runs
 from neurozoo.reporting.tables import columns, number
 
-__all__ = ["HARDLY", "conclusion_lines", "error_removed", "silent_layers", "sound_variant"]
+__all__ = ["HARDLY", "conclusion_lines", "corrected_variant", "error_removed", "silent_layers"]
 
 HARDLY = 0.1
 """Share of a constant answer's error; a model that removes less of it has hardly learned, dimensionless."""
@@ -26,8 +26,8 @@ def conclusion_lines(folder: Path) -> list[str]:
     """Return the last lines of a finished training, for the screen.
 
     The score of the task's :attr:`~neurozoo.core.task.Task.selection` stands next to that of a constant answer; layers
-    that do not spike are named with what the recipe has to do with it, and the sound variant of the recipe if there is
-    one; the last lines are what to do next.
+    that do not spike are named with what the recipe has to do with it, and the corrected variant of the recipe if there
+    is one; the last lines are what to do next.
 
     Args:
         folder: The run folder.
@@ -48,10 +48,10 @@ def conclusion_lines(folder: Path) -> list[str]:
         named = ", ".join(silent[:_NAMED]) + (f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else "")
         lines.append(f"silent: {named}; below {DEAD:.1%} of the steps on valid, so that what follows gets no spikes")
         lines += [f"  the reason: {reason}" for reason in _reasons(run)]
-    if (variant := sound_variant(run.recipe)) is not None and (silent or hardly):
+    if (variant := corrected_variant(run.recipe)) is not None and (silent or hardly):
         root = run.content["data"].get("root")
         command = ["neurozoo", "train", variant, *([] if root is None else [f"data.root={root}"])]
-        lines += ["the sound variant of this recipe does without these faults:", f"  {shlex.join(command)}"]
+        lines += ["the corrected variant of this recipe does without these faults:", f"  {shlex.join(command)}"]
     if run.synthetic:
         lines += ["a training on real data, without any download:", f"  neurozoo train {_FIRST}"]
     lines.append("next:")
@@ -105,7 +105,7 @@ def _reasons(run: ReportedRun) -> Sequence[str]:
     return reasons
 
 
-def sound_variant(recipe: str) -> str | None:
-    """Return the name of the shipped recipe that ends with ``_sound`` and is else called the same, or None."""
-    name = f"{recipe}_sound"
+def corrected_variant(recipe: str) -> str | None:
+    """Return the name of the shipped recipe that ends with ``_corrected`` and is else called the same, or None."""
+    name = f"{recipe}_corrected"
     return name if name in shipped_recipes() else None

@@ -573,12 +573,12 @@ def test_a_result_that_is_not_used_has_no_part_in_the_gradients() -> None:
 def test_smile_learns_the_same_with_it() -> None:
     overrides = ["data.instead.params.size=64", "model.params.dropout=0", "model.params.context_dropout=0"]
     overrides += ["model.parts.head.params.dropout=0", "model.parts.head.params.classifier_dropout=0"]
-    recipe = load_recipe("smile_mosei_sound", overrides)
+    recipe = load_recipe("smile_mosei_corrected", overrides)
     experiment, found = open_experiment(recipe), []
     batch = next(iter(experiment.view.batches("train", 32)))
     for override in ([], ["model.parts.encoder=numba-blocks"]):
         torch.manual_seed(0)
-        model = build_model(load_recipe("smile_mosei_sound", overrides + override), experiment.problem).train()
+        model = build_model(load_recipe("smile_mosei_corrected", overrides + override), experiment.problem).train()
         assert batch.target is not None
         nn.functional.binary_cross_entropy_with_logits(model(batch), batch.target).backward()
         found.append({name: x.grad for name, x in model.named_parameters() if x.grad is not None})

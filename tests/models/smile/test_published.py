@@ -142,7 +142,7 @@ def test_eight_training_steps(published: Callable[[str], SMILE], golden: dict[st
 
 
 def test_a_prediction_depends_on_its_batch(published: Callable[[str], SMILE], golden: dict[str, Tensor]) -> None:
-    """As published, and the reason for the sound preset."""
+    """As published, and the reason for the corrected preset."""
     model = published("torch").eval()
     both = batch_of(golden, 2)
     first = Batch.of({m: signal.values[:1] for m, signal in both.signals.items()}, {})

@@ -23,14 +23,14 @@ from neurozoo.training.train import train
 
 
 def test_a_packed_model(tmp_path: Path) -> None:
-    export = export_run("emotions-sound", tmp_path / "out", dt=1e-3)
+    export = export_run("emotions-corrected", tmp_path / "out", dt=1e-3)
     assert [branch.file for branch in export.branches] == ["timbre.nir", "rhythm.nir"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [SUMMARY, "rhythm.nir", "timbre.nir"]
     assert (export.threshold, export.threshold_from) == (1.0, "that of 'disagreement' at kappa = 0")
     assert any(line.startswith("threshold: disagreement, which moves the threshold") for line in export.left_out)
     for name in ("project", "standardise", "refine", "scaling: rate-gain", "enhance", "fusion: interactive", "head"):
         assert any(line.startswith(name) for line in export.left_out), name
-    folder = shipped_model("emotions-sound")
+    folder = shipped_model("emotions-corrected")
     assert folder is not None
     for branch in export.branches:
         file = tmp_path / "out" / branch.file
@@ -69,7 +69,7 @@ def test_a_packed_model(tmp_path: Path) -> None:
 
 def test_the_same_export_is_the_same_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        export_run("emotions-sound", tmp_path / name, dt=1e-3)
+        export_run("emotions-corrected", tmp_path / name, dt=1e-3)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
@@ -124,13 +124,13 @@ def test_weights_of_a_librarys_own_neuron_are_refused(tmp_path: Path, recipe: Ca
 def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neurozoo.nir.export.export.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"not installed; `pip install 'neurozoo-toolkit\[nir\]'`"):
-        export_run("emotions-sound", tmp_path / "out", dt=1e-3)
+        export_run("emotions-corrected", tmp_path / "out", dt=1e-3)
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="already there and not empty; give another --out"):
-        export_run("emotions-sound", tmp_path, dt=1e-3)
+        export_run("emotions-corrected", tmp_path, dt=1e-3)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -140,7 +140,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("neurozoo.nir.writing.nir.write", full)
     with pytest.raises(RunError, match="cannot be written: No space left on device; give another --out"):
-        export_run("emotions-sound", tmp_path / "out", dt=1e-3)
+        export_run("emotions-corrected", tmp_path / "out", dt=1e-3)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,7 +150,7 @@ def test_a_full_disk_is_one_error_and_nothing_is_left(tmp_path: Path) -> None:
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); "
         "from neurozoo.cli import main; sys.exit(main())"
     )
-    command = ["nir", "export", "emotions-sound", "--dt", "1e-3", "--no-check", "--out", str(tmp_path / "out")]
+    command = ["nir", "export", "emotions-corrected", "--dt", "1e-3", "--no-check", "--out", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -165,5 +165,5 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("neurozoo.nir.export.export.observe", renamed)
     with pytest.raises(RunError, match="cannot be written"):
-        export_run("emotions-sound", tmp_path / "a" / "out", dt=1e-3)
+        export_run("emotions-corrected", tmp_path / "a" / "out", dt=1e-3)
     assert [*tmp_path.rglob("*.nir")] == []

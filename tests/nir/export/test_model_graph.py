@@ -98,7 +98,7 @@ def test_its_numbers_by_hand(settings: dict[str, float], weight: float, expected
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_number_that_is_not_positive_is_refused(tmp_path: Path, name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"{name} is {value}; give a positive number"):
-        export_run("emotions-sound", tmp_path / "out", **{"dt": 1e-3, name: value})  # type: ignore[arg-type]
+        export_run("emotions-corrected", tmp_path / "out", **{"dt": 1e-3, name: value})  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 

@@ -29,7 +29,7 @@ def rows_of(
 def test_three_libraries_read_the_packed_models_spikes(
     tmp_path: Path, dt: float, threshold: float | None, fold: bool
 ) -> None:
-    rows = rows_of("emotions-sound", tmp_path / "out", LIBRARIES, dt=dt, threshold=threshold, fold=fold)
+    rows = rows_of("emotions-corrected", tmp_path / "out", LIBRARIES, dt=dt, threshold=threshold, fold=fold)
     assert [(row.library, row.branch) for row in rows] == [(a, b) for a in LIBRARIES for b in ("timbre", "rhythm")]
     for row in rows:
         assert (row.mismatches, row.first) == (0, None), row
@@ -88,20 +88,20 @@ def test_a_soft_reset_is_beyond_them_all_and_each_says_so(tmp_path: Path, run: C
 
 
 def test_another_program_is_found_out(tmp_path: Path, readers: Registry) -> None:
-    (row, _) = rows_of("emotions-sound", tmp_path / "out", ("silent",), readers)
+    (row, _) = rows_of("emotions-corrected", tmp_path / "out", ("silent",), readers)
     assert row.mismatches == row.fired > 0
     assert row.first == (1, 1)
     assert row.notes == ("it never fires",)
 
 
 def test_a_reader_that_refuses_is_told_of_and_stops_no_other(tmp_path: Path, readers: Registry) -> None:
-    rows = rows_of("emotions-sound", tmp_path / "out", ("raises", "euler"), readers)
+    rows = rows_of("emotions-corrected", tmp_path / "out", ("raises", "euler"), readers)
     assert [row.mismatches for row in rows] == [None, None, 0, 0]
     assert rows[0].notes == ("refused: ValueError: this graph is not to my taste",)
 
 
 def test_a_silent_model_proves_little(tmp_path: Path, readers: Registry) -> None:
-    (row, _) = rows_of("emotions-sound", tmp_path / "out", ("euler",), readers, threshold=1e6)
+    (row, _) = rows_of("emotions-corrected", tmp_path / "out", ("euler",), readers, threshold=1e6)
     assert (row.fired, row.mismatches) == (0, 0)
     assert row.notes == ("no neuron fired, which proves little",)
 
@@ -126,6 +126,6 @@ def test_samples_are_made_up_where_the_data_cannot_be_used_and_it_says_why(
 
 
 def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
-    export = export_run("emotions-sound", tmp_path / "out", dt=1e-3)
+    export = export_run("emotions-corrected", tmp_path / "out", dt=1e-3)
     with pytest.raises(UnknownNameError, match=r"no backend is called 'nrose'.*did you mean 'norse'"):
         read_back(export, ["nrose"], registry=default_registry())

@@ -14,7 +14,7 @@ import torch
 from neurozoo.cli import main
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.recipe.shipped import shipped_recipes
-from neurozoo.reporting.runs.conclusions import conclusion_lines, error_removed, sound_variant
+from neurozoo.reporting.runs.conclusions import conclusion_lines, corrected_variant, error_removed
 from neurozoo.reporting.runs.run_contents import read_runs
 from neurozoo.runs.checkpoint import read_tensors, write_tensors
 from neurozoo.tasks.multiclass import Multiclass
@@ -49,7 +49,7 @@ def test_a_run_that_learned_and_spikes(copied: Copied) -> None:
     assert conclusion_lines(run)[2].split("  ")[1] == f"open {run / 'report.html'}"
 
 
-def test_silent_layers_are_named_with_the_reason_and_the_sound_recipe(copied: Copied) -> None:
+def test_silent_layers_are_named_with_the_reason_and_the_corrected_recipe(copied: Copied) -> None:
     run = copied("silent")
     names = list(json.loads((run / "summary.json").read_text())["health"]["valid"])
     change(run, [0.2, 0.0, 0.0009, 0.2], predicted=0.0)
@@ -67,7 +67,7 @@ def test_silent_layers_are_named_with_the_reason_and_the_sound_recipe(copied: Co
         "training.initialisation.name=default",
         "training.rate_penalty.weight=0",
     ]
-    assert lines[5].startswith("  neurozoo train smile_mosei_sound data.root=")
+    assert lines[5].startswith("  neurozoo train smile_mosei_corrected data.root=")
 
 
 def test_made_up_data_leads_to_real_data(copied: Copied) -> None:
@@ -79,9 +79,9 @@ def test_made_up_data_leads_to_real_data(copied: Copied) -> None:
     assert "fsdd_small" in shipped_recipes()
 
 
-def test_sound_variants_are_shipped_recipes() -> None:
-    assert sound_variant("smile_mosei") == "smile_mosei_sound"
-    assert sound_variant("smile_mosei_sound") is None
+def test_corrected_variants_are_shipped_recipes() -> None:
+    assert corrected_variant("smile_mosei") == "smile_mosei_corrected"
+    assert corrected_variant("smile_mosei_corrected") is None
 
 
 def test_a_run_without_predictions_has_no_verdict(copied: Copied) -> None:

@@ -21,7 +21,7 @@ SENSORS = {
 NAMES = [
     name
     for name in sorted(shipped_recipes())
-    if re.search("_(shd|ssc|n_mnist|dvs128_gesture|cifar10_dvs)(_sound)?$", name)
+    if re.search("_(shd|ssc|n_mnist|dvs128_gesture|cifar10_dvs)(_corrected)?$", name)
 ]
 
 

@@ -1,4 +1,4 @@
-"""The sound preset: a prediction depends on its own sample alone, for any set of modalities."""
+"""The corrected preset: a prediction depends on its own sample alone, for any set of modalities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After the initialisation that its recipe asks for, every layer of a published model in its sound form fires.
+"""After the initialisation that its recipe asks for, every layer of a published model in its corrected form fires.
 
 Inputs are SYNTHETIC, of the recipe's shape. Quick tests are of smaller sizes of the same structure, all recipes as they
 stand are slow.
@@ -24,26 +24,32 @@ LOWEST, HIGHEST = 0.01, 0.5
 """Rates of a layer, in spikes a step."""
 
 SMALLER = {
-    "spikformer_cifar10_sound": ["width=192", "heads=6", "depth=2"],
-    "spikformer_cifar10_dvs_sound": ["width=128", "heads=8", "depth=1", "length=4", "shape=[2, 64, 64]"],
-    "qkformer_cifar10_sound": ["width=96", "heads=4", "depth=1"],
-    "qkformer_cifar10_dvs_sound": ["width=128", "heads=8", "length=4", "shape=[2, 64, 64]"],
-    "spike_driven_transformer_cifar10_sound": ["width=128", "heads=4", "depth=1"],
-    "spike_driven_transformer_cifar10_dvs_sound": ["width=128", "heads=4", "depth=1", "length=4", "shape=[2, 64, 64]"],
-    "sew_resnet_dvs128_gesture_sound": ["channels=[8, 8, 8, 8, 8, 8, 8]", "length=4"],
-    "plif_net_n_mnist_sound": ["channels=[32, 32]", "length=4"],
-    "plif_net_dvs128_gesture_sound": ["channels=[16, 16, 16, 16, 16]", "length=4", "shape=[2, 64, 64]"],
-    "sparch_shd_sound": ["hidden=[256, 256]"],
-    "dcls_delays_shd_sound": [],
+    "spikformer_cifar10_corrected": ["width=192", "heads=6", "depth=2"],
+    "spikformer_cifar10_dvs_corrected": ["width=128", "heads=8", "depth=1", "length=4", "shape=[2, 64, 64]"],
+    "qkformer_cifar10_corrected": ["width=96", "heads=4", "depth=1"],
+    "qkformer_cifar10_dvs_corrected": ["width=128", "heads=8", "length=4", "shape=[2, 64, 64]"],
+    "spike_driven_transformer_cifar10_corrected": ["width=128", "heads=4", "depth=1"],
+    "spike_driven_transformer_cifar10_dvs_corrected": [
+        "width=128",
+        "heads=4",
+        "depth=1",
+        "length=4",
+        "shape=[2, 64, 64]",
+    ],
+    "sew_resnet_dvs128_gesture_corrected": ["channels=[8, 8, 8, 8, 8, 8, 8]", "length=4"],
+    "plif_net_n_mnist_corrected": ["channels=[32, 32]", "length=4"],
+    "plif_net_dvs128_gesture_corrected": ["channels=[16, 16, 16, 16, 16]", "length=4", "shape=[2, 64, 64]"],
+    "sparch_shd_corrected": ["hidden=[256, 256]"],
+    "dcls_delays_shd_corrected": [],
     "lsnn_evidence": [],
     "cuba_rsnn_braille": [],
-    "cuba_rsnn_shd_sound": [],
-    "spikegpt_enwik8_sound": ["width=192", "depth=2", "length=128"],
-    "ispikformer_metr_la_sound": ["shape=[20]", "outputs=480"],
-    "ispikformer_solar_sound": ["shape=[20]", "outputs=480"],
+    "cuba_rsnn_shd_corrected": [],
+    "spikegpt_enwik8_corrected": ["width=192", "depth=2", "length=128"],
+    "ispikformer_metr_la_corrected": ["shape=[20]", "outputs=480"],
+    "ispikformer_solar_corrected": ["shape=[20]", "outputs=480"],
 }
 """What is smaller in the quick tests, by recipe: parameters of the model, shape and length of its signal."""
-LONG = {"spikegpt_enwik8_sound": ["length=128"]}
+LONG = {"spikegpt_enwik8_corrected": ["length=128"]}
 """What is smaller in the slow tests."""
 WITHOUT_RECIPE = {"sew-resnet": "published for ImageNet, of which no recipe is shipped"}
 
@@ -65,12 +71,14 @@ def model_class(recipe: Recipe) -> type[Model]:
     return made
 
 
-def is_sound(recipe: Recipe) -> bool:
+def is_corrected(recipe: Recipe) -> bool:
     made = model_class(recipe)
-    return bool(made.variants) and all(recipe.model.params[name] == quirk.sound for name, quirk in made.quirks.items())
+    return bool(made.variants) and all(
+        recipe.model.params[name] == quirk.corrected for name, quirk in made.quirks.items()
+    )
 
 
-SOUND = sorted(name for name in shipped_recipes() if is_sound(read(name)))
+CORRECTED = sorted(name for name in shipped_recipes() if is_corrected(read(name)))
 
 
 def rates(recipe: Recipe) -> dict[str, float]:
@@ -106,11 +114,11 @@ def check(recipe: Recipe) -> None:
     assert not wrong, f"of {len(found)} layers"
 
 
-def test_every_published_model_has_a_sound_recipe() -> None:
+def test_every_published_model_has_a_corrected_recipe() -> None:
     published = {
         name for name in default_registry().components("model") if default_registry().resolve("model", name).variants
     }
-    assert {read(name).model.name for name in SOUND} == published - WITHOUT_RECIPE.keys()
+    assert {read(name).model.name for name in CORRECTED} == published - WITHOUT_RECIPE.keys()
     assert {read(name).model.name for name in SMALLER} == published - WITHOUT_RECIPE.keys()
 
 
@@ -120,13 +128,13 @@ def test_every_layer_fires_in_a_smaller_size(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("name", CORRECTED)
 def test_every_layer_fires(name: str) -> None:
     check(read(name, tuple(LONG.get(name, ()))))
 
 
 def test_a_silent_layer_is_found() -> None:
-    silent = read("spikegpt_enwik8_sound", ("width=24", "depth=1", "start=silent", "length=8"))
+    silent = read("spikegpt_enwik8_corrected", ("width=24", "depth=1", "start=silent", "length=8"))
     found = rates(silent.with_overrides(["training.initialisation={name: default}"], registry=default_registry()))
     assert set(found.values()) == {0.0}
     with pytest.raises(AssertionError, match="of 2 layers"):
