@@ -12,6 +12,7 @@ import typer
 from neurozoo.cli import completion
 from neurozoo.cli.common import Json, answer, check_writable, write
 from neurozoo.errors import UserError
+from neurozoo.files.text import printable
 
 __all__ = ["app"]
 
@@ -35,13 +36,21 @@ def copy(
     data: Annotated[str, typer.Option("--data", metavar="STORE", help="The store that it trains on.")],
     json: Json = False,
 ) -> None:
-    """Copy a recipe for a store of yours: its data, inputs, roles, task and outputs are the store's."""
-    from neurozoo.models.own_recipe import recipe_for_store
+    """Copy a recipe for a store of yours: its data, inputs, roles, task and outputs are the store's.
+
+    Augmentations, ablations and a search that do not fit the store are left out, and named with the reason.
+    """
+    from neurozoo.training.own_recipe import recipe_for_store
 
     check_writable(file)
     if os.path.lexists(file):
         raise UserError(f"{file} is there already; give the name of a new file")
-    text = recipe_for_store(name, data)
+    made = recipe_for_store(name, data)
+    left_out = [f"{what}: {why}" for what, why in made.left_out.items()]
     command = shlex.join(["neurozoo", "train", str(file)])
-    write(file, f"# {command}\n#\n# A copy of {name} for the data in {data}, by neurozoo recipe copy.\n\n{text}")
-    answer(json, {"recipe": file, "next": command}, f"{text}\nwritten: {file}\nnext: {command}")
+    head = [command, "", f"A copy of {name} for the data in {data}, by neurozoo recipe copy."]
+    if left_out:
+        head += ["Left out, as it does not fit the data:", *(f"- {each}" for each in left_out)]
+    write(file, "".join(f"# {printable(line)}".rstrip() + "\n" for line in head) + f"\n{made.text}")
+    lines = [made.text, *(f"left out: {each}" for each in left_out), f"written: {file}", f"next: {command}"]
+    answer(json, {"recipe": file, "next": command, "left_out": made.left_out}, "\n".join(lines))

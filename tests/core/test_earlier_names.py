@@ -19,13 +19,13 @@ from neurozoo.data.store import Store
 from neurozoo.errors import NeurozooWarning, UserError
 from neurozoo.hub.import_weights import import_weights
 from neurozoo.models.by_name import model_recipe
-from neurozoo.models.own_recipe import recipe_for_store
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.recipe.shipped import shipped_recipes
 from neurozoo.reporting.runs.run_contents import read_runs
 from neurozoo.runs.run import Run
 from neurozoo.runs.shipped_models import shipped_model, shipped_models
 from neurozoo.runs.table import runs_below
+from neurozoo.training.own_recipe import recipe_for_store
 from neurozoo.training.train import resume, train
 
 NOTED = {
@@ -73,7 +73,7 @@ def test_a_recipe_is_found_by_its_earlier_name(store: Path, tmp_path: Path, monk
     ):
         load_recipe("recipes/smile_nemu_sound.yaml")
     with pytest.warns(NeurozooWarning, match="the recipe smile_mosei_sound"):
-        text = recipe_for_store("smile_mosei_sound", str(store))
+        text = recipe_for_store("smile_mosei_sound", str(store)).text
     assert "description: smile_mosei_corrected, for the data" in text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from neurozoo.cli import main
 from neurozoo.core.shapes import SignalShape
 from neurozoo.data.importers.run_importer import import_data
 from neurozoo.data.store import StoreWriter
-from neurozoo.models.own_recipe import recipe_for_store
 from neurozoo.recipe.recipe import Recipe, load_recipe
+from neurozoo.recipe.yaml_text import as_yaml
+from neurozoo.training.own_recipe import recipe_for_store
 
 N = 40
 RNG = np.random.default_rng(0)
@@ -80,7 +82,7 @@ def test_what_is_the_stores_and_what_is_the_recipes(
     assert (recipe.task.outputs, recipe.task.params["threshold"]) == (("labels0", "labels1", "labels2"), 0.35)
     assert recipe.model.params["context"] == "text"
     assert recipe.model.parts["threshold"].name == "disagreement"
-    assert (recipe.training.epochs, recipe.training.batch_size, recipe.ablations) == (15, 8, {})
+    assert (recipe.training.epochs, recipe.training.batch_size) == (15, 8)
     other = copied("smile_mosei_corrected", stores / "classes", tmp_path / "other")
     assert ("context" in other.model.params, other.data.inputs) == (False, ("features",))
     assert (other.task.name, other.task.outputs, other.task.params) == ("multiclass", ("calm", "wild"), {})
@@ -122,5 +124,39 @@ def test_a_file_that_is_there_stays(stores: Path, tmp_path: Path, capsys: pytest
 def test_a_recipe_of_ones_own_is_copied_too(stores: Path, tmp_path: Path) -> None:
     copied("gru", stores / "classes", tmp_path)
     again = recipe_for_store(str(tmp_path / "mine.yaml"), str(stores / "frames"))
-    assert f"root: {stores / 'frames'}\n" in again
-    assert "standardise" not in again
+    assert f"root: {stores / 'frames'}\n" in again.text
+    assert "standardise" not in again.text
+    assert again.left_out == {}
+
+
+def test_augmentations_and_ablations_stay_where_they_fit(
+    stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that do not are named with the reason, on the screen, in JSON and in the file."""
+    recipe = copied("smile_mosei_corrected", stores / "two", tmp_path)
+    assert recipe.ablations == {
+        "no spiking branch": ("model.parts.scaling=none",),
+        "text alone": ('data.inputs=["text"]', "model.params.context=null"),
+    }
+    printed, text = capsys.readouterr().out, (tmp_path / "mine.yaml").read_text()
+    for name in ("audio", "vision"):
+        (line,) = [line for line in printed.splitlines() if line.startswith(f"left out: ablation {name} alone: ")]
+        assert f"has no signal '{name}'" in line
+        assert f"# - {line.removeprefix('left out: ')}\n" in text
+
+    source = load_recipe("spiking_convnet").content
+    mixup = {"name": "mixup", "params": {"alpha": 0.3}, "signals": ["frames"]}
+    source["training"]["augment"] = [mixup, {"name": "event-jitter", "params": {}}]
+    source["tune"] = {"space": {"training.optimizer.lr": {"low": 1e-4, "high": 1e-2}}, "metric": "accuracy"}
+    source["ablations"] = {"ReLU": ["model.parts.neuron=relu"], "others": ["data.inputs=[others]"]}
+    (tmp_path / "source.yaml").write_text(as_yaml(source))
+    command = ["recipe", "copy", str(tmp_path / "source.yaml"), str(tmp_path / "frames.yaml"), "--json"]
+    assert main([*command, "--data", str(stores / "frames")]) == 0
+    left_out = json.loads(capsys.readouterr().out)["left_out"]
+    assert {*left_out} == {"augmentation event-jitter", "ablation others"}
+    assert "take it out" not in str(left_out)
+    frames = load_recipe(tmp_path / "frames.yaml")
+    (kept,) = frames.training.augment
+    assert (kept.name, kept.params, kept.signals) == ("mixup", {"alpha": 0.3}, None)
+    assert {*frames.ablations} == {"ReLU"}
+    assert frames.tune is not None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import floor, log10
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from neurozoo.core.shapes import SignalShape
 from neurozoo.data.manifest import Column
 from neurozoo.data.store import Store
 from neurozoo.errors import DataError, NeurozooError, UnknownNameError
+from neurozoo.files.text import printable
 from neurozoo.models.build import Experiment, build_model, open_experiment
-from neurozoo.recipe.recipe import SCHEMA, load_recipe, make_recipe
+from neurozoo.recipe.recipe import SCHEMA, Recipe, load_recipe, make_recipe
+from neurozoo.recipe.schema import AugmentRef
 from neurozoo.recipe.shipped import shipped_recipes
 from neurozoo.recipe.yaml_text import as_yaml, find_file
 from neurozoo.registry.registry import Registry, default_registry
+from neurozoo.training.augmentation import Augmenter, EventAugmenter
 
-__all__ = ["recipe_for_store"]
+__all__ = ["OwnRecipe", "recipe_for_store"]
 
 _STEPS = 100
 """Steps into which the time of events is divided where the copied recipe does not say how."""
@@ -29,14 +33,30 @@ _BATCHES = 4
 """Batches that an epoch should have at least."""
 _SMALLEST, _LARGEST = 8, 128
 """Batch sizes of a recipe that gives none."""
+_TRIED = 8
+"""Training samples that each augmentation is tried on."""
 
 
-def recipe_for_store(source: str, store: str, *, registry: Registry | None = None) -> str:
-    """Return the text of a recipe that trains on a store what another recipe trains on its own data.
+@dataclass(frozen=True)
+class OwnRecipe:
+    """A recipe for a store.
+
+    Attributes:
+        text: Its YAML.
+        left_out: What the copied recipe has and this one has not, as it does not fit the store, with the reason.
+    """
+
+    text: str
+    left_out: Mapping[str, str]
+
+
+def recipe_for_store(source: str, store: str, *, registry: Registry | None = None) -> OwnRecipe:
+    """Make a recipe that trains on a store what another recipe trains on its own data.
 
     Data, inputs, their representation, roles, task and outputs are the store's; the model's parameters and parts and
     the training are those of ``source``, as far as they do not depend on its data. The recipe is checked, and its model
-    built once for the data.
+    built once for the data. Augmentations that change a batch of the data stay, and so do ablations whose model can be
+    built for it, and a search of parameters that the recipe has.
 
     Args:
         source: A recipe's file, the name of a shipped recipe, or of a model.
@@ -84,7 +104,69 @@ def recipe_for_store(source: str, store: str, *, registry: Registry | None = Non
         build_model(experiment.recipe, experiment.problem, registry=registry)
     except NeurozooError as error:
         raise DataError(f"{error}; {_taking(made, experiment, registry)}") from error
-    return as_yaml(made)
+    left_out: dict[str, str] = {}
+    if augment := list(_fitting_augmentations(content, experiment, left_out)):
+        made["training"]["augment"] = augment
+    recipe = make_recipe(made, source, registry)
+    if ablations := dict(_fitting_ablations(content, recipe, registry, left_out)):
+        made["ablations"] = ablations
+    if (tune := content.get("tune")) is not None:
+        try:
+            experiment.problem.task.better(tune.get("metric", "loss"))
+            make_recipe({**made, "tune": tune}, source, registry)
+            made["tune"] = tune
+        except NeurozooError as error:
+            left_out["tune"] = _in_one_line(error)
+    return OwnRecipe(as_yaml(made), left_out)
+
+
+def _fitting_augmentations(
+    content: Mapping[str, Any], experiment: Experiment, left_out: dict[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the augmentations that change a batch of the data; the others are added to those left out."""
+    for each in content.get("training", {}).get("augment", ()):
+        ref = dict(each)
+        if len(experiment.problem.signals) == 1:
+            ref.pop("signals", None)  # one signal is changed as the old recipe's only one, whatever they are called
+        try:
+            _augment(experiment, [AugmentRef.model_validate(ref)])
+        except NeurozooError as error:
+            left_out[f"augmentation {each['name']}"] = _in_one_line(error)
+        else:
+            yield ref
+
+
+def _augment(experiment: Experiment, chosen: Sequence[AugmentRef]) -> None:
+    """Augment a batch of the data, as in the first epoch of a training.
+
+    Raises:
+        NeurozooError: An augmentation cannot change it.
+    """
+    view, problem = experiment.view, experiment.problem
+    change = EventAugmenter(chosen, view.events).change(1)
+    augmenter = Augmenter(chosen, problem.signals, problem.task.per_step, view.events)
+    with torch.random.fork_rng(devices=[]):
+        augmenter(next(iter(view.batches("train", _TRIED, change=change))), 1)
+
+
+def _fitting_ablations(
+    content: Mapping[str, Any], recipe: Recipe, registry: Registry, left_out: dict[str, str]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the ablations whose model can be built for the data; the others are added to those left out."""
+    for name, overrides in content.get("ablations", {}).items():
+        try:
+            experiment = open_experiment(recipe.with_overrides(overrides, registry=registry), registry=registry)
+            build_model(experiment.recipe, experiment.problem, registry=registry)
+            _augment(experiment, experiment.recipe.training.augment)
+        except NeurozooError as error:
+            left_out[f"ablation {name}"] = _in_one_line(error)
+        else:
+            yield name, list(overrides)
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return the reason that an error gives, without the advice to do what is done here."""
+    return printable("; ".join(str(error).splitlines())).removesuffix("; take it out")
 
 
 def _content(source: str, registry: Registry) -> dict[str, Any]:
