@@ -132,11 +132,12 @@ wheels: setup ## build sdists and wheels of core and plugins into dist/
 test-wheels: wheels ## install the wheels outside of the clone, and run neurozoo from them
 	bash .ci/test-wheels $(VENV) dist
 
-docs: $(VENV)/.docs ## build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+# The variable silences a notice of the theme about other generators. Read the site by `python3 -m http.server -d site`.
+docs: $(VENV)/.docs ## build the documentation into site/; fails at a broken link, or at anything loaded from elsewhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/.docs: $(VENV)/.installed
-	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[docs]'
 	touch $@
 
 clean: ## remove everything the targets made, runs excepted

@@ -1,4 +1,4 @@
-"""The code of the page on Python runs from top to bottom, and prints what the page shows."""
+"""The code of the first page and of the one on Python runs from top to bottom, and prints what the pages show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 import neurozoo
 
-PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "python.md"
 _BLOCKS = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 
@@ -46,15 +47,15 @@ def test_what_is_printed_is_held_against_the_page(printed: str, shown: str, same
     assert is_shown(printed, shown) is same
 
 
-def test_the_code_of_the_page_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def run_page(page: Path) -> int:
+    """Run the code of a page, compare what it prints, and return how many outputs were compared."""
     mpl.use("Agg")
     names: dict[str, object] = {"__name__": "page"}
     printed, compared = "", 0
-    for kind, block in _BLOCKS.findall(PAGE.read_text(encoding="utf-8")):
+    for kind, block in _BLOCKS.findall(page.read_text(encoding="utf-8")):
         if kind == "python":
             with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(compile(block, f"{PAGE.name}: {block.splitlines()[0]}", "exec"), names)
+                exec(compile(block, f"{page.name}: {block.splitlines()[0]}", "exec"), names)
             printed = out.getvalue()
         else:
             assert is_shown(printed, block), f"{printed}\nThe page shows:\n{block}"
@@ -62,8 +63,20 @@ def test_the_code_of_the_page_prints_what_it_shows(tmp_path: Path, monkeypatch: 
     from matplotlib import pyplot
 
     pyplot.close("all")
-    assert compared >= 12
+    return compared
+
+
+def test_the_code_of_the_page_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_page(PAGE) >= 12
     assert (tmp_path / "record.png").is_file()
+
+
+def test_the_ten_lines_of_the_first_page_print_what_it_shows() -> None:
+    first = DOCS / "index.md"
+    ((kind, code), *_) = _BLOCKS.findall(first.read_text(encoding="utf-8"))
+    assert (kind, len([*filter(None, code.splitlines())])) == ("python", 10)
+    assert run_page(first) == 1
 
 
 def test_every_new_name_is_on_the_page() -> None:
