@@ -57,7 +57,11 @@ def compare_backends(
         recipe: A recipe, its file, the name of a shipped one, or the content of a file as a dictionary.
         backends: Two or more registered backends; the first is the reference.
         overrides: ``key.sub=value``, the value in YAML.
-        batches, batch_size, split, repeats, train_steps: See :class:`Plan`.
+        batches: Number of batches, at most.
+        batch_size: Samples of each.
+        split: Where they are from: ``valid``, ``train`` or ``test``.
+        repeats: Number of timed passes of each backend.
+        train_steps: Number of steps for which each backend is also trained; 0 for none.
 
     Raises:
         UserError: The recipe or a backend cannot be used.

@@ -48,10 +48,7 @@ _OF_ROWS = ("Conv", "BatchNorm", "Pool")
 class EachStep(nn.Sequential):
     """Applies modules without state, such as a convolution and its pooling, to every step: T and B are merged.
 
-    Batch statistics are over steps and samples together.
-
-    Args:
-        modules: As for :class:`torch.nn.Sequential`.
+    Batch statistics are over steps and samples together. It is made like :class:`torch.nn.Sequential`.
 
     Example:
         >>> net = nn.Sequential(nz.EachStep(nn.Conv2d(1, 8, 3), nn.MaxPool2d(2)), nz.LIF())

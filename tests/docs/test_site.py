@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pydoc
 import re
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 from markdown import Markdown
 from ruamel.yaml import YAML
+
+import neurozoo
+from neurozoo.registry.hookspecs import KINDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -52,6 +56,19 @@ def test_menus_are_short_and_lead_to_every_page(nav: list[Any]) -> None:
     written = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     assert {each for each in named if each.endswith(".md")} == written
     assert [each for each in named if not (DOCS / each).is_file()] == []
+
+
+def test_the_reference_has_every_public_name_and_every_interface() -> None:
+    named = [
+        each
+        for page in (DOCS / "api").glob("*.md")
+        for each in re.findall(r"^::: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert len(named) == len({*named})
+    assert {f"neurozoo.{name}" for name in neurozoo.__all__ if name != "__version__"} <= {*named}
+    interfaces = {kind.interface.replace(":", ".") for kind in KINDS.values() if kind.interface}
+    assert interfaces <= {*named}
+    assert [each for each in named if pydoc.locate(each) is None] == []
 
 
 def test_the_readme_is_a_page_whose_links_lead_somewhere() -> None:
