@@ -1,16 +1,17 @@
-"""The gallery of packed models: a Markdown page with a table, and a section with a picture for each."""
+"""The gallery of packed models: a Markdown page with cards, a table, and a section with pictures for each."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.files.text import read_text
 from neurozoo.hub.zoo_entries import HEAD, NOTES, ZooEntry, read_entry, sorted_entries
-from neurozoo.reporting.small_pictures import confusion_picture, rates_picture
+from neurozoo.operations.result import LayerOperations, OperationsProfile, by_part
+from neurozoo.reporting.small_pictures import DrawnPart, confusion_picture, network_picture, rates_picture
 from neurozoo.reporting.tables import escaped, number, pipe_table
 from neurozoo.runs.packed import CARD, MANIFEST, Packed
 
@@ -39,6 +40,14 @@ model = neurozoo.load("{first}", backend="norse")
 that name in the current folder takes precedence, as with recipes.
 """
 
+_LEGENDS = (
+    "squares: rows are the classes of test, columns what they are taken for, in the same order; blue is right, orange "
+    "wrong, and the shade is the root of the row's share. Without classes, bars are firing rates on test",
+    "parts: operations a sample, blue are additions that spikes cause, orange are multiplications; green are neurons, "
+    "with their firing rate on test in percent of the steps",
+)
+"""How to read the pictures."""
+
 
 @dataclass(frozen=True)
 class ZooPage:
@@ -61,19 +70,16 @@ def zoo_page(folders: Sequence[Path], page: Path, command: str) -> ZooPage:
     """
     read = {(found := read_entry(folder))[0].name: (*found, folder) for folder in folders}
     entries = sorted_entries(entry for entry, _, _ in read.values())
-    drawn = {name: _picture(entry, packed) for name, (entry, packed, _) in read.items()}
-    sections = [
-        _section(*read[each.name], f"![{each.name}]({page.stem}/{each.name}.svg)\n\n*{drawn[each.name][1]}*")
-        for each in entries
-    ]
+    drawn = {name: _pictures(entry, packed) for name, (entry, packed, _) in read.items()}
     rows = [[f"[`{each.name}`](#{_anchor(each.name)})", *map(escaped, each.cells()[1:])] for each in entries]
     blocks = [
         _INTRODUCTION.format(command=command, first=entries[0].name),
+        _cards(entries, page.stem),
         "\n".join(pipe_table(HEAD, rows)),
-        "\n".join(f"- {note}" for note in NOTES),
-        *sections,
+        "\n".join(f"- {note}" for note in (*NOTES, *_LEGENDS)),
+        *(_section(*read[each.name], _shown(page.stem, drawn[each.name])) for each in entries),
     ]
-    pictures = {f"{name}.svg": svg for name, (svg, _) in drawn.items()}
+    pictures = {name: svg for each in drawn.values() for name, (_, svg) in each.items()}
     return ZooPage("\n\n".join(block.strip("\n") for block in blocks) + "\n", pictures)
 
 
@@ -81,19 +87,55 @@ def _anchor(name: str) -> str:
     return re.sub(r"[^\w-]", "", name.lower())
 
 
-def _picture(entry: ZooEntry, packed: Packed) -> tuple[str, str]:
-    """The picture of a model, and how to read it."""
+def _cards(entries: Sequence[ZooEntry], folder: str) -> str:
+    """All models at a glance; a list where a page knows no cards."""
+    cards = [
+        f"-   [![{each.name}]({folder}/{each.name}.svg)](#{_anchor(each.name)})\n\n"
+        f"    **[{each.name}](#{_anchor(each.name)})**, {escaped(each.task_text)}: {escaped(each.score_text)}"
+        for each in entries
+    ]
+    return "\n\n".join(['<div class="grid cards" markdown>', *cards, "</div>"])
+
+
+def _pictures(entry: ZooEntry, packed: Packed) -> dict[str, tuple[str, str]]:
+    """The pictures of a model by file name, each with its text alternative: results first, then the network."""
+    layers = packed.summary.get("health", {}).get("test", {})
+    rates = {name: layer.get("rate") for name, layer in layers.items()}
     confusion = packed.summary.get("confusion")
     if confusion is not None:
         label = f"{entry.name}: which class is taken for which on {confusion['split']}"
-        return confusion_picture(packed.outputs, confusion["counts"], label), (
-            "Rows are the classes of test, columns what they are taken for, in the same order; blue is right, orange "
-            "wrong, and the shade is the root of the row's share."
+        svg = confusion_picture(packed.outputs, confusion["counts"], label)
+    else:
+        svg = rates_picture(rates, f"{entry.name}: firing rates of its layers on test")
+    found = {f"{entry.name}.svg": (entry.name, svg)}
+    if packed.summary.get("operations") is not None:
+        label = f"{entry.name}: its parts, with their operations and rates"
+        inputs = [f"{name} {[each['length'], *each['shape']]}" for name, each in (packed.signals or {}).items()]
+        svg = network_picture(inputs, _parts(entry, packed, rates), entry.task_text, label)
+        found[f"{entry.name}-network.svg"] = (f"{entry.name}, its parts", svg)
+    return found
+
+
+def _parts(entry: ZooEntry, packed: Packed, rates: Mapping[str, float | None]) -> list[DrawnPart]:
+    """The parts of the model in the order of their definition; attention with the part that it belongs to."""
+    counts = OperationsProfile.from_dict(packed.summary["operations"], f"{entry.name}, its operations").network
+    parts: dict[str, list[LayerOperations]] = {}
+    for (name, _), layers in by_part(counts.layers).items():
+        parts.setdefault(name, []).extend(layers)
+    return [
+        DrawnPart(
+            name,
+            counts.a_sample(sum(each.acs for each in layers)),
+            counts.a_sample(sum(each.macs for each in layers)),
+            all(each.kind == "neurons" for each in layers),
+            rates.get(name),
         )
-    layers = packed.summary.get("health", {}).get("test", {})
-    rates = {name: layer.get("rate") for name, layer in layers.items()}
-    drawn = rates_picture(rates, f"{entry.name}: firing rates of its layers on test")
-    return drawn, "Firing rates of the spiking layers on test, in percent of the steps."
+        for name, layers in parts.items()
+    ]
+
+
+def _shown(folder: str, pictures: Mapping[str, tuple[str, str]]) -> str:
+    return "\n".join(f"![{words}]({folder}/{name})" for name, (words, _) in pictures.items())
 
 
 def _section(entry: ZooEntry, packed: Packed, folder: Path, picture: str) -> str:

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from neurozoo.files.text import printable
 from neurozoo.reporting.figures import COLOURS
+from neurozoo.reporting.tables import short_count
 
-__all__ = ["confusion_picture", "rates_picture"]
+__all__ = ["DrawnPart", "confusion_picture", "network_picture", "rates_picture"]
 
-_BLUE, _ORANGE, *_ = COLOURS
+_BLUE, _ORANGE, _GREEN, *_ = COLOURS
 _GREY = "#808080"
 """The page's own text colour cannot be used: these pictures are files, which inherit none."""
 _SIDE, _MARGIN, _LINE = 200, 90, 16
 _SHADES = 8
 _BARS = 12
+_PARTS = 16
+
+
+@dataclass(frozen=True)
+class DrawnPart:
+    """A part of a network, for its drawing.
+
+    Attributes:
+        name: Its dotted name.
+        additions: Accumulations that spikes cause, a sample.
+        multiplications: Multiplications with accumulation, a sample.
+        neurons: Whether it is a layer of neurons.
+        rate: Spikes a step of its neurons, from 0 to 1; None if it has none, or they do not fire.
+    """
+
+    name: str
+    additions: float
+    multiplications: float
+    neurons: bool = False
+    rate: float | None = None
 
 
 def confusion_picture(outputs: Sequence[str], counts: Sequence[Sequence[int]], label: str) -> str:
@@ -68,6 +90,57 @@ def rates_picture(rates: Mapping[str, float | None], label: str) -> str:
         length = (width - 4) * (rate or 0.0) / largest
         drawn.append(f'<path fill="{_BLUE}" d="M2 {top + _LINE}h{length:.4g}v8h-{length:.4g}z"/>')
     return _svg(width, 2 * _LINE * max(len(shown), 1) + 4, label, drawn)
+
+
+def network_picture(inputs: Sequence[str], parts: Sequence[DrawnPart], outputs: str, label: str) -> str:
+    """Draw a network from above: its inputs, its parts in their order, its outputs. The first 16 parts are shown.
+
+    Synapses have bars of their operations, in units of the largest; neurons a bar of their rate, a full one for a spike
+    at each step.
+
+    Args:
+        inputs: Each signal in words.
+        parts: In the order of their definition.
+        outputs: What the network answers, in words.
+        label: The text alternative.
+    """
+    rows = parts if len(parts) <= _PARTS else parts[: _PARTS - 1]
+    largest = max([each.additions + each.multiplications for each in parts], default=0.0) or 1.0
+    width, row, bar = _MARGIN + _SIDE + 4, 26, 96
+    left = width - bar - 46
+    drawn, top = [], 2.0
+    for words in inputs:
+        drawn += _box(top, width, _cut(words, 44), _GREY, 0.12)
+        top += row
+    for each in rows:
+        colour = _GREEN if each.neurons else _BLUE
+        drawn += _box(top, left - 6, _cut(each.name, 22), colour, 0.2 if each.neurons else 0.0)
+        if each.neurons:
+            lengths = [(colour, bar * (each.rate or 0.0))]
+            shown = "no spikes" if each.rate is None else f"{each.rate:.1%}"
+        else:
+            counts = ((_BLUE, each.additions), (_ORANGE, each.multiplications))
+            lengths = [(colour, bar * count / largest) for colour, count in counts]
+            shown = short_count(each.additions + each.multiplications)
+        place = float(left)
+        for colour, length in lengths:
+            if length:
+                drawn.append(f'<path fill="{colour}" d="M{place:.4g} {top + 6:.4g}h{length:.4g}v9h-{length:.4g}z"/>')
+            place += length
+        drawn.append(_text(width - 2, top + 14.5, shown, "end", 10))
+        top += row
+    if len(rows) < len(parts):
+        drawn.append(_text(8, top + 14, f"and {len(parts) - len(rows)} more parts", "start", 11))
+        top += row
+    drawn += _box(top, width, _cut(outputs, 44), _GREY, 0.12)
+    return _svg(width, top + row, label, drawn)
+
+
+def _box(top: float, width: float, words: str, colour: str, opacity: float) -> list[str]:
+    """A row's frame, 22 high, with words."""
+    frame = f"M6 {top:.4g}h{width - 12:.4g}q4 0 4 4v13q0 4 -4 4h-{width - 12:.4g}q-4 0 -4 -4v-13q0 -4 4 -4z"
+    path = f'<path fill="{colour}" fill-opacity="{opacity:g}" stroke="{colour}" d="{frame}"/>'
+    return [path, _text(8, top + 14.5, words, "start", 11)]
 
 
 def _cut(name: str, signs: int) -> str:

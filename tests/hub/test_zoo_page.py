@@ -21,7 +21,7 @@ from neurozoo.operations.latency import measure_latency, processor_name
 from neurozoo.operations.profiling import profile_run
 from neurozoo.recipe.recipe import load_recipe
 from neurozoo.registry.registry import default_registry
-from neurozoo.reporting.small_pictures import confusion_picture, rates_picture
+from neurozoo.reporting.small_pictures import DrawnPart, confusion_picture, network_picture, rates_picture
 from neurozoo.runs.loading import load
 from neurozoo.runs.packed import Packed, read_packed
 from neurozoo.runs.shipped_models import shipped_models
@@ -147,7 +147,9 @@ def test_the_page_in_docs_is_what_the_command_writes(tmp_path: Path, monkeypatch
     written = {path.name: path.read_text() for path in (tmp_path / "docs" / "zoo").iterdir()}
     assert (tmp_path / "docs" / "zoo.md").read_text() == (DOCS / "zoo.md").read_text()
     assert written == {path.name: path.read_text() for path in (DOCS / "zoo").iterdir()}
-    assert set(written) == {f"{name}.svg" for name in shipped_models()}
+    counted = {each.name for each in shipped_entries() if each.operations is not None}
+    assert len(counted) >= 10
+    assert set(written) == {f"{name}.svg" for name in shipped_models()} | {f"{name}-network.svg" for name in counted}
 
 
 def test_a_gallery_of_ten(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,9 +163,12 @@ def test_a_gallery_of_ten(packed: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert sorted(sections) == sorted(["emotions-corrected", *(each.name for each in copies)])
     assert "Four classes.\n\n- **made up**" in text
     assert "made-up spike trains \\| of four classes." in text
+    assert len({*(tmp_path / "all").iterdir()}) == 19  # nothing was counted of the model that was packed before
     for name in sections:
-        assert f"![{name}](all/{name}.svg)" in text
-        svg = (tmp_path / "all" / f"{name}.svg").read_text()
+        assert text.count(f"![{name}](all/{name}.svg)") == 2  # a card and a section
+    for file in (tmp_path / "all").iterdir():
+        assert f"(all/{file.name})" in text
+        svg = file.read_text()
         tree = ElementTree.fromstring(svg)
         assert tree.tag.endswith("svg")
         assert {each.tag.rpartition("}")[2] for each in tree.iter()} <= {"svg", "title", "text", "path"}
@@ -194,3 +199,19 @@ def test_pictures_show_what_they_are_given() -> None:
     assert len(many) < 150_000
     rates = rates_picture({"first": 0.5, "silent": 0.0, "unknown": None}, "rates")
     assert [word in rates for word in (">50.0%<", ">0.0%<", ">-<", "h290v8")] == [True] * 4
+
+
+def test_a_network_is_drawn_with_operations_and_rates() -> None:
+    parts = [
+        DrawnPart("synapse", 750.0, 250.0),
+        DrawnPart("neurons", 0.0, 0.0, neurons=True, rate=0.25),
+        DrawnPart("<readout>", 0.0, 0.0, neurons=True),
+    ]
+    svg = network_picture(["events [8, 2]"], parts, "4 classes", "net")
+    for shown in (">events [8, 2]<", ">1.00 k<", ">25.0%<", ">no spikes<", ">&lt;readout&gt;<", ">4 classes<"):
+        assert shown in svg
+    assert [svg.count(f'h{length}v9h-{length}z"/>') for length in (72, 24)] == [1, 2]  # of 96: 3/4; 1/4 and a quarter
+    many = network_picture([], [DrawnPart(f"part {k}", 1.0, 0.0) for k in range(40)], "1 label", "many")
+    assert ">and 25 more parts<" in many
+    assert ">part 14<" in many
+    assert ">part 15<" not in many
