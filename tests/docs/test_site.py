@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import pydoc
 import re
+import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -115,6 +116,14 @@ def test_dollars_that_are_no_formulas_stay(formulas: ModuleType, text: str) -> N
 def test_a_formula_that_is_not_understood_stops_the_build(formulas: ModuleType, part: str) -> None:
     with pytest.raises(ValueError, match="not understood"):
         converted(formulas, f"${part}$")
+
+
+def test_docstrings_are_readable_without_sphinx(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Griffe is installed by `make docs` alone.
+    monkeypatch.setitem(sys.modules, "griffe", SimpleNamespace(Extension=object, Object=object))
+    readable = hook("docstrings").readable
+    assert readable("See :meth:`~a.b.Cls.run`, :data:`KINDS`, ``code``.") == "See `run`, `KINDS`, ``code``."
+    assert readable("Do::\n\n    x\n\nExample:\n    >>> 1\n") == "Do:\n\n    x\n\nExamples:\n    >>> 1\n"
 
 
 @pytest.fixture(scope="module")
