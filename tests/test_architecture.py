@@ -64,7 +64,7 @@ ROOMS = {
         "neurozoo.nir.reading",
         "neurozoo.nir.writing",
     ),
-    "huggingface_hub": ("neurozoo.hub.publishing", "neurozoo.runs.from_hub"),
+    "huggingface_hub": ("neurozoo.hub.publishing", "neurozoo.runs.from_hub", "neurozoo.testing.local_hub"),
     "matplotlib": ("neurozoo.reporting.figures", "neurozoo.reporting.plot", "neurozoo.reporting.timelines"),
     "PIL": ("neurozoo.reporting.pixels",),
     "optuna": ("neurozoo.studies.tuning",),

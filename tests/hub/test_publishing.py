@@ -20,6 +20,7 @@ from neurozoo.hub.publishing import pull, push, remote_models
 from neurozoo.runs.from_hub import address_of
 from neurozoo.runs.packed import read_packed
 from neurozoo.runs.shipped_models import shipped_model
+from neurozoo.testing.local_hub import TOKEN, Repository
 
 # huggingface_hub hands files to its http library by an older word.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -213,8 +214,6 @@ def test_what_the_hub_refuses_is_said(
 
 
 def test_a_model_of_another_library_is_refused(fake_hub: Any) -> None:
-    from .conftest import Repository
-
     fake_hub.repositories["ada/bert"] = repository = Repository()
     repository.commit({"config.json": b"{}", "pytorch_model.bin": b"x"})
     with pytest.raises(RunError, match=r"no model that neurozoo packed, which has a neurozoo.json; it has: config"):
@@ -270,8 +269,6 @@ def test_a_users_models_are_listed(
 def test_a_token_is_sent_and_never_shown_logged_or_kept(
     fake_hub: Any, shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from .conftest import TOKEN
-
     with caplog.at_level(logging.DEBUG):
         assert main(["push", str(shipped), "ada/emotions"]) == 0
         assert main(["pull", "ada/emotions", "--out", str(tmp_path / "out")]) == 0
