@@ -115,7 +115,7 @@ class LocalHub:
         assert version is not None
         sha, files = version
         card = files.get("README.md", b"").decode()
-        front = ModelCard(card).data.to_dict() if card.startswith("---\n") else {}
+        front = ModelCard(card).data.to_dict() if card.startswith("---\n") else {}  # type: ignore[no-untyped-call]
         return {
             "id": name, "sha": sha, "private": repository.private, "gated": "manual" if repository.gated else False,
             "tags": front.get("tags", []), "cardData": front, "downloads": 3,
