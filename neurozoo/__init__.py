@@ -29,6 +29,7 @@ from neurozoo.runs.threads import thread_waiting
 if TYPE_CHECKING:
     from neurozoo.compare.entry_points import compare_backends
     from neurozoo.compare.networks import equivalent
+    from neurozoo.evaluation.evaluate import data_of
     from neurozoo.evaluation.evaluate import evaluate_run as evaluate
     from neurozoo.evaluation.prediction import predict
     from neurozoo.hub.packing import pack
@@ -66,6 +67,7 @@ __all__ = [
     "compare_backends",
     "count_operations",
     "create_model",
+    "data_of",
     "energy",
     "equivalent",
     "evaluate",
@@ -100,6 +102,7 @@ _TARGETS = {
     "compare_backends": "neurozoo.compare.entry_points:compare_backends",
     "count_operations": "neurozoo.operations.networks:count_operations",
     "create_model": "neurozoo.runs.by_name:create_model",
+    "data_of": "neurozoo.evaluation.evaluate:data_of",
     "energy": "neurozoo.operations.energy:energy_of",
     "equivalent": "neurozoo.compare.networks:equivalent",
     "evaluate": "neurozoo.evaluation.evaluate:evaluate_run",

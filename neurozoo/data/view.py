@@ -71,16 +71,17 @@ class SplitView:
         ids = self._split.ids
         return ids if self._places is None else tuple(ids[place] for place in self._places.tolist())
 
-    def batch(self, indices: Tensor, change: Callable[[Batch], Batch] | None = None) -> Batch:
+    def batch(self, indices: Tensor | Sequence[int], change: Callable[[Batch], Batch] | None = None) -> Batch:
         """The samples at these places of this split, ``[B]`` int64 from 0 to N - 1.
 
         Args:
-            indices: The places.
+            indices: The places, such as ``range(32)``.
             change: Changes the stored signals before they are represented, such as by augmentations of events.
 
         Raises:
             IndexError: A place is outside of the split.
         """
+        indices = torch.as_tensor(indices, dtype=torch.int64)
         places = indices if self._places is None else self._places[indices]
         kept = self._caches if change is None else {}
         raw = self._split.batch(places, [name for name in self._names if name not in kept])

@@ -38,6 +38,15 @@ def test_signals_that_are_no_input_are_left_out(make_store: MakeStore) -> None:
     assert set(batch.signals) == set(view.signals) == {"audio"}
 
 
+@pytest.mark.parametrize("places", [range(1, 3), [1, 2], (1, 2)])
+def test_places_may_be_any_sequence(make_store: MakeStore, places: Any) -> None:
+    split = DataView(make_store({"audio": (4, 1)}, {"train": 4})).split("train")
+    found, wanted = split.batch(places), split.batch(torch.tensor([1, 2]))
+    assert torch.equal(found.signals["audio"].values, wanted.signals["audio"].values)
+    assert found.index is not None
+    assert found.index.tolist() == [1, 2]
+
+
 def test_signals_come_by_name_in_the_order_asked_for(make_store: MakeStore) -> None:
     store = make_store(MUSIC, {"train": 4})
     assert list(DataView(store).signals) == ["comments", "lyrics", "cover"]

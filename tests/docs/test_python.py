@@ -84,6 +84,7 @@ def test_every_new_name_is_on_the_page() -> None:
     told = {
         "LIF", "IF", "PLIF", "AdLIF", "ALIF", "CUBA", "LI", "Neurons", "EachStep", "set_backend", "record", "plot",
         "equivalent", "count_operations", "energy", "to_nir", "from_nir", "list_models", "create_model", "runs",
+        "data_of",
     }  # fmt: skip
     assert told <= {*neurozoo.__all__}
     assert [name for name in sorted(told) if not re.search(rf"\b{name}\b", text)] == []
