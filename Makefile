@@ -40,7 +40,7 @@ APART := plugins/neurozoo-triton
 TRITON := $(shell grep "^triton==" constraints.txt)
 TRITON_VENV := .venv-triton
 
-.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow test-large test-faults test-triton wheels test-wheels docs clean
+.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow test-large test-faults test-triton wheels test-wheels notebooks docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,7 +92,8 @@ test-slow: setup ## the tests that take longer
 
 # Those of the slow tests that .ci/run takes along.
 LARGE := plugins tests/backends/fused tests/cli/test_nir_import.py tests/nir/export tests/studies/test_ablation.py \
-	tests/recipe/test_shipped_recipes.py tests/testing/parts tests/testing/backend/test_data_parallel.py \
+	tests/recipe/test_shipped_recipes.py tests/docs/test_tutorials.py tests/testing/parts \
+	tests/testing/backend/test_data_parallel.py \
 	$(addprefix tests/training/test_,engine.py no_pickle.py processes.py steps.py)
 
 test-large: setup ## dry runs of large recipes, kits of published models, further forms of fused loops, pairs of processes
@@ -131,6 +132,9 @@ wheels: setup ## build sdists and wheels of core and plugins into dist/
 
 test-wheels: wheels ## install the wheels outside of the clone, and run neurozoo from them
 	bash .ci/test-wheels $(VENV) dist
+
+notebooks: setup ## run the notebooks of docs/tutorials, and store what they print and draw
+	$(BIN)/python tests/docs/notebooks.py
 
 # The variable silences a notice of the theme about other generators. Read the site by `python3 -m http.server -d site`.
 docs: $(VENV)/.docs ## build the documentation into site/; fails at a broken link, or at anything loaded from elsewhere
