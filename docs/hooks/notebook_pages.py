@@ -32,7 +32,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     for file in [each for each in files if each.src_uri.endswith(SUFFIX)]:
         files.remove(file)
-        files.append(NotebookFile(file.src_uri, config.docs_dir, config.site_dir, config.use_directory_urls))
+        source = NotebookFile(file.src_uri, config.docs_dir, config.site_dir, config.use_directory_urls)
+        source.inclusion = file.inclusion  # so that one that the menu lacks is found
+        files.append(source)
         files.append(File.generated(config, _download(file.src_uri), content=file.content_bytes))
     return files
 
