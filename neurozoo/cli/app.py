@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from neurozoo.cli import bench, browse, compare, data, hub, nir, plugins, recipe, run, studies, trained, weights, zoo
+from neurozoo.cli import (
+    bench,
+    browse,
+    compare,
+    data,
+    hub,
+    nir,
+    plugins,
+    recipe,
+    run,
+    runs,
+    studies,
+    trained,
+    weights,
+    zoo,
+)
 
 __all__ = ["app"]
 
@@ -23,7 +38,7 @@ for _command in (
     studies.reproduce, plugins.doctor,
 ):  # fmt: skip
     app.command(_command.__name__.rstrip("_"))(_command)
-for _group in (data, recipe, bench, nir, weights, zoo, plugins):
+for _group in (runs, data, recipe, bench, nir, weights, zoo, plugins):
     app.add_typer(_group.app, name=_group.__name__.rpartition(".")[2])
 
 

@@ -8,7 +8,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-__all__ = ["lock_folder", "lock_handle", "unlock_folder"]
+__all__ = ["is_locked", "lock_folder", "lock_handle", "unlock_folder"]
 
 _HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN})
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL})
@@ -64,6 +64,33 @@ def lock_handle(handle: int, *, wait: bool = True) -> bool:
         _warn_of_no_locks(error.strerror)
         return False
     return True
+
+
+def is_locked(folder: Path) -> bool | None:
+    """Return whether a process holds the lock of a folder; None where folders cannot be locked.
+
+    The question is a shared lock of a moment, so that several processes may ask at once. A process that locks the
+    folder in that moment without waiting fails.
+
+    Raises:
+        OSError: The folder is missing or cannot be opened.
+    """
+    if os.name != "posix":
+        return None
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return True
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+    finally:
+        os.close(handle)
+    return False
 
 
 def unlock_folder(lock: int | None) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 
 import neurozoo as nz
-from neurozoo.errors import RecipeError, RunError, UserError
+from neurozoo.errors import RecipeError, RunError, UnknownNameError, UserError
 
 RECIPE: dict[str, Any] = {
     "schema": 2,
@@ -89,3 +92,53 @@ def test_no_folder_and_no_runs(tmp_path: Path) -> None:
     assert len(nz.runs(tmp_path)) == 0
     with pytest.raises(RunError, match="there is no such folder; give the folder that holds run folders"):
         nz.runs(tmp_path / "none")
+
+
+def test_the_order_and_the_conditions(trained_once: Callable[[int], Path], tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    for name, score, loss in (("a", 0.5, 0.3), ("b", 0.9, 0.9), ("c", None, 0.2)):
+        folder = Path(shutil.copytree(trained_once(1), root / name))
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["metrics"]["valid"] |= {"map": score, "loss": loss}
+        (folder / "summary.json").write_text(json.dumps(summary))
+    stopped = Path(shutil.copytree(trained_once(2), root / "stopped"))
+    (stopped / "summary.json").unlink()
+    table = nz.runs(root)
+
+    def order(name: str, *, reverse: bool = False) -> list[str]:
+        return [row["run"] for row in table.sorted_by(name, reverse=reverse)]
+
+    first = table[3]["valid_map"]
+    expected = sorted([(0.5, "a"), (0.9, "b"), (first, "stopped")], reverse=True)
+    assert order("map") == order("valid/map") == [*(name for _, name in expected), "c"]
+    assert order("map", reverse=True) == [*(name for _, name in reversed(expected)), "c"]  # without a value: last
+    assert order("valid_loss")[:2] == ["c", "a"]
+    assert order("run", reverse=True) == ["stopped", "c", "b", "a"]
+    assert order("training.epochs")[-1] == "stopped"
+    records = [json.loads(line) for line in (stopped / "metrics.jsonl").read_text().splitlines()]
+    best = min(records, key=lambda record: record["valid"]["loss"])
+    assert (table[3]["status"], table[3]["epochs"], table[3]["best_epoch"]) == ("interrupted", 2, best["epoch"])
+    assert first == best["valid"]["map"]
+
+    def those(*conditions: str) -> list[str]:
+        return [row["run"] for row in table.where(*conditions)]
+
+    assert those("status=finished") == ["a", "b", "c"]
+    assert those("status!=finished") == those("run=st*") == those("training.epochs=2") == ["stopped"]
+    assert those("map=0.9") == ["b"]
+    assert those("synthetic=false", "seed=3", "model=smile", "run!=a") == ["b", "c", "stopped"]
+    assert those("seed=three") == []
+    for wrong in ("seed", "=3", "!=3"):
+        with pytest.raises(UserError, match="is not KEY=VALUE"):
+            table.where(wrong)
+    with pytest.raises(UnknownNameError, match=r"no column is called 'sead'.*did you mean 'seed'"):
+        table.where("sead=3")
+    assert table[0]["data"] == "store"
+    assert table[0]["bytes"] == sum(path.stat().st_size for path in (root / "a").rglob("*") if path.is_file())
+
+
+def test_a_run_without_its_weights_is_damaged(trained: Path) -> None:
+    (trained / "checkpoints" / "best.safetensors").unlink()
+    (row,) = nz.runs(trained.parent)
+    assert row["status"] == "damaged"
+    assert row["problem"].endswith("best.safetensors: is missing; copy the run folder again from its source")
