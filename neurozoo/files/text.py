@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import math
 import numbers
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any, BinaryIO
 from neurozoo.errors import DataError, UserError
 from neurozoo.files.opening import LARGEST, read_bytes
 
-__all__ = ["as_text", "as_texts", "decode_text", "for_spreadsheet", "is_litter", "printable", "read_text", "text_lines"]
+__all__ = [
+    "as_text", "as_texts", "decode_text", "for_spreadsheet", "is_litter", "printable", "read_text", "text_lines",
+    "without_secrets",
+]  # fmt: skip
 
 # UTF-32 before UTF-16, whose mark is its beginning.
 _MARKS = (
@@ -32,6 +36,10 @@ _LITTER_PREFIXES = ("._", ".nfs", ".fuse_hidden", ".~lock.")
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
+_SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SHORTEST_SECRET = 8
+"""Characters; shorter values are words such as ``none``, which may stand in any text."""
+_USER_OF_ADDRESS = re.compile(r"(\w+://)[^\s/@]+@")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -138,6 +146,15 @@ def printable(text: str) -> str:
     change colours and overwrite lines.
     """
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with ``***`` for passwords in addresses, and for the values of environment variables that hold
+    keys by their name (``KEY``, ``TOKEN``, ``SECRET``, ``PASSWORD``, ``CREDENTIAL``)."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and _SECRET.search(name):
+            text = text.replace(value, "***")
+    return _USER_OF_ADDRESS.sub(r"\1***@", text)
 
 
 def for_spreadsheet(cell: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ import torch
 
 from neurozoo.core.leaves import leaves
 from neurozoo.errors import NeurozooError, UserError
+from neurozoo.files.text import without_secrets
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.run import Run
@@ -27,7 +30,9 @@ class Logger(ABC):
 
     A recipe names loggers in ``training.loggers``. Each training, and each continuation of one, makes
     ``Logger(folder, **params)``: the keyword-only parameters of ``__init__`` are the ``params`` of the recipe, checked
-    against their annotations. A logger changes nothing of the training; one that raises is disabled with a warning.
+    against their annotations. A logger changes nothing of the training; one that raises is disabled with a warning,
+    from which passwords in addresses and the values of environment variables that hold keys are removed. Files of its
+    own go into ``folder / "loggers"``.
 
     Args:
         folder: The run folder, which exists.
@@ -65,6 +70,30 @@ class Logger(ABC):
             for path, value in leaves(record)
             if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         }
+
+    @staticmethod
+    def sent_settings(info: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the resolved recipe for a server: without paths of this machine, and without the loggers."""
+        settings = copy.deepcopy(dict(info["settings"]))
+        settings.pop("tune", None)
+        settings["data"].pop("root", None)
+        settings["training"].pop("loggers", None)
+        return settings
+
+    @classmethod
+    def group(cls, info: Mapping[str, Any]) -> str:
+        """Return the same name for all runs that differ by nothing but their seed, wherever they are trained."""
+        settings = cls.sent_settings(info)
+        del settings["seed"]
+        settings["training"].pop("threads", None)
+        text = json.dumps([settings, info["data"]["checksum"]], sort_keys=True)
+        return f"{info['recipe']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    @property
+    def run_name(self) -> str:
+        """A name for the run: that of its folder, with the folder above if it is the number of a seed or trial."""
+        folder = self.folder.absolute()
+        return f"{folder.parent.name}/{folder.name}" if folder.name.isdigit() else folder.name
 
 
 def logger_classes(recipe: Recipe) -> dict[str, type[Logger]]:
@@ -144,6 +173,6 @@ class LoggersListener(Listener):
                 self._loggers.pop(name, None)
             self._problems.append(
                 f"the logger {name!r} failed {when} and was disabled; the training is not affected: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {without_secrets(str(error))}"
             )
             self._warn(self._problems[-1])

@@ -1,0 +1,216 @@
+"""The logger ``mlflow``: one MLflow run for each run folder, in a file or on a server that the environment names."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from neurozoo.core.leaves import leaf_text, leaves
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
+from neurozoo.errors import NeurozooError, NeurozooWarning
+from neurozoo.files.json_text import read_json
+from neurozoo.files.text import without_secrets
+from neurozoo.files.writing import write_whole
+from neurozoo.training.loggers import Logger
+
+# Before the import, at which they are read. A server that does not answer must not hold up a training for minutes, and
+# nothing goes to anybody but the tracking server. What the user has set stays.
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what MLflow's dependencies say of their own future."""
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        yield
+
+
+with _quiet():
+    import mlflow
+    from mlflow.entities import Metric, Param
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+__all__ = ["Artefact", "MlflowLogger"]
+
+Artefact = Literal["recipe", "summary", "weights", "predictions", "report"]
+
+_FILES: Mapping[Artefact, Sequence[str]] = {
+    "recipe": ("recipe.yaml", "environment.json", "data.json"),
+    "summary": ("summary.json", "metrics.jsonl"),
+    "weights": ("checkpoints/best.safetensors",),
+    "predictions": ("predictions/valid.safetensors", "predictions/test.safetensors"),
+    "report": ("report.html",),
+}
+_KEPT = "loggers/mlflow.json"
+"""Where the run folder keeps which MLflow run is its own."""
+_STEPS = "epoch"
+"""The metric that is written last of an epoch, by which a resumed run finds which epochs are there."""
+_FAILURES = 5
+"""After so many epochs in a row that could not be sent the logger gives up."""
+_PARAMS, _METRICS, _LONGEST = 100, 1000, 6000
+"""MLflow's limits: parameters and metrics of one request, and characters of a value."""
+
+
+class MlflowLogger(Logger):
+    """Records a training as a run of MLflow, which a resumed training continues.
+
+    The address of the server, and what it needs to let one in, come from MLflow's environment variables, such as
+    ``MLFLOW_TRACKING_URI``, and never from a recipe. Without an address the runs are in the file ``mlflow.db`` of the
+    current folder, which ``mlflow ui`` shows.
+
+    Args:
+        folder: The run folder.
+        experiment: Name of MLflow's experiment, which is made if it is missing.
+        artefacts: Which files of the run are copied to MLflow at the end: ``recipe`` (with environment and data),
+            ``summary`` (with the epochs), ``weights`` (the best), ``predictions``, ``report`` (if the logger of that
+            name comes first).
+    """
+
+    def __init__(self, folder: Path, *, experiment: str = "neurozoo", artefacts: tuple[Artefact, ...] = ()) -> None:
+        super().__init__(folder)
+        self.experiment, self.artefacts = experiment, artefacts
+        self._pending: list[Mapping[str, Any]] = []
+        self._failures = 0
+        self._finished = False
+
+    def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
+        with _quiet():
+            address = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+            self._client = MlflowClient(address or f"sqlite:///{Path('mlflow.db').absolute()}")
+            found = self._found()
+            if found is None:
+                self._run_id = self._new(info)
+                there: set[int] = set()
+            else:
+                self._run_id = found.info.run_id
+                self._client.update_run(self._run_id, status="RUNNING")
+                there = {each.step for each in self._client.get_metric_history(self._run_id, _STEPS)}
+            self._there = there
+            self._pending = [record for record in past if record["epoch"] not in there]
+            self._send()
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        if record["epoch"] in self._there:  # one that is repeated, with the same numbers
+            return
+        self._pending.append(record)
+        try:
+            self._send()
+            self._failures = 0
+        except Exception as error:  # of the network, of the server, of the file
+            self._failures += 1
+            if self._failures >= _FAILURES:
+                raise NeurozooError(f"the last {_FAILURES} epochs could not be sent: {error}") from error
+            if self._failures == 1:
+                text = f"MLflow: epoch {record['epoch']} is sent with a later one, as this failed: {error}"
+                warnings.warn(NeurozooWarning(without_secrets(text)), stacklevel=2)
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        self._send()
+        final = self.numbers({f"final_{split}": of for split, of in summary["metrics"].items()})
+        final |= self.numbers({"lesion": summary["lesion"]})
+        with _quiet():
+            self._metrics(final, summary["best_epoch"])
+            self._client.set_tag(self._run_id, "neurozoo.best_epoch", summary["best_epoch"])
+            if warned := "\n".join(summary["warnings"]):
+                self._client.set_tag(self._run_id, "neurozoo.warnings", warned[:_LONGEST])
+            for artefact in self.artefacts:
+                for name in _FILES[artefact]:
+                    path = self.folder / name
+                    if path.is_file():
+                        self._client.log_artifact(self._run_id, str(path), str(Path(name).parent).strip("."))
+        self._finished = True
+
+    def close(self) -> None:
+        with _quiet():
+            self._client.set_terminated(self._run_id, "FINISHED" if self._finished else "KILLED")
+
+    def _found(self) -> Run | None:
+        """Return the MLflow run that this run folder began, if the server has it."""
+        path = self.folder / _KEPT
+        if not os.path.lexists(path):
+            return None
+        kept = read_json(path, inside=self.folder)
+        run_id = kept.get("run_id") if isinstance(kept, dict) else None
+        if not isinstance(run_id, str) or not re.fullmatch("[0-9a-f]{32}", run_id):
+            return None
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # another server, or deleted for good
+                return None
+            raise
+        return run if run.info.lifecycle_stage == "active" else None
+
+    def _new(self, info: Mapping[str, Any]) -> str:
+        """Make an MLflow run with the recipe as its parameters; returns its id."""
+        settings, data = self.sent_settings(info), info["data"]
+        tags = {
+            "neurozoo.group": self.group(info),
+            "neurozoo.recipe": info["recipe"],
+            "neurozoo.model": info["model"],
+            "neurozoo.data": data.get("name") or settings["data"].get("name") or "",
+            "neurozoo.data_checksum": data["checksum"],
+            "neurozoo.parameters": info["parameters"],
+            **({"mlflow.note.content": SYNTHETIC_NOTICE} if info["synthetic"] else {}),
+        }
+        tags = {name: str(value) for name, value in tags.items()}
+        run: Run = self._client.create_run(self._experiment_id(), tags=tags, run_name=self.run_name)
+        run_id = str(run.info.run_id)
+        content = f'{{"run_id": "{run_id}"}}\n'
+        write_whole(self.folder / _KEPT, content.encode(), inside=self.folder)
+        params = [Param(_key(path), leaf_text(value)[:_LONGEST]) for path, value in leaves(settings)]
+        for start in range(0, len(params), _PARAMS):
+            self._client.log_batch(run_id, params=params[start : start + _PARAMS])
+        return run_id
+
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        try:
+            return str(self._client.create_experiment(self.experiment))
+        except MlflowException:  # another training was first
+            found = self._client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def _send(self) -> None:
+        with _quiet():
+            while self._pending:
+                record = self._pending[0]
+                numbers = self.numbers(record)
+                numbers.pop(_STEPS, None)
+                self._metrics({**numbers, _STEPS: record["epoch"]}, record["epoch"])
+                self._there.add(record["epoch"])
+                self._pending.pop(0)
+
+    def _metrics(self, numbers: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        metrics = [Metric(_key(name), value, now, step) for name, value in numbers.items()]
+        for start in range(0, len(metrics), _METRICS):
+            self._client.log_batch(self._run_id, metrics=metrics[start : start + _METRICS])
+
+
+def _key(name: str) -> str:
+    """Return a name in the characters that MLflow takes."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:250]

@@ -1,0 +1,135 @@
+"""The logger ``wandb``: one run of Weights & Biases for each run folder, offline unless the environment says so."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from neurozoo.data.synthetic import SYNTHETIC_NOTICE
+from neurozoo.errors import NeurozooError
+from neurozoo.files.json_text import read_json
+from neurozoo.files.writing import write_whole
+from neurozoo.training.loggers import Logger
+
+# Before the import, at which it is read: reports of wandb's own errors would go to its maker. A user's value stays.
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+import wandb
+
+__all__ = ["Artefact", "WandbLogger"]
+
+Artefact = Literal["recipe", "summary", "weights", "predictions", "report"]
+
+_FILES: Mapping[Artefact, Sequence[str]] = {
+    "recipe": ("recipe.yaml", "environment.json", "data.json"),
+    "summary": ("summary.json", "metrics.jsonl"),
+    "weights": ("checkpoints/best.safetensors",),
+    "predictions": ("predictions/valid.safetensors", "predictions/test.safetensors"),
+    "report": ("report.html",),
+}
+_KEPT = "loggers/wandb.json"
+"""Where the run folder keeps the id of its run."""
+_BEGIN, _END = 30.0, 60.0
+"""Seconds that a training waits for the server at the beginning, and for the last uploads at its end."""
+_LOCAL = ("offline", "disabled", "dryrun")
+"""Modes in which nothing is sent."""
+
+
+class WandbLogger(Logger):
+    """Records a training as a run of Weights & Biases, which a resumed training continues.
+
+    Nothing is sent unless the environment says so: ``WANDB_MODE=online``. The key and the address of the server come
+    from the environment or from ``wandb login``, and never from a recipe. Offline runs are in ``loggers/wandb`` of the
+    run folder, and ``wandb sync`` sends them. Machine, user, code and the output of the program are not recorded.
+
+    Args:
+        folder: The run folder.
+        project: Name of the project.
+        entity: The user or team that it belongs to; by default that of the key.
+        artefacts: Which files of the run become an artefact at the end: ``recipe`` (with environment and data),
+            ``summary`` (with the epochs), ``weights`` (the best), ``predictions``, ``report`` (if the logger of that
+            name comes first).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        project: str = "neurozoo",
+        entity: str | None = None,
+        artefacts: tuple[Artefact, ...] = (),
+    ) -> None:
+        super().__init__(folder)
+        self.project, self.entity, self.artefacts = project, entity, artefacts
+        self._finished = False
+
+    def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
+        mode = os.environ.get("WANDB_MODE") or "offline"
+        if mode not in _LOCAL and not wandb.login(
+            prompt=False
+        ):  # which would ask for a key in the middle of a training
+            raise NeurozooError(
+                f"WANDB_MODE={mode}, and there is no key; log in with `wandb login`, set WANDB_API_KEY, or leave "
+                "WANDB_MODE out to record offline"
+            )
+        folder = self.folder / "loggers"
+        folder.mkdir(exist_ok=True)
+        local = mode in _LOCAL
+        settings = wandb.Settings(
+            mode=mode, silent=local, quiet=True, console="off", disable_code=True, disable_git=True, save_code=False,
+            init_timeout=_BEGIN, finish_timeout=_END, finish_timeout_raises=True, x_disable_meta=True,
+            x_disable_stats=True, x_disable_machine_info=True, x_save_requirements=False,
+        )  # fmt: skip
+        config = {
+            **self.sent_settings(info),
+            "run": {name: info[name] for name in ("recipe", "parameters", "device", "synthetic") if name in info},
+            "data_checksum": info["data"]["checksum"],
+        }
+        self._run = wandb.init(
+            project=self.project, entity=self.entity, dir=str(folder), id=self._id(), resume="allow",
+            name=self.run_name, group=self.group(info), tags=[info["model"], info["backend"]], config=config,
+            notes=SYNTHETIC_NOTICE if info["synthetic"] else None, settings=settings,
+            # Not the run of other code in this process, which may log on its own.
+            reinit="create_new",
+        )  # fmt: skip
+        # The server has what an earlier training sent; an offline run is a new file, which gets all epochs.
+        self._there = 0 if local or not self._run.resumed else self._run.step - 1
+        for record in past:
+            self.epoch(record)
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        if record["epoch"] > self._there:
+            self._run.log(self.numbers(record), step=record["epoch"])
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        final = self.numbers({f"final_{split}": of for split, of in summary["metrics"].items()})
+        final |= self.numbers({"lesion": summary["lesion"]})
+        self._run.summary.update({**final, "best_epoch": summary["best_epoch"], "warnings": list(summary["warnings"])})
+        paths = [self.folder / name for artefact in self.artefacts for name in _FILES[artefact]]
+        if there := [path for path in paths if path.is_file()]:
+            artefact = wandb.Artifact(f"run-{self._run.id}", type="run")
+            for path in there:
+                # As it is in the run folder, which does not change any more; a copy would lie in the user's home.
+                name = path.relative_to(self.folder).as_posix()
+                artefact.add_file(str(path), name=name, policy="immutable", skip_cache=True)
+            self._run.log_artifact(artefact)
+        self._finished = True
+
+    def close(self) -> None:
+        self._run.finish(exit_code=0 if self._finished else 1)
+
+    def _id(self) -> str:
+        """Return the id of the run of this folder; a new one is kept in it."""
+        path = self.folder / _KEPT
+        if os.path.lexists(path):
+            kept = read_json(path, inside=self.folder)
+            run_id = kept.get("id") if isinstance(kept, dict) else None
+            if isinstance(run_id, str) and re.fullmatch("[0-9a-f]{16}", run_id):
+                return run_id
+        run_id = uuid.uuid4().hex[:16]
+        write_whole(path, f'{{"id": "{run_id}"}}\n'.encode(), inside=self.folder)
+        return run_id
