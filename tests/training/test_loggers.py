@@ -162,6 +162,40 @@ def test_who_goes_on_is_told_of_the_epochs_before(
     assert Ear.heard[1:] == [("started", [1]), ("epoch", 2), ("finished", "finished"), ("close",)]
 
 
+def test_a_group_is_of_runs_that_differ_by_their_seed_alone(tmp_path: Path, recipe: Recipes) -> None:
+    def info(*overrides: str, checksum: str = "a") -> dict[str, Any]:
+        settings = recipe("training.loggers=[mine]", *overrides).content
+        return {"recipe": "small", "settings": settings, "data": {"checksum": checksum}}
+
+    first = Logger.group(info())
+    assert re.fullmatch("small-[0-9a-f]{8}", first)
+    for same in (info("seed=9"), info("training.threads=null"), info("training.loggers=[]")):
+        assert Logger.group(same) == first
+    for other in (info("training.epochs=9"), info(checksum="b")):
+        assert Logger.group(other) != first
+    sent = json.dumps(Logger.sent_settings(info()))
+    assert str(tmp_path) not in sent  # the store's folder
+    assert "mine" not in sent
+    assert '"seed": 3' in sent
+    for folder, name in (("first", "first"), ("seeds-small/4", "seeds-small/4")):
+        assert Ear(tmp_path / folder).run_name == name
+
+
+def test_a_failure_is_told_without_keys(recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE_API_KEY", "abcdefgh1234")
+    monkeypatch.setenv("MINE_KEY_SHORT", "oh")
+
+    def refuse(self: Ear, *_: Any) -> None:
+        raise OSError("http://me:pass word@host/x?k=abcdefgh1234 and http://me:secret@host:80/oh: no")
+
+    monkeypatch.setattr(Ear, "started", refuse)
+    listener = Listener()
+    train(recipe("training.loggers=[mine]", "training.epochs=1"), out=tmp_path / "run", listener=listener)
+    (warning,) = [text for text in listener.warnings if "logger" in text]
+    assert warning.endswith("OSError: http://me:pass word@host/x?k=*** and http://***@host:80/oh: no")
+    assert "abcdefgh1234" not in (tmp_path / "run" / "summary.json").read_text()
+
+
 def test_the_digest_is_the_same_with_loggers(recipe: Recipes) -> None:
     plain, loud = recipe(), recipe("training.loggers=[mine]")
     assert plain.digest == loud.digest
