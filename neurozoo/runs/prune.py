@@ -370,4 +370,5 @@ def _packed_folders(root: Path) -> Iterator[Path]:
 
 def _days(age: timedelta) -> str:
     hours = age / timedelta(hours=1)
-    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours"
+    number, unit = (hours / 24, "day") if hours >= 48 else (hours, "hour")
+    return f"{number:.0f} {unit}{'' if f'{number:.0f}' == '1' else 's'}"

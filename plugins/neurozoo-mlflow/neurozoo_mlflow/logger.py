@@ -15,29 +15,35 @@ from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import NeurozooError, NeurozooWarning
 from neurozoo.files.json_text import read_json
+from neurozoo.files.locks import lock_handle
 from neurozoo.files.text import without_secrets
 from neurozoo.files.writing import write_whole
 from neurozoo.training.loggers import Logger
 
-# Before the import, at which they are read. A server that does not answer must not hold up a training for minutes, and
-# nothing goes to anybody but the tracking server. What the user has set stays.
-for _name, _value in {
+_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-}.items():
-    os.environ.setdefault(_name, _value)
+}
+"""A server that does not answer must not hold up a training for minutes, and nothing goes to anybody but the tracking
+server. What the user has set stays."""
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what MLflow's dependencies say of their own future."""
-    with warnings.catch_warnings():
-        for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning, ResourceWarning):
-            warnings.simplefilter("ignore", category)
-        yield
+    """Set what the user has not, and hide what MLflow's dependencies say of their own future."""
+    missing = {name: value for name, value in _DEFAULTS.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning, ResourceWarning):
+                warnings.simplefilter("ignore", category)
+            yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
 
 
 with _quiet():
@@ -66,6 +72,7 @@ _STEPS = "epoch"
 """The metric that is written last of an epoch, by which a resumed run finds which epochs are there."""
 _FAILURES = 5
 """After so many epochs in a row that could not be sent the logger gives up."""
+_SQLITE = "sqlite:///"
 _PARAMS, _METRICS, _LONGEST = 100, 1000, 6000
 """MLflow's limits: parameters and metrics of one request, and characters of a value."""
 
@@ -94,8 +101,10 @@ class MlflowLogger(Logger):
 
     def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
         with _quiet():
-            address = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-            self._client = MlflowClient(address or f"sqlite:///{Path('mlflow.db').absolute()}")
+            address = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else f"{_SQLITE}mlflow.db"
+            with _one_at_a_time(address):
+                self._client = MlflowClient(address)
+                self._experiment = self._experiment_id()
             found = self._found()
             if found is None:
                 self._run_id = self._new(info)
@@ -173,7 +182,7 @@ class MlflowLogger(Logger):
             **({"mlflow.note.content": SYNTHETIC_NOTICE} if info["synthetic"] else {}),
         }
         tags = {name: str(value) for name, value in tags.items()}
-        run: Run = self._client.create_run(self._experiment_id(), tags=tags, run_name=self.run_name)
+        run: Run = self._client.create_run(self._experiment, tags=tags, run_name=self.run_name)
         run_id = str(run.info.run_id)
         content = f'{{"run_id": "{run_id}"}}\n'
         write_whole(self.folder / _KEPT, content.encode(), inside=self.folder)
@@ -209,6 +218,21 @@ class MlflowLogger(Logger):
         metrics = [Metric(_key(name), value, now, step) for name, value in numbers.items()]
         for start in range(0, len(metrics), _METRICS):
             self._client.log_batch(self._run_id, metrics=metrics[start : start + _METRICS])
+
+
+@contextmanager
+def _one_at_a_time(address: str) -> Iterator[None]:
+    """Wait while another process makes the tables of the same file: MLflow fails if two do."""
+    if not address.startswith(_SQLITE):
+        yield
+        return
+    path = Path(address.removeprefix(_SQLITE))
+    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        lock_handle(handle)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _key(name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import json
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from neurozoo_mlflow.logger import MlflowLogger, _quiet
 
 from neurozoo.errors import NeurozooWarning
 from neurozoo.runs.run import Run
+from neurozoo.studies.seeds import train_seeds
 from neurozoo.training import listener, run_folder
 from neurozoo.training.train import resume, train
 
@@ -101,6 +104,20 @@ def test_what_a_run_holds(address: str, files: MlflowClient, tmp_path: Path, mon
     assert made.info.user_id in ("", "unknown")
 
 
+@pytest.mark.slow  # two processes, and a store that is made
+def test_two_trainings_may_make_the_same_file_at_once(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(json.dumps(RECIPE))
+    train_seeds(tmp_path / "recipe.yaml", seeds=2, jobs=2, out=tmp_path / "study")
+    for seed in (1, 2):
+        summary = json.loads((tmp_path / "study" / str(seed) / "summary.json").read_text())
+        assert not [text for text in summary["warnings"] if "logger" in text]
+    with _quiet():
+        client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    made = runs(client)
+    assert sorted(each.info.run_name for each in made) == ["study/1", "study/2"]
+    assert len({each.data.tags["neurozoo.group"] for each in made}) == 1
+
+
 def stop_after(epochs: int, monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> None:
     """Interrupt a training when the line of an epoch is written, and the logger has not got it."""
     append, calls = run_folder.append_json, []
@@ -177,6 +194,7 @@ def test_epochs_that_fail_are_sent_later_with_one_warning(
 
     def flaky(self: MlflowClient, run_id: str, metrics: Any = (), **more: Any) -> None:
         calls.append(1)
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "10"
         if metrics and len(calls) in (2, 3):  # the first is of the parameters
             raise MlflowException("http://a:secret77@host is away")
         send(self, run_id, metrics=metrics, **more)
@@ -188,6 +206,7 @@ def test_epochs_that_fail_are_sent_later_with_one_warning(
     ) as told:
         train(RECIPE, "training.epochs=4", out=tmp_path / "run", listener=warned)
     assert len(told) == 1
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
     assert not warned.warnings
     (made,) = runs(files)
     assert [step for step, _ in history(files, made, "valid/loss")] == [1, 2, 3, 4]

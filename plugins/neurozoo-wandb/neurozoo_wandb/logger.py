@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +16,23 @@ from neurozoo.files.json_text import read_json
 from neurozoo.files.writing import write_whole
 from neurozoo.training.loggers import Logger
 
-# Before the import, at which it is read: reports of wandb's own errors would go to its maker. A user's value stays.
-os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+_REPORTING = "WANDB_ERROR_REPORTING"
 
-import wandb
+
+@contextmanager
+def _no_reports() -> Iterator[None]:
+    """Keep wandb and its process from reporting their own errors to their maker, unless the user has said so."""
+    before = os.environ.get(_REPORTING)
+    os.environ[_REPORTING] = before or "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_REPORTING, None)
+
+
+with _no_reports():  # read at the import
+    import wandb
 
 __all__ = ["Artefact", "WandbLogger"]
 
@@ -68,15 +82,22 @@ class WandbLogger(Logger):
         self._finished = False
 
     def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
+        with _no_reports():  # and by the process that is started here
+            self._begin(info)
+        for record in past:
+            self.epoch(record)
+
+    def _begin(self, info: Mapping[str, Any]) -> None:
         mode = os.environ.get("WANDB_MODE") or "offline"
-        if mode not in _LOCAL and not wandb.login(
-            prompt=False
-        ):  # which would ask for a key in the middle of a training
+        # Without a key, wandb.init would ask for one in the middle of a training.
+        if mode not in _LOCAL and not wandb.login(prompt=False):
             raise NeurozooError(
                 f"WANDB_MODE={mode}, and there is no key; log in with `wandb login`, set WANDB_API_KEY, or leave "
                 "WANDB_MODE out to record offline"
             )
         folder = self.folder / "loggers"
+        if folder.is_symlink():  # the run folder may be a stranger's
+            raise NeurozooError(f"{folder} is a link, which is not followed; remove it")
         folder.mkdir(exist_ok=True)
         local = mode in _LOCAL
         settings = wandb.Settings(
@@ -98,8 +119,6 @@ class WandbLogger(Logger):
         )  # fmt: skip
         # The server has what an earlier training sent; an offline run is a new file, which gets all epochs.
         self._there = 0 if local or not self._run.resumed else self._run.step - 1
-        for record in past:
-            self.epoch(record)
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         if record["epoch"] > self._there:

@@ -16,6 +16,7 @@ import pytest
 import wandb
 from wandb.proto import wandb_internal_pb2
 
+from neurozoo.errors import NeurozooError
 from neurozoo.runs.run import Run
 from neurozoo.training import listener, run_folder
 from neurozoo.training.train import resume, train
@@ -181,6 +182,16 @@ def test_online_without_a_key_asks_nobody(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "run" / "loggers").exists()
 
 
+def test_a_link_in_the_run_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "loggers").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NeurozooError, match="is a link, which is not followed"):
+        plugin.WandbLogger(tmp_path / "run").started({}, [])
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.slow  # ten seconds of waiting, in which wandb gives up
 def test_a_server_that_is_gone_ends_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
