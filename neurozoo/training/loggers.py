@@ -6,23 +6,42 @@ import copy
 import hashlib
 import json
 import math
+import os
+import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from neurozoo.core.leaves import leaves
-from neurozoo.errors import NeurozooError, UserError
+from neurozoo.errors import NeurozooError, NeurozooWarning, RunError, UserError
+from neurozoo.files.json_text import read_json
+from neurozoo.files.locks import lock_handle
 from neurozoo.files.text import without_secrets
+from neurozoo.files.writing import write_whole
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.run import Run
 from neurozoo.training.listener import Checkpoint, Listener
 
-__all__ = ["Logger", "LoggersListener", "logger_classes"]
+__all__ = ["Artefact", "Logger", "LoggersListener", "logger_classes", "one_at_a_time"]
+
+Artefact = Literal["recipe", "summary", "weights", "predictions", "report"]
+"""What a logger may copy of a finished run."""
+
+_FILES: Mapping[Artefact, Sequence[str]] = {
+    "recipe": ("recipe.yaml", "environment.json", "data.json"),
+    "summary": ("summary.json", "metrics.jsonl"),
+    "weights": ("checkpoints/best.safetensors",),
+    "predictions": ("predictions/valid.safetensors", "predictions/test.safetensors"),
+    "report": ("report.html",),
+}
+_OWN = "loggers"
+"""The folder in a run folder for the files of loggers."""
 
 
 class Logger(ABC):
@@ -32,7 +51,7 @@ class Logger(ABC):
     ``Logger(folder, **params)``: the keyword-only parameters of ``__init__`` are the ``params`` of the recipe, checked
     against their annotations. A logger changes nothing of the training; one that raises is disabled with a warning,
     from which passwords in addresses and the values of environment variables that hold keys are removed. Files of its
-    own go into ``folder / "loggers"``.
+    own go into :meth:`own_folder`.
 
     Args:
         folder: The run folder, which exists.
@@ -94,6 +113,57 @@ class Logger(ABC):
         """A name for the run: that of its folder, with the folder above if it is the number of a seed or trial."""
         folder = self.folder.absolute()
         return f"{folder.parent.name}/{folder.name}" if folder.name.isdigit() else folder.name
+
+    def own_folder(self) -> Path:
+        """Return the folder in the run folder for files of loggers, which is made if it is missing.
+
+        Raises:
+            RunError: A link is there, as the run folder may be a stranger's.
+        """
+        folder = self.folder / _OWN
+        if folder.is_symlink():
+            raise RunError(f"{folder} is a link, which is not followed; remove it")
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def keep_id(self, logger: str, run_id: str) -> None:
+        """Keep by which id another program knows this run, for a training that resumes it."""
+        path = self.own_folder() / f"{logger}.json"
+        write_whole(path, f"{json.dumps({'id': run_id})}\n".encode(), inside=self.folder)
+
+    def kept_id(self, logger: str) -> str | None:
+        """Return what :meth:`keep_id` kept; None if there is nothing, or no word of letters and digits.
+
+        Raises:
+            DataError: It is no regular file, or no JSON.
+        """
+        path = self.folder / _OWN / f"{logger}.json"
+        if not os.path.lexists(path):
+            return None
+        kept = read_json(path, inside=self.folder)
+        run_id = kept.get("id") if isinstance(kept, dict) else None
+        return run_id if isinstance(run_id, str) and re.fullmatch(r"[\w-]{1,64}", run_id, re.ASCII) else None
+
+    def artefact_files(self, artefacts: Sequence[Artefact]) -> Iterator[str]:
+        """Yield the names of files in the run folder that artefacts stand for, of those that are there."""
+        for artefact in artefacts:
+            yield from (name for name in _FILES[artefact] if (self.folder / name).is_file())
+
+    @staticmethod
+    def warn(text: str) -> None:
+        """Warn of something that stops nothing, without keys; see :func:`neurozoo.files.text.without_secrets`."""
+        warnings.warn(NeurozooWarning(without_secrets(text)), stacklevel=3)
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process is in this block for the same file, which is left empty; for making stores."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        lock_handle(handle)
+        yield
+    finally:
+        os.close(handle)
 
 
 def logger_classes(recipe: Recipe) -> dict[str, type[Logger]]:

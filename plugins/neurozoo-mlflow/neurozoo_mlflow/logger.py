@@ -7,18 +7,14 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
-from neurozoo.errors import NeurozooError, NeurozooWarning
-from neurozoo.files.json_text import read_json
-from neurozoo.files.locks import lock_handle
-from neurozoo.files.text import without_secrets
-from neurozoo.files.writing import write_whole
-from neurozoo.training.loggers import Logger
+from neurozoo.errors import NeurozooError
+from neurozoo.training.loggers import Artefact, Logger, one_at_a_time
 
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -47,7 +43,6 @@ def _quiet() -> Iterator[None]:
 
 
 with _quiet():
-    import mlflow
     from mlflow.entities import Metric, Param
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -55,19 +50,8 @@ with _quiet():
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-__all__ = ["Artefact", "MlflowLogger"]
+__all__ = ["MlflowLogger"]
 
-Artefact = Literal["recipe", "summary", "weights", "predictions", "report"]
-
-_FILES: Mapping[Artefact, Sequence[str]] = {
-    "recipe": ("recipe.yaml", "environment.json", "data.json"),
-    "summary": ("summary.json", "metrics.jsonl"),
-    "weights": ("checkpoints/best.safetensors",),
-    "predictions": ("predictions/valid.safetensors", "predictions/test.safetensors"),
-    "report": ("report.html",),
-}
-_KEPT = "loggers/mlflow.json"
-"""Where the run folder keeps which MLflow run is its own."""
 _STEPS = "epoch"
 """The metric that is written last of an epoch, by which a resumed run finds which epochs are there."""
 _FAILURES = 5
@@ -101,8 +85,9 @@ class MlflowLogger(Logger):
 
     def started(self, info: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> None:
         with _quiet():
-            address = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else f"{_SQLITE}mlflow.db"
-            with _one_at_a_time(address):
+            # mlflow.set_tracking_uri sets the variable too.
+            address = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+            with _alone(address):
                 self._client = MlflowClient(address)
                 self._experiment = self._experiment_id()
             found = self._found()
@@ -129,8 +114,7 @@ class MlflowLogger(Logger):
             if self._failures >= _FAILURES:
                 raise NeurozooError(f"the last {_FAILURES} epochs could not be sent: {error}") from error
             if self._failures == 1:
-                text = f"MLflow: epoch {record['epoch']} is sent with a later one, as this failed: {error}"
-                warnings.warn(NeurozooWarning(without_secrets(text)), stacklevel=2)
+                self.warn(f"MLflow: epoch {record['epoch']} is sent with a later one, as this failed: {error}")
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         self._send()
@@ -141,11 +125,8 @@ class MlflowLogger(Logger):
             self._client.set_tag(self._run_id, "neurozoo.best_epoch", summary["best_epoch"])
             if warned := "\n".join(summary["warnings"]):
                 self._client.set_tag(self._run_id, "neurozoo.warnings", warned[:_LONGEST])
-            for artefact in self.artefacts:
-                for name in _FILES[artefact]:
-                    path = self.folder / name
-                    if path.is_file():
-                        self._client.log_artifact(self._run_id, str(path), str(Path(name).parent).strip("."))
+            for name in self.artefact_files(self.artefacts):
+                self._client.log_artifact(self._run_id, str(self.folder / name), str(Path(name).parent).strip("."))
         self._finished = True
 
     def close(self) -> None:
@@ -154,12 +135,8 @@ class MlflowLogger(Logger):
 
     def _found(self) -> Run | None:
         """Return the MLflow run that this run folder began, if the server has it."""
-        path = self.folder / _KEPT
-        if not os.path.lexists(path):
-            return None
-        kept = read_json(path, inside=self.folder)
-        run_id = kept.get("run_id") if isinstance(kept, dict) else None
-        if not isinstance(run_id, str) or not re.fullmatch("[0-9a-f]{32}", run_id):
+        run_id = self.kept_id("mlflow")
+        if run_id is None:
             return None
         try:
             run = self._client.get_run(run_id)
@@ -184,8 +161,7 @@ class MlflowLogger(Logger):
         tags = {name: str(value) for name, value in tags.items()}
         run: Run = self._client.create_run(self._experiment, tags=tags, run_name=self.run_name)
         run_id = str(run.info.run_id)
-        content = f'{{"run_id": "{run_id}"}}\n'
-        write_whole(self.folder / _KEPT, content.encode(), inside=self.folder)
+        self.keep_id("mlflow", run_id)
         params = [Param(_key(path), leaf_text(value)[:_LONGEST]) for path, value in leaves(settings)]
         for start in range(0, len(params), _PARAMS):
             self._client.log_batch(run_id, params=params[start : start + _PARAMS])
@@ -220,19 +196,12 @@ class MlflowLogger(Logger):
             self._client.log_batch(self._run_id, metrics=metrics[start : start + _METRICS])
 
 
-@contextmanager
-def _one_at_a_time(address: str) -> Iterator[None]:
+def _alone(address: str) -> AbstractContextManager[None]:
     """Wait while another process makes the tables of the same file: MLflow fails if two do."""
     if not address.startswith(_SQLITE):
-        yield
-        return
+        return nullcontext()
     path = Path(address.removeprefix(_SQLITE))
-    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        lock_handle(handle)
-        yield
-    finally:
-        os.close(handle)
+    return one_at_a_time(path.with_name(f".{path.name}.lock"))
 
 
 def _key(name: str) -> str:

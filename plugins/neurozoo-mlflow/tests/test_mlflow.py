@@ -233,7 +233,7 @@ def test_what_a_stranger_wrote_into_the_run_is_not_followed(
 ) -> None:
     run = tmp_path / "run"
     stop_after(1, monkeypatch, lambda: train(RECIPE, out=run))
-    (run / "loggers" / "mlflow.json").write_text('{"run_id": "../../elsewhere"}')
+    (run / "loggers" / "mlflow.json").write_text('{"id": "../../elsewhere"}')
     logger = MlflowLogger(run)
     logger._client = files
     assert logger._found() is None

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import NeurozooError
-from neurozoo.files.json_text import read_json
-from neurozoo.files.writing import write_whole
-from neurozoo.training.loggers import Logger
+from neurozoo.training.loggers import Artefact, Logger
 
 _REPORTING = "WANDB_ERROR_REPORTING"
 
@@ -34,19 +31,8 @@ def _no_reports() -> Iterator[None]:
 with _no_reports():  # read at the import
     import wandb
 
-__all__ = ["Artefact", "WandbLogger"]
+__all__ = ["WandbLogger"]
 
-Artefact = Literal["recipe", "summary", "weights", "predictions", "report"]
-
-_FILES: Mapping[Artefact, Sequence[str]] = {
-    "recipe": ("recipe.yaml", "environment.json", "data.json"),
-    "summary": ("summary.json", "metrics.jsonl"),
-    "weights": ("checkpoints/best.safetensors",),
-    "predictions": ("predictions/valid.safetensors", "predictions/test.safetensors"),
-    "report": ("report.html",),
-}
-_KEPT = "loggers/wandb.json"
-"""Where the run folder keeps the id of its run."""
 _BEGIN, _END = 30.0, 60.0
 """Seconds that a training waits for the server at the beginning, and for the last uploads at its end."""
 _LOCAL = ("offline", "disabled", "dryrun")
@@ -88,17 +74,13 @@ class WandbLogger(Logger):
             self.epoch(record)
 
     def _begin(self, info: Mapping[str, Any]) -> None:
-        mode = os.environ.get("WANDB_MODE") or "offline"
+        mode: Any = os.environ.get("WANDB_MODE") or "offline"
         # Without a key, wandb.init would ask for one in the middle of a training.
         if mode not in _LOCAL and not wandb.login(prompt=False):
             raise NeurozooError(
                 f"WANDB_MODE={mode}, and there is no key; log in with `wandb login`, set WANDB_API_KEY, or leave "
                 "WANDB_MODE out to record offline"
             )
-        folder = self.folder / "loggers"
-        if folder.is_symlink():  # the run folder may be a stranger's
-            raise NeurozooError(f"{folder} is a link, which is not followed; remove it")
-        folder.mkdir(exist_ok=True)
         local = mode in _LOCAL
         settings = wandb.Settings(
             mode=mode, silent=local, quiet=True, console="off", disable_code=True, disable_git=True, save_code=False,
@@ -111,7 +93,7 @@ class WandbLogger(Logger):
             "data_checksum": info["data"]["checksum"],
         }
         self._run = wandb.init(
-            project=self.project, entity=self.entity, dir=str(folder), id=self._id(), resume="allow",
+            project=self.project, entity=self.entity, dir=str(self.own_folder()), id=self._id(), resume="allow",
             name=self.run_name, group=self.group(info), tags=[info["model"], info["backend"]], config=config,
             notes=SYNTHETIC_NOTICE if info["synthetic"] else None, settings=settings,
             # Not the run of other code in this process, which may log on its own.
@@ -128,13 +110,11 @@ class WandbLogger(Logger):
         final = self.numbers({f"final_{split}": of for split, of in summary["metrics"].items()})
         final |= self.numbers({"lesion": summary["lesion"]})
         self._run.summary.update({**final, "best_epoch": summary["best_epoch"], "warnings": list(summary["warnings"])})
-        paths = [self.folder / name for artefact in self.artefacts for name in _FILES[artefact]]
-        if there := [path for path in paths if path.is_file()]:
+        if names := list(self.artefact_files(self.artefacts)):
             artefact = wandb.Artifact(f"run-{self._run.id}", type="run")
-            for path in there:
+            for name in names:
                 # As it is in the run folder, which does not change any more; a copy would lie in the user's home.
-                name = path.relative_to(self.folder).as_posix()
-                artefact.add_file(str(path), name=name, policy="immutable", skip_cache=True)
+                artefact.add_file(str(self.folder / name), name=name, policy="immutable", skip_cache=True)
             self._run.log_artifact(artefact)
         self._finished = True
 
@@ -143,12 +123,6 @@ class WandbLogger(Logger):
 
     def _id(self) -> str:
         """Return the id of the run of this folder; a new one is kept in it."""
-        path = self.folder / _KEPT
-        if os.path.lexists(path):
-            kept = read_json(path, inside=self.folder)
-            run_id = kept.get("id") if isinstance(kept, dict) else None
-            if isinstance(run_id, str) and re.fullmatch("[0-9a-f]{16}", run_id):
-                return run_id
-        run_id = uuid.uuid4().hex[:16]
-        write_whole(path, f'{{"id": "{run_id}"}}\n'.encode(), inside=self.folder)
+        run_id = self.kept_id("wandb") or uuid.uuid4().hex[:16]
+        self.keep_id("wandb", run_id)
         return run_id

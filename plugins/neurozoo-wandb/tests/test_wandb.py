@@ -187,7 +187,7 @@ def test_a_link_in_the_run_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "loggers").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(NeurozooError, match="is a link, which is not followed"):
-        plugin.WandbLogger(tmp_path / "run").started({}, [])
+        plugin.WandbLogger(tmp_path / "run")._id()
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
