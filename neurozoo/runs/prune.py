@@ -28,6 +28,8 @@ OWN = frozenset({
     "operations.json", "latency.json", "report.html", "checkpoints", "predictions", "loggers",
 })  # fmt: skip
 """What neurozoo writes into a run folder; one that holds anything else is not deleted."""
+_TENSORS = ("checkpoints", "predictions")
+"""Of these the folders that hold nothing but tensors."""
 _OWN_PREFIXES = ("events.out.tfevents.",)
 _FINISHED_NEEDS_NOT = ("last.safetensors", "state.safetensors")
 """Checkpoints that only a training reads which continues."""
@@ -282,12 +284,22 @@ def _untouchable(row: RunRow, criteria: Criteria) -> str:
 
 
 def _others(folder: Path) -> Iterator[str]:
+    """Yield what a run folder holds that is not neurozoo's, and links in the place of what is."""
     for entry in os.scandir(folder):
-        if entry.name in OWN or entry.name.startswith(_OWN_PREFIXES) or is_litter(entry.name):
+        if entry.name in OWN or entry.name.startswith(_OWN_PREFIXES):
             if entry.is_symlink():
                 yield f"{entry.name} (a link)"
-        elif not (entry.name.startswith(".") and entry.name.endswith(".partial")):  # what a killed process left
+            elif entry.name in _TENSORS:
+                names = os.listdir(entry.path) if entry.is_dir() else []
+                yield from (f"{entry.name}/{name}" for name in names if not _is_expected(name, ".safetensors"))
+        elif not _is_expected(entry.name):
             yield entry.name
+
+
+def _is_expected(name: str, ending: str | None = None) -> bool:
+    """Whether a file may be deleted with its run: by its ending, or as what systems and killed processes leave."""
+    left = is_litter(name) or (name.startswith(".") and name.endswith(".partial"))
+    return left or (ending is not None and name.endswith(ending))
 
 
 def _spare_checkpoints(folder: Path) -> dict[str, int]:

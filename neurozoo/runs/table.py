@@ -235,7 +235,7 @@ def read_row(folder: Path, root: Path) -> RunRow:
             values |= {f"{split}_{name}": value for name, value in by_name.items()}
             better |= {name: task.better(name) for name in by_name if task is not None and name in task.names}
         values["status"] = "finished" if summary else _unfinished(folder)
-    except (NeurozooError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (NeurozooError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         values |= {"status": "damaged", "problem": str(error)}
     values |= {"changed": changed, "bytes": size}
     if study is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from neurozoo.cli import main
+from neurozoo.reporting.runs import run_overview
 
 Ran = Callable[..., tuple[int, str, str]]
 
@@ -96,6 +97,13 @@ def test_one_run_on_a_screen(root: Path, ran: Ran) -> None:
     status, out, _ = ran("show", "runs/stopped")
     assert status == 0
     assert "neurozoo train --resume runs/stopped" in out
+
+
+def test_too_many_answers_have_no_interval(root: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_overview, "MOST_ANSWERS", 10)  # valid has as many, test one more
+    monkeypatch.setattr(run_overview, "DRAWS", 5)
+    _, out, _ = ran("show", "runs/good", "--json")
+    assert list(json.loads(out)["intervals"]) == ["valid"]
 
 
 def test_a_damaged_run_shows_what_it_has_and_fails(root: Path, ran: Ran) -> None:

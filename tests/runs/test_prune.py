@@ -136,6 +136,9 @@ def test_links_damage_and_other_files_are_left_alone(place: Place, tmp_path: Pat
     mine = place("mine", days=9)
     (mine / "thesis.txt").write_text("mine")
     os.utime(mine / "thesis.txt", (1e9, 1e9))
+    nested = place("nested", days=9)
+    (nested / "predictions" / "figure.png").write_bytes(b"mine")
+    os.utime(nested / "predictions" / "figure.png", (1e9, 1e9))
     inner = place("inner", days=9)
     shutil.rmtree(inner / "predictions")
     (inner / "predictions").symlink_to(outside)
@@ -149,8 +152,9 @@ def test_links_damage_and_other_files_are_left_alone(place: Place, tmp_path: Pat
     assert "it cannot be read, so that it may be no run" in reasons(plan)["damaged"]
     assert reasons(plan)["mine"] == "it holds what no training writes: thesis.txt; move that first"
     assert "predictions (a link)" in reasons(plan)["inner"]
+    assert "predictions/figure.png" in reasons(plan)["nested"]
     prune(plan)
-    assert sorted(path.name for path in root.iterdir()) == ["damaged", "inner", "linked", "mine", "no-run"]
+    assert sorted(path.name for path in root.iterdir()) == ["damaged", "inner", "linked", "mine", "nested", "no-run"]
     assert (digests(outside), digests(packed)) == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from neurozoo.runs.run import Run
 from neurozoo.runs.table import read_row
 from neurozoo.studies.intervals import Interval, resampled_difference
 
-__all__ = ["DRAWS", "overview_lines", "run_overview"]
+__all__ = ["DRAWS", "MOST_ANSWERS", "overview_lines", "run_overview"]
 
 DRAWS = 200
 """How often the samples are drawn again for an interval."""
+MOST_ANSWERS = 20_000
+"""Splits of more answers have no interval here, which would take longer than anybody looks at a screen."""
 _LAYERS = 12
 """So many spiking layers are shown."""
 
@@ -57,7 +60,7 @@ def run_overview(folder: str | Path) -> dict[str, Any]:
         return found
     try:
         found |= _details(run, found["status"])
-    except (NeurozooError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (NeurozooError, LookupError, TypeError, ValueError, AttributeError) as error:
         found |= {"status": "damaged", "problem": str(error)}
     return found
 
@@ -66,7 +69,7 @@ def _details(run: Run, status: str) -> dict[str, Any]:
     recipe = run.recipe()
     summary, data = run.read_json_if_there("summary.json"), run.read_json_if_there("data.json")
     root = run.data_root
-    warnings = [each for each in summary.get("warnings", ()) if each != SYNTHETIC_NOTICE]
+    warned = [each for each in summary.get("warnings", ()) if each != SYNTHETIC_NOTICE]
     root_there = None if root is None else root.is_dir()
     return {
         "description": recipe.description,
@@ -81,7 +84,7 @@ def _details(run: Run, status: str) -> dict[str, Any]:
         "intervals": _intervals(run, data, summary),
         "health": summary.get("health", {}).get("valid", {}),
         "lesion": summary.get("lesion", {}),
-        "warnings": warnings,
+        "warnings": warned,
         "started_from": summary.get("started_from"),
         "evaluations": _evaluations(run),
         "closed": list(run.closed),
@@ -105,7 +108,7 @@ def _intervals(run: Run, data: Mapping[str, Any], summary: Mapping[str, Any]) ->
         if not path.is_file():
             continue
         tensors, metadata = read_tensors(path, inside=run.folder)
-        if not {"predicted", "target"} <= tensors.keys() or not len(tensors["target"]):
+        if not {"predicted", "target"} <= tensors.keys() or not 0 < len(tensors["target"]) <= MOST_ANSWERS:
             continue
         target, predicted = tensors["target"].numpy(), tensors["predicted"].double().numpy()
         samples = tensors["samples"].tolist() if "samples" in tensors else range(len(target))
@@ -120,7 +123,9 @@ def _intervals(run: Run, data: Mapping[str, Any], summary: Mapping[str, Any]) ->
             return task.measure(target[places], predicted[places], decision, names)
 
         zero = dict.fromkeys(names, 0.0)
-        made = resampled_difference(scores, [lambda _, zero=zero: zero], groups, draws=DRAWS)  # type: ignore[misc]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a metric that is defined for no draw
+            made = resampled_difference(scores, [lambda _, zero=zero: zero], groups, draws=DRAWS)  # type: ignore[misc]
         found[split] = {name: _ends(each) for name, each in made.items()}
     return found
 
