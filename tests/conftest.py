@@ -29,7 +29,7 @@ from neurozoo.data.writer import StoreWriter
 from neurozoo.models.smile.model import SMILE
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry, slot_kind
-from neurozoo.studies.parallel_runs import Commands
+from neurozoo.studies.launchers.local import LocalJobs
 from neurozoo.tasks.multilabel import Multilabel
 from neurozoo.testing.golden import GoldenCase, GoldenFile
 from neurozoo.training.step import Stepper
@@ -129,7 +129,7 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractC
 def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would be trained in a process of its own is trained in this one, with one job at a time."""
 
-    def run(self: Commands, name: str, arguments: Sequence[str]) -> None:
+    def run(self: LocalJobs, name: str, arguments: Sequence[str]) -> None:
         command, *what, option, folder, json_ = arguments
         assert (command, json_) == ("train", "--json")
         if option == "--resume":
@@ -137,7 +137,7 @@ def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             train(load_recipe(what[0], what[1:], registry=default_registry()), out=Path(folder))
 
-    monkeypatch.setattr(Commands, "run", run)
+    monkeypatch.setattr(LocalJobs, "run", run)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import typer
 
 from neurozoo.cli import completion
 from neurozoo.cli.common import DIFFERENT, MOST, Backend, DataRoot, Json, Overrides, Run, Split, answer, plain
+from neurozoo.cli.launching import LauncherName, LauncherOptions, Retries, launcher_of
 from neurozoo.errors import UserError
 from neurozoo.reporting.summaries import seeds_lines, summary_lines
 
@@ -43,6 +44,9 @@ def train(
         int | None,
         typer.Option("--jobs", min=1, max=1024, help="With --seeds: trainings at a time; by default one a core."),
     ] = None,
+    launcher: LauncherName = None,
+    launcher_options: LauncherOptions = None,
+    retries: Retries = None,
     data_root: DataRoot = None,
     json: Json = False,
 ) -> None:
@@ -54,7 +58,8 @@ def train(
     With --from RUN the training begins with that model's weights and statistics instead of random weights.
 
     With --seeds N it is repeated for the recipe's seed and the N - 1 after it, one thread each, and the spread of
-    every number is shown. The same command again continues where it was interrupted.
+    every number is shown. The same command again continues where it was interrupted. With --launcher slurm or dask the
+    trainings run on a cluster.
 
     With --json the summary is printed at the end, and the progress goes to the standard error
     output, one JSON object a line.
@@ -63,9 +68,14 @@ def train(
     from neurozoo.recipe.recipe import load_recipe
     from neurozoo.registry.registry import default_registry
 
+    several = {
+        "--jobs": jobs, "--launcher": launcher, "--launcher-options": launcher_options or None, "--retries": retries,
+    }  # fmt: skip
     listener = JsonListener() if json else RichListener()
     if resume is not None:
-        if any(given not in (None, False) for given in (recipe, backend, out, dry_run, start, seeds, jobs)):
+        if any(
+            given not in (None, False) for given in (recipe, backend, out, dry_run, start, seeds, *several.values())
+        ):
             raise UserError(f"--resume {resume} continues as the run began; leave out the recipe and all other options")
         from neurozoo.training.train import resume as continue_run
 
@@ -84,12 +94,16 @@ def train(
         from neurozoo.studies.seeds import FILE, train_seeds
 
         options: dict[str, Any] = {"seeds": seeds, "out": out, "jobs": jobs, "backend": backend}
+        options["launcher"] = launcher_of(launcher, launcher_options, retries)
         with counted("training", as_json=json) as on_progress:
             result = train_seeds(recipe, *(overrides or ()), **options, on_progress=on_progress)
         answer(json, result, f"{seeds_lines(result)}\n\nwritten: {Path(result.folder) / FILE}")
         return
-    if jobs is not None:
-        raise UserError(f"--jobs {jobs} is for several trainings; give --seeds N, or set training.threads for one")
+    for option, given in several.items():
+        if given is not None:
+            threads = ", or set training.threads for one" if option == "--jobs" else ""
+            value = " ".join(given) if isinstance(given, list) else given
+            raise UserError(f"{option} {value} is for several trainings; give --seeds N{threads}")
     checked = load_recipe(recipe, overrides or (), backend=backend, registry=default_registry())
 
     import neurozoo.training.train as training

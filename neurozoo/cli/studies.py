@@ -10,6 +10,7 @@ import typer
 
 from neurozoo.cli import completion
 from neurozoo.cli.common import FAILED, MOST, Backend, Json, Overrides, answer, check_writable, emit, plain, write
+from neurozoo.cli.launching import Jobs, LauncherName, LauncherOptions, Retries, launcher_of
 from neurozoo.cli.streams import say
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.tables import columns, number
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from neurozoo.studies.tuning import TuningResult
 
 __all__ = ["ablate", "reproduce", "results", "tune"]
-
-Jobs = Annotated[int, typer.Option("--jobs", min=1, max=1024, help="Trainings at a time, one thread each.")]
 
 SHOWN = 10
 """How many of the best trials are shown."""
@@ -41,7 +40,10 @@ def ablate(
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=MOST, help="How many seeds each variant is trained with.")
     ] = 5,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    launcher: LauncherName = None,
+    launcher_options: LauncherOptions = None,
+    retries: Retries = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="This variant, or full for none; repeatable.")
     ] = None,
@@ -57,6 +59,7 @@ def ablate(
     from neurozoo.cli.bars import counted
     from neurozoo.studies.ablation import ablate as run
 
+    where = launcher_of(launcher, launcher_options, retries)
     with counted("training", as_json=json) as on_progress:
         result = run(
             recipe,
@@ -67,6 +70,7 @@ def ablate(
             only=only or (),
             time=time,
             on_progress=on_progress,
+            launcher=where,
         )
     answer(json, result, f"{_ablation_text(result)}\n\nwritten: {Path(result.folder) / 'ablation.json'}")
 
@@ -124,7 +128,10 @@ def reproduce(
     pages: Annotated[
         Path | None, typer.Option("--pages", metavar="DIR", help="Where the pages go; by default next to the plan.")
     ] = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    launcher: LauncherName = None,
+    launcher_options: LauncherOptions = None,
+    retries: Retries = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="This study; repeatable. Writes no pages.")
     ] = None,
@@ -140,11 +147,11 @@ def reproduce(
     from neurozoo.reporting.time_page import time_page
     from neurozoo.studies.plan import read_plan, run_plan
 
-    wanted = read_plan(plan)
+    wanted, where = read_plan(plan), launcher_of(launcher, launcher_options, retries)
     with counted("training", as_json=json) as on_progress:
         outcome = run_plan(
             wanted, out, sources=data, jobs=jobs, only=only or (), on_progress=on_progress,
-            on_study=lambda text: say(text, error=True),
+            on_study=lambda text: say(text, error=True), launcher=where,
         )  # fmt: skip
     written = []
     for page in wanted.page if not only else ():
@@ -197,7 +204,10 @@ def tune(
     study: Annotated[
         str | None, typer.Option("--study", metavar="NAME", help="Its name in the storage; by default the recipe's.")
     ] = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    launcher: LauncherName = None,
+    launcher_options: LauncherOptions = None,
+    retries: Retries = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="For the runs and best.json; continued if it is there.")
     ] = None,
@@ -213,10 +223,12 @@ def tune(
     from neurozoo.studies.tuning import tune as run
     from neurozoo.studies.tuning.search import BEST
 
+    where = launcher_of(launcher, launcher_options, retries)
     with counted("trial", as_json=json) as on_progress:
         result = run(
             recipe, *(overrides or ()),
             trials=trials, storage=storage, study=study, jobs=jobs, out=out, backend=backend, on_progress=on_progress,
+            launcher=where,
         )  # fmt: skip
     answer(json, result.to_dict(), f"{_tuning_text(result)}\n\nwritten: {Path(result.folder) / BEST}")
 

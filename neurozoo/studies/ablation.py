@@ -31,7 +31,8 @@ from neurozoo.studies.intervals import (
     resampled_difference,
     student_interval,
 )
-from neurozoo.studies.parallel_runs import Progress, check_no_run, described, train_study
+from neurozoo.studies.launchers.launcher import Launcher
+from neurozoo.studies.parallel_runs import Progress, RecipeSource, check_no_run, described, train_study
 
 __all__ = ["FULL", "LESION", "Ablation", "BaselineRow", "ablate"]
 
@@ -119,15 +120,16 @@ class Ablation:
 
 
 def ablate(
-    recipe: str | Path,
+    recipe: RecipeSource,
     overrides: Sequence[str] = (),
     *,
     seeds: int,
     out: Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     only: Sequence[str] = (),
     time: bool = False,
     on_progress: Progress | None = None,
+    launcher: str | Launcher = "local",
 ) -> Ablation:
     """Train a recipe and each of its ``ablations`` with the same seeds, and compare them.
 
@@ -135,20 +137,22 @@ def ablate(
     used again and an unfinished one resumed, so that an interrupted ablation continues where it stopped.
 
     Args:
-        recipe: A recipe's file or name, with a section ``ablations``.
+        recipe: A recipe's file or name, a checked recipe, or the content of a file as a dictionary; with a section
+            ``ablations``.
         overrides: Changed for all variants.
         seeds: How many; they are 1, 2, ...
         out: The folder for the runs and ``ablation.json``; by default ``runs/ablate-RECIPE``, with a number if runs of
             another recipe or data are in it.
-        jobs: Trainings at a time, each on one thread.
+        jobs: Trainings at a time, each on one thread; by default one, on a cluster all of them.
         only: Variants to train; all by default, and ``full`` for none but the unchanged recipe.
         time: Whether to measure each model on test with time shuffled as well, and what it costs.
         on_progress: Called after each training with its name, how many are done and of how many.
+        launcher: Where they are trained, see :func:`neurozoo.studies.seeds.train_seeds`.
 
     Raises:
         UserError: The recipe has no ablations, or not those named; or as training.
     """
-    registry = default_registry()
+    registry, where = default_registry(), Launcher.of(launcher)
     base = load_recipe(recipe, overrides, registry=registry)
     unknown = sorted(set(only) - {FULL, *base.ablations})
     if unknown or not base.ablations:
@@ -175,7 +179,8 @@ def ablate(
         for name, lines in variants.items()
     }
     default = Path("runs") / f"ablate-{base.name[:100]}"
-    out, trained = train_study(recipe, runs, out, default, jobs, view.description.checksum, on_progress)
+    at_a_time = where.at_a_time(jobs, len(runs))
+    out, trained = train_study(recipe, runs, out, default, at_a_time, view.description.checksum, on_progress, where)
     summaries = dict(zip(runs, trained, strict=True))
     titles = {metric.name: metric.title for metric in task.metrics if metric.name in task.headline}
     columns = (*titles, LESION)

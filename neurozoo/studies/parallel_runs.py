@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
-from neurozoo.errors import NeurozooError, RunError, UserError
+from neurozoo.errors import RunError, UserError
 from neurozoo.files.locks import lock_folder, unlock_folder
+from neurozoo.files.writing import write_whole
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.device import choose_device
 from neurozoo.runs.run import Run
 from neurozoo.runs.trained_folder import own_description
+from neurozoo.studies.launchers.jobs import JobDied, Jobs
+from neurozoo.studies.launchers.launcher import Launcher
+from neurozoo.studies.launchers.local import cores
 from neurozoo.training.run_folder import numbered
 
 __all__ = [
     "ONE_THREAD",
-    "Commands",
     "Progress",
+    "RecipeSource",
     "check_no_run",
     "described",
+    "recipe_argument",
     "train_study",
     "usable_jobs",
 ]
@@ -34,16 +35,22 @@ __all__ = [
 ONE_THREAD = "training.threads=1"
 """Override of each training, so that several at a time do not compete for cores."""
 
+RecipeSource = str | Path | Recipe | Mapping[str, Any]
+"""A recipe's file or name, a recipe that was read before, or the content of a file as a dictionary."""
+
+_RECIPES = ".recipes"
+"""Name of the folder in a study's folder for recipes that no file holds."""
+
 Progress = Callable[[str, int, int], None]
 """Called after each training with its name, how many are done and of how many."""
 
 
 @dataclass(frozen=True)
 class _Training:
-    """One training: what to call it, the recipe's file or name, changes to it, and the run folder."""
+    """One training: what to call it, the recipe, changes to it, and the run folder."""
 
     name: str
-    source: str
+    source: RecipeSource
     overrides: tuple[str, ...]
     folder: Path
 
@@ -59,26 +66,28 @@ def check_no_run(folder: Path) -> None:
 
 
 def train_study(
-    source: str | Path,
+    source: RecipeSource,
     variants: Mapping[str, tuple[str, Sequence[str]]],
     out: Path | None,
     default: Path,
     jobs: int,
     checksum: str,
     on_progress: Progress | None = None,
+    launcher: Launcher | None = None,
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Train variants of a recipe in separate processes, a few at a time and on one thread each.
 
     A finished run of the same recipe and data is used again, and one that was stopped is resumed.
 
     Args:
-        source: The recipe's file or name.
+        source: The recipe.
         variants: By the subfolder of the run, what to call the training, and its overrides.
         out: The folder; by default ``default``, with a number if runs of another recipe or data are in it.
         default: See ``out``.
         jobs: How many trainings at a time.
         checksum: Of the data.
         on_progress: See :data:`Progress`.
+        launcher: Where they are trained; by default in child processes.
 
     Returns:
         The folder, and the runs' summaries in order.
@@ -88,20 +97,25 @@ def train_study(
         NeurozooError: A training failed; the others are stopped.
     """
 
-    def trainings_in(folder: Path) -> list[_Training]:
+    def trainings_in(folder: Path, recipe: RecipeSource) -> list[_Training]:
         return [
-            _Training(name, str(source), (*overrides, ONE_THREAD), folder / place)
+            _Training(name, recipe, (*overrides, ONE_THREAD), folder / place)
             for place, (name, overrides) in variants.items()
         ]
 
     def is_free(folder: Path) -> bool:
-        begun = [each for each in trainings_in(folder) if (each.folder / "recipe.yaml").is_file()]
+        begun = [each for each in trainings_in(folder, source) if (each.folder / "recipe.yaml").is_file()]
         return not (folder / "recipe.yaml").is_file() and all(_is_same(each, checksum) for each in begun)
 
     folder = next(filter(is_free, numbered(default))) if out is None else out
     check_no_run(folder)
-    with Commands(jobs) as commands:
-        futures = {commands.submit(_summary, commands, each, checksum): each for each in trainings_in(folder)}
+    trainings = trainings_in(folder, source)
+    if all(_is_done(each, checksum) for each in trainings):
+        launcher = None  # no cluster is needed
+    else:
+        trainings = trainings_in(folder, recipe_argument(source, folder))
+    with (launcher or Launcher()).open(jobs, folder) as commands:
+        futures = {commands.submit(_summary, commands, each, checksum): each for each in trainings}
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             if on_progress is not None:
@@ -121,10 +135,20 @@ def described(recipe: Recipe, summaries: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
-def _summary(commands: Commands, training: _Training, checksum: str) -> dict[str, Any]:
+def recipe_argument(source: RecipeSource, folder: Path) -> str:
+    """Return what a command calls a recipe: its file or name, or a file in a study's folder that is written now."""
+    if isinstance(source, str | Path):
+        return str(source)
+    recipe = load_recipe(source)
+    path = folder / _RECIPES / f"{recipe.name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, recipe.to_yaml().encode())
+    return str(path)
+
+
+def _summary(commands: Jobs, training: _Training, checksum: str, deaths: int = 0) -> dict[str, Any]:
     """Return the summary of a run, which is trained now unless that was done before."""
     folder = training.folder
-    arguments = [training.source, *training.overrides, "--out", str(folder)]
     begun = (folder / "recipe.yaml").is_file()
     if begun:
         # Another process trains in it: the same command once more, or a child of a killed one.
@@ -135,13 +159,25 @@ def _summary(commands: Commands, training: _Training, checksum: str) -> dict[str
         if Run(folder).finished:
             return Run(folder).read_json("summary.json")
         arguments = ["--resume", str(folder)]
+    else:
+        arguments = [str(training.source), *training.overrides, "--out", str(folder)]
     try:
         commands.run(training.name, ["train", *arguments, "--json"])
+    except JobDied as died:
+        commands.check_retry(died, deaths + 1)
+        return _summary(commands, training, checksum, deaths + 1)
     except UserError:
         if not (folder / "recipe.yaml").is_file() or (begun and not Run(folder).finished and not _is_used(folder)):
             raise
-        return _summary(commands, training, checksum)  # another process began or resumed it in the meantime
+        return _summary(commands, training, checksum, deaths)  # another process began or resumed it in the meantime
     return Run(folder).read_json("summary.json")
+
+
+def _is_done(training: _Training, checksum: str) -> bool:
+    """Return whether a run is finished and nobody writes to it."""
+    folder = training.folder
+    there = (folder / "recipe.yaml").is_file() and not _is_used(folder)
+    return there and Run(folder).finished and _is_same(training, checksum)
 
 
 def _is_used(folder: Path) -> bool:
@@ -172,69 +208,4 @@ def usable_jobs(device: str, most: int) -> int:
     """
     if choose_device(device).type != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, most))
-
-
-T = TypeVar("T")
-
-_WORKER = (
-    "import runpy, sys; from neurozoo.runs.parent import end_with_parent; end_with_parent(int(sys.argv.pop(1))); "
-    "runpy.run_module('neurozoo.cli', run_name='__main__', alter_sys=True)"
-)
-"""``neurozoo ARGUMENTS`` in a process that ends with the one whose id it gets."""
-
-
-class Commands:
-    """Runs commands, ``jobs`` at a time; leaving the context, or the end of this process, stops those still running.
-
-    Attributes:
-        left: Set when the context is left, for threads that wait.
-    """
-
-    def __init__(self, jobs: int) -> None:
-        self.left = Event()
-        self._threads = ThreadPoolExecutor(jobs)
-        self._running: set[subprocess.Popen[str]] = set()
-
-    def __enter__(self) -> Commands:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.left.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._running):
-            process.terminate()
-        self._threads.shutdown()
-
-    def submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
-        """Do some work in one of the threads, as soon as one is free."""
-        return self._threads.submit(work, *arguments)
-
-    def run(self, name: str, arguments: Sequence[str], on_line: Callable[[str], None] | None = None) -> None:
-        """Run ``neurozoo ARGUMENTS`` to its end; ``on_line`` gets each line of its standard error output.
-
-        Raises:
-            UserError: Its input cannot be used.
-            NeurozooError: It failed.
-        """
-        lines: list[str] = []
-        with subprocess.Popen(
-            [sys.executable, "-c", _WORKER, str(os.getpid()), *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            self._running.add(process)
-            if self.left.is_set():
-                process.terminate()
-            assert process.stderr is not None
-            for line in process.stderr:
-                lines.append(line.rstrip("\n"))
-                if on_line is not None:
-                    on_line(lines[-1])
-        self._running.discard(process)
-        if process.returncode:
-            errors = [line for line in lines if line.startswith("error:")] or lines[-3:]
-            kind = UserError if process.returncode == UserError.exit_status else NeurozooError
-            raise kind(f"{name}: {'; '.join(errors) or f'it ended with status {process.returncode}'}")
+    return max(1, min(cores(), most))

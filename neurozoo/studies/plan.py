@@ -37,7 +37,9 @@ from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.json_files import write_json
 from neurozoo.studies.ablation import ablate
-from neurozoo.studies.parallel_runs import Commands, Progress
+from neurozoo.studies.launchers.launcher import Launcher
+from neurozoo.studies.launchers.local import LocalJobs
+from neurozoo.studies.parallel_runs import Progress
 from neurozoo.studies.seeds import train_seeds
 
 __all__ = ["FILE", "Outcome", "Page", "Plan", "Source", "Study", "read_plan", "run_plan"]
@@ -147,10 +149,11 @@ def run_plan(
     out: Path,
     *,
     sources: Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     only: Sequence[str] = (),
     on_progress: Progress | None = None,
     on_study: Callable[[str], None] = lambda text: None,
+    launcher: str | Launcher = "local",
 ) -> Outcome:
     """Train every study of a plan whose data is here; finished ones are used again, unfinished ones resumed.
 
@@ -160,10 +163,11 @@ def run_plan(
         plan: What to train.
         out: Each study has the folder ``out/NAME``.
         sources: Folder of the files that missing data sets are imported from, into the folder of named data sets.
-        jobs: Trainings at a time, one thread each.
+        jobs: Trainings at a time, one thread each; by default one, on a cluster all of a study.
         only: Names of studies; all by default.
         on_progress: Called after each training.
         on_study: Called with a line when a study begins, is skipped, fails or ends.
+        launcher: Where they are trained, see :func:`neurozoo.studies.seeds.train_seeds`.
 
     Raises:
         UserError: ``only`` names no study of the plan.
@@ -171,7 +175,7 @@ def run_plan(
     names = [study.called for study in plan.studies]
     if unknown := sorted(set(only) - set(names)):
         raise UserError(f"the plan has no study {', '.join(unknown)}; it has: {', '.join(names)}")
-    outcome, started = Outcome(), time.monotonic()
+    outcome, started, where = Outcome(), time.monotonic(), Launcher.of(launcher)
     for study in plan.studies:
         if only and study.called not in only:
             continue
@@ -184,7 +188,7 @@ def run_plan(
             if minutes is None:
                 several = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
                 on_study(f"{study.called}: {several}{' of each variant' if recipe.ablations else ''}")
-                minutes = _train(study, recipe, folder, jobs, plan.timed(study), on_progress)
+                minutes = _train(study, recipe, folder, jobs, plan.timed(study), on_progress, where)
                 write_json(folder / FILE, {**content, "minutes": minutes})
             else:
                 outcome.again.append(study.called)
@@ -215,7 +219,7 @@ def _import_missing(plan: Plan, recipe: Recipe, sources: Path | None, on_study: 
     options = [given for each in options for given in files.get(each) or [each]]
     if os.path.exists(sources / source):
         on_study(f"importing {name} from {sources / source}")
-        with Commands(1) as commands:
+        with LocalJobs(1) as commands:
             arguments = ["data", "import", form, str(sources / source), str(data_home() / str(name)), *options]
             commands.run(f"importing {name}", arguments)
 
@@ -246,11 +250,18 @@ def _minutes_of(folder: Path, content: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _train(study: Study, recipe: Recipe, folder: Path, jobs: int, time: bool, on_progress: Progress | None) -> float:
+def _train(
+    study: Study,
+    recipe: Recipe,
+    folder: Path,
+    jobs: int | None,
+    time: bool,
+    on_progress: Progress | None,
+    launcher: Launcher,
+) -> float:
+    shared: dict[str, Any] = {
+        "seeds": study.seeds, "out": folder, "on_progress": on_progress, "launcher": launcher,
+    }  # fmt: skip
     if recipe.ablations:
-        return ablate(
-            study.recipe, study.overrides, seeds=study.seeds, out=folder, jobs=jobs, time=time, on_progress=on_progress
-        ).minutes
-    return train_seeds(
-        study.recipe, *study.overrides, seeds=study.seeds, out=folder, jobs=jobs, on_progress=on_progress
-    ).minutes
+        return ablate(study.recipe, study.overrides, jobs=jobs, time=time, **shared).minutes
+    return train_seeds(study.recipe, *study.overrides, jobs=launcher.at_a_time(jobs, study.seeds), **shared).minutes

@@ -13,7 +13,8 @@ from neurozoo.recipe.recipe import load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.json_files import write_json
 from neurozoo.studies.intervals import Spread, defined, spread
-from neurozoo.studies.parallel_runs import Progress, described, train_study, usable_jobs
+from neurozoo.studies.launchers.launcher import Launcher
+from neurozoo.studies.parallel_runs import Progress, RecipeSource, described, train_study, usable_jobs
 
 __all__ = ["FILE", "SCHEMA", "SeedsResult", "train_seeds"]
 
@@ -57,13 +58,14 @@ class SeedsResult:
 
 
 def train_seeds(
-    recipe: str | Path,
+    recipe: RecipeSource,
     *overrides: str,
     seeds: int = 5,
     out: str | Path | None = None,
     jobs: int | None = None,
     backend: str | None = None,
     on_progress: Progress | None = None,
+    launcher: str | Launcher = "local",
 ) -> SeedsResult:
     """Train a recipe with its seed and the following ones, each in a separate process on one thread.
 
@@ -71,21 +73,25 @@ def train_seeds(
     unfinished one resumed, so that an interrupted call can be repeated, and more seeds train those alone.
 
     Args:
-        recipe: A recipe's file or name.
+        recipe: A recipe's file or name, a checked recipe, or the content of a file as a dictionary.
         overrides: ``key.sub=value``, the value in YAML.
         seeds: How many: the recipe's ``seed``, ``seed + 1``, ...
         out: The folder for the runs and ``seeds.json``; by default ``runs/seeds-RECIPE``, with a number if runs of
             another recipe or data are in it.
-        jobs: Trainings at a time; by default as many as there are cores, and never more than there are seeds.
+        jobs: Trainings at a time; by default as many as there are cores, on a cluster all of them.
         backend: Another backend than the recipe's.
         on_progress: Called after each training with its name, how many are done and of how many.
+        launcher: Where they are trained: in child processes (``local``), on ``slurm`` or ``dask``, or a
+            :class:`~neurozoo.studies.launchers.launcher.Launcher` with options.
 
     Raises:
-        UserError: The recipe or the data cannot be used, or a run in ``out`` is of another recipe or other data.
+        UserError: The recipe, the launcher or the data cannot be used, or a run in ``out`` is of another recipe or
+            other data.
         NeurozooError: A training failed; those that are finished stay.
     """
     if seeds < 1:
         raise UserError(f"asked for {seeds} seeds; give 1 or more")
+    where = Launcher.of(launcher)
     lines = (*overrides, *(() if backend is None else (f"backend={backend}",)))
     base = load_recipe(recipe, lines, registry=default_registry())
     numbers = tuple(range(base.seed, base.seed + seeds))
@@ -93,9 +99,10 @@ def train_seeds(
     runs = {str(seed): (f"seed {seed}", (*lines, f"seed={seed}")) for seed in numbers}
     # The default is the same each time, so that the runs are found again.
     default, given = Path("runs") / f"seeds-{base.name[:100]}", None if out is None else Path(out)
-    at_a_time = min(jobs or usable_jobs(base.training.device, seeds), seeds)
+    here = usable_jobs(base.training.device, seeds) if where.is_local and jobs is None else 1
+    at_a_time = where.at_a_time(jobs, seeds, here)
     checksum = open_data(base).description.checksum
-    folder, ordered = train_study(recipe, runs, given, default, at_a_time, checksum, on_progress)
+    folder, ordered = train_study(recipe, runs, given, default, at_a_time, checksum, on_progress, where)
     found = SeedsResult(
         schema=SCHEMA,
         **described(base, ordered),

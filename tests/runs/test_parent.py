@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from neurozoo.errors import UserError
-from neurozoo.studies.parallel_runs import Commands
+from neurozoo.studies.launchers.local import LocalJobs
 
 WORKER = (
     "import os, sys, time; from neurozoo.runs.parent import end_with_parent; end_with_parent(int(sys.argv[1])); "
@@ -56,7 +56,7 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 def test_workers_run_commands() -> None:
     lines: list[str] = []
-    with Commands(1) as commands:
+    with LocalJobs(1) as commands:
         commands.run("list", ["list", "recipes", "--json"], lines.append)
         with pytest.raises(UserError, match="train: error: no recipe is named"):
             commands.run("train", ["train", "--json"])

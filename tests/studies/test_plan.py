@@ -83,7 +83,7 @@ def test_what_changed_is_trained_and_a_failure_stops_no_other(
 ) -> None:
     trained = []
 
-    def train(study: Any, recipe: Recipe, folder: Path, jobs: int, time: bool, on_progress: Any) -> float:
+    def train(study: Any, recipe: Recipe, folder: Path, *options: Any) -> float:
         trained.append(study.called)
         if study.called == "compared":
             raise NeurozooError("it broke")
@@ -106,7 +106,7 @@ def test_what_changed_is_trained_and_a_failure_stops_no_other(
 
 def test_missing_data_is_imported_as_the_plan_says(plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
-    monkeypatch.setattr(plans.Commands, "run", lambda self, name, arguments: ran.append(arguments))
+    monkeypatch.setattr(plans.LocalJobs, "run", lambda self, name, arguments: ran.append(arguments))
     (tmp_path / "sources" / "shd").mkdir(parents=True)
     for name in ("b.npz", "a.npz"):
         (tmp_path / "sources" / name).write_text("")

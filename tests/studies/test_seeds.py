@@ -19,7 +19,8 @@ from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.studies.intervals import spread
-from neurozoo.studies.parallel_runs import ONE_THREAD, Commands, usable_jobs
+from neurozoo.studies.launchers.local import LocalJobs
+from neurozoo.studies.parallel_runs import ONE_THREAD, usable_jobs
 from neurozoo.training.train import resume, train
 
 Recipes = Callable[..., Recipe]
@@ -112,12 +113,12 @@ def test_a_run_that_another_process_resumes_first_is_used(
     with interrupted_at(4):
         train(resolved(path), out=tmp_path / "out" / "3")
 
-    def run(self: Commands, name: str, arguments: Sequence[str]) -> None:
+    def run(self: LocalJobs, name: str, arguments: Sequence[str]) -> None:
         assert arguments[:2] == ["train", "--resume"]
         resume(Path(arguments[2]))
         raise UserError("another process is training in it; wait for its end")
 
-    monkeypatch.setattr(Commands, "run", run)
+    monkeypatch.setattr(LocalJobs, "run", run)
     found = neurozoo.train_seeds(path, seeds=1, out=tmp_path / "out", jobs=1)
     summary = json.loads((tmp_path / "out" / "3" / "summary.json").read_text())
     assert found.metrics["test"]["map"].values == (summary["metrics"]["test"]["map"],)

@@ -19,7 +19,8 @@ from neurozoo.recipe.schema import TuneSection
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.json_files import read_json, write_json
 from neurozoo.runs.run import Run
-from neurozoo.studies.parallel_runs import ONE_THREAD, Commands, Progress, check_no_run
+from neurozoo.studies.launchers.launcher import Launcher
+from neurozoo.studies.parallel_runs import ONE_THREAD, Progress, RecipeSource, check_no_run, recipe_argument
 from neurozoo.studies.tuning.result import SCHEMA, Trial, TuningResult
 from neurozoo.studies.tuning.storage import (
     SURPLUS,
@@ -51,15 +52,16 @@ CLOSED = ("test",)
 
 
 def tune(
-    recipe: str | Path,
+    recipe: RecipeSource,
     *overrides: str,
     trials: int = 20,
     storage: str | None = None,
     study: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     out: str | Path | None = None,
     backend: str | None = None,
     on_progress: Progress | None = None,
+    launcher: str | Launcher = "local",
 ) -> TuningResult:
     """Search a recipe's ``tune.space`` for what is best on the valid split (TPE, Bergstra et al. 2011).
 
@@ -69,17 +71,19 @@ def tune(
     recipe take part.
 
     Args:
-        recipe: A recipe's file or name, with a section ``tune``.
+        recipe: A recipe's file or name, a checked recipe, or the content of a file as a dictionary; with a section
+            ``tune``.
         overrides: ``key.sub=value``, for all trials.
         trials: How many there are to be in all, with those there are already.
         storage: Where the trials are kept: a file for SQLite, a ``*.journal`` for folders that several machines
-            share, or a database's URL; by default ``out/trials.db``.
+            share, or a database's URL; by default ``out/trials.db``, on a cluster ``out/trials.journal``.
         study: Its name in the storage; by default the recipe's.
-        jobs: Processes that do trials at a time.
+        jobs: Processes that do trials at a time; by default one.
         out: The folder for the runs and ``best.json``; by default ``runs/tune-STUDY``, with a number if another search
             is in it.
         backend: Another backend than the recipe's.
         on_progress: Called after each trial with its outcome, how many have ended and of how many.
+        launcher: Where the processes run, see :func:`neurozoo.studies.seeds.train_seeds`.
 
     Raises:
         UserError: optuna is not installed, the recipe has no section ``tune``, its task has no such metric, the data
@@ -87,6 +91,7 @@ def tune(
         NeurozooError: No trial came to its end.
     """
     check_installed()
+    where = Launcher.of(launcher)
     lines = (*overrides, *(() if backend is None else (f"backend={backend}",)))
     base = load_recipe(recipe, lines, registry=default_registry())
     if base.tune is None:
@@ -110,7 +115,7 @@ def tune(
     default = Path("runs") / f"tune-{name[:100]}"
     folder = next(each for each in numbered(default) if _fits(each, about)) if out is None else Path(out)
     check_no_run(folder)
-    place = storage or str(folder / "trials.db")
+    place = storage or str(_default_storage(folder, where))
     with quiet():
         shared = open_study(place, name, base.tune, better, identity)
         with locked(folder):
@@ -120,17 +125,18 @@ def tune(
             if not (folder / STUDY).is_file():
                 write_json(folder / STUDY, {"schema": SCHEMA, **about})
         search = _Search(base, base.tune, shared, folder, trials, on_progress)
-        if jobs == 1:
+        if where.is_local and jobs in (None, 1):
             search.run()
-        else:
-            command = ["tune", str(recipe), *lines, "--trials", str(trials), "--storage", place, "--study", name]
-            search.run_workers(jobs, [*command, "--out", str(folder), "--json"])
+        elif search.is_open:
+            source = recipe_argument(recipe, folder)
+            command = ["tune", source, *lines, "--trials", str(trials), "--storage", place, "--study", name]
+            search.run_workers(where, jobs or 1, [*command, "--out", str(folder), "--json"])
         tried = _trials(shared, base.tune)
         finished = sum(trial.state == "finished" for trial in tried)
         found = TuningResult(
             schema=SCHEMA,
             recipe=base.name,
-            source=str(recipe),
+            source=recipe_argument(recipe, folder),
             study=name,
             metric=base.tune.metric,
             better=better,
@@ -148,6 +154,12 @@ def tune(
     with locked(folder):
         write_json(folder / BEST, found.summary())
     return found
+
+
+def _default_storage(folder: Path, launcher: Launcher) -> Path:
+    """Return the storage that is in the folder, else a new one: SQLite, whose locks other machines may not see."""
+    names = ("trials.db", "trials.journal") if launcher.is_local else ("trials.journal", "trials.db")
+    return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
 
 
 def _fits(folder: Path, about: Mapping[str, str]) -> bool:
@@ -178,7 +190,13 @@ class _Search:
                 claim.leave()
             self._progress(text, sum(each.state.is_finished() for each in _counted(self._study)), self._trials)
 
-    def run_workers(self, jobs: int, command: Sequence[str]) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether trials are missing, or are not at their end."""
+        counted = _counted(self._study)
+        return len(counted) < self._trials or not all(each.state.is_finished() for each in counted)
+
+    def run_workers(self, launcher: Launcher, jobs: int, command: Sequence[str]) -> None:
         """Do them in several processes, each with this command."""
         lock = Lock()
 
@@ -188,8 +206,8 @@ class _Search:
                 with lock:
                     self._progress(event["name"], event["done"], event["total"])
 
-        with Commands(jobs) as commands:
-            run = partial(commands.run, on_line=forward)
+        with launcher.open(jobs, self._folder) as commands:
+            run = partial(commands.run_again, on_line=forward)
             for done in as_completed([commands.submit(run, f"job {i + 1}", command) for i in range(jobs)]):
                 done.result()
 

@@ -1,0 +1,307 @@
+"""Where the trainings of a study run: options, deaths and retries, and small trainings on submitit and dask."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+import neurozoo
+from neurozoo.cli import main
+from neurozoo.errors import NeurozooError, NeurozooWarning, UserError
+from neurozoo.recipe.recipe import Recipe, load_recipe
+from neurozoo.registry.registry import default_registry
+from neurozoo.runs.run import Run
+from neurozoo.studies.launchers import JobDied, Launcher, read_options
+from neurozoo.studies.launchers import jobs as jobs_module
+from neurozoo.studies.launchers.jobs import Ended
+from neurozoo.studies.launchers.local import LocalJobs
+from neurozoo.studies.launchers.logged import Place
+from neurozoo.studies.launchers.options import SlurmOptions
+from neurozoo.studies.launchers.worker import run_command
+from neurozoo.studies.parallel_runs import ONE_THREAD
+from neurozoo.training.train import resume, train
+
+Recipes = Callable[..., Recipe]
+MANY = ("training.epochs=30",)
+"""Overrides of a training that takes long enough to be stopped."""
+
+
+@pytest.fixture
+def path(recipe: Recipes, tmp_path: Path) -> Path:
+    recipe()
+    return tmp_path / "small.yaml"
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "_PAUSE", 0.0)
+
+
+def test_options_come_from_the_command_line_and_from_files(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("time: 1-02:00:30\npartition: gpu\ngpus: 1\nextra: {mail-type: END}\nsetup: [module load x]\n")
+    given = read_options([str(file), "cluster=local", "gpus=2", "extra.reservation=course"])
+    options = Launcher("slurm", given).options
+    assert isinstance(options, SlurmOptions)
+    assert (options.time, options.partition, options.gpus) == (26 * 60 + 1, "gpu", 2)
+    assert (options.extra, options.setup) == ({"mail-type": "END", "reservation": "course"}, ("module load x",))
+    file.write_text("- time\n")
+    with pytest.raises(UserError, match="holds no section of keys"):
+        read_options([str(file)])
+    with pytest.raises(UserError, match=r"'nothing\.yaml' is neither KEY=VALUE nor a file"):
+        read_options(["nothing.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("slrm", {}, "no launcher is called 'slrm'; there are: dask, local, slurm; did you mean 'slurm'"),
+        ("local", {"gpus": "1"}, "launcher local: no option is called 'gpus'; it has none"),
+        ("slurm", {"cluster": "local", "partiton": "x"}, "no option is called 'partiton'; .*did you mean 'partition'"),
+        ("slurm", {"cluster": "local", "time": "2h"}, "time='2h': give minutes, H:MM:SS or D-HH:MM:SS"),
+        ("slurm", {"cluster": "local", "memory": "much"}, "memory='much'"),
+        ("slurm", {"cluster": "local", "account": "a\n#SBATCH --uid=0"}, "account='a"),
+        ("slurm", {"cluster": "local", "extra": {"a b": "c"}}, "extra.a b"),
+        ("dask", {"address": "tcp://x:1", "workers": "2"}, "address and workers exclude each other"),
+        ("dask", {"scheduler_file": "nowhere.json"}, "there is no such file"),
+        ("dask", {"resources": {"GPU": "1"}}, "give address or scheduler_file"),
+    ],
+)
+def test_wrong_options_are_refused_in_advance(name: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Launcher(name, options)
+
+
+def test_slurm_is_refused_where_there_is_none(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"sbatch, srun, sacct, scancel: not found; .* cluster=local"):
+        neurozoo.train_seeds(path, seeds=1, out=tmp_path / "out", launcher="slurm")
+    for program in ("sbatch", "srun", "sacct", "scancel"):
+        (tmp_path / program).touch(mode=0o755)
+    with pytest.raises(UserError, match="give the option time=H:MM:SS"):
+        Launcher("slurm")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--launcher", "dask"], ["--launcher-options", "time=5"], ["--retries", "1"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_one_training_has_no_launcher(arguments: list[str], path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(path), *arguments]) == 2
+    assert f"{' '.join(arguments)} is for several trainings; give --seeds N" in capsys.readouterr().err
+    assert main(["train", "--resume", "somewhere", *arguments]) == 2
+
+
+class Scripted(LocalJobs):
+    """Jobs whose ends are given."""
+
+    def __init__(self, *ends: Ended, retries: int = 2) -> None:
+        super().__init__(1, retries)
+        self.ends = list(ends)
+
+    def _execute(self, name: str, arguments: Sequence[str], on_line: Callable[[str], None]) -> Ended:
+        return self.ends.pop(0)
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_job_that_dies_runs_again_and_one_that_fails_does_not() -> None:
+    killed, timed_out = Ended(-9, ["a", "b", "c", "d"]), Ended(None, [], "the job 7 ended (TIMEOUT)", "7.log")
+    with Scripted(killed, timed_out, Ended(0, [])) as jobs, pytest.warns(NeurozooWarning) as warned:
+        jobs.run_again("seed 3", [])
+    assert [str(each.message) for each in warned] == [
+        "seed 3: it was ended by SIGKILL; the end of its log: b; c; d; it continues, retry 1 of 2",
+        "seed 3: the job 7 ended (TIMEOUT); its log: 7.log; it continues, retry 2 of 2",
+    ]
+    words = "seed 3: died 2 times, the last time: it was ended by SIGTERM; the same command continues it"
+    twice = Scripted(killed, Ended(143, []), retries=1)
+    with pytest.warns(NeurozooWarning), twice, pytest.raises(JobDied, match=words):
+        twice.run_again("seed 3", [])
+    failed = Ended(1, ["Traceback", "error: the loss is not finite", "end"], log="3.log")
+    with Scripted(failed) as jobs, pytest.raises(NeurozooError, match=r"^seed 3: error: the loss .* its log: 3.log$"):
+        jobs.run_again("seed 3", [])
+    with Scripted(Ended(2, [])) as jobs, pytest.raises(UserError, match=r"^seed 3: it ended with status 2$"):
+        jobs.run_again("seed 3", [])
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_training_that_dies_is_resumed_from_its_checkpoint(
+    path: Path,
+    tmp_path: Path,
+    interrupted_at: Callable[[int], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The job is killed in its second epoch, and once more before it has taken a step."""
+    ran: list[Sequence[str]] = []
+
+    def run(self: LocalJobs, name: str, arguments: Sequence[str]) -> None:
+        ran.append(arguments)
+        if len(ran) == 1:
+            source, *overrides, _, folder, _ = arguments[1:]
+            with interrupted_at(5):
+                train(load_recipe(source, overrides, registry=default_registry()), out=Path(folder))
+        if len(ran) < 3:
+            raise JobDied(f"{name}: it was ended by SIGKILL")
+        resume(Path(arguments[2]))
+
+    monkeypatch.setattr(LocalJobs, "run", run)
+    with pytest.warns(NeurozooWarning, match=r"seed 3: it was ended by SIGKILL; it continues, retry \d of 2"):
+        found = neurozoo.train_seeds(path, seeds=1, out=tmp_path / "out", jobs=1)
+    folder = str(tmp_path / "out" / "3")
+    assert ran[1:] == [["train", "--resume", folder, "--json"]] * 2
+    undisturbed = train(load_recipe(path, (ONE_THREAD,), registry=default_registry()), out=tmp_path / "undisturbed")
+    assert found.metrics["test"]["map"].values == (undisturbed["metrics"]["test"]["map"],)
+
+    ran.clear()
+    with pytest.warns(NeurozooWarning), pytest.raises(JobDied, match="seed 4: died 2 times, the last time: it was"):
+        neurozoo.train_seeds(path, "seed=4", seeds=1, out=tmp_path / "out", launcher=Launcher(retries=1))
+
+
+def test_a_command_on_another_machine_writes_its_log_and_its_status(tmp_path: Path) -> None:
+    def text(*arguments: str) -> str:
+        files = {name: str(tmp_path / name) for name in ("log", "status", "stop")}
+        return json.dumps({"arguments": arguments, "folder": str(tmp_path), "environment": {"A": "1"}, **files})
+
+    place, lines = Place("train", tmp_path / "log", tmp_path / "status"), list[str]()
+    assert place.exit_status() is None
+    assert run_command(text("train")) == 2
+    place.follow(lines.append, end=True)
+    assert lines == list(place.lines)
+    assert lines[0].startswith("error: no recipe is named")
+    assert place.exit_status() == 2
+    (tmp_path / "stop").touch()
+    assert run_command(text("--version")) == 130
+
+
+def test_a_log_is_followed_line_by_line(tmp_path: Path) -> None:
+    place, lines = Place("x", tmp_path / "log", tmp_path / "status"), list[str]()
+    place.follow(lines.append)
+    for written, expected in ((b"one\ntw", ["one"]), (b"o\n", ["one", "two"]), (b"\xff", ["one", "two"])):
+        with place.log.open("ab") as file:
+            file.write(written)
+        place.follow(lines.append)
+        assert lines == expected
+    place.follow(lines.append, end=True)
+    assert lines[2:] == ["\N{REPLACEMENT CHARACTER}"]
+
+
+@pytest.mark.usefixtures("trained_here")
+def test_recipes_are_dictionaries_too(path: Path, tmp_path: Path) -> None:
+    content = load_recipe(path, ["training.epochs=1"]).content
+    found = neurozoo.train_seeds(content, seeds=2, out=tmp_path / "out", jobs=1)
+    assert (found.recipe, found.seeds) == ("recipe", (3, 4))
+    assert Run(tmp_path / "out" / "3").recipe().name == "recipe"
+    again = neurozoo.train_seeds(load_recipe(content), seeds=2, out=tmp_path / "out", jobs=1)
+    assert again.metrics == found.metrics
+    named = neurozoo.train_seeds(path, "training.epochs=1", seeds=1, out=tmp_path / "named", jobs=1)
+    assert named.metrics["test"]["map"].values == found.metrics["test"]["map"].values[:1]
+
+
+def processes_with(text: str) -> list[int]:
+    """Ids of the processes whose command line holds a text, but for those that only pass it on."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        if text.encode() in command and b"-c" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def begun(folder: Path, epochs: int = 2) -> bool:
+    records = folder / "metrics.jsonl"
+    return records.is_file() and len(records.read_bytes().splitlines()) >= epochs
+
+
+def until(condition: Callable[[], Any], seconds: float = 120) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a dask scheduler with two worker processes."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes below /proc")
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default::neurozoo.errors.NeurozooWarning")  # which the command line prints as a note
+@pytest.mark.parametrize("where", ["slurm", "dask", "address"])
+def test_seeds_are_trained_elsewhere_and_a_killed_one_is_resumed(
+    where: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option = {"slurm": "cluster=local", "dask": "workers=2"}.get(where)
+    option = option or f"address={request.getfixturevalue('scheduler')}"
+    out = tmp_path / "out"
+    name = "slurm" if where == "slurm" else "dask"
+    killed: list[int] = []
+
+    def kill() -> None:
+        until(lambda: begun(out / "3") and processes_with(str(out / "3")))
+        for process in processes_with(str(out / "3")):
+            os.kill(process, signal.SIGKILL)
+            killed.append(process)
+
+    thread = Thread(target=kill)
+    thread.start()
+    command = ["train", str(path), *MANY, "--seeds", "2", "--launcher", name, "--launcher-options", option]
+    assert main([*command, "--out", str(out)]) == 0
+    thread.join()
+    assert len(killed) == 1
+    told = capsys.readouterr().err
+    assert "note: seed 3: it was ended by SIGKILL; its log: " in told
+    assert "1.log; it continues, retry 1 of 2" in told
+    assert sorted(path.name for path in (out / ".jobs").glob("*/*.log")) == ["1.log", "2.log", "3.log"]
+    written = json.loads((out / "seeds.json").read_text())
+    undisturbed = train(load_recipe(path, [*MANY, ONE_THREAD], registry=default_registry()), out=tmp_path / "alone")
+    assert written["metrics"]["test"]["map"]["values"][0] == undisturbed["metrics"]["test"]["map"]
+    assert (out / "3" / "metrics.jsonl").read_text().count("\n") == 30
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["slurm", "dask"])
+def test_an_interruption_cancels_jobs_and_leaves_runs_to_resume(where: str, path: Path, tmp_path: Path) -> None:
+    """Of three seeds two are in training and one waits, on dask in the cluster's queue."""
+    out = tmp_path / "out"
+    option = {"slurm": "cluster=local", "dask": "workers=2"}[where]
+    command = ["train", str(path), "training.epochs=100000", "--seeds", "3", "--out", str(out), "--launcher", where]
+    command += ["--launcher-options", option] + (["--jobs", "2"] if where == "slurm" else [])
+    with subprocess.Popen(
+        [sys.executable, "-m", "neurozoo.cli", *command], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        until(lambda: begun(out / "3") and begun(out / "4"))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "to continue: neurozoo train" in told
+    until(lambda: not [pid for seed in "345" for pid in processes_with(str(out / seed))], 30)
+    assert not (out / "5").exists()
+    for seed in "34":
+        run = Run(out / seed)
+        assert not run.finished
+        assert run.state.is_file()
