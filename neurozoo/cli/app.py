@@ -34,7 +34,7 @@ app = typer.Typer(
 for _command in (
     run.train, run.evaluate, run.verify, trained.predict, trained.profile, trained.report, trained.pack,
     hub.push, hub.pull,
-    browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.results,
+    browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.collect, studies.results,
     studies.reproduce, plugins.doctor,
 ):  # fmt: skip
     app.command(_command.__name__.rstrip("_"))(_command)

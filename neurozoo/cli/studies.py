@@ -1,4 +1,4 @@
-"""``ablate``, ``results`` and ``tune``: many trainings of one recipe."""
+"""``ablate``, ``tune``, ``reproduce``, and ``collect`` and ``results``: many trainings, and their tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from neurozoo.studies.plan import Outcome
     from neurozoo.studies.tuning import TuningResult
 
-__all__ = ["ablate", "reproduce", "results", "tune"]
+__all__ = ["ablate", "collect", "reproduce", "results", "tune"]
 
 SHOWN = 10
 """How many of the best trials are shown."""
@@ -91,6 +91,31 @@ def _ablation_text(result: Ablation) -> str:
         minus.append([name, *(f"{signed(by[c].mean)} ± {number(by[c].half_width, 3)}" for c in names)])
     notice = f"{SYNTHETIC_NOTICE}\n" if result.synthetic else ""
     return f"{notice}{columns(means)}\n\n{columns(minus)}"
+
+
+def collect(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders that hold them at any depth.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Also write the numbers, as JSON.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a study's table from finished runs, however they were started: a job array, a shell script, by hand.
+
+    Runs whose recipes differ in nothing but the seed form a row. Unfinished runs are named.
+    """
+    from json import dumps
+
+    from neurozoo.reporting.summaries import collection_lines
+    from neurozoo.studies.collect import collect as run
+
+    check_writable(out)
+    result = run(folders)
+    text = collection_lines(result)
+    if out is not None:
+        write(out, dumps(plain(result), indent=2) + "\n")
+        text += f"\n\nwritten: {out}"
+    answer(json, result, text)
 
 
 def results(

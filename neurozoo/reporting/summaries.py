@@ -11,10 +11,13 @@ from neurozoo.reporting.tables import columns, number
 
 if TYPE_CHECKING:
     from neurozoo.core.task import Task
+    from neurozoo.studies.collect import Collection
     from neurozoo.studies.intervals import Spread
     from neurozoo.studies.seeds import SeedsResult
 
-__all__ = ["HEALTH", "health_cells", "loss_definition", "ordered_metrics", "seeds_lines", "summary_lines"]
+__all__ = [
+    "HEALTH", "collection_lines", "health_cells", "loss_definition", "ordered_metrics", "seeds_lines", "summary_lines",
+]  # fmt: skip
 
 HEALTH = ("rate", "dead", "saturated")
 """What is shown of a spiking layer's health, as shares."""
@@ -68,6 +71,27 @@ def seeds_lines(result: SeedsResult) -> str:
         tables[1].append([kind, *(_spread(by_split.get(split)) for split in splits)])
     above = f"{SYNTHETIC_NOTICE}\n" if result.synthetic else ""
     return "\n\n".join(above + columns(table) for table in tables)
+
+
+def collection_lines(result: Collection) -> str:
+    """The groups of a collection side by side, for people: a table a split; one group alone as its seeds."""
+    left_out = [f"left out: {path}: {reason}" for path, reason in result.left_out.items()]
+    if len(result.groups) == 1:
+        return "\n".join([f"{result.groups[0].recipe}\n{seeds_lines(result.groups[0])}", *left_out])
+    blocks = []
+    for split in dict.fromkeys(split for group in result.groups for split in group.metrics):
+        groups = [group for group in result.groups if split in group.metrics]
+        names = dict.fromkeys(n for g in groups for n in ordered_metrics(g.metrics, g.metric_definitions))
+        rows = [[f"mean ± deviation over seeds ({split})", "seeds", *names]]
+        for group in groups:
+            cells = [group.metrics[split].get(name) for name in names]
+            rows.append(
+                [" ".join([group.recipe, *group.overrides]), str(len(group.seeds))]
+                + ["-" if cell is None else f"{number(cell.mean)} ± {number(cell.deviation)}" for cell in cells]
+            )
+        above = f"{SYNTHETIC_NOTICE}\n" if any(group.synthetic for group in groups) else ""
+        blocks.append(above + columns(rows))
+    return "\n\n".join([*blocks, *(["\n".join(left_out)] if left_out else [])])
 
 
 def ordered_metrics(metrics: Mapping[str, Mapping[str, Any]], definitions: Mapping[str, str]) -> list[str]:

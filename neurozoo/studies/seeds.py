@@ -9,14 +9,14 @@ from typing import Any
 
 from neurozoo.errors import UserError
 from neurozoo.models.build import open_data
-from neurozoo.recipe.recipe import load_recipe
+from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.json_files import write_json
 from neurozoo.studies.intervals import Spread, defined, spread
 from neurozoo.studies.launchers.launcher import Launcher
 from neurozoo.studies.parallel_runs import Progress, RecipeSource, described, train_study, usable_jobs
 
-__all__ = ["FILE", "SCHEMA", "SeedsResult", "train_seeds"]
+__all__ = ["FILE", "SCHEMA", "SeedsResult", "seeds_result", "train_seeds"]
 
 SCHEMA = 1
 
@@ -103,18 +103,29 @@ def train_seeds(
     at_a_time = where.at_a_time(jobs, seeds, here)
     checksum = open_data(base).description.checksum
     folder, ordered = train_study(recipe, runs, given, default, at_a_time, checksum, on_progress, where)
-    found = SeedsResult(
-        schema=SCHEMA,
-        **described(base, ordered),
-        overrides=lines,
-        seeds=numbers,
-        metrics=_spreads([summary["metrics"] for summary in ordered]),
-        lesion=_spreads([summary["lesion"] for summary in ordered]),
-        metric_definitions=ordered[0]["metric_definitions"],
-        folder=str(folder),
-    )
+    found = seeds_result(base, lines, numbers, ordered, folder)
     write_json(folder / FILE, {key: value for key, value in asdict(found).items() if key != "folder"})
     return found
+
+
+def seeds_result(
+    recipe: Recipe,
+    overrides: Sequence[str],
+    seeds: Sequence[int],
+    summaries: Sequence[Mapping[str, Any]],
+    folder: str | Path = "",
+) -> SeedsResult:
+    """Return the result of runs of one recipe, from their summaries in the order of the seeds."""
+    return SeedsResult(
+        schema=SCHEMA,
+        **described(recipe, summaries),
+        overrides=tuple(overrides),
+        seeds=tuple(seeds),
+        metrics=_spreads([summary["metrics"] for summary in summaries]),
+        lesion=_spreads([summary["lesion"] for summary in summaries]),
+        metric_definitions=summaries[0]["metric_definitions"],
+        folder=str(folder),
+    )
 
 
 def _spreads(values: Sequence[Mapping[str, Mapping[str, float | None]]]) -> dict[str, dict[str, Spread]]:

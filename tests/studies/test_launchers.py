@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -234,14 +233,27 @@ def until(condition: Callable[[], Any], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[str]:
     """The address of a dask scheduler with two worker processes."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
-    ) as cluster:
-        yield cluster.scheduler_address
+    file = tmp_path / "scheduler.json"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "dask", *command, "--scheduler-file", str(file)], stderr=subprocess.DEVNULL
+        )
+        for command in (
+            ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
+            ["worker", "--nworkers", "2", "--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path)],
+        )
+    ]
+    try:
+        until(lambda: file.is_file() and file.read_text().endswith("}"))
+        yield json.loads(file.read_text())["address"]
+    finally:
+        for process in reversed(started):
+            process.terminate()
+        for process in started:
+            process.wait()
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes below /proc")
@@ -249,30 +261,23 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason=
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default::neurozoo.errors.NeurozooWarning")  # which the command line prints as a note
 @pytest.mark.parametrize("where", ["slurm", "dask", "address"])
 def test_seeds_are_trained_elsewhere_and_a_killed_one_is_resumed(
-    where: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    where: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     option = {"slurm": "cluster=local", "dask": "workers=2"}.get(where)
     option = option or f"address={request.getfixturevalue('scheduler')}"
     out = tmp_path / "out"
     name = "slurm" if where == "slurm" else "dask"
-    killed: list[int] = []
-
-    def kill() -> None:
-        until(lambda: begun(out / "3") and processes_with(str(out / "3")))
-        for process in processes_with(str(out / "3")):
-            os.kill(process, signal.SIGKILL)
-            killed.append(process)
-
-    thread = Thread(target=kill)
-    thread.start()
     command = ["train", str(path), *MANY, "--seeds", "2", "--launcher", name, "--launcher-options", option]
-    assert main([*command, "--out", str(out)]) == 0
-    thread.join()
-    assert len(killed) == 1
-    told = capsys.readouterr().err
+    with subprocess.Popen(
+        [sys.executable, "-m", "neurozoo.cli", *command, "--out", str(out)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(lambda: begun(out / "3") or process.poll() is not None)
+        (training,) = processes_with(str(out / "3"))
+        os.kill(training, signal.SIGKILL)
+        _, told = process.communicate(timeout=240)
+    assert process.returncode == 0, told
     assert "note: seed 3: it was ended by SIGKILL; its log: " in told
     assert "1.log; it continues, retry 1 of 2" in told
     assert sorted(path.name for path in (out / ".jobs").glob("*/*.log")) == ["1.log", "2.log", "3.log"]
@@ -294,7 +299,7 @@ def test_an_interruption_cancels_jobs_and_leaves_runs_to_resume(where: str, path
     with subprocess.Popen(
         [sys.executable, "-m", "neurozoo.cli", *command], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        until(lambda: begun(out / "3") and begun(out / "4"))
+        until(lambda: (begun(out / "3") and begun(out / "4")) or process.poll() is not None)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
