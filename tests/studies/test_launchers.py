@@ -32,7 +32,7 @@ from neurozoo.studies.parallel_runs import ONE_THREAD
 from neurozoo.training.train import resume, train
 
 Recipes = Callable[..., Recipe]
-MANY = ("training.epochs=30",)
+MANY = ("training.epochs=20",)
 """Overrides of a training that takes long enough to be stopped."""
 
 
@@ -208,6 +208,61 @@ def test_recipes_are_dictionaries_too(path: Path, tmp_path: Path) -> None:
     assert named.metrics["test"]["map"].values == found.metrics["test"]["map"].values[:1]
 
 
+# Programs of a Slurm of this machine. $STATE/NUMBER holds the state of a job; the first job runs out of time.
+SBATCH = """number=$(($(ls "$STATE" | wc -l) + 1))
+cp "$1" "$STATE.sbatch"
+echo TIMEOUT > "$STATE/$number"
+if [ "$number" != 1 ]; then
+    echo RUNNING > "$STATE/$number"
+    (SLURM_JOB_ID=$number SLURM_PROCID=0 bash "$1"; echo COMPLETED > "$STATE/$number") > /dev/null 2>&1 &
+fi
+echo "Submitted batch job $number"
+"""
+SRUN = """while [ "${1#--}" != "$1" ]; do [ "$1" = --unbuffered ] || shift; shift; done
+exec "$@"
+"""
+SACCT = """echo "JobID|State|NodeList"
+for file in "$STATE"/*; do echo "$(basename "$file")|$(cat "$file")|here"; done
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Slurm whose first job times out; returns the file that gets the last submitted script."""
+    programs = {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT, "scancel": 'echo "CANCELLED" > "$STATE/$1"\n'}
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "state").mkdir()
+    for name, text in programs.items():
+        (tmp_path / "programs" / name).write_text(f"#!/bin/bash\n{text}")
+        (tmp_path / "programs" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:{os.environ['PATH']}")
+    monkeypatch.setenv("STATE", str(tmp_path / "state"))
+    return tmp_path / "state.sbatch"
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_job_of_slurm_that_runs_out_of_time_is_submitted_again(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what came back from the job is text: nothing is unpickled here."""
+    slurm_jobs = pytest.importorskip("neurozoo.studies.launchers.slurm")
+    monkeypatch.setattr(slurm_jobs, "_GRACE", 0.2)
+    monkeypatch.setattr(slurm_jobs, "_INTERVAL", 0.2)
+    for name in ("load", "loads"):
+        monkeypatch.setattr(f"pickle.{name}", None)
+    options = {"time": "2:00:00", "partition": "gpu", "gpus": 2, "memory": "16G", "extra": {"mail-type": "END"}}
+    words = r"list: the job 1 ended without a result \(TIMEOUT\); .* retry 1 of 2"
+    with Launcher("slurm", {**options, "setup": "export A=1"}).open(1, tmp_path / "out") as jobs:
+        with pytest.warns(NeurozooWarning, match=words):
+            jobs.run_again("list", ["list", "recipes"])
+        assert not list((tmp_path / "out" / ".jobs").glob("*/1.status"))
+        assert [path.read_text() for path in (tmp_path / "out" / ".jobs").glob("*/2.status")] == ["0"]
+    script = slurm.read_text()
+    for line in ("time=120", "partition=gpu", "gpus-per-node=2", "mem=16G", "mail-type=END", "job-name=neurozoo-list"):
+        assert f"#SBATCH --{line}\n" in script
+    assert "export A=1\n" in script
+
+
 def processes_with(text: str) -> list[int]:
     """Ids of the processes whose command line holds a text, but for those that only pass it on."""
     found = []
@@ -221,9 +276,9 @@ def processes_with(text: str) -> list[int]:
     return found
 
 
-def begun(folder: Path, epochs: int = 2) -> bool:
-    records = folder / "metrics.jsonl"
-    return records.is_file() and len(records.read_bytes().splitlines()) >= epochs
+def begun(folder: Path) -> bool:
+    """Whether a training has written a state from which it can continue."""
+    return (folder / "checkpoints" / "state.safetensors").is_file()
 
 
 def until(condition: Callable[[], Any], seconds: float = 120) -> None:
@@ -261,14 +316,12 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason=
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["slurm", "dask", "address"])
+@pytest.mark.parametrize("name", ["slurm", "dask"])
 def test_seeds_are_trained_elsewhere_and_a_killed_one_is_resumed(
-    where: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, path: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    option = {"slurm": "cluster=local", "dask": "workers=2"}.get(where)
-    option = option or f"address={request.getfixturevalue('scheduler')}"
+    option = "cluster=local" if name == "slurm" else f"address={request.getfixturevalue('scheduler')}"
     out = tmp_path / "out"
-    name = "slurm" if where == "slurm" else "dask"
     command = ["train", str(path), *MANY, "--seeds", "2", "--launcher", name, "--launcher-options", option]
     with subprocess.Popen(
         [sys.executable, "-m", "neurozoo.cli", *command, "--out", str(out)], stderr=subprocess.PIPE, text=True
@@ -279,12 +332,31 @@ def test_seeds_are_trained_elsewhere_and_a_killed_one_is_resumed(
         _, told = process.communicate(timeout=240)
     assert process.returncode == 0, told
     assert "note: seed 3: it was ended by SIGKILL; its log: " in told
-    assert "1.log; it continues, retry 1 of 2" in told
+    assert ".log; it continues, retry 1 of 2" in told
     assert sorted(path.name for path in (out / ".jobs").glob("*/*.log")) == ["1.log", "2.log", "3.log"]
     written = json.loads((out / "seeds.json").read_text())
     undisturbed = train(load_recipe(path, [*MANY, ONE_THREAD], registry=default_registry()), out=tmp_path / "alone")
     assert written["metrics"]["test"]["map"]["values"][0] == undisturbed["metrics"]["test"]["map"]
-    assert (out / "3" / "metrics.jsonl").read_text().count("\n") == 30
+    assert (out / "3" / "metrics.jsonl").read_text().count("\n") == 20
+
+
+@pytest.mark.slow
+def test_a_search_is_shared_by_jobs(path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    content = load_recipe(path, ["training.epochs=1"]).content
+    content["tune"] = {"metric": "map", "space": {"training.optimizer.lr": {"low": 1e-3, "high": 1e-1, "log": True}}}
+    launcher, out = Launcher("slurm", {"cluster": "local"}), tmp_path / "out"
+    ended: list[tuple[int, int]] = []
+    found = neurozoo.tune(
+        content, trials=2, jobs=2, out=out, launcher=launcher, on_progress=lambda _, done, of: ended.append((done, of))
+    )
+    assert found.counts == {"finished": 2}
+    assert sorted(ended) == [(1, 2), (2, 2)]
+    assert (out / "trials.journal").is_file()
+    assert found.source == str(out / ".recipes" / "recipe.yaml")
+    assert not (out / ".jobs").exists()  # every job ended well
+    again = neurozoo.tune(content, trials=2, jobs=2, out=out, launcher=launcher)  # starts nothing
+    assert again.trials == found.trials
 
 
 @needs_proc
@@ -299,14 +371,14 @@ def test_an_interruption_cancels_jobs_and_leaves_runs_to_resume(where: str, path
     with subprocess.Popen(
         [sys.executable, "-m", "neurozoo.cli", *command], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        until(lambda: (begun(out / "3") and begun(out / "4")) or process.poll() is not None)
+        until(lambda: sum(begun(out / seed) for seed in "345") == 2 or process.poll() is not None)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert "to continue: neurozoo train" in told
     until(lambda: not [pid for seed in "345" for pid in processes_with(str(out / seed))], 30)
-    assert not (out / "5").exists()
-    for seed in "34":
-        run = Run(out / seed)
+    runs = [Run(folder) for folder in out.glob("[345]")]
+    assert len(runs) == 2
+    for run in runs:
         assert not run.finished
         assert run.state.is_file()

@@ -20,6 +20,9 @@ __all__ = ["SlurmJobs"]
 _YEAR = 365 * 24 * 60
 """Minutes; the limit of a job on submitit's local cluster if none is given."""
 
+_INTERVAL = 5.0
+"""Seconds between two looks at the files of a job, on a disk that many machines share."""
+
 _GRACE = 5.0
 """Seconds in which the files of a job that has ended appear on this machine."""
 
@@ -35,7 +38,7 @@ class SlurmJobs(LoggedJobs):
 
     def __init__(self, at_a_time: int, retries: int, folder: Path, options: SlurmOptions) -> None:
         super().__init__(at_a_time, retries, folder)
-        self.interval = 0.2 if options.cluster == "local" else 5.0
+        self.interval = 0.2 if options.cluster == "local" else _INTERVAL
         self._is_here = options.cluster == "local"
         # One at a time: neither submissions nor the calls of sacct that all jobs share are made for threads.
         self._lock = Lock()
