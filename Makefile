@@ -94,7 +94,7 @@ test-slow: setup ## the tests that take longer
 LARGE := plugins tests/backends/fused tests/cli/test_nir_import.py tests/nir/export tests/studies/test_ablation.py \
 	tests/recipe/test_shipped_recipes.py tests/docs/test_tutorials.py tests/studies/test_launchers.py \
 	tests/testing/parts tests/testing/backend/test_data_parallel.py \
-	$(addprefix tests/training/test_,engine.py no_pickle.py processes.py sbatch_example.py steps.py)
+	$(addprefix tests/training/test_,engine.py no_pickle.py processes.py steps.py)
 
 test-large: setup ## dry runs of large recipes, kits of published models, further forms of fused loops, pairs of processes
 	$(TEST) -m slow $(LARGE)
