@@ -42,7 +42,7 @@ class Launcher:
 
     Example:
         >>> launcher = Launcher("slurm", {"partition": "gpu", "time": "2:00:00", "gpus": 1})
-        >>> neurozoo.train_seeds("smile_mosei_sound", seeds=5, launcher=launcher)
+        >>> neurozoo.train_seeds("smile_mosei_corrected", seeds=5, launcher=launcher)
     """
 
     def __init__(self, name: str = "local", options: Mapping[str, Any] | None = None, retries: int = RETRIES) -> None:
