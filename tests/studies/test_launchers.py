@@ -74,6 +74,7 @@ def test_options_come_from_the_command_line_and_from_files(tmp_path: Path) -> No
         ("slurm", {"cluster": "local", "account": "a\n#SBATCH --uid=0"}, "account='a"),
         ("slurm", {"cluster": "local", "extra": {"a b": "c"}}, "extra.a b"),
         ("dask", {"address": "tcp://x:1", "workers": "2"}, "address and workers exclude each other"),
+        ("dask", {"address": "here"}, "address='here': String should match"),
         ("dask", {"scheduler_file": "nowhere.json"}, "there is no such file"),
         ("dask", {"resources": {"GPU": "1"}}, "give address or scheduler_file"),
     ],
@@ -91,6 +92,17 @@ def test_slurm_is_refused_where_there_is_none(path: Path, tmp_path: Path, monkey
         (tmp_path / program).touch(mode=0o755)
     with pytest.raises(UserError, match="give the option time=H:MM:SS"):
         Launcher("slurm")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scheduler_that_does_not_answer_leaves_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dask_jobs = pytest.importorskip("neurozoo.studies.launchers.dask")
+    monkeypatch.setattr(dask_jobs, "_TIMEOUT", 0.5)
+    launcher = Launcher("dask", {"address": "tcp://127.0.0.1:1"})
+    with pytest.raises(UserError, match=r"no scheduler answers at tcp://127\.0\.0\.1:1 .*; start one: dask scheduler"):
+        neurozoo.train_seeds(path, seeds=1, out=tmp_path / "out", launcher=launcher)
     assert not (tmp_path / "out").exists()
 
 

@@ -74,6 +74,7 @@ class LoggedJobs(Jobs):
     def __init__(self, at_a_time: int, retries: int, folder: Path) -> None:
         super().__init__(at_a_time, retries)
         home = folder.absolute() / HOME
+        self._is_new = not folder.exists()
         home.mkdir(parents=True, exist_ok=True)
         # New and of this user alone: nobody else's file is in it.
         self.folder = Path(tempfile.mkdtemp(dir=home))
@@ -86,6 +87,8 @@ class LoggedJobs(Jobs):
             shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):  # it holds logs of other calls
                 self.folder.parent.rmdir()
+                if self._is_new:  # removed only if nothing was trained
+                    self.folder.parents[1].rmdir()
 
     def _execute(self, name: str, arguments: Sequence[str], on_line: Callable[[str], None]) -> Ended:
         with self._numbers_lock:

@@ -109,7 +109,7 @@ class DaskOptions(Options):
         resources: What a training occupies of a worker's resources, by name, such as ``GPU: 1``.
     """
 
-    address: _Line | None = None
+    address: Annotated[str, Field(pattern=r"^(tcp|tls|ucx|wss?)://[^\s/]+:\d{1,5}$")] | None = None
     scheduler_file: Path | None = None
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
     resources: Mapping[_Line, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
