@@ -424,7 +424,7 @@ def by_sample(threshold: Tensor | float, currents: Tensor) -> Tensor | float:
     """
     if not isinstance(threshold, Tensor) or threshold.dim() != 1 or currents.dim() == 1:
         return threshold
-    if len(threshold) != currents.shape[1]:
+    if threshold.shape[0] != currents.shape[1]:  # not len, which is no symbol while a program is exported
         raise SpikingError(
             f"a threshold of shape {list(threshold.shape)} does not fit currents of shape {list(currents.shape)}; give "
             "one for each sample, [B]"

@@ -348,8 +348,8 @@ class Neuron(ABC):
 
 def without_diagonal(weight: Tensor) -> Tensor:
     """Return ``[N, N]`` with 0 on the diagonal."""
-    if weight.requires_grad and torch.is_grad_enabled():
-        # For the backward a byte for each weight is kept, in place of two numbers.
+    if (weight.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling():
+        # For the backward a byte for each weight is kept, in place of two numbers; exporters know no fill in place.
         return weight.masked_fill(torch.eye(len(weight), dtype=torch.bool, device=weight.device), 0)
     return weight.clone().fill_diagonal_(0)
 

@@ -61,16 +61,21 @@ class MultiHeadAttention(nn.Module):
         """
         scale = math.sqrt(query.shape[2] // self.heads)
         q, k, v = self._split(self.query(query) / scale), self._split(self.key(key)), self._split(self.value(value))
+        if torch.compiler.is_compiling():  # all samples at once, as an exported program takes any number of them
+            return self._masked(self.out(self._attend(q, k, v, mask)), mask)
         step = _samples_at_a_time(q, k)
         by_piece = [torch.split(x, step) for x in (q, k, v)]
         masks = [None] * len(by_piece[0]) if mask is None else torch.split(mask, step)
         pieces = [self._attend(*piece) for piece in zip(*by_piece, masks, strict=True)]
-        attended: Tensor = self.out(pieces[0] if len(pieces) == 1 else torch.cat(pieces))
+        return self._masked(self.out(pieces[0] if len(pieces) == 1 else torch.cat(pieces)), mask)
+
+    @staticmethod
+    def _masked(attended: Tensor, mask: Tensor | None) -> Tensor:
         return attended if mask is None else attended * mask.any(1)[:, None, None]
 
     def _split(self, x: Tensor) -> Tensor:
         # Features before positions: with 6 features a head, as SMILE has, a CPU multiplies rows faster than columns.
-        return x.transpose(1, 2).reshape(len(x), self.heads, x.shape[2] // self.heads, x.shape[1])  # [B, H, D/H, L]
+        return x.transpose(1, 2).reshape(x.shape[0], self.heads, x.shape[2] // self.heads, x.shape[1])  # [B, H, D/H, L]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Return the weighted sums ``[B, Q, D]`` of values ``[B, H, D/H, S]``; queries come scaled."""
@@ -86,8 +91,8 @@ class MultiHeadAttention(nn.Module):
 
 
 def _samples_at_a_time(q: Tensor, k: Tensor) -> int:
-    """Return how many samples' scores fit a CPU's cache; all samples on other devices and under torch.compile."""
-    if q.device.type != "cpu" or torch.compiler.is_compiling():
+    """Return how many samples' scores fit a CPU's cache; all samples on other devices."""
+    if q.device.type != "cpu":
         return max(len(q), 1)
     return max(PIECE // max(q.shape[1] * q.shape[3] * k.shape[3], 1), 1)
 

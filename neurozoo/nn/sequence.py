@@ -46,6 +46,9 @@ def rank_of_rows(mask: Tensor) -> Tensor:
 
 def valid_first(mask: Tensor) -> Tensor:
     """Return the permutation ``[B, L]`` that moves the valid rows to the front and keeps their order."""
+    if torch.compiler.is_compiling():  # ONNX has no stable sort; these keys differ from each other
+        keys = (~mask).long() * mask.shape[1] + torch.arange(mask.shape[1], device=mask.device)
+        return keys.topk(mask.shape[1], dim=1, largest=False).indices
     return torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)
 
 
@@ -92,7 +95,7 @@ def sinusoidal_code(position: Tensor, length: int, width: int, dtype: torch.dtyp
     """
     # torch.compile warns of lru_cache, and a dispatch mode may make fake tensors that must not be cached.
     uncached = torch.compiler.is_compiling() or is_in_torch_dispatch_mode()
-    table = code_table.__wrapped__ if uncached else code_table
+    table = _code if uncached else code_table
     return table(length, width, dtype, position.device)[position]
 
 
@@ -100,12 +103,16 @@ def sinusoidal_code(position: Tensor, length: int, width: int, dtype: torch.dtyp
 def code_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the code of positions 0 to ``length - 1``, ``[length, width]``; cached, so do not change it in place."""
     with torch.inference_mode(False), torch.no_grad():
-        rate = torch.exp(torch.arange(0, width, 2, device=device) * (-_LOG_BASE / width))
-        angle = torch.arange(length, device=device)[:, None] * rate
-        table = torch.zeros(length, width, device=device)
-        table[:, 0::2] = angle.sin()
-        table[:, 1::2] = angle.cos()[:, : width // 2]
-        return table.to(dtype)
+        return _code(length, width, dtype, device)
+
+
+def _code(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    rate = torch.exp(torch.arange(0, width, 2, device=device) * (-_LOG_BASE / width))
+    angle = torch.arange(length, device=device)[:, None] * rate
+    table = torch.zeros(length, width, device=device)
+    table[:, 0::2] = angle.sin()
+    table[:, 1::2] = angle.cos()[:, : width // 2]
+    return table.to(dtype)
 
 
 def at_relative_times(source: Tensor, source_mask: Tensor | None, mask: Tensor | None, length: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, IFSpec, LIFSpec, LISpec, PLIFSpec
 from neurozoo.core.layer import Learned, OneMinus, SpikingLayer, Synapse, TorchNeuron
-from neurozoo.core.neuron import NeuronSpec
+from neurozoo.core.neuron import NeuronSpec, without_diagonal
 from neurozoo.core.recording import over_neurons, recorded
 from neurozoo.errors import SpikingError
 
@@ -292,3 +292,13 @@ def test_a_synapse_may_see_time_and_lengthen_it() -> None:
     sums, count = over_neurons(spikes, firings[""].valid)
     assert (sums.tolist(), int(count)) == ([3.0], 5)
     assert layer(x[0], steps=2)[..., 0].T.tolist() == [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
+
+
+def test_recurrent_weights_without_their_diagonal_have_the_same_bits_when_exported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight = torch.randn(6, 6)
+    wanted = without_diagonal(weight)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(without_diagonal(weight), wanted)
+    assert torch.equal(wanted, weight * (1 - torch.eye(6)))

@@ -141,3 +141,16 @@ def test_order_matters() -> None:
     x = torch.randn(1, 4, 6)
     flipped = block(tokens(x, None), tokens(x.flip(1), None)).x
     assert (flipped - block(tokens(x, None), tokens(x, None)).x).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("piece", [1, attention.PIECE], ids=["sample by sample", "at once"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_exported_program_has_the_same_bits(piece: int, masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer, x = MultiHeadAttention(12, 3, 0.0).eval(), torch.randn(5, 9, 12)
+    mask = torch.rand(5, 9) < 0.6 if masked else None
+    monkeypatch.setattr(attention, "PIECE", piece)
+    with torch.no_grad():
+        wanted = layer(x, x, x, mask)
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert torch.equal(layer(x, x, x, mask), wanted)

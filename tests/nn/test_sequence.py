@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurozoo.nn.sequence import at_relative_times, concatenate, sinusoidal_code, tokens, zero_padding
+from neurozoo.nn.sequence import at_relative_times, concatenate, sinusoidal_code, tokens, valid_first, zero_padding
 
 
 def mask(rows: list[list[int]]) -> torch.Tensor:
@@ -80,3 +81,19 @@ def test_leading_axes_are_kept() -> None:
     source = torch.arange(24.0).reshape(2, 3, 4, 1)
     every = torch.ones(3, 4, dtype=torch.bool)
     assert torch.equal(at_relative_times(source, every, every, 4), source)
+
+
+@given(rows=st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=1, max_size=9))
+def test_the_order_of_rows_of_an_exported_program(rows: list[list[bool]]) -> None:
+    mask = torch.tensor(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        exported = valid_first(mask)
+    assert torch.equal(exported, valid_first(mask))
+
+
+def test_the_position_code_of_an_exported_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    position = torch.arange(11)[None]
+    cached = sinusoidal_code(position, 11, 7, torch.float32)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(sinusoidal_code(position, 11, 7, torch.float32), cached)
