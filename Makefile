@@ -40,7 +40,7 @@ APART := plugins/neurozoo-triton
 TRITON := $(shell grep "^triton==" constraints.txt)
 TRITON_VENV := .venv-triton
 
-.PHONY: help setup demo browser guard results benchmark test lint types unit test-slow test-large test-faults test-triton wheels test-wheels notebooks docs clean
+.PHONY: help setup demo browser guard results exports benchmark test lint types unit test-slow test-large test-faults test-triton wheels test-wheels notebooks docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,8 +92,8 @@ test-slow: setup ## the tests that take longer
 
 # Those of the slow tests that .ci/run takes along.
 LARGE := plugins tests/backends/fused tests/cli/test_nir_import.py tests/nir/export tests/studies/test_ablation.py \
-	tests/recipe/test_shipped_recipes.py tests/docs/test_tutorials.py tests/studies/test_launchers.py \
-	tests/testing/parts tests/testing/backend/test_data_parallel.py \
+	tests/recipe/test_shipped_recipes.py tests/docs/test_tutorials.py tests/exporting/test_loops.py \
+	tests/studies/test_launchers.py tests/testing/parts tests/testing/backend/test_data_parallel.py \
 	$(addprefix tests/training/test_,engine.py no_pickle.py processes.py steps.py)
 
 test-large: setup ## dry runs of large recipes, kits of published models, further forms of fused loops, pairs of processes
@@ -119,6 +119,9 @@ guard: setup ## whether the fused backend and SMILE's step are still ahead of th
 # Nearly five hours of training on one thread, half of it with two jobs. Interrupted, it continues where it was.
 results: setup ## train what docs/results.toml names, two and a half hours on 2 cores, and write docs/results*.md; DATA=FOLDER has data to import
 	NEUROZOO_DATA=$${NEUROZOO_DATA:-$(RESULTS)/stores} $(BIN)/neurozoo reproduce docs/results.toml --out $(RESULTS) --jobs 2 $(if $(DATA),--data $(DATA))
+
+exports: setup ## write every model of the zoo for torch.export, ONNX and NIR, compare, and write the tables of docs/export.md
+	NEUROZOO_DATA=$${NEUROZOO_DATA:-$(RESULTS)/stores} $(BIN)/python tests/exporting/exported.py docs/export.md
 
 benchmark: setup ## `neurozoo list` with 50 plugins more, importing and feeding data (5 GB of disk)
 	$(BIN)/python tests/benchmarks/list_with_plugins.py

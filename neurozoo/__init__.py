@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from neurozoo.evaluation.evaluate import data_of
     from neurozoo.evaluation.evaluate import evaluate_run as evaluate
     from neurozoo.evaluation.prediction import predict
+    from neurozoo.exporting.export import export
     from neurozoo.hub.packing import pack
     from neurozoo.models.backends import set_backend
     from neurozoo.models.neurons import ALIF, CUBA, IF, LI, LIF, PLIF, AdLIF, Neurons
@@ -71,6 +72,7 @@ __all__ = [
     "energy",
     "equivalent",
     "evaluate",
+    "export",
     "from_nir",
     "list_models",
     "load",
@@ -106,6 +108,7 @@ _TARGETS = {
     "energy": "neurozoo.operations.energy:energy_of",
     "equivalent": "neurozoo.compare.networks:equivalent",
     "evaluate": "neurozoo.evaluation.evaluate:evaluate_run",
+    "export": "neurozoo.exporting.export:export",
     "from_nir": "neurozoo.nir.networks:from_nir",
     "list_models": "neurozoo.runs.by_name:list_models",
     "load": "neurozoo.runs.loading:load",

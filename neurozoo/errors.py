@@ -15,6 +15,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "DeviceError",
+    "DifferentError",
     "FetchError",
     "NeurozooError",
     "NeurozooWarning",
@@ -90,6 +91,12 @@ class NotInstalledError(DataError):
 
 class ChangedError(DataError):
     """A file differs from its recorded checksum."""
+
+    exit_status = 3
+
+
+class DifferentError(NeurozooError):
+    """A result was compared with what it should equal, and differs."""
 
     exit_status = 3
 

@@ -11,6 +11,7 @@ from neurozoo.cli import (
     browse,
     compare,
     data,
+    export,
     hub,
     nir,
     plugins,
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 for _command in (
     run.train, run.evaluate, run.verify, trained.predict, trained.profile, trained.report, trained.pack,
-    hub.push, hub.pull,
+    hub.push, hub.pull, export.export,
     browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.collect, studies.results,
     studies.reproduce, plugins.doctor,
 ):  # fmt: skip

@@ -36,6 +36,7 @@ __all__ = [
     "SUMMARY",
     "Branch",
     "Export",
+    "check_backend",
     "check_positive",
     "conditions",
     "export_run",
@@ -139,7 +140,7 @@ def export_run(
     check_installed()
     check_free(out)
     trained = load(run, backend="torch").check_finite()
-    _check_backend(trained, registry or default_registry())
+    check_backend(trained, registry or default_registry())
     if isinstance(trained.module, NIRGraphModel):
         return _export_graph(trained, trained.module, str(run), out, dt=dt, changed=fold or threshold is not None)
     if dt is None:
@@ -363,7 +364,7 @@ def _written(bare: Export, graphs: Mapping[str, Any]) -> Export:
     return export
 
 
-def _check_backend(trained: TrainedModel, registry: Registry) -> None:
+def check_backend(trained: TrainedModel, registry: Registry) -> None:
     """Refuse weights trained on a library's own neuron, which is another model."""
     name = str(trained.source.summary.get("backend", "torch"))
     known = registry.components("neuron")

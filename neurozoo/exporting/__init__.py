@@ -1,0 +1,1 @@
+"""Trained models as programs of other runtimes, which need no neurozoo."""
