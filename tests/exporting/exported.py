@@ -155,7 +155,7 @@ def _packed_cell(name: str, format: str) -> str:
 
 
 def _apart(difference: float) -> str:
-    return "equal" if difference == 0 else f"within {difference:.0e}"
+    return "equal" if difference == 0 else f"differs by {difference:.0e}"
 
 
 def _refused(error: NeurozooError) -> str:

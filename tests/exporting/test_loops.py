@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,17 @@ import torch
 from exported import five_steps
 from torch import Tensor, nn
 
+import neurozoo
 from neurozoo.core.kinds import AdLIFSpec, ALIFSpec, CubaSpec, IFSpec, LIFSpec, LISpec, PLIFSpec, ReLUSpec
 from neurozoo.core.layer import TorchNeuron
 from neurozoo.core.neuron import Neuron, NeuronSpec
+from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.errors import DifferentError
 from neurozoo.exporting import export as exporting
 from neurozoo.exporting.export import write_program
 from neurozoo.exporting.loops import LONG, LoopNeuron
 from neurozoo.exporting.onnx_file import OPSET, open_onnx
-from neurozoo.exporting.program import Run, quiet
+from neurozoo.exporting.program import Run, inputs_of, outputs_of, quiet
 
 STEPS = LONG + 3
 SPECS: tuple[NeuronSpec, ...] = (
@@ -102,3 +106,21 @@ def test_a_spike_that_flips_is_counted_and_nothing_is_written(tmp_path: Path, mo
     assert "1 of 315 values of the layer layers.0 (Linear) are a spike in one of the two alone, and 1 of 7" in text
     assert "--format torch-export" in text
     assert caught.value.exit_status == 3
+
+
+@pytest.mark.slow
+def test_a_program_runs_where_no_neurozoo_is_imported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = neurozoo.create_model("sparch", inputs=(6,), length=LONG, outputs=3, hidden=(5,)).eval()
+    batch = made_up(model.problem.signals, model.problem.task, 4, 0)
+    write_program(model, [batch], tmp_path / "m.pt2", "small")
+    inputs = inputs_of(model, batch)
+    torch.save(inputs, tmp_path / "inputs.pt")
+    script = (
+        "import sys, torch\n"
+        "module = torch.export.load('m.pt2').module()\n"
+        "outputs, _ = module(torch.load('inputs.pt'))\n"
+        "print(outputs.tolist(), 'neurozoo' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout.strip() == f"{outputs_of(model, inputs)['outputs'].tolist()} False", ran.stderr
