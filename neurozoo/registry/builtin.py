@@ -218,6 +218,11 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("downsample", "data.representations.event_choice:Downsample", "events of a coarser sensor"),
         ("group-steps", "data.representations.group_steps:GroupSteps", "several positions as one, with their targets"),
         ("centre", "data.representations.centre:Centre", "dense values less a mean over time, channels or both"),
+        (
+            "statistics",
+            "data.representations.statistics:Statistics",
+            "dense values with their mean and deviation over time",
+        ),
     ),
     "augmentation": (
         ("mixup", "training.augmentation:Mixup", "mixes each sample, and its loss, with another of the batch"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -68,21 +68,40 @@ class ShiftChannels(SequenceAugmentation):
 class MaskChannels(SequenceAugmentation):
     """Sets bands of neighbouring channels to 0 (frequency masks of Park et al. 2019, SpecAugment, section 2).
 
-    The width of a band is drawn from 0 to ``width``, then its place.
+    The width of a band is drawn from 0 to ``width``, then its place. Where 0 is far from what a channel usually says,
+    such as a deviation or a level, ``fill: mean`` hides it without saying something else: each masked number becomes
+    the mean of its channel over the valid positions of the batch. Whole numbers become floating-point numbers then.
 
     Args:
         width: Largest width of a band, in groups.
         times: Bands of a sample.
         group: Neighbouring channels that belong together.
+        fill: What masked numbers become.
     """
 
-    def __init__(self, *, width: Channels = 4, times: Times = 1, group: Channels = 1) -> None:
-        self.width, self.times, self.group = width, times, group
+    def __init__(
+        self, *, width: Channels = 4, times: Times = 1, group: Channels = 1, fill: Literal["zero", "mean"] = "zero"
+    ) -> None:
+        self.width, self.times, self.group, self.fill = width, times, group, fill
 
     def sequence(self, x: Tensor) -> Tensor:
+        return x.masked_fill(self._hidden(x), 0)
+
+    def __call__(self, batch: Batch, names: Collection[str]) -> Batch:
+        if self.fill == "zero":
+            return super().__call__(batch, names)
+        return replace(batch, signals=changed(batch, names, self._filled))
+
+    def _filled(self, signal: Signal) -> Signal:
+        x = signal.values if signal.values.is_floating_point() else signal.values.to(torch.get_default_dtype())
+        counted = signal.mask[..., None]
+        mean = x.where(counted, 0.0).sum((0, 1)) / counted.sum().clamp(min=1)
+        return Signal(torch.where(self._hidden(x) & counted, mean, x), signal.valid)
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        """Return which channels are masked, ``[B, 1, D]`` bool on the device of ``x``."""
         hidden = _stretches(len(x), -(-x.shape[2] // self.group), self.width, self.times)
-        hidden = hidden.repeat_interleave(self.group, 1)[:, : x.shape[2]]
-        return x.masked_fill(hidden[:, None].to(x.device), 0)
+        return hidden.repeat_interleave(self.group, 1)[:, None, : x.shape[2]].to(x.device)
 
 
 class MaskSteps(SequenceAugmentation):

@@ -53,6 +53,27 @@ def test_masks_are_bands_of_whole_groups_and_stretches_of_whole_steps() -> None:
     assert bool(steps.valid.all())
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_masked_bands_become_the_mean_of_the_valid_positions(dtype: torch.dtype) -> None:
+    x = torch.tensor([[[2, 20, 7], [4, 40, 7], [0, 0, 0]], [[6, 60, 7], [8, 80, 7], [5, 50, 7]]], dtype=dtype)
+    signal = Signal(x, torch.tensor([[True, True, False], [True, True, True]]))
+    masks = MaskChannels(width=1, fill="mean")
+    seen = set()
+    for _ in range(64):
+        found = masks(Batch({"x": signal}), ["x"]).signals["x"]
+        assert found.valid is signal.valid
+        assert found.values.dtype == (torch.float32 if dtype == torch.uint8 else dtype)
+        assert not found.values[0, 2].any()
+        for place, sample in enumerate(found.values):
+            moved = (sample != x[place]).any(0).nonzero().flatten().tolist()
+            seen.add(tuple(moved))
+            for channel in moved:
+                assert sample[signal.mask[place], channel].unique().tolist() == [[5.0, 50.0][channel]]
+    assert seen == {(), (0,), (1,)}  # a masked channel that never changes looks as before
+    plain = MaskChannels(width=1)(Batch({"x": signal}), ["x"]).signals["x"]
+    assert plain.values.dtype == dtype
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_stretched_time_keeps_events_and_their_order(dtype: torch.dtype) -> None:
     x = torch.zeros(64, 40, 1, dtype=dtype)

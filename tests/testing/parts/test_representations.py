@@ -35,6 +35,8 @@ CASES = KIT.cases
         ("centre", {"over": "position"}),
         ("centre", {"over": "sample"}),
         ("delta-counts", {"step": 0.5, "keep_values": True}),
+        ("statistics", {}),
+        ("statistics", {"keep_values": False}),
     ],
 )
 def test_those_of_the_core_pass(name: str, params: dict[str, Any]) -> None:
