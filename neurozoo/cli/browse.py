@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurozoo.cli import completion
-from neurozoo.cli.common import Backend, Json, Overrides, answer
+from neurozoo.cli.common import Backend, Engine, Json, Overrides, answer
 from neurozoo.cli.completion import LISTED
 from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.core.leaves import leaf_text, leaves
@@ -71,9 +71,16 @@ def show(
     ],
     overrides: Overrides = None,
     backend: Backend = None,
+    engine: Engine = None,
     json: Json = False,
 ) -> None:
-    """Show a recipe, resolved, with where each value comes from; a component; or a trained model's card."""
+    """Show a recipe, resolved, with where each value comes from; a component; or a trained model's card.
+
+    With --engine: how the layers of a trained model run on it.
+    """
+    if engine is not None:
+        answer(json, *_planned(name, engine, overrides, backend))
+        return
     registry = default_registry()
     kinds = [kind for kind in KINDS if name in registry.components(kind)]
     model = None
@@ -111,6 +118,18 @@ def show(
 
         resolved = _recipe(load_recipe(name, overrides or (), backend=backend, registry=registry))
         answer(json, resolved, _recipe_text(resolved))
+
+
+def _planned(name: str, engine: str, overrides: list[str] | None, backend: str | None) -> tuple[dict[str, Any], str]:
+    """Return how the layers of a trained model run on an engine."""
+    if overrides:
+        raise UserError(f"--engine is for trained models, which have no overrides; leave out {' '.join(overrides)}")
+    from neurozoo.runs.loading import load
+
+    plan = load(name, backend=backend, engine=engine).plan
+    assert plan is not None
+    rows = [[each.name, each.module, each.runs, each.words] for each in plan.layers]
+    return {"model": name, **asdict(plan)}, columns([["layer", "", "runs", "how"], *rows])
 
 
 def _packed(folder: Path, any_card: bool = False) -> tuple[Packed, str]:

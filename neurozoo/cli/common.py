@@ -20,8 +20,8 @@ from neurozoo.errors import UserError
 from neurozoo.files.writing import write_whole
 
 __all__ = [
-    "DIFFERENT", "FAILED", "MOST", "TRAINED", "Backend", "DataRoot", "Html", "Json", "Overrides", "Run", "Split",
-    "answer", "check_writable", "emit", "key_values", "parsed", "plain", "write",
+    "DIFFERENT", "FAILED", "MOST", "TRAINED", "Backend", "DataRoot", "Engine", "Html", "Json", "Overrides", "Run",
+    "Split", "answer", "check_writable", "emit", "key_values", "parsed", "plain", "write",
 ]  # fmt: skip
 
 FAILED, DIFFERENT = 1, 3
@@ -42,6 +42,15 @@ Backend = Annotated[
         metavar="NAME",
         help="Another backend; `neurozoo list backends` has them.",
         autocompletion=completion.backends,
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="Who runs the layers, such as events; `neurozoo list engines` has them.",
+        autocompletion=completion.engines,
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help=TRAINED, autocompletion=completion.models)]

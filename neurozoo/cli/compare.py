@@ -17,6 +17,7 @@ from neurozoo.registry.registry import default_registry
 if TYPE_CHECKING:
     from neurozoo.compare.entry_points import Plan
     from neurozoo.compare.result import Comparison
+    from neurozoo.recipe.recipe import Recipe
 
 __all__ = ["compare"]
 
@@ -33,6 +34,9 @@ def compare(
     ] = None,
     backends: Annotated[
         str | None, typer.Option("--backends", metavar="A,B", help="Two or more; the first is the reference.")
+    ] = None,
+    engines: Annotated[
+        str | None, typer.Option("--engines", metavar="dense,A", help="Engines that run the layers, dense first.")
     ] = None,
     run: Annotated[
         Path | None, typer.Option("--run", metavar="DIR", help="A run's best weights and data instead of a recipe's.")
@@ -52,9 +56,14 @@ def compare(
 
     Backends get the same weights and samples: spikes, outputs, gradients, metrics, time and memory side by side, and a
     verdict. A backend that does not run the model's neurons is named with the reason. The exit status is 3 if one is
-    not equivalent to the first.
+    not equivalent to the first. --engines compares who runs the layers of a model when it predicts, likewise.
     """
     given = words or []
+    if engines is not None:
+        if backends is not None or out is not None or train or mixed or device is not None:
+            raise UserError("--engines takes --run, --batches, --batch-size, --split and --repeats alone")
+        _compare_engines(given, engines, run, (batches, batch_size, split.value, repeats), json=json)
+        return
     if backends is None:
         if run is not None or out is not None or train:
             raise UserError(
@@ -86,26 +95,50 @@ def compare(
         raise typer.Exit(DIFFERENT)
 
 
+def _compare_engines(
+    words: Sequence[str], engines: str, run: Path | None, plan: tuple[int, int, str, int], *, json: bool
+) -> None:
+    """Compare engines on a run or a recipe."""
+    from neurozoo.cli.bars import progress_bar
+    from neurozoo.compare.engines import compare_engines
+    from neurozoo.compare.entry_points import Plan
+    from neurozoo.reporting.engine_comparison import as_text
+
+    names = [name.strip() for name in engines.split(",") if name.strip()]
+    model = _model(words, run, "torch")
+    with progress_bar() as on_progress:
+        found = compare_engines(model, names, Plan(*plan), told=on_progress)
+    answer(json, found.to_dict(), as_text(found))
+    if found.different:
+        raise typer.Exit(DIFFERENT)
+
+
 def _compared(words: Sequence[str], names: Sequence[str], run: Path | None, plan: Plan) -> Comparison:
     """Compare backends on a run or a recipe; unknown backends are refused before any work is done."""
     from neurozoo.cli.bars import progress_bar
     from neurozoo.compare.entry_points import compare_model
-    from neurozoo.recipe.recipe import Recipe, load_recipe
 
     registry = default_registry()
-    if run is not None and words:
-        raise UserError(f"--run {run} has a recipe of its own; leave out {' '.join(words)}, or leave out --run")
-    model: Recipe | Path | None = run
-    if model is None:
-        first, *rest = words or [DEFAULT_RECIPE]
-        if (Path(first) / "recipe.yaml").is_file():
-            raise UserError(f"{first} is a run; to compare backends on it, give --run {first}")
-        recipe, overrides = (DEFAULT_RECIPE, [first, *rest]) if "=" in first else (first, rest)
-        model = load_recipe(recipe, overrides, backend=names[0], registry=registry)
+    model = _model(words, run, names[0])
     for name in names:
         registry.resolve("neuron", name)
     with progress_bar() as on_progress:
         return compare_model(model, names, plan, registry=registry, told=on_progress)
+
+
+def _model(words: Sequence[str], run: Path | None, backend: str) -> Recipe | Path:
+    """Return the run, or the recipe that the words name."""
+    from neurozoo.recipe.recipe import load_recipe
+
+    if run is not None:
+        if words:
+            raise UserError(f"--run {run} has a recipe of its own; leave out {' '.join(words)}, or leave out --run")
+        return run
+    first, *rest = words or [DEFAULT_RECIPE]
+    if (Path(first) / "recipe.yaml").is_file():
+        raise UserError(f"{first} is a run; to compare backends on it, give --run {first}")
+    recipe, overrides = (DEFAULT_RECIPE, [first, *rest]) if "=" in first else (first, rest)
+    return load_recipe(recipe, overrides, backend=backend, registry=default_registry())
 
 
 def _command(words: Sequence[str], names: Sequence[str], run: Path | None, plan: Plan, out: Path) -> str:

@@ -41,6 +41,7 @@ LISTED = (*(each.plural for each in KINDS.values()), "recipes", "sizes", "zoo", 
 recipes = _beginning(shipped_recipes)
 models = _beginning(shipped_models)
 backends = _beginning(lambda: _components("neuron"))
+engines = _beginning(lambda: _components("engine"))
 importers = _beginning(lambda: {"guess": "the format that the files seem to be in", **_components("importer")})
 public_data = _beginning(_public_data)
 kinds = _beginning(lambda: dict.fromkeys(LISTED, ""))

@@ -15,7 +15,20 @@ from typing import IO, Annotated
 
 import typer
 
-from neurozoo.cli.common import MOST, Backend, DataRoot, Html, Json, Run, Split, answer, check_writable, emit, write
+from neurozoo.cli.common import (
+    MOST,
+    Backend,
+    DataRoot,
+    Engine,
+    Html,
+    Json,
+    Run,
+    Split,
+    answer,
+    check_writable,
+    emit,
+    write,
+)
 from neurozoo.cli.streams import data_input, data_output, say
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import UserError
@@ -36,6 +49,7 @@ def predict(
     ],
     split: Annotated[str | None, typer.Option("--split", help="Of a store; by default all.")] = None,
     backend: Backend = None,
+    engine: Engine = None,
     format: Annotated[Format, typer.Option("--format", help="A JSON object a line, or a table.")] = Format.jsonl,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to; by default the screen.")] = None,
     as_json: Json = False,
@@ -46,7 +60,7 @@ def predict(
     """
     from neurozoo.evaluation.prediction import Predictor
 
-    predictor = Predictor(run, backend=backend)
+    predictor = Predictor(run, backend=backend, engine=engine)
     if predictor.synthetic:
         say(SYNTHETIC_NOTICE, error=True)
     samples = (

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.core.kinds import KINDS
+from neurozoo.core.layer_run import LayerRun
 from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, without_diagonal
 from neurozoo.core.saving import known_spikes
 from neurozoo.errors import SpikingError
@@ -227,6 +228,8 @@ class SpikingLayer(nn.Module):
         self.self_connections, self.detach_recurrent = self_connections, detach_recurrent
         self.gain = gain
         self.recorders: list[tuple[Any, str]] = []
+        self.runner: LayerRun | None = None
+        """An engine's form of this layer, which predicts in its place; see :mod:`neurozoo.core.engine`."""
         self.learned = {name: each for name, each in (learned or {}).items() if isinstance(each, Learned)}
         self.tied = {name: each.of for name, each in (learned or {}).items() if isinstance(each, OneMinus)}
         neuron.spec.complete({**dict.fromkeys(learned or {}, 0.0), **(params or {})})  # checks the names
@@ -280,6 +283,10 @@ class SpikingLayer(nn.Module):
         Raises:
             SpikingError: A shape does not fit, see :class:`~neurozoo.core.neuron.Neuron`.
         """
+        if self.runner is not None and not self.training and not torch.is_grad_enabled():
+            return self._by_engine(
+                self.runner, x if steps is None else x.expand(steps, *x.shape), threshold, valid, state
+            )
         held = None
         if steps is None and valid is None and isinstance(self.synapse, Synapse) and _repeats(x, self.synapse):
             held = self.synapse.held(x[0], len(x))
@@ -297,6 +304,14 @@ class SpikingLayer(nn.Module):
         if isinstance(self.synapse, Synapse):
             valid = self.synapse.valid_after(valid)
         return self.record(driven, spikes, threshold, valid, state)
+
+    def _by_engine(
+        self, runner: LayerRun, x: Tensor, threshold: Tensor | float, valid: Tensor | None, state: State | None
+    ) -> Tensor:
+        ran = runner.run(x, state, threshold, valid=valid, driven=bool(self.recorders))
+        if isinstance(self.synapse, Synapse):
+            valid = self.synapse.valid_after(valid)
+        return ran.outputs if ran.driven is None else self.record(ran.driven, ran.outputs, threshold, valid, state)
 
     def currents(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return the synapse's currents of inputs ``[T, B, ...]``."""

@@ -75,7 +75,12 @@ class Prediction:
 
 
 def predict(
-    run: str | Path, source: str | Path | Iterable[Sample], *, split: str | None = None, backend: str | None = None
+    run: str | Path,
+    source: str | Path | Iterable[Sample],
+    *,
+    split: str | None = None,
+    backend: str | None = None,
+    engine: str | None = None,
 ) -> Iterator[Prediction]:
     """Predict samples, one at a time and as they come.
 
@@ -84,11 +89,12 @@ def predict(
         source: A store, ``.npz`` or file of JSON lines, see :meth:`Predictor.samples`; or samples.
         split: Of a store, the one to take; by default all.
         backend: Another backend than the run's own.
+        engine: Who runs its layers, see :func:`neurozoo.runs.loading.load`.
 
     Raises:
         UserError: The run cannot be used, or a sample is not of the form that its model takes.
     """
-    predictor = Predictor(run, backend=backend)
+    predictor = Predictor(run, backend=backend, engine=engine)
     return predictor.predict(predictor.samples(Path(source), split) if isinstance(source, str | Path) else source)
 
 
@@ -98,6 +104,7 @@ class Predictor:
     Args:
         run: A run folder, a packed one, or the name of a model that comes with neurozoo.
         backend: Another backend than the run's own.
+        engine: Who runs its layers, see :func:`neurozoo.runs.loading.load`.
 
     Attributes:
         task: What its outputs mean.
@@ -107,8 +114,8 @@ class Predictor:
         UserError: It is none of these, or its checkpoint cannot be used.
     """
 
-    def __init__(self, run: str | Path, *, backend: str | None = None) -> None:
-        self._model: TrainedModel = load(run, backend=backend)
+    def __init__(self, run: str | Path, *, backend: str | None = None, engine: str | None = None) -> None:
+        self._model: TrainedModel = load(run, backend=backend, engine=engine)
         self.task = self._model.module.problem.task
         self._decision = self._model.decision
         self.synthetic = bool(self._model.source.data.get("synthetic"))

@@ -78,6 +78,8 @@ def _together(
         or layer.gain
         or layer.recorders
         or readout.recorders
+        or layer.runner is not None
+        or readout.runner is not None
         or x.dim() != 3
         or (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind))
         or has_hooks(layer)

@@ -60,6 +60,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("multiclass", "tasks.multiclass:Multiclass", "one class is right"),
         ("regression", "tasks.regression:Regression", "numbers in a unit of their own"),
     ),
+    "engine": (("dense", "core.engine:Dense", "each layer as it is, all weights at each step"),),
     "fusion": (
         ("interactive", "fusions.interactive:InteractiveFusion", "cross-attention between modalities"),
         ("concat", "fusions.concat:ConcatFusion", "the refined modalities, one after another"),

@@ -48,11 +48,12 @@ __all__ = [
     "neurozoo_components",
 ]
 
-API_VERSION = "2.0"
+API_VERSION = "2.1"
 """The version of this page; a plugin declares the one it was written for as ``neurozoo_api``.
 
 2.0 renames the kinds ``backend`` to ``neuron`` and ``dataset`` to ``data``; thresholds, scalings, activations and
-encoders are parts; tasks are new. A neuron's state is a tuple, and it takes parameters by name.
+encoders are parts; tasks are new. A neuron's state is a tuple, and it takes parameters by name. 2.1 adds the kind
+``engine``.
 :data:`CHANGES` lists what a plugin for another major has to change.
 """
 CHANGES: Mapping[str, str] = {
@@ -69,6 +70,7 @@ CHANGES: Mapping[str, str] = {
 
 Kind = Literal[
     "neuron",
+    "engine",
     "fusion",
     "label-head",
     "model",
@@ -105,6 +107,7 @@ class KindOfComponent:
 
 KINDS: Mapping[Kind, KindOfComponent] = {
     "neuron": KindOfComponent("neurozoo.core.neuron:Neuron", "backends", "neurozoo.testing.backend:BACKEND"),
+    "engine": KindOfComponent("neurozoo.core.engine:Engine", "engines", "neurozoo.testing.engine:ENGINE"),
     "fusion": KindOfComponent("neurozoo.core.multimodal:Fusion", "fusions", "neurozoo.testing.parts.multimodal:FUSION"),
     "label-head": KindOfComponent(
         "neurozoo.core.multimodal:LabelHead", "label-heads", "neurozoo.testing.parts.multimodal:LABEL_HEAD"

@@ -11,6 +11,7 @@ import torch
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
+from neurozoo.core.engine import Plan
 from neurozoo.core.model import Model
 from neurozoo.core.recording import frozen_statistics
 from neurozoo.core.signals import Batch, Problem, SignalShape
@@ -18,6 +19,7 @@ from neurozoo.core.task import Decision, Task
 from neurozoo.data.writer import valid_rows
 from neurozoo.errors import CheckpointError, DataError
 from neurozoo.models.build import build_model, make_problem
+from neurozoo.models.engines import use_engine
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.runs.checkpoint import load_tensors, read_tensors
 from neurozoo.runs.trained_folder import Trained, open_trained
@@ -32,6 +34,8 @@ class TrainedModel:
     module: Model
     recipe: Recipe
     source: Trained
+    plan: Plan | None = None
+    """How an engine runs its layers; None if it was loaded without one."""
 
     @property
     def task(self) -> Task:
@@ -147,7 +151,7 @@ def _as_stored(name: str, x: Tensor, dtype: str) -> Tensor:
     return x.to(kind)
 
 
-def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
+def load(run: str | Path, *, backend: str | None = None, engine: str | None = None) -> TrainedModel:
     """Load a trained model, on the backend it was trained with or another.
 
     Args:
@@ -155,11 +159,14 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
             hashes; the name of a model that comes with neurozoo; or the address of one on the Hugging Face hub,
             ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION``.
         backend: Another backend than its own.
+        engine: Who runs its layers where no gradient is recorded, such as ``events``; ``neurozoo list engines`` has
+            them. The weights must not be changed afterwards.
 
     Raises:
         RunError: It is none of these.
         CheckpointError: Its checkpoint is missing, damaged or of another model, or it is not as it was packed.
         FetchError: The hub cannot be reached.
+        SpikingError: The engine runs none of its layers.
 
     Example:
         >>> model = neurozoo.load("runs/smile", backend="norse")
@@ -170,7 +177,8 @@ def load(run: str | Path, *, backend: str | None = None) -> TrainedModel:
     tensors, metadata = read_tensors(path, inside=source.folder)
     model = build_model(recipe, problem_of(recipe, metadata, path))
     load_tensors(path, tensors, model)
-    return TrainedModel(model.eval(), recipe, source)
+    plan = None if engine is None else use_engine(model.eval(), engine)
+    return TrainedModel(model.eval(), recipe, source, plan)
 
 
 def problem_of(recipe: Recipe, metadata: Mapping[str, Any], path: Path) -> Problem:

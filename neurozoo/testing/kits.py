@@ -15,6 +15,7 @@ from neurozoo.testing.report import CaseResult, Outcome, Report
 __all__ = [
     "BackendConformance",
     "DataConformance",
+    "EngineConformance",
     "FusionConformance",
     "Kit",
     "LabelHeadConformance",
@@ -167,6 +168,10 @@ def _test(kit: Kit, name: str) -> Callable[[_Conformance], None]:
 
 class BackendConformance(_Conformance, kind="neuron"):
     """What a backend's neuron must do."""
+
+
+class EngineConformance(_Conformance, kind="engine"):
+    """What an engine must do."""
 
 
 class FusionConformance(_Conformance, kind="fusion"):

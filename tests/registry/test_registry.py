@@ -230,8 +230,11 @@ def test_a_newer_minor_is_loaded_with_a_note(install: Install) -> None:
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        ("", 'does not declare its plugin API version; add neurozoo_api = "2.0" next to its hook'),
-        ("neurozoo_api = 1.0", 'neurozoo_api = 1.0, which is not MAJOR.MINOR; write neurozoo_api = "2.0"'),
+        ("", f'does not declare its plugin API version; add neurozoo_api = "{API_VERSION}" next to its hook'),
+        (
+            "neurozoo_api = 1.0",
+            f'neurozoo_api = 1.0, which is not MAJOR.MINOR; write neurozoo_api = "{API_VERSION}"',
+        ),
         ('neurozoo_api = "one"', "neurozoo_api = 'one', which is not MAJOR.MINOR"),
     ],
 )

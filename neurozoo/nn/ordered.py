@@ -1,0 +1,78 @@
+"""The oracle fed by sums in a stated order, with which an engine's spikes can be compared to the bit.
+
+torch adds the products of a matrix and a vector in an order of its own, which depends on processor and shapes. Here the
+order is stated: the inputs in ascending order, one after the other, from 0; then gain and shift; the neurons that fired
+in the step before likewise, from 0; then the sum of both.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
+from neurozoo.core.layer_run import Ran
+from neurozoo.core.neuron import State, steps_of
+from neurozoo.nn.affine import affine_of
+
+__all__ = ["ordered_run", "ordered_sum"]
+
+
+def ordered_sum(x: Tensor, weight: Tensor) -> Tensor:
+    """Return ``x W^T`` with the inputs in ascending order.
+
+    Args:
+        x: ``[..., D]``.
+        weight: ``[N, D]``.
+    """
+    total = x.new_zeros(*x.shape[:-1], len(weight))
+    if not x.numel():
+        return total
+    for place in (x.flatten(0, -2) != 0).any(0).nonzero().flatten().tolist():
+        total = total + x[..., place, None] * weight[:, place]
+    return total
+
+
+@torch.no_grad()
+def ordered_run(
+    layer: SpikingLayer,
+    x: Tensor,
+    state: State | None = None,
+    threshold: Tensor | float = 1.0,
+    *,
+    valid: Tensor | None = None,
+) -> Ran:
+    """Run a layer on the oracle, see :mod:`neurozoo.nn.ordered`; a synapse that is no matrix runs as it is.
+
+    Args:
+        layer: In evaluation mode.
+        x: Inputs ``[T, B, ...]``.
+        state: As of :meth:`neurozoo.core.layer.SpikingLayer.run`.
+        threshold: As there.
+        valid: As of its ``forward``, for a synapse over time.
+
+    Returns:
+        Outputs, state, and the whole currents.
+    """
+    affine = affine_of(layer.synapse)
+    currents = (
+        layer.currents(x, valid) if affine is None else ordered_sum(x, affine.weight) * affine.gain + affine.shift
+    )
+    neuron, params = TorchNeuron(layer.spec), layer.params() or None
+    back = None if layer.recurrent is None else layer.returning()
+    carried = state if back is None or state is None else state[:-1]
+    fired = None
+    if back is not None:
+        fired = torch.zeros_like(currents[0]) if state is None else state[-1]
+    outputs, wholes = [], []
+    levels = steps_of(by_sample(threshold, currents), currents)
+    for current, each in zip(currents.unbind(0), levels, strict=True):
+        level = each[None] if isinstance(each, Tensor) and each.dim() else each
+        whole = current if back is None or fired is None else current + ordered_sum(fired, back)
+        one = whole[None]
+        made, carried = neuron.scan(one / level if layer.gain else one, carried, 1.0 if layer.gain else level, params)
+        fired = made[0]
+        outputs.append(fired)
+        wholes.append(whole)
+    after = tuple(carried or ())
+    return Ran(torch.stack(outputs), (*after, outputs[-1]) if back is not None else after, torch.stack(wholes))
