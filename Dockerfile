@@ -15,8 +15,8 @@ COPY . /neurozoo
 WORKDIR /neurozoo
 # torch first and alone, so that no other package's requirement chooses its build.
 RUN pip install ${TORCH_ARGS} "$(grep '^torch==' constraints.txt)" \
-    && pip install '.[audio,hub,nir,parquet,plots,tensorboard,tune]' ./plugins/neurozoo-norse ./plugins/neurozoo-numba \
-        ./plugins/neurozoo-snntorch ./plugins/neurozoo-spikingjelly
+    && pip install '.[audio,hub,nir,parquet,plots,tensorboard,tune]' ./plugins/neurozoo-events ./plugins/neurozoo-norse \
+        ./plugins/neurozoo-numba ./plugins/neurozoo-snntorch ./plugins/neurozoo-spikingjelly
 
 RUN useradd --create-home user && mkdir /data && chown user /data
 USER user

@@ -1,0 +1,202 @@
+"""The engine ``events``: an input of 0 costs nothing, one that is not 0 costs a row of weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from neurozoo_numba.kinds import KERNEL_KINDS
+from neurozoo_numba.neuron import NumbaNeuron
+from neurozoo_numba.operator import form_of, shared_arguments
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurozoo.backends.fused.memory import Call
+from neurozoo.core.engine import Engine
+from neurozoo.core.kinds import KINDS
+from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
+from neurozoo.core.layer_run import LayerRun, Ran
+from neurozoo.core.neuron import State, check_threshold
+from neurozoo.errors import SpikingError
+from neurozoo.nn.affine import affine_of
+from neurozoo_events.kernel import layer_loop
+
+__all__ = ["EventEngine", "EventLayer"]
+
+Array = NDArray[np.float32]
+_NOTHING: Array = np.empty(0, np.float32)
+_FIRES_AT_TIES = 1
+
+
+class EventEngine(Engine):
+    """Runs layers of neurons on one thread of the CPU, in float32: a step costs a row of weights for each event.
+
+    Synapses that are a matrix, with or without batch norm, and recurrent weights run by events, whatever the
+    kind of neuron. Another synapse, such as a convolution, runs as it is, and its neurons here.
+    """
+
+    def layer(self, layer: SpikingLayer) -> LayerRun:
+        return EventLayer(layer)
+
+
+class EventLayer(LayerRun):
+    """A layer whose weights lie by input.
+
+    Args:
+        layer: In evaluation mode.
+
+    Raises:
+        SpikingError: It is not on the CPU in float32, or its neurons are of a kind that is not compiled.
+    """
+
+    def __init__(self, layer: SpikingLayer) -> None:
+        spec = layer.spec
+        if spec.kind not in KERNEL_KINDS or type(spec) is not KINDS[spec.kind]:
+            raise SpikingError(
+                f"{type(spec).__name__} neurons have no compiled step; there are {', '.join(KERNEL_KINDS)}"
+            )
+        for name, tensor in (*layer.named_parameters(), *layer.named_buffers()):
+            if tensor.device.type != "cpu" or (tensor.is_floating_point() and tensor.dtype != torch.float32):
+                raise SpikingError(f"{name} is {tensor.dtype} on {tensor.device}; float32 on the CPU runs by events")
+        self._layer, self._affine = layer, affine_of(layer.synapse)
+        self._back = _NOTHING
+        if layer.recurrent is not None:
+            self._back = _by_input(layer.returning())
+        self._weights = self._gain = self._shift = _NOTHING
+        if self._affine is not None:
+            self._weights = _by_input(self._affine.weight)
+            self._gain, self._shift = (_flat(x) for x in self._affine[1:])
+        self._neuron = NumbaNeuron(spec)
+        self._params = {name: value.detach().clone() for name, value in layer.params().items()}
+        self._flags = 0 if getattr(spec, "tie", "fires") == "silent" else _FIRES_AT_TIES
+        self._constants: dict[tuple[int, ...], tuple[Any, ...]] = {}
+        self.sparse = self._affine is not None or layer.synapse is None
+        self.words = self._said()
+
+    def _said(self) -> str:
+        back = self._layer.recurrent
+        returning = "" if back is None else ", and one for each neuron that fired"
+        if self._affine is not None:
+            neurons, inputs = self._affine.weight.shape
+            return f"of {inputs} inputs, a row of {neurons} weights for each that is not 0{returning}"
+        if self._layer.synapse is None:
+            return f"currents as they come{returning}"
+        name = type(getattr(self._layer.synapse, "weight", None)).__name__
+        kind = type(self._layer.synapse).__name__
+        whole = f"{kind} of {name}" if name not in ("Parameter", "NoneType") else kind
+        return f"the synapse ({whole}) densely, the neurons compiled{returning}"
+
+    @torch.no_grad()
+    def run(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        threshold: Tensor | float = 1.0,
+        *,
+        valid: Tensor | None = None,
+        driven: bool = False,
+    ) -> Ran:
+        affine, inputs = self._affine, 0
+        if affine is not None:
+            inputs = affine.weight.shape[1]
+            if x.dim() < 3 or x.shape[-1] != inputs:
+                raise SpikingError(f"a layer of {inputs} inputs takes [T, B, ..., {inputs}], and got {list(x.shape)}")
+            form = (*x.shape[:-1], len(affine.gain))
+        else:
+            x = self._currents(x, valid)
+            form = tuple(x.shape)
+        if x.dtype != torch.float32 or x.device.type != "cpu":
+            raise SpikingError(f"the input is {x.dtype} on {x.device}; float32 on the CPU runs by events")
+        # A matrix is applied along the last axis, and those between are samples to it.
+        among = -1 if affine is not None or self._layer.recurrent is not None else 2
+        shape = form[among:]
+        steps, batch, neurons = form[0], math.prod(form[1:among]), math.prod(shape)
+        outputs = torch.empty(form)
+        whole = torch.empty_like(outputs) if driven else None
+        level, by_step, by_row = _levels(by_sample(threshold, outputs), outputs, batch, neurons)
+        states, fired = self._start(state, form[1:])
+        memory, x_step, x_sample = _memory(x.reshape(steps, batch, inputs or neurons))
+        returns, p, many, p_inner, p_period, own, step = self._fixed(shape)
+        layer_loop()(
+            memory, x_step, x_sample, steps, batch, inputs, neurons, self._weights, self._gain, self._shift,
+            self._back, returns, level, by_step, by_row, self._layer.gain, p, many, p_inner, p_period, own,
+            len(states), _flat(states), _flat(fired), self._flags, step, _flat(outputs),
+            _NOTHING if whole is None else _flat(whole),
+        )  # fmt: skip
+        after = states.unbind(0)
+        return Ran(outputs, (*after, fired) if returns else after, whole)
+
+    def _currents(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Return the currents of a synapse that is no matrix, ``[T, B, ...]``; those of a held input are made once."""
+        held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
+        made = self._layer.currents(x[:1] if held else x, valid)
+        return made.expand(len(x), *made.shape[1:]) if held else made
+
+    def _start(self, state: State | None, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Return copies of the states ``[S, B, ...]`` and of the outputs before the first step, ``[B, ...]``."""
+        like, names = torch.empty(shape), self._layer.spec.states
+        returns = self._layer.recurrent is not None
+        if state is None:
+            given: State = TorchNeuron(self._layer.spec).initial_state(like, self._params or None)
+            before = torch.zeros_like(like)
+        else:
+            given = state[: len(names)]
+            before = state[-1].float().expand_as(like).clone() if returns else like
+            if len(state) != len(names) + returns or any(each.shape != like.shape for each in given):
+                found = ", ".join(str(list(each.shape)) for each in state)
+                raise SpikingError(
+                    f"the state is {found}; give {', '.join((*names, *(('outputs',) if returns else ())))}, each "
+                    f"{list(like.shape)}"
+                )
+        return torch.stack([each.float() for each in given]) if names else like.new_empty(0, *like.shape), before
+
+    def _fixed(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """Return what the kernel takes of recurrence and neurons, made once for a shape of a sample's neurons."""
+        if shape not in self._constants:
+            like = torch.empty(1).expand(1, 1, *shape)
+            found = self._neuron.arranged(like, None, 1.0, self._params or None)
+            if found is None:
+                raise SpikingError(
+                    f"the parameters of {self._layer.spec.kind} neurons do not fit neurons {list(shape)}"
+                )
+            _, level, arranged, numbers = found
+            made = Call(like, None, level, arranged, numbers, self._layer.spec)
+            form = form_of(made)
+            *_, p, p_inner, p_period, own, _, step, _ = shared_arguments(made, form, like[:0])
+            many = KERNEL_KINDS[form.kind].parameters
+            self._constants[shape] = (self._layer.recurrent is not None, p, many, p_inner, p_period, own, step)
+        return self._constants[shape]
+
+
+def _by_input(weight: Tensor) -> Array:
+    """Return ``[N, D]`` as flat memory, the weights of an input next to each other."""
+    return _flat(weight.detach().T.clone(memory_format=torch.contiguous_format))
+
+
+def _flat(x: Tensor) -> Array:
+    """Return the memory of a contiguous tensor."""
+    made: Array = x.reshape(-1).numpy()
+    return made
+
+
+def _memory(x: Tensor) -> tuple[Array, int, int]:
+    """Return the memory of ``[T, B, D]`` and the distances of steps and samples, copied if D is not contiguous."""
+    if x.numel() and x.stride(2) != 1 and x.shape[2] > 1:
+        x = x.contiguous()
+    if not x.numel():
+        return _NOTHING, 0, 0
+    by_step, by_row, _ = x.stride()
+    span = (x.shape[0] - 1) * by_step + (x.shape[1] - 1) * by_row + x.shape[2]
+    return x.detach().as_strided((span,), (1,)).numpy(), by_step, by_row
+
+
+def _levels(threshold: Tensor | float, outputs: Tensor, batch: int, neurons: int) -> tuple[Array, int, int]:
+    """Return thresholds of a step's neurons, ``[N]`` each, and the distances of those of steps and samples."""
+    check_threshold(threshold, outputs)
+    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
+        return np.full(neurons, float(threshold), np.float32), 0, 0
+    steps = len(threshold)
+    whole = threshold.detach().float().expand(steps, *outputs.shape[1:]).contiguous()
+    return _flat(whole), batch * neurons if steps > 1 else 0, neurons

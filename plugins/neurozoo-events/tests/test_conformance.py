@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from neurozoo.testing import EngineConformance
+
+
+class TestEvents(EngineConformance):
+    name = "events"
