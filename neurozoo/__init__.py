@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from neurozoo.reporting import plot
     from neurozoo.runs.by_name import create_model, list_models
     from neurozoo.runs.loading import load
+    from neurozoo.runs.streaming import Stream
     from neurozoo.runs.table import runs_below as runs
     from neurozoo.studies.seeds import train_seeds
     from neurozoo.studies.tuning.search import tune
@@ -64,6 +65,7 @@ __all__ = [
     "EachStep",
     "Neurons",
     "Recipe",
+    "Stream",
     "__version__",
     "compare_backends",
     "count_operations",
@@ -101,6 +103,7 @@ _TARGETS = {
     "record": "neurozoo.nn.record:record",
     "set_backend": "neurozoo.models.backends:set_backend",
     "Recipe": "neurozoo.recipe.recipe:Recipe",
+    "Stream": "neurozoo.runs.streaming:Stream",
     "compare_backends": "neurozoo.compare.entry_points:compare_backends",
     "count_operations": "neurozoo.operations.networks:count_operations",
     "create_model": "neurozoo.runs.by_name:create_model",

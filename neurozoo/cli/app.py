@@ -18,6 +18,7 @@ from neurozoo.cli import (
     recipe,
     run,
     runs,
+    stream,
     studies,
     trained,
     weights,
@@ -33,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},  # subcommands inherit it
 )
 for _command in (
-    run.train, run.evaluate, run.verify, trained.predict, trained.profile, trained.report, trained.pack,
+    run.train, run.evaluate, run.verify, trained.predict, stream.stream, trained.profile, trained.report, trained.pack,
     hub.push, hub.pull, export.export,
     browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.collect, studies.results,
     studies.reproduce, plugins.doctor,

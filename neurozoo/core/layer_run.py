@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurozoo.core.neuron import State
 
-__all__ = ["LayerRun", "Ran"]
+__all__ = ["LayerRun", "Numbers", "Ran", "Stepper"]
+
+Numbers = NDArray[np.float32]
 
 
 class Ran(NamedTuple):
@@ -24,6 +30,43 @@ class Ran(NamedTuple):
     outputs: Tensor
     state: State
     driven: Tensor | None = None
+
+
+class Stepper:
+    """Steps of one sample, one at a time, with the state kept between them; for streams.
+
+    Args:
+        run: The layer.
+        given: Shape of one step's input, without T and B.
+        threshold: As of :meth:`LayerRun.run`, the same at each step.
+        state: Before the first step, ``[1, ...]`` each; None for rest.
+    """
+
+    def __init__(
+        self, run: LayerRun, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None
+    ) -> None:
+        self._run, self._given, self._threshold = run, tuple(given), threshold
+        self.state = state
+
+    @property
+    def state(self) -> State | None:
+        """The state after the last step, ``[1, ...]`` each; None for rest. It can be set, and is copied."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State | None) -> None:
+        self._state = None if state is None else tuple(each.clone() for each in state)
+
+    def step(self, x: Numbers) -> Numbers:
+        """Run a step, and return its outputs, flat; they may be overwritten by the next step.
+
+        Args:
+            x: Inputs, contiguous, of the size of the shape; not kept.
+        """
+        made = self._run.run(torch.from_numpy(x).view(1, 1, *self._given), self.state, self._threshold)
+        self._state = made.state
+        outputs: Numbers = made.outputs.reshape(-1).numpy()
+        return outputs
 
 
 class LayerRun(ABC):
@@ -57,3 +100,7 @@ class LayerRun(ABC):
             valid: ``[T, B]``, for a synapse over time; None for all.
             driven: Whether to return the currents.
         """
+
+    def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
+        """Return what runs a sample step by step; override it if a step can be run with less around it."""
+        return Stepper(self, given, threshold, state)

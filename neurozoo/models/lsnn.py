@@ -109,6 +109,7 @@ class LSNN(Stepwise):
         super().__init__(problem, 1, "spike trains or features [L, N]", "mean")
         self.threshold, self.gradient = threshold, gradient
         self.decision_steps, self.decision_loss = decision_steps, decision_loss
+        self.answering = decision_steps
         self.rate, self.rate_weight, self.rate_over = rate, rate_weight, rate_over
         neurons, inputs = regular + adaptive, self.shape.dim
         synapse, back = nn.Linear(inputs, neurons, bias=False), nn.Linear(neurons, neurons, bias=False)

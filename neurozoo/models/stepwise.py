@@ -41,6 +41,9 @@ class Stepwise(Model):
     shape: SignalShape
     """Shape of the signal."""
 
+    answering: int | None = None
+    """Number of steps at the end of a sample that answer; None for all."""
+
     def __init__(self, problem: Problem, axes: int, form: str, readout: Readout, held: int | None = None) -> None:
         super().__init__(problem)
         self.name, self.shape = only_signal(problem, axes, form)

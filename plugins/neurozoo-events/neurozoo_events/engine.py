@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from neurozoo.backends.fused.memory import Call
 from neurozoo.core.engine import Engine
 from neurozoo.core.kinds import KINDS
 from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
-from neurozoo.core.layer_run import LayerRun, Ran
+from neurozoo.core.layer_run import LayerRun, Numbers, Ran, Stepper
 from neurozoo.core.neuron import State, check_threshold
 from neurozoo.errors import SpikingError
 from neurozoo.nn.affine import affine_of
@@ -128,6 +129,33 @@ class EventLayer(LayerRun):
         after = states.unbind(0)
         return Ran(outputs, (*after, fired) if returns else after, whole)
 
+    def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
+        if self._affine is None or len(given) != 1:
+            return super().stepper(given, threshold, state)
+        return EventStepper(self, given, threshold, state)
+
+    def arguments(self, threshold: Tensor | float, states: Tensor, fired: Tensor, outputs: Tensor) -> tuple[Any, ...]:
+        """Return what the kernel takes for single steps of one sample, but for the input at its beginning."""
+        assert self._affine is not None
+        neurons, inputs = self._affine.weight.shape
+        level, _, _ = _levels(threshold, outputs, 1, neurons)
+        returns, p, many, p_inner, p_period, own, step = self._fixed((neurons,))
+        return (
+            0, 0, 1, 1, inputs, neurons, self._weights, self._gain, self._shift, self._back, returns, level, 0, 0,
+            self._layer.gain, p, many, p_inner, p_period, own, len(states), _flat(states), _flat(fired), self._flags,
+            step, _flat(outputs), _NOTHING,
+        )  # fmt: skip
+
+    def start(self, state: State | None) -> tuple[Tensor, Tensor]:
+        """Return copies of the states ``[S, 1, N]`` of one sample and of the outputs before the first step."""
+        assert self._affine is not None
+        return self._start(state, (1, len(self._affine.gain)))
+
+    @property
+    def returns(self) -> bool:
+        """Whether there are recurrent weights."""
+        return self._layer.recurrent is not None
+
     def _currents(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Return the currents of a synapse that is no matrix, ``[T, B, ...]``; those of a held input are made once."""
         held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
@@ -168,6 +196,43 @@ class EventLayer(LayerRun):
             many = KERNEL_KINDS[form.kind].parameters
             self._constants[shape] = (self._layer.recurrent is not None, p, many, p_inner, p_period, own, step)
         return self._constants[shape]
+
+
+class EventStepper(Stepper):
+    """Steps of one sample whose state stays where the kernel reads and writes it.
+
+    Args:
+        run: A layer whose synapse is a matrix.
+        given: ``(D,)``.
+        threshold: As of :meth:`EventLayer.run`.
+        state: Before the first step; None for rest.
+    """
+
+    def __init__(
+        self, run: EventLayer, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None
+    ) -> None:
+        self._layer, self._kernel = run, layer_loop()
+        self._states, self._fired = run.start(state)
+        self._outputs = torch.empty(1, 1, self._fired.shape[-1])
+        self._made = _flat(self._outputs)
+        self._arguments = run.arguments(threshold, self._states, self._fired, self._outputs)
+        super().__init__(run, given, threshold, state)
+
+    @property
+    def state(self) -> State | None:
+        """Copies of the states after the last step, ``[1, N]`` each."""
+        after = self._states.clone().unbind(0)
+        return (*after, self._fired.clone()) if self._layer.returns else after
+
+    @state.setter
+    def state(self, state: State | None) -> None:
+        states, fired = self._layer.start(state)
+        self._states.copy_(states)
+        self._fired.copy_(fired)
+
+    def step(self, x: Numbers) -> Numbers:
+        self._kernel(x, *self._arguments)
+        return self._made
 
 
 def _by_input(weight: Tensor) -> Array:

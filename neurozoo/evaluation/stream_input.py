@@ -1,0 +1,142 @@
+"""What a stream reads: lines of steps or events, an npz of either, or a recording that becomes steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurozoo.core.representation import Chain
+from neurozoo.core.shapes import SignalShape
+from neurozoo.core.signals import Signal
+from neurozoo.data.importers.sound_files import ENDINGS, open_recording, read_samples, resampled
+from neurozoo.data.untrusted.npz import read_npz
+from neurozoo.errors import DataError
+from neurozoo.files.json_text import parse_json
+from neurozoo.registry.registry import default_registry
+from neurozoo.runs.loading import TrainedModel
+from neurozoo.runs.streaming import Stream
+
+__all__ = ["of_file", "of_lines"]
+
+
+def of_lines(stream: Stream, lines: Iterable[str], where: str) -> Iterator[Tensor]:
+    """Push lines of JSON as they come: ``{"steps": [[...], ...]}``, or ``{"events": [[SECONDS, ADDRESS], ...]}``.
+
+    Events' last step is run at the end of the lines.
+
+    Yields:
+        The predictions after the steps that a line completes, ``[n, K]``.
+
+    Raises:
+        DataError: A line is neither; names it.
+    """
+    counted = False
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        place = f"{where}:{number}"
+        content = parse_json(line, place)
+        given = content if isinstance(content, dict) else {}
+        if given.keys() not in ({"steps"}, {"events"}):
+            raise DataError(f'{place}: give {{"steps": [[...], ...]}}, or {{"events": [[SECONDS, ADDRESS], ...]}}')
+        try:
+            if "steps" in given:
+                yield stream.push(_numbers(given["steps"]))
+            else:
+                counted = True
+                yield stream.push_events(*_events(given["events"]))
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from error
+    if counted:
+        yield stream.finish()
+
+
+def of_file(stream: Stream, trained: TrainedModel, path: Path, rate: int | None = None) -> Iterator[Tensor]:
+    """Push a file: a recording, or an npz of ``times`` and ``addresses`` ``[E]`` or of the signal ``[L, *shape]``.
+
+    A recording, WAV or FLAC, is represented whole, as the model was trained on, and then pushed step by step.
+
+    Args:
+        stream: Of the model.
+        trained: The model.
+        path: The file.
+        rate: Samples a second to which a recording is resampled; by default its own, which has to be that of the
+            recordings that the model was trained on.
+
+    Yields:
+        The predictions after each step, ``[n, K]``.
+
+    Raises:
+        DataError: The file is of another form, or does not fit the model.
+    """
+    if path.suffix in ENDINGS:
+        for step in _of_recording(trained, path, rate).split(1):  # type: ignore[no-untyped-call]
+            yield stream.push(step)
+        return
+    if path.suffix != ".npz":
+        raise DataError(f"{path} is none of {', '.join(ENDINGS[::2])} and .npz; give one, or - for lines of JSON")
+    arrays = read_npz(path)
+    (name,) = trained.module.problem.signals
+    if arrays.keys() == {"times", "addresses"}:
+        yield stream.push_events(arrays["times"], arrays["addresses"])
+        yield stream.finish()
+    elif arrays.keys() == {name} and arrays[name].dtype.kind in "fiub":
+        yield stream.push(arrays[name])
+    else:
+        found = ", ".join(f"{key} {each.dtype} {list(each.shape)}" for key, each in arrays.items())
+        raise DataError(f"{path} has {found or 'nothing'}; give times and addresses, or {name} [L, ...] of numbers")
+
+
+def _numbers(given: Any) -> NDArray[Any]:
+    try:
+        found = np.asarray(given, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError("the steps are no rows of numbers of one length") from error
+    return found
+
+
+def _events(given: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    pairs: list[Any] = given if isinstance(given, list) else [None]
+    whole = all(
+        isinstance(each, list)
+        and len(each) == 2
+        and isinstance(each[0], int | float)
+        and isinstance(each[1], int)
+        and not any(isinstance(number, bool) for number in each)
+        and abs(each[1]) < 2**62
+        for each in pairs
+    )
+    if not whole:
+        raise DataError("an event is no pair [SECONDS, ADDRESS]")
+    return np.array([each[0] for each in pairs], np.float64), np.array([each[1] for each in pairs], np.int64)
+
+
+def _of_recording(trained: TrainedModel, path: Path, rate: int | None) -> Tensor:
+    """Return a recording as the model sees it, ``[L, *shape]``."""
+    ((name, seen),) = trained.module.problem.signals.items()
+    refs = trained.recipe.data.representations.get(name, ())
+    if not refs:
+        raise DataError(f"the model reads {name} as it is stored, and not recordings of sound; give an npz of it")
+    recording = open_recording(path)
+    samples = read_samples(recording)
+    x: NDArray[Any] = samples[:, 0] if recording.channels == 1 else samples.astype(np.float32).mean(1)
+    wanted = rate or recording.rate
+    if wanted != recording.rate:
+        x = resampled(x, recording.rate, wanted)
+    stored = SignalShape((), len(x), str(x.dtype), tick=1 / wanted)
+    registry = default_registry()
+    steps = [(ref.name, registry.resolve("representation", ref.name)(**ref.params)) for ref in refs]
+    chain = Chain(name, steps, stored)
+    if chain.shape.shape != seen.shape:
+        raise DataError(
+            f"{path} becomes steps of {list(chain.shape.shape)}, and the model takes {list(seen.shape)}; give a "
+            "recording of the kind that it was trained on"
+        )
+    signal = chain(Signal(torch.from_numpy(x.copy())[None]))
+    return signal.values[0] if signal.valid is None else signal.values[0][signal.valid[0]]
