@@ -1,4 +1,4 @@
-"""A synapse as a matrix with a gain and a shift for each neuron: what linears and their batch norm are when trained."""
+"""A synapse as weights with a gain and a shift for each neuron: what linears, convolutions and batch norm are."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neurozoo.nn.synapses import Normalised, NormalisedTokens
+from neurozoo.nn.synapses import Normalised, NormalisedTokens, PooledSynapse
 
-__all__ = ["Affine", "affine_of"]
+__all__ = ["Affine", "Convolution", "affine_of", "convolution_of"]
 
 
 class Affine(NamedTuple):
@@ -26,22 +26,72 @@ class Affine(NamedTuple):
     shift: Tensor
 
 
+class Convolution(NamedTuple):
+    """Currents ``gain (W * x) + shift`` of a convolution in two dimensions, with a border of zeros.
+
+    Attributes:
+        weight: W, ``[C', C, KH, KW]``.
+        gain: Of the channels, ``[C']``.
+        shift: Likewise.
+        stride: Along H and W; likewise ``padding`` and ``dilation``.
+    """
+
+    weight: Tensor
+    gain: Tensor
+    shift: Tensor
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return the places of the currents of frames of so many places."""
+        high, wide = (
+            (size + 2 * border - apart * (kernel - 1) - 1) // stride + 1
+            for size, border, apart, kernel, stride in zip(
+                (height, width), self.padding, self.dilation, self.weight.shape[2:], self.stride, strict=True
+            )
+        )
+        return high, wide
+
+
 @torch.no_grad()
 def affine_of(synapse: nn.Module | None) -> Affine | None:
-    """Return a synapse in evaluation as a matrix, gains and shifts; None if it is something else.
+    """Return a synapse in evaluation as a matrix, gains and shifts; None if it is something else."""
+    found = _weighted(synapse)
+    if found is None or type(found[0]) is not nn.Linear:
+        return None
+    return Affine(found[0].weight.detach(), *found[1:])
+
+
+@torch.no_grad()
+def convolution_of(synapse: nn.Module | None) -> Convolution | None:
+    """Return a synapse in evaluation as a convolution, gains and shifts; None if it is something else."""
+    found = _weighted(synapse)
+    made = None if found is None else found[0]
+    if found is None or type(made) is not nn.Conv2d or made.groups != 1 or made.padding_mode != "zeros":
+        return None
+    if isinstance(made.padding, str):
+        return None
+    stride, padding, dilation = ((size[0], size[1]) for size in (made.stride, made.padding, made.dilation))
+    return Convolution(made.weight.detach(), found[1], found[2], stride, padding, dilation)
+
+
+def _weighted(synapse: nn.Module | None) -> tuple[nn.Module, Tensor, Tensor] | None:
+    """Return the linear or convolution in a synapse, gains and shifts; None if it has none or more than that.
 
     A batch norm is ``x a + (b - m a)`` with ``a = g / sqrt(v + eps)``, in the order in which torch computes it.
     """
-    if type(synapse) is nn.Linear:
+    if type(synapse) in (nn.Linear, nn.Conv2d):
+        assert isinstance(synapse, nn.Linear | nn.Conv2d)
         weight = synapse.weight.detach()
         shift = weight.new_zeros(len(weight)) if synapse.bias is None else synapse.bias.detach()
-        return Affine(weight, torch.ones_like(shift), shift)
-    if not isinstance(synapse, Normalised) or isinstance(synapse, NormalisedTokens):
+        return synapse, torch.ones_like(shift), shift
+    if not isinstance(synapse, Normalised) or isinstance(synapse, NormalisedTokens | PooledSynapse):
         return None
     made, norm = synapse.weight, synapse.norm
-    if type(made) is not nn.Linear or made.bias is not None or type(norm) is not nn.BatchNorm1d:
+    if type(made) not in (nn.Linear, nn.Conv2d) or made.bias is not None or type(norm) is not nn.BatchNorm1d:
         return None
     if norm.running_mean is None or norm.running_var is None:
         return None
     gain = (1 / (norm.running_var + norm.eps).sqrt()) * norm.weight.detach()
-    return Affine(made.weight.detach(), gain, norm.bias.detach() - norm.running_mean * gain)
+    return made, gain, norm.bias.detach() - norm.running_mean * gain

@@ -1,21 +1,21 @@
 """The oracle fed by sums in a stated order, with which an engine's spikes can be compared to the bit.
 
 torch adds the products of a matrix and a vector in an order of its own, which depends on processor and shapes. Here the
-order is stated: the inputs in ascending order, one after the other, from 0; then gain and shift; the neurons that fired
-in the step before likewise, from 0; then the sum of both.
+order is stated: the inputs in ascending order, one after the other, from 0, those of a convolution by row, column and
+channel; then gain and shift; the neurons that fired in the step before likewise, from 0; then the sum of both.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
 from neurozoo.core.layer_run import Ran
 from neurozoo.core.neuron import State, steps_of
-from neurozoo.nn.affine import affine_of
+from neurozoo.nn.affine import Convolution, affine_of, convolution_of
 
-__all__ = ["ordered_run", "ordered_sum"]
+__all__ = ["ordered_convolution", "ordered_run", "ordered_sum"]
 
 
 def ordered_sum(x: Tensor, weight: Tensor) -> Tensor:
@@ -33,6 +33,33 @@ def ordered_sum(x: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
+def ordered_convolution(x: Tensor, made: Convolution) -> Tensor:
+    """Return the convolution ``[R, C', H', W']`` of ``[R, C, H, W]``, without gain and shift, in the stated order."""
+    (high, wide), (down, right) = made.padding, made.stride
+    height, width = made.shape(*x.shape[2:])
+    framed = nn.functional.pad(x, (wide, wide, high, high))
+    total = x.new_zeros(len(x), len(made.weight), height, width)
+    for row in range(made.weight.shape[2]):
+        for column in range(made.weight.shape[3]):
+            above, left = row * made.dilation[0], column * made.dilation[1]
+            seen = framed[:, :, above : above + (height - 1) * down + 1 : down]
+            seen = seen[..., left : left + (width - 1) * right + 1 : right]
+            for channel in range(x.shape[1]):
+                total = total + seen[:, channel, None] * made.weight[:, channel, row, column, None, None]
+    return total
+
+
+def ordered_currents(layer: SpikingLayer, x: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return a layer's currents without the recurrent ones in the stated order; see :func:`ordered_run`."""
+    if (affine := affine_of(layer.synapse)) is not None:
+        return ordered_sum(x, affine.weight) * affine.gain + affine.shift
+    if (made := convolution_of(layer.synapse)) is not None:
+        rows = ordered_convolution(x.flatten(0, 1), made)
+        rows = rows * made.gain[:, None, None] + made.shift[:, None, None]
+        return rows.view(*x.shape[:2], *rows.shape[1:])
+    return layer.currents(x, valid)
+
+
 @torch.no_grad()
 def ordered_run(
     layer: SpikingLayer,
@@ -42,7 +69,7 @@ def ordered_run(
     *,
     valid: Tensor | None = None,
 ) -> Ran:
-    """Run a layer on the oracle, see :mod:`neurozoo.nn.ordered`; a synapse that is no matrix runs as it is.
+    """Run a layer on the oracle, see :mod:`neurozoo.nn.ordered`; a synapse that is neither runs as it is.
 
     Args:
         layer: In evaluation mode.
@@ -54,10 +81,7 @@ def ordered_run(
     Returns:
         Outputs, state, and the whole currents.
     """
-    affine = affine_of(layer.synapse)
-    currents = (
-        layer.currents(x, valid) if affine is None else ordered_sum(x, affine.weight) * affine.gain + affine.shift
-    )
+    currents = ordered_currents(layer, x, valid)
     neuron, params = TorchNeuron(layer.spec), layer.params() or None
     back = None if layer.recurrent is None else layer.returning()
     carried = state if back is None or state is None else state[:-1]

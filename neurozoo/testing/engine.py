@@ -26,7 +26,7 @@ from neurozoo.core.layer_run import LayerRun, Ran
 from neurozoo.core.neuron import NeuronSpec, State
 from neurozoo.errors import SpikingError
 from neurozoo.nn.ordered import ordered_run
-from neurozoo.nn.synapses import Normalised, conv_norm
+from neurozoo.nn.synapses import Normalised, PooledSynapse, conv_norm
 from neurozoo.testing.findings import Findings, NotRun, require
 from neurozoo.testing.kits import Kit, cases_of
 
@@ -280,9 +280,23 @@ def _examples() -> Iterator[Example]:
     yield Example("tokens", _layer(lif, generator=generator), tokens)
     plain = SpikingLayer(TorchNeuron(lif), None).eval()
     yield Example("currents", plain, torch.rand(STEPS, SAMPLES, NEURONS, generator=generator) * 3)
-    pictures = SpikingLayer(TorchNeuron(lif), conv_norm(2, 3)).eval()
-    _draw(pictures, generator)
-    yield Example("a convolution", pictures, _events(generator, STEPS, SAMPLES, 2, 6, 5))
+    frames = _events(generator, STEPS, SAMPLES, 2, 6, 5)
+    synapses: dict[str, nn.Module] = {
+        "a convolution with batch norm": conv_norm(2, 3),
+        "a convolution that strides": nn.Conv2d(2, 3, (3, 2), stride=2, padding=(2, 1)),
+        "a dilated convolution": nn.Conv2d(2, 3, 3, padding=(1, 2), dilation=(1, 2)),
+        "a convolution in groups": nn.Conv2d(2, 4, 3, groups=2),
+        "a convolution, then a pool": PooledSynapse(nn.Conv2d(2, 3, 3, padding=1, bias=False), 3),
+    }
+    for words, synapse in synapses.items():
+        learning = {"tau": Learned((0.0, 2.0), "neuron", "one-plus-exp")} if "norm" in words else {}
+        pictures = SpikingLayer(TorchNeuron(lif), synapse, shape=(3, 1, 1), learned=learning).eval()
+        _draw(pictures, generator)
+        yield Example(words, pictures, frames, 0.6)
+        if "strides" in words:
+            yield Example(
+                f"{words}, a threshold for each sample", pictures, frames, levels["a threshold for each sample"]
+            )
     wide = SpikingLayer(TorchNeuron(lif), nn.Linear(INPUTS, 401)).eval()
     _draw(wide, generator)
     yield Example("401 neurons", wide, _events(generator))

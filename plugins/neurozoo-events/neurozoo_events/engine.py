@@ -21,21 +21,23 @@ from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
 from neurozoo.core.layer_run import LayerRun, Numbers, Ran, Stepper
 from neurozoo.core.neuron import State, check_threshold
 from neurozoo.errors import SpikingError
-from neurozoo.nn.affine import affine_of
-from neurozoo_events.kernel import layer_loop
+from neurozoo.nn.affine import affine_of, convolution_of
+from neurozoo_events.kernel import convolution_loop, layer_loop
 
 __all__ = ["EventEngine", "EventLayer"]
 
 Array = NDArray[np.float32]
 _NOTHING: Array = np.empty(0, np.float32)
 _FIRES_AT_TIES = 1
+_FEW = 4
+"""Channels that may be far apart in memory."""
 
 
 class EventEngine(Engine):
     """Runs layers of neurons on one thread of the CPU, in float32: a step costs a row of weights for each event.
 
-    Synapses that are a matrix, with or without batch norm, and recurrent weights run by events, whatever the
-    kind of neuron. Another synapse, such as a convolution, runs as it is, and its neurons here.
+    Synapses that are a matrix or a convolution, with or without batch norm, and recurrent weights run by events,
+    whatever the kind of neuron. Another synapse, such as learned delays, runs as it is, and its neurons here.
     """
 
     def layer(self, layer: SpikingLayer) -> LayerRun:
@@ -61,19 +63,25 @@ class EventLayer(LayerRun):
         for name, tensor in (*layer.named_parameters(), *layer.named_buffers()):
             if tensor.device.type != "cpu" or (tensor.is_floating_point() and tensor.dtype != torch.float32):
                 raise SpikingError(f"{name} is {tensor.dtype} on {tensor.device}; float32 on the CPU runs by events")
-        self._layer, self._affine = layer, affine_of(layer.synapse)
+        self._layer, self._affine, self._convolution = layer, affine_of(layer.synapse), convolution_of(layer.synapse)
         self._back = _NOTHING
         if layer.recurrent is not None:
             self._back = _by_input(layer.returning())
         self._weights = self._gain = self._shift = _NOTHING
         if self._affine is not None:
             self._weights = _by_input(self._affine.weight)
-            self._gain, self._shift = (_flat(x) for x in self._affine[1:])
+            self._gain, self._shift = _flat(self._affine.gain), _flat(self._affine.shift)
+        if self._convolution is not None:
+            # By input channel and place of the kernel, its columns reversed: the weights of an input to neighbours.
+            self._weights = _flat(self._convolution.weight.flip(3).permute(1, 2, 3, 0).contiguous())
+            self._gain, self._shift = _flat(self._convolution.gain), _flat(self._convolution.shift)
         self._neuron = NumbaNeuron(spec)
         self._params = {name: value.detach().clone() for name, value in layer.params().items()}
         self._flags = 0 if getattr(spec, "tie", "fires") == "silent" else _FIRES_AT_TIES
-        self._constants: dict[tuple[int, ...], tuple[Any, ...]] = {}
-        self.sparse = self._affine is not None or layer.synapse is None
+        self._constants: dict[int, tuple[Any, ...]] = {}
+        self.sparse = self._affine is not None or self._convolution is not None or layer.synapse is None
+        # Neurons of a convolution are in the order of its currents, channels next to each other.
+        self._by_place = self._convolution is not None and layer.recurrent is None
         self.words = self._said()
 
     def _said(self) -> str:
@@ -82,6 +90,9 @@ class EventLayer(LayerRun):
         if self._affine is not None:
             neurons, inputs = self._affine.weight.shape
             return f"of {inputs} inputs, a row of {neurons} weights for each that is not 0{returning}"
+        if self._convolution is not None:
+            many, _, high, wide = self._convolution.weight.shape
+            return f"a row of {many} weights at up to {high * wide} places for each input that is not 0{returning}"
         if self._layer.synapse is None:
             return f"currents as they come{returning}"
         name = type(getattr(self._layer.synapse, "weight", None)).__name__
@@ -99,6 +110,8 @@ class EventLayer(LayerRun):
         valid: Tensor | None = None,
         driven: bool = False,
     ) -> Ran:
+        if self._affine is None and self._layer.recurrent is None:
+            return self._scan(self._currents(x, valid), state, threshold, driven)
         affine, inputs = self._affine, 0
         if affine is not None:
             inputs = affine.weight.shape[1]
@@ -108,18 +121,15 @@ class EventLayer(LayerRun):
         else:
             x = self._currents(x, valid)
             form = tuple(x.shape)
-        if x.dtype != torch.float32 or x.device.type != "cpu":
-            raise SpikingError(f"the input is {x.dtype} on {x.device}; float32 on the CPU runs by events")
+        _check_dtype(x)
         # A matrix is applied along the last axis, and those between are samples to it.
-        among = -1 if affine is not None or self._layer.recurrent is not None else 2
-        shape = form[among:]
-        steps, batch, neurons = form[0], math.prod(form[1:among]), math.prod(shape)
+        steps, batch, neurons = form[0], math.prod(form[1:-1]), form[-1]
         outputs = torch.empty(form)
         whole = torch.empty_like(outputs) if driven else None
         level, by_step, by_row = _levels(by_sample(threshold, outputs), outputs, batch, neurons)
         states, fired = self._start(state, form[1:])
         memory, x_step, x_sample = _memory(x.reshape(steps, batch, inputs or neurons))
-        returns, p, many, p_inner, p_period, own, step = self._fixed(shape)
+        returns, p, many, p_inner, p_period, own, step = self._fixed(neurons)
         layer_loop()(
             memory, x_step, x_sample, steps, batch, inputs, neurons, self._weights, self._gain, self._shift,
             self._back, returns, level, by_step, by_row, self._layer.gain, p, many, p_inner, p_period, own,
@@ -128,6 +138,25 @@ class EventLayer(LayerRun):
         )  # fmt: skip
         after = states.unbind(0)
         return Ran(outputs, (*after, fired) if returns else after, whole)
+
+    def _scan(self, currents: Tensor, state: State | None, threshold: Tensor | float, driven: bool) -> Ran:
+        """Run neurons without recurrent weights on their currents, all steps of some neurons before the next ones."""
+        _check_dtype(currents)
+        level = by_sample(threshold, currents)
+        check_threshold(level, currents)
+        _check_state(state, self._layer.spec.states, currents.shape[1:])
+        x, params = currents, self._params
+        if self._by_place:  # in the order of memory, with parameters and thresholds alike
+            x, level = _by_place(currents), _by_place(level) if isinstance(level, Tensor) and level.dim() else level
+            state = None if state is None else tuple(_by_place(each[None])[0] for each in state)
+            params = {name: _by_place(_four(each)[None])[0, 0] if each.dim() else each for name, each in params.items()}
+        if self._layer.gain:
+            outputs, after = self._neuron.scan(x / level, state, 1.0, params or None)
+        else:
+            outputs, after = self._neuron.scan(x, state, level, params or None)
+        if self._by_place:
+            outputs, after = _by_channel(outputs), tuple(_by_channel(each[None])[0] for each in after)
+        return Ran(outputs, after, currents if driven else None)
 
     def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
         if self._affine is None or len(given) != 1:
@@ -139,7 +168,7 @@ class EventLayer(LayerRun):
         assert self._affine is not None
         neurons, inputs = self._affine.weight.shape
         level, _, _ = _levels(threshold, outputs, 1, neurons)
-        returns, p, many, p_inner, p_period, own, step = self._fixed((neurons,))
+        returns, p, many, p_inner, p_period, own, step = self._fixed(neurons)
         return (
             0, 0, 1, 1, inputs, neurons, self._weights, self._gain, self._shift, self._back, returns, level, 0, 0,
             self._layer.gain, p, many, p_inner, p_period, own, len(states), _flat(states), _flat(fired), self._flags,
@@ -159,8 +188,38 @@ class EventLayer(LayerRun):
     def _currents(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Return the currents of a synapse that is no matrix, ``[T, B, ...]``; those of a held input are made once."""
         held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
-        made = self._layer.currents(x[:1] if held else x, valid)
+        one = x[:1] if held else x
+        made = self._layer.currents(one, valid) if self._convolution is None else self._convolved(one)
         return made.expand(len(x), *made.shape[1:]) if held else made
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """Return the currents ``[T, B, C', H', W']`` of frames by events; channels are next to each other in memory."""
+        made = self._convolution
+        assert made is not None
+        channels = made.weight.shape[1]
+        if x.dim() != 5 or x.shape[2] != channels or x.dtype != torch.float32 or x.device.type != "cpu":
+            raise SpikingError(
+                f"the layer takes float32 [T, B, {channels}, H, W] on the CPU, and got {x.dtype} {list(x.shape)} on "
+                f"{x.device}"
+            )
+        frames = x.flatten(0, 1)
+        if channels > _FEW and frames.stride(1) != 1:
+            frames = frames.contiguous(memory_format=torch.channels_last)  # rows are read place by place
+        count, _, height, width = frames.shape
+        size = made.shape(height, width)
+        if min(size) < 1:
+            raise SpikingError(
+                f"frames of {height} x {width} are smaller than a kernel of {list(made.weight.shape[2:])}"
+            )
+        out = torch.empty(*x.shape[:2], *size, len(made.gain))
+        span = sum((length - 1) * by for length, by in zip(frames.shape, frames.stride(), strict=True)) + 1
+        if x.numel():
+            convolution_loop()(
+                frames.detach().as_strided((span,), (1,)).numpy(), *frames.stride(), count, channels, height, width,
+                self._weights, self._gain, self._shift, size, tuple(made.weight.shape[2:]), made.stride, made.padding,
+                made.dilation, _flat(out),
+            )  # fmt: skip
+        return out.permute(0, 1, 4, 2, 3)
 
     def _start(self, state: State | None, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return copies of the states ``[S, B, ...]`` and of the outputs before the first step, ``[B, ...]``."""
@@ -171,31 +230,24 @@ class EventLayer(LayerRun):
             before = torch.zeros_like(like)
         else:
             given = state[: len(names)]
-            before = state[-1].float().expand_as(like).clone() if returns else like
-            if len(state) != len(names) + returns or any(each.shape != like.shape for each in given):
-                found = ", ".join(str(list(each.shape)) for each in state)
-                raise SpikingError(
-                    f"the state is {found}; give {', '.join((*names, *(('outputs',) if returns else ())))}, each "
-                    f"{list(like.shape)}"
-                )
+            _check_state(state, (*names, *(("outputs",) if returns else ())), shape)
+            before = state[-1].float().clone() if returns else like
         return torch.stack([each.float() for each in given]) if names else like.new_empty(0, *like.shape), before
 
-    def _fixed(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        """Return what the kernel takes of recurrence and neurons, made once for a shape of a sample's neurons."""
-        if shape not in self._constants:
-            like = torch.empty(1).expand(1, 1, *shape)
+    def _fixed(self, neurons: int) -> tuple[Any, ...]:
+        """Return what the kernel takes of recurrence and neurons, made once for a number of neurons."""
+        if neurons not in self._constants:
+            like = torch.empty(1).expand(1, 1, neurons)
             found = self._neuron.arranged(like, None, 1.0, self._params or None)
             if found is None:
-                raise SpikingError(
-                    f"the parameters of {self._layer.spec.kind} neurons do not fit neurons {list(shape)}"
-                )
+                raise SpikingError(f"parameters of {self._layer.spec.kind} neurons do not fit {neurons} neurons")
             _, level, arranged, numbers = found
             made = Call(like, None, level, arranged, numbers, self._layer.spec)
             form = form_of(made)
             *_, p, p_inner, p_period, own, _, step, _ = shared_arguments(made, form, like[:0])
             many = KERNEL_KINDS[form.kind].parameters
-            self._constants[shape] = (self._layer.recurrent is not None, p, many, p_inner, p_period, own, step)
-        return self._constants[shape]
+            self._constants[neurons] = (self._layer.recurrent is not None, p, many, p_inner, p_period, own, step)
+        return self._constants[neurons]
 
 
 class EventStepper(Stepper):
@@ -233,6 +285,32 @@ class EventStepper(Stepper):
     def step(self, x: Numbers) -> Numbers:
         self._kernel(x, *self._arguments)
         return self._made
+
+
+def _check_dtype(x: Tensor) -> None:
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        raise SpikingError(f"the input is {x.dtype} on {x.device}; float32 on the CPU runs by events")
+
+
+def _check_state(state: State | None, names: Sequence[str], shape: Sequence[int]) -> None:
+    if state is not None and (len(state) != len(names) or any(each.shape != tuple(shape) for each in state)):
+        found = ", ".join(str(list(each.shape)) for each in state)
+        raise SpikingError(f"the state is {found}; give {', '.join(names)}, each {list(shape)}")
+
+
+def _four(x: Tensor) -> Tensor:
+    """Return a parameter that broadcasts against ``[C, H, W]`` as ``[1, C, H, W]``."""
+    return x.reshape(*[1] * (4 - x.dim()), *x.shape)
+
+
+def _by_place(x: Tensor) -> Tensor:
+    """Return ``[., B, C, H, W]`` as contiguous ``[., B, H, W, C]``."""
+    return x.permute(0, 1, 3, 4, 2).contiguous()
+
+
+def _by_channel(x: Tensor) -> Tensor:
+    """The inverse of :func:`_by_place`, without a copy."""
+    return x.permute(0, 1, 4, 2, 3)
 
 
 def _by_input(weight: Tensor) -> Array:
