@@ -109,7 +109,7 @@ def _events(given: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         and isinstance(each[0], int | float)
         and isinstance(each[1], int)
         and not any(isinstance(number, bool) for number in each)
-        and abs(each[1]) < 2**62
+        and max(abs(each[0]), abs(each[1])) < 2**62
         for each in pairs
     )
     if not whole:

@@ -271,6 +271,7 @@ def test_the_command_reads_a_recording(tmp_path: Path, capsys: pytest.CaptureFix
         ('{"steps": [[1, 2]]}', r"standard input:1: steps are \[1, 2\]"),
         ('{"events": [[0.1, 1.5]]}', r"standard input:1: an event is no pair \[SECONDS, ADDRESS\]"),
         ('{"events": [[0.1, true]]}', "an event is no pair"),
+        (f'{{"events": [[1{"0" * 30}, 1]]}}', "an event is no pair"),
         ('{"step": [1]}', r'standard input:1: give {"steps"'),
         ("[1]", r'standard input:1: give {"steps"'),
     ],
