@@ -68,6 +68,36 @@ def neurons(
     answer(json, {"neurons": costs}, plain_text(map(neurons_table, costs)))
 
 
+@app.command("events")
+def events(
+    neurons: Annotated[str, typer.Option("--neurons", metavar="N,N", help="Recurrent neurons.")] = "256,512,1024",
+    rates: Annotated[
+        str, typer.Option("--rates", metavar="R,R", help="Spikes a step, of inputs and neurons.")
+    ] = "0.007,0.02,0.03",
+    batch: Annotated[int, typer.Option("--batch", min=1, max=MOST, help="Samples at a time.")] = 1,
+    threads: Threads = 1,
+    rounds: Rounds = 7,
+    json: Json = False,
+) -> None:
+    """Time a step of recurrent neurons on engines, next to backends without one and a gated net of equal width."""
+    from neurozoo.bench.engines import measure_engines
+    from neurozoo.reporting.bench import engines_table
+    from neurozoo.reporting.tables import plain_text
+
+    try:
+        wanted = [float(each) for each in rates.split(",")]
+    except ValueError:
+        raise UserError(f"--rates is {rates!r}; give numbers above 0 and at most 0.4, separated by commas") from None
+    sizes = _whole_numbers("--neurons", neurons)
+    _set_threads(threads)
+    costs = []
+    for size in sizes:
+        for rate in wanted:
+            say(f"{size:,} neurons at {rate:g}", error=True)
+            costs.append(measure_engines(size, rate, batch=batch, rounds=rounds))
+    answer(json, {"engines": costs}, plain_text([engines_table(costs)]))
+
+
 @app.command("train")
 def train(
     recipe: Annotated[

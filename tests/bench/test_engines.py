@@ -1,0 +1,44 @@
+"""The time of a step on engines next to other ways, at the wanted rate."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from neurozoo.bench.engines import GATED, EngineCost, measure_engines
+from neurozoo.cli.app import app
+from neurozoo.errors import UserError
+from neurozoo.reporting.bench import engines_table
+
+
+def test_a_size_is_measured_at_its_rate() -> None:
+    cost = measure_engines(48, 0.05, batch=2, rounds=1)
+    assert cost.found == pytest.approx(0.05, rel=0.06)
+    assert {"torch", GATED} <= cost.microseconds.keys()
+    assert "dense" not in cost.microseconds
+    assert all(each > 0 for each in cost.microseconds.values())
+    assert cost.row_bytes == pytest.approx(2 * (0.05 * 700 + 0.05 * 48) * 48 * 4, rel=0.1)
+
+
+def test_ratios_are_to_the_fastest_engine() -> None:
+    times = {"events": 2.0, "other": 4.0, "torch": 100.0}
+    cost = EngineCost(512, 0.02, 0.02, 1, 100, 700, 1, times, ("events", "other"), 49_000.0)
+    assert cost.ratios == {"torch": 50.0}
+    table = engines_table([cost])
+    assert table.rows == [["512", "2 %", "49", "2", "4", "100 (50x)"]]
+    assert EngineCost(512, 0.02, 0.02, 1, 100, 700, 1, {"torch": 1.0}, (), 1.0).ratios == {}
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.41, -1.0, float("nan")])
+def test_rates_that_neurons_do_not_have(rate: float) -> None:
+    with pytest.raises(UserError, match=r"is not above 0 and at most 0\.4"):
+        measure_engines(8, rate)
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    app(["bench", "events", "--neurons", "24", "--rates", "0.1", "--rounds", "1", "--json"], standalone_mode=False)
+    (row,) = json.loads(capsys.readouterr().out)["engines"]
+    assert (row["neurons"], row["batch"], row["threads"]) == (24, 1, 1)
+    with pytest.raises(UserError, match="--rates is 'fast'"):
+        app(["bench", "events", "--rates", "fast"], standalone_mode=False)
