@@ -126,8 +126,9 @@ def _level(layer: SpikingLayer, x: Tensor, rate: float) -> tuple[float, float]:
     low, high, level, found = 0.0, 1000.0, 1.0, 0.0
     for _ in range(40):
         level = (low + high) / 2
-        found = float(layer(x, level).mean())
-        if abs(found - rate) < 0.05 * rate + 2 / (len(x) * x.shape[1] * layer.recurrent.in_features):
+        spikes = layer(x, level)
+        found = float(spikes.mean())
+        if abs(found - rate) < 0.05 * rate + 2 / spikes.numel():
             return level, found
         low, high = (level, high) if found > rate else (low, level)
     raise UserError(f"the neurons fire at {found:g} and not at {rate:g}; give another rate, such as 0.02")
