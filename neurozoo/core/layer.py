@@ -283,7 +283,7 @@ class SpikingLayer(nn.Module):
         Raises:
             SpikingError: A shape does not fit, see :class:`~neurozoo.core.neuron.Neuron`.
         """
-        if self.runner is not None and not self.training and not torch.is_grad_enabled():
+        if self.runner is not None and not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             return self._by_engine(
                 self.runner, x if steps is None else x.expand(steps, *x.shape), threshold, valid, state
             )

@@ -78,11 +78,29 @@ class EventLayer(LayerRun):
         self._neuron = NumbaNeuron(spec)
         self._params = {name: value.detach().clone() for name, value in layer.params().items()}
         self._flags = 0 if getattr(spec, "tie", "fires") == "silent" else _FIRES_AT_TIES
+        self._versions = self._present()
         self._constants: dict[int, tuple[Any, ...]] = {}
         self.sparse = self._affine is not None or self._convolution is not None or layer.synapse is None
         # Neurons of a convolution are in the order of its currents, channels next to each other.
         self._by_place = self._convolution is not None and layer.recurrent is None
         self.words = self._said()
+
+    def check_weights(self) -> None:
+        """Check that the layer's weights are those that were prepared.
+
+        Raises:
+            SpikingError: They were changed since.
+        """
+        if self._present() != self._versions:
+            raise SpikingError(
+                "the weights of a layer were changed after the engine had prepared it; load the model again, or give it "
+                "to neurozoo.models.engines.use_engine again"
+            )
+
+    def _present(self) -> tuple[tuple[int, int], ...]:
+        """Return what changes with the layer's tensors: their memory, and torch's count of changes in place."""
+        tensors = (*self._layer.parameters(), *self._layer.buffers())
+        return tuple((each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors)
 
     def _said(self) -> str:
         back = self._layer.recurrent
@@ -110,6 +128,7 @@ class EventLayer(LayerRun):
         valid: Tensor | None = None,
         driven: bool = False,
     ) -> Ran:
+        self.check_weights()
         if self._affine is None and self._layer.recurrent is None:
             return self._scan(self._currents(x, valid), state, threshold, driven)
         affine, inputs = self._affine, 0
@@ -177,6 +196,7 @@ class EventLayer(LayerRun):
 
     def start(self, state: State | None) -> tuple[Tensor, Tensor]:
         """Return copies of the states ``[S, 1, N]`` of one sample and of the outputs before the first step."""
+        self.check_weights()
         assert self._affine is not None
         return self._start(state, (1, len(self._affine.gain)))
 

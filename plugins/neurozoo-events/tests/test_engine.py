@@ -86,6 +86,19 @@ def test_a_layer_on_an_engine_still_learns() -> None:
         assert layer(x).shape == (6, 1, 4)
 
 
+def test_weights_that_changed_are_refused() -> None:
+    layer = SpikingLayer(TorchNeuron(LIFSpec()), nn.Linear(5, 4)).eval()
+    attach(layer, EventEngine(), "events")
+    x = torch.rand(6, 2, 5)
+    with torch.no_grad():
+        layer(x)
+        layer.load_state_dict({name: each + 1 for name, each in layer.state_dict().items()})
+        with pytest.raises(SpikingError, match="the weights of a layer were changed after the engine had prepared it"):
+            layer(x)
+        attach(layer, EventEngine(), "events")
+        assert torch.equal(layer(x), ordered_run(layer, x).outputs)
+
+
 @pytest.mark.parametrize(
     ("net", "why"),
     [
