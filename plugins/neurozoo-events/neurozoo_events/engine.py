@@ -93,8 +93,8 @@ class EventLayer(LayerRun):
         """
         if self._present() != self._versions:
             raise SpikingError(
-                "the weights of a layer were changed after the engine had prepared it; load the model again, or give it "
-                "to neurozoo.models.engines.use_engine again"
+                "the weights of a layer were changed after the engine had prepared it; load the model again, or give "
+                "it to neurozoo.models.engines.use_engine again"
             )
 
     def _present(self) -> tuple[tuple[int, int], ...]:
