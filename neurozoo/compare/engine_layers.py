@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.backends.agreement import heights, within_margin
-from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
+from neurozoo.core.layer import SpikingLayer, Synapse, TorchNeuron, by_sample
 from neurozoo.core.layer_run import LayerRun
 from neurozoo.core.neuron import State, check_params, steps_of
 from neurozoo.core.recording import neuron_layers
@@ -149,12 +149,21 @@ def _step_by_step(layer: SpikingLayer, run: LayerRun, call: LayerCall) -> LayerA
     carried = neuron.initial_state(currents[0], params) if call.state is None else call.state[: len(spec.states)]
     fired = torch.zeros_like(currents[0]) if call.state is None or not returns else call.state[-1]
     near = beyond = 0
-    for x, current, level in zip(call.x[:, None].unbind(0), currents.unbind(0), levels, strict=True):
+    over_time = isinstance(layer.synapse, Synapse) and layer.synapse.over_time and len(currents) != len(call.x)
+    rows = call.x
+    if over_time:  # a step's currents depend on other steps: the oracle's step on the engine's currents
+        driven = run.run(call.x, call.state, call.threshold, valid=call.valid, driven=True).driven
+        assert driven is not None
+        rows = driven
+    for x, current, level in zip(rows[:, None].unbind(0), currents.unbind(0), levels, strict=True):
         whole = current + layer.returned(fired) if returns else current
         driving, compared = (whole / level, 1.0) if layer.gain else (whole, level)
         before = carried
         threshold = level[None] if isinstance(level, Tensor) and level.dim() else level
-        mine = run.run(x, (*before, fired) if returns else before, threshold).outputs[0]
+        if over_time:
+            mine = neuron.step(x[0] / level if layer.gain else x[0], before, compared, params)[0]
+        else:
+            mine = run.run(x, (*before, fired) if returns else before, threshold).outputs[0]
         fired, carried = neuron.step(driving, before, compared, params)
         differ = mine != fired
         if bool(differ.any()):

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from neurozoo.nn.delays import DelayedLinear
 from neurozoo.nn.synapses import Normalised, NormalisedTokens, PooledSynapse
 
-__all__ = ["Affine", "Convolution", "affine_of", "convolution_of"]
+__all__ = ["Affine", "Convolution", "Delays", "affine_of", "convolution_of", "delays_of"]
 
 
 class Affine(NamedTuple):
@@ -54,6 +55,32 @@ class Convolution(NamedTuple):
         return high, wide
 
 
+class Delays(NamedTuple):
+    """Currents of synapses with delays, ``gain c[t] + shift``, ``c[t] = sum over m of K_m x[t + m - (M - 1)]``.
+
+    Attributes:
+        kernels: K, ``[N, D, M]``, the longest delay first.
+        gain: ``[N]``.
+        shift: ``[N]``.
+        late: Steps after the last input that have currents.
+    """
+
+    kernels: Tensor
+    gain: Tensor
+    shift: Tensor
+    late: int
+
+
+@torch.no_grad()
+def delays_of(synapse: nn.Module | None) -> Delays | None:
+    """Return a synapse in evaluation as delays, gains and shifts; None if it is something else."""
+    found = _weighted(synapse)
+    made = None if found is None else found[0]
+    if found is None or not isinstance(made, DelayedLinear):
+        return None
+    return Delays(made.kernels(made.evaluated == "rounded").detach(), *found[1:], made.reach)
+
+
 @torch.no_grad()
 def affine_of(synapse: nn.Module | None) -> Affine | None:
     """Return a synapse in evaluation as a matrix, gains and shifts; None if it is something else."""
@@ -76,20 +103,22 @@ def convolution_of(synapse: nn.Module | None) -> Convolution | None:
     return Convolution(made.weight.detach(), found[1], found[2], stride, padding, dilation)
 
 
+_WEIGHTED = (nn.Linear, nn.Conv2d, DelayedLinear)
+
+
 def _weighted(synapse: nn.Module | None) -> tuple[nn.Module, Tensor, Tensor] | None:
     """Return the linear or convolution in a synapse, gains and shifts; None if it has none or more than that.
 
     A batch norm is ``x a + (b - m a)`` with ``a = g / sqrt(v + eps)``, in the order in which torch computes it.
     """
-    if type(synapse) in (nn.Linear, nn.Conv2d):
-        assert isinstance(synapse, nn.Linear | nn.Conv2d)
-        weight = synapse.weight.detach()
-        shift = weight.new_zeros(len(weight)) if synapse.bias is None else synapse.bias.detach()
+    if synapse is not None and type(synapse) in _WEIGHTED:
+        weight, bias = synapse.get_parameter("weight").detach(), getattr(synapse, "bias", None)
+        shift = weight.new_zeros(len(weight)) if bias is None else bias.detach()
         return synapse, torch.ones_like(shift), shift
     if not isinstance(synapse, Normalised) or isinstance(synapse, NormalisedTokens | PooledSynapse):
         return None
     made, norm = synapse.weight, synapse.norm
-    if type(made) not in (nn.Linear, nn.Conv2d) or made.bias is not None or type(norm) is not nn.BatchNorm1d:
+    if type(made) not in _WEIGHTED or getattr(made, "bias", None) is not None or type(norm) is not nn.BatchNorm1d:
         return None
     if norm.running_mean is None or norm.running_var is None:
         return None

@@ -2,7 +2,8 @@
 
 torch adds the products of a matrix and a vector in an order of its own, which depends on processor and shapes. Here the
 order is stated: the inputs in ascending order, one after the other, from 0, those of a convolution by row, column and
-channel; then gain and shift; the neurons that fired in the step before likewise, from 0; then the sum of both.
+channel, those of delays by step and input; then gain and shift; the neurons that fired in the step before likewise,
+from 0; then the sum of both.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
 from neurozoo.core.layer_run import Ran
 from neurozoo.core.neuron import State, steps_of
-from neurozoo.nn.affine import Convolution, affine_of, convolution_of
+from neurozoo.nn.affine import Convolution, Delays, affine_of, convolution_of, delays_of
 
-__all__ = ["ordered_convolution", "ordered_run", "ordered_sum"]
+__all__ = ["ordered_convolution", "ordered_delays", "ordered_run", "ordered_sum"]
 
 
 def ordered_sum(x: Tensor, weight: Tensor) -> Tensor:
@@ -49,6 +50,21 @@ def ordered_convolution(x: Tensor, made: Convolution) -> Tensor:
     return total
 
 
+def ordered_delays(x: Tensor, made: Delays) -> Tensor:
+    """Return the currents ``[T', B, N]`` of inputs ``[T, B, D]``, earlier inputs first."""
+    neurons, inputs, taps = made.kernels.shape
+    steps = len(x) + made.late
+    framed = nn.functional.pad(x, (0, 0, 0, 0, taps - 1, made.late))
+    total = x.new_zeros(steps, x.shape[1], neurons)
+    there = (x != 0).flatten(0, 1).any(0)
+    for tap in range(taps):
+        for place in range(inputs):
+            weights = made.kernels[:, place, tap]
+            if bool(there[place]) and bool(weights.any()):
+                total = total + framed[tap : tap + steps, :, place, None] * weights
+    return total * made.gain + made.shift
+
+
 def ordered_currents(layer: SpikingLayer, x: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return a layer's currents without the recurrent ones in the stated order; see :func:`ordered_run`."""
     if (affine := affine_of(layer.synapse)) is not None:
@@ -57,6 +73,8 @@ def ordered_currents(layer: SpikingLayer, x: Tensor, valid: Tensor | None = None
         rows = ordered_convolution(x.flatten(0, 1), made)
         rows = rows * made.gain[:, None, None] + made.shift[:, None, None]
         return rows.view(*x.shape[:2], *rows.shape[1:])
+    if (delays := delays_of(layer.synapse)) is not None:
+        return ordered_delays(x if valid is None else x.masked_fill(~valid[..., None], 0.0), delays)
     return layer.currents(x, valid)
 
 

@@ -25,6 +25,7 @@ from neurozoo.core.layer import Learned, SpikingLayer, TorchNeuron
 from neurozoo.core.layer_run import LayerRun, Ran
 from neurozoo.core.neuron import NeuronSpec, State
 from neurozoo.errors import SpikingError
+from neurozoo.nn.delays import DelayedLinear, NormalisedDelays
 from neurozoo.nn.ordered import ordered_run
 from neurozoo.nn.synapses import Normalised, PooledSynapse, conv_norm
 from neurozoo.testing.findings import Findings, NotRun, require
@@ -123,9 +124,14 @@ def spikes_differ_within_rounding_alone(subject: EngineSubject) -> None:
 
 
 def piece_by_piece_is_the_whole(subject: EngineSubject) -> None:
-    """Steps one by one, and three then the rest, with the state passed on, are the whole run; no state is changed."""
+    """Steps one by one, and three then the rest, with the state passed on, are the whole run; no state is changed.
+
+    Delays need the inputs of other steps, and have more steps than their inputs.
+    """
     for example, run in subject.prepared(ordered=True):
         whole = run.run(example.x, None, _at(example.threshold, slice(None)))
+        if len(whole.outputs) != STEPS:
+            continue
         for cuts in ([3, STEPS - 3], [1] * STEPS):
             state: State | None = None
             outputs, first = [], 0
@@ -297,6 +303,14 @@ def _examples() -> Iterator[Example]:
             yield Example(
                 f"{words}, a threshold for each sample", pictures, frames, levels["a threshold for each sample"]
             )
+    delays: dict[str, nn.Module] = {
+        "delays with batch norm": NormalisedDelays(DelayedLinear(INPUTS, NEURONS, kernel=5)),
+        "smooth delays": DelayedLinear(INPUTS, NEURONS, kernel=5, elements=2, evaluated="smooth"),
+    }
+    for words, synapse in delays.items():
+        delayed = SpikingLayer(TorchNeuron(lif), synapse).eval()
+        _draw(delayed, generator)
+        yield Example(words, delayed, _events(generator), 0.7)
     wide = SpikingLayer(TorchNeuron(lif), nn.Linear(INPUTS, 401)).eval()
     _draw(wide, generator)
     yield Example("401 neurons", wide, _events(generator))

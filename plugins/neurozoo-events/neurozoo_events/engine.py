@@ -21,8 +21,8 @@ from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
 from neurozoo.core.layer_run import LayerRun, Numbers, Ran, Stepper
 from neurozoo.core.neuron import State, check_threshold
 from neurozoo.errors import SpikingError
-from neurozoo.nn.affine import affine_of, convolution_of
-from neurozoo_events.kernel import convolution_loop, layer_loop
+from neurozoo.nn.affine import affine_of, convolution_of, delays_of
+from neurozoo_events.kernel import convolution_loop, delay_loop, layer_loop
 
 __all__ = ["EventEngine", "EventLayer"]
 
@@ -36,8 +36,8 @@ _FEW = 4
 class EventEngine(Engine):
     """Runs layers of neurons on one thread of the CPU, in float32: a step costs a row of weights for each event.
 
-    Synapses that are a matrix or a convolution, with or without batch norm, and recurrent weights run by events,
-    whatever the kind of neuron. Another synapse, such as learned delays, runs as it is, and its neurons here.
+    Synapses that are a matrix, a convolution or delays, with or without batch norm, and recurrent weights run by
+    events, whatever the kind of neuron. Another synapse, such as an encoder, runs as it is, and its neurons here.
     """
 
     def layer(self, layer: SpikingLayer) -> LayerRun:
@@ -64,6 +64,7 @@ class EventLayer(LayerRun):
             if tensor.device.type != "cpu" or (tensor.is_floating_point() and tensor.dtype != torch.float32):
                 raise SpikingError(f"{name} is {tensor.dtype} on {tensor.device}; float32 on the CPU runs by events")
         self._layer, self._affine, self._convolution = layer, affine_of(layer.synapse), convolution_of(layer.synapse)
+        self._delays = delays_of(layer.synapse)
         self._back = _NOTHING
         if layer.recurrent is not None:
             self._back = _by_input(layer.returning())
@@ -80,7 +81,11 @@ class EventLayer(LayerRun):
         self._flags = 0 if getattr(spec, "tie", "fires") == "silent" else _FIRES_AT_TIES
         self._versions = self._present()
         self._constants: dict[int, tuple[Any, ...]] = {}
-        self.sparse = self._affine is not None or self._convolution is not None or layer.synapse is None
+        if self._delays is not None:
+            self._gain, self._shift = _flat(self._delays.gain), _flat(self._delays.shift)
+            self._starts, self._goals, self._weights = _by_delay(self._delays.kernels)
+        known = (self._affine, self._convolution, self._delays)
+        self.sparse = layer.synapse is None or any(each is not None for each in known)
         # Neurons of a convolution are in the order of its currents, channels next to each other.
         self._by_place = self._convolution is not None and layer.recurrent is None
         self.words = self._said()
@@ -111,6 +116,11 @@ class EventLayer(LayerRun):
         if self._convolution is not None:
             many, _, high, wide = self._convolution.weight.shape
             return f"a row of {many} weights at up to {high * wide} places for each input that is not 0{returning}"
+        if self._delays is not None:
+            many, inputs, _ = self._delays.kernels.shape
+            return (
+                f"of {inputs} inputs, {len(self._weights):,} synapses to {many} neurons, each with its delay{returning}"
+            )
         if self._layer.synapse is None:
             return f"currents as they come{returning}"
         name = type(getattr(self._layer.synapse, "weight", None)).__name__
@@ -207,6 +217,8 @@ class EventLayer(LayerRun):
 
     def _currents(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Return the currents of a synapse that is no matrix, ``[T, B, ...]``; those of a held input are made once."""
+        if self._delays is not None:
+            return self._delayed(x if valid is None else x.masked_fill(~valid[..., None], 0.0))
         held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
         one = x[:1] if held else x
         made = self._layer.currents(one, valid) if self._convolution is None else self._convolved(one)
@@ -240,6 +252,22 @@ class EventLayer(LayerRun):
                 made.dilation, _flat(out),
             )  # fmt: skip
         return out.permute(0, 1, 4, 2, 3)
+
+    def _delayed(self, x: Tensor) -> Tensor:
+        """Return the currents ``[T', B, N]`` of inputs ``[T, B, D]`` with delays by events."""
+        made = self._delays
+        assert made is not None
+        neurons, inputs, _ = made.kernels.shape
+        if x.dim() != 3 or x.shape[2] != inputs:
+            raise SpikingError(f"a layer of {inputs} inputs takes [T, B, {inputs}], and got {list(x.shape)}")
+        _check_dtype(x)
+        out = torch.empty(len(x) + made.late, x.shape[1], neurons)
+        memory, by_step, by_row = _memory(x)
+        delay_loop()(
+            memory, by_step, by_row, len(x), x.shape[1], inputs, made.late, self._starts, self._goals, self._weights,
+            self._gain, self._shift, _flat(out),
+        )  # fmt: skip
+        return out
 
     def _start(self, state: State | None, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return copies of the states ``[S, B, ...]`` and of the outputs before the first step, ``[B, ...]``."""
@@ -331,6 +359,16 @@ def _by_place(x: Tensor) -> Tensor:
 def _by_channel(x: Tensor) -> Tensor:
     """The inverse of :func:`_by_place`, without a copy."""
     return x.permute(0, 1, 4, 2, 3)
+
+
+def _by_delay(kernels: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """Return the synapses of kernels ``[N, D, M]`` by input: where each begins, delays and neurons, and weights."""
+    inputs, taps = kernels.shape[1], kernels.shape[2]
+    # The longest delay is first: of an input, its synapses of one neuron are in the order of the steps that they reach.
+    place, tap, neuron = (kernels.permute(1, 2, 0) != 0).nonzero(as_tuple=True)
+    starts = torch.searchsorted(place, torch.arange(inputs + 1))
+    goals = torch.stack((taps - 1 - tap, neuron), 1).reshape(-1)
+    return starts.numpy(), goals.numpy(), _flat(kernels[neuron, place, tap].contiguous())
 
 
 def _by_input(weight: Tensor) -> Array:

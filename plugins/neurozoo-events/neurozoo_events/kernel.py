@@ -17,7 +17,7 @@ from neurozoo_numba.kernels import load_params
 from neurozoo_numba.streaming import OPTIONS, call, copy, loop, row
 from numba import types
 
-__all__ = ["convolution_loop", "layer_loop"]
+__all__ = ["convolution_loop", "delay_loop", "layer_loop"]
 
 
 @loop
@@ -223,6 +223,49 @@ def convolution_loop() -> Any:
     given, made = (types.Array(types.float32, 1, "C", readonly=readonly) for readonly in (True, False))
     signature = (given, *[whole] * 8, given, given, given, *[pair] * 5, made)
     return for_arguments(kept_on_disk(convolution, OPTIONS), signature).get_overload(signature)
+
+
+def delayed(  # type: ignore[no-untyped-def]
+    x, by_step, by_sample, steps, batch, inputs, late, starts, goals, weights, gain, shift, out,
+):  # fmt: skip
+    """The currents of synapses with delays: an input that is not 0 adds each of its weights at a later step.
+
+    Args:
+        x: Inputs; those of step t and sample b begin at ``t * by_step + b * by_sample``.
+        steps: T; ``batch``: B; ``inputs``: D; ``late``: steps after the last that have currents.
+        starts: ``[D + 1]``: the synapses of input d are those from ``starts[d]`` to ``starts[d + 1]``.
+        goals: ``[2 * synapses]``: the delay in steps, and the neuron of each; ``weights``, ``[synapses]``.
+        gain: Of the neurons, ``[N]``; ``shift`` likewise.
+        out: Gets the currents ``[T' * B * N]``.
+    """
+    neurons, total = gain.shape[0], steps + late
+    places, numbers = np.empty(inputs + 1, np.int64), np.empty(inputs + 1, x.dtype)
+    for i in range(total * batch * neurons):
+        out[i] = 0
+    for t in range(steps):
+        for b in range(batch):
+            count = active(x, t * by_step + b * by_sample, inputs, places, numbers)
+            for k in range(count):
+                v = numbers[k]
+                for n in range(starts[places[k]], starts[places[k] + 1]):
+                    goal = t + goals[2 * n]
+                    if goal < total:
+                        at = (goal * batch + b) * neurons + goals[2 * n + 1]
+                        out[at] = out[at] + v * weights[n]
+    for place in range(total * batch):
+        current = row(out, place * neurons, neurons)
+        for i in range(neurons):
+            current[i] = current[i] * gain[i] + shift[i]
+
+
+@cache
+def delay_loop() -> Any:
+    """Return :func:`delayed`, compiled at the first call, or loaded from numba's cache."""
+    whole = types.int64
+    given, made = (types.Array(types.float32, 1, "C", readonly=readonly) for readonly in (True, False))
+    places = types.Array(types.int64, 1, "C", readonly=True)
+    signature = (given, *[whole] * 6, places, places, given, given, given, made)
+    return for_arguments(kept_on_disk(delayed, OPTIONS), signature).get_overload(signature)
 
 
 @cache
