@@ -21,7 +21,8 @@ from neurozoo.data.representations.bins import Bins
 from neurozoo.errors import DataError, SpikingError
 from neurozoo.nn.steps import read_out
 from neurozoo.runs.loading import TrainedModel
-from neurozoo.runs.streaming import Stream, _Readout
+from neurozoo.runs.stream_parts import Readout
+from neurozoo.runs.streaming import Stream
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_model_that_answers_by_its_last_steps(digits: TrainedModel) -> None:
 @pytest.mark.parametrize("window", [None, 3])
 def test_readouts_in_constant_memory(how: str, window: int | None) -> None:
     outputs = torch.randn(8, 1, 4, generator=torch.Generator().manual_seed(1))
-    readout = _Readout(how, window, 4)
+    readout = Readout(how, window, 4)
     for number, each in enumerate(outputs[:, 0].numpy(), start=1):
         some = outputs[:number] if window is None else outputs[max(number - window, 0) : number]
         expected = read_out(some, None, how)[0]  # type: ignore[arg-type]

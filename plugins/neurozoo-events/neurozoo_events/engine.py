@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from neurozoo_numba.kinds import KERNEL_KINDS
 from neurozoo_numba.neuron import NumbaNeuron
 from neurozoo_numba.operator import form_of, shared_arguments
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call
@@ -22,12 +20,23 @@ from neurozoo.core.layer_run import LayerRun, Numbers, Ran, Stepper
 from neurozoo.core.neuron import State, check_threshold
 from neurozoo.errors import SpikingError
 from neurozoo.nn.affine import affine_of, convolution_of, delays_of
+from neurozoo_events.arrays import (
+    NOTHING,
+    by_channel,
+    by_delay,
+    by_input,
+    by_place,
+    check_dtype,
+    check_state,
+    flat,
+    levels,
+    strided,
+    with_four_axes,
+)
 from neurozoo_events.kernel import convolution_loop, delay_loop, layer_loop
 
 __all__ = ["EventEngine", "EventLayer"]
 
-Array = NDArray[np.float32]
-_NOTHING: Array = np.empty(0, np.float32)
 _FIRES_AT_TIES = 1
 _FEW = 4
 """Channels that may be far apart in memory."""
@@ -65,25 +74,25 @@ class EventLayer(LayerRun):
                 raise SpikingError(f"{name} is {tensor.dtype} on {tensor.device}; float32 on the CPU runs by events")
         self._layer, self._affine, self._convolution = layer, affine_of(layer.synapse), convolution_of(layer.synapse)
         self._delays = delays_of(layer.synapse)
-        self._back = _NOTHING
+        self._back = NOTHING
         if layer.recurrent is not None:
-            self._back = _by_input(layer.returning())
-        self._weights = self._gain = self._shift = _NOTHING
+            self._back = by_input(layer.returning())
+        self._weights = self._gain = self._shift = NOTHING
         if self._affine is not None:
-            self._weights = _by_input(self._affine.weight)
-            self._gain, self._shift = _flat(self._affine.gain), _flat(self._affine.shift)
+            self._weights = by_input(self._affine.weight)
+            self._gain, self._shift = flat(self._affine.gain), flat(self._affine.shift)
         if self._convolution is not None:
             # By input channel and place of the kernel, its columns reversed: the weights of an input to neighbours.
-            self._weights = _flat(self._convolution.weight.flip(3).permute(1, 2, 3, 0).contiguous())
-            self._gain, self._shift = _flat(self._convolution.gain), _flat(self._convolution.shift)
+            self._weights = flat(self._convolution.weight.flip(3).permute(1, 2, 3, 0).contiguous())
+            self._gain, self._shift = flat(self._convolution.gain), flat(self._convolution.shift)
         self._neuron = NumbaNeuron(spec)
         self._params = {name: value.detach().clone() for name, value in layer.params().items()}
         self._flags = 0 if getattr(spec, "tie", "fires") == "silent" else _FIRES_AT_TIES
         self._versions = self._present()
         self._constants: dict[int, tuple[Any, ...]] = {}
         if self._delays is not None:
-            self._gain, self._shift = _flat(self._delays.gain), _flat(self._delays.shift)
-            self._starts, self._goals, self._weights = _by_delay(self._delays.kernels)
+            self._gain, self._shift = flat(self._delays.gain), flat(self._delays.shift)
+            self._starts, self._goals, self._weights = by_delay(self._delays.kernels)
         known = (self._affine, self._convolution, self._delays)
         self.sparse = layer.synapse is None or any(each is not None for each in known)
         # Neurons of a convolution are in the order of its currents, channels next to each other.
@@ -150,41 +159,44 @@ class EventLayer(LayerRun):
         else:
             x = self._currents(x, valid)
             form = tuple(x.shape)
-        _check_dtype(x)
+        check_dtype(x)
         # A matrix is applied along the last axis, and those between are samples to it.
         steps, batch, neurons = form[0], math.prod(form[1:-1]), form[-1]
         outputs = torch.empty(form)
         whole = torch.empty_like(outputs) if driven else None
-        level, by_step, by_row = _levels(by_sample(threshold, outputs), outputs, batch, neurons)
+        level, by_step, by_row = levels(by_sample(threshold, outputs), outputs, batch, neurons)
         states, fired = self._start(state, form[1:])
-        memory, x_step, x_sample = _memory(x.reshape(steps, batch, inputs or neurons))
+        memory, x_step, x_sample = strided(x.reshape(steps, batch, inputs or neurons))
         returns, p, many, p_inner, p_period, own, step = self._fixed(neurons)
         layer_loop()(
             memory, x_step, x_sample, steps, batch, inputs, neurons, self._weights, self._gain, self._shift,
             self._back, returns, level, by_step, by_row, self._layer.gain, p, many, p_inner, p_period, own,
-            len(states), _flat(states), _flat(fired), self._flags, step, _flat(outputs),
-            _NOTHING if whole is None else _flat(whole),
+            len(states), flat(states), flat(fired), self._flags, step, flat(outputs),
+            NOTHING if whole is None else flat(whole),
         )  # fmt: skip
         after = states.unbind(0)
         return Ran(outputs, (*after, fired) if returns else after, whole)
 
     def _scan(self, currents: Tensor, state: State | None, threshold: Tensor | float, driven: bool) -> Ran:
         """Run neurons without recurrent weights on their currents, all steps of some neurons before the next ones."""
-        _check_dtype(currents)
+        check_dtype(currents)
         level = by_sample(threshold, currents)
         check_threshold(level, currents)
-        _check_state(state, self._layer.spec.states, currents.shape[1:])
+        check_state(state, self._layer.spec.states, currents.shape[1:])
         x, params = currents, self._params
         if self._by_place:  # in the order of memory, with parameters and thresholds alike
-            x, level = _by_place(currents), _by_place(level) if isinstance(level, Tensor) and level.dim() else level
-            state = None if state is None else tuple(_by_place(each[None])[0] for each in state)
-            params = {name: _by_place(_four(each)[None])[0, 0] if each.dim() else each for name, each in params.items()}
+            x, level = by_place(currents), by_place(level) if isinstance(level, Tensor) and level.dim() else level
+            state = None if state is None else tuple(by_place(each[None])[0] for each in state)
+            params = {
+                name: by_place(with_four_axes(each)[None])[0, 0] if each.dim() else each
+                for name, each in params.items()
+            }
         if self._layer.gain:
             outputs, after = self._neuron.scan(x / level, state, 1.0, params or None)
         else:
             outputs, after = self._neuron.scan(x, state, level, params or None)
         if self._by_place:
-            outputs, after = _by_channel(outputs), tuple(_by_channel(each[None])[0] for each in after)
+            outputs, after = by_channel(outputs), tuple(by_channel(each[None])[0] for each in after)
         return Ran(outputs, after, currents if driven else None)
 
     def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
@@ -196,12 +208,12 @@ class EventLayer(LayerRun):
         """Return what the kernel takes for single steps of one sample, but for the input at its beginning."""
         assert self._affine is not None
         neurons, inputs = self._affine.weight.shape
-        level, _, _ = _levels(threshold, outputs, 1, neurons)
+        level, _, _ = levels(threshold, outputs, 1, neurons)
         returns, p, many, p_inner, p_period, own, step = self._fixed(neurons)
         return (
             0, 0, 1, 1, inputs, neurons, self._weights, self._gain, self._shift, self._back, returns, level, 0, 0,
-            self._layer.gain, p, many, p_inner, p_period, own, len(states), _flat(states), _flat(fired), self._flags,
-            step, _flat(outputs), _NOTHING,
+            self._layer.gain, p, many, p_inner, p_period, own, len(states), flat(states), flat(fired), self._flags,
+            step, flat(outputs), NOTHING,
         )  # fmt: skip
 
     def start(self, state: State | None) -> tuple[Tensor, Tensor]:
@@ -249,7 +261,7 @@ class EventLayer(LayerRun):
             convolution_loop()(
                 frames.detach().as_strided((span,), (1,)).numpy(), *frames.stride(), count, channels, height, width,
                 self._weights, self._gain, self._shift, size, tuple(made.weight.shape[2:]), made.stride, made.padding,
-                made.dilation, _flat(out),
+                made.dilation, flat(out),
             )  # fmt: skip
         return out.permute(0, 1, 4, 2, 3)
 
@@ -260,12 +272,12 @@ class EventLayer(LayerRun):
         neurons, inputs, _ = made.kernels.shape
         if x.dim() != 3 or x.shape[2] != inputs:
             raise SpikingError(f"a layer of {inputs} inputs takes [T, B, {inputs}], and got {list(x.shape)}")
-        _check_dtype(x)
+        check_dtype(x)
         out = torch.empty(len(x) + made.late, x.shape[1], neurons)
-        memory, by_step, by_row = _memory(x)
+        memory, by_step, by_row = strided(x)
         delay_loop()(
             memory, by_step, by_row, len(x), x.shape[1], inputs, made.late, self._starts, self._goals, self._weights,
-            self._gain, self._shift, _flat(out),
+            self._gain, self._shift, flat(out),
         )  # fmt: skip
         return out
 
@@ -278,7 +290,7 @@ class EventLayer(LayerRun):
             before = torch.zeros_like(like)
         else:
             given = state[: len(names)]
-            _check_state(state, (*names, *(("outputs",) if returns else ())), shape)
+            check_state(state, (*names, *(("outputs",) if returns else ())), shape)
             before = state[-1].float().clone() if returns else like
         return torch.stack([each.float() for each in given]) if names else like.new_empty(0, *like.shape), before
 
@@ -314,7 +326,7 @@ class EventStepper(Stepper):
         self._layer, self._kernel = run, layer_loop()
         self._states, self._fired = run.start(state)
         self._outputs = torch.empty(1, 1, self._fired.shape[-1])
-        self._made = _flat(self._outputs)
+        self._made = flat(self._outputs)
         self._arguments = run.arguments(threshold, self._states, self._fired, self._outputs)
         super().__init__(run, given, threshold, state)
 
@@ -333,71 +345,3 @@ class EventStepper(Stepper):
     def step(self, x: Numbers) -> Numbers:
         self._kernel(x, *self._arguments)
         return self._made
-
-
-def _check_dtype(x: Tensor) -> None:
-    if x.dtype != torch.float32 or x.device.type != "cpu":
-        raise SpikingError(f"the input is {x.dtype} on {x.device}; float32 on the CPU runs by events")
-
-
-def _check_state(state: State | None, names: Sequence[str], shape: Sequence[int]) -> None:
-    if state is not None and (len(state) != len(names) or any(each.shape != tuple(shape) for each in state)):
-        found = ", ".join(str(list(each.shape)) for each in state)
-        raise SpikingError(f"the state is {found}; give {', '.join(names)}, each {list(shape)}")
-
-
-def _four(x: Tensor) -> Tensor:
-    """Return a parameter that broadcasts against ``[C, H, W]`` as ``[1, C, H, W]``."""
-    return x.reshape(*[1] * (4 - x.dim()), *x.shape)
-
-
-def _by_place(x: Tensor) -> Tensor:
-    """Return ``[., B, C, H, W]`` as contiguous ``[., B, H, W, C]``."""
-    return x.permute(0, 1, 3, 4, 2).contiguous()
-
-
-def _by_channel(x: Tensor) -> Tensor:
-    """The inverse of :func:`_by_place`, without a copy."""
-    return x.permute(0, 1, 4, 2, 3)
-
-
-def _by_delay(kernels: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-    """Return the synapses of kernels ``[N, D, M]`` by input: where each begins, delays and neurons, and weights."""
-    inputs, taps = kernels.shape[1], kernels.shape[2]
-    # The longest delay is first: of an input, its synapses of one neuron are in the order of the steps that they reach.
-    place, tap, neuron = (kernels.permute(1, 2, 0) != 0).nonzero(as_tuple=True)
-    starts = torch.searchsorted(place, torch.arange(inputs + 1))
-    goals = torch.stack((taps - 1 - tap, neuron), 1).reshape(-1)
-    return starts.numpy(), goals.numpy(), _flat(kernels[neuron, place, tap].contiguous())
-
-
-def _by_input(weight: Tensor) -> Array:
-    """Return ``[N, D]`` as flat memory, the weights of an input next to each other."""
-    return _flat(weight.detach().T.clone(memory_format=torch.contiguous_format))
-
-
-def _flat(x: Tensor) -> Array:
-    """Return the memory of a contiguous tensor."""
-    made: Array = x.reshape(-1).numpy()
-    return made
-
-
-def _memory(x: Tensor) -> tuple[Array, int, int]:
-    """Return the memory of ``[T, B, D]`` and the distances of steps and samples, copied if D is not contiguous."""
-    if x.numel() and x.stride(2) != 1 and x.shape[2] > 1:
-        x = x.contiguous()
-    if not x.numel():
-        return _NOTHING, 0, 0
-    by_step, by_row, _ = x.stride()
-    span = (x.shape[0] - 1) * by_step + (x.shape[1] - 1) * by_row + x.shape[2]
-    return x.detach().as_strided((span,), (1,)).numpy(), by_step, by_row
-
-
-def _levels(threshold: Tensor | float, outputs: Tensor, batch: int, neurons: int) -> tuple[Array, int, int]:
-    """Return thresholds of a step's neurons, ``[N]`` each, and the distances of those of steps and samples."""
-    check_threshold(threshold, outputs)
-    if not isinstance(threshold, Tensor) or threshold.dim() == 0:
-        return np.full(neurons, float(threshold), np.float32), 0, 0
-    steps = len(threshold)
-    whole = threshold.detach().float().expand(steps, *outputs.shape[1:]).contiguous()
-    return _flat(whole), batch * neurons if steps > 1 else 0, neurons
