@@ -168,7 +168,7 @@ def test_counts_that_the_dtype_does_not_hold() -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("emotions-sound", "SMILE cannot run step by step: it reads a sample whole"),
+        ("emotions-corrected", "SMILE cannot run step by step: it reads a sample whole"),
         ("braille-taxels", "CubaRSNN cannot run step by step: encoder gets something else than what the signal taxels"),
     ],
 )
