@@ -5,14 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from neurozoo.core.model import Part
 
-__all__ = ["Features", "Fusion", "LabelHead", "Layout", "Tokens"]
+__all__ = ["Features", "Fusion", "LabelHead", "Layout", "Tokens", "WholeBatch"]
+
+WholeBatch = bool | Literal["training"]
+"""Whether a sample's output depends on the others of its batch; ``training``: its terms of the loss alone do."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Tokens:
         x: ``[B, L, D]``.
         mask: ``[B, L]`` bool, True where valid; None if all are.
         position: ``[B or 1, L]`` int64, counted from the first valid row.
-        segments: Modalities of the rows with their numbers of rows, in order, L in total; empty if unknown.
+        segments: Modalities of the rows with their numbers of rows, in order, L in total; empty if unknown. A part
+            that computes with them says what it does without.
     """
 
     x: Tensor
@@ -89,7 +93,9 @@ class Fusion(Part):
     """Combines the refined modalities to one sequence. ``__init__`` takes a :class:`Layout` first."""
 
     width: int | None = None
-    """Features of the fused sequence; None for the layout's ``hidden``."""
+    """Features of the fused sequence; None for the layout's ``hidden``. The head is built for this width."""
+    whole_batch: ClassVar[WholeBatch] = False
+    """Whether one process has to train it, see :data:`WholeBatch`."""
 
     @abstractmethod
     def forward(self, features: Mapping[str, Features]) -> Tokens:
@@ -98,6 +104,9 @@ class Fusion(Part):
 
 class LabelHead(Part):
     """Maps a sequence to one logit per output. ``__init__`` takes a :class:`Layout` first."""
+
+    whole_batch: ClassVar[WholeBatch] = False
+    """Whether one process has to train it, see :data:`WholeBatch`."""
 
     @abstractmethod
     def forward(self, sequence: Tokens, target: Any = None) -> Tensor:

@@ -240,7 +240,7 @@ def chosen(samples: int, wanted: int | None) -> Tensor:
 
 def needs_its_batch(model: nn.Module) -> bool:
     """Return whether a sample's outputs depend on the others of its batch."""
-    return any(getattr(module, "whole_batch", False) for module in model.modules())
+    return any(getattr(module, "whole_batch", False) is True for module in model.modules())
 
 
 @torch.no_grad()

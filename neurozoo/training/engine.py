@@ -118,7 +118,7 @@ class Engine:
         parts = {type(each).__name__ for each in module.modules() if getattr(each, "whole_batch", False)}
         if parts and processes() > 1:
             raise UserError(
-                f"{', '.join(sorted(parts))}: its output for a sample depends on the whole batch, and each of "
+                f"{', '.join(sorted(parts))}: its output or its loss depends on the whole batch, and each of "
                 f"{processes()} processes has a part of it; start one process, or take the parts of a corrected recipe"
             )
         forward = torch.compile(module) if self._compiled else module

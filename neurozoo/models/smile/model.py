@@ -104,7 +104,7 @@ class SMILE(MultimodalModel):
         self.scaling = nn.ModuleDict({m: cast(Scaling, parts("scaling", layout)) for m in self.spiking})
         self.enhance = nn.ModuleDict({m: EncoderBlock(hidden, heads, dropout, 0.0) for m in self.spiking})
         self.fusion: Fusion = parts("fusion", layout)
-        self.head: LabelHead = parts("head", layout)
+        self.head: LabelHead = parts("head", replace(layout, hidden=self.fusion.width or hidden))
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.plain = arithmetic == "plain"

@@ -10,7 +10,7 @@ from torch import Tensor
 from neurozoo.core.multimodal import Layout, Tokens
 from neurozoo.testing.findings import ConformanceError, require
 from neurozoo.testing.kits import Kit, cases_of
-from neurozoo.testing.parts import learning, padding, parameters, portability
+from neurozoo.testing.parts import learning, padding, parameters, portability, terms
 from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, made_up_features, made_up_mask, made_up_sequence
 from neurozoo.testing.parts.subject import LayoutSubject, Rows, Setting, each_setting, layout_of
 
@@ -45,13 +45,14 @@ class FusionSubject(LayoutSubject):
 def gives_a_sequence(subject: FusionSubject, setting: Setting) -> None:
     """x ``[B, L', D]``, mask bool or None, position int64 below L'; valid rows where the input has some."""
     layout = setting.form
+    width = setting.part.width or layout.hidden
     for masks in ("mixed", "none", "absent"):
         content = subject.made_up(layout, masks)
         output = setting.part(content)
         x, mask, position = _form(output)
         length = x.shape[1]
-        wanted, whole = (SAMPLES, length, layout.hidden), [SAMPLES, length]
-        require(x.shape == wanted and length, f"x is {list(x.shape)}, not [{SAMPLES}, L', {layout.hidden}]")
+        wanted, whole = (SAMPLES, length, width), [SAMPLES, length]
+        require(x.shape == wanted and length, f"x is {list(x.shape)}, not [{SAMPLES}, L', {width}]")
         if mask is not None:
             require(mask.shape == wanted[:2], f"the mask is {list(mask.shape)}, not {whole}")
         aligned = position.shape in ((SAMPLES, length), (1, length))
@@ -109,7 +110,7 @@ def gives_outputs(subject: LabelHeadSubject, setting: Setting) -> None:
         require(torch.isfinite(outputs).all(), "an output is not finite")
 
 
-_SHARED = cases_of(padding, learning, portability, parameters)
+_SHARED = cases_of(padding, learning, terms, portability, parameters)
 
 FUSION = Kit(
     "fusion",

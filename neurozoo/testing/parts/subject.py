@@ -14,10 +14,11 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from neurozoo.core.model import trained_modules
 from neurozoo.core.multimodal import Layout
 from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
 from neurozoo.testing.findings import Candidate, ConformanceError, Findings, require
-from neurozoo.testing.parts.inputs import Content, Masks
+from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks
 
 TOLERANCE = 1e-9
 """Allowed difference of two outputs in float64, as a share of the largest value: far above rounding,
@@ -132,6 +133,10 @@ class PartSubject(Findings):
         """What counts of what a part makes of a content."""
         return self.rows(part(content), content)
 
+    def terms(self, setting: Setting, content: Content) -> dict[str, Tensor]:
+        """The terms that the part adds to the loss after a forward, by name; none of a model, whose case steps it."""
+        return {}
+
     def hold_together(self, got: Rows, want: Rows, where: str) -> None:
         """Two outputs say the same at every row that counts.
 
@@ -187,10 +192,23 @@ class LayoutSubject(PartSubject):
             part: nn.Module = self.candidate.target(form, **self.candidate.params)
         return part
 
+    def terms(self, setting: Setting, content: Content) -> dict[str, Tensor]:
+        self.run(setting.part, content)
+        target = targets(setting.form)
+        return {name: term for _, each in trained_modules(setting.part) for name, term in each.losses(target).items()}
+
     def describe(self, form: Layout) -> str:
         context = f"context {', '.join(form.context)}" if form.context else "no context"
         primary = f"primary {', '.join(form.primary)}"
         return f"{context}, {primary}, hidden {form.hidden}, heads {form.heads}, outputs {form.outputs}"
+
+
+def targets(form: Layout) -> Tensor:
+    """Targets ``[B, K]`` of a layout's outputs, 0 or 1; of several labels the first is never there."""
+    found = torch.randint(0, 2, (SAMPLES, form.outputs), generator=torch.Generator().manual_seed(3)).double()
+    if form.outputs > 1:
+        found[:, 0] = 0
+    return found
 
 
 def layout_of(

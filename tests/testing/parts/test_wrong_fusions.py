@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neurozoo.core.multimodal import Features, Fusion, Layout, Tokens
 from neurozoo.errors import SpikingError
+from neurozoo.nn.kept import Kept
 from neurozoo.nn.sequence import concatenate
 from neurozoo.testing import Candidate, ConformanceError, check, kit_of
 
@@ -291,6 +292,58 @@ class RandomButNotSaved(Sound):
         return sequence.with_x(sequence.x * self.weight)
 
 
+class TermPerSample(Sound):
+    """Adds a term that is not 0-d."""
+
+    def finish(self, sequence):
+        self.kept = Kept()
+        self.kept.keep(x=sequence.x, mask=sequence.mask)
+        return sequence
+
+    def losses(self, target):
+        return {"size": self.kept["x"].square().mean((1, 2))}
+
+
+class TermOfRareLabels(TermPerSample):
+    """Divides by how often each label is there."""
+
+    def losses(self, target):
+        return {"size": self.kept["x"].mean() / target.sum(0).min()}
+
+
+class TermOfPadding(TermPerSample):
+    """Its term is of all rows, padding included."""
+
+    def losses(self, target):
+        return {"size": self.kept["x"].square().mean()}
+
+
+class ShareOutsideTheCheckpoint(Sound):
+    """Keeps what it learns of the targets in an attribute."""
+
+    share = 0.0
+
+    def prepare(self, target, valid=None):
+        self.share = float(target.mean())
+
+    def finish(self, sequence):
+        return sequence.with_x(sequence.x + self.share)
+
+
+class LogOfTheShare(Sound):
+    """A label that no sample has gets minus infinity."""
+
+    def __init__(self, layout):
+        super().__init__(layout)
+        self.register_buffer("share", torch.zeros(()))
+
+    def prepare(self, target, valid=None):
+        self.share.copy_(target.mean(0).log().min())
+
+    def finish(self, sequence):
+        return sequence.with_x(sequence.x + self.share)
+
+
 class OutOfItsOwnBounds(Sound):
     """Its default is not of its type."""
 
@@ -318,6 +371,9 @@ WRONG: dict[str, tuple[type[Fusion], ...]] = {
     "evaluation_leaves_no_trace": (KeepsState, DropsInEvaluation, CountsCalls, WritesItsInput),
     "training_mode_works": (DividesByWhatItDropped,),
     "training_sees_no_padding": (BatchNorm,),
+    "losses_are_terms": (TermPerSample, TermOfRareLabels),
+    "losses_see_no_padding": (TermOfPadding,),
+    "prepared_once_and_kept": (ShareOutsideTheCheckpoint, LogOfTheShare),
     "dtypes_are_kept": (AlwaysFloat32,),
     "stays_on_the_device": (MadeOnTheCPU, UnregisteredWeight),
     "can_be_copied_after_a_forward": (KeepsItsOutput,),

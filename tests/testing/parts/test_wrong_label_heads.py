@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import LabelHead, Layout, Tokens
+from neurozoo.nn.kept import Kept
 from neurozoo.testing import Candidate, check, kit_of
 
 KIT = kit_of("label-head")
@@ -210,6 +211,58 @@ class GrowsABuffer(Sound):
         return logits
 
 
+class TermPerSample(Sound):
+    """Adds a term that is not 0-d."""
+
+    def finish(self, logits, sequence):
+        self.kept = Kept()
+        self.kept.keep(x=sequence.x * self.linear.weight.sum(), mask=sequence.mask)
+        return logits
+
+    def losses(self, target):
+        return {"size": self.kept["x"].square().mean((1, 2))}
+
+
+class TermOfRareLabels(TermPerSample):
+    """Divides by how often each label is there."""
+
+    def losses(self, target):
+        return {"size": self.kept["x"].mean() / target.sum(0).min()}
+
+
+class TermOfPadding(TermPerSample):
+    """Its term is of all rows, padding included."""
+
+    def losses(self, target):
+        return {"size": self.kept["x"].square().mean()}
+
+
+class ShareOutsideTheCheckpoint(Sound):
+    """Keeps what it learns of the targets in an attribute."""
+
+    share = 0.0
+
+    def prepare(self, target, valid=None):
+        self.share = float(target.mean())
+
+    def finish(self, logits, sequence):
+        return logits + self.share
+
+
+class LogOfTheShare(Sound):
+    """A label that no sample has gets minus infinity."""
+
+    def __init__(self, layout):
+        super().__init__(layout)
+        self.register_buffer("share", torch.zeros(()))
+
+    def prepare(self, target, valid=None):
+        self.share.copy_(target.mean(0).log().min())
+
+    def finish(self, logits, sequence):
+        return logits + self.share
+
+
 class NoDefault(Sound):
     """A parameter that whoever names it must give."""
 
@@ -242,6 +295,9 @@ WRONG: dict[str, tuple[type[LabelHead], ...]] = {
     "evaluation_leaves_no_trace": (FollowsTheBatches,),
     "training_mode_works": (FailsInTraining,),
     "training_sees_no_padding": (RunningMeanOfAllRows, RunningMeanByLength),
+    "losses_are_terms": (TermPerSample, TermOfRareLabels),
+    "losses_see_no_padding": (TermOfPadding,),
+    "prepared_once_and_kept": (ShareOutsideTheCheckpoint, LogOfTheShare),
     "dtypes_are_kept": (AlwaysFloat32,),
     "stays_on_the_device": (ZerosOnTheCPU,),
     "can_be_copied_after_a_forward": (KeepsItsLogits,),
