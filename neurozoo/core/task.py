@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neurozoo.core.loss import Loss
 from neurozoo.errors import CheckpointError, DataError, UnknownNameError
 
 __all__ = ["LOSS", "Decision", "Metric", "Reduction", "Task"]
@@ -98,6 +99,7 @@ class Task(ABC):
 
     def __init__(self, outputs: Sequence[str], per_step: bool = False) -> None:
         self.outputs, self.per_step = tuple(outputs), per_step
+        self._minimised: tuple[tuple[float, Loss], ...] = ()
         if not self.outputs:
             raise DataError(f"the task {self.name} has no {self.noun}; name at least one")
         most, times = Counter(self.outputs).most_common(1)[0]
@@ -183,6 +185,10 @@ class Task(ABC):
                 "name the task that the model was trained for"
             )
 
+    def minimise(self, losses: Sequence[tuple[float, Loss]]) -> None:
+        """Let :meth:`loss` return the sum of these, each times its factor; none for the task's own objective."""
+        self._minimised = tuple(losses)
+
     def loss(self, outputs: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return the training loss, 0-d: the mean over valid answers, 0 if there are none.
 
@@ -194,14 +200,24 @@ class Task(ABC):
             valid: ``[B, L]`` bool, True at valid steps; None for all.
         """
         if not self.per_step or valid is None:
-            return self.objective(*self.counted(outputs, target), "mean")
+            return self.training_objective(*self.counted(outputs, target), "mean")
         # Mask instead of index: outputs[valid] would make a GPU training step synchronise.
         keep = valid.flatten()
         rows = outputs.flatten(0, 1).masked_fill(~keep[:, None], 0.0)
         goals = target.flatten(0, 1)
         goals = goals.masked_fill(~keep.reshape(-1, *[1] * (goals.dim() - 1)), 0)
-        each = self.objective(rows, goals, "none").flatten(1)
+        each = self.training_objective(rows, goals, "none").flatten(1)
         return (each * keep[:, None]).sum() / (keep.sum() * each.shape[1]).clamp(min=1)
+
+    def training_objective(self, outputs: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+        """Return :meth:`objective`, or the losses that :meth:`minimise` chose in its place, in the same form."""
+        if not self._minimised:
+            return self.objective(outputs, target, reduction)
+        if reduction == "mean":
+            return torch.stack([weight * loss(outputs, target).mean() for weight, loss in self._minimised]).sum()
+        each = [weight * loss(outputs, target) for weight, loss in self._minimised]
+        # One loss per answer counts as much as the mean over its outputs.
+        return torch.stack([losses.mean(1) for losses in each]).sum(0)[:, None]
 
     def reported_loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return the loss reported on valid and test, 0-d; comparable across the loss options of a task."""

@@ -76,10 +76,20 @@ def make_problem(
     *,
     registry: Registry | None = None,
 ) -> Problem:
-    """Return the problem of a recipe on signals of these shapes with these outputs."""
+    """Return the problem of a recipe on signals of these shapes with these outputs.
+
+    Raises:
+        DataError: The recipe names a loss of another task.
+    """
     registry = registry or default_registry()
     make_task: type[Task] = registry.resolve("task", recipe.task.name)
     task = make_task(tuple(outputs), recipe.task.per_step, **recipe.task.params)
+    losses = [(each, registry.resolve("loss", each.name)) for each in recipe.training.losses]
+    for each, loss in losses:
+        if task.name not in loss.tasks:
+            of, use = ", ".join(loss.tasks), "name another loss, or leave training.losses out"
+            raise DataError(f"training.losses: {each.name} is of the task {of}, and the recipe's is {task.name}; {use}")
+    task.minimise([(each.weight, loss(**each.params)) for each, loss in losses])
     return Problem(dict(signals), task, tuple(signals) if recipe.data.standardise else ())
 
 

@@ -178,7 +178,9 @@ class LSNN(Stepwise):
             outputs, decides, answer = deciding
             task, steps = self.problem.task, len(outputs)
             goals = target.expand(steps, *target.shape).flatten(0, 1)
-            each = task.objective(outputs.flatten(0, 1), goals, "none").flatten(1).mean(1).view(outputs.shape[:2])
+            each = (
+                task.training_objective(outputs.flatten(0, 1), goals, "none").flatten(1).mean(1).view(outputs.shape[:2])
+            )
             if decides is not None:  # the mean of a sample's own steps, so that samples count alike
                 each = (each * decides).sum(0) / decides.sum(0).clamp(min=1)
             terms["decision"] = each.mean() - task.loss(answer, target)

@@ -64,6 +64,6 @@ class StepLoss(Trained):
         # Mask instead of index: rows[keep] would make a GPU synchronise.
         keep = valid.flatten()[:, None]
         rows, steps = rows.masked_fill(~keep, 0.0), keep.sum().clamp(min=1)
-        losses = self.task.objective(rows, goals, "none").flatten(1).mean(1, keepdim=True)
+        losses = self.task.training_objective(rows, goals, "none").flatten(1).mean(1, keepdim=True)
         far = (rows - self.level).square().mean(1, keepdim=True)
         return (((1 - self.share) * losses + self.share * far) * keep).sum() / steps

@@ -95,7 +95,7 @@ def expand_names(content: dict[str, Any], origins: Origins) -> None:
         ]
     if isinstance(model, dict) and isinstance(model.get("parts"), dict):
         holders.append((model["parts"], ("model", "parts"), tuple(model["parts"])))
-    for listed in ("augment", "loggers"):
+    for listed in ("augment", "losses", "loggers"):
         if isinstance(training, dict) and isinstance(training.get(listed), list):
             holders.append((training[listed], ("training", listed), range(len(training[listed]))))
     for holder, path, keys in holders:

@@ -31,7 +31,7 @@ Key = tuple[str | int, ...]
 REQUIRED = inspect.Parameter.empty
 MOST, LARGEST = 2**32, 1e30
 """Upper ends of the whole and the other numbers of all parameters; each component has its own besides."""
-_LISTED: Mapping[str, Kind] = {"augment": "augmentation", "loggers": "logger"}
+_LISTED: Mapping[str, Kind] = {"augment": "augmentation", "losses": "loss", "loggers": "logger"}
 """Lists of components in ``training``, and their kinds."""
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -231,7 +231,7 @@ def with_defaults(tree: Mapping[str, Any], registry: Registry) -> dict[str, Any]
     }
     model["parts"] = {slot: _with_params((slots or {})[slot][0], ref, registry) for slot, ref in parts.items()}
     for key, kind in _LISTED.items():
-        training[key] = [_with_params(kind, ref, registry) for ref in training[key]]
+        training[key] = [_with_params(kind, ref, registry) for ref in training.get(key, ())]
     return dict(tree) | {"data": data, "task": task, "model": model, "training": training}
 
 

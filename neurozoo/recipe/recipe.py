@@ -156,7 +156,12 @@ def _digest(content: Mapping[str, Any]) -> str:
     if isinstance(decisive.get("description"), str):
         decisive["description"] = earlier_name("description", decisive["description"])
     if isinstance(decisive.get("training"), Mapping):
-        decisive["training"] = {key: value for key, value in decisive["training"].items() if key != "loggers"}
+        decisive["training"] = {
+            key: value
+            for key, value in decisive["training"].items()
+            # Without losses of its own a recipe is that of versions which knew none.
+            if key != "loggers" and (key != "losses" or value)
+        }
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -22,6 +22,7 @@ __all__ = [
     "DataSection",
     "EvaluationSection",
     "Initialisation",
+    "LossRef",
     "ModelSection",
     "Optimizer",
     "OptimizerGroup",
@@ -436,6 +437,20 @@ class AugmentRef(Section):
     signals: Names | None = None
 
 
+class LossRef(Section):
+    """A loss of the training; in YAML a bare name stands for ``{name: NAME}``.
+
+    Attributes:
+        name: Its name in the registry.
+        params: Keyword-only parameters of its class.
+        weight: Factor in the sum of the losses, dimensionless.
+    """
+
+    name: Name
+    params: Mapping[str, Any] = Field(default_factory=dict)
+    weight: Positive = 1.0
+
+
 class TrainingSection(Section):
     """How the weights are found.
 
@@ -452,6 +467,8 @@ class TrainingSection(Section):
         initialisation: See :class:`Initialisation`.
         rate_penalty: See :class:`RatePenalty`.
         penalties: More of them, each logged under its own name.
+        losses: What is minimised: the sum of these, in place of the loss in ``task.params`` and its options. Valid and
+            test report the task's plain loss in any case.
         augment: How training batches are changed at random, in order; see :class:`AugmentRef`.
         checkpoint_steps: Batches after which the state is written within an epoch; None for the end of epochs only.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
@@ -473,6 +490,7 @@ class TrainingSection(Section):
     initialisation: Initialisation = Field(default_factory=Initialisation)
     rate_penalty: RatePenalty = Field(default_factory=RatePenalty)
     penalties: tuple[RatePenalty, ...] = ()
+    losses: tuple[LossRef, ...] = ()
     augment: tuple[AugmentRef, ...] = ()
     checkpoint_steps: Count | None = None
     device: Name = "auto"

@@ -250,6 +250,11 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("rand-augment", "training.rand_augment:RandAugment", "random operations on pictures, of one magnitude"),
         ("colour-jitter", "training.rand_augment:ColourJitter", "changes brightness, contrast and saturation"),
     ),
+    "loss": (
+        ("binary-cross-entropy", "tasks.multilabel_losses:BinaryCrossEntropy", "of labels, also smoothed"),
+        ("focal", "tasks.multilabel_losses:Focal", "of labels: easy answers weigh less"),
+        ("asymmetric", "tasks.multilabel_losses:Asymmetric", "of labels: easy negatives weigh nothing"),
+    ),
 }
 """By kind: name, target in ``neurozoo`` and summary."""
 

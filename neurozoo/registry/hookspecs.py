@@ -80,6 +80,7 @@ Kind = Literal[
     "importer",
     "representation",
     "augmentation",
+    "loss",
     "logger",
 ]
 
@@ -102,7 +103,7 @@ class KindOfComponent:
     @property
     def singular(self) -> str:
         """What a user calls one of them."""
-        return self.plural.removesuffix("s")
+        return self.plural.removesuffix("es" if self.plural.endswith("sses") else "s")
 
 
 KINDS: Mapping[Kind, KindOfComponent] = {
@@ -123,6 +124,7 @@ KINDS: Mapping[Kind, KindOfComponent] = {
         "neurozoo.testing.parts.representation:REPRESENTATION",
     ),
     "augmentation": KindOfComponent("neurozoo.training.augmentation:Augmentation", "augmentations"),
+    "loss": KindOfComponent("neurozoo.core.loss:Loss", "losses", "neurozoo.testing.parts.loss:LOSS"),
     "logger": KindOfComponent("neurozoo.training.loggers:Logger", "loggers"),
 }
 """Every kind of component; nothing else lists them."""

@@ -19,6 +19,7 @@ __all__ = [
     "FusionConformance",
     "Kit",
     "LabelHeadConformance",
+    "LossConformance",
     "ModelConformance",
     "PartConformance",
     "RepresentationConformance",
@@ -196,6 +197,10 @@ class TaskConformance(_Conformance, kind="task"):
 
 class DataConformance(_Conformance, kind="data"):
     """What a data set must do; give ``params`` that make it small, for each case generates it again."""
+
+
+class LossConformance(_Conformance, kind="loss"):
+    """What a loss must do."""
 
 
 class RepresentationConformance(_Conformance, kind="representation"):

@@ -29,7 +29,8 @@ def gradients_reach_every_parameter(subject: PartSubject) -> None:
             backward(subject.run(setting.part, content).values)
         setting.part.train()
         for term in subject.terms(setting, content).values():
-            term.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+            if term.requires_grad:
+                term.backward(retain_graph=True)  # type: ignore[no-untyped-call]
         for name, parameter in setting.part.named_parameters():
             if parameter.requires_grad:
                 gradient = parameter.grad
