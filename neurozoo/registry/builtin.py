@@ -64,6 +64,16 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
     "fusion": (
         ("interactive", "fusions.interactive:InteractiveFusion", "cross-attention between modalities"),
         ("concat", "fusions.concat:ConcatFusion", "the refined modalities, one after another"),
+        ("sum", "fusions.pooled:SumFusion", "the sum of one vector a modality"),
+        ("mean", "fusions.pooled:MeanFusion", "the mean of one vector a modality, of those that are present"),
+        ("concat-vectors", "fusions.pooled:ConcatVectorsFusion", "a linear of the modalities' vectors side by side"),
+        ("gmu", "fusions.gmu:GMUFusion", "gated multimodal unit (Arevalo et al. 2017)"),
+        ("tfn", "fusions.tensor:TFNFusion", "outer product of the modalities (Zadeh et al. 2017)"),
+        ("lmf", "fusions.tensor:LMFFusion", "the outer product with low rank (Liu et al. 2018)"),
+        ("mag", "fusions.mag:MAGFusion", "the others shift the rows of a base (Rahman et al. 2020)"),
+        ("misa", "fusions.misa:MISAFusion", "shared and private spaces, three loss terms (Hazarika et al. 2020)"),
+        ("mult", "fusions.mult:MulTFusion", "each modality attends to each other one (Tsai et al. 2019)"),
+        ("mbt", "fusions.mbt:MBTFusion", "modalities exchange a few bottleneck tokens (Nagrani et al. 2021)"),
     ),
     "label-head": (
         ("label-decoder", "heads.label_decoder:LabelDecoderHead", "label queries attend to the sequence"),

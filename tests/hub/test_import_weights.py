@@ -67,7 +67,7 @@ def test_a_torch_file_becomes_a_packed_model(
         torch.testing.assert_close(outputs, golden.get_tensor("batch2/train/logits"), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.safetensors")))
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("[!m]*.safetensors")))
 def test_weights_of_every_published_model_become_a_packed_model_of_their_size(
     name: str, read_golden: Callable[[Path], tuple[GoldenCase, GoldenFile]], tmp_path: Path
 ) -> None:

@@ -34,6 +34,68 @@ class TestConcat(FusionConformance):
     name = "concat"
 
 
+class TestSum(FusionConformance):
+    name = "sum"
+
+
+class TestMean(FusionConformance):
+    name = "mean"
+    params = {"pooling": "last"}  # noqa: RUF012
+
+
+class TestConcatVectors(FusionConformance):
+    name = "concat-vectors"
+
+
+class TestGMU(FusionConformance):
+    name = "gmu"
+
+
+class TestGMUOfTwo(FusionConformance):
+    name = "gmu"
+    params = {"form": "bimodal"}  # noqa: RUF012
+
+
+class TestTFN(FusionConformance):
+    name = "tfn"
+    params = {"size": 3}  # noqa: RUF012
+
+
+class TestLMF(FusionConformance):
+    name = "lmf"
+
+
+class TestMAG(FusionConformance):
+    name = "mag"
+
+
+class TestMISA(FusionConformance):
+    name = "misa"
+
+
+@PUBLISHED
+class TestMISAAsWideAsPublished(FusionConformance):
+    name = "misa"
+    params = {"output": "wide", "inner": 8}  # noqa: RUF012
+
+
+@PUBLISHED
+class TestMulT(FusionConformance):
+    name = "mult"
+    params = {"layers": 1, "memory_layers": 1}  # noqa: RUF012
+
+
+@PUBLISHED
+class TestMulTThatSeesAll(FusionConformance):
+    name = "mult"
+    params = {"layers": 1, "memory_layers": 1, "causal": False, "output": "wide"}  # noqa: RUF012
+
+
+@PUBLISHED
+class TestMBT(FusionConformance):
+    name = "mbt"
+
+
 class TestLabelDecoder(LabelHeadConformance):
     name = "label-decoder"
 
