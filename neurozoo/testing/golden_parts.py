@@ -132,7 +132,7 @@ class GoldenPart:
             want = want.reshape(found.shape) if theirs in expected else torch.zeros_like(found)
             largest = float(want.abs().max())
             difference = float((found - want).abs().max())
-            self._note("gradients", max(difference - CANCELLED, 0) / largest if largest else 0.0)
+            self._note("gradients", difference / max(largest, CANCELLED / GRADIENTS))
             allowed = GRADIENTS * largest + CANCELLED
             require(difference <= allowed, f"{self.file.name}: the gradient of {theirs} differs by {difference:.1e}")
 
