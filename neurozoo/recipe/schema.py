@@ -256,8 +256,9 @@ class Scheduler(Section):
 
     Attributes:
         name: ``none``; ``plateau`` (falls when ``metric`` on valid does not improve); ``step`` (falls after every
-            ``every`` epochs); ``cosine`` (falls to ``minimum`` along half a wave); ``exponential``; ``one-cycle``
-            (rises from ``warmup_from`` along half a wave, then falls to ``minimum`` along another; Smith & Topin 2019).
+            ``every`` epochs); ``linear`` (falls to ``minimum`` along a line); ``cosine`` (falls to ``minimum`` along
+            half a wave); ``exponential``; ``one-cycle`` (rises from ``warmup_from`` along half a wave, then falls to
+            ``minimum`` along another; Smith & Topin 2019).
         each: Whether the rate moves after each ``epoch``, or after each ``step`` of the optimiser.
         factor: What ``plateau`` and ``step`` multiply it with; also ``exponential``, after each epoch, unless it has a
             ``minimum``.
@@ -267,9 +268,10 @@ class Scheduler(Section):
         warmup: Epochs in which it rises to its full height first; not with ``plateau`` and ``one-cycle``.
         warmup_from: Rate in the first epoch of the warm-up; by default the warm-up has even stairs, the first of which
             is not 0. Of ``one-cycle`` the first rate, by default a 25th of the full one.
-        minimum: Rate that it falls to; by default 0 for ``cosine``, and 1e-4 of the first one for ``one-cycle``.
-            ``exponential`` reaches it at the end of ``period``.
-        period: Epochs after the warm-up until ``cosine`` and ``exponential`` are at the minimum; by default all.
+        minimum: Rate that it falls to; by default 0 for ``linear`` and ``cosine``, and 1e-4 of the first one for
+            ``one-cycle``. ``exponential`` reaches it at the end of ``period``.
+        period: Epochs after the warm-up until ``linear``, ``cosine`` and ``exponential`` are at the minimum; by default
+            all.
         then: After the period: ``stay`` at the minimum, or for ``cosine`` also ``rise`` along the wave (Fang et al.
             2021), or ``restart`` at the full height (Loshchilov & Hutter 2017).
         rise: Share of the training in which ``one-cycle`` rises.
@@ -277,7 +279,7 @@ class Scheduler(Section):
             while the rate rises, and returns while it falls. None leaves it alone.
     """
 
-    name: Literal["plateau", "step", "cosine", "exponential", "one-cycle", "none"] = "none"
+    name: Literal["plateau", "step", "linear", "cosine", "exponential", "one-cycle", "none"] = "none"
     each: Literal["epoch", "step"] = "epoch"
     factor: Fraction = 0.1
     patience: CountFromZero = 20
@@ -300,12 +302,17 @@ class Scheduler(Section):
             yield "each", "plateau moves after an epoch, when valid is measured; leave it out"
         if self.warmup_from is not None and not self.warmup and self.name != "one-cycle":
             yield "warmup_from", "there is no warm-up; give warmup as well, or leave it out"
-        if self.minimum is not None and self.name not in ("plateau", "cosine", "exponential", "one-cycle"):
-            yield "minimum", f"{self.name} has none; leave it out, or choose plateau, cosine, exponential or one-cycle"
+        if self.minimum is not None and self.name not in ("plateau", "linear", "cosine", "exponential", "one-cycle"):
+            yield (
+                "minimum",
+                f"{self.name} has none; leave it out, or choose plateau, linear, cosine, exponential or one-cycle",
+            )
         if self.name == "exponential" and self.minimum == 0:
             yield "minimum", "an exponential never reaches 0; give more, or leave it out and give factor"
-        if self.period is not None and not (self.name == "cosine" or (self.name == "exponential" and self.minimum)):
-            yield "period", "only cosine, and exponential with a minimum, have one; leave it out"
+        if self.period is not None and not (
+            self.name in ("linear", "cosine") or (self.name == "exponential" and self.minimum)
+        ):
+            yield "period", "only linear, cosine, and exponential with a minimum, have one; leave it out"
         if self.then != "stay" and (self.name != "cosine" or self.period is None):
             yield "then", f"{self.then} needs cosine with a period; give them, or leave it out"
         if self.momentum is not None and self.name != "one-cycle":
@@ -336,10 +343,11 @@ class Optimizer(Section):
     """The optimiser; all other options are torch's defaults.
 
     Attributes:
-        name: ``adam``, ``adamax``, ``adamw``, ``lamb`` (You et al. 2020), ``nadam``, ``radam``, ``rmsprop`` or ``sgd``.
+        name: ``adam``, ``adamax``, ``adamw``, ``bert-adam`` (without bias correction, each tensor's gradient clipped to
+            the norm 1), ``lamb`` (You et al. 2020), ``nadam``, ``radam``, ``rmsprop`` or ``sgd``.
         lr: Learning rate.
-        weight_decay: Factor of the weight decay: of ``adamw`` and ``lamb`` apart from the gradient, of the others added
-            to it.
+        weight_decay: Factor of the weight decay: of ``adamw``, ``bert-adam`` and ``lamb`` apart from the gradient, of
+            the others added to it.
         momentum: Of ``sgd`` and ``rmsprop``.
         nesterov: Whether the momentum of ``sgd`` is Nesterov's.
         betas: Decays of the first and second moment, of all but ``sgd`` and ``rmsprop``; None for 0.9 and 0.999.
@@ -348,7 +356,7 @@ class Optimizer(Section):
             ``embedding``, or a role that the model names. See :class:`OptimizerGroup`.
     """
 
-    name: Literal["adam", "adamax", "adamw", "lamb", "nadam", "radam", "rmsprop", "sgd"] = "adam"
+    name: Literal["adam", "adamax", "adamw", "bert-adam", "lamb", "nadam", "radam", "rmsprop", "sgd"] = "adam"
     lr: Positive = 1e-3
     weight_decay: NotNegative = 0.0
     momentum: BelowOne = 0.0

@@ -13,6 +13,7 @@ from neurozoo.core.roles import parameter_roles
 from neurozoo.errors import UserError
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.recipe.schema import OptimizerGroup
+from neurozoo.training.bert_adam import BertAdam
 from neurozoo.training.lamb import Lamb
 
 __all__ = ["make_optimizer"]
@@ -40,6 +41,7 @@ def make_optimizer(recipe: Recipe, model: Model) -> torch.optim.Optimizer:
         "adam": torch.optim.Adam,
         "adamax": torch.optim.Adamax,
         "adamw": torch.optim.AdamW,
+        "bert-adam": BertAdam,
         "lamb": Lamb,
         "nadam": torch.optim.NAdam,
         "radam": torch.optim.RAdam,

@@ -126,6 +126,9 @@ def rate_at(scheduler: Scheduler, full: float, count: int, length: int, epochs: 
         if scheduler.minimum is None:
             return float(full * scheduler.factor**at)
         return float(full * (scheduler.minimum / full) ** min(at / period, 1.0))
+    if scheduler.name == "linear":
+        minimum = scheduler.minimum or 0.0
+        return minimum + (full - minimum) * (1 - min(at / period, 1.0))
     if scheduler.name == "cosine":
         if scheduler.then == "stay":
             at = min(at, period)

@@ -326,7 +326,7 @@ task: {name: multilabel, params: {gamma: -1, decision: sometimes, top_k: 3}}
         "21:61: model.parts.head.params.inner: 0 is too small; give at least 1",
         "23:3: training.epochs: found the number 2.5; give a whole number",
         "24:3: training.epocs: training has no key 'epocs'; there are: ",
-        "25:15: training.optimizer.name: found the text 'adm'; give one of: adam, adamax, adamw, lamb,",
+        "25:15: training.optimizer.name: found the text 'adm'; give one of: adam, adamax, adamw, bert-adam,",
         "25:26: training.optimizer.lr: -1 is too small; give more than 0.0",
         "26:18: training.rate_penalty.low: 0.6 is above high = 0.5; choose a smaller one",
         "27:3: training.device: found 'gpu'; give auto, cpu, mps, cuda, or cuda:N for one of several",

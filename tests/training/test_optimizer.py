@@ -19,6 +19,7 @@ from neurozoo.errors import RecipeError, UserError
 from neurozoo.models.build import build_model, make_problem
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry
+from neurozoo.training.bert_adam import BertAdam
 from neurozoo.training.lamb import Lamb
 from neurozoo.training.optimizer import FUSED, make_optimizer
 
@@ -26,6 +27,7 @@ KINDS = {
     "adam": torch.optim.Adam,
     "adamax": torch.optim.Adamax,
     "adamw": torch.optim.AdamW,
+    "bert-adam": BertAdam,
     "lamb": Lamb,
     "nadam": torch.optim.NAdam,
     "radam": torch.optim.RAdam,
@@ -38,6 +40,7 @@ OPTIONS = {
     "adam": {"betas": (0.8, 0.99), "eps": 1e-6},
     "adamax": {"betas": (0.9, 0.995)},
     "adamw": {"eps": 4e-9},
+    "bert-adam": {"betas": (0.8, 0.99), "eps": 1e-5},
     "lamb": {"betas": (0.8, 0.99)},
     "sgd": {"momentum": 0.9, "nesterov": True},
 }
@@ -115,6 +118,23 @@ def test_a_role_that_no_parameter_has_is_refused(recipe: Callable[..., Recipe]) 
 def test_options_that_do_not_fit(optimizer: str, said: str, recipe: Callable[..., Recipe]) -> None:
     with pytest.raises(RecipeError, match=said):
         recipe(f"training.optimizer={optimizer}")
+
+
+def test_bert_adam_by_hand() -> None:
+    x, y = torch.nn.Parameter(torch.tensor([3.0, 4.0])), torch.nn.Parameter(torch.tensor([1.0]))
+    optimizer = BertAdam([x, y], lr=0.1, betas=(0.5, 0.75), eps=1.0, weight_decay=0.1)
+    x.grad, y.grad = torch.tensor([6.0, 8.0]), torch.tensor([0.5])
+    optimizer.step()
+    # x's gradient has the norm 10, and is clipped to 0.6, 0.8; y's is not.
+    want = [3 - 0.1 * (0.3 / (0.3 + 1) + 0.3), 4 - 0.1 * (0.4 / (0.4 + 1) + 0.4)]
+    torch.testing.assert_close(x.detach(), torch.tensor(want))
+    torch.testing.assert_close(y.detach(), torch.tensor([1 - 0.1 * (0.25 / (0.25 + 1) + 0.1)]))
+    before = y.detach().clone()
+    x.grad = None
+    optimizer.step()  # again 0.5: m = 0.375, v = 0.109375, no correction of either
+    root = 0.109375**0.5
+    torch.testing.assert_close(y.detach(), before - 0.1 * (0.375 / (root + 1) + 0.1 * before))
+    torch.testing.assert_close(x.detach(), torch.tensor(want))
 
 
 def test_lamb_by_hand() -> None:

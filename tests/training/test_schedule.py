@@ -49,6 +49,18 @@ def test_one_cycle_by_step_is_torch_s(epochs: int, steps: int, rise: float) -> N
             one.step(), other.step(), ours.after_step(), theirs.step()
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_linear_with_a_warm_up_is_bert_s(steps: int) -> None:
+    """The rate of step n is that of a share x = n / steps: x / 0.1, then (1 - x) / 0.9."""
+    made = optimizer()
+    ours = schedule(made, 20, steps, name="linear", each="step", warmup=2, warmup_from=0.0)
+    for n in range(20 * steps):
+        x = n / (20 * steps)
+        assert made.param_groups[0]["lr"] == pytest.approx(0.5 * (x / 0.1 if x < 0.1 else (1 - x) / 0.9), abs=1e-12)
+        made.step(), ours.after_step()
+    assert made.param_groups[0]["lr"] == 0
+
+
 @given(period=st.integers(1, 9), minimum=st.floats(0, 0.4), epochs=st.integers(1, 40))
 def test_cosine_is_torch_s(period: int, minimum: float, epochs: int) -> None:
     for then, made in (
@@ -80,7 +92,7 @@ def test_the_plateau_is_torch_s(values: list[float], factor: float, patience: in
 
 
 @given(
-    name=st.sampled_from(["none", "step", "cosine", "exponential", "one-cycle"]),
+    name=st.sampled_from(["none", "step", "linear", "cosine", "exponential", "one-cycle"]),
     each=st.sampled_from(["epoch", "step"]),
     epochs=st.integers(1, 30),
     warmup=st.integers(0, 10),
