@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from neurozoo.core.layer import MakeNeuron
 from neurozoo.core.model import Part
 
 __all__ = ["Features", "Fusion", "LabelHead", "Layout", "Tokens", "WholeBatch"]
@@ -58,12 +59,14 @@ class Features:
         encoded: After the modality's encoder.
         enhanced: After the model's further processing; equals ``encoded`` if there is none.
         primary: Whether the model enhances it; a context modality is only encoded.
+        spikes: Trains 0 and 1 of a primary modality at the same rows, ``x [B, L, T, D]``, if the fusion needs them.
     """
 
     projected: Tokens
     encoded: Tokens
     enhanced: Tokens
     primary: bool
+    spikes: Tokens | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Layout:
         context: Names of the modalities that it only encodes.
         outputs: Number of outputs K.
         encode: Replaces ``neurozoo.nn.attention.encode_each``, which calls each block; None for that.
+        neuron: Makes the backend's neuron, for parts with neurons of their own; None for the oracle.
     """
 
     hidden: int
@@ -87,6 +91,7 @@ class Layout:
     context: tuple[str, ...]
     outputs: int
     encode: Callable[[Sequence[Any], Sequence[Tokens], Sequence[Tokens]], list[Tokens]] | None = None
+    neuron: MakeNeuron | None = None
 
 
 class Fusion(Part):
@@ -96,6 +101,8 @@ class Fusion(Part):
     """Features of the fused sequence; None for the layout's ``hidden``. The head is built for this width."""
     whole_batch: ClassVar[WholeBatch] = False
     """Whether one process has to train it, see :data:`WholeBatch`."""
+    needs_spikes: ClassVar[bool] = False
+    """Whether it reads ``Features.spikes``."""
 
     @abstractmethod
     def forward(self, features: Mapping[str, Features]) -> Tokens:

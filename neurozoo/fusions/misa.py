@@ -190,15 +190,17 @@ def _overlap(x: Tensor, y: Tensor, present: Tensor) -> Tensor:
     def rows(each: Tensor) -> Tensor:
         centred = (each - _mean(each, present)) * present[:, None]
         # The published code takes the lengths as constants.
-        return centred / (torch.linalg.vector_norm(centred, dim=1, keepdim=True).detach() + 1e-6)
+        lengths: Tensor = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+        return centred / (lengths.detach() + 1e-6)
 
-    return (rows(x).T @ rows(y)).square().mean()
+    overlap: Tensor = (rows(x).T @ rows(y)).square().mean()
+    return overlap
 
 
 def _discrepancy(x: Tensor, y: Tensor, present: Tensor) -> Tensor:
     # vector_norm has the gradient 0 where two moments agree; a square root of squares has none.
     means = _mean(x, present), _mean(y, present)
-    found = torch.linalg.vector_norm(means[0] - means[1])
+    found: Tensor = torch.linalg.vector_norm(means[0] - means[1])
     x, y = x - means[0], y - means[1]
     for power in range(2, MOMENTS + 1):
         found = found + torch.linalg.vector_norm(_mean(x**power, present) - _mean(y**power, present))

@@ -73,6 +73,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("mag", "fusions.mag:MAGFusion", "the others shift the rows of a base (Rahman et al. 2020)"),
         ("misa", "fusions.misa:MISAFusion", "shared and private spaces, three loss terms (Hazarika et al. 2020)"),
         ("mult", "fusions.mult:MulTFusion", "each modality attends to each other one (Tsai et al. 2019)"),
+        ("scmrl", "fusions.scmrl:SCMRLFusion", "spiking attention between the modalities' spikes (He et al. 2025)"),
         ("mbt", "fusions.mbt:MBTFusion", "modalities exchange a few bottleneck tokens (Nagrani et al. 2021)"),
     ),
     "label-head": (

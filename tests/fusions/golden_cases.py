@@ -19,6 +19,7 @@ from neurozoo.fusions.mag import AdaptationGate
 from neurozoo.fusions.mbt import MBTFusion
 from neurozoo.fusions.misa import SharedPrivate, difference, reconstruction, similarity
 from neurozoo.fusions.mult import MulTFusion
+from neurozoo.fusions.scmrl import SCMRLFusion
 from neurozoo.fusions.tensor import LowRankProduct, TensorProduct
 from neurozoo.nn.sequence import tokens
 from neurozoo.testing.golden_parts import PartCase
@@ -389,4 +390,75 @@ class MBT(PartCase):
         return {"out": out, "loss": one(loss), "act/encoded": encoded}
 
 
-CASES: tuple[PartCase, ...] = (GMU(), LMF(), MAG(), MBT(), MISA(), MulT(), TFN())
+class SCMRL(PartCase):
+    file = "mm-fusion-scmrl.safetensors"
+    names = (
+        *(
+            (
+                rf"block\.{i}\.attn\.{kind}_attn\.{theirs}_{what}",
+                f"fusion.blocks.{name}.{kind}.{ours}.layer.synapse.{of}",
+            )
+            for i, name in enumerate(("audio", "vision"))
+            for kind in ("spatial", "temporal")
+            for theirs, ours in {"q": "query", "k": "key", "v": "value", "proj": "out"}.items()
+            for what, of in ((r"conv\.weight", "weight.weight"), (r"bn\.(.+)", r"norm.\1"))
+        ),
+        (r"block\.0\.trans_linear\.(.+)", r"fusion.blocks.audio.mix.layer.synapse.\1"),
+        (r"block\.1\.trans_linear\.(.+)", r"fusion.blocks.vision.mix.layer.synapse.\1"),
+        (r"head\.(.+)", r"head.\1"),
+        (r".+_lif\.(threshold|act_fun\.alpha)", None),
+    )
+    spikes = ("act/spikes_", "act/spatial_", "act/temporal_", "act/branch_")
+
+    def network(self, header: Mapping[str, str]) -> nn.Module:
+        width = int(header["width"])
+        layout = Layout(width, int(header["heads"]), 0.0, ("audio", "vision"), (), 6)
+        fusion = SCMRLFusion(
+            layout,
+            alpha=float(header["alpha"]),
+            temperature=float(header["temperature"]),
+            threshold=1.0,
+            start=0.0,
+            products="scaled",
+            gradient="each-step",
+            heads_and_steps="mixed",
+        )
+        return nn.ModuleDict({"fusion": fusion, "head": nn.Linear(width, 6)})
+
+    def run(self, network: Any, batch: Batch) -> dict[str, Tensor]:
+        given = {name: tokens(batch[name].permute(1, 3, 0, 2), None) for name in ("audio", "vision")}
+        fusion, seams, handles = network["fusion"], {}, []
+
+        def places_last(x: Tensor) -> Tensor:
+            return x.transpose(2, 3)  # [T, B, C, places], as in the file
+
+        for name, block in fusion.blocks.items():
+            keep = {"out": "fused", "residual": "branch", "spatial": "spatial", "temporal": "temporal"}
+            names = {ours: f"act/{theirs}_{name}" for ours, theirs in keep.items()}
+            take = partial(_take, seams, names, places_last)
+            handles.append(block.register_forward_hook(take))
+            for of, layer in (
+                (f"attn_{name}", block.spatial.attend),
+                (f"attn_t_{name}", block.temporal.attend),
+                (f"q_{name}", block.spatial.query),
+            ):
+                key = f"act/spikes_{of}"
+                handles.append(layer.register_forward_hook(partial(_take, seams, {None: key}, places_last)))
+        fused = fusion({name: Features(x, x, x, True, x) for name, x in given.items()})
+        for handle in handles:
+            handle.remove()
+        halves = fused.x.split([x.x.shape[1] for x in given.values()], 1)
+        out = network["head"](torch.stack([each.mean(1) for each in halves]).sum(0))
+        entropy = F.cross_entropy(out, batch["labels"])
+        contrast = fusion.losses(batch["labels"]).get("alignment", torch.zeros(()))
+        terms = {"losses/cross_entropy": one(entropy), "losses/contrast": one(contrast)}
+        return {"out": out, "loss": one(entropy + contrast), **terms, **seams}
+
+
+def _take(seams: dict[str, Tensor], names: Mapping[Any, str], arranged: Any, _: Any, __: Any, found: Any) -> None:
+    for ours, theirs in names.items():
+        value = arranged(found if ours is None else found[ours])
+        seams[theirs] = value.flatten(0, 1) if ours is None else value
+
+
+CASES: tuple[PartCase, ...] = (GMU(), LMF(), MAG(), MBT(), MISA(), MulT(), SCMRL(), TFN())

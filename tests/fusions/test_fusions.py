@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from neurozoo.core.multimodal import Features, Fusion, Layout
+from neurozoo.core.recording import recorded
 from neurozoo.errors import DataError
 from neurozoo.fusions.misa import difference, reconstruction, similarity
 from neurozoo.fusions.mult import MulTFusion
+from neurozoo.fusions.scmrl import alignment
 from neurozoo.fusions.whole import pooled
 from neurozoo.models.build import open_experiment
 from neurozoo.nn.sequence import tokens
@@ -184,3 +186,74 @@ def test_a_head_is_built_for_the_fusions_width(recipe: Recipes) -> None:
     model: Any = open_experiment(recipe("model.parts.fusion={name: misa, params: {output: wide}}")).build()
     modalities = len(model.modalities)
     assert model.head.labels.shape[1] == model.fusion.width == modalities * model.fusion.spaces.shared.in_features
+
+
+def spiking(lengths: Mapping[str, int], rate: float = 0.2, steps: int = 4, width: int = D) -> dict[str, Features]:
+    found = {}
+    for seed, (name, length) in enumerate(lengths.items()):
+        drawn = torch.rand(3, length, steps, width, generator=torch.Generator().manual_seed(seed))
+        rows = tokens(drawn.mean(2), torch.arange(length) < torch.tensor([[length], [2], [length - 1]]))
+        found[name] = Features(rows, rows, rows, True, rows.with_x((drawn < rate).float()))
+    return found
+
+
+def test_spiking_attention_needs_spikes() -> None:
+    with pytest.raises(DataError, match="scmrl takes spikes, and the context text has none; set model"):
+        made("scmrl", layout("audio", context=("text",)))
+
+
+@pytest.mark.parametrize(("params", "silent"), [({}, False), ({"start": 0.0, "products": "scaled"}, True)])
+def test_spiking_attention_fires_from_the_start(params: Mapping[str, Any], silent: bool) -> None:
+    """As published it adds nothing, and has no gradient by which it could begin to."""
+    sizes = Layout(32, 8, 0.0, ("audio", "vision"), (), 3)
+    fusion = made("scmrl", sizes, **params).train()
+    if silent:
+        params = {**params, "threshold": 1.0}
+        fusion = made("scmrl", sizes, **params).train()
+    features = spiking({"audio": 12, "vision": 9}, width=32)
+    with recorded(fusion) as firings:
+        found = fusion(features)
+    rates = {name: float(firing.spikes.detach().mean()) for name, firing in firings.items()}
+    attend = [rate for name, rate in rates.items() if "attend" in name]
+    assert len(rates) == 2 * (2 * 5 + 1)
+    trains = features["audio"].spikes
+    assert trains is not None
+    added = (found.x[:, :12] - trains.x.mean(2))[trains.valid]
+    if silent:
+        assert max(attend) == 0
+        assert not added.any()
+    else:
+        assert min(rates.values()) > 0.02, rates
+        assert added.any()
+
+
+def test_spiking_attention_cuts_membranes_only_as_published() -> None:
+    features = spiking({"audio": 4, "vision": 5}, rate=0.5)
+    gradients = {}
+    for gradient in ("through-time", "each-step"):
+        fusion: Any = made("scmrl", layout("audio", "vision"), gradient=gradient).train()
+        found = fusion(features)
+        found.x.square().sum().backward()
+        gradients[gradient] = found.x.detach(), fusion.blocks["audio"].spatial.query.layer.synapse.weight.weight.grad
+    outputs, slopes = zip(*gradients.values(), strict=True)
+    assert torch.equal(*outputs)
+    assert not torch.allclose(*slopes)
+
+
+def test_alignment_counts_shared_labels() -> None:
+    means = torch.rand(4, 2, D)
+    all_there = torch.ones(4, 2, dtype=torch.bool)
+    classes = torch.tensor([0, 1, 0, 1])
+    labels = F.one_hot(classes, 3).float()
+    want = alignment(means, all_there, classes, 0.5)
+    torch.testing.assert_close(alignment(means, all_there, labels, 0.5), want)
+    logs = F.log_softmax(means[:, 0] @ means[:, 1].T / 0.5, 1)
+    torch.testing.assert_close(want, -(logs * (classes[:, None] == classes)).sum() / 16)
+    wide = torch.tensor([[1.0, 1, 0], [1, 0, 0]])
+    halves = alignment(means[:2], all_there[:2], wide, 0.5)
+    logs = F.log_softmax(means[:2, 0] @ means[:2, 1].T / 0.5, 1)
+    torch.testing.assert_close(halves, -(logs * torch.tensor([[1, 0.5], [0.5, 1]])).sum() / 4)
+    without = torch.tensor([[True, True], [True, True], [True, False], [False, True]])
+    torch.testing.assert_close(
+        alignment(means, without, classes, 0.5), alignment(means[:2], all_there[:2], classes[:2], 0.5)
+    )

@@ -40,7 +40,7 @@ def read(case: PartCase) -> GoldenPart:
 
 def test_every_file_of_a_fusion_has_a_case() -> None:
     known = {case.file for case in CASES}
-    assert {path.name for path in FOLDER.glob("mm-fusion-*.safetensors")} - {"mm-fusion-scmrl.safetensors"} <= known
+    assert {path.name for path in FOLDER.glob("mm-fusion-*.safetensors")} <= known
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: type(case).__name__)

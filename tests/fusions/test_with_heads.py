@@ -11,6 +11,7 @@ from neurozoo.models.build import open_experiment
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.training.optimizer import make_optimizer
+from neurozoo.training.prepare import prepare
 from neurozoo.training.step import train_step
 
 Recipes = Callable[..., Recipe]
@@ -30,10 +31,14 @@ BACKENDS = [
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_step(fusion: str, head: str, backend: str, recipe: Recipes) -> None:
-    chosen = recipe(f"model.parts.fusion={fusion}", f"model.parts.head={head}", f"backend={backend}")
+    # One that reads spikes takes no context, which has none; at the default start SMILE's branches are silent.
+    spiking = ["model.params.context=null", "training.initialisation={name: fluctuation-driven, firing_rate: 0.2}"]
+    lines = spiking if REGISTRY.resolve("fusion", fusion).needs_spikes else []
+    chosen = recipe(f"model.parts.fusion={fusion}", f"model.parts.head={head}", f"backend={backend}", *lines)
     experiment = open_experiment(chosen)
     torch.manual_seed(0)
     model = experiment.build()
+    prepare(model, experiment.view, chosen)
     batch = next(iter(experiment.view.batches("train", 4)))
     before = {name: value.detach().clone() for name, value in model.fusion.named_parameters()}
     values = train_step(model.train(), batch, make_optimizer(chosen, model), chosen)

@@ -51,18 +51,19 @@ class SpikingBranch(_Branch):
         super().__init__(choices, neuron, hidden, inner)
         self.time_steps = time_steps
 
-    def forward(self, x: Tensor, threshold: Tensor, mask: Tensor | None) -> Tensor:
-        """Return firing rates ``[B, L, D]``, in spikes per step.
+    def forward(self, x: Tensor, threshold: Tensor, mask: Tensor | None, trains: bool = False) -> Tensor:
+        """Return firing rates ``[B, L, D]``, in spikes per step; or the spikes ``[T, B, L, D]``.
 
         Args:
             x: The modality's projection ``[B, L, D]``.
             threshold: 0-d or ``[B]``, dimensionless.
             mask: ``[B, L]``, the valid positions; None for all.
+            trains: Whether to return the spikes.
         """
         valid = (torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask)[None]
         spikes = self.second(self.first(x, threshold, steps=self.time_steps, valid=valid), threshold, valid=valid)
-        rates: Tensor = spikes.mean(0)
-        return rates
+        fired: Tensor = spikes if trains else spikes.mean(0)
+        return fired
 
 
 class PositionLinear(nn.Linear):

@@ -84,7 +84,7 @@ class SMILE(MultimodalModel):
         layout = self.layout(hidden, heads, dropout)
         named: Encoder | None = parts("encoder", layout)
         self.encoder = TorchBlocks(layout) if named is None or arithmetic == "plain" else named
-        layout = replace(layout, encode=self.encoder.encode)
+        layout = replace(layout, encode=self.encoder.encode, neuron=neuron)
 
         self.context_dropout = Dropout(context_dropout)
         self.project = nn.ModuleDict({m: nn.Linear(dims[m], hidden, bias=False) for m in self.modalities})
@@ -120,9 +120,11 @@ class SMILE(MultimodalModel):
         names, p = list(projected), list(projected.values())
         blocks = [cast(EncoderBlock, self.refine[name]) for name in names]
         encoded = dict(zip(names, self.encoder.encode(blocks, p, p), strict=True))
-        enhanced = encoded | self._enhanced(projected, encoded, threshold)
+        fired: dict[str, Tensor] = {}
+        enhanced = encoded | self._enhanced(projected, encoded, threshold, fired)
+        spikes = {name: projected[name].with_x(each.permute(1, 2, 0, 3)) for name, each in fired.items()}
         refined = {
-            name: Features(each, encoded[name], enhanced[name], name in self.spiking)
+            name: Features(each, encoded[name], enhanced[name], name in self.spiking, spikes.get(name))
             for name, each in projected.items()
         }
         target = batch.target if self.training else None
@@ -137,12 +139,22 @@ class SMILE(MultimodalModel):
         return tokens(self.project[name](x), mask).of(name)
 
     def _enhanced(
-        self, projected: Mapping[str, Tokens], encoded: Mapping[str, Tokens], threshold: Tensor
+        self,
+        projected: Mapping[str, Tokens],
+        encoded: Mapping[str, Tokens],
+        threshold: Tensor,
+        fired: dict[str, Tensor],
     ) -> dict[str, Tokens]:
-        """Return each spiking modality after attention to itself, scaled by its firing rates."""
+        """Return each spiking modality after attention to itself, scaled by its firing rates.
+
+        If the fusion needs them, spikes ``[T, B, L, D]`` are put into ``fired``.
+        """
         before, scaled = [encoded[name] for name in self.spiking], []
         for name, h in zip(self.spiking, before, strict=True):
-            rates = self.branches[name](projected[name].x, threshold, projected[name].mask)
+            given = projected[name].x, threshold, projected[name].mask
+            if self.fusion.needs_spikes:
+                fired[name] = self.branches[name](*given, trains=True)
+            rates = fired[name].mean(0) if name in fired else self.branches[name](*given)
             scaled.append(h.with_x(self.scaling[name](h, zero_padding(rates, projected[name].mask))))
         blocks = [cast(EncoderBlock, self.enhance[name]) for name in self.spiking]
         attended = self.encoder.encode(blocks, before, scaled)

@@ -22,6 +22,8 @@ Masks = Literal["mixed", "none", "absent", "empty"]
 has no valid row in the first signal; ``empty``: it has none in any."""
 
 SAMPLES = 4
+STEPS = 3
+"""T of spike trains."""
 LENGTHS = (6, 4, 7, 5)
 """Of the signals, in order."""
 _LARGE = 1e6
@@ -45,8 +47,10 @@ def made_up_sequence(length: int, width: int, mask: Tensor | None, seed: int) ->
     return tokens(torch.randn(SAMPLES, length, width, generator=generator, dtype=torch.float64), mask)
 
 
-def made_up_features(layout: Layout, masks: Masks = "mixed", seed: int = 0) -> dict[str, Features]:
-    """The modalities of a layout, the context first, each of its own length and padding."""
+def made_up_features(
+    layout: Layout, masks: Masks = "mixed", seed: int = 0, *, spikes: bool = False
+) -> dict[str, Features]:
+    """The modalities of a layout, the context first, each of its own length and padding; with spikes where asked."""
     found = {}
     for place, name in enumerate((*layout.context, *layout.primary)):
         length = LENGTHS[place % len(LENGTHS)]
@@ -55,8 +59,16 @@ def made_up_features(layout: Layout, masks: Masks = "mixed", seed: int = 0) -> d
             mask[1] = False
         p, h, e = (made_up_sequence(length, layout.hidden, mask, 100 * seed + 10 * place + i) for i in range(3))
         primary = name in layout.primary
-        found[name] = Features(p, h, e if primary else h, primary)
+        trains = made_up_trains(length, layout.hidden, mask, 100 * seed + place) if spikes and primary else None
+        found[name] = Features(p, h, e if primary else h, primary, trains)
     return found
+
+
+def made_up_trains(length: int, width: int, mask: Tensor | None, seed: int) -> Tokens:
+    """``[B, L, T, D]`` float64, 0 and 1 with equal probability in valid and padded rows alike."""
+    generator = torch.Generator().manual_seed(3000 + seed)
+    drawn = torch.randint(0, 2, (SAMPLES, length, STEPS, width), generator=generator)
+    return tokens(drawn.double(), mask)
 
 
 def each_sequence(content: Content) -> dict[str, Tokens]:
@@ -70,6 +82,8 @@ def each_sequence(content: Content) -> dict[str, Tokens]:
         found |= {f"{name}.projected": each.projected, f"{name}.encoded": each.encoded}
         if each.enhanced is not each.encoded:
             found[f"{name}.enhanced"] = each.enhanced
+        if each.spikes is not None:
+            found[f"{name}.spikes"] = each.spikes
     return found
 
 
@@ -84,7 +98,8 @@ def changed(content: Content, change: Callable[[Tokens], Tokens]) -> Content:
     for name, each in content.items():
         projected, encoded = change(each.projected), change(each.encoded)
         enhanced = encoded if each.enhanced is each.encoded else change(each.enhanced)
-        found[name] = Features(projected, encoded, enhanced, each.primary)
+        spikes = None if each.spikes is None else change(each.spikes)
+        found[name] = Features(projected, encoded, enhanced, each.primary, spikes)
     return found
 
 

@@ -31,7 +31,7 @@ class FusionSubject(LayoutSubject):
     )
 
     def made_up(self, form: Layout, masks: Masks = "mixed", seed: int = 0) -> Content:
-        return made_up_features(form, masks, seed)
+        return made_up_features(form, masks, seed, spikes=self.candidate.target.needs_spikes)
 
     def rows(self, output: Any, content: Content) -> Rows:
         x, mask, position = _form(output)

@@ -96,6 +96,11 @@ class TestMBT(FusionConformance):
     name = "mbt"
 
 
+@PUBLISHED
+class TestSCMRL(FusionConformance):
+    name = "scmrl"
+
+
 class TestLabelDecoder(LabelHeadConformance):
     name = "label-decoder"
 
