@@ -10,7 +10,7 @@ __all__ = ["Kept"]
 
 
 class Kept(dict[str, Any]):
-    """Values of the last forward that had gradients, by name; neither a copy of the module nor a pickle has them.
+    """Values of the last forward that had gradients, by name; neither a deep copy of the module nor a pickle has them.
 
     ``copy.deepcopy`` refuses tensors that are part of a graph.
 
@@ -26,6 +26,12 @@ class Kept(dict[str, Any]):
         self.clear()
         if torch.is_grad_enabled():
             self.update(values)
+
+    def __copy__(self) -> Kept:
+        # Where samples are mixed, a shallow copy of the module computes the terms for the other targets.
+        copied = Kept()
+        copied.update(self)
+        return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
         return Kept()

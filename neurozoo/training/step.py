@@ -139,6 +139,11 @@ class Stepper:
             task_loss = batch.share * task_loss + (1 - batch.share) * partner_loss
             of_partners = _terms(map(_twin, self._with_losses), batch.partner)
             terms = _terms(self._with_losses, batch.target)
+            if terms.keys() != of_partners.keys():
+                raise NeurozooError(
+                    f"for the mixed samples' other targets the loss terms are {', '.join(of_partners) or 'none'}, and "
+                    f"for their own {', '.join(terms) or 'none'}; let losses return the same names for both"
+                )
             for name, term in of_partners.items():
                 terms[name] = batch.share * terms[name] + (1 - batch.share) * term
         else:
