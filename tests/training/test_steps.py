@@ -107,7 +107,7 @@ def test_the_learning_rate_by_epoch(scheduler: str, expected: list[float], tmp_p
         ("training.scheduler={name: cosine, warmup_from: 1.0e-5}", "there is no warm-up"),
         ("training.scheduler={name: step, minimum: 1.0e-5}", "step has none"),
         ("training.scheduler={name: exponential, minimum: 0}", "never reaches 0"),
-        ("training.scheduler={name: exponential, period: 5}", "only cosine, and exponential with a minimum"),
+        ("training.scheduler={name: exponential, period: 5}", "only linear, cosine, and exponential with a minimum"),
         ("training.scheduler={name: cosine, then: restart}", "restart needs cosine with a period"),
         ("training.scheduler={name: cosine, momentum: [0.8, 0.9]}", "only one-cycle moves it"),
         ("training.scheduler={name: one-cycle, momentum: [0.9, 0.8]}", "give the low one first"),
