@@ -7,9 +7,9 @@ A plugin's tests in three lines::
     class TestMyBackend(BackendConformance):
         name = "mybackend"
 
-There is one such class for each kind that has a kit (:data:`~neurozoo.registry.hookspecs.KINDS`): backends, fusions,
-label heads, models, parts of models, tasks, losses, data sets and representations. Give ``params = {...}`` with the
-name where some have no default.
+There is one such class for each kind that has a kit (:data:`~neurozoo.registry.hookspecs.KINDS`): backends,
+engines, fusions, label heads, models, parts of models, tasks, losses, data sets and representations. Give
+``params = {...}`` with the name where some have no default.
 
 Without tests: ``neurozoo plugins check mybackend``. For a class that is not registered::
 
