@@ -13,7 +13,7 @@ from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.files.text import is_litter
 from neurozoo.files.writing import sync_folder
 
-__all__ = ["PartialFolder", "is_free"]
+__all__ = ["PartialFolder", "is_free", "partial_name"]
 
 
 class PartialFolder:
@@ -69,12 +69,12 @@ class PartialFolder:
         # Whoever left these is gone, as the lock is ours; without locks they may be in use.
         for folder in _partials(self._dest, self._dest.name) if self.lock is not None else ():
             shutil.rmtree(folder, ignore_errors=True)
-        self.path = self._dest / _partial_name(self._dest.name)
+        self.path = self._dest / partial_name(self._dest.name)
         self.path.mkdir()
 
     def _make(self) -> tuple[Path, int | None]:
         while True:
-            path = self._dest.with_name(_partial_name(self._dest.name))
+            path = self._dest.with_name(partial_name(self._dest.name))
             path.mkdir()
             try:
                 lock = lock_folder(path)
@@ -138,7 +138,8 @@ def _own_name(folder: Path) -> Path:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
 
 
-def _partial_name(name: str) -> str:
+def partial_name(name: str) -> str:
+    """Return a new hidden name for what is to become, or was, ``name``."""
     # The name is cut, so that a long one does not become too long for the file system.
     return f".{name[:50]}.{uuid.uuid4().hex[:8]}.partial"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any
 from neurozoo.errors import NeurozooError, RunError, UserError
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.files.opening import opened_folder, sha256_of
+from neurozoo.files.partial_folder import partial_name
 from neurozoo.files.text import is_litter
 from neurozoo.runs.packed import MANIFEST, WEIGHTS, read_manifest
 from neurozoo.runs.run import Run
@@ -276,11 +276,16 @@ def _untouchable(row: RunRow, criteria: Criteria) -> str:
         return ""
     if row.study is not None and not criteria.studies:
         return f"a run of the study {row.study}; --studies deletes these too"
-    others = sorted(_others(row.folder))
-    if others:
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        return f"it holds what no training writes: {', '.join(others[:3])}{more}; move that first"
-    return ""
+    return _foreign(row.folder)
+
+
+def _foreign(folder: Path) -> str:
+    """Return that a run folder holds what is not neurozoo's, and what; empty if it does not."""
+    others = sorted(_others(folder))
+    if not others:
+        return ""
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return f"it holds what no training writes: {', '.join(others[:3])}{more}; move that first"
 
 
 def _others(folder: Path) -> Iterator[str]:
@@ -332,7 +337,9 @@ def _remove(removal: Removal, root: Path) -> None:
                 with opened_folder(folder / name, folder) as (at, entry):
                     os.unlink(entry, dir_fd=at)
             return
-        hidden = folder.with_name(f".{folder.name[:50]}.{uuid.uuid4().hex[:8]}.partial")
+        if problem := _foreign(folder):  # copied there since, with the times that they had
+            raise RunError(problem)
+        hidden = folder.with_name(partial_name(folder.name))
         os.rename(folder, hidden)
         if lock is not None and os.fstat(lock).st_ino != os.lstat(hidden).st_ino:
             os.rename(hidden, folder)

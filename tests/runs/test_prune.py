@@ -224,13 +224,17 @@ def test_a_run_in_training_is_never_touched(place: Place, tmp_path: Path, traini
 
 def test_a_run_that_changed_since_the_plan_stays(place: Place, tmp_path: Path) -> None:
     folder, swapped = place("run", finished=False), place("swapped", finished=False)
+    given = place("given", finished=False)
     plan = plan_prune(tmp_path / "runs", Criteria(interrupted=True))
     (folder / "metrics.jsonl").touch()
     swapped.rename(tmp_path / "elsewhere")
     swapped.symlink_to(tmp_path / "elsewhere")
+    (given / "thesis.txt").write_text("mine")
+    os.utime(given / "thesis.txt", (1e9, 1e9))  # older than the run's own files
     done = prune(plan)
     assert not done.removals
     assert reasons(done) == {
+        "given": "it holds what no training writes: thesis.txt; move that first",
         "run": "it changed since it was chosen; ask again",
         "swapped": "a link has taken its place",
     }
