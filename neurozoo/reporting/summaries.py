@@ -70,7 +70,7 @@ def seeds_lines(result: SeedsResult) -> str:
     for kind, by_split in result.lesion.items():
         tables[1].append([kind, *(_spread(by_split.get(split)) for split in splits)])
     above = f"{SYNTHETIC_NOTICE}\n" if result.synthetic else ""
-    return "\n\n".join(above + columns(table) for table in tables)
+    return "\n\n".join(above + columns(table) for table in tables if len(table) > 1)
 
 
 def collection_lines(result: Collection) -> str:

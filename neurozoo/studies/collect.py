@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import RunError
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.run import Run
-from neurozoo.runs.table import runs_below
+from neurozoo.runs.table import RunRow, runs_below
 from neurozoo.studies.seeds import SeedsResult, seeds_result
 
 __all__ = ["Collection", "collect"]
@@ -60,9 +60,10 @@ def collect(folders: Sequence[str | Path]) -> Collection:
     """
     groups: dict[tuple[Any, ...], _Group] = {}
     left_out: dict[str, str] = {}
-    for path, status, problem in _runs(folders):
-        if status != "finished":
-            left_out[str(path)] = problem or f"not finished; `neurozoo train --resume {path}` continues it"
+    for row in _runs(folders):
+        path = row.folder
+        if row.values["status"] != "finished":
+            left_out[str(path)] = _why_left_out(row)
             continue
         run = Run(path)
         recipe, summary = run.recipe(), run.read_json("summary.json")
@@ -88,28 +89,26 @@ def collect(folders: Sequence[str | Path]) -> Collection:
     return Collection(SCHEMA, tuple(results), left_out)
 
 
-def _runs(folders: Sequence[str | Path]) -> Iterator[tuple[Path, str, str]]:
-    """Yield each run once, with its status and what is wrong with it."""
+def _runs(folders: Sequence[str | Path]) -> Iterator[RunRow]:
+    """Yield each run once."""
     seen: set[Path] = set()
-    for folder in map(Path, folders):
-        for row in runs_below(folder):
-            path = folder if (folder / "recipe.yaml").is_file() else folder / row["run"]
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path, row["status"], row.get("problem", "")
+    for folder in folders:
+        for row in runs_below(folder).rows:
+            if (place := row.folder.resolve()) not in seen:
+                seen.add(place)
+                yield row
+
+
+def _why_left_out(row: RunRow) -> str:
+    if row.values["status"] == "running":
+        return "a process is training in it"
+    return str(row.values.get("problem", f"not finished; `neurozoo train --resume {row.folder}` continues it"))
 
 
 def _differences(recipes: Sequence[Recipe]) -> list[tuple[str, ...]]:
     """Return the values of each recipe that not all of them have, as overrides."""
-    flat = [dict(_leaves({key: v for key, v in each.content.items() if key not in _NOT_DECISIVE})) for each in recipes]
+    decisive = [{key: v for key, v in each.content.items() if key not in _NOT_DECISIVE} for each in recipes]
+    flat = [{path: leaf_text(value) for path, value in leaves(each)} for each in decisive]
     keys = dict.fromkeys(key for each in flat for key in each)
     apart = [key for key in keys if len({each.get(key) for each in flat}) > 1]
     return [tuple(f"{key}={each.get(key, 'null')}" for key in apart) for each in flat]
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping) and value:
-        for key, each in value.items():
-            yield from _leaves(each, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, value if isinstance(value, str) else json.dumps(value)

@@ -6,13 +6,16 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from neurozoo.cli import main
 from neurozoo.errors import RunError
+from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.reporting.summaries import seeds_lines
 from neurozoo.runs.run import Run
 from neurozoo.studies.collect import collect
 from neurozoo.training.train import train
@@ -48,6 +51,9 @@ def test_runs_are_grouped_by_recipe_and_the_rest_is_named(
         str(array / "again"): f"has the recipe and the seed of {array / '1'}",
         str(array / "stopped"): f"not finished; `neurozoo train --resume {array / 'stopped'}` continues it",
     }
+    lock = lock_folder(array / "stopped")
+    assert dict(collect([array]).left_out)[str(array / "stopped")] == "a process is training in it"
+    unlock_folder(lock)
     out = array / "table.json"
     assert main(["collect", str(array), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
@@ -61,6 +67,8 @@ def test_runs_are_grouped_by_recipe_and_the_rest_is_named(
     assert main(["collect", str(array / "1"), str(array / "2"), "--json"]) == 0
     (group,) = json.loads(capsys.readouterr().out)["groups"]
     assert (group["seeds"], group["overrides"]) == ([1, 2], [])
+    assert "lesion effect" in seeds_lines(found.groups[0])
+    assert "lesion effect" not in seeds_lines(replace(found.groups[0], lesion={}))  # of a model without any
 
 
 def test_a_folder_without_finished_runs_is_refused(tmp_path: Path) -> None:
