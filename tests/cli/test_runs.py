@@ -89,6 +89,11 @@ def test_one_run_on_a_screen(root: Path, ran: Ran) -> None:
     assert low <= summary["metrics"]["test"]["map"] <= high
     assert low < high
     assert list(shown["next"]) == [f"neurozoo {verb} runs/good" for verb in ("report", "verify", "pack")]
+    (root / "good" / "report.html").write_text("<p>")
+    _, out, _ = ran("show", "runs/good", "--json")
+    opened, *others = json.loads(out)["next"].items()
+    assert opened == ("open runs/good/report.html", "all of it as a page with pictures")
+    assert others == list(shown["next"].items())[1:]
     status, out, _ = ran("show", "runs/good")
     assert status == 0
     for words in ("finished, epoch 1", "checksum " + shown["data_checksum"][:12], "map", " to ", "warnings", "verify"):

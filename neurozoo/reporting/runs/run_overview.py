@@ -162,7 +162,8 @@ def _next(run: Run, status: str, root_there: bool | None) -> dict[str, str]:
         known = known[:2]  # a run of a search is not packed
     lines = {shlex.join(["neurozoo", *words]): what for words, what in known}
     if status == "finished" and run.has(REPORT):
-        lines = {f"open {run.folder / REPORT}": "the page with pictures", **lines}
+        (_, what), *others = lines.items()  # the first makes the page
+        lines = {shlex.join(["open", str(run.folder / REPORT)]): what, **dict(others)}
     return lines
 
 
