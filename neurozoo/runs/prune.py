@@ -372,7 +372,7 @@ class _References:
     def of(self, row: RunRow) -> Iterator[str]:
         """Yield each reference to a run, in words."""
         if row.study is not None:
-            yield f"a run of the study {row.study}, whose result names it"
+            yield f"a run of the study {row.study}"
         if self._by_weights:
             with suppress(NeurozooError):
                 weights = Run(row.folder).best

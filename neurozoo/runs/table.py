@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STUDY_FILES", "RunRow", "RunsTable", "bytes_of", "read_row", "runs_below"]
 
-STUDY_FILES = ("seeds.json", "ablation.json", "study.json", "best.json")
-"""By one of these the folder of a study is known: of several seeds, an ablation, a search or a plan."""
+STUDY_FILES = ("seeds.json", "ablation.json", "study.json", "best.json", ".study")
+"""By one of these a study's folder is known: of several seeds, an ablation, a search or a plan, finished or not."""
 _STUDY_DEPTH = 2
 """So many folders above a run is its study at most, as in ``STUDY/VARIANT/SEED``."""
 _SHOWN = ("run", "model", "status", "seed")
@@ -279,7 +279,7 @@ def _unfinished(folder: Path) -> str:
 
 
 def _study_of(folder: Path) -> Path | None:
-    """Return the folder above a run that holds the result of a study."""
+    """Return the folder of the study that a run belongs to."""
     above = folder.absolute().parents[:_STUDY_DEPTH]
     place = next((n for n, each in enumerate(above) if any((each / name).is_file() for name in STUDY_FILES)), None)
     return None if place is None else Path(os.path.normpath(folder / Path(*[".."] * (place + 1))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from neurozoo.studies.launchers.local import cores
 from neurozoo.training.run_folder import numbered
 
 __all__ = [
+    "MARK",
     "ONE_THREAD",
     "Progress",
     "RecipeSource",
@@ -40,6 +42,9 @@ RecipeSource = str | Path | Recipe | Mapping[str, Any]
 
 _RECIPES = ".recipes"
 """Name of the folder in a study's folder for recipes that no file holds."""
+
+MARK = ".study"
+"""Empty file in a study's folder as soon as it holds a run: its result is written at the end alone."""
 
 Progress = Callable[[str, int, int], None]
 """Called after each training with its name, how many are done and of how many."""
@@ -115,7 +120,7 @@ def train_study(
     else:
         trainings = trainings_in(folder, recipe_argument(source, folder))
     with (launcher or Launcher()).open(jobs, folder) as commands:
-        futures = {commands.submit(_summary, commands, each, checksum): each for each in trainings}
+        futures = {commands.submit(_trained, commands, each, checksum, folder): each for each in trainings}
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             if on_progress is not None:
@@ -144,6 +149,16 @@ def recipe_argument(source: RecipeSource, folder: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, recipe.to_yaml().encode())
     return str(path)
+
+
+def _trained(commands: Jobs, training: _Training, checksum: str, study: Path) -> dict[str, Any]:
+    """Return the summary of a run as :func:`_summary`, and mark the folder above as a study's."""
+    try:
+        return _summary(commands, training, checksum)
+    finally:
+        if (training.folder / "recipe.yaml").is_file():
+            with suppress(OSError):  # where nothing can be written everything was trained before
+                (study / MARK).touch()
 
 
 def _summary(commands: Jobs, training: _Training, checksum: str, deaths: int = 0) -> dict[str, Any]:

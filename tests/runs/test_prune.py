@@ -167,7 +167,7 @@ def test_runs_of_studies_are_kept_unless_asked_for(place: Place, tmp_path: Path)
     study = tmp_path / "runs" / "study"
     assert reasons(plan) == {"study/full/1": f"a run of the study {study}; --studies deletes these too"}
     (removal,) = plan_prune(tmp_path / "runs", Criteria(older_than=old, studies=True)).removals
-    assert removal.notes == (f"a run of the study {study}, whose result names it",)
+    assert removal.notes == (f"a run of the study {study}",)
     assert nz_study(tmp_path) == str(study)
 
 
@@ -286,10 +286,10 @@ def test_ages() -> None:
 
 def test_the_files_of_studies_are_those_that_studies_write() -> None:
     from neurozoo.runs.table import STUDY_FILES
-    from neurozoo.studies import plan, seeds
+    from neurozoo.studies import parallel_runs, plan, seeds
     from neurozoo.studies.tuning import search
 
-    assert {plan.FILE, seeds.FILE, search.BEST, search.STUDY, "ablation.json"} == set(STUDY_FILES)
+    assert {plan.FILE, seeds.FILE, search.BEST, search.STUDY, parallel_runs.MARK, "ablation.json"} == set(STUDY_FILES)
 
 
 def test_locks_are_asked_for_without_being_held(tmp_path: Path) -> None:

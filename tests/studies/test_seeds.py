@@ -18,6 +18,7 @@ from neurozoo.errors import RecipeError, RunError, UserError
 from neurozoo.files.locks import lock_folder, unlock_folder
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
+from neurozoo.runs.table import runs_below
 from neurozoo.studies.intervals import spread
 from neurozoo.studies.launchers.local import LocalJobs
 from neurozoo.studies.parallel_runs import ONE_THREAD, usable_jobs
@@ -101,6 +102,9 @@ def test_a_run_that_another_process_is_at_is_waited_for(path: Path, tmp_path: Pa
     found = neurozoo.train_seeds(path, seeds=1, out=tmp_path / "out", jobs=1)
     assert time.monotonic() - begun >= 0.5
     assert found.metrics["test"]["map"].values == (summary["metrics"]["test"]["map"],)
+    # Until its result is written a study is known as one all the same: its runs are not pruned unless asked for.
+    (tmp_path / "out" / "seeds.json").unlink()
+    assert runs_below(tmp_path)[0]["study"] == str(tmp_path / "out")
 
 
 def test_a_run_that_another_process_resumes_first_is_used(
@@ -127,9 +131,10 @@ def test_a_run_that_another_process_resumes_first_is_used(
 def test_an_error_of_a_training_keeps_its_words_and_status(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = "training.optimizer.lr=1e9"
-    assert main(["train", str(path), broken, "--seeds", "1", "--out", str(tmp_path / "out")]) == 1
+    broken, out = "training.optimizer.lr=1e9", tmp_path / "out"
+    assert main(["train", str(path), broken, "--seeds", "1", "--out", str(out)]) == 1
     assert "error: seed 3: error: the firing threshold is not finite" in capsys.readouterr().err
+    assert not out.exists() or not list(out.iterdir())  # a training that left no run leaves no study
 
 
 @pytest.mark.parametrize(
