@@ -69,5 +69,5 @@ def stream(
 
 def _summary(running: Stream) -> str:
     times = ", ".join(f"{share:g} % {milliseconds:.3g} ms" for share, milliseconds in running.latency().items())
-    late = f"; {running.late} late events were dropped" if running.late else ""
+    late = f"; late events, which were dropped: {running.late}" if running.late else ""
     return f"{running.steps} steps{f', each within: {times}' if running.steps else ''}{late}"

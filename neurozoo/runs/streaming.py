@@ -62,7 +62,8 @@ class Stream:
 
     Args:
         trained: A model whose positions are steps, loaded with an engine or without.
-        window: Number of the last steps that answer; None for what the model does, all by default.
+        window: Number of the last steps that answer; None for what the model does, all by default. Not of a model that
+            answers by the last step alone.
         longest_gap: Steps.
 
     Attributes:
@@ -71,6 +72,7 @@ class Stream:
 
     Raises:
         SpikingError: The model cannot run step by step; says what stands in the way.
+        DataError: There is no such window.
 
     Example:
         >>> stream = Stream(neurozoo.load("qtdb", engine="events"))
@@ -88,6 +90,8 @@ class Stream:
         self._steppers = [_stepper(stage) for stage in found.stages]
         self._starts = [each.start if isinstance(each.module, SpikingLayer) else None for each in found.stages]
         how = "last" if model.problem.task.per_step else model.readout
+        if window is not None and how == "last":
+            raise DataError("the model answers by the last step alone, so that a window changes nothing; leave it out")
         self._readout = Readout(how, window or model.answering, len(trained.outputs))
         self._bins = Bins.of(trained, model.name)
         self._scale = None

@@ -71,6 +71,10 @@ def test_a_model_that_answers_by_its_last_steps(digits: TrainedModel) -> None:
         torch.testing.assert_close(found[-1], model.problem.task.predict(model(x))[0], rtol=1e-5, atol=1e-6)
     other = Stream(trained, window=12).push(x[0])
     assert not torch.allclose(other[-1], found[-1])
+    with pytest.raises(DataError, match="answers by the last step alone"):
+        Stream(neurozoo.load("qtdb", backend="torch"), window=12)
+    with pytest.raises(DataError, match="a window of 0 steps"):
+        Stream(trained, window=0)
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "last", "softmax"])
