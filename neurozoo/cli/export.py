@@ -51,7 +51,8 @@ def export(
     """
     folder = Path("exported") / f"{run.name or run.resolve().name}-{format.value}" if out is None else out
     if format is Format.nir:
-        if given := [name for name, x in {"opset": opset, "samples": samples, "data-root": data_root}.items() if x]:
+        options = {"opset": opset, "samples": samples, "data-root": data_root}
+        if given := [name for name, value in options.items() if value is not None]:
             raise UserError(f"--{given[0]} is of torch-export and onnx; leave it out for --format nir")
         nir.export(run, folder, dt=dt, json=json)
         return

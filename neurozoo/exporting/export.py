@@ -113,7 +113,7 @@ def export(
     format: Literal["torch-export", "onnx", "nir"],
     dt: float | None = None,
     opset: int | None = None,
-    samples: int = SAMPLES,
+    samples: int | None = None,
     data_root: str | Path | None = None,
 ) -> Exported | Export:
     """Write a trained model for another runtime.
@@ -128,7 +128,7 @@ def export(
             for simulators and chips, as by ``neurozoo nir export``.
         dt: Of ``nir`` alone: length of a step, in seconds.
         opset: Of ``onnx`` alone: version of ONNX's operators.
-        samples: How many the program is compared on; not of ``nir``.
+        samples: How many the program is compared on, by default :data:`SAMPLES`; not of ``nir``.
         data_root: A store, if the data moved; not of ``nir``.
 
     Raises:
@@ -140,12 +140,14 @@ def export(
         1.2e-07
     """
     if format == "nir":
-        if opset is not None or data_root is not None:
-            raise UserError("opset and data_root are of torch-export and onnx; leave them out for nir")
+        options = {"opset": opset, "samples": samples, "data_root": data_root}
+        if given := [name for name, value in options.items() if value is not None]:
+            raise UserError(f"{given[0]} is of torch-export and onnx; leave it out for nir")
         return export_run(run, Path(out), dt=dt)
     if dt is not None:
         raise UserError(f"dt is of nir; {format} has no length of a step, leave it out")
-    return export_model(run, out, format=format, opset=opset, samples=samples, data_root=data_root)
+    count = SAMPLES if samples is None else samples
+    return export_model(run, out, format=format, opset=opset, samples=count, data_root=data_root)
 
 
 def export_model(

@@ -150,6 +150,7 @@ def test_what_is_missing_or_wrong_is_said(
     for wrong, text in (
         (["onnx", "--dt", "1e-3"], "--dt is for --format nir"),
         (["nir", "--dt", "1e-3", "--samples", "3"], "--samples is of torch-export and onnx"),
+        (["nir", "--dt", "1e-3", "--opset", "0"], "--opset is of torch-export and onnx"),
         (["torch-export", "--opset", "20"], "opset is 20 for torch-export; it is of onnx alone"),
         (["onnx", "--opset", "7"], "from 18 to 23"),
     ):
@@ -159,6 +160,8 @@ def test_what_is_missing_or_wrong_is_said(
         neurozoo.export("fsdd-small", tmp_path / "a", format="tflite")  # type: ignore[call-overload]
     with pytest.raises(UserError, match="dt is of nir"):
         neurozoo.export("fsdd-small", tmp_path / "a", format="onnx", dt=1e-3)  # type: ignore[call-overload]
+    with pytest.raises(UserError, match="samples is of torch-export and onnx"):
+        neurozoo.export("fsdd-small", tmp_path / "a", format="nir", samples=3)  # type: ignore[call-overload]
     with pytest.raises(RunError, match="no such run folder"):
         export_model("runs/none", tmp_path / "a", format="torch-export")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
