@@ -223,13 +223,16 @@ def tune(
             "--storage",
             metavar="FILE|URL",
             help="Where trials are kept: a file (SQLite), a *.journal for a shared folder, or a database's URL; "
-            "by default OUT/trials.db.",
+            "by default OUT/trials.db, on a cluster OUT/trials.journal.",
         ),
     ] = None,
     study: Annotated[
         str | None, typer.Option("--study", metavar="NAME", help="Its name in the storage; by default the recipe's.")
     ] = None,
-    jobs: Jobs = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, max=1024, help="Processes that share the search, one thread each; by default 1."),
+    ] = None,
     launcher: LauncherName = None,
     launcher_options: LauncherOptions = None,
     retries: Retries = None,

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 from neurozoo.errors import NeurozooError, NeurozooWarning, UserError
 
-__all__ = ["WORKER", "Ended", "JobDied", "Jobs"]
+__all__ = ["KEPT", "WORKER", "Ended", "JobDied", "Jobs"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,9 @@ _OUTSIDE = frozenset({129, 130, 137, 143})
 
 _PAUSE = 1.0
 """Seconds before a job that died starts again; Ctrl-C reaches the jobs of a terminal before their parent stops them."""
+
+KEPT = 400
+"""Number of lines of output that are kept for messages."""
 
 _LONGEST = 300
 """Largest number of characters of a line of a log in a message."""

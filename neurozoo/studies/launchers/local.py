@@ -8,12 +8,9 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from neurozoo.studies.launchers.jobs import WORKER, Ended, Jobs
+from neurozoo.studies.launchers.jobs import KEPT, WORKER, Ended, Jobs
 
 __all__ = ["LocalJobs", "cores"]
-
-_KEPT = 400
-"""Number of lines of output that are kept for messages."""
 
 
 class LocalJobs(Jobs):
@@ -24,7 +21,7 @@ class LocalJobs(Jobs):
         self._running: set[subprocess.Popen[str]] = set()
 
     def _execute(self, name: str, arguments: Sequence[str], on_line: Callable[[str], None]) -> Ended:
-        lines: deque[str] = deque(maxlen=_KEPT)
+        lines: deque[str] = deque(maxlen=KEPT)
         with subprocess.Popen(
             [sys.executable, "-c", WORKER, str(os.getpid()), *arguments],
             stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Commands that run on other machines: what they are told and what they answer are files in a folder that both see."""
+"""Commands that run on other machines: input, log and exit status are files in a folder that all machines share."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from neurozoo.studies.launchers.jobs import Ended, Jobs
+from neurozoo.studies.launchers.jobs import KEPT, Ended, Jobs
 
 __all__ = ["HOME", "LoggedJobs", "Place"]
 
 HOME = ".jobs"
 """Name of the folder in a study's folder that holds a folder for each call; its name is no variant's or seed's."""
-
-_KEPT = 400
-"""Number of lines of output that are kept for messages."""
 
 
 @dataclass
@@ -34,7 +31,7 @@ class Place:
     name: str
     log: Path
     status: Path
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT))
     _read: int = 0
     _rest: bytes = b""
 
