@@ -67,6 +67,8 @@ class Criteria:
                 "nothing says which runs to delete; give --older-than 30d, --interrupted, --keep-best N or "
                 "--checkpoints"
             )
+        if self.older_than is not None and self.older_than <= timedelta():
+            raise UserError("--older-than 0 selects every run; give an age above 0, such as 12h, 30d or 2w")
         if self.interrupted and (self.checkpoints or self.keep_best is not None):
             other = "--checkpoints" if self.checkpoints else "--keep-best"
             raise UserError(f"--interrupted is for runs that are not finished, and {other} for finished ones; give one")

@@ -260,6 +260,7 @@ def test_what_cannot_be_deleted_is_said(place: Place, tmp_path: Path, monkeypatc
     [
         (Criteria(), "nothing says which runs to delete"),
         (Criteria(studies=True), "nothing says which runs to delete"),
+        (Criteria(older_than=age("0d")), "selects every run; give an age above 0"),
         (Criteria(interrupted=True, keep_best=1), "--keep-best for finished ones; give one"),
         (Criteria(interrupted=True, checkpoints=True), "--checkpoints for finished ones; give one"),
         (Criteria(interrupted=True, by="map"), "is the metric of --keep-best N"),
