@@ -92,7 +92,8 @@ test-slow: setup ## the tests that take longer
 
 # Those of the slow tests that .ci/run takes along.
 LARGE := plugins tests/backends/fused tests/cli/test_nir_import.py tests/nir/export tests/studies/test_ablation.py \
-	tests/recipe/test_shipped_recipes.py tests/docs/test_tutorials.py tests/exporting/test_loops.py \
+	tests/recipe/test_shipped_recipes.py tests/docs/test_tutorials.py \
+	$(addprefix tests/exporting/test_,export.py loops.py) \
 	tests/studies/test_launchers.py tests/testing/parts tests/testing/backend/test_data_parallel.py \
 	$(addprefix tests/training/test_,engine.py no_pickle.py processes.py steps.py)
 

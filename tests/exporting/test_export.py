@@ -23,6 +23,7 @@ from neurozoo.exporting.onnx_file import OPSET, open_onnx
 from neurozoo.exporting.program import METADATA, Run, inputs_of, open_program, outputs_of, program_of
 
 
+@pytest.mark.slow
 def test_the_folder_says_what_goes_in_and_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     command = ["export", "fsdd-small", "--format", "torch-export", "--out", str(out), "--samples", "5", "--json"]
@@ -55,6 +56,7 @@ def test_the_folder_says_what_goes_in_and_out(tmp_path: Path, capsys: pytest.Cap
     assert "already there and not empty" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_onnx_takes_any_number_of_samples_and_holds_its_origin(tmp_path: Path) -> None:
     import onnx
 

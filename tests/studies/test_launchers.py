@@ -209,6 +209,7 @@ def test_a_log_is_followed_line_by_line(tmp_path: Path) -> None:
     assert lines[2:] == ["\N{REPLACEMENT CHARACTER}"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained_here")
 def test_recipes_are_dictionaries_too(path: Path, tmp_path: Path) -> None:
     content = load_recipe(path, ["training.epochs=1"]).content
