@@ -231,13 +231,17 @@ def _against_saturation(layer: str, recipe: Recipe) -> Iterator[str]:
 
 def _of_the_penalty(layer: str, penalty: RatePenalty, *, silent: bool) -> Iterator[str]:
     """Yield what of the rate penalty would move a layer's rates away from 0, or else from 1."""
+    own = penalty.of_layer(layer)
     if not penalty.weight:
         yield "set training.rate_penalty.weight=1"
-    elif penalty.layers is not None and layer not in penalty.layers:
-        yield f"add {layer} to training.rate_penalty.layers"
-    elif not penalty.gradient:
+        return
+    if own is None:
+        yield f"add {layer} to training.rate_penalty.{'layers' if penalty.rates is None else 'rates'}"
+        return
+    penalty = own
+    if not penalty.gradient:
         yield "set training.rate_penalty.gradient=true"
-    elif silent and penalty.name.startswith("total"):  # which pulls every rate towards 0
+    elif silent and penalty.lowers:  # which pulls every rate towards 0
         yield f"lower training.rate_penalty.weight (it is {penalty.weight:g}, of {penalty.name})"
     elif silent and penalty.rate is not None and penalty.rate <= DEAD:
         yield f"raise training.rate_penalty.rate (it is {penalty.rate:g})"

@@ -19,12 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from neurozoo.core.layer import Firing, SpikingLayer
 from neurozoo.core.recording import neuron_layers, recorded
 from neurozoo.nn.attention import MultiHeadAttention, SpikingAttention
-from neurozoo.nn.delays import DelayedLinear
+from neurozoo.nn.fan_out import SYNAPTIC, Synaptic
 from neurozoo.operations.elementwise import Arithmetic, ElementwiseCounter
 from neurozoo.operations.result import Counts, Elsewhere, Fed, LayerOperations, Uncounted
 from neurozoo.operations.synaptic import (
-    SYNAPTIC,
-    Convolution,
     attention_products,
     dense_operations,
     least_of,
@@ -190,7 +188,7 @@ class OperationCounter:
 
     def _count_synapses(self, tally: _Tally) -> Any:
         def hook(layer: nn.Module, inputs: tuple[Any, ...], given: Mapping[str, Any], output: Tensor) -> None:
-            assert isinstance(layer, nn.Linear | Convolution | DelayedLinear)
+            assert isinstance(layer, Synaptic)
             x = (*inputs, *given.values())[0]  # a mask may follow
             with _disable_current_modes():  # torch's counter would see what is computed here, too
                 amounts = _products(tally, layer, x, layer.weight) | {"put_out": output.numel()}
@@ -317,9 +315,7 @@ def _alike(steps: Tensor) -> bool:
     return bool((steps - steps[:1]).abs().amax() <= _ROUNDING * steps[:1].abs().amax())
 
 
-def _products(
-    tally: _Tally, layer: nn.Linear | Convolution | DelayedLinear, x: Tensor, weight: Tensor
-) -> dict[str, Any]:
+def _products(tally: _Tally, layer: Synaptic, x: Tensor, weight: Tensor) -> dict[str, Any]:
     """What a call of a layer of weights multiplies."""
     if tuple(x.shape) not in tally.by_shape:
         tally.by_shape[tuple(x.shape)] = dense_operations(layer, x)

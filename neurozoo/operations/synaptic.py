@@ -9,16 +9,14 @@ from torch import Tensor, nn
 
 from neurozoo.nn.attention import SpikingAttention
 from neurozoo.nn.delays import DelayedLinear
+from neurozoo.nn.fan_out import Synaptic, pairs
 from neurozoo.operations.result import Fed
 
 __all__ = [
-    "MOST_ACCUMULATIONS", "SYNAPTIC", "Convolution", "attention_products", "dense_operations", "fed_with",
-    "least_of", "spiking_attention_products", "synaptic_products",
+    "MOST_ACCUMULATIONS", "attention_products", "dense_operations", "fed_with", "least_of",
+    "spiking_attention_products", "synaptic_products",
 ]  # fmt: skip
 
-Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
-SYNAPTIC = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, DelayedLinear)
-"""Layers whose operations are counted: those that NeuroBench counts and that keep no state, and delays."""
 MOST_ACCUMULATIONS = 5
 """A whole number up to it counts as that many accumulations, a larger one as a multiplication, which is then cheaper:
 5 x 0.9 pJ is less than 4.6 pJ (see ``neurozoo.operations.energy``)."""
@@ -40,7 +38,7 @@ def least_of(one: Fed | None, other: Fed) -> Fed:
     return other if one is None else max(one, other, key=_KINDS.index)
 
 
-def synaptic_products(layer: nn.Linear | Convolution | DelayedLinear, x: Tensor, weight: Tensor) -> dict[str, Any]:
+def synaptic_products(layer: Synaptic, x: Tensor, weight: Tensor) -> dict[str, Any]:
     """Return what a call of a layer of weights takes, by the names of ``LayerOperations``.
 
     Args:
@@ -61,7 +59,7 @@ def synaptic_products(layer: nn.Linear | Convolution | DelayedLinear, x: Tensor,
     return found | {"fed": fed}
 
 
-def dense_operations(layer: nn.Linear | Convolution | DelayedLinear, x: Tensor) -> int:
+def dense_operations(layer: Synaptic, x: Tensor) -> int:
     """Return what a call on ``x`` takes if nothing is skipped; a convolution's border of padding is no input.
 
     A synapse with a delay takes one operation for each input that reaches a step of the output.
@@ -96,26 +94,12 @@ def spiking_attention_products(layer: SpikingAttention, *inputs: Tensor) -> dict
     return counts
 
 
-def _pairs(layer: nn.Linear | Convolution | DelayedLinear, amount: Tensor, weight: Tensor) -> Tensor:
-    """Return the sum over pairs of an input and a weight of the input's amount times whether the weight is used.
+def _pairs(layer: Synaptic, amount: Tensor, weight: Tensor) -> Tensor:
+    """Return the pairs of inputs and weights as a 0-d int64 on the device of ``amount``, see :func:`pairs`.
 
     Args:
-        layer: Says which inputs meet which weights; delays are those of evaluation.
-        amount: Whole numbers in the shape of the layer's input.
+        layer: The layer.
+        amount: Whole numbers in the shape of its input.
         weight: Zeros and ones in the shape of its weights.
-
-    Returns:
-        0-d int64 on the device of ``amount``.
     """
-    if isinstance(layer, nn.Linear):
-        used = amount.long().reshape(-1, layer.in_features).sum(0)
-        return (used * weight.long().sum(0)).sum()
-    # Sums of whole numbers, in float64 exact up to 2^53, beyond any batch. MPS has none, so that is done on the CPU.
-    where = torch.device("cpu") if amount.device.type == "mps" else amount.device
-    if isinstance(layer, DelayedLinear):
-        taps = layer.taps(layer.evaluated == "rounded") != 0
-        kernels = (taps & weight.bool()[..., None]).sum(2)
-        pairs = layer.convolved(amount.to(where, torch.float64), kernels.to(where, torch.float64))
-    else:
-        pairs = layer._conv_forward(amount.to(where, torch.float64), weight.to(where, torch.float64), None)
-    return pairs.sum().round().long().to(amount.device)
+    return pairs(layer, amount, weight).round().long().to(amount.device)

@@ -6,6 +6,7 @@ adds the components' own parameters.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import math
 import re
@@ -399,18 +400,22 @@ class RatePenalty(Section):
     Attributes:
         name: ``squared-bounds``, ``relu(low - r)^2 + relu(r - high)^2``; ``bounds``, the same without squares (Bittar &
             Garner 2022); ``target``, ``(r - rate)^2`` (Bellec et al. 2020); ``total``, n; ``total-squared``, ``n^2``
-            (Neftci et al. 2019).
+            (Neftci et al. 2019); ``operations``, once for all layers: the synaptic operations a sample that their
+            spikes cause, in millions, or relative to a budget.
         weight: Its factor in the loss; 0 turns it off.
         low: Rate below which a neuron is penalised, in spikes a step.
         high: Rate above which it is.
         rate: Of ``target``, the rate wanted, in spikes a step.
         over: ``sum`` over neurons, which grows with the width of the layers, or ``mean``.
         samples: Of the totals: ``mean`` counts n in a sample, ``sum`` in the whole batch and so grows with it.
-        layers: Names of the spiking layers it is of; None for all.
+        layers: Names of the spiking layers it is of, or patterns such as ``layers.*``; None for all.
+        rates: By name or pattern of spiking layers, the ``rate`` of ``target`` or the ``high`` of bounds; it is of
+            these layers only, and of several that match the first counts.
+        operations: Of ``operations``, the budget a sample: ``relu(operations / budget - 1)`` is penalised.
         gradient: Whether it has one; without, it is only part of the loss's value.
     """
 
-    name: Literal["squared-bounds", "bounds", "target", "total", "total-squared"] = "squared-bounds"
+    name: Literal["squared-bounds", "bounds", "target", "total", "total-squared", "operations"] = "squared-bounds"
     weight: NotNegative = 0.0
     low: Share = 0.02
     high: Share = 0.5
@@ -418,15 +423,55 @@ class RatePenalty(Section):
     over: Literal["sum", "mean"] = "sum"
     samples: Literal["mean", "sum"] = "mean"
     layers: Names | None = None
+    rates: Annotated[Mapping[Name, Share], Field(min_length=1)] | None = None
+    operations: Positive | None = None
     gradient: bool = True
+
+    @property
+    def lowers(self) -> bool:
+        """Whether it only ever pulls rates down."""
+        return self.name in ("total", "total-squared", "operations")
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Names and patterns of the layers that it is of; ``*`` for all."""
+        return tuple(self.rates) if self.rates is not None else self.layers or ("*",)
+
+    def of_layer(self, layer: str) -> RatePenalty | None:
+        """Return the penalty with a layer's own rate; None if it is not of this layer."""
+        matching = [each for each in self.patterns if layer == each or fnmatch.fnmatchcase(layer, each)]
+        if not matching:
+            return None
+        if self.rates is None:
+            return self
+        return self.model_copy(update={"rate" if self.name == "target" else "high": self.rates[matching[0]]})
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.low > self.high:
             yield "low", f"{self.low:g} is above high = {self.high:g}; choose a smaller one"
-        if (self.rate is None) == (self.name == "target"):
+        if self.rates is None and (self.rate is None) == (self.name == "target"):
             yield "rate", "target needs the rate wanted, and only target has one"
-        if self.samples == "sum" and not self.name.startswith("total"):
+        yield from self._problems_of_rates()
+        if self.name == "operations" and (self.over != "sum" or self.samples != "mean"):
+            yield "name", "operations are one number, a sample's; leave out over and samples"
+        if self.operations is not None and self.name != "operations":
+            yield "operations", f"{self.name} has no budget of operations; choose the name operations, or leave it out"
+        if self.samples == "sum" and not self.lowers:
             yield "samples", f"{self.name} is of rates, which are means; leave it out, or choose total or total-squared"
+
+    def _problems_of_rates(self) -> Iterator[tuple[str, str]]:
+        if self.rates is None:
+            return
+        if self.lowers:
+            yield "rates", f"{self.name} has no rates; choose target, bounds or squared-bounds, or leave it out"
+            return
+        if self.layers is not None:
+            yield "layers", "rates names the layers; leave layers out"
+        if self.rate is not None:
+            yield "rate", "rates has the rate of each layer; leave rate out"
+        for layer, rate in self.rates.items():
+            if self.name != "target" and self.low > rate:
+                yield "rates", f"{rate:g} of {layer} is below low = {self.low:g}; lower low, or raise the rate"
 
 
 class AugmentRef(Section):

@@ -35,7 +35,7 @@ CANCELLED = 1e-6
 """Absolute tolerance of a gradient that is 0 but for rounding."""
 NEARLY_CANCELLED = 1e-8
 """Absolute tolerance of a gradient that is a small difference of large terms."""
-NOT_LOSSES = ("rate", "threshold")
+NOT_LOSSES = ("rate", "threshold", "operations")
 """Values of a step that are not terms of its loss."""
 
 

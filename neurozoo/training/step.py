@@ -17,10 +17,11 @@ from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import NeurozooError
 from neurozoo.evaluation.health import firing_rates, thresholds_of
+from neurozoo.nn.fan_out import FanOut, fan_outs
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.augmentation import Augmenter, Mixed
 from neurozoo.training.engine import Engine
-from neurozoo.training.penalties import check_layers, penalties_of, penalty
+from neurozoo.training.penalties import check_fan_outs, check_layers, operations, penalties_of, penalty
 
 __all__ = ["Stepper", "train_step"]
 
@@ -58,6 +59,8 @@ class Stepper:
         )
         self._penalties = penalties_of(recipe.training)
         check_layers(self._penalties, spiking_layers(model))
+        self._counts = any(each.name == "operations" for each in self._penalties.values())
+        self._fan_outs: Mapping[str, FanOut] | None = None
         self._recorded = _Recorded(model)
         self._forward, self._optimizer = self._engine.set_up(self._recorded, optimizer)
         modules = [module for _, module in trained_modules(model)]
@@ -77,8 +80,8 @@ class Stepper:
             last: Whether it is the step's last batch.
 
         Returns:
-            Loss, the terms that modules and penalties add to it, mean firing rate and threshold, of the whole batch,
-            0-d, still on the device.
+            Loss, the terms that modules and penalties add to it, mean firing rate and threshold, and if they are
+            penalised the operations a sample that spikes cause; of the whole batch, 0-d, still on the device.
         """
         batch = self._augment(batch, epoch)
         counts = self._share_of_steps(batch) if part != 1 else None
@@ -99,6 +102,9 @@ class Stepper:
         whole |= {name: each.detach().float() for name, each in penalties.items()}
         if rates:
             whole["rate"] = torch.stack([each.detach().mean() for each in rates.values()]).mean()
+        if self._fan_outs is not None:
+            with torch.no_grad(), idle(part == 0):
+                whole["operations"] = torch.as_tensor(operations(rates, firings, self._fan_outs)).float()
         return whole
 
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
@@ -126,6 +132,9 @@ class Stepper:
         """Return the task's loss, the modules' terms, the penalties, the firing rates and the firings of a forward."""
         if batch.target is None:
             raise NeurozooError("a batch without targets cannot be trained on")
+        if self._counts and self._fan_outs is None:
+            self._fan_outs = fan_outs(self._model, _first(batch))
+            check_fan_outs(self._penalties, self._fan_outs)
         self._recorded.clear()
         values = {name: signal.values for name, signal in batch.signals.items()}
         valid = {name: signal.valid for name, signal in batch.signals.items() if signal.valid is not None}
@@ -149,7 +158,7 @@ class Stepper:
         else:
             terms = _terms(self._with_losses, batch.target)
         made = {
-            name if name not in terms else f"training_{name}": penalty(each, rates, firings)
+            name if name not in terms else f"training_{name}": penalty(each, rates, firings, self._fan_outs)
             for name, each in self._penalties.items()
         }
         # A number means that none of its layers ran.
@@ -189,6 +198,15 @@ def train_step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, rec
         values = stepper.add(batch)
         stepper.step()
     return values
+
+
+def _first(batch: Batch) -> Batch:
+    """Return the first two samples of a batch."""
+    signals = {
+        name: Signal(signal.values[:2], None if signal.valid is None else signal.valid[:2])
+        for name, signal in batch.signals.items()
+    }
+    return Batch(signals, None if batch.target is None else batch.target[:2])
 
 
 def _terms(modules: Iterable[Trained], target: Tensor) -> dict[str, Tensor]:

@@ -16,6 +16,8 @@ __all__ = ["HARDLY", "conclusion_lines", "corrected_variant", "error_removed", "
 HARDLY = 0.1
 """Share of a constant answer's error; a model that removes less of it has hardly learned, dimensionless."""
 
+_LOWERING = ("total", "total-squared", "operations")
+"""Penalties that only ever pull rates down."""
 _FIRST = "fsdd_small"
 """The recipe of real data that comes with neurozoo."""
 _NAMED = 6
@@ -100,7 +102,7 @@ def _reasons(run: ReportedRun) -> Sequence[str]:
             "below the threshold"
         )
     penalties = [training["rate_penalty"], *training["penalties"]]
-    if not any(each["weight"] and not each["name"].startswith("total") for each in penalties):
+    if not any(each["weight"] and each["name"] not in _LOWERING for each in penalties):
         reasons.append("training.rate_penalty.weight=0: nothing in the loss asks a silent neuron to fire")
     return reasons
 
