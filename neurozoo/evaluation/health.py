@@ -231,26 +231,23 @@ def _against_saturation(layer: str, recipe: Recipe) -> Iterator[str]:
 
 def _of_the_penalty(layer: str, penalty: RatePenalty, *, silent: bool) -> Iterator[str]:
     """Yield what of the rate penalty would move a layer's rates away from 0, or else from 1."""
-    own = penalty.of_layer(layer)
+    own, key = penalty.of_layer(layer), "training.rate_penalty"
     if not penalty.weight:
-        yield "set training.rate_penalty.weight=1"
-        return
-    if own is None:
-        yield f"add {layer} to training.rate_penalty.{'layers' if penalty.rates is None else 'rates'}"
-        return
-    penalty = own
-    if not penalty.gradient:
-        yield "set training.rate_penalty.gradient=true"
+        yield f"set {key}.weight=1"
+    elif own is None:
+        yield f"add {layer} to {key}.{'layers' if penalty.rates is None else 'rates'}"
+    elif not penalty.gradient:
+        yield f"set {key}.gradient=true"
     elif silent and penalty.lowers:  # which pulls every rate towards 0
-        yield f"lower training.rate_penalty.weight (it is {penalty.weight:g}, of {penalty.name})"
-    elif silent and penalty.rate is not None and penalty.rate <= DEAD:
-        yield f"raise training.rate_penalty.rate (it is {penalty.rate:g})"
-    elif silent and penalty.name.endswith("bounds") and penalty.low <= DEAD:
-        yield f"raise training.rate_penalty.low (it is {penalty.low:g})"
-    elif not silent and penalty.name.endswith("bounds") and penalty.high >= SATURATED:
-        yield f"lower training.rate_penalty.high (it is {penalty.high:g})"
+        yield f"lower {key}.weight (it is {penalty.weight:g}, of {penalty.name})"
+    elif silent and own.rate is not None and own.rate <= DEAD:
+        yield f"raise {key}.{'rate' if penalty.rates is None else 'rates'} (it is {own.rate:g})"
+    elif silent and own.name.endswith("bounds") and own.low <= DEAD:
+        yield f"raise {key}.low (it is {own.low:g})"
+    elif not silent and own.name.endswith("bounds") and own.high >= SATURATED:
+        yield f"lower {key}.{'high' if penalty.rates is None else 'rates'} (it is {own.high:g})"
     else:
-        yield f"raise training.rate_penalty.weight (it is {penalty.weight:g})"
+        yield f"raise {key}.weight (it is {penalty.weight:g})"
 
 
 def _for_spikes_that_matter(recipe: Recipe) -> Iterator[str]:

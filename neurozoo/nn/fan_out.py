@@ -62,7 +62,8 @@ def pairs(layer: Synaptic, amount: Tensor, used: Tensor) -> Tensor:
         taps = layer.taps(layer.evaluated == "rounded").to(place) != 0
         kernels = (taps & used.bool()[..., None]).sum(2)
         return layer.convolved(amount, kernels.to(torch.float64)).sum()
-    return layer._conv_forward(amount, used.to(torch.float64), None).sum()
+    convolved: Tensor = layer._conv_forward(amount, used.to(torch.float64), None)
+    return convolved.sum()
 
 
 def fan_outs(model: nn.Module, x: Any) -> dict[str, FanOut]:
@@ -147,7 +148,7 @@ def _fan_out(layer: SpikingLayer, firing: Firing, gradient: Tensor | None) -> Fa
     ahead = (summed / max(int(steps), 1)).to(spikes.device, torch.float32)
     if layer.recurrent is None:
         return FanOut(ahead)
-    used = torch.ones_like(layer.recurrent.weight, dtype=torch.float32, requires_grad=False)
+    used = torch.ones_like(layer.recurrent.weight, dtype=torch.float32)
     return FanOut(ahead, (used if layer.self_connections else without_diagonal(used)).sum(0))
 
 

@@ -266,6 +266,12 @@ INITIALISED = "training.initialisation={name: fluctuation-driven, firing_rate: 0
             "train longer than training.epochs=50",
         ),
         (
+            [INITIALISED, "training.rate_penalty={name: target, weight: 1, rates: {'a.*': 0.0}}"],
+            "raise training.initialisation.firing_rate (it is 0.2), or raise training.rate_penalty.rates (it is 0)",
+            "set data.standardise=true, or add b.first to training.rate_penalty.rates",
+            "train longer than training.epochs=50, or set model.parts.scaling=rate-gain",
+        ),
+        (
             [INITIALISED, "training.rate_penalty={weight: 1, gradient: false}"],
             "raise training.initialisation.firing_rate (it is 0.2), or set training.rate_penalty.gradient=true",
             "set data.standardise=true, or set training.rate_penalty.gradient=true",

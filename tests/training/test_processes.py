@@ -34,7 +34,10 @@ NO_DROPOUT = [
     "training.checkpoint_steps=1",
 ]
 # Of 24 samples: each epoch ends with a batch of one, of which the first of two processes gets nothing.
-TOTALS = "[{name: total, weight: 1.0e-5}, {name: total-squared, samples: sum, over: mean, weight: 1.0e-7}]"
+TOTALS = (
+    "[{name: total, weight: 1.0e-5}, {name: total-squared, samples: sum, over: mean, weight: 1.0e-7}, "
+    "{name: operations, weight: 1.0}]"
+)
 TWENTY_STEPS = [*NO_DROPOUT, "training.epochs=10", "training.batch_size=23", f"training.penalties={TOTALS}"]
 LOSS_TOLERANCE = 1e-6
 
@@ -88,7 +91,9 @@ class Losses(following.Listener):
         self.values: list[list[float]] = []
 
     def step(self, epoch: int, step: int, steps: int, values: Any) -> None:
-        self.values.append([values["loss"], *(values[name] for name in sorted(values) if "penalty" in name)])
+        self.values.append(
+            [values["loss"], *(values[name] for name in sorted(values) if "penalty" in name or name == "operations")]
+        )
 
 
 def record(recipe: Recipe, folder: Path, kept: Path) -> None:
@@ -154,7 +159,7 @@ def test_twenty_steps_have_the_losses_of_one_process(trained: Path) -> None:
     parts = [read_tensors(trained / f"two-{rank}.safetensors") for rank in range(2)]
     expected, got = told["losses"], parts[0][1]["losses"]
     assert len(expected) == 20
-    assert len(expected[0]) == 4  # with three penalties
+    assert len(expected[0]) == 6  # with four penalties, and the operations
     for number, (want, loss) in enumerate(zip(expected, got, strict=True), start=1):
         for name in sorted(key for key in one if key.startswith(f"step {number:02d}, ")):
             together = torch.cat([part[name] for part, _ in parts if name in part], dim=1)
