@@ -156,14 +156,22 @@ def _digest(content: Mapping[str, Any]) -> str:
     if isinstance(decisive.get("description"), str):
         decisive["description"] = earlier_name("description", decisive["description"])
     if isinstance(decisive.get("training"), Mapping):
-        decisive["training"] = {
-            key: value
-            for key, value in decisive["training"].items()
-            # Without losses of its own a recipe is that of versions which knew none.
-            if key != "loggers" and (key != "losses" or value)
-        }
+        training = _as_before({key: value for key, value in decisive["training"].items() if key != "loggers"}, "losses")
+        for key, value in training.items():
+            if key == "rate_penalty":
+                training[key] = _as_before(value, "rates", "operations")
+            elif key == "penalties" and isinstance(value, Sequence):
+                training[key] = [_as_before(each, "rates", "operations") for each in value]
+        decisive["training"] = training
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_before(section: Any, *later: str) -> Any:
+    """Return a section as versions wrote it that did not know some keys, if these are not set."""
+    if not isinstance(section, Mapping):
+        return section
+    return {key: value for key, value in section.items() if key not in later or value}
 
 
 def load_recipe(
