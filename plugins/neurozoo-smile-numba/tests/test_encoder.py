@@ -634,6 +634,7 @@ def test_numbers_that_are_not_in_memory(view: Callable[..., Tensor]) -> None:
     assert torch.equal(grad, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["mask", "position"])
 def test_a_mask_or_position_changed_before_the_backward_is_an_error(what: str) -> None:
     blocks, query = blocks_of(1), sequence(8, masked=True)
@@ -646,6 +647,7 @@ def test_a_mask_or_position_changed_before_the_backward_is_an_error(what: str) -
         loss.backward()
 
 
+@pytest.mark.slow
 def test_what_was_saved_may_come_back_in_another_layout_and_in_no_other_dtype() -> None:
     blocks, query = blocks_of(1), sequence(8)
 

@@ -112,6 +112,7 @@ def test_a_graph_comes_back_node_by_node(make: Callable[[], nir.NIRGraph], tmp_p
 DATA = os.environ.get("NEUROZOO_TEST_DATA")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(DATA is None, reason="NEUROZOO_TEST_DATA names no folder with nir/")
 @pytest.mark.parametrize("name", ["lif", "braille_noDelay_bias_zero", "braille_noDelay_noBias_subtract", "cnn"])
 def test_graphs_of_others_come_back(name: str, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def samples(run: Path, size: int = 6) -> Batch:
     return Batch({name: Signal(signal.values) for name, signal in batch.signals.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "overrides", "nodes"),
     [
