@@ -76,7 +76,6 @@ def test_feeding_of_represented_events(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)["training"]["first_feeding_ms"] > 0
 
 
-@pytest.mark.slow
 def test_training(recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe()
     before = sorted(tmp_path.rglob("*"))
@@ -178,7 +177,6 @@ def test_any_model_and_task(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["busy"] is None
 
 
-@pytest.mark.slow
 def test_from_the_command_to_the_first_step(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe()
     found = measure_first_step(str(tmp_path / "small.yaml"), times=1)

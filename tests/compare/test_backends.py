@@ -328,7 +328,6 @@ def test_progress_is_told(batch: Batch) -> None:
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["smile_mosei", "smile_mosei_corrected"])
 def test_a_recipes_model_on_two_backends(name: str) -> None:
     overrides = ["data.instead.params.size=64", "model.params.spiking_inner=16", "training.batch_size=8"]
@@ -430,7 +429,6 @@ def test_per_step_only_the_steps_that_count_are_compared(batch: Batch) -> None:
     assert "balanced_accuracy" in shown(found)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "backends"),
     [

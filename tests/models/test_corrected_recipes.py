@@ -122,7 +122,6 @@ def test_every_published_model_has_a_corrected_recipe() -> None:
     assert {read(name).model.name for name in SMALLER} == published - WITHOUT_RECIPE.keys()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLER)
 def test_every_layer_fires_in_a_smaller_size(name: str) -> None:
     check(read(name, tuple(SMALLER[name])))

@@ -60,7 +60,6 @@ def test_its_recipe_learns_and_its_neurons_are_awake(name: str, tmp_path: Path) 
     assert all(0.01 <= rate <= 0.5 for rate in rates.values()), rates
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_an_interrupted_training_resumes_to_the_bit(name: str, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
@@ -166,7 +165,6 @@ def test_what_a_recurrent_net_fires_comes_back_a_step_later() -> None:
     assert not torch.equal(layer.neuron.scan(currents)[0], spikes)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["spiking_convnet", "spiking_recurrent_steps", "cuba_mlp"])
 def test_a_run_is_reported_profiled_packed_and_loaded(name: str, tmp_path: Path) -> None:
     from neurozoo.cli import main

@@ -111,7 +111,6 @@ def test_a_state_of_another_recipe_is_refused(old: Path) -> None:
         resume(old / "interrupted")
 
 
-@pytest.mark.slow
 def test_a_run_is_packed_and_reported(old: Path, tmp_path: Path) -> None:
     folder = pack("finished", tmp_path / "again", licence="Apache-2.0")
     assert verify_run(folder, data_root="store").verified

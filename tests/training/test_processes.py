@@ -202,6 +202,6 @@ def test_it_goes_on_with_another_number_of_processes(name: str, trained: Path) -
 def test_parts_that_need_whole_batches_are_refused(trained: Path) -> None:
     for rank in range(2):
         told = (trained / f"refused-{rank}").read_text()
-        assert told.startswith("BatchSoftmax, CrossEntropyRatio: its output for a sample depends on the whole batch")
+        assert told.startswith("BatchSoftmax, CrossEntropyRatio: its output or its loss depends on the whole batch")
         assert "start one process, or take the parts of a corrected recipe" in told
     assert not (trained / "published").exists()
