@@ -93,8 +93,7 @@ test-slow: setup ## the tests that take longer
 # Those of the slow tests that .ci/run takes along.
 LARGE := plugins tests/backends/fused tests/cli/test_nir_import.py tests/docs/test_tutorials.py \
 	$(addprefix tests/exporting/test_,export.py loops.py) tests/nir/export tests/recipe/test_shipped_recipes.py \
-	$(addprefix tests/studies/test_,ablation.py launchers.py) tests/testing/parts \
-	tests/testing/backend/test_data_parallel.py \
+	tests/studies/test_ablation.py tests/testing/parts tests/testing/backend/test_data_parallel.py \
 	$(addprefix tests/training/test_,engine.py no_pickle.py processes.py steps.py)
 
 test-large: setup ## dry runs of large recipes, kits of published models, further forms of fused loops, pairs of processes
