@@ -85,6 +85,15 @@ class Batch:
             target_valid=None if self.target_valid is None else self.target_valid.to(device),
         )
 
+    def rows(self, start: int, end: int) -> Batch:
+        """Return the samples ``start`` to ``end - 1``, as views."""
+
+        def some(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[start:end]
+
+        signals = {name: Signal(signal.values[start:end], some(signal.valid)) for name, signal in self.signals.items()}
+        return Batch(signals, some(self.target), some(self.target_valid), some(self.index))
+
     def __len__(self) -> int:
         return len(next(iter(self.signals.values())))
 

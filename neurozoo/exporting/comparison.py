@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from neurozoo.core.recording import neuron_layers, spiking_layers
 from neurozoo.core.signals import Batch
 from neurozoo.exporting.program import OUTPUTS, Run, inputs_of, outputs_of
 
-__all__ = ["TOLERANCE", "Comparison", "Flips", "at_least_two", "compare", "flips", "rows"]
+__all__ = ["TOLERANCE", "Comparison", "Flips", "at_least_two", "compare", "flips"]
 
 TOLERANCE = 1e-5
 """The largest difference of an output that counts as equal, absolute plus relative."""
@@ -56,7 +56,7 @@ class Flips:
 def compare(model: Model, run: Run, batches: Sequence[Batch]) -> Comparison:
     """Compare a program with its model on each batch, and on its first sample alone."""
     different, largest, worst, samples = 0, 0.0, 0, 0
-    for index, batch in enumerate((*batches, rows(batches[0], 0, 1))):
+    for index, batch in enumerate((*batches, batches[0].rows(0, 1))):
         inputs = inputs_of(model, batch)
         wanted, found = outputs_of(model, inputs), run(inputs)
         wrong = torch.zeros(len(batch), dtype=torch.bool)
@@ -104,16 +104,9 @@ def flips(model: Model, run: Run, batch: Batch) -> Flips | None:
     return Flips(name, int(by_layer[layer].sum()), by_layer[layer].numel(), int(fell.sum()))
 
 
-def rows(batch: Batch, start: int, end: int) -> Batch:
-    """Return some samples of a batch, without its target."""
-    return _changed(batch, lambda x: x[start:end])
-
-
 def at_least_two(batch: Batch) -> Batch:
     """Return two samples: torch.export takes one for a number that is always one."""
-    return rows(batch, 0, 2) if len(batch) > 1 else _changed(batch, lambda x: torch.cat([x[:1]] * 2))
-
-
-def _changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    masks = {name: None if each.valid is None else change(each.valid) for name, each in batch.signals.items()}
-    return Batch.of({name: change(each.values) for name, each in batch.signals.items()}, masks)
+    if len(batch) > 1:
+        return batch.rows(0, 2)
+    masks = {name: None if each.valid is None else torch.cat([each.valid] * 2) for name, each in batch.signals.items()}
+    return Batch.of({name: torch.cat([each.values] * 2) for name, each in batch.signals.items()}, masks)

@@ -19,7 +19,7 @@ from neurozoo.core.signals import Batch
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.errors import DISTRIBUTION, DataError, DifferentError, RunError, UserError
 from neurozoo.evaluation.evaluate import data_of
-from neurozoo.exporting.comparison import TOLERANCE, Comparison, at_least_two, compare, flips, rows
+from neurozoo.exporting.comparison import TOLERANCE, Comparison, at_least_two, compare, flips
 from neurozoo.exporting.onnx_file import OPSET, OPSETS, check_installed, open_onnx, save_onnx
 from neurozoo.exporting.program import inputs_of, open_program, outputs_of, program_of, save_program
 from neurozoo.files.opening import sha256_of
@@ -186,7 +186,7 @@ def export_model(
     check_backend(trained, default_registry())
     model, source = trained.module.cpu().eval(), trained.source
     batches, random = _samples(trained, samples, data_root)
-    inputs = inputs_of(model, rows(batches[0], 0, 1))
+    inputs = inputs_of(model, batches[0].rows(0, 1))
     opset = (opset or OPSET) if format == "onnx" else None
     origin: dict[str, Any] = {
         "recipe": trained.recipe.name,
@@ -309,12 +309,12 @@ def _samples(trained: TrainedModel, count: int, data_root: str | Path | None) ->
         if data_root is not None:
             raise
         random = made_up(problem.signals, problem.task, count, 0)
-        return [rows(random, start, start + AT_A_TIME) for start in range(0, count, AT_A_TIME)], True
+        return [random.rows(start, start + AT_A_TIME) for start in range(0, count, AT_A_TIME)], True
     split = "valid" if view.description.splits.get("valid") else "train"
     batches = list(islice(view.batches(split, AT_A_TIME), -(-count // AT_A_TIME)))
     over = sum(map(len, batches)) - count
     if over > 0:
-        batches[-1] = rows(batches[-1], 0, len(batches[-1]) - over)
+        batches[-1] = batches[-1].rows(0, len(batches[-1]) - over)
     return batches, False
 
 

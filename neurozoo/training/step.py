@@ -133,7 +133,7 @@ class Stepper:
         if batch.target is None:
             raise NeurozooError("a batch without targets cannot be trained on")
         if self._counts and self._fan_outs is None:
-            self._fan_outs = fan_outs(self._model, _first(batch))
+            self._fan_outs = fan_outs(self._model, batch.rows(0, 2))
             check_fan_outs(self._penalties, self._fan_outs)
         self._recorded.clear()
         values = {name: signal.values for name, signal in batch.signals.items()}
@@ -198,15 +198,6 @@ def train_step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, rec
         values = stepper.add(batch)
         stepper.step()
     return values
-
-
-def _first(batch: Batch) -> Batch:
-    """Return the first two samples of a batch."""
-    signals = {
-        name: Signal(signal.values[:2], None if signal.valid is None else signal.valid[:2])
-        for name, signal in batch.signals.items()
-    }
-    return Batch(signals, None if batch.target is None else batch.target[:2])
 
 
 def _terms(modules: Iterable[Trained], target: Tensor) -> dict[str, Tensor]:

@@ -23,7 +23,6 @@ from neurozoo.core.recording import neuron_layers
 from neurozoo.core.signals import Batch
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.errors import DifferentError, NeurozooError
-from neurozoo.exporting.comparison import rows
 from neurozoo.exporting.export import export, export_model, write_program
 from neurozoo.exporting.onnx_file import OPSET
 from neurozoo.nir.export.model_graph import model_graph
@@ -106,7 +105,7 @@ def small(name: str) -> tuple[Model, list[Batch]]:
             inputs = module.weight[0].numel()
             nn.init.normal_(module.weight, 2 / inputs, 3 * inputs**-0.5)
     batch = made_up(model.problem.signals, model.problem.task, SAMPLES, 1)
-    return model, [rows(batch, 0, SAMPLES - 5), rows(batch, SAMPLES - 5, SAMPLES)]
+    return model, [batch.rows(0, SAMPLES - 5), batch.rows(SAMPLES - 5, SAMPLES)]
 
 
 def small_written(name: str, format: str, folder: Path) -> tuple[float, int]:

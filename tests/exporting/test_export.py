@@ -17,7 +17,7 @@ from neurozoo.core.signals import Signal
 from neurozoo.data.synthetic.mosei import made_up
 from neurozoo.errors import RunError, UserError
 from neurozoo.exporting import export as exporting
-from neurozoo.exporting.comparison import at_least_two, compare, flips, rows
+from neurozoo.exporting.comparison import at_least_two, compare, flips
 from neurozoo.exporting.export import export_model, write_program
 from neurozoo.exporting.onnx_file import OPSET, open_onnx
 from neurozoo.exporting.program import METADATA, Run, inputs_of, open_program, outputs_of, program_of
@@ -111,7 +111,7 @@ def test_what_counts_as_different() -> None:
 
 def test_two_samples_are_traced_even_of_one() -> None:
     _, (batch,) = five_steps()
-    assert len(at_least_two(rows(batch, 0, 1))) == 2
+    assert len(at_least_two(batch.rows(0, 1))) == 2
     assert len(at_least_two(batch)) == 2
 
 
