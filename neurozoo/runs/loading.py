@@ -177,8 +177,8 @@ def load(run: str | Path, *, backend: str | None = None, engine: str | None = No
     tensors, metadata = read_tensors(path, inside=source.folder)
     model = build_model(recipe, problem_of(recipe, metadata, path))
     load_tensors(path, tensors, model)
-    plan = None if engine is None else use_engine(model.eval(), engine)
-    return TrainedModel(model.eval(), recipe, source, plan)
+    model.eval()
+    return TrainedModel(model, recipe, source, None if engine is None else use_engine(model, engine))
 
 
 def problem_of(recipe: Recipe, metadata: Mapping[str, Any], path: Path) -> Problem:

@@ -91,6 +91,11 @@ class Logger(ABC):
         }
 
     @staticmethod
+    def final_record(summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the final metrics and the lesion effect of a summary, for :meth:`numbers`: ``final_test/map``."""
+        return {f"final_{split}": of for split, of in summary["metrics"].items()} | {"lesion": summary["lesion"]}
+
+    @staticmethod
     def sent_settings(info: Mapping[str, Any]) -> dict[str, Any]:
         """Return the resolved recipe for a server: without paths of this machine, and without the loggers."""
         settings = copy.deepcopy(dict(info["settings"]))

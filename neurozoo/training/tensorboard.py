@@ -42,8 +42,7 @@ class TensorBoardLogger(Logger):
         self._writer.flush()
 
     def finished(self, summary: Mapping[str, Any]) -> None:
-        self._numbers({f"final_{split}": of for split, of in summary["metrics"].items()}, summary["best_epoch"])
-        self._numbers({"lesion": summary["lesion"]}, summary["best_epoch"])
+        self._numbers(self.final_record(summary), summary["best_epoch"])
         for warning in summary["warnings"]:
             self._writer.add_text("warnings", warning)
 

@@ -118,10 +118,8 @@ class MlflowLogger(Logger):
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         self._send()
-        final = self.numbers({f"final_{split}": of for split, of in summary["metrics"].items()})
-        final |= self.numbers({"lesion": summary["lesion"]})
         with _quiet():
-            self._metrics(final, summary["best_epoch"])
+            self._metrics(self.numbers(self.final_record(summary)), summary["best_epoch"])
             self._client.set_tag(self._run_id, "neurozoo.best_epoch", summary["best_epoch"])
             if warned := "\n".join(summary["warnings"]):
                 self._client.set_tag(self._run_id, "neurozoo.warnings", warned[:_LONGEST])

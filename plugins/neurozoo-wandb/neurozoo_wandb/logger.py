@@ -107,8 +107,7 @@ class WandbLogger(Logger):
             self._run.log(self.numbers(record), step=record["epoch"])
 
     def finished(self, summary: Mapping[str, Any]) -> None:
-        final = self.numbers({f"final_{split}": of for split, of in summary["metrics"].items()})
-        final |= self.numbers({"lesion": summary["lesion"]})
+        final = self.numbers(self.final_record(summary))
         self._run.summary.update({**final, "best_epoch": summary["best_epoch"], "warnings": list(summary["warnings"])})
         if names := list(self.artefact_files(self.artefacts)):
             artefact = wandb.Artifact(f"run-{self._run.id}", type="run")
