@@ -1,6 +1,6 @@
 """Every fusion of a paper equals its authors' code: activations, outputs, losses, gradients, eight steps.
 
-NEUROZOO_GOLDEN names another folder of golden files; the one here is tests/golden/zoo.
+NEUROZOO_GOLDEN names another folder of golden files; the one here is tests/golden/parts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from safetensors import safe_open
 from neurozoo.testing.golden import GoldenFile
 from neurozoo.testing.golden_parts import GoldenPart, PartCase
 
-FOLDER = Path(os.environ.get("NEUROZOO_GOLDEN") or Path(__file__).parents[1] / "golden" / "zoo")
+FOLDER = Path(os.environ.get("NEUROZOO_GOLDEN") or Path(__file__).parents[1] / "golden" / "parts")
 
 
 def cases() -> tuple[PartCase, ...]:

@@ -25,7 +25,6 @@ from neurozoo.runs.packed import read_packed
 from neurozoo.testing.golden import Golden, GoldenCase, GoldenFile
 
 FOLDER = Path(__file__).parents[1] / "golden" / "zoo"
-MODELS = sorted(path.name for path in FOLDER.glob("*.safetensors") if not path.name.startswith("mm-"))
 GOLDEN = FOLDER / "spikegpt.safetensors"
 SMALL = ["model.params.width=24", "model.params.depth=2", "model.params.dropout=0"]
 
@@ -68,9 +67,7 @@ def test_a_torch_file_becomes_a_packed_model(
         torch.testing.assert_close(outputs, golden.get_tensor("batch2/train/logits"), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(each.name for each in FOLDER.glob("*.safetensors") if not each.name.startswith("mm-"))
-)
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.safetensors")))
 def test_weights_of_every_published_model_become_a_packed_model_of_their_size(
     name: str, read_golden: Callable[[Path], tuple[GoldenCase, GoldenFile]], tmp_path: Path
 ) -> None:

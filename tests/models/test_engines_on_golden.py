@@ -17,7 +17,7 @@ from neurozoo.registry.registry import default_registry
 from neurozoo.testing.golden import Golden, GoldenCase, GoldenFile
 
 FOLDER = Path(__file__).parents[1] / "golden" / "zoo"
-FILES = sorted(path.name for path in FOLDER.glob("*.safetensors") if not path.name.startswith("mm-"))
+FILES = sorted(path.name for path in FOLDER.glob("*.safetensors"))
 ENGINES = [name for name in default_registry().usable("engine") if name != "dense"]
 ReadGolden = Callable[[Path], tuple[GoldenCase, GoldenFile]]
 

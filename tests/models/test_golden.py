@@ -19,7 +19,7 @@ from neurozoo.testing.golden import Golden, GoldenCase, GoldenFile
 
 FOLDER = Path(os.environ.get("NEUROZOO_GOLDEN") or Path(__file__).parents[1] / "golden" / "zoo")
 FILES = sorted(path.name for path in FOLDER.glob("*.safetensors") if not path.name.startswith("mm-"))
-"""Those of multimodal parts begin with ``mm-`` and hold other keys, see tests/fusions/test_golden.py."""
+"""A folder that NEUROZOO_GOLDEN names may have the files of multimodal parts too, see tests/fusions/test_golden.py."""
 BACKENDS = [name for name, each in default_registry().components("neuron").items() if not each.native]
 OWN = ("torch", "numba", "triton")
 """Backends of this repository."""

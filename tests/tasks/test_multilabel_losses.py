@@ -23,7 +23,7 @@ from neurozoo.testing import Candidate, ConformanceError, LossConformance, check
 from neurozoo.training.train import train
 
 Recipes = Callable[..., Recipe]
-FOLDER = Path(os.environ.get("NEUROZOO_GOLDEN") or Path(__file__).parents[1] / "golden" / "zoo")
+FOLDER = Path(os.environ.get("NEUROZOO_GOLDEN") or Path(__file__).parents[1] / "golden" / "parts")
 AUTHORS: dict[str, tuple[Loss, str]] = {
     "asl_default": (Asymmetric(labels="sum"), "sum over samples"),
     "asl_coco": (Asymmetric(positive=0, labels="sum"), "sum over samples"),
