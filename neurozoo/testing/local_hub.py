@@ -2,7 +2,7 @@
 
 It speaks as much of the Hugging Face hub's protocol as ``huggingface_hub`` needs to create models, commit files (large
 ones by git-lfs), list, read revisions, and refuse private and gated models. It keeps all in memory, and listens on the
-loopback interface alone. It is not a hub for real use: whoever is on this machine may read from it.
+loopback interface alone. It is not a hub for real use: every user of this machine can read from it.
 """
 
 from __future__ import annotations

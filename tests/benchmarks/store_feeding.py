@@ -5,7 +5,7 @@ usage: python tests/benchmarks/store_feeding.py [--json] [SAMPLES ...]
 By default 1000, 10000 and 100000 samples, which take 10 GB of disk. The stores have CMU-MOSEI's shapes: text 300, audio
 74, vision 35, 60 positions, 6 labels. Each is gone through twice, in a new order, in batches of 32, by a process of its
 own, whose RssAnon is read after every batch (Linux): memory that the kernel cannot take back, unlike the pages of the
-store's files. Then 40 steps of smile_mosei_corrected are trained, each batch timed by itself: the median of reading it
+store's files. Then 40 steps of smile_mosei_corrected are trained, each batch timed separately: the median of reading it
 over the median of step and reading together.
 """
 

@@ -1,4 +1,4 @@
-"""``neurozoo runs``: lists, one run on a screen, and pruning that deletes nothing unless it is told to."""
+"""``neurozoo runs``: lists, one run on a screen, and pruning, which deletes only with --yes."""
 
 from __future__ import annotations
 

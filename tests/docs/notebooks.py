@@ -102,7 +102,7 @@ def run(path: Path, folder: Path, data: Path | None = None) -> list[Outputs]:
 
 
 def store(path: Path, outputs: list[Outputs]) -> None:
-    """Write a notebook with new outputs, in the layout of ``nbformat.write``, and nothing of whoever edited it."""
+    """Write a notebook with new outputs, in the layout of ``nbformat.write``, without what an editor added."""
     notebook = read(path)
     for number, (cell, made) in enumerate(zip(code_cells(notebook), outputs, strict=True), start=1):
         results = [each for each in made if each["output_type"] == "execute_result"]

@@ -1,4 +1,4 @@
-"""What is written, with what it says of itself; and what is refused, leaving nothing."""
+"""Written programs and their metadata; refused ones leave no files."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Listener(listener.Listener):
 
 @pytest.fixture(autouse=True)
 def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No server of whoever runs the tests."""
+    """Do not use the server of the user who runs the tests."""
     monkeypatch.chdir(tmp_path)
     for name in ("URI", "USERNAME", "PASSWORD", "TOKEN"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
