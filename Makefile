@@ -55,7 +55,7 @@ $(VENV)/bin/python:
 $(VENV)/.installed: constraints.txt pyproject.toml $(PLUGINS:=/pyproject.toml) | $(VENV)/bin/python
 	$(INSTALL) $(TORCH_ARGS) $(TORCH)
 	# An environment of before: the distribution was called neurozoo, and both would offer the core's parts.
-	-@$(PIP) uninstall --quiet --yes neurozoo 2> /dev/null
+	@$(PIP) uninstall --quiet --yes neurozoo 2> /dev/null || true
 	$(INSTALL) -e '.[dev]' $(foreach plugin,$(filter-out $(APART),$(PLUGINS)),-e $(plugin))
 	$(INSTALL) --no-deps $(NEUROBENCH)
 	-@$(COMPILE)

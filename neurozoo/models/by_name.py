@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, SupportsIndex, cast, get_args
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def variants(registry: Registry | None = None) -> Iterator[tuple[str, str, Varia
 def model_recipe(
     name: str,
     *,
-    inputs: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    inputs: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None = None,
     length: int | None = None,
     outputs: int | Sequence[str] | None = None,
     task: str | None = None,
@@ -86,9 +86,7 @@ def model_recipe(
     expect = {}
     for each, shape in shapes.items():
         where = f"{name}: inputs" if shapes is not inputs else f"{name}: inputs[{each!r}]"
-        if isinstance(shape, str | bytes) or not isinstance(shape, Iterable):
-            raise UserError(f"{where} is {shape!r}; give the axes of a position such as (C, H, W) or (D,)")
-        axes = [whole_number(where, axis) for axis in shape]
+        axes = axes_of(where, shape)
         expect[each] = {"shape": axes, "length": positions, "dtype": "float32" if axes else "int64"}
     if isinstance(outputs, str | bytes | Mapping):  # a text is a sequence of letters
         raise UserError(f"{name}: outputs is {outputs!r}; give a number, or a list of names")
@@ -108,6 +106,17 @@ def model_recipe(
     }
     content["model"]["parts"] = _plain(f"{name}: neuron", parts)
     return make_recipe(content, name, registry)
+
+
+def axes_of(what: str, shape: Any) -> list[int]:
+    """Return the axes of a position; a number is that of its features.
+
+    Raises:
+        UserError: It is something else, or an axis is no whole number from 1 on.
+    """
+    if isinstance(shape, str | bytes | float) or not isinstance(shape, Iterable | SupportsIndex):
+        raise UserError(f"{what} is {shape!r}; give the axes of a position such as (C, H, W) or (D,)")
+    return [whole_number(what, axis) for axis in (shape if isinstance(shape, Iterable) else (shape,))]
 
 
 def form_of_now(form: str) -> Form:

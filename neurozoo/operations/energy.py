@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from neurozoo.errors import UserError
 from neurozoo.operations.result import Counts, LayerOperations
 from neurozoo.operations.synaptic import MOST_ACCUMULATIONS
 
@@ -99,7 +100,15 @@ def energy_of(counts: Counts, layers: Iterable[LayerOperations] | None = None) -
     Args:
         counts: The network's operations.
         layers: Layers to sum over; by default all.
+
+    Raises:
+        UserError: A network was given in place of its counts.
     """
+    if not isinstance(counts, Counts):
+        raise UserError(
+            f"energy was given a {type(counts).__name__}; give the counts of a network and its input: "
+            "energy(count_operations(net, x))"
+        )
     word, total = memory_for(counts).word, Energy()
     for layer in counts.layers if layers is None else layers:
         spiking = layer.kind == "neurons"

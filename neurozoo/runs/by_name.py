@@ -15,7 +15,16 @@ from neurozoo.core.recording import neuron_layers
 from neurozoo.core.signals import SignalShape
 from neurozoo.errors import UserError
 from neurozoo.models.build import build_model, expected_problem, make_problem
-from neurozoo.models.by_name import Form, Inputs, form_of_now, inputs_of, model_recipe, variants, whole_number
+from neurozoo.models.by_name import (
+    Form,
+    Inputs,
+    axes_of,
+    form_of_now,
+    inputs_of,
+    model_recipe,
+    variants,
+    whole_number,
+)
 from neurozoo.registry.registry import Registry, default_registry
 from neurozoo.runs.loading import TrainedModel, load
 from neurozoo.runs.packed import Packed, read_manifest
@@ -66,7 +75,7 @@ def list_models(
 def create_model(
     name: str,
     *,
-    inputs: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    inputs: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None = None,
     length: int | None = None,
     outputs: int | Sequence[str] | None = None,
     task: str | None = None,
@@ -83,8 +92,8 @@ def create_model(
     Args:
         name: A published size, such as ``spikformer-4-384``, or a model, such as ``recurrent``; :func:`list_models`.
             If ``pretrained``, the name of a trained model that comes with neurozoo, or a run folder or a packed one.
-        inputs: Axes of a position of the signal, ``(C, H, W)`` or ``(D,)``, or of each signal by name; by default those
-            of the published size or of the trained model.
+        inputs: Axes of a position of the signal, ``(C, H, W)`` or ``(D,)``, the number D alone, or these of each signal
+            by name; by default those of the published size or of the trained model.
         length: Positions L of the signals; 1 for pictures. By default as for ``inputs``, else 1.
         outputs: Number of outputs K, or their names.
         task: Name of the task; by default as for ``inputs``, else ``multiclass``.
@@ -133,7 +142,7 @@ def create_model(
 def _adapted(
     name: str,
     trained: TrainedModel,
-    inputs: Sequence[int] | Mapping[str, Sequence[int]] | None,
+    inputs: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None,
     length: int | None,
     outputs: int | Sequence[str] | None,
     task: str | None,
@@ -177,7 +186,7 @@ def _adapted(
 def _signals(
     name: str,
     old: Mapping[str, SignalShape],
-    inputs: Sequence[int] | Mapping[str, Sequence[int]] | None,
+    inputs: int | Sequence[int] | Mapping[str, int | Sequence[int]] | None,
     length: int | None,
 ) -> dict[str, SignalShape]:
     there = ", ".join(f"{each} {shape}" for each, shape in old.items())
@@ -189,8 +198,7 @@ def _signals(
         raise UserError(f"{name} takes no signal {', '.join(unknown)}; it takes: {there}")
     shapes = dict(old)
     for each, axes in (inputs or {}).items():
-        whole = tuple(whole_number(f"{name}: inputs[{each!r}]", axis) for axis in axes)
-        shapes[each] = replace(shapes[each], shape=whole)
+        shapes[each] = replace(shapes[each], shape=tuple(axes_of(f"{name}: inputs[{each!r}]", axes)))
     if length is not None:
         positions = whole_number(f"{name}: length", length)
         shapes = {each: replace(shape, length=positions) for each, shape in shapes.items()}

@@ -63,12 +63,13 @@ def outputs(model: Model, x: Any) -> Tensor:
         ({"outputs": []}, "task.outputs: it is empty"),
         ({"outputs": ["a", "a"]}, "'a' is named 2 times"),
         ({"outputs": ["a", 1]}, "task.outputs.1: found the number 1; give text"),
-        ({"inputs": 5}, "inputs is 5; give the axes of a position"),
+        ({"inputs": 5.0}, "inputs is 5.0; give the axes of a position"),
+        ({"inputs": True}, "inputs is True"),
         ({"inputs": "5"}, "inputs is '5'"),
         ({"inputs": (0,)}, "inputs is 0"),
         ({"inputs": (2.0,)}, "inputs is 2.0"),
         ({"inputs": {}}, "inputs names no signal"),
-        ({"inputs": {"a": 5}}, r"inputs\['a'\] is 5"),
+        ({"inputs": {"a": 5.0}}, r"inputs\['a'\] is 5"),
         ({"task": ""}, "task.name: it is empty"),
         ({"task": 1}, "task.name: found the number 1; give text"),
         ({"per_step": "yes"}, "task.per_step: found the text 'yes'; give true or false"),
@@ -94,6 +95,11 @@ def test_what_cannot_be_built_is_refused_by_name(given: dict[str, Any], problem:
 def test_a_name_that_is_no_text_is_refused() -> None:
     with pytest.raises(UserError, match="the name of a model is text, and 1 is a int"):
         neurozoo.create_model(1)  # type: ignore[arg-type]
+
+
+def test_a_number_of_inputs_is_that_of_features() -> None:
+    model = neurozoo.create_model("cuba-rsnn", inputs=5, outputs=3, length=3, hidden=6)
+    assert next(iter(model.problem.signals.values())).shape == (5,)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

@@ -39,6 +39,8 @@ def test_a_sample_of_a_network_of_ones_own(net: nn.Sequential) -> None:
     assert str(counts).startswith(f"operations a sample, mean of {B}\n  multiplications with accumulation (MAC)")
     assert f"accumulations (AC)                       {fired * 3 / B:,.6g}\n" in str(counts)
     assert f"operations {energy.operations / 1000:.4g} nJ" in str(energy)
+    with pytest.raises(UserError, match=r"given a Sequential; .*energy\(count_operations\(net, x\)\)"):
+        nz.energy(net, x)
 
 
 def test_convolutions_at_each_step_and_pictures_that_are_held() -> None:

@@ -63,6 +63,7 @@ def test_other_outputs_keep_the_trained_layers_that_fit() -> None:
         ({"outputs": 0}, "outputs is 0; give a whole number from 1"),
         ({"outputs": "ab"}, "give a number, or a list of names"),
         ({"inputs": {"sound": (3,)}}, "takes no signal sound; it takes: "),
+        ({"inputs": 5.0}, "is 5.0; give the axes of a position"),
         ({"length": -1}, "length is -1; give a whole number"),
     ],
 )
