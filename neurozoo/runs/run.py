@@ -55,7 +55,11 @@ class Run:
         if not os.path.isdir(folder):  # unlike Path.is_dir, False for names that the system refuses
             raise RunError(f"{folder}: there is no such run folder; `neurozoo train RECIPE --out {folder}` makes one")
         if not os.path.isfile(self.recipe_path):
-            raise RunError(f"{folder}: not a run folder, it holds no recipe.yaml; name the folder that train wrote")
+            runs = sorted(each.parent.name for each in folder.glob("*/recipe.yaml"))
+            known = "it holds no recipe.yaml; name the folder that train wrote"
+            if runs:
+                known = f"it holds the runs {', '.join(runs)}; name one of them, such as {folder / runs[0]}"
+            raise RunError(f"{folder}: not a run folder, {known}")
 
     @property
     def finished(self) -> bool:

@@ -43,6 +43,11 @@ def test_what_is_not_a_run_is_named(tmp_path: Path) -> None:
         Run(tmp_path / "no")
     with pytest.raises(RunError, match=r"not a run folder, it holds no recipe\.yaml"):
         Run(tmp_path)
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").touch()
+    with pytest.raises(RunError, match=rf"it holds the runs 1, 2; name one of them, such as {tmp_path / '1'}"):
+        Run(tmp_path)
 
 
 def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path, recipe: Callable[..., Recipe]) -> None:
