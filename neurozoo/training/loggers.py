@@ -11,7 +11,7 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,9 +49,9 @@ class Logger(ABC):
 
     A recipe names loggers in ``training.loggers``. Each training, and each continuation of one, makes
     ``Logger(folder, **params)``: the keyword-only parameters of ``__init__`` are the ``params`` of the recipe, checked
-    against their annotations. A logger changes nothing of the training; one that raises is disabled with a warning,
-    from which passwords in addresses and the values of environment variables that hold keys are removed. Files of its
-    own go into :meth:`own_folder`.
+    against their annotations. A logger changes nothing of the training; one that raises is closed and disabled with a
+    warning, from which passwords in addresses and the values of environment variables that hold keys are removed. Files
+    of its own go into :meth:`own_folder`.
 
     Args:
         folder: The run folder, which exists.
@@ -79,7 +79,7 @@ class Logger(ABC):
         """Training came to its end; ``summary`` is what summary.json holds."""
 
     def close(self) -> None:  # noqa: B027 - a no-op by default
-        """Release resources; called last, whether training finished or not."""
+        """Release resources; called last, whether training finished or not, and after a failure of this logger."""
 
     @staticmethod
     def numbers(record: Mapping[str, Any]) -> dict[str, float]:
@@ -219,7 +219,10 @@ class LoggersListener(Listener):
         self._each("at the end", lambda logger: logger.finished(copy.deepcopy(summary)))
 
     def close(self) -> None:
-        self._each("when it was closed", lambda logger: logger.close())
+        for name, logger in list((self._loggers or {}).items()):
+            with self._guarded(name, "when it was closed"):
+                del (self._loggers or {})[name]  # one that fails here is not closed twice
+                logger.close()
 
     def _begin(self) -> None:
         if self._loggers is not None:
@@ -229,8 +232,8 @@ class LoggersListener(Listener):
         for name, made in self._classes.items():
             with self._guarded(name, "at the beginning"):
                 logger = made(self._run.folder, **copy.deepcopy(dict(params[name])))
-                logger.started(copy.deepcopy(self._info), copy.deepcopy(past))
                 self._loggers[name] = logger
+                logger.started(copy.deepcopy(self._info), copy.deepcopy(past))
 
     def _each(self, when: str, call: Callable[[Logger], None]) -> None:
         for name, logger in list((self._loggers or {}).items()):
@@ -239,15 +242,16 @@ class LoggersListener(Listener):
 
     @contextmanager
     def _guarded(self, name: str, when: str) -> Iterator[None]:
-        """Disable a logger that raises in the block, and keep the training's random numbers."""
-        try:
-            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        """Disable and close a logger that raises in the block, and keep the training's random numbers."""
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            try:
                 yield
-        except Exception as error:  # a plugin's; no logger may end a training
-            if self._loggers is not None:
-                self._loggers.pop(name, None)
-            self._problems.append(
-                f"the logger {name!r} failed {when} and was disabled; the training is not affected: "
-                f"{type(error).__name__}: {without_secrets(str(error))}"
-            )
-            self._warn(self._problems[-1])
+            except Exception as error:  # a plugin's; no logger may end a training
+                if failed := (self._loggers or {}).pop(name, None):
+                    with suppress(Exception):  # what failed first is reported
+                        failed.close()
+                self._problems.append(
+                    f"the logger {name!r} failed {when} and was disabled; the training is not affected: "
+                    f"{type(error).__name__}: {without_secrets(str(error))}"
+                )
+                self._warn(self._problems[-1])
