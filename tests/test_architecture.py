@@ -56,7 +56,7 @@ ROOMS = {
     "rich": ("neurozoo.cli",),
     "ruamel": ("neurozoo.recipe.yaml_text",),
     "yaml": ("",),
-    "safetensors": ("neurozoo.data.shards", "neurozoo.runs.checkpoint"),
+    "safetensors": ("neurozoo.data.shards", "neurozoo.data.vectors", "neurozoo.runs.checkpoint"),
     "requests": ("neurozoo.data.fetch",),
     "urllib3": ("neurozoo.data.fetch",),
     "lightning_fabric": ("neurozoo.training.engine",),

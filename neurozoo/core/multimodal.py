@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ class Layout:
         outputs: Number of outputs K.
         encode: Replaces ``neurozoo.nn.attention.encode_each``, which calls each block; None for that.
         neuron: Makes the backend's neuron, for parts with neurons of their own; None for the oracle.
+        labels: Names of the outputs, in order; empty if they are not known.
     """
 
     hidden: int
@@ -92,6 +94,7 @@ class Layout:
     outputs: int
     encode: Callable[[Sequence[Any], Sequence[Tokens], Sequence[Tokens]], list[Tokens]] | None = None
     neuron: MakeNeuron | None = None
+    labels: tuple[str, ...] = ()
 
 
 class Fusion(Part):
@@ -114,6 +117,26 @@ class LabelHead(Part):
 
     whole_batch: ClassVar[WholeBatch] = False
     """Whether one process has to train it, see :data:`WholeBatch`."""
+    _takes_target: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        kinds = [each.kind for each in inspect.signature(cls.forward).parameters.values()]
+        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        # The head itself, the sequence, the target.
+        cls._takes_target = inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in by_place for kind in kinds) > 2
+
+    def outputs(self, sequence: Tokens, target: Tensor | None) -> Tensor:
+        """Return outputs ``[B, K]``; a model calls this.
+
+        A head whose ``forward`` takes the sequence alone never gets a target.
+
+        Args:
+            sequence: Input ``[B, L, D]``.
+            target: Of the batch in training; None in evaluation.
+        """
+        found: Tensor = self(sequence, target) if self._takes_target else self(sequence)
+        return found
 
     @abstractmethod
     def forward(self, sequence: Tokens, target: Any = None) -> Tensor:

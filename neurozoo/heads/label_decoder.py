@@ -20,11 +20,41 @@ from neurozoo.nn.dropout import Dropout, Probability
 __all__ = ["LabelAttention", "LabelDecoderHead", "record_label_attention"]
 
 
-class LabelDecoderHead(LabelHead):
-    """Label-modality matching: one learned query a label, one decoder layer, one shared linear.
+class LayerOfADecoder(nn.Module):
+    """Self-attention over the labels, cross-attention to the sequence, feed-forward with exact GELU, post-norm."""
 
-    Self-attention over the labels, cross-attention to the sequence, feed-forward with exact
-    GELU, post-norm (SMILE, section "label-modality matching").
+    def build(self, hidden: int, heads: int, inner: int, dropout: float) -> None:
+        """Create the modules; sizes as for :class:`LabelDecoderHead`."""
+        self.self_attention = MultiHeadAttention(hidden, heads, dropout)
+        self.self_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.cross_attention = MultiHeadAttention(hidden, heads, dropout)
+        self.cross_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.inner = nn.Linear(hidden, inner)
+        self.outer = nn.Linear(inner, hidden)
+        self.output_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.dropout = Dropout(dropout)
+
+    def decode_once(self, x: Tensor, sequence: Tokens) -> Tensor:
+        """Return the labels' vectors after this layer, ``[B, K, D]``, of those before it."""
+        x = self.self_norm(self.dropout(self.self_attention(x, x, x, None)) + x)
+        attended = self.cross_attention(x, sequence.x, sequence.x, sequence.mask)
+        x = self.cross_norm(self.dropout(attended) + x)
+        decoded: Tensor = self.output_norm(self.dropout(self.outer(F.gelu(self.inner(x)))) + x)
+        return decoded
+
+
+class DecoderLayer(LayerOfADecoder):
+    """A layer after the first."""
+
+    def __init__(self, hidden: int, heads: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.build(hidden, heads, inner, dropout)
+
+
+class LabelDecoderHead(LayerOfADecoder, LabelHead):
+    """Label-modality matching: one learned query a label, decoder layers, one shared linear.
+
+    It is the head of SMILE (section "label-modality matching") and of TAILOR (Zhang et al., 2022).
 
     Args:
         layout: The model's layout.
@@ -33,6 +63,7 @@ class LabelDecoderHead(LabelHead):
         classifier_dropout: Probability, at the last linear.
         dropout_at: Where that last dropout falls: on the ``features`` before the linear, or, as
             published, on the ``logits`` after it.
+        layers: Decoder layers.
     """
 
     def __init__(
@@ -43,22 +74,17 @@ class LabelDecoderHead(LabelHead):
         inner: Annotated[int, Field(ge=1, le=65_536)] = 256,
         classifier_dropout: Probability = 0.1,
         dropout_at: Literal["features", "logits"] = "features",
+        layers: Annotated[int, Field(ge=1, le=64)] = 1,
     ) -> None:
         super().__init__()
-        hidden = layout.hidden
+        hidden, sizes = layout.hidden, (layout.hidden, layout.heads, inner, dropout)
         self.labels = nn.Parameter(torch.randn(layout.outputs, hidden))
         self.label_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
-        self.self_attention = MultiHeadAttention(hidden, layout.heads, dropout)
-        self.self_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
-        self.cross_attention = MultiHeadAttention(hidden, layout.heads, dropout)
-        self.cross_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
-        self.inner = nn.Linear(hidden, inner)
-        self.outer = nn.Linear(inner, hidden)
-        self.output_norm = nn.LayerNorm(hidden, eps=LAYER_NORM_EPS)
+        self.build(*sizes)
         self.classifier = nn.Linear(hidden, 1)
-        self.dropout = Dropout(dropout)
         self.classifier_dropout = Dropout(classifier_dropout)
         self.on_logits = dropout_at == "logits"
+        self.more = nn.ModuleList([DecoderLayer(*sizes) for _ in range(1, layers)])
 
     def forward(self, sequence: Tokens, target: Tensor | None = None) -> Tensor:
         x = self.decode(sequence)
@@ -70,12 +96,15 @@ class LabelDecoderHead(LabelHead):
 
     def decode(self, sequence: Tokens) -> Tensor:
         """One vector a label, ``[B, K, D]``."""
-        x = self.dropout(self.label_norm(self.labels)).expand(sequence.x.shape[0], -1, -1)  # [B, K, D]
-        x = self.self_norm(self.dropout(self.self_attention(x, x, x, None)) + x)
-        attended = self.cross_attention(x, sequence.x, sequence.x, sequence.mask)
-        x = self.cross_norm(self.dropout(attended) + x)
-        decoded: Tensor = self.output_norm(self.dropout(self.outer(F.gelu(self.inner(x)))) + x)
-        return decoded
+        x: Tensor = self.dropout(self.label_norm(self.labels)).expand(sequence.x.shape[0], -1, -1)
+        for layer in self.layers():
+            x = layer.decode_once(x, sequence)
+        return x  # [B, K, D]
+
+    def layers(self) -> Iterator[LayerOfADecoder]:
+        """Return the decoder layers; the first is the head itself, which holds its modules."""
+        yield self
+        yield from (layer for layer in self.more if isinstance(layer, DecoderLayer))
 
 
 @dataclass(frozen=True)
@@ -115,7 +144,7 @@ class LabelAttention:
 
 @contextmanager
 def record_label_attention(model: nn.Module) -> Iterator[list[LabelAttention]]:
-    """Record the attention of every :class:`LabelDecoderHead`, one entry per forward inside the block."""
+    """Record the attention of every :class:`LabelDecoderHead`, of its last layer, at each forward inside the block."""
     seen: list[LabelAttention] = []
 
     def keep(weights: dict[str, Tensor], _head: nn.Module, inputs: tuple[Any, ...], _logits: Tensor) -> None:
@@ -125,6 +154,7 @@ def record_label_attention(model: nn.Module) -> Iterator[list[LabelAttention]]:
 
     with ExitStack() as recordings:
         for head in [module for module in model.modules() if isinstance(module, LabelDecoderHead)]:
-            weights = recordings.enter_context(record_attention(head.cross_attention))
+            *_, last = head.layers()
+            weights = recordings.enter_context(record_attention(last.cross_attention))
             recordings.callback(head.register_forward_hook(partial(keep, weights)).remove)
         yield seen

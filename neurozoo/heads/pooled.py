@@ -1,17 +1,18 @@
-"""A linear on the mean over valid positions."""
+"""Binary relevance: a linear on the mean over valid positions."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import LabelHead, Layout, Tokens
+from neurozoo.heads.pooling import pooled
 from neurozoo.nn.dropout import Dropout, Probability
 
 __all__ = ["PooledHead"]
 
 
 class PooledHead(LabelHead):
-    """A linear on the mean over valid positions: the plain alternative.
+    """A linear on the mean over valid positions: binary relevance, an independent logistic regression for each label.
 
     Args:
         layout: The model's layout.
@@ -24,10 +25,5 @@ class PooledHead(LabelHead):
         self.dropout = Dropout(dropout)
 
     def forward(self, sequence: Tokens, target: Tensor | None = None) -> Tensor:
-        if sequence.mask is None:
-            pooled = sequence.x.mean(1)
-        else:
-            mask = sequence.mask[..., None]
-            pooled = (sequence.x * mask).sum(1) / mask.sum(1).clamp(min=1)
-        logits: Tensor = self.classifier(self.dropout(pooled))
+        logits: Tensor = self.classifier(self.dropout(pooled(sequence)))
         return logits

@@ -31,21 +31,25 @@ class PackedAttention(nn.Module):
         nn.init.xavier_uniform_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, query: Tensor, source: Tensor, allowed: Tensor | None = None) -> Tensor:
+    def forward(
+        self, query: Tensor, source: Tensor, allowed: Tensor | None = None, *, values: Tensor | None = None
+    ) -> Tensor:
         """Attend from ``query`` ``[B, Q, D]`` to ``source`` ``[B, S, D]``.
 
         Args:
             query: Rows that attend.
             source: Rows attended to.
             allowed: ``[B or 1, Q or 1, S]`` bool, which keys a query may see; None for all.
+            values: ``[B, S, D]``, for the weighted sum, if ``source`` is for the comparison alone; None for ``source``.
 
         Returns:
             ``[B, Q, D]``; 0 for a query that sees no key.
         """
+        given = query, source, source if values is None else values
         weights, biases = self.weight.chunk(3), self.bias.chunk(3)
         q, k, v = (
             F.linear(x, weight, bias).view(*x.shape[:2], self.heads, x.shape[2] // self.heads).transpose(1, 2)
-            for x, weight, bias in zip((query, source, source), weights, biases, strict=True)
+            for x, weight, bias in zip(given, weights, biases, strict=True)
         )
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         if allowed is not None:

@@ -78,7 +78,12 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
     ),
     "label-head": (
         ("label-decoder", "heads.label_decoder:LabelDecoderHead", "label queries attend to the sequence"),
-        ("pooled", "heads.pooled:PooledHead", "linear on the mean over valid positions"),
+        ("pooled", "heads.pooled:PooledHead", "linear on the mean over valid positions: binary relevance"),
+        ("chain", "heads.chain:ChainHead", "each label sees those before it (Read et al. 2011)"),
+        ("ml-gcn", "heads.mlgcn:MLGCNHead", "a graph of labels that are there together (Chen et al. 2019)"),
+        ("lsan", "heads.lsan:LSANHead", "two kinds of attention for each label (Xiao et al. 2019)"),
+        ("label-attention", "heads.label_attention:LabelAttentionHead", "a weighted mean for each label, as in CARAT"),
+        ("query2label", "heads.query2label:Query2LabelHead", "a decoder whose labels are apart (Liu et al. 2021)"),
     ),
     "part": (
         (

@@ -48,12 +48,12 @@ __all__ = [
     "neurozoo_components",
 ]
 
-API_VERSION = "2.1"
+API_VERSION = "2.2"
 """The version of this page; a plugin declares the one it was written for as ``neurozoo_api``.
 
 2.0 renames the kinds ``backend`` to ``neuron`` and ``dataset`` to ``data``; thresholds, scalings, activations and
 encoders are parts; tasks are new. A neuron's state is a tuple, and it takes parameters by name. 2.1 adds the kind
-``engine``.
+``engine``. 2.2 names the outputs in a layout (``labels``); a label head whose ``forward`` takes no target works.
 :data:`CHANGES` lists what a plugin for another major has to change.
 """
 CHANGES: Mapping[str, str] = {

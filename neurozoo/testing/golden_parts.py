@@ -42,7 +42,7 @@ class PartCase(ABC):
 
     @abstractmethod
     def run(self, network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return values by the file's names: ``out``, ``loss``, ``act/NAME``, ``losses/NAME``.
+        """Return values by the file's names: ``out``, ``out_NAME``, ``loss``, ``act/NAME``, ``losses/NAME``.
 
         Args:
             network: As :meth:`network` builds it, in training or evaluation.
@@ -70,7 +70,7 @@ class GoldenPart:
         network = self.case.network(self.file.header)
         state = network.state_dict()
         taken: dict[str, str] = {}
-        for prefix in ("weights/", "buffers/"):
+        for prefix in ("weights/", "buffers/", "given/"):
             for theirs, tensor in self.file.under(prefix).items():
                 ours = self._name(theirs)
                 if ours is not None:
@@ -89,7 +89,7 @@ class GoldenPart:
             batch = self.file.under(f"batch{which}/")
             network.train().zero_grad(set_to_none=True)
             found = self.case.run(network, batch)
-            compared = [key for key in batch if key in ("out", "loss") or key.startswith(("act/", "losses/"))]
+            compared = [key for key in batch if key == "loss" or key.startswith(("out", "act/", "losses/"))]
             missing = sorted(set(compared) - found.keys() - {"act/eval_out"})
             require(not missing, f"{self.file.name}: {', '.join(missing)} is not computed")
             for key in set(compared) & found.keys():

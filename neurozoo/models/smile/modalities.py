@@ -55,7 +55,8 @@ class MultimodalModel(Model):
     def layout(self, hidden: int, heads: int, dropout: float) -> Layout:
         """Return the layout of the model's parts."""
         context = () if self.context is None else (self.context,)
-        return Layout(hidden, heads, dropout, self.spiking, context, self.problem.outputs)
+        task = self.problem.task
+        return Layout(hidden, heads, dropout, self.spiking, context, len(task.outputs), labels=task.outputs)
 
     @staticmethod
     def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:

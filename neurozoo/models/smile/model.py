@@ -127,9 +127,7 @@ class SMILE(MultimodalModel):
             name: Features(each, encoded[name], enhanced[name], name in self.spiking, spikes.get(name))
             for name, each in projected.items()
         }
-        target = batch.target if self.training else None
-        outputs: Tensor = self.head(self.fusion(refined), target)
-        return outputs
+        return self.head.outputs(self.fusion(refined), batch.target if self.training else None)
 
     def projected(self, name: str, batch: Batch) -> Tokens:
         """Return a modality's projection ``[B, L, D]``; visible padding is projected from zeros."""

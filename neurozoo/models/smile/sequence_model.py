@@ -101,8 +101,7 @@ class SpikingSequence(MultimodalModel):
             p.with_x(self.branches[m](p.x, threshold, p.mask)) if m in self.branches else p
             for m, p in projected.items()
         ]
-        outputs: Tensor = self.head(concatenate(read), batch.target if self.training else None)
-        return outputs
+        return self.head.outputs(concatenate(read), batch.target if self.training else None)
 
     @torch.no_grad()
     def stream(self, batch: Batch, state: StreamState | None = None) -> tuple[Tensor, StreamState]:

@@ -107,11 +107,65 @@ class TestLabelDecoder(LabelHeadConformance):
 
 class TestLabelDecoderAsPublished(LabelHeadConformance):
     name = "label-decoder"
-    params = {"dropout_at": "logits", "inner": 8}  # noqa: RUF012 - three lines, as plugin authors write them
+    params = {"dropout_at": "logits", "inner": 8, "layers": 2}  # noqa: RUF012 - three lines, as plugin authors write them
 
 
 class TestPooled(LabelHeadConformance):
     name = "pooled"
+
+
+class TestChain(LabelHeadConformance):
+    name = "chain"
+
+
+@PUBLISHED
+class TestChainOfDecisions(LabelHeadConformance):
+    name = "chain"
+    params = {"links": "hard", "order": "listed", "pooling": "max"}  # noqa: RUF012
+
+
+class TestMLGCN(LabelHeadConformance):
+    name = "ml-gcn"
+    params = {"size": 5, "inner": 6}  # noqa: RUF012
+
+
+@PUBLISHED
+class TestMLGCNOfLargestValues(LabelHeadConformance):
+    name = "ml-gcn"
+    params = {"size": 5, "inner": 6, "pooling": "max"}  # noqa: RUF012
+
+
+class TestLSAN(LabelHeadConformance):
+    name = "lsan"
+    params = {"attention": 6}  # noqa: RUF012
+
+
+@PUBLISHED
+class TestLSANAsPublished(LabelHeadConformance):
+    name = "lsan"
+    params = {  # noqa: RUF012
+        "rows": "halves",
+        "attention": 6,
+        "size": 3,
+        "label_vectors": "fixed",
+        "products": "sum",
+        "scores": "mean",
+    }
+
+
+class TestLabelAttention(LabelHeadConformance):
+    name = "label-attention"
+
+
+class TestQuery2Label(LabelHeadConformance):
+    name = "query2label"
+    params = {"inner": 8}  # noqa: RUF012
+
+
+@PUBLISHED
+class TestQuery2LabelWhoseLabelsMeet(LabelHeadConformance):
+    name = "query2label"
+    params = {"inner": 8, "label_attention": True, "encoder_layers": 0, "decoder_layers": 3}  # noqa: RUF012
 
 
 class TestSmile(ModelConformance):
