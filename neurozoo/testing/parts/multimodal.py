@@ -11,8 +11,24 @@ from neurozoo.core.multimodal import Layout, Tokens
 from neurozoo.testing.findings import ConformanceError, require
 from neurozoo.testing.kits import Kit, cases_of
 from neurozoo.testing.parts import learning, padding, parameters, portability, terms
-from neurozoo.testing.parts.inputs import SAMPLES, Content, Masks, made_up_features, made_up_mask, made_up_sequence
-from neurozoo.testing.parts.subject import LayoutSubject, Rows, Setting, each_setting, layout_of
+from neurozoo.testing.parts.inputs import (
+    SAMPLES,
+    Content,
+    Masks,
+    leaves,
+    made_up_features,
+    made_up_mask,
+    made_up_sequence,
+)
+from neurozoo.testing.parts.subject import (
+    LayoutSubject,
+    Rows,
+    Setting,
+    backward,
+    each_setting,
+    layout_of,
+    targets,
+)
 
 _LENGTH = 7
 """Positions of a label head's sequence."""
@@ -110,6 +126,24 @@ def gives_outputs(subject: LabelHeadSubject, setting: Setting) -> None:
         require(torch.isfinite(outputs).all(), "an output is not finite")
 
 
+@each_setting
+def targets_are_taken(subject: LabelHeadSubject, setting: Setting) -> None:
+    """In training, given the batch's targets as a model gives them, outputs and gradients are finite."""
+    part, target = setting.part.train(), targets(setting.form)
+    for masks in ("mixed", "empty"):
+        part.zero_grad(set_to_none=True)
+        content, found = leaves(subject.made_up(setting.form, masks))
+        outputs = subject.rows(part.outputs(content, target), content).values
+        wanted = [SAMPLES, setting.form.outputs]
+        require(list(outputs.shape) == wanted, f"given targets, outputs are {list(outputs.shape)}, not {wanted}")
+        require(torch.isfinite(outputs).all(), "given targets, an output is not finite")
+        backward(outputs)
+        for name, each in (*part.named_parameters(), *found.items()):
+            finite = each.grad is None or torch.isfinite(each.grad).all()
+            require(finite, f"given targets, the gradient of {name} is not finite")
+        subject.compared += outputs.numel()
+
+
 _SHARED = cases_of(padding, learning, terms, portability, parameters)
 
 FUSION = Kit(
@@ -121,6 +155,6 @@ FUSION = Kit(
 LABEL_HEAD = Kit(
     "label-head",
     LabelHeadSubject,
-    {"gives_outputs": gives_outputs, **_SHARED},
+    {"gives_outputs": gives_outputs, "targets_are_taken": targets_are_taken, **_SHARED},
     tiny=("gives_outputs", "padding_does_not_matter"),
 )

@@ -159,7 +159,7 @@ class TestLabelAttention(LabelHeadConformance):
 
 class TestQuery2Label(LabelHeadConformance):
     name = "query2label"
-    params = {"inner": 8}  # noqa: RUF012
+    params = {"inner": 8, "decoder_layers": 1}  # noqa: RUF012
 
 
 @PUBLISHED

@@ -48,6 +48,22 @@ class GivesTokens(Sound):
         return sequence
 
 
+class LogOfTheTarget(Sound):
+    """Learns from the targets, and takes the logarithm of 0."""
+
+    def forward(self, sequence, target=None):
+        logits = super().forward(sequence)
+        return logits if target is None else logits + target.log()
+
+
+class ForgetsTheFirstLabel(Sound):
+    """Gives fewer outputs once it is taught."""
+
+    def forward(self, sequence, target=None):
+        logits = super().forward(sequence)
+        return logits if target is None else logits[:, 1:]
+
+
 class MeanOfAllRows(Sound):
     """Averages over padding."""
 
@@ -284,6 +300,7 @@ class RefusesItself(Sound):
 
 WRONG: dict[str, tuple[type[LabelHead], ...]] = {
     "gives_outputs": (Squeezes, GivesTokens),
+    "targets_are_taken": (LogOfTheTarget, ForgetsTheFirstLabel),
     "padding_does_not_matter": (MeanOfAllRows, MaxOverPadding),
     "more_padding_does_not_matter": (DividesByLength, TakesTheLastRow),
     "no_mask_is_a_full_mask": (AnotherWayWithoutMask,),
