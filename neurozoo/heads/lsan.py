@@ -64,7 +64,7 @@ class LSANHead(LabelHead):
         layout: The model's layout.
         vectors: Safetensors file with a vector for each label by its name, where learning begins; null for random ones.
         size: Numbers of such a vector, which a linear maps to the h of a direction if they are others; null for h.
-        attention: Width of the attention's hidden layer. Published: 200.
+        attention: Width of the attention's hidden layer.
         rows: ``lstm`` reads the sequence in both directions, h = D / 2 rounded up; ``halves`` takes the two halves of
             each row as F and R.
         label_vectors: ``learned``; ``fixed``, as published.

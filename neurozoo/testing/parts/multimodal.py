@@ -129,7 +129,8 @@ def gives_outputs(subject: LabelHeadSubject, setting: Setting) -> None:
 @each_setting
 def targets_are_taken(subject: LabelHeadSubject, setting: Setting) -> None:
     """In training, given the batch's targets as a model gives them, outputs and gradients are finite."""
-    part, target = setting.part.train(), targets(setting.form)
+    part: Any = setting.part.train()
+    target = targets(setting.form)
     for masks in ("mixed", "empty"):
         part.zero_grad(set_to_none=True)
         content, found = leaves(subject.made_up(setting.form, masks))
