@@ -20,6 +20,16 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "models.smile.sequence_model:SpikingSequence",
             "LIF along the sequence, one step a position",
         ),
+        (
+            "multimodal",
+            "models.multimodal.plain:PlainMultimodal",
+            "plain encoders, any fusion, any label head; no spikes",
+        ),
+        (
+            "tailor",
+            "models.multimodal.tailor:TAILOR",
+            "TAILOR, AAAI 2022: private and common parts of modalities, a ladder",
+        ),
         ("nir-graph", "nir.model:NIRGraphModel", "a NIR graph, trained elsewhere or to be trained"),
         ("spiking-convnet", "models.spiking_convnet:SpikingConvNet", "a convnet on frames or pictures"),
         (

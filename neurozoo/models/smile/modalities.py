@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
-
-from pydantic import Field
-from torch import nn
+from typing import Any
 
 from neurozoo.core.model import Model
 from neurozoo.core.multimodal import Layout
 from neurozoo.core.signals import Problem
 from neurozoo.errors import DataError
+from neurozoo.models.multimodal.modalities import Size, undividable, wrong_modalities
 
 __all__ = ["CORRECTED_PARTS", "CORRECTED_SEQUENCE_PARTS", "MultimodalModel", "Size"]
 
@@ -23,7 +21,6 @@ CORRECTED_SEQUENCE_PARTS: Mapping[str, str] = {
 """By slot, the parts with which a prediction depends on its own sample alone."""
 CORRECTED_PARTS: Mapping[str, str] = {**CORRECTED_SEQUENCE_PARTS, "scaling": "rate-gain", "fusion": "interactive"}
 """The same of a model that fuses its modalities."""
-Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class MultimodalModel(Model):
@@ -60,9 +57,7 @@ class MultimodalModel(Model):
 
     @staticmethod
     def check_params(problem: Problem | None = None, **params: Any) -> Iterable[tuple[str, str]]:
-        if params["hidden"] % params["heads"]:
-            hidden = params["hidden"]
-            yield "heads", f"{params['heads']} heads do not divide hidden = {hidden}; choose a divisor of {hidden}"
+        yield from undividable(**params)
         yield from _check_roles(problem, params["context"], params["spiking"])
 
     def extra_repr(self) -> str:
@@ -93,17 +88,5 @@ def _check_roles(
         )
     if spiking is None and not set(problem.signals) - {context}:
         yield "context", f"{context} is all there is, and at least one modality has to be spiking; set context to null"
-    for name, shape in problem.signals.items():
-        if len(shape.shape) != 1:
-            yield (
-                "spiking",
-                f"a modality is features [L, D], and {name} is {shape}; choose another model, or other data",
-            )
-        if "." in name or hasattr(nn.ModuleDict, name):
-            yield (
-                "spiking",
-                f"a modality cannot be called {name!r}, as parts of the model are; give it another name with "
-                f"data.join={{NAME: [{name}]}}",
-            )
-    if problem.task.per_step:
-        yield "spiking", "the label head gives one answer a sample, and the task is per step; choose another model"
+    for wrong in wrong_modalities(problem):
+        yield "spiking", wrong

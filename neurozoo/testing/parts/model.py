@@ -153,6 +153,13 @@ class ModelSubject(PartSubject):
         target = form.task.made_up(*lead, generator=generator)
         return Batch(signals, target, first.mask if form.task.per_step else None)
 
+    def terms(self, setting: Setting, content: Content) -> dict[str, Tensor]:
+        assert isinstance(content, Batch)
+        assert content.target is not None
+        target = content.target
+        self.run(setting.part, content)
+        return {name: term for _, each in trained_modules(setting.part) for name, term in each.losses(target).items()}
+
     def rows(self, output: Any, content: Content) -> Rows:
         if not isinstance(output, Tensor):
             raise ConformanceError(f"it gives {type(output).__name__}, not a tensor of outputs")

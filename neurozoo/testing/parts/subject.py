@@ -134,7 +134,7 @@ class PartSubject(Findings):
         return self.rows(part(content), content)
 
     def terms(self, setting: Setting, content: Content) -> dict[str, Tensor]:
-        """The terms that the part adds to the loss after a forward, by name; none of a model, whose case steps it."""
+        """The terms that the part adds to the loss after a forward, by name."""
         return {}
 
     def hold_together(self, got: Rows, want: Rows, where: str) -> None:

@@ -290,6 +290,18 @@ class TestGatedNet(ModelConformance):
     params = {"hidden": 8}  # noqa: RUF012
 
 
+class TestPlainMultimodal(ModelConformance):
+    name = "multimodal"
+    params = {"hidden": 4, "heads": 2}  # noqa: RUF012
+    slow = ("learns", "refuses_what_it_cannot_build", "stays_on_the_device", "any_backend_does")
+
+
+@PUBLISHED
+class TestTAILOR(ModelConformance):
+    name = "tailor"
+    params = {"hidden": 8, "heads": 2, "inner": 8, "layers": 1, "cross_layers": 1}  # noqa: RUF012
+
+
 class TestMultilabel(TaskConformance):
     name = "multilabel"
 

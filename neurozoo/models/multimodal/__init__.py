@@ -1,0 +1,1 @@
+"""Models of several modalities without spikes, and what they share."""
