@@ -63,6 +63,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "models.cuba_rsnn:CubaRSNN",
             "current-based recurrent net on spike trains or features (SpyTorch)",
         ),
+        ("spikemo", "models.spikemo:SpikEmo", "SpikEmo's spiking core: the emotion of each utterance (Yu et al. 2024)"),
         ("lsnn", "models.lsnn:LSNN", "recurrent net with adaptive thresholds, trained by BPTT or e-prop"),
     ),
     "task": (
@@ -84,6 +85,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("misa", "fusions.misa:MISAFusion", "shared and private spaces, three loss terms (Hazarika et al. 2020)"),
         ("mult", "fusions.mult:MulTFusion", "each modality attends to each other one (Tsai et al. 2019)"),
         ("scmrl", "fusions.scmrl:SCMRLFusion", "spiking attention between the modalities' spikes (He et al. 2025)"),
+        ("multiattn", "fusions.multiattn:MultiAttnFusion", "attention to one modality after another (Shi and Huang 2023)"),
         ("mbt", "fusions.mbt:MBTFusion", "modalities exchange a few bottleneck tokens (Nagrani et al. 2021)"),
     ),
     "label-head": (
