@@ -85,7 +85,11 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
         ("misa", "fusions.misa:MISAFusion", "shared and private spaces, three loss terms (Hazarika et al. 2020)"),
         ("mult", "fusions.mult:MulTFusion", "each modality attends to each other one (Tsai et al. 2019)"),
         ("scmrl", "fusions.scmrl:SCMRLFusion", "spiking attention between the modalities' spikes (He et al. 2025)"),
-        ("multiattn", "fusions.multiattn:MultiAttnFusion", "attention to one modality after another (Shi and Huang 2023)"),
+        (
+            "multiattn",
+            "fusions.multiattn:MultiAttnFusion",
+            "attention to one modality after another (Shi and Huang 2023)",
+        ),
         ("mbt", "fusions.mbt:MBTFusion", "modalities exchange a few bottleneck tokens (Nagrani et al. 2021)"),
     ),
     "label-head": (

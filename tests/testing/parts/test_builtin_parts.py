@@ -101,6 +101,11 @@ class TestSCMRL(FusionConformance):
     name = "scmrl"
 
 
+@PUBLISHED
+class TestMultiAttn(FusionConformance):
+    name = "multiattn"
+
+
 class TestLabelDecoder(LabelHeadConformance):
     name = "label-decoder"
 
@@ -228,6 +233,12 @@ class TestSpikeGPT(ModelConformance):
 class TestISpikformer(ModelConformance):
     name = "ispikformer"
     params = {"width": 8, "heads": 2, "depth": 1, "answer": "pooled"}  # noqa: RUF012
+
+
+@PUBLISHED
+class TestSpikEmo(ModelConformance):
+    name = "spikemo"
+    params = {"hidden": 8, "spiking_heads": 2, "heads": 2, "depth": 1, "ratio": 2, "time_steps": 6}  # noqa: RUF012
 
 
 @PUBLISHED
