@@ -33,7 +33,8 @@ def stream(
     ] = None,
     every: Annotated[int, typer.Option("--every", min=1, max=MOST, help="Print each n-th step, and the last.")] = 1,
     rate: Annotated[
-        int | None, typer.Option("--rate", min=1, max=10_000_000, help="Samples a second to resample sound to.")
+        int | None,
+        typer.Option("--rate", min=1, max=10_000_000, help="Resample sound to so many samples a second."),
     ] = None,
 ) -> None:
     """Answer at each step of a signal as it comes, with the state carried from step to step.

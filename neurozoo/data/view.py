@@ -240,11 +240,15 @@ class DataView:
         return self._chains[stored[0]] if moved and stored[0] in moved else None
 
     @property
+    def stored(self) -> dict[str, SignalShape]:
+        """The signals that are represented, with their shapes in the store."""
+        inputs = dict.fromkeys(part for parts in self._parts.values() for part in parts)
+        return {part: self._chains[part].stored for part in inputs if part in self._chains}
+
+    @property
     def events(self) -> dict[str, SignalShape]:
         """The signals that are stored as events and represented, with their shapes in the store."""
-        inputs = dict.fromkeys(part for parts in self._parts.values() for part in parts)
-        chains = {part: self._chains[part] for part in inputs if part in self._chains}
-        return {part: chain.stored for part, chain in chains.items() if chain.stored.sensor is not None}
+        return {part: shape for part, shape in self.stored.items() if shape.sensor is not None}
 
     @property
     def task(self) -> TaskEntry:

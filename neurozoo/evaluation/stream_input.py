@@ -14,7 +14,7 @@ from torch import Tensor
 from neurozoo.core.representation import Chain
 from neurozoo.core.shapes import SignalShape
 from neurozoo.core.signals import Signal
-from neurozoo.data.importers.sound_files import ENDINGS, open_recording, read_samples, resampled
+from neurozoo.data.importers.sound_files import ENDINGS, Recording, open_recording, read_samples, resampled
 from neurozoo.data.untrusted.npz import read_npz
 from neurozoo.errors import DataError
 from neurozoo.files.json_text import parse_json
@@ -66,8 +66,8 @@ def of_file(stream: Stream, trained: TrainedModel, path: Path, rate: int | None 
         stream: Of the model.
         trained: The model.
         path: The file.
-        rate: Samples a second to which a recording is resampled; by default its own, which has to be that of the
-            recordings that the model was trained on.
+        rate: Samples a second to which a recording is resampled; by default its own. Either has to be that of the
+            recordings that the model was trained on, and has to be given if the model does not know it.
 
     Yields:
         The predictions after each step, ``[n, K]``.
@@ -124,11 +124,9 @@ def _of_recording(trained: TrainedModel, path: Path, rate: int | None) -> Tensor
     if not refs:
         raise DataError(f"the model reads {name} as it is stored, and not recordings of sound; give an npz of it")
     recording = open_recording(path)
-    samples = read_samples(recording)
-    x: NDArray[Any] = samples[:, 0] if recording.channels == 1 else samples.astype(np.float32).mean(1)
-    wanted = rate or recording.rate
-    if wanted != recording.rate:
-        x = resampled(x, recording.rate, wanted)
+    known = trained.source.data.get("stored", {}).get(name, {})
+    wanted = _rate(recording, known.get("tick"), rate)
+    x = _waveform(recording, wanted, known.get("dtype", recording.dtype))
     stored = SignalShape((), len(x), str(x.dtype), tick=1 / wanted)
     registry = default_registry()
     steps = [(ref.name, registry.resolve("representation", ref.name)(**ref.params)) for ref in refs]
@@ -140,3 +138,44 @@ def _of_recording(trained: TrainedModel, path: Path, rate: int | None) -> Tensor
         )
     signal = chain(Signal(torch.from_numpy(x.copy())[None]))
     return signal.values[0] if signal.valid is None else signal.values[0][signal.valid[0]]
+
+
+def _rate(recording: Recording, tick: float | None, wanted: int | None) -> int:
+    """Return the samples a second that the model takes: those of the recordings that it was trained on.
+
+    Args:
+        recording: Of any rate.
+        tick: Seconds between samples of the recordings that the model was trained on; None if they are not known.
+        wanted: Samples a second to resample to; None to leave the recording as it is.
+
+    Raises:
+        DataError: The recording would have another rate than these, or they are not known.
+    """
+    if tick is None:
+        if wanted is None:
+            raise DataError(
+                f"the model did not record the rate of its recordings; give the one that they had by --rate; "
+                f"{recording.path} has {recording.rate:,} samples a second"
+            )
+        return wanted
+    known = round(1 / tick)
+    if (wanted or recording.rate) != known:
+        has = f"would be resampled to {wanted:,}" if wanted else f"has {recording.rate:,}"
+        raise DataError(
+            f"{recording.path} {has} samples a second, and the model was trained on {known:,}; give --rate {known} to "
+            "resample it"
+        )
+    return known
+
+
+def _waveform(recording: Recording, rate: int, dtype: str) -> NDArray[Any]:
+    """Return one channel ``[samples]`` at a rate; int16, or float32 in -1..1, as the model's recordings were stored."""
+    samples = read_samples(recording)
+    if samples.dtype == np.int16 and dtype == "int16" and recording.channels == 1 and recording.rate == rate:
+        return samples[:, 0]
+    scaled = samples.astype(np.float64) / (2**15 if samples.dtype == np.int16 else 1)
+    mixed = scaled.mean(axis=1)
+    whole = mixed if recording.rate == rate else resampled(mixed, recording.rate, rate)
+    if dtype != "int16":
+        return whole.astype(np.float32)
+    return np.rint(whole * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)

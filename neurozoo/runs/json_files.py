@@ -43,11 +43,19 @@ class _Signal(_File):
     length: int
 
 
+class _Stored(_File):
+    # Before it is represented; runs of earlier versions did not record it.
+    shape: list[int]
+    dtype: str
+    tick: float | None = None
+
+
 class _Data(_File):
     # Of runs made before there were tasks; they are read as multi-label.
     modalities: dict[str, dict[str, int]] | None = None
     labels: list[str] | None = None
     signals: dict[str, _Signal] | None = None
+    stored: dict[str, _Stored] = {}
     task: _Task | None = None
     splits: dict[str, int]
     origin: dict[str, Any]

@@ -324,7 +324,7 @@ class _Training:
     def started(self, experiment: Experiment, model: Model) -> dict[str, Any]:
         """Send the listeners what they get at the beginning; returns the part that the summary repeats."""
         recipe, description, task = experiment.recipe, experiment.view.description, model.problem.task
-        parameters = parameters_by_component(model)
+        parameters, stored = parameters_by_component(model), experiment.view.stored
         info = {
             "run": str(self._kept.run.folder),
             "recipe": recipe.name,
@@ -335,7 +335,8 @@ class _Training:
             "parameters": sum(parameters.values()),
             "parameters_by_component": parameters,
             "data": asdict(description)
-            | {"signals": {name: shape.to_dict() for name, shape in description.signals.items()}},
+            | {"signals": {name: shape.to_dict() for name, shape in description.signals.items()}}
+            | ({"stored": {name: shape.to_dict() for name, shape in stored.items()}} if stored else {}),
             "environment": {**environment(self._engine.device), "processes": processes()},
         }
         headline = {metric.name: metric.title for metric in task.metrics if metric.name in task.headline}

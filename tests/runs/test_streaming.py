@@ -17,8 +17,10 @@ import neurozoo
 from neurozoo.cli.app import app
 from neurozoo.core.shapes import SignalShape
 from neurozoo.core.signals import Batch, Signal
+from neurozoo.data.importers.sound_files import resampled
 from neurozoo.data.representations.bins import Bins
 from neurozoo.errors import DataError, SpikingError
+from neurozoo.evaluation.stream_input import of_file
 from neurozoo.nn.steps import read_out
 from neurozoo.runs.loading import TrainedModel
 from neurozoo.runs.stream_parts import Readout
@@ -256,17 +258,57 @@ def test_the_command_reads_files(
     assert run(capsys, "fsdd-small", "--from", "-")[0] == lines
 
 
-def test_the_command_reads_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "speech.wav"
-    sound = np.sin(np.arange(4000) ** 1.2 / 9) * np.hanning(4000) * 9_000
+def tone(rate: int) -> np.ndarray:
+    time = np.arange(rate // 2) / rate
+    return np.rint(np.sin(3000 * time**1.2) * np.hanning(len(time)) * 9_000)
+
+
+def recording(path: Path, rate: int = 8000, sound: np.ndarray | None = None) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(sound.astype("<i2").tobytes())
+        file.setframerate(rate)
+        file.writeframes((tone(rate) if sound is None else sound).astype("<i2").tobytes())
+    return path
+
+
+def test_the_command_reads_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recording(tmp_path / "speech.wav")
     lines, _ = run(capsys, "fsdd-official", "--from", str(path), "--every", "1000", "--window", "20")
     assert len(lines) == 1
     assert lines[0]["class"] in [str(digit) for digit in range(10)]
+
+
+def test_a_recording_of_another_rate_is_resampled_only_on_request(tmp_path: Path) -> None:
+    trained = neurozoo.load("fsdd-official", backend="torch")
+
+    def answers(path: Path, rate: int | None = None) -> Tensor:
+        return torch.cat(list(of_file(Stream(trained), trained, path, rate)))
+
+    plain = answers(recording(tmp_path / "plain.wav"))
+    fast = recording(tmp_path / "fast.wav", 16_000)
+    with pytest.raises(DataError, match=r"fast.wav has 16,000 samples a second.* on 8,000; give --rate 8000"):
+        answers(fast)
+    for path in (fast, tmp_path / "plain.wav"):
+        with pytest.raises(DataError, match=r"resampled to 16,000 samples a second.* on 8,000; give --rate 8000"):
+            answers(path, 16_000)
+    assert torch.equal(answers(tmp_path / "plain.wav", 8_000), plain)
+    half = recording(tmp_path / "half.wav", sound=np.rint(resampled(tone(16_000) / 2**15, 16_000, 8_000) * 2**15))
+    assert torch.equal(answers(fast, 8_000), answers(half))
+
+
+def test_a_run_that_did_not_record_its_rate_needs_one(tmp_path: Path) -> None:
+    trained = neurozoo.load("fsdd-official", backend="torch")
+    packed = trained.source.packed
+    assert packed is not None
+    data = {name: value for name, value in packed.data.items() if name != "stored"}
+    source = replace(trained.source, packed=replace(packed, summary={**packed.summary, "data": data}))
+    earlier = replace(trained, source=source)
+    path = recording(tmp_path / "plain.wav")
+    with pytest.raises(DataError, match="did not record the rate of its recordings; give the one that they had by --r"):
+        list(of_file(Stream(earlier), earlier, path))
+    found = torch.cat(list(of_file(Stream(earlier), earlier, path, 8_000)))
+    assert torch.equal(found, torch.cat(list(of_file(Stream(trained), trained, path))))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurozoo.core.signals import Batch, Signal, SignalShape
-from neurozoo.data.store import StoreWriter
+from neurozoo.data.store import Store, StoreWriter
 from neurozoo.errors import UserError
 from neurozoo.evaluation.prediction import predict
 from neurozoo.hub.packing import pack
@@ -220,6 +220,8 @@ def test_a_run_on_events_predicts_from_the_store_of_events(
     assert list(predict(tmp_path / "pack", root, split="test")) == found
     card = (tmp_path / "pack" / "README.md").read_text()
     assert "Signal spikes is represented by bins (step 0.01, steps 10, valid event" in card
+    stored = Run(tmp_path / "run").read_json("data.json")["stored"]["spikes"]
+    assert stored["tick"] == Store(root).description.signals["spikes"].tick
 
 
 def test_a_dry_run_needs_no_events(root: Path) -> None:
