@@ -40,7 +40,8 @@ def stream(
     """Answer at each step of a signal as it comes, with the state carried from step to step.
 
     A line of JSON holds {"steps": [[...], ...]}, or {"events": [[SECONDS, ADDRESS], ...]}, which are counted in steps.
-    At the end the time that steps took is written to the error output.
+    Where inputs reach a model's output some steps later, a last line with "end" is its answer for the whole signal. At
+    the end the time that steps took is written to the error output.
     """
     from neurozoo.evaluation.stream_input import of_file, of_lines
     from neurozoo.runs.loading import load
@@ -65,6 +66,9 @@ def stream(
                     waiting = ""
         if waiting:
             print(waiting, file=file, flush=True)
+        if running.behind and running.steps:
+            last = {"step": number - 1, "end": True, **running.answer()}
+            print(json.dumps(last, allow_nan=False), file=file, flush=True)
     say(_summary(running), error=True)
 
 

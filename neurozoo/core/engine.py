@@ -8,19 +8,20 @@ change. A layer that an engine does not run stays with its backend.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.layer import SpikingLayer, by_sample
-from neurozoo.core.layer_run import LayerRun, Ran
+from neurozoo.core.layer import SpikingLayer, Synapse, by_sample
+from neurozoo.core.layer_run import LayerRun, Numbers, Ran, Stepper
 from neurozoo.core.neuron import State
 from neurozoo.core.recording import neuron_layers
 from neurozoo.errors import SpikingError
 
-__all__ = ["Dense", "Engine", "Plan", "PlannedLayer", "attach"]
+__all__ = ["Dense", "Engine", "Plan", "PlannedLayer", "attach", "dense_stepper"]
 
 
 class Engine(ABC):
@@ -69,6 +70,65 @@ class _DenseRun(LayerRun):
             return Ran(outputs, after, currents if driven else None)
         before = torch.zeros_like(outputs[:1]) if state is None else state[-1][None]
         return Ran(outputs, after, currents + self._layer.returned(torch.cat((before, outputs[:-1]))))
+
+    def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
+        return dense_stepper(self._layer, given, threshold, state)
+
+
+def dense_stepper(
+    layer: SpikingLayer, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None
+) -> Stepper:
+    """Return what runs a layer step by step as it is, see :meth:`~neurozoo.core.layer_run.LayerRun.stepper`.
+
+    Raises:
+        SpikingError: Later inputs have a part in the currents of a step.
+    """
+    run = _DenseRun(layer)
+    if not (isinstance(layer.synapse, Synapse) and layer.synapse.over_time):
+        return Stepper(run, given, threshold, state)
+    found = layer.synapse.by_window()
+    if found is None:
+        raise SpikingError(f"{type(layer.synapse).__name__} has no currents of a single step; run the model whole")
+    return _WindowStepper(run, layer, *found, given, threshold, state)
+
+
+class _WindowStepper(Stepper):
+    """Steps of a synapse over time, with the inputs that the next ones need in the state."""
+
+    def __init__(
+        self,
+        run: LayerRun,
+        layer: SpikingLayer,
+        count: int,
+        currents: Callable[[Tensor], Tensor],
+        given: Sequence[int],
+        threshold: Tensor | float,
+        state: State | None,
+    ) -> None:
+        self._layer, self._count, self._currents = layer, count, currents
+        super().__init__(run, given, threshold, state)
+
+    @property
+    def state(self) -> State | None:
+        return None if self._state is None else (*self._state, self._window.transpose(0, 1).clone())
+
+    @state.setter
+    def state(self, state: State | None) -> None:
+        names = len(self._layer.spec.states) + (self._layer.recurrent is not None)
+        self._state = None if state is None else tuple(each.clone() for each in state[:names])
+        if state is not None and len(state) > names:
+            self._window = state[-1].transpose(0, 1).clone()
+        else:
+            self._window = torch.zeros(self._count - 1, 1, *self._given)
+
+    @torch.no_grad()
+    def step(self, x: Numbers) -> Numbers:
+        window = torch.cat((self._window, torch.from_numpy(x).view(1, 1, *self._given)))
+        current = self._currents(window)[None]
+        made, self._state = self._layer.run(current, self._state, by_sample(self._threshold, current))
+        self._window = window[1:]
+        outputs: Numbers = made.reshape(-1).numpy()
+        return outputs
 
 
 @dataclass(frozen=True)

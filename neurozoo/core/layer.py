@@ -177,6 +177,15 @@ class Synapse(nn.Module):
         """Return the valid steps ``[T', B]`` of the currents, given those of the inputs; for one that changes T."""
         return valid
 
+    def by_window(self) -> tuple[int, Callable[[Tensor], Tensor]] | None:
+        """Return how currents follow from the last inputs, in evaluation, of one over time; for streams.
+
+        Returns:
+            The number of inputs M that a step's currents need, and a function that returns the currents ``[B, ...]`` of
+            the last one of the inputs ``[M, B, ...]``. None if later inputs have a part in them.
+        """
+        return None
+
     def rescale(self, gain: Tensor) -> bool:
         """Multiply the current of each neuron by a gain ``[N]`` from here on; False if the synapse cannot."""
         return False

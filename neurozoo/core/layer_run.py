@@ -102,5 +102,10 @@ class LayerRun(ABC):
         """
 
     def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
-        """Return what runs a sample step by step; override it if a step can be run with less around it."""
+        """Return what runs a sample step by step.
+
+        Override it if a step can be run with less around it, and for a synapse over time, whose steps need others: the
+        state then holds the inputs or currents that are still needed, after those of the neurons, and a state without
+        them starts with silence.
+        """
         return Stepper(self, given, threshold, state)

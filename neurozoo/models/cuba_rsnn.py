@@ -25,7 +25,7 @@ from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.stepwise import Stepwise
 from neurozoo.nn.kept import Kept
 from neurozoo.nn.reading import read_by
-from neurozoo.nn.steps import as_steps, read_out, to_positions
+from neurozoo.nn.steps import StepReadout, as_steps, read_out, to_positions
 
 __all__ = ["CubaRSNN", "LateResetSpec"]
 
@@ -210,6 +210,15 @@ class CubaRSNN(Stepwise):
         if latency == "compensated":
             self.late = (3 if choice is None else 1) + (encoder > 0 and encoder_reset == "late")
         self._kept = Kept()
+
+    @property
+    def reading(self) -> StepReadout:
+        """As of the base class; the first ``late`` outputs are of no input."""
+        if self.problem.task.per_step:
+            return StepReadout("last", first=self.late)
+        if self.how == "max-with-start":
+            return StepReadout("max", first=self.late, zero=True)
+        return StepReadout(self.how, first=self.late, reached="hidden" if self.how == "max" else None)
 
     def forward(self, batch: Batch) -> Tensor:
         signal = self.signal(batch, self.name)

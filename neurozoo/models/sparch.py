@@ -6,7 +6,7 @@ https://doi.org/10.3389/fnins.2022.865897. Equations and what differs: ``docs/mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import exp
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -212,6 +212,10 @@ class NormalisedSamples(Normalised):
         weighted: Tensor = self.weight(x.transpose(0, 1))
         rows = self.normalised(weighted.flatten(0, 1), None if valid is None else valid.T.flatten())
         return rows.view_as(weighted).transpose(0, 1)
+
+    def by_window(self) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """As of :class:`~neurozoo.core.layer.Synapse`; in evaluation a step needs no other one."""
+        return 1, lambda window: self(window)[0]
 
 
 def _recovers(layer: SpikingLayer) -> bool:

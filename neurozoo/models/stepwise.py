@@ -15,7 +15,7 @@ from neurozoo.core.model import Model, NeuronChoice, only_signal
 from neurozoo.core.saving import compact_saves
 from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
 from neurozoo.errors import DataError
-from neurozoo.nn.steps import Readout, as_steps, read_out, to_positions
+from neurozoo.nn.steps import Readout, StepReadout, as_steps, read_out, to_positions
 
 __all__ = ["Channels", "Decay", "Steps", "Stepwise", "Widths", "leaky_readout", "smallest_side"]
 
@@ -51,6 +51,11 @@ class Stepwise(Model):
         self.held = held if self.shape.length == 1 else None
         if self.held and problem.task.per_step:
             raise DataError("the task is per step, and a picture has no steps; give frames, or a task per sample")
+
+    @property
+    def reading(self) -> StepReadout:
+        """How the answer follows from the outputs of the last layer, step by step."""
+        return StepReadout("last" if self.problem.task.per_step else self.readout, self.answering)
 
     def __call__(self, inputs: Batch | Tensor | Mapping[str, Tensor]) -> Tensor:
         if torch.compiler.is_compiling():

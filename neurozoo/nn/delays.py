@@ -6,7 +6,7 @@ Learnable Spacings, ICLR 2024, https://arxiv.org/abs/2306.17670.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -110,6 +110,11 @@ class DelayedLinear(Synapse, Trained):
         padded = F.pad(valid.T, (self.reach, self.reach))
         return padded.unfold(1, self.reach + 1, 1).any(-1).T
 
+    def by_window(self) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """As of :class:`~neurozoo.core.layer.Synapse`; the kernels are those of the weights as they are now."""
+        kernels = self.kernels(self.evaluated == "rounded").detach()
+        return self.kernel, lambda window: F.conv1d(window.permute(1, 2, 0), kernels)[..., 0]
+
     def rescale(self, gain: Tensor) -> bool:
         """Scale the weights of each output."""
         self.weight.mul_(gain[:, None, None])
@@ -166,6 +171,11 @@ class NormalisedDelays(Normalised):
         after = self.valid_after(valid)
         rows = self.normalised(delayed.flatten(0, 1), None if after is None else after.flatten())
         return rows.view_as(delayed)
+
+    def by_window(self) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """As for :class:`DelayedLinear`."""
+        count, currents = self.delays.by_window()
+        return count, lambda window: self.normalised(currents(window), None)
 
     def valid_after(self, valid: Tensor | None) -> Tensor | None:
         """As for :class:`DelayedLinear`."""

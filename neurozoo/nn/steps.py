@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,9 +12,32 @@ from torch import Tensor
 from neurozoo.core.signals import Signal
 from neurozoo.nn.sequence import rank_of_rows, valid_first
 
-__all__ = ["Readout", "as_steps", "drawn_steps", "last_steps", "merged", "read_out", "reversed_steps", "to_positions"]
+__all__ = [
+    "Readout", "StepReadout", "as_steps", "drawn_steps", "last_steps", "merged", "read_out", "reversed_steps",
+    "to_positions",
+]  # fmt: skip
 
 Readout = Literal["mean", "max", "last", "softmax"]
+
+
+@dataclass(frozen=True)
+class StepReadout:
+    """How an answer follows from the outputs of the steps so far, for those who run a model step by step.
+
+    Attributes:
+        how: As of :func:`read_out`.
+        last: Number of steps at the end that answer; None for all.
+        first: Number of steps at the beginning that do not, because no input has reached the output.
+        zero: Of ``max``: whether a 0 before the first step is among the outputs.
+        reached: Name of the layer whose spikes the output needs: the steps up to its first spike do not answer. None
+            if all do.
+    """
+
+    how: Readout
+    last: int | None = None
+    first: int = 0
+    zero: bool = False
+    reached: str | None = None
 
 
 def merged(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

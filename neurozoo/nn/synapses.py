@@ -170,6 +170,10 @@ class NormalisedEachStep(Normalised):
         masks = [None] * len(steps) if valid is None else valid.expand(x.shape[:2]).unbind(0)
         return torch.stack([self.normalised(step, mask) for step, mask in zip(steps, masks, strict=True)])
 
+    def by_window(self) -> tuple[int, Callable[[Tensor], Tensor]]:
+        """As of :class:`~neurozoo.core.layer.Synapse`; in evaluation a step needs no other one."""
+        return 1, lambda window: self(window)[0]
+
 
 def conv_norm(
     inputs: int,

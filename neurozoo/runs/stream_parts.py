@@ -1,4 +1,4 @@
-"""Parts of a stream: the output so far, how events become steps, and how long steps took."""
+"""Parts of a stream: stages between layers, the output so far, how events become steps, and how long steps took."""
 
 from __future__ import annotations
 
@@ -7,30 +7,99 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from neurozoo.core.layer_run import Numbers
+from neurozoo.core.layer_run import Numbers, Stepper
+from neurozoo.core.neuron import State
 from neurozoo.errors import DataError
+from neurozoo.models.chain import Link
 from neurozoo.runs.loading import TrainedModel
 
-__all__ = ["Bins", "Latency", "Readout"]
+__all__ = ["Bins", "Latency", "LinkStepper", "ModuleStepper", "Readout"]
 
 NANOSECONDS = 1_000_000_000
 LATEST = 2**60 / NANOSECONDS
 """Largest time of an event, in seconds."""
 
 
+class ModuleStepper(Stepper):
+    """A module without state, such as a pool.
+
+    Args:
+        module: Takes rows.
+        given: Shape of a row.
+    """
+
+    def __init__(self, module: nn.Module, given: tuple[int, ...]) -> None:
+        self._module, self._form = module, given
+
+    @property
+    def state(self) -> State | None:
+        """None."""
+        return None
+
+    @state.setter
+    def state(self, state: State | None) -> None:
+        pass
+
+    @torch.no_grad()
+    def step(self, x: Numbers) -> Numbers:
+        """As of the base class."""
+        made: Numbers = self._module(torch.from_numpy(x).view(1, *self._form)).reshape(-1).numpy()
+        return made
+
+
+class LinkStepper(Stepper):
+    """What lies between two stages: outputs of some steps before, and neighbours that are merged to one.
+
+    Args:
+        link: How.
+        size: Numbers that come in at a step.
+    """
+
+    def __init__(self, link: Link, size: int) -> None:
+        self._link, self._size = link, size
+        self.state = None
+
+    @property
+    def state(self) -> State | None:
+        """What comes out later, ``[1, steps, size]``."""
+        return (torch.from_numpy(np.concatenate((self._kept[self._now :], self._kept[: self._now])))[None],)
+
+    @state.setter
+    def state(self, state: State | None) -> None:
+        self._now = 0
+        empty = np.zeros((self._link.later, self._size), np.float32)
+        self._kept = empty if state is None else state[0][0].clone().numpy()
+
+    def step(self, x: Numbers) -> Numbers:
+        """As of the base class."""
+        if self._link.later:
+            kept = self._kept[self._now].copy()
+            self._kept[self._now] = x
+            self._now = (self._now + 1) % self._link.later
+            x = kept
+        if self._link.of == 1:
+            return x
+        parts = x.reshape(-1, self._link.of)
+        made: Numbers = parts.sum(1) if self._link.how == "sum" else parts.mean(1)
+        return made
+
+
 class Readout:
     """The output so far, see :func:`neurozoo.nn.steps.read_out`, in memory that does not grow."""
 
-    def __init__(self, how: str, window: int | None, outputs: int) -> None:
-        self._how, self._outputs = how, outputs
+    def __init__(self, how: str, window: int | None, outputs: int, *, zero: bool = False) -> None:
+        self._how, self._outputs, self._zero = how, outputs, zero
         self._last = np.empty((window or 0, outputs), np.float32)
         self.reset()
 
     def reset(self) -> None:
         self._count = 0
-        self._total: NDArray[np.float64] = np.full(self._outputs, -np.inf if self._how == "max" else 0.0)
+        lowest = 0.0 if self._zero or self._how != "max" else -np.inf
+        self._total: NDArray[np.float64] = np.full(self._outputs, lowest)
 
     def add(self, outputs: Numbers) -> Numbers:
         """Take a step's outputs ``[K]``, and return the output after it."""
@@ -49,10 +118,14 @@ class Readout:
         return self.value()
 
     def value(self) -> Numbers:
-        """Return the output after the last step, ``[K]``."""
+        """Return the output after the last step, ``[K]``; zeros before the first one."""
+        if not self._count:
+            return np.zeros(self._outputs, np.float32)
         if len(self._last) and self._how != "last":
             kept = self._last[: self._count]
             found = kept.max(0) if self._how == "max" else kept.sum(0) if self._how == "softmax" else kept.mean(0)
+            if self._zero and self._count < len(self._last):
+                found = np.maximum(found, 0)
         else:
             found = self._total / self._count if self._how == "mean" else self._total
         made: Numbers = found.astype(np.float32)

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from neurozoo.core.engine import Dense
+from neurozoo.core.engine import dense_stepper
 from neurozoo.core.layer import SpikingLayer
-from neurozoo.core.layer_run import LayerRun, Numbers, Stepper
+from neurozoo.core.layer_run import Numbers, Stepper
 from neurozoo.core.neuron import State
 from neurozoo.errors import DataError, NeurozooError
-from neurozoo.models.chain import Stage, chain_of
+from neurozoo.models.chain import Link, Stage, chain_of
 from neurozoo.runs.loading import TrainedModel
-from neurozoo.runs.stream_parts import Bins, Latency, Readout
+from neurozoo.runs.stream_parts import Bins, Latency, LinkStepper, ModuleStepper, Readout
 
 __all__ = ["Snapshot", "Stream"]
 
@@ -32,10 +32,11 @@ class Snapshot:
 
     Attributes:
         steps: Number of steps so far.
-        states: Of each layer.
+        states: Of each stage.
         readout: Of the readout.
         open: Counts of the step that is open, by address.
         counters: Counts of what was dropped.
+        reached: Whether a spike has reached the readout, where it waits for one.
     """
 
     steps: int
@@ -43,13 +44,15 @@ class Snapshot:
     readout: Any
     open: NDArray[np.int64]
     counters: Mapping[str, int]
+    reached: bool
 
 
 class Stream:
     """Runs a trained model step by step on one stream; several streams of a model share its weights.
 
     The answer after a step is that of the model for all steps so far, or for the last ones of a ``window``. Memory does
-    not grow.
+    not grow. In a model with delays some inputs are still on their way then: :attr:`behind` is the number of steps that
+    they need, and :meth:`whole` the answer for a signal that ends here.
 
     **Steps** are pushed as they are, by :meth:`push`. **Events** with times, by :meth:`push_events`, are counted in
     steps as the representation ``bins`` counts them; a step is run when an event of a later one comes, or at
@@ -69,6 +72,7 @@ class Stream:
     Attributes:
         steps: Number of steps so far.
         late: Number of late events, which were dropped.
+        behind: Steps after the last one of a signal that the model runs for its answer; 0 for most.
 
     Raises:
         SpikingError: The model cannot run step by step; says what stands in the way.
@@ -87,12 +91,18 @@ class Stream:
         self._trained, self._longest_gap = trained, longest_gap
         self._shape = model.problem.signals[model.name]
         self._size = math.prod(self._shape.shape)
+        self._stages, self.behind = found.stages, found.late
         self._steppers = [_stepper(stage) for stage in found.stages]
-        self._starts = [each.start if isinstance(each.module, SpikingLayer) else None for each in found.stages]
-        how = "last" if model.problem.task.per_step else model.readout
-        if window is not None and how == "last":
+        sizes = [self._size, *(math.prod(each.made) for each in found.stages)]
+        links = [*(each.link for each in found.stages), found.link]
+        self._links = [
+            None if link == Link() else LinkStepper(link, size) for link, size in zip(links, sizes, strict=True)
+        ]
+        self._reading = reading = model.reading
+        if window is not None and reading.how == "last":
             raise DataError("the model answers by the last step alone, so that a window changes nothing; leave it out")
-        self._readout = Readout(how, window or model.answering, len(trained.outputs))
+        self._readout = Readout(reading.how, window or reading.last, len(trained.outputs), zero=reading.zero)
+        self._gate = next((n for n, each in enumerate(found.stages) if each.name == reading.reached), None)
         self._bins = Bins.of(trained, model.name)
         self._scale = None
         if model.name in model.standardise:
@@ -103,9 +113,12 @@ class Stream:
 
     def reset(self) -> None:
         """Return to the state before the first step; what was measured stays."""
-        for stepper, start in zip(self._steppers, self._starts, strict=True):
-            stepper.state = start
+        for stepper, stage in zip(self._steppers, self._stages, strict=True):
+            stepper.state = stage.start
+        for link in self._linking():
+            link.state = None
         self._readout.reset()
+        self._reached = self._gate is None
         self.steps, self.late = 0, 0
         self._open: NDArray[np.int64] = np.zeros(self._size, np.int64)
 
@@ -167,14 +180,28 @@ class Stream:
         return self._until(self.steps + 1)
 
     def answer(self) -> dict[str, Any]:
-        """Return the answer after the last step as a JSON object, as ``neurozoo predict`` writes it.
+        """Return the answer for a signal that ends here as a JSON object, as ``neurozoo predict`` writes it.
 
         Raises:
             DataError: There was no step yet.
         """
         if not self.steps:
             raise DataError("there was no step yet; push some first")
-        return self.answers(self._predict(self._readout.value()[None]))[0]
+        return self.answers(self.whole()[None])[0]
+
+    def whole(self) -> Tensor:
+        """Return the prediction ``[K]`` for a signal that ends here; the stream goes on as if it had not been asked.
+
+        It is that after the last step, unless the model is :attr:`behind`: the late steps are then run on a copy of the
+        state.
+        """
+        kept = self.snapshot() if self.behind else None
+        for number in range(self.behind):
+            self._late_step(number)
+        made = self._predict(self._readout.value()[None])[0]
+        if kept is not None:
+            self.restore(kept)
+        return made
 
     def answers(self, predictions: Tensor) -> list[dict[str, Any]]:
         """Return the answer of each step's predictions ``[n, K]`` likewise.
@@ -191,13 +218,15 @@ class Stream:
 
     def snapshot(self) -> Snapshot:
         """Return a copy of the state, to go on from it later, in this stream or another one of the same model."""
-        states = tuple(each.state for each in self._steppers)
-        return Snapshot(self.steps, states, self._readout.copy(), self._open.copy(), {"late": self.late})
+        states = tuple(each.state for each in (*self._steppers, *self._linking()))
+        counters = {"late": self.late}
+        return Snapshot(self.steps, states, self._readout.copy(), self._open.copy(), counters, self._reached)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a copy of a state."""
-        for stepper, state in zip(self._steppers, snapshot.states, strict=True):
+        for stepper, state in zip((*self._steppers, *self._linking()), snapshot.states, strict=True):
             stepper.state = state
+        self._reached = snapshot.reached
         self._readout.restore(snapshot.readout)
         self.steps, self.late = snapshot.steps, snapshot.counters["late"]
         self._open = snapshot.open.copy()
@@ -224,12 +253,42 @@ class Stream:
         for number, row in enumerate(rows):
             began = time.perf_counter_ns()
             x = row if self._scale is None else (row - self._scale[0]) / self._scale[1]
-            for stepper in self._steppers:
-                x = stepper.step(x)
-            outputs[number] = self._readout.add(x)
+            reached = self._reached
+            for n, stepper in enumerate(self._steppers):
+                link = self._links[n]
+                x = stepper.step(x if link is None else link.step(x))
+                if n == self._gate and not self._reached:
+                    self._reached = bool((x > 0).any())
+            outputs[number] = self._read(x, self.steps, reached)
             self._latency.add(time.perf_counter_ns() - began)
             self.steps += 1
         return self._predict(outputs)
+
+    def _read(self, x: Numbers, step: int, reached: bool) -> Numbers:
+        """Take the outputs of the last stage, and return the output after the step."""
+        link = self._links[-1]
+        x = x if link is None else link.step(x)
+        if step < self._reading.first or not reached:
+            return self._readout.value()
+        return self._readout.add(x)
+
+    def _late_step(self, number: int) -> None:
+        """Run a step after the last one of a signal: of each stage that has one, on silence where it gets no more."""
+        x, reached, before = np.zeros(self._size, np.float32), self._reached, 0
+        for n, (stage, stepper) in enumerate(zip(self._stages, self._steppers, strict=True)):
+            if number < stage.late:
+                if number >= before:
+                    x = np.zeros(math.prod(stage.given), np.float32)
+                elif (link := self._links[n]) is not None:
+                    x = link.step(x)
+                x = stepper.step(x)
+                if n == self._gate and not self._reached:
+                    self._reached = bool((x > 0).any())
+            before = stage.late
+        self._read(x, self.steps + number, reached)
+
+    def _linking(self) -> list[LinkStepper]:
+        return [each for each in self._links if each is not None]
 
     def _predict(self, outputs: Numbers) -> Tensor:
         return self._trained.task.predict(torch.from_numpy(outputs))
@@ -264,28 +323,9 @@ class Stream:
         return bounds
 
 
-class _Module(Stepper):
-    """A module without state, such as a pool."""
-
-    def __init__(self, module: nn.Module, given: tuple[int, ...]) -> None:
-        self._module, self._form = module, given
-
-    @property
-    def state(self) -> State | None:
-        return None
-
-    @state.setter
-    def state(self, state: State | None) -> None:
-        pass
-
-    @torch.no_grad()
-    def step(self, x: Numbers) -> Numbers:
-        made: Numbers = self._module(torch.from_numpy(x).view(1, *self._form)).reshape(-1).numpy()
-        return made
-
-
 def _stepper(stage: Stage) -> Stepper:
     if not isinstance(stage.module, SpikingLayer):
-        return _Module(stage.module, stage.given)
-    run: LayerRun = stage.module.runner or Dense().layer(stage.module)
-    return run.stepper(stage.given, stage.threshold, stage.start)
+        return ModuleStepper(stage.module, stage.given)
+    if stage.module.runner is None:
+        return dense_stepper(stage.module, stage.given, stage.threshold, stage.start)
+    return stage.module.runner.stepper(stage.given, stage.threshold, stage.start)

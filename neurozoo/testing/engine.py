@@ -149,6 +149,27 @@ def piece_by_piece_is_the_whole(subject: EngineSubject) -> None:
                 subject.equal(mine, last, "the state after pieces")
 
 
+def step_by_step_is_the_whole(subject: EngineSubject) -> None:
+    """A stepper gives the outputs of the whole, with delays too; its state can be moved to another one, and reset."""
+    for example, run in subject.prepared(ordered=True):
+        if isinstance(example.threshold, Tensor) and example.threshold.dim():
+            continue
+        x = example.x[:, :1].contiguous()
+        whole = run.run(x, None, example.threshold).outputs[:STEPS, 0].flatten(1)
+        rows = x.flatten(1).numpy()
+        first, second = (run.stepper(x.shape[2:], example.threshold) for _ in range(2))
+        second.step(rows[-1])
+        second.state = None
+        begun = [torch.from_numpy(first.step(row).copy()) for row in rows[:5]]
+        second.state = first.state
+        first.step(rows[0])  # leaves the state that was taken out as it is
+        rest = [torch.from_numpy(second.step(row).copy()) for row in rows[5:]]
+        subject.equal(torch.stack([*begun, *rest]), whole, "outputs step by step")
+        first.state = None
+        again = torch.stack([torch.from_numpy(first.step(row).copy()) for row in rows])
+        subject.equal(again, whole, "outputs step by step, after a reset")
+
+
 def a_sample_alone_is_the_same(subject: EngineSubject) -> None:
     """A sample has the same bits alone as in a batch, and inputs that are a view have those of a copy."""
     for example, run in subject.prepared(ordered=True):

@@ -63,6 +63,75 @@ def test_steps_as_they_come_give_the_whole(name: str) -> None:
     assert stream.answer() == stream.answers(found)[-1]
 
 
+@torch.no_grad()
+def made(digits: TrainedModel, size: str, **params: object) -> TrainedModel:
+    """A model of a published size with weights that make its neurons fire."""
+    torch.manual_seed(1)
+    model = neurozoo.create_model(size, **params).eval()
+    for name, each in model.named_parameters():
+        if each.dim() > 1 and "position" not in name:
+            each.mul_(2 if "shd" in size else 25)
+    return replace(digits, module=model)
+
+
+LATE = [
+    ("cuba-rsnn-shd", {"hidden": 30}, 3),
+    ("cuba-rsnn-shd", {"hidden": 30, "readout": "max-with-start", "task": "multilabel"}, 3),
+    ("cuba-rsnn-shd", {"hidden": 30, "readout": "mean", "latency": "kept"}, 0),
+    ("cuba-rsnn-braille", {"hidden": 30, "encoder": 3, "encoder_scale": 20, "tau": 5, "encoder_reset": "late"}, 4),
+    ("dcls-delays-shd", {"hidden": (24, 16), "kernel": 5}, 6),
+    ("dcls-delays-shd", {"hidden": (16,), "kernel": 5, "pool": 1, "evaluated": "smooth", "readout": "max"}, 4),
+    ("plif-net-n-mnist", {"channels": (2, 2), "hidden": 16, "head": "votes", "voters": 3}, 0),
+    ("plif-net-n-mnist", {"channels": (2, 2), "hidden": 16, "pool": "mean"}, 0),
+]
+
+
+@pytest.mark.parametrize(("size", "params", "behind"), LATE)
+def test_models_whose_answer_comes_later(
+    digits: TrainedModel, size: str, params: dict[str, object], behind: int
+) -> None:
+    trained = made(digits, size, **params)
+    ((_, shape),) = trained.module.problem.signals.items()
+    x = steps(12, *shape.shape) if size != "cuba-rsnn-braille" else torch.randn(12, 4)
+    with torch.no_grad():
+        whole = [trained.module.problem.task.predict(trained.module(some[None]))[0] for some in (x[:7], x)]
+    stream = Stream(trained)
+    assert stream.behind == behind
+    assert torch.equal(stream.whole(), stream._predict(np.zeros((1, len(whole[0])), np.float32))[0])
+    begun = stream.push(x[:7])
+    torch.testing.assert_close(stream.whole(), whole[0], rtol=1e-5, atol=1e-6)
+    kept = stream.snapshot()
+    found = torch.cat([begun, stream.push(x[7:])])
+    torch.testing.assert_close(stream.whole(), whole[1], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(whole[0], whole[1], rtol=1e-3, atol=1e-4)  # there was something to compare
+    if not behind:
+        assert torch.equal(found[-1], stream.whole())
+    other = Stream(trained)
+    other.restore(kept)
+    assert torch.equal(other.push(x[7:]), found[7:])
+    other.reset()
+    assert torch.equal(other.push(x), found)
+    assert torch.equal(other.whole(), stream.whole())
+
+
+@pytest.mark.parametrize(
+    ("size", "params", "behind"),
+    [("cuba-rsnn-shd", {"hidden": 30}, 3), ("dcls-delays-shd", {"hidden": (24, 16), "kernel": 5}, 0)],
+)
+def test_a_task_per_step_is_answered_at_the_step_or_some_later(
+    digits: TrainedModel, size: str, params: dict[str, object], behind: int
+) -> None:
+    trained = made(digits, size, per_step=True, **params)
+    x = steps(12, 700)
+    with torch.no_grad():
+        whole = trained.module.problem.task.predict(trained.module(x[None]))[0]
+    stream = Stream(trained)
+    found = stream.push(x)
+    assert stream.behind == behind
+    torch.testing.assert_close(found[behind:], whole[: 12 - behind], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(stream.whole(), whole[-1], rtol=1e-5, atol=1e-6)
+
+
 def test_a_model_that_answers_by_its_last_steps(digits: TrainedModel) -> None:
     torch.manual_seed(0)
     model = neurozoo.create_model("lsnn-evidence", decision_steps=3).eval()
@@ -175,7 +244,6 @@ def test_counts_that_the_dtype_does_not_hold() -> None:
     ("name", "why"),
     [
         ("emotions-corrected", "SMILE cannot run step by step: it reads a sample whole"),
-        ("braille-taxels", "CubaRSNN cannot run step by step: encoder gets something else than what the signal taxels"),
     ],
 )
 def test_models_that_need_other_steps_are_refused(name: str, why: str) -> None:
@@ -188,8 +256,6 @@ def test_models_that_need_other_steps_are_refused(name: str, why: str) -> None:
     [
         ("sparch-adlif-128", {"bidirectional": True}, "layers.0 gets something else than what the signal"),
         ("sparch-adlif-128", {"start": "random"}, "layers.0 starts each sample in another state"),
-        ("plif-net-n-mnist", {"channels": (2, 2), "head": "votes"}, "its answer is no readout of what head"),
-        ("dcls-delays-shd", {"hidden": (8,), "pool": 1}, "layers.0 changes the number of steps"),
     ],
 )
 def test_published_sizes_that_need_other_steps(
@@ -309,6 +375,18 @@ def test_a_run_that_did_not_record_its_rate_needs_one(tmp_path: Path) -> None:
         list(of_file(Stream(earlier), earlier, path))
     found = torch.cat(list(of_file(Stream(earlier), earlier, path, 8_000)))
     assert torch.equal(found, torch.cat(list(of_file(Stream(trained), trained, path))))
+
+
+def test_the_command_ends_with_the_answer_for_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = neurozoo.load("braille-taxels", backend="torch")
+    x = torch.randn(12, 12, generator=torch.Generator().manual_seed(1))
+    np.savez(tmp_path / "taxels.npz", taxels=x.numpy())
+    lines, _ = run(capsys, "braille-taxels", "--backend", "torch", "--from", str(tmp_path / "taxels.npz"))
+    assert [line["step"] for line in lines] == [*range(12), 11]
+    assert [line for line in lines if "end" in line] == lines[-1:]
+    whole = trained.task.answer_of_one(trained.predict({"taxels": x[None]})[0], trained.decision)
+    assert lines[-1]["class"] == whole["class"]
+    assert lines[-1]["probabilities"] == pytest.approx(whole["probabilities"], rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from neurozoo.errors import SpikingError
 
 __all__ = [
     "NOTHING",
+    "Synapses",
     "by_channel",
     "by_delay",
     "by_input",
@@ -28,6 +30,20 @@ __all__ = [
 ]
 
 NOTHING: Numbers = np.empty(0, np.float32)
+
+
+class Synapses(NamedTuple):
+    """Synapses with delays by input.
+
+    Attributes:
+        starts: ``[D + 1]``: those of input d are from ``starts[d]`` to ``starts[d + 1]``.
+        goals: ``[2 * synapses]``: the delay in steps, and the neuron of each.
+        weights: ``[synapses]``.
+    """
+
+    starts: NDArray[np.int64]
+    goals: NDArray[np.int64]
+    weights: Numbers
 
 
 def check_dtype(x: Tensor) -> None:
@@ -66,14 +82,14 @@ def by_channel(x: Tensor) -> Tensor:
     return x.permute(0, 1, 4, 2, 3)
 
 
-def by_delay(kernels: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64], Numbers]:
-    """Return the synapses of kernels ``[N, D, M]`` by input: where each begins, delays and neurons, and weights."""
+def by_delay(kernels: Tensor) -> Synapses:
+    """Return the synapses of kernels ``[N, D, M]`` by input."""
     inputs, taps = kernels.shape[1], kernels.shape[2]
     # The longest delay is first: of an input, its synapses of one neuron are in the order of the steps that they reach.
     place, tap, neuron = (kernels.permute(1, 2, 0) != 0).nonzero(as_tuple=True)
     starts = torch.searchsorted(place, torch.arange(inputs + 1))
     goals = torch.stack((taps - 1 - tap, neuron), 1).reshape(-1)
-    return starts.numpy(), goals.numpy(), flat(kernels[neuron, place, tap].contiguous())
+    return Synapses(starts.numpy(), goals.numpy(), flat(kernels[neuron, place, tap].contiguous()))
 
 
 def by_input(weight: Tensor) -> Numbers:

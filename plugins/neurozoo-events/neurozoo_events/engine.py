@@ -13,10 +13,10 @@ from neurozoo_numba.operator import form_of, shared_arguments
 from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call
-from neurozoo.core.engine import Engine
+from neurozoo.core.engine import Engine, dense_stepper
 from neurozoo.core.kinds import KINDS
-from neurozoo.core.layer import SpikingLayer, TorchNeuron, by_sample
-from neurozoo.core.layer_run import LayerRun, Numbers, Ran, Stepper
+from neurozoo.core.layer import SpikingLayer, Synapse, TorchNeuron, by_sample
+from neurozoo.core.layer_run import LayerRun, Ran, Stepper
 from neurozoo.core.neuron import State, check_threshold
 from neurozoo.errors import SpikingError
 from neurozoo.nn.affine import affine_of, convolution_of, delays_of
@@ -34,6 +34,7 @@ from neurozoo_events.arrays import (
     with_four_axes,
 )
 from neurozoo_events.kernel import convolution_loop, delay_loop, layer_loop
+from neurozoo_events.steppers import CurrentStepper, DelayStepper, EventStepper
 
 __all__ = ["EventEngine", "EventLayer"]
 
@@ -92,7 +93,7 @@ class EventLayer(LayerRun):
         self._constants: dict[int, tuple[Any, ...]] = {}
         if self._delays is not None:
             self._gain, self._shift = flat(self._delays.gain), flat(self._delays.shift)
-            self._starts, self._goals, self._weights = by_delay(self._delays.kernels)
+            self._synapses = by_delay(self._delays.kernels)
         known = (self._affine, self._convolution, self._delays)
         self.sparse = layer.synapse is None or any(each is not None for each in known)
         # Neurons of a convolution are in the order of its currents, channels next to each other.
@@ -126,10 +127,8 @@ class EventLayer(LayerRun):
             many, _, high, wide = self._convolution.weight.shape
             return f"a row of {many} weights at up to {high * wide} places for each input that is not 0{returning}"
         if self._delays is not None:
-            many, inputs, _ = self._delays.kernels.shape
-            return (
-                f"of {inputs} inputs, {len(self._weights):,} synapses to {many} neurons, each with its delay{returning}"
-            )
+            (many, inputs, _), count = self._delays.kernels.shape, f"{len(self._synapses.weights):,}"
+            return f"of {inputs} inputs, {count} synapses to {many} neurons, each with its delay{returning}"
         if self._layer.synapse is None:
             return f"currents as they come{returning}"
         name = type(getattr(self._layer.synapse, "weight", None)).__name__
@@ -200,14 +199,36 @@ class EventLayer(LayerRun):
         return Ran(outputs, after, currents if driven else None)
 
     def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
-        if self._affine is None or len(given) != 1:
+        synapse = self._layer.synapse
+        if self._delays is not None:
+            return DelayStepper(self, given, threshold, state, self._delays, self._synapses)
+        if self._convolution is not None or len(given) != 1:
             return super().stepper(given, threshold, state)
-        return EventStepper(self, given, threshold, state)
+        if self._affine is not None or synapse is None:
+            return EventStepper(self, given, threshold, state)
+        if isinstance(synapse, Synapse) and synapse.over_time:
+            return dense_stepper(self._layer, given, threshold, state)
+        return CurrentStepper(self, given, threshold, state)
+
+    @torch.no_grad()
+    def currents_of(self, x: Tensor) -> Tensor:
+        """Return the currents of a synapse that runs as it is."""
+        return self._layer.currents(x)
+
+    def neurons_of(self, size: int) -> int:
+        """Return the number of neurons for inputs ``[T, B, size]``."""
+        if len(self._gain) or self._layer.synapse is None:
+            return len(self._gain) or size
+        return self.currents_of(torch.zeros(1, 1, size)).shape[2]
+
+    @property
+    def state_tensors(self) -> int:
+        """Number of tensors of the state, as :meth:`run` returns it."""
+        return len(self._layer.spec.states) + self.returns
 
     def arguments(self, threshold: Tensor | float, states: Tensor, fired: Tensor, outputs: Tensor) -> tuple[Any, ...]:
         """Return what the kernel takes for single steps of one sample, but for the input at its beginning."""
-        assert self._affine is not None
-        neurons, inputs = self._affine.weight.shape
+        neurons, inputs = outputs.shape[-1], 0 if self._affine is None else self._affine.weight.shape[1]
         level, _, _ = levels(threshold, outputs, 1, neurons)
         returns, p, many, p_inner, p_period, own, step = self._fixed(neurons)
         return (
@@ -216,11 +237,10 @@ class EventLayer(LayerRun):
             step, flat(outputs), NOTHING,
         )  # fmt: skip
 
-    def start(self, state: State | None) -> tuple[Tensor, Tensor]:
+    def start(self, state: State | None, neurons: int) -> tuple[Tensor, Tensor]:
         """Return copies of the states ``[S, 1, N]`` of one sample and of the outputs before the first step."""
         self.check_weights()
-        assert self._affine is not None
-        return self._start(state, (1, len(self._affine.gain)))
+        return self._start(state, (1, neurons))
 
     @property
     def returns(self) -> bool:
@@ -276,8 +296,8 @@ class EventLayer(LayerRun):
         out = torch.empty(len(x) + made.late, x.shape[1], neurons)
         memory, by_step, by_row = strided(x)
         delay_loop()(
-            memory, by_step, by_row, len(x), x.shape[1], inputs, made.late, self._starts, self._goals, self._weights,
-            self._gain, self._shift, flat(out),
+            memory, by_step, by_row, len(x), x.shape[1], inputs, made.late, *self._synapses, self._gain, self._shift,
+            flat(out),
         )  # fmt: skip
         return out
 
@@ -308,40 +328,3 @@ class EventLayer(LayerRun):
             many = KERNEL_KINDS[form.kind].parameters
             self._constants[neurons] = (self._layer.recurrent is not None, p, many, p_inner, p_period, own, step)
         return self._constants[neurons]
-
-
-class EventStepper(Stepper):
-    """Steps of one sample whose state stays where the kernel reads and writes it.
-
-    Args:
-        run: A layer whose synapse is a matrix.
-        given: ``(D,)``.
-        threshold: As of :meth:`EventLayer.run`.
-        state: Before the first step; None for rest.
-    """
-
-    def __init__(
-        self, run: EventLayer, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None
-    ) -> None:
-        self._layer, self._kernel = run, layer_loop()
-        self._states, self._fired = run.start(state)
-        self._outputs = torch.empty(1, 1, self._fired.shape[-1])
-        self._made = flat(self._outputs)
-        self._arguments = run.arguments(threshold, self._states, self._fired, self._outputs)
-        super().__init__(run, given, threshold, state)
-
-    @property
-    def state(self) -> State | None:
-        """Copies of the states after the last step, ``[1, N]`` each."""
-        after = self._states.clone().unbind(0)
-        return (*after, self._fired.clone()) if self._layer.returns else after
-
-    @state.setter
-    def state(self, state: State | None) -> None:
-        states, fired = self._layer.start(state)
-        self._states.copy_(states)
-        self._fired.copy_(fired)
-
-    def step(self, x: Numbers) -> Numbers:
-        self._kernel(x, *self._arguments)
-        return self._made

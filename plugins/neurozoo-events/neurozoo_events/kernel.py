@@ -17,7 +17,7 @@ from neurozoo_numba.kernels import load_params
 from neurozoo_numba.streaming import OPTIONS, call, copy, loop, row
 from numba import types
 
-__all__ = ["convolution_loop", "delay_loop", "layer_loop"]
+__all__ = ["convolution_loop", "delay_loop", "delay_step", "layer_loop"]
 
 
 @loop
@@ -266,6 +266,45 @@ def delay_loop() -> Any:
     places = types.Array(types.int64, 1, "C", readonly=True)
     signature = (given, *[whole] * 6, places, places, given, given, given, made)
     return for_arguments(kept_on_disk(delayed, OPTIONS), signature).get_overload(signature)
+
+
+def delayed_step(  # type: ignore[no-untyped-def]
+    x, now, starts, goals, weights, gain, shift, ring, longest, places, numbers, current,
+):  # fmt: skip
+    """One step of synapses with delays, of one sample: as :func:`delayed`, with the currents to come in a ring.
+
+    Args:
+        x: Inputs ``[D]``.
+        now: Row of the ring that has the currents of this step.
+        starts: As of :func:`delayed`; and the next four.
+        ring: Currents to come before gain and shift, ``[M * N]``; the row of this step becomes 0.
+        longest: M, the longest delay and 1.
+        places: Memory ``[D + 1]``; ``numbers`` likewise.
+        current: Gets the currents ``[N]``.
+    """
+    neurons = gain.shape[0]
+    count = active(x, 0, starts.shape[0] - 1, places, numbers)
+    for k in range(count):
+        v = numbers[k]
+        for n in range(starts[places[k]], starts[places[k] + 1]):
+            goal = now + goals[2 * n]
+            goal -= longest if goal >= longest else 0
+            at = goal * neurons + goals[2 * n + 1]
+            ring[at] = ring[at] + v * weights[n]
+    mine = row(ring, now * neurons, neurons)
+    for i in range(neurons):
+        current[i] = mine[i] * gain[i] + shift[i]
+        mine[i] = 0
+
+
+@cache
+def delay_step() -> Any:
+    """Return :func:`delayed_step`, compiled at the first call, or loaded from numba's cache."""
+    whole = types.int64
+    given, made = (types.Array(types.float32, 1, "C", readonly=readonly) for readonly in (True, False))
+    found, places = (types.Array(types.int64, 1, "C", readonly=readonly) for readonly in (False, True))
+    signature = (given, whole, places, places, given, given, given, made, whole, found, made, made)
+    return for_arguments(kept_on_disk(delayed_step, OPTIONS), signature).get_overload(signature)
 
 
 @cache

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 import torch
-from neurozoo_events.engine import EventStepper
+from neurozoo_events.steppers import EventStepper
 
 import neurozoo
 from neurozoo.runs.streaming import Stream
