@@ -14,17 +14,27 @@ import numpy as np
 from neurozoo_numba.block import APART, LEVEL, OUT, ROWS, STATES, WIDEST
 from neurozoo_numba.compiling import for_arguments, kept_on_disk
 from neurozoo_numba.kernels import load_params
-from neurozoo_numba.streaming import OPTIONS, call, copy, loop, row
+from neurozoo_numba.streaming import OPTIONS, WORD, call, copy, loop, lowest_bit, not_zero, row
 from numba import types
 
 __all__ = ["convolution_loop", "delay_loop", "delay_step", "layer_loop"]
 
+NONE, ONE = np.uint64(0), np.uint64(1)
+
 
 @loop
 def active(x, place, size, places, numbers):  # type: ignore[no-untyped-def]
-    """Write the places of the numbers that are not 0, and these numbers; return how many. Without a branch."""
-    given, count = row(x, place, size), 0
-    for i in range(size):
+    """Write the places of the numbers that are not 0, and these numbers; return how many."""
+    given, count, whole = row(x, place, size), 0, size // WORD * WORD
+    for start in range(0, whole, WORD):
+        bits = not_zero(given, start)
+        while bits != NONE:
+            i = start + lowest_bit(bits)
+            places[count] = i
+            numbers[count] = given[i]
+            count += 1
+            bits &= bits - ONE
+    for i in range(whole, size):
         places[count] = i
         numbers[count] = given[i]
         count += given[i] != 0

@@ -20,6 +20,8 @@ __all__ = [
     "call",
     "copy",
     "loop",
+    "lowest_bit",
+    "not_zero",
     "pointed",
     "put",
     "read_ahead",
@@ -33,6 +35,8 @@ LINE = 16
 """Numbers in a line of the processor's cache, in float32; two lines, which come together, in float64."""
 VECTOR = 32
 """Bytes written at a time."""
+WORD = 64
+"""Numbers that :func:`not_zero` looks at."""
 
 # No fastmath: it would let the compiler reorder sums and fuse products into them.
 OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
@@ -114,6 +118,31 @@ def call(context, address, mine, x, place, count, flags):  # type: ignore[no-unt
         return context.get_dummy_value()
 
     return types.void(types.int64, mine, x, types.int64, types.int64, types.int64), code
+
+
+@_intrinsic
+def not_zero(context, array, place):  # type: ignore[no-untyped-def]
+    """The bits of those of the :data:`WORD` numbers from ``array[place]`` on that are not 0, the first one lowest."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = signature.args[0].dtype
+        vector = ir.VectorType(context.get_data_type(number), WORD)
+        address = builder.bitcast(_address(context, builder, signature, arguments, 0), vector.as_pointer())
+        # Unordered: NaN is not 0.
+        found = builder.fcmp_unordered("!=", builder.load(address, align=number.bitwidth // 8), vector(None))
+        return builder.bitcast(found, ir.IntType(WORD))
+
+    return types.uint64(array, place), code
+
+
+@_intrinsic
+def lowest_bit(context, bits):  # type: ignore[no-untyped-def]
+    """The place of the lowest bit that is set; there must be one."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.int64(types.uint64), code
 
 
 @_intrinsic
