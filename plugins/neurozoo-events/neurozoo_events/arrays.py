@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -118,7 +119,14 @@ def levels(threshold: Tensor | float, outputs: Tensor, batch: int, neurons: int)
     """Return thresholds of a step's neurons, ``[N]`` each, and the distances of those of steps and samples."""
     check_threshold(threshold, outputs)
     if not isinstance(threshold, Tensor) or threshold.dim() == 0:
-        return np.full(neurons, float(threshold), np.float32), 0, 0
+        return _equal(float(threshold), neurons), 0, 0
     steps = len(threshold)
     whole = threshold.detach().float().expand(steps, *outputs.shape[1:]).contiguous()
     return flat(whole), batch * neurons if steps > 1 else 0, neurons
+
+
+@lru_cache(maxsize=64)
+def _equal(level: float, neurons: int) -> Numbers:
+    made = np.full(neurons, level, np.float32)
+    made.flags.writeable = False  # every call gets the same
+    return made

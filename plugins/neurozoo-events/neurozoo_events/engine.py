@@ -10,7 +10,7 @@ import torch
 from neurozoo_numba.kinds import KERNEL_KINDS
 from neurozoo_numba.neuron import NumbaNeuron
 from neurozoo_numba.operator import form_of, shared_arguments
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurozoo.backends.fused.memory import Call
 from neurozoo.core.engine import Engine, dense_stepper
@@ -89,7 +89,11 @@ class EventLayer(LayerRun):
         self._neuron = NumbaNeuron(spec)
         self._params = {name: value.detach().clone() for name, value in layer.params().items()}
         self._flags = 0 if getattr(spec, "tie", "fires") == "silent" else _FIRES_AT_TIES
+        modules = list(layer.modules())
+        tables = [table for each in modules for table in (each._parameters, each._buffers, each._modules)]
+        self._held = tuple((table, name) for table in tables for name in table)
         self._versions = self._present()
+        self._rest: Tensor | None = None
         self._constants: dict[int, tuple[Any, ...]] = {}
         if self._delays is not None:
             self._gain, self._shift = flat(self._delays.gain), flat(self._delays.shift)
@@ -112,10 +116,12 @@ class EventLayer(LayerRun):
                 "it to neurozoo.models.engines.use_engine again"
             )
 
-    def _present(self) -> tuple[tuple[int, int], ...]:
-        """Return what changes with the layer's tensors: their memory, and torch's count of changes in place."""
-        tensors = (*self._layer.parameters(), *self._layer.buffers())
-        return tuple((each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors)
+    def _present(self) -> tuple[object, ...]:
+        """Return what changes with the layer's tensors: their memory, and torch's count of changes in place.
+
+        Modules are listed once: to walk them takes longer than some steps.
+        """
+        return tuple(_version(table.get(name)) for table, name in self._held)
 
     def _said(self) -> str:
         back = self._layer.recurrent
@@ -303,16 +309,17 @@ class EventLayer(LayerRun):
 
     def _start(self, state: State | None, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return copies of the states ``[S, B, ...]`` and of the outputs before the first step, ``[B, ...]``."""
-        like, names = torch.empty(shape), self._layer.spec.states
-        returns = self._layer.recurrent is not None
+        names, returns = self._layer.spec.states, self._layer.recurrent is not None
         if state is None:
-            given: State = TorchNeuron(self._layer.spec).initial_state(like, self._params or None)
-            before = torch.zeros_like(like)
-        else:
-            given = state[: len(names)]
-            check_state(state, (*names, *(("outputs",) if returns else ())), shape)
-            before = state[-1].float().clone() if returns else like
-        return torch.stack([each.float() for each in given]) if names else like.new_empty(0, *like.shape), before
+            if self._rest is None or self._rest.shape[1:] != shape:
+                like = torch.empty(shape)
+                rest = TorchNeuron(self._layer.spec).initial_state(like, self._params or None)
+                self._rest = torch.stack([each.float() for each in rest]) if names else like.new_empty(0, *shape)
+            return self._rest.clone(), torch.zeros(shape)
+        check_state(state, (*names, *(("outputs",) if returns else ())), shape)
+        given = state[: len(names)]
+        before = state[-1].float().clone() if returns else torch.empty(shape)
+        return torch.stack([each.float() for each in given]) if names else before.new_empty(0, *shape), before
 
     def _fixed(self, neurons: int) -> tuple[Any, ...]:
         """Return what the kernel takes of recurrence and neurons, made once for a number of neurons."""
@@ -328,3 +335,10 @@ class EventLayer(LayerRun):
             many = KERNEL_KINDS[form.kind].parameters
             self._constants[neurons] = (self._layer.recurrent is not None, p, many, p_inner, p_period, own, step)
         return self._constants[neurons]
+
+
+def _version(held: Tensor | nn.Module | None) -> object:
+    """Return what differs when a module's entry was replaced or changed in place."""
+    if not isinstance(held, Tensor):
+        return id(held)
+    return held.data_ptr(), 0 if held.is_inference() else held._version

@@ -99,6 +99,18 @@ def test_weights_that_changed_are_refused() -> None:
         assert torch.equal(layer(x), ordered_run(layer, x).outputs)
 
 
+@pytest.mark.parametrize("replaced", ["synapse", "synapse.weight", "recurrent.weight"])
+def test_weights_that_were_replaced_are_refused(replaced: str) -> None:
+    layer = SpikingLayer(TorchNeuron(LIFSpec()), nn.Linear(5, 4), recurrent=nn.Linear(4, 4, bias=False)).eval()
+    run, x = EventEngine().layer(layer), torch.rand(6, 2, 5)
+    run.run(x)
+    where, _, name = replaced.rpartition(".")
+    old = getattr(layer.get_submodule(where), name)
+    setattr(layer.get_submodule(where), name, nn.Linear(5, 4) if name == "synapse" else nn.Parameter(old + 1))
+    with pytest.raises(SpikingError, match="were changed after the engine had prepared it"):
+        run.run(x)
+
+
 @pytest.mark.parametrize(
     ("net", "why"),
     [
