@@ -70,32 +70,59 @@ def neurons(
 
 @app.command("events")
 def events(
-    neurons: Annotated[str, typer.Option("--neurons", metavar="N,N", help="Recurrent neurons.")] = "256,512,1024",
+    neurons: Annotated[
+        str | None, typer.Option("--neurons", metavar="N,N", help="Recurrent neurons, in place of the whole sweep.")
+    ] = None,
     rates: Annotated[
-        str, typer.Option("--rates", metavar="R,R", help="Spikes a step, of inputs and neurons.")
-    ] = "0.007,0.02,0.03",
-    batch: Annotated[int, typer.Option("--batch", min=1, max=MOST, help="Samples at a time.")] = 1,
+        str | None, typer.Option("--rates", metavar="R,R", help="Spikes a step, of inputs and neurons; likewise.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, max=MOST, help="Samples at a time; likewise.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure fewer sizes of the sweep.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="A page in Markdown: its marked part, and a figure next to it."),
+    ] = None,
     threads: Threads = 1,
     rounds: Rounds = 7,
     json: Json = False,
 ) -> None:
-    """Time a step of recurrent neurons on engines, next to backends without one and a gated net of equal width."""
+    """Time recurrent neurons, frames and trained models on engines, next to libraries, backends and gated nets."""
+    from neurozoo.bench.engine_sweep import AT, measure_sweep
+    from neurozoo.bench.engines import MOST as HIGHEST
     from neurozoo.bench.engines import measure_engines
-    from neurozoo.reporting.bench import engines_table
+    from neurozoo.reporting.engine_costs import engines_table, sweep_figure, sweep_page, sweep_tables, with_part
     from neurozoo.reporting.tables import plain_text
 
-    try:
-        wanted = [float(each) for each in rates.split(",")]
-    except ValueError:
-        raise UserError(f"--rates is {rates!r}; give numbers above 0 and at most 0.4, separated by commas") from None
-    sizes = _whole_numbers("--neurons", neurons)
+    chosen = neurons is not None or rates is not None or batch is not None
+    if chosen and (quick or out is not None):
+        raise UserError("--quick and --out are of the whole sweep; leave out --neurons, --rates and --batch")
     _set_threads(threads)
-    costs = []
-    for size in sizes:
-        for rate in wanted:
-            say(f"{size:,} neurons at {rate:g}", error=True)
-            costs.append(measure_engines(size, rate, batch=batch, rounds=rounds))
-    answer(json, {"engines": costs}, plain_text([engines_table(costs)]))
+    if chosen:
+        try:
+            wanted = [float(each) for each in rates.split(",")] if rates is not None else [AT.rate]
+        except ValueError:
+            raise UserError(
+                f"--rates is {rates!r}; give numbers above 0 and at most {HIGHEST}, separated by commas"
+            ) from None
+        costs = []
+        for size in _whole_numbers("--neurons", neurons) if neurons is not None else [AT.neurons]:
+            for rate in wanted:
+                say(f"{size:,} neurons at {rate:g}", error=True)
+                costs.append(measure_engines(size, rate, batch=batch or AT.batch, rounds=rounds))
+        answer(json, {"engines": costs}, plain_text([engines_table(costs)]))
+        return
+    picture = None if out is None else out.with_suffix(".svg")
+    check_writable(out)
+    check_writable(picture)
+    before = out.read_text(encoding="utf-8") if out is not None and out.exists() else None
+    if out is not None:
+        with_part(before, "", str(out))  # refuses a page without its marks before all the work
+    sweep = measure_sweep(quick=quick, rounds=rounds, on_progress=lambda text: say(text, error=True))
+    if out is not None and picture is not None:
+        command = f"neurozoo bench events{' --quick' if quick else ''} --out {out} --rounds {rounds}"
+        write(picture, sweep_figure(sweep))
+        write(out, with_part(before, sweep_page(sweep, command, picture.name), str(out)))
+    answer(json, {"events": sweep}, plain_text(sweep_tables(sweep)))
 
 
 @app.command("train")

@@ -181,7 +181,11 @@ class Neuron(ABC):
 
     @classmethod
     def plain_networks(cls) -> Mapping[str, PlainNetwork]:
-        """Return published models written with the library's own neurons, by the name of the model; for benchmarks.
+        """Return networks written with the library's own neurons, as its documentation does; for benchmarks.
+
+        They have the name of the published model, or are called ``recurrent-lif``: one layer of LIF neurons with
+        tau 2, ``[B, L, N]`` to spikes ``[B, L, K]``, with the parameters ``weight`` and ``back`` (the synapse's and the
+        recurrent weights) and ``threshold``.
 
         Raises:
             ImportError: A library that they need is not installed.

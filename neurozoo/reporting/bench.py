@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from neurozoo.bench.busy import BusyCost
 from neurozoo.bench.data import DataCost
-from neurozoo.bench.engines import EngineCost
 from neurozoo.bench.neurons import NeuronCosts
 from neurozoo.bench.training import FirstStep, TrainingCost
 from neurozoo.bench.zoo import BOUNDS, SHARE, ZooCost
@@ -20,7 +19,6 @@ __all__ = [
     "as_page",
     "busy_table",
     "data_table",
-    "engines_table",
     "neurons_page",
     "neurons_table",
     "plainly",
@@ -232,29 +230,3 @@ def as_page(
 
 def _ratio(plain: float | None, ours: float) -> str:
     return "" if plain is None else f"{plain / ours:.2f} times as long"
-
-
-def engines_table(costs: Sequence[EngineCost]) -> Table:
-    """Times of a step on engines and others, a row a size."""
-    first = costs[0]
-    names = list(first.microseconds)
-    rows = [
-        [
-            f"{cost.neurons:,}", f"{100 * cost.rate:g} %", f"{cost.row_bytes / 1000:,.0f}",
-            *(
-                f"{cost.microseconds[name]:.3g}" + (f" ({cost.ratios[name]:.0f}x)" if name in cost.ratios else "")
-                for name in names
-            ),
-        ]
-        for cost in costs
-    ]  # fmt: skip
-    return Table(
-        f"microseconds of a step of recurrent LIF neurons on {first.inputs} spike trains, a batch of {first.batch}, "
-        f"{first.threads} {'thread' if first.threads == 1 else 'threads'}",
-        ["neurons", "rate", "kB of rows", *names],
-        rows,
-        [
-            f"medians of runs of {first.steps} steps that took turns; in brackets, times as long as the fastest engine",
-            "rate: spikes a step, of inputs and neurons; kB of rows: weights that the spikes of a step read",
-        ],
-    )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS", "INK", "Line", "Panel", "as_svg", "bars", "draw_lines", "figure_class", "heat_map", "lines", "literal",
-    "name_axes", "raster", "rgb_of", "steps",
+    "log_lines", "name_axes", "raster", "rgb_of", "steps",
 ]  # fmt: skip
 
 COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#6b7280")
@@ -242,6 +242,29 @@ def lines(panels: Sequence[Panel], *, label: str) -> str:
             axes.set_xlim(-0.02, 1.02)
         if panel.counted:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    return as_svg(figure, drawn, label, legend=False)
+
+
+def log_lines(panels: Sequence[Panel], names: Sequence[str], *, label: str) -> str:
+    """Panels side by side with both axes logarithmic, as ``<svg>``, and ticks at the points of the first line.
+
+    ``names`` are those of the lines, for the legend: the n-th line of each panel is the same. ``label`` is the text
+    alternative.
+    """
+    figure, drawn = _new_figure(10.0, 3.9, len(panels))
+    for axes, panel in zip(drawn, panels, strict=True):
+        draw_lines(axes, panel.lines)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        points = panel.lines[0].x
+        axes.set_xticks(points, [f"{x:g}" for x in points])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
+        name_axes(axes, literal(panel.along), literal(panel.unit))
+    figure.legend(
+        drawn[0].get_lines(), list(map(literal, names)), loc="outside lower center", ncols=4, frameon=False,
+        labelcolor=INK, fontsize=8,
+    )  # fmt: skip
     return as_svg(figure, drawn, label, legend=False)
 
 

@@ -70,7 +70,26 @@ class LSNN(nn.Module):
         return membranes.mean(0)  # type: ignore[no-any-return]
 
 
+class RecurrentLIF(nn.Module):
+    """One layer of recurrent LIF neurons, for ``neurozoo bench events``: the library's loop over its recurrent cell."""
+
+    def __init__(self, shape: tuple[int, ...], steps: int, outputs: int, params: Mapping[str, Any]) -> None:
+        super().__init__()
+        one = torch.tensor(1.0)  # synaptic currents last one step
+        p = LIFParameters(tau_syn_inv=one, tau_mem_inv=one / 2, v_th=torch.tensor(params["threshold"]))
+        self.layer = LIFRecurrent(
+            shape[0], outputs, p=p, input_weights=params["weight"], recurrent_weights=params["back"], autapses=True,
+            dt=1.0,
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes ``[B, L, K]`` of spike trains ``[B, L, N]``."""
+        spikes, _ = self.layer(x.transpose(0, 1))
+        return spikes.transpose(0, 1)  # type: ignore[no-any-return]
+
+
 NETWORKS: Mapping[str, PlainNetwork] = {
+    "recurrent-lif": RecurrentLIF,
     "cuba-rsnn": CubaRSNN,
     "lsnn": LSNN,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from neurozoo.backends.adapters import check_plain_cuba, check_state, plain_cuba_refusal
 from neurozoo.core.equations import reset, spike
 from neurozoo.core.kinds import CubaSpec, LIFSpec, LISpec, PLIFSpec, SpikingSpec
-from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State
+from neurozoo.core.neuron import Neuron, NeuronSpec, Params, PlainNetwork, State
 
 if TYPE_CHECKING:
     from neurozoo_snntorch.nir_reader import SnnTorchReader
@@ -46,6 +46,12 @@ class SnnTorchNeuron(Neuron):
         from neurozoo_snntorch.nir_reader import SnnTorchReader
 
         return SnnTorchReader()
+
+    @classmethod
+    def plain_networks(cls) -> Mapping[str, PlainNetwork]:
+        from neurozoo_snntorch.plain import NETWORKS
+
+        return NETWORKS
 
     def step(
         self, current: Tensor, state: State, threshold: Tensor | float, params: Params | None = None

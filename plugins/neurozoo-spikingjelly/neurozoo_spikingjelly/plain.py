@@ -281,7 +281,30 @@ class SparCH(nn.Module):
         return torch.stack(made).mean(0)
 
 
+class RecurrentLIF(nn.Module):
+    """One layer of recurrent LIF neurons, for ``neurozoo bench events``, as in the library's examples of recurrence."""
+
+    def __init__(self, shape: tuple[int, ...], steps: int, outputs: int, params: Mapping[str, Any]) -> None:
+        super().__init__()
+        node = neuron.LIFNode(tau=2.0, v_threshold=params["threshold"], detach_reset=True)
+        synapse = layer.Linear(shape[0], outputs, bias=False)
+        back: Any = layer.LinearRecurrentContainer(node, outputs, outputs, bias=False)
+        with torch.no_grad():
+            synapse.weight.copy_(params["weight"])
+            # The container multiplies input and fed back spikes next to each other by one matrix.
+            back.rc.weight.copy_(torch.cat((torch.eye(outputs), params["back"]), 1))
+        self.layer = nn.Sequential(synapse, back)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes ``[B, L, K]`` of spike trains ``[B, L, N]``."""
+        spikes: Tensor = self.layer(x.transpose(0, 1)).transpose(0, 1)
+        functional.reset_net(self)
+        return spikes
+
+
 NETWORKS: Mapping[str, PlainNetwork] = {
+    "recurrent-lif": RecurrentLIF,
     "spikformer": Spikformer,
     "sew-resnet": SEWResNet,
     "plif-net": PLIFNet,
