@@ -63,5 +63,6 @@ class RunningMean(nn.Module):
         # A batch without samples leaves the mean unchanged, without a synchronisation with the host.
         step = self.momentum * (count > 0).to(self.weight.dtype)
         mean = (total / count.clamp(min=1)).to(self.total.dtype)
-        self.total.mul_(1 - step).add_(step * mean)
-        self.weight.mul_(1 - step).add_(step)
+        # Out of place: torch.compile drops a change in place of a 0-d float64 tensor on a CPU, without a word.
+        self.total = self.total * (1 - step) + step * mean
+        self.weight = self.weight * (1 - step) + step

@@ -120,6 +120,22 @@ def test_statistics_run_in_training_alone(layout: Callable[..., Layout]) -> None
     assert all(torch.equal(before[k], v) for k, v in policy.state_dict().items())
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:::torch")  # Dynamo meets its own deprecated ways
+def test_compiled_training_has_the_same_thresholds(layout: Callable[..., Layout]) -> None:
+    plain, compiled = Disagreement(layout()), Disagreement(layout())
+    torch.compiler.reset()
+    try:
+        # As for generated code, but without any; "eager" would show less.
+        traced = torch.compile(compiled, backend="aot_eager", fullgraph=True)
+        for seed in range(3):
+            given = projections(seed)
+            torch.testing.assert_close(traced(given), plain(given), rtol=1e-6, atol=0)
+    finally:
+        torch.compiler.reset()
+    assert compiled.mean_log.weight == plain.mean_log.weight > 0
+
+
 def test_before_training_and_without_positions_the_threshold_is_xi_0(layout: Callable[..., Layout]) -> None:
     policy = Disagreement(layout(), xi_0=1.5).eval()
     assert policy(projections()).tolist() == [1.5] * 6
