@@ -91,7 +91,7 @@ test-slow: setup ## the tests that take longer
 	$(TEST) -m slow
 
 # Those of the slow tests that .ci/run takes along.
-LARGE := $(addprefix plugins/neurozoo-,norse spikingjelly) tests/backends/fused tests/cli/test_nir_import.py tests/docs/test_tutorials.py \
+LARGE := $(addprefix plugins/neurozoo-,norse spikingjelly) tests/backends/fused tests/docs/test_tutorials.py \
 	$(addprefix tests/exporting/test_,export.py loops.py) tests/nir/export tests/recipe/test_shipped_recipes.py \
 	tests/studies/test_ablation.py tests/testing/parts tests/testing/backend/test_data_parallel.py \
 	$(addprefix tests/training/test_,engine.py no_pickle.py processes.py steps.py)
