@@ -33,6 +33,13 @@ class BothDirections(nn.Module):
         self.ahead = nn.LSTM(width, hidden, batch_first=True)
         self.back = nn.LSTM(width, hidden, batch_first=True)
 
+    def train(self, mode: bool = True) -> BothDirections:
+        super().train(mode)
+        # cuDNN has a backward pass in training mode alone. Without dropout both modes compute the same.
+        self.ahead.train()
+        self.back.train()
+        return self
+
     def forward(self, sequence: Tokens, states: tuple[Tensor, Tensor] | None = None) -> Tokens:
         """Return rows ``[B, L, 2 h]``, the valid ones first: forward half, backward half.
 
