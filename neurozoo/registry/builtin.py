@@ -30,6 +30,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "models.multimodal.tailor:TAILOR",
             "TAILOR, AAAI 2022: private and common parts of modalities, a ladder",
         ),
+        ("carat", "models.multimodal.carat:CARAT", "CARAT, AAAI 2024: each modality by label, rebuilt from the others"),
         ("nir-graph", "nir.model:NIRGraphModel", "a NIR graph, trained elsewhere or to be trained"),
         ("spiking-convnet", "models.spiking_convnet:SpikingConvNet", "a convnet on frames or pictures"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from neurozoo.core.model import Model, trained_modules
 from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
 from neurozoo.errors import DataError, UserError
 from neurozoo.models.build import build_model, expected_problem
+from neurozoo.models.multimodal.carat import MOMENTUM, Prototypes
+from neurozoo.models.multimodal.contrast import NO_CLASS, QueueContrast
 from neurozoo.nn.dropout import Dropout
 from neurozoo.recipe.recipe import Recipe, load_recipe, make_recipe
 from neurozoo.registry.registry import default_registry
@@ -91,7 +94,11 @@ def test_a_fusion_that_reads_spikes_is_refused() -> None:
         built(recipe({"fusion": "scmrl", "head": "pooled"}))
 
 
-PUBLISHED = {"tailor_mosei": (10_798_652, 394_752)}
+PUBLISHED = {
+    "tailor_mosei": (10_798_652, 394_752),
+    # Theirs have two tables of 500 positions, of which 60 are read.
+    "carat_mosei": (7_359_736, 197_376 + 2 * 440 * 256),
+}
 """Learnable parameters of the authors' code, and those of them that have no effect, by recipe."""
 
 
@@ -104,7 +111,11 @@ def test_a_published_recipe_has_the_published_parameters(name: str) -> None:
     assert sum(each.numel() for each in model.parameters()) == everything - without_effect
 
 
-SMALL: dict[str, dict[str, Any]] = {"tailor": {"hidden": 8, "heads": 2, "inner": 8, "layers": 1, "cross_layers": 1}}
+ENCODERS = {"hidden": 8, "heads": 2, "inner": 8, "layers": 1}
+SMALL: dict[str, dict[str, Any]] = {
+    "tailor": {**ENCODERS, "cross_layers": 1},
+    "carat": {**ENCODERS, "latent": 4, "queue": 16},
+}
 
 
 def small(name: str, modalities: Sequence[str], **params: Any) -> Model:
@@ -190,6 +201,71 @@ def test_tailor_adds_all_rows_of_equal_lengths_alone() -> None:
 def test_tailor_names_modalities_without_layers() -> None:
     with pytest.raises(DataError, match="nothing for vision, only for text; give a number for each modality"):
         small("tailor", ["text", "vision"], layers={"text": 2})
+
+
+class TestState:
+    """What CARAT and LDDU learn outside of parameters."""
+
+    def test_prototypes_follow_sample_by_sample(self) -> None:
+        prototypes = Prototypes(2, 3, False)
+        generator = torch.Generator().manual_seed(0)
+        latent, target = (
+            torch.randn(5, 2, 3, generator=generator),
+            torch.tensor([[1, 0], [1, 1], [0, 0], [1, 0], [0, 1]]),
+        )
+        present = torch.tensor([True, True, True, False, True])
+        want = {"there": torch.zeros(2, 3), "absent": torch.zeros(2, 3)}
+        for b, k in product(range(5), range(2)):
+            if present[b]:
+                row = want["there" if target[b, k] else "absent"][k]
+                row.mul_(MOMENTUM).add_(latent[b, k] / latent[b, k].norm(), alpha=1 - MOMENTUM)
+        prototypes.follow(latent, target, present)
+        torch.testing.assert_close(prototypes.there, want["there"])
+        torch.testing.assert_close(prototypes.absent, want["absent"])
+
+    def test_the_queue_is_a_ring(self) -> None:
+        contrast = QueueContrast(5, 2, 1.0, False)
+        rows = F.normalize(torch.randn(8, 2, generator=torch.Generator().manual_seed(0)), dim=1)
+        contrast(rows[:3], torch.arange(3))
+        contrast(rows[3:6], torch.arange(3, 6))
+        assert contrast.classes.tolist() == [5, 1, 2, 3, 4]
+        assert int(contrast.pointer) == 1
+        contrast(rows, torch.arange(8))  # more than fit
+        assert sorted(contrast.classes.tolist()) == [3, 4, 5, 6, 7]
+        torch.testing.assert_close(contrast.queue, rows[contrast.classes.long()])
+
+    def test_noise_and_rows_without_a_class_do_not_count(self) -> None:
+        rows = F.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+        classes = torch.tensor([0, 1, 0, 1, NO_CLASS, NO_CLASS])
+        given = rows.clone().requires_grad_()
+        found = QueueContrast(7, 4, 0.5, False)(given, classes)
+        products = (rows[:4] @ rows[:4].T / 0.5).masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf)
+        shares = products.log_softmax(1)
+        torch.testing.assert_close(found.detach(), -(shares[0, 2] + shares[1, 3] + shares[2, 0] + shares[3, 1]) / 4)
+        found.backward()
+        assert given.grad is not None
+        assert not given.grad[4:].any()
+
+    def test_earlier_rows_are_partners_without_a_gradient(self) -> None:
+        contrast = QueueContrast(4, 2, 1.0, False)
+        row = torch.tensor([[1.0, 0.0]], requires_grad=True)
+        assert float(contrast(row, torch.tensor([0])).detach()) == 0.0  # alone
+        contrast(torch.tensor([[0.0, 1.0]]), torch.tensor([1]))
+        found = contrast(row, torch.tensor([0]))
+        torch.testing.assert_close(found.detach(), -torch.tensor([1.0, 0.0]).log_softmax(0)[0])
+        assert not contrast.queue.requires_grad
+
+    def test_a_model_that_learns_of_labels_needs_labels(self) -> None:
+        with pytest.raises(UserError, match="learns which labels are there, and the task is multiclass"):
+            neurozoo.create_model("carat", inputs={"text": (6,)}, outputs=2, task="multiclass", **SMALL["carat"])
+
+    def test_a_missing_modality_is_rebuilt_from_the_others(self) -> None:
+        model, given = small("carat", [*LENGTHS]).eval(), batch()
+        gone = {m: Signal(each.values, each.mask & (m != "text")) for m, each in given.signals.items()}
+        other = {m: Signal(torch.flip(each.values, [0]), each.valid) for m, each in gone.items() if m == "text"}
+        want, got = model(Batch(gone)), model(Batch({**gone, **other}))
+        torch.testing.assert_close(got, want)
+        assert not torch.allclose(want, model(Batch(given.signals)))
 
 
 @pytest.mark.parametrize("name", ["multimodal", *SMALL])

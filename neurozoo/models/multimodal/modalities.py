@@ -16,7 +16,7 @@ from neurozoo.core.signals import Batch, Problem, Signal
 from neurozoo.errors import DataError
 from neurozoo.nn.sequence import tokens
 
-__all__ = ["ModalityModel", "Size", "undividable", "wrong_modalities"]
+__all__ = ["ModalityModel", "Size", "check_multilabel", "undividable", "wrong_modalities"]
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -83,3 +83,16 @@ def wrong_modalities(problem: Problem) -> Iterator[str]:
             )
     if problem.task.per_step:
         yield "the label head gives one answer a sample, and the task is per step; choose another model"
+
+
+def check_multilabel(problem: Problem) -> None:
+    """Refuse a task whose targets are not 0 or 1 for each label.
+
+    Raises:
+        DataError: The task is another one than multilabel.
+    """
+    if problem.task.name != "multilabel":
+        raise DataError(
+            f"the model learns which labels are there, and the task is {problem.task.name}; choose another model, or "
+            "data with the task multilabel"
+        )

@@ -313,6 +313,12 @@ class TestTAILOR(ModelConformance):
     params = {"hidden": 8, "heads": 2, "inner": 8, "layers": 1, "cross_layers": 1}  # noqa: RUF012
 
 
+@PUBLISHED
+class TestCARAT(ModelConformance):
+    name = "carat"
+    params = {"hidden": 8, "heads": 2, "inner": 8, "layers": 1, "latent": 4, "queue": 16}  # noqa: RUF012
+
+
 class TestMultilabel(TaskConformance):
     name = "multilabel"
 
