@@ -273,6 +273,8 @@ class Scheduler(Section):
             ``one-cycle``. ``exponential`` reaches it at the end of ``period``.
         period: Epochs after the warm-up until ``linear``, ``cosine`` and ``exponential`` are at the minimum; by default
             all.
+        from_start: Whether ``linear`` and ``cosine`` count their period from the start of the training and not from the
+            end of the warm-up, so that the rate falls by a jump there, as in code around BERT.
         then: After the period: ``stay`` at the minimum, or for ``cosine`` also ``rise`` along the wave (Fang et al.
             2021), or ``restart`` at the full height (Loshchilov & Hutter 2017).
         rise: Share of the training in which ``one-cycle`` rises.
@@ -290,6 +292,7 @@ class Scheduler(Section):
     warmup_from: NotNegative | None = None
     minimum: NotNegative | None = None
     period: Count | None = None
+    from_start: bool = False
     then: Literal["stay", "rise", "restart"] = "stay"
     rise: Fraction = 0.3
     momentum: tuple[BelowOne, BelowOne] | None = None
@@ -314,6 +317,8 @@ class Scheduler(Section):
             self.name in ("linear", "cosine") or (self.name == "exponential" and self.minimum)
         ):
             yield "period", "only linear, cosine, and exponential with a minimum, have one; leave it out"
+        if self.from_start and (not self.warmup or self.name not in ("linear", "cosine")):
+            yield "from_start", "only linear and cosine with a warm-up have a choice; leave it out"
         if self.then != "stay" and (self.name != "cosine" or self.period is None):
             yield "then", f"{self.then} needs cosine with a period; give them, or leave it out"
         if self.momentum is not None and self.name != "one-cycle":

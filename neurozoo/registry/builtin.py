@@ -31,6 +31,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "TAILOR, AAAI 2022: private and common parts of modalities, a ladder",
         ),
         ("carat", "models.multimodal.carat:CARAT", "CARAT, AAAI 2024: each modality by label, rebuilt from the others"),
+        ("lddu", "models.multimodal.lddu:LDDU", "LDDU, ACL 2025: a Gaussian for each modality and label"),
         ("nir-graph", "nir.model:NIRGraphModel", "a NIR graph, trained elsewhere or to be trained"),
         ("spiking-convnet", "models.spiking_convnet:SpikingConvNet", "a convnet on frames or pictures"),
         (

@@ -118,6 +118,8 @@ def rate_at(scheduler: Scheduler, full: float, count: int, length: int, epochs: 
         if scheduler.warmup_from is None:
             return full * ((at + stair) / (warmup + stair))
         return scheduler.warmup_from + (full - scheduler.warmup_from) * at / warmup
+    if scheduler.from_start:
+        warmup = 0
     at -= warmup
     period = scheduler.period or max(epochs - warmup, 1)
     if scheduler.name == "step":

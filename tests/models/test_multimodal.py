@@ -115,6 +115,7 @@ ENCODERS = {"hidden": 8, "heads": 2, "inner": 8, "layers": 1}
 SMALL: dict[str, dict[str, Any]] = {
     "tailor": {**ENCODERS, "cross_layers": 1},
     "carat": {**ENCODERS, "latent": 4, "queue": 16},
+    "lddu": {**ENCODERS, "latent": 4, "queue": 16, "projection": 5},
 }
 
 
@@ -255,9 +256,22 @@ class TestState:
         torch.testing.assert_close(found.detach(), -torch.tensor([1.0, 0.0]).log_softmax(0)[0])
         assert not contrast.queue.requires_grad
 
-    def test_a_model_that_learns_of_labels_needs_labels(self) -> None:
+    @pytest.mark.parametrize("name", ["carat", "lddu"])
+    def test_a_model_that_learns_of_labels_needs_labels(self, name: str) -> None:
         with pytest.raises(UserError, match="learns which labels are there, and the task is multiclass"):
-            neurozoo.create_model("carat", inputs={"text": (6,)}, outputs=2, task="multiclass", **SMALL["carat"])
+            neurozoo.create_model(name, inputs={"text": (6,)}, outputs=2, task="multiclass", **SMALL[name])
+
+    def test_lddu_calibrates_each_sample_by_its_own_labels(self) -> None:
+        model = small("lddu", [*LENGTHS])
+        generator = torch.Generator().manual_seed(0)
+        spreads, share = torch.rand(4, 3, 5, generator=generator), torch.rand(4, 3, generator=generator)
+        alone = [model._calibration(spreads[b : b + 1], share[b : b + 1]) for b in range(4)]
+        torch.testing.assert_close(model._calibration(spreads, share), torch.stack(alone).mean())
+        sizes = spreads.norm(dim=-1).softmax(1)
+        wanted = share.softmax(1)
+        divergences = (wanted * (wanted / sizes).log()).sum(1) + (sizes * (sizes / wanted).log()).sum(1)
+        torch.testing.assert_close(model._calibration(spreads, share), divergences.mean() / 6)
+        assert float(divergences.min()) > 0
 
     def test_a_missing_modality_is_rebuilt_from_the_others(self) -> None:
         model, given = small("carat", [*LENGTHS]).eval(), batch()

@@ -319,6 +319,12 @@ class TestCARAT(ModelConformance):
     params = {"hidden": 8, "heads": 2, "inner": 8, "layers": 1, "latent": 4, "queue": 16}  # noqa: RUF012
 
 
+@PUBLISHED
+class TestLDDU(ModelConformance):
+    name = "lddu"
+    params = {"hidden": 8, "heads": 2, "inner": 8, "layers": 1, "projection": 5, "latent": 4, "queue": 16}  # noqa: RUF012
+
+
 class TestMultilabel(TaskConformance):
     name = "multilabel"
 
