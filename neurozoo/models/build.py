@@ -217,8 +217,9 @@ def expected_problem(recipe: Recipe, *, registry: Registry | None = None) -> tup
 
 
 def parameters_by_component(model: Model) -> dict[str, int]:
-    """Return the number of learnable parameters of each direct part of a model."""
+    """Return the number of learnable parameters of each direct part of a model, and of each that is the model's own."""
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    counts |= {name: each.numel() for name, each in model.named_parameters(recurse=False)}
     return {name: count for name, count in counts.items() if count}
 
 

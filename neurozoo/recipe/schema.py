@@ -519,6 +519,7 @@ class TrainingSection(Section):
         scheduler: See :class:`Scheduler`.
         accumulate: Batches whose gradients become one step of the optimiser. What is counted over a batch, such as
             running means and the rate penalty, is counted over each of them.
+        accumulated: Whether the step's gradient is the ``mean`` over those batches, or their ``sum``.
         gradient_clip: Largest norm of the gradient; None for no limit.
         best: The task's metric on valid, or ``loss``, whose best epoch's weights are kept.
         early_stopping: Stop after so many epochs without a better one; None for never.
@@ -542,6 +543,7 @@ class TrainingSection(Section):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     scheduler: Scheduler = Field(default_factory=Scheduler)
     accumulate: Count = 1
+    accumulated: Literal["mean", "sum"] = "mean"
     gradient_clip: Positive | None = None
     best: Name = "loss"
     early_stopping: Count | None = None

@@ -197,6 +197,7 @@ class Trainer:
         position, device = self._position, self._engine.device
         size, group = self._recipe.training.batch_size, self._recipe.training.accumulate
         every_step, due = self._recipe.training.checkpoint_steps, False
+        summed = self._recipe.training.accumulated == "sum"
         samples = len(self._view.split("train"))
         steps = math.ceil(samples / size)
         # Reading a value from a GPU waits for the device, so it happens in every 20th step only.
@@ -210,7 +211,7 @@ class Trainer:
             whole = min(size, samples - position.step * size)
             part = len(range(whole)[own_share(whole)]) / whole
             # The last step of an epoch may be of fewer batches.
-            share = 1 / min(group, steps - position.step // group * group)
+            share = 1.0 if summed else 1 / min(group, steps - position.step // group * group)
             last = (position.step + 1) % group == 0 or position.step + 1 == steps
             values = self._stepper.add(batch.to(device), epoch=position.epoch, part=part, share=share, last=last)
             position.step += 1

@@ -18,7 +18,6 @@ from neurozoo.fusions.gmu import GatedUnit
 from neurozoo.fusions.mag import AdaptationGate
 from neurozoo.fusions.mbt import MBTFusion
 from neurozoo.fusions.misa import SharedPrivate, difference, reconstruction, similarity
-from neurozoo.fusions.mult import MulTFusion
 from neurozoo.fusions.scmrl import SCMRLFusion
 from neurozoo.fusions.tensor import LowRankProduct, TensorProduct
 from neurozoo.nn.sequence import tokens
@@ -261,68 +260,6 @@ class MISA(PartCase):
         }
 
 
-LETTERS = {"l": "text", "a": "audio", "v": "vision"}
-
-
-class MulT(PartCase):
-    file = "mm-mult.safetensors"
-    names = (
-        *((rf"proj_{letter}\.weight", f"project.{name}.weight") for letter, name in LETTERS.items()),
-        *(
-            (rf"trans_{letter}_{kind}\.{theirs}", rf"fusion.{ours}.{inside}")
-            for letter, name in LETTERS.items()
-            for kind, ours in (
-                *((f"with_{other}", f"nets.{name}.{of}") for other, of in LETTERS.items()),
-                ("mem", f"memory.{name}"),
-            )
-            for theirs, inside in (
-                (r"layer_norm\.(.+)", r"norm.\1"),
-                (r"layers\.(\d)\.fc1\.(.+)", r"layers.\1.inner.\2"),
-                (r"layers\.(\d)\.fc2\.(.+)", r"layers.\1.outer.\2"),
-                (r"layers\.(\d)\.layer_norms\.0\.(.+)", r"layers.\1.attention_norm.\2"),
-                (r"layers\.(\d)\.layer_norms\.1\.(.+)", r"layers.\1.norm.\2"),
-                (r"layers\.(\d)\.self_attn\.in_proj_(weight|bias)", r"layers.\1.attention.\2"),
-                (r"layers\.(\d)\.self_attn\.out_proj\.(.+)", r"layers.\1.attention.out.\2"),
-            )
-        ),
-        (r"proj1\.(.+)", r"fusion.first.\1"),
-        (r"proj2\.(.+)", r"fusion.second.\1"),
-        (r"out_layer\.(.+)", r"head.\1"),
-        (r".*(version|_float_tensor)", None),
-    )
-
-    def network(self, header: Mapping[str, str]) -> nn.Module:
-        d = int(header["d"])
-        layout = Layout(d, int(header["heads"]), 0.0, ("audio", "vision"), ("text",), 6)
-        widths = {"text": 7, "audio": 5, "vision": 9}
-        project = {name: nn.Linear(width, d, bias=False) for name, width in widths.items()}
-        fusion = MulTFusion(
-            layout,
-            layers=int(header["layers"]),
-            causal=header["causal"] == "true",
-            padding="visible",
-            output="wide",
-        )
-        return nn.ModuleDict({"project": nn.ModuleDict(project), "fusion": fusion, "head": nn.Linear(6 * d, 6)})
-
-    def run(self, network: Any, batch: Batch) -> dict[str, Tensor]:
-        projected = {name: network["project"][name](batch[name]) for name in ("text", "audio", "vision")}
-        fusion, seams, handles = network["fusion"], {}, []
-        for letter, name in LETTERS.items():
-            nets = {f"with_{other}": fusion.nets[name][of] for other, of in LETTERS.items() if of != name}
-            for kind, net in {**nets, "mem": fusion.memory[name]}.items():
-                keep = partial(seams.__setitem__, f"act/trans_{letter}_{kind}")
-                handles.append(net.register_forward_hook(lambda _, __, x, keep=keep: keep(x.transpose(0, 1))))
-        handles.append(fusion.first.register_forward_pre_hook(lambda _, x: seams.update({"act/last": x[0]})))
-        fused = fusion({name: refined(x) for name, x in projected.items()})
-        for handle in handles:
-            handle.remove()
-        out = network["head"](fused.x[:, 0])
-        loss = F.binary_cross_entropy_with_logits(out, batch["labels"])
-        seams |= {f"act/projected_{name}": x.transpose(0, 1) for name, x in projected.items()}
-        return {"out": out, "loss": one(loss), **seams}
-
-
 class MBT(PartCase):
     file = "mm-fusion-mbt.safetensors"
     names = (
@@ -461,4 +398,4 @@ def _take(seams: dict[str, Tensor], names: Mapping[Any, str], arranged: Any, _: 
         seams[theirs] = value.flatten(0, 1) if ours is None else value
 
 
-CASES: tuple[PartCase, ...] = (GMU(), LMF(), MAG(), MBT(), MISA(), MulT(), SCMRL(), TFN())
+CASES: tuple[PartCase, ...] = (GMU(), LMF(), MAG(), MBT(), MISA(), SCMRL(), TFN())

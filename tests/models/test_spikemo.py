@@ -1,7 +1,8 @@
-"""SpikEmo equals its authors' code, and its corrected form has the properties that the published one lacks."""
+"""SpikEmo equals its authors' code on every backend; its corrected form lacks the faults of the published one."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -18,16 +18,13 @@ from neurozoo.core.model import Model
 from neurozoo.core.recording import recorded
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import DataError
-from neurozoo.models.authors_weights import load_authors_weights
 from neurozoo.models.build import build_model, expected_problem
-from neurozoo.models.spikemo import SpikEmo
 from neurozoo.recipe.recipe import load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.testing.golden import GoldenFile
-from neurozoo.testing.golden_parts import GoldenPart, PartCase
+from neurozoo.testing.golden_models import GoldenModel
 from neurozoo.training.initialisation import initialise_fluctuation_driven
 
-FOLDER = Path(os.environ.get("NEUROZOO_GOLDEN") or Path(__file__).parents[1] / "golden" / "parts")
 WIDTHS = {"text": 7, "audio": 5, "vision": 6}
 PUBLISHED = {
     "state": "crossing",
@@ -66,82 +63,30 @@ def signals(samples: int = 3, length: int = 5, widths: Mapping[str, int] = WIDTH
     return {name: torch.randn(samples, length, dim, generator=generator) for name, dim in widths.items()}
 
 
-class Case(PartCase):
-    file = "mm-spikemo.safetensors"
-    names = SpikEmo.authors_names.renamed if SpikEmo.authors_names else ()
-
-    def __init__(self, make: Make, backend: str) -> None:
-        self.make, self.backend = make, backend
-
-    def network(self, header: Mapping[str, str]) -> nn.Module:
-        sizes = {
-            "hidden": "width",
-            "spiking_heads": "spiking_heads",
-            "depth": "depth",
-            "time_steps": "T",
-            "heads": "heads",
-            "layers": "layers",
-        }
-        params = {ours: int(header[theirs]) for ours, theirs in sizes.items()}
-        return self.make(backend=self.backend, **params, **PUBLISHED)
-
-    def run(self, network: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        kept: dict[str, Tensor] = {}
-        handles = [
-            network.norm.register_forward_hook(lambda _, __, x: kept.update(rates=x)),
-            network.fusion.register_forward_pre_hook(
-                lambda _, x: kept.update({f"scaled_{m}": x[0][m].x for m in x[0]})
-            ),
-            network.fusion.register_forward_hook(lambda _, __, x: kept.update({f"fused_{m}": x[m].x for m in x})),
-            network.join.register_forward_hook(lambda _, __, x: kept.update(fc=x)),
-        ]
-        given = {name: Signal(batch[name].transpose(0, 1)) for name in ("text", "audio", "vision")}
-        with recorded(network) as firings:
-            out = network(Batch(given))
-        for handle in handles:
-            handle.remove()
-        labels = batch["labels"]
-        there = labels >= 0
-        names = {"text": "text", "audio": "audio", "vision": "visual"}
-        found = {"out": out[there], "loss": F.cross_entropy(out[there], labels[there]).reshape(1)}
-        found["act/fc"] = kept["fc"][there]
-        layers = {"q0": "blocks.0.attention.q", "attn0": "blocks.0.attention.attended", "last": "blocks.1.mlp.fc2"}
-        for place, (ours, theirs) in enumerate(names.items()):
-            found[f"act/rate_{theirs}"] = kept["rates"].chunk(3)[place].mean(0).transpose(0, 1)
-            found[f"act/scaled_{theirs}"] = kept[f"scaled_{ours}"]
-            found[f"act/fused_{theirs}"] = kept[f"fused_{ours}"][there]
-            for short, layer in layers.items():
-                found[f"act/spikes_{short}_{theirs}"] = firings[layer].spikes.chunk(3)[place]
-        return found
-
-
-@pytest.fixture(scope="module")
-def file() -> GoldenFile:
-    with safe_open(FOLDER / Case.file, framework="pt") as found:
-        tensors = {key: found.get_tensor(key) for key in found.keys()}  # noqa: SIM118
-        return GoldenFile(Case.file, found.metadata() or {}, tensors)
-
-
-@pytest.mark.parametrize(
-    "backend", ["torch", *(pytest.param(each, marks=pytest.mark.slow) for each in BACKENDS if each != "torch")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", [each for each in BACKENDS if each != "torch"])
 class TestGolden:
-    def test_batches(self, make: Make, file: GoldenFile, backend: str) -> None:
-        golden = GoldenPart(Case(make, backend), file)
+    """On torch it is one of the models in test_golden_multimodal.py."""
+
+    @pytest.fixture
+    def golden(self, backend: str) -> GoldenModel:
+        path = Path(__file__).with_name("golden_multimodal") / "spikemo.py"
+        spec = importlib.util.spec_from_file_location("golden_spikemo", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        case = module.SpikEmoCase(backend)
+        folder = Path(os.environ.get("NEUROZOO_GOLDEN") or Path(__file__).parents[1] / "golden" / "models")
+        with safe_open(folder / case.file, framework="pt") as found:
+            tensors = {key: found.get_tensor(key) for key in found.keys()}  # noqa: SIM118
+            return GoldenModel(case, GoldenFile(case.file, found.metadata() or {}, tensors))
+
+    def test_batches(self, golden: GoldenModel) -> None:
         golden.check_batches()
-        print(golden.worst)
 
-    def test_steps(self, make: Make, file: GoldenFile, backend: str) -> None:
-        golden = GoldenPart(Case(make, backend), file)
+    def test_steps(self, golden: GoldenModel) -> None:
         golden.check_steps()
-        print(golden.worst)
-
-
-def test_the_authors_weights_load_by_name(make: Make, file: GoldenFile) -> None:
-    model = make(**PUBLISHED)
-    taken = load_authors_weights(model, file.under("weights/"))
-    assert not taken.left
-    assert torch.equal(model.get_parameter("join.weight"), file.tensors["weights/fc.weight"])
 
 
 def test_published_neurons_start_from_another_modality(make: Make) -> None:

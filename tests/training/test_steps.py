@@ -30,10 +30,12 @@ INDEPENDENT = [
 ]
 
 
-def test_two_half_batches_are_a_whole_one(tmp_path: Path, recipe: Recipes) -> None:
-    """Where nothing is counted over a batch; 24 samples, in the same order for both."""
+@pytest.mark.parametrize(("accumulated", "lr"), [("mean", 0.05), ("sum", 0.025)])
+def test_two_half_batches_are_a_whole_one(tmp_path: Path, recipe: Recipes, accumulated: str, lr: float) -> None:
+    """Where nothing is counted over a batch; 24 samples, in the same order for both. A sum is twice the mean."""
     train(recipe(*INDEPENDENT, "training.batch_size=8"), out=tmp_path / "whole")
-    train(recipe(*INDEPENDENT, "training.batch_size=4", "training.accumulate=2"), out=tmp_path / "halves")
+    group = ["training.accumulate=2", f"training.accumulated={accumulated}", f"training.optimizer.lr={lr}"]
+    train(recipe(*INDEPENDENT, "training.batch_size=4", *group), out=tmp_path / "halves")
     train(recipe(*INDEPENDENT, "training.batch_size=4"), out=tmp_path / "other")
     whole, halves, other = (read_tensors(tmp_path / name / "checkpoints" / "last.safetensors")[0] for name in NAMES)
     torch.testing.assert_close(halves, whole, rtol=1e-4, atol=1e-5)

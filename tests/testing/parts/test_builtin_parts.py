@@ -325,6 +325,21 @@ class TestLDDU(ModelConformance):
     params = {"hidden": 8, "heads": 2, "inner": 8, "layers": 1, "projection": 5, "latent": 4, "queue": 16}  # noqa: RUF012
 
 
+@PUBLISHED
+class TestMulTModel(ModelConformance):
+    name = "mult"
+    params = {"hidden": 6, "heads": 2, "layers": 1, "memory_layers": 1}  # noqa: RUF012
+
+
+@PUBLISHED
+class TestHHMPN(ModelConformance):
+    name = "hhmpn"
+    params = {  # noqa: RUF012
+        "hidden": 8, "heads": 2, "inner": 6, "decoder_layers": 1, "encoder_hidden": 4, "encoder_heads": 2,
+        "encoder_layers": 1, "memory_layers": 1,
+    }  # fmt: skip
+
+
 class TestMultilabel(TaskConformance):
     name = "multilabel"
 
