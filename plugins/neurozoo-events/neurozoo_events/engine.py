@@ -22,6 +22,7 @@ from neurozoo.errors import SpikingError
 from neurozoo.nn.affine import affine_of, convolution_of, delays_of
 from neurozoo_events.arrays import (
     NOTHING,
+    Spare,
     by_channel,
     by_delay,
     by_input,
@@ -33,14 +34,13 @@ from neurozoo_events.arrays import (
     strided,
     with_four_axes,
 )
-from neurozoo_events.kernel import convolution_loop, delay_loop, layer_loop
+from neurozoo_events.convolution import convolution_loop
+from neurozoo_events.kernel import delay_loop, layer_loop
 from neurozoo_events.steppers import CurrentStepper, DelayStepper, EventStepper
 
 __all__ = ["EventEngine", "EventLayer"]
 
 _FIRES_AT_TIES = 1
-_FEW = 4
-"""Channels that may be far apart in memory."""
 
 
 class EventEngine(Engine):
@@ -50,8 +50,11 @@ class EventEngine(Engine):
     events, whatever the kind of neuron. Another synapse, such as an encoder, runs as it is, and its neurons here.
     """
 
+    def __init__(self) -> None:
+        self._spare = Spare()
+
     def layer(self, layer: SpikingLayer) -> LayerRun:
-        return EventLayer(layer)
+        return EventLayer(layer, self._spare)
 
 
 class EventLayer(LayerRun):
@@ -59,13 +62,14 @@ class EventLayer(LayerRun):
 
     Args:
         layer: In evaluation mode.
+        spare: Memory for currents, which the layers of a model share.
 
     Raises:
         SpikingError: It is not on the CPU in float32, or its neurons are of a kind that is not compiled.
     """
 
-    def __init__(self, layer: SpikingLayer) -> None:
-        spec = layer.spec
+    def __init__(self, layer: SpikingLayer, spare: Spare | None = None) -> None:
+        spec, self._spare = layer.spec, spare or Spare()
         if spec.kind not in KERNEL_KINDS or type(spec) is not KINDS[spec.kind]:
             raise SpikingError(
                 f"{type(spec).__name__} neurons have no compiled step; there are {', '.join(KERNEL_KINDS)}"
@@ -154,7 +158,10 @@ class EventLayer(LayerRun):
     ) -> Ran:
         self.check_weights()
         if self._affine is None and self._layer.recurrent is None:
-            return self._scan(self._currents(x, valid), state, threshold, driven)
+            if self._convolution is None or driven:
+                return self._scan(self._currents(x, valid), state, threshold, driven)
+            with self._spare.tensor(self._form(self._once(x))) as out:
+                return self._scan(self._currents(x, valid, out), state, threshold, driven)
         affine, inputs = self._affine, 0
         if affine is not None:
             inputs = affine.weight.shape[1]
@@ -253,17 +260,21 @@ class EventLayer(LayerRun):
         """Whether there are recurrent weights."""
         return self._layer.recurrent is not None
 
-    def _currents(self, x: Tensor, valid: Tensor | None) -> Tensor:
+    def _once(self, x: Tensor) -> Tensor:
+        """Return the steps whose currents have to be made: one of a held input."""
+        held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
+        return x[:1] if held else x
+
+    def _currents(self, x: Tensor, valid: Tensor | None, out: Tensor | None = None) -> Tensor:
         """Return the currents of a synapse that is no matrix, ``[T, B, ...]``; those of a held input are made once."""
         if self._delays is not None:
             return self._delayed(x if valid is None else x.masked_fill(~valid[..., None], 0.0))
-        held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
-        one = x[:1] if held else x
-        made = self._layer.currents(one, valid) if self._convolution is None else self._convolved(one)
-        return made.expand(len(x), *made.shape[1:]) if held else made
+        one = self._once(x)
+        made = self._layer.currents(one, valid) if self._convolution is None else self._convolved(one, out)
+        return made.expand(len(x), *made.shape[1:]) if len(one) < len(x) else made
 
-    def _convolved(self, x: Tensor) -> Tensor:
-        """Return the currents ``[T, B, C', H', W']`` of frames by events; channels are next to each other in memory."""
+    def _form(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape ``(T, B, H', W', C')`` of the currents of frames, channels next to each other."""
         made = self._convolution
         assert made is not None
         channels = made.weight.shape[1]
@@ -272,21 +283,24 @@ class EventLayer(LayerRun):
                 f"the layer takes float32 [T, B, {channels}, H, W] on the CPU, and got {x.dtype} {list(x.shape)} on "
                 f"{x.device}"
             )
-        frames = x.flatten(0, 1)
-        if channels > _FEW and frames.stride(1) != 1:
-            frames = frames.contiguous(memory_format=torch.channels_last)  # rows are read place by place
-        count, _, height, width = frames.shape
-        size = made.shape(height, width)
+        size = made.shape(*x.shape[3:])
         if min(size) < 1:
             raise SpikingError(
-                f"frames of {height} x {width} are smaller than a kernel of {list(made.weight.shape[2:])}"
+                f"frames of {x.shape[3]} x {x.shape[4]} are smaller than a kernel of {list(made.weight.shape[2:])}"
             )
-        out = torch.empty(*x.shape[:2], *size, len(made.gain))
+        return *x.shape[:2], *size, len(made.gain)
+
+    def _convolved(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the currents ``[T, B, C', H', W']`` of frames by events, in ``out`` of their form if it is given."""
+        made, form = self._convolution, self._form(x)
+        assert made is not None
+        out = torch.empty(form) if out is None else out
+        frames = x.flatten(0, 1)
         span = sum((length - 1) * by for length, by in zip(frames.shape, frames.stride(), strict=True)) + 1
         if x.numel():
             convolution_loop()(
-                frames.detach().as_strided((span,), (1,)).numpy(), *frames.stride(), count, channels, height, width,
-                self._weights, self._gain, self._shift, size, tuple(made.weight.shape[2:]), made.stride, made.padding,
+                frames.detach().as_strided((span,), (1,)).numpy(), *frames.stride(), *frames.shape, self._weights,
+                self._gain, self._shift, form[2:4], tuple(made.weight.shape[2:]), made.stride, made.padding,
                 made.dilation, flat(out),
             )  # fmt: skip
         return out.permute(0, 1, 4, 2, 3)

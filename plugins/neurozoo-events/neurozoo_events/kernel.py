@@ -17,7 +17,7 @@ from neurozoo_numba.kernels import load_params
 from neurozoo_numba.streaming import OPTIONS, WORD, call, copy, loop, lowest_bit, not_zero, row
 from numba import types
 
-__all__ = ["convolution_loop", "delay_loop", "delay_step", "layer_loop"]
+__all__ = ["delay_loop", "delay_step", "layer_loop"]
 
 NONE, ONE = np.uint64(0), np.uint64(1)
 
@@ -139,100 +139,6 @@ def layer(  # type: ignore[no-untyped-def]
                 copy(row(some, STATES + k * APART, count), row(states, (k * batch + b) * neurons + start, count))
         if returns:
             copy(row(out, ((steps - 1) * batch + b) * neurons, neurons), row(fired, b * neurons, neurons))
-
-
-@loop
-def row_of_frame(x, place, by_channel, by_column, channels, width, places, numbers):  # type: ignore[no-untyped-def]
-    """As :func:`active` for a row of a frame: places are ``column * channels + channel``, in ascending order."""
-    if by_channel == 1 and by_column == channels:
-        return active(x, place, width * channels, places, numbers)
-    count = 0
-    for column in range(width):
-        for channel in range(channels):
-            v = x[place + column * by_column + channel * by_channel]
-            places[count] = column * channels + channel
-            numbers[count] = v
-            count += v != 0
-    return count
-
-
-@loop
-def scaled(frame, first, last, wide, gain, shift):  # type: ignore[no-untyped-def]
-    """Apply gain and shift of the channels to rows of a frame."""
-    many = gain.shape[0]
-    for place in range(max(first, 0) * wide, last * wide):
-        goal = row(frame, place * many, many)
-        for i in range(many):
-            goal[i] = goal[i] * gain[i] + shift[i]
-
-
-def convolution(  # type: ignore[no-untyped-def]
-    x, by_frame, by_channel, by_row, by_column, frames, channels, height, width, weights, gain, shift,
-    size, kernel, stride, padding, dilation, out,
-):  # fmt: skip
-    """The currents of frames: an input that is not 0 adds a row of weights at each place that it reaches.
-
-    With stride and dilation 1 the places in a row of the frame are neighbours, as are their weights, so that a row of
-    the kernel is one sum. A row of the frame is scaled while it is in the cache.
-
-    Args:
-        x: Inputs; frame f, channel c, row and column are at ``f * by_frame + c * by_channel + row * by_row + ...``.
-        frames: Number of frames; ``channels``, ``height``, ``width``: of one.
-        weights: ``[C * KH * KW * C']``, the columns of the kernel reversed; ``gain`` and ``shift``, ``[C']``.
-        size: ``(H', W')``; ``kernel`` ``(KH, KW)``, ``stride``, ``padding`` and ``dilation`` likewise.
-        out: Gets the currents ``[F * H' * W' * C']``.
-    """
-    (high, wide), (kernel_h, kernel_w), many = size, kernel, gain.shape[0]
-    places, numbers = np.empty(width * channels + 1, np.int64), np.empty(width * channels + 1, x.dtype)
-    plain = stride[0] == 1 and stride[1] == 1 and dilation[0] == 1 and dilation[1] == 1
-    for f in range(frames):
-        frame = row(out, f * high * wide * many, high * wide * many)
-        for i in range(high * wide * many):
-            frame[i] = 0
-        done = 0
-        for y in range(height):
-            start = f * by_frame + y * by_row
-            count = row_of_frame(x, start, by_channel, by_column, channels, width, places, numbers)
-            for k in range(count):
-                v, across, c = numbers[k], places[k] // channels, places[k] % channels
-                for ky in range(kernel_h):
-                    down = y + padding[0] - ky * dilation[0]
-                    if down < 0 or down % stride[0] or down // stride[0] >= high:
-                        continue
-                    line, some = down // stride[0] * wide, (c * kernel_h + ky) * kernel_w
-                    if plain:
-                        left = across + padding[1] - kernel_w + 1
-                        first, last = max(left, 0), min(left + kernel_w, wide)
-                        if first < last:
-                            length = (last - first) * many
-                            goal = row(frame, (line + first) * many, length)
-                            given = row(weights, (some + first - left) * many, length)
-                            for i in range(length):
-                                goal[i] = goal[i] + v * given[i]
-                        continue
-                    for kx in range(kernel_w):
-                        right = across + padding[1] - kx * dilation[1]
-                        if right < 0 or right % stride[1] or right // stride[1] >= wide:
-                            continue
-                        goal = row(frame, (line + right // stride[1]) * many, many)
-                        given = row(weights, (some + kernel_w - 1 - kx) * many, many)
-                        for i in range(many):
-                            goal[i] = goal[i] + v * given[i]
-            complete = y + padding[0] - kernel_h + 2 if plain else 0  # the next row of inputs reaches none before
-            complete = min(complete, high)
-            if complete > done:
-                scaled(frame, done, complete, wide, gain, shift)
-                done = complete
-        scaled(frame, done, high, wide, gain, shift)
-
-
-@cache
-def convolution_loop() -> Any:
-    """Return :func:`convolution`, compiled at the first call, or loaded from numba's cache."""
-    whole, pair = types.int64, types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
-    given, made = (types.Array(types.float32, 1, "C", readonly=readonly) for readonly in (True, False))
-    signature = (given, *[whole] * 8, given, given, given, *[pair] * 5, made)
-    return for_arguments(kept_on_disk(convolution, OPTIONS), signature).get_overload(signature)
 
 
 def delayed(  # type: ignore[no-untyped-def]
