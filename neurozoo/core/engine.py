@@ -155,11 +155,17 @@ class Plan:
 
     Attributes:
         engine: The engine's name.
-        layers: Layers of neurons, and modules with weights outside of them, in order of definition.
+        layers: Layers of neurons, and modules with weights and pools outside of them, in order of definition.
     """
 
     engine: str
     layers: tuple[PlannedLayer, ...]
+
+
+_POOLS = (
+    nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
+)  # fmt: skip
 
 
 def _has_weights(module: nn.Module) -> bool:
@@ -193,8 +199,13 @@ def attach(model: nn.Module, engine: Engine, name: str) -> Plan:
             if made is not None and layer.runner is not None:
                 runs = "events" if made.sparse else "neurons"
             rows.append(PlannedLayer(path, f"{layer.spec.kind} neurons", runs, words))
-        elif not any(path.startswith(f"{each}." if each else "") for each in layers) and _has_weights(module):
-            rows.append(PlannedLayer(path, type(module).__name__, "dense", "stands outside of the layers of neurons"))
+        elif not any(path.startswith(f"{each}." if each else "") for each in layers):
+            if _has_weights(module):
+                rows.append(
+                    PlannedLayer(path, type(module).__name__, "dense", "stands outside of the layers of neurons")
+                )
+            elif isinstance(module, _POOLS):
+                rows.append(PlannedLayer(path, type(module).__name__, "dense", "a pool: reads each number once"))
     plan = Plan(name, tuple(rows))
     if not isinstance(engine, Dense) and all(row.runs == "dense" for row in rows):
         first = next((row for row in rows if row.name in layers), None)

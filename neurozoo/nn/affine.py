@@ -35,6 +35,7 @@ class Convolution(NamedTuple):
         gain: Of the channels, ``[C']``.
         shift: Likewise.
         stride: Along H and W; likewise ``padding`` and ``dilation``.
+        pool: Applied to the currents ``[R, C', H', W']`` before the neurons; None for none.
     """
 
     weight: Tensor
@@ -43,6 +44,7 @@ class Convolution(NamedTuple):
     stride: tuple[int, int]
     padding: tuple[int, int]
     dilation: tuple[int, int]
+    pool: nn.Module | None = None
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
         """Return the places of the currents of frames of so many places."""
@@ -92,21 +94,22 @@ def affine_of(synapse: nn.Module | None) -> Affine | None:
 
 @torch.no_grad()
 def convolution_of(synapse: nn.Module | None) -> Convolution | None:
-    """Return a synapse in evaluation as a convolution, gains and shifts; None if it is something else."""
-    found = _weighted(synapse)
+    """Return a synapse in evaluation as a convolution, gains, shifts and pool; None if it is something else."""
+    found = _weighted(synapse, pooled=True)
     made = None if found is None else found[0]
     if found is None or type(made) is not nn.Conv2d or made.groups != 1 or made.padding_mode != "zeros":
         return None
     if isinstance(made.padding, str):
         return None
     stride, padding, dilation = ((size[0], size[1]) for size in (made.stride, made.padding, made.dilation))
-    return Convolution(made.weight.detach(), found[1], found[2], stride, padding, dilation)
+    pool = synapse.pool if isinstance(synapse, PooledSynapse) else None
+    return Convolution(made.weight.detach(), found[1], found[2], stride, padding, dilation, pool)
 
 
 _WEIGHTED = (nn.Linear, nn.Conv2d, DelayedLinear)
 
 
-def _weighted(synapse: nn.Module | None) -> tuple[nn.Module, Tensor, Tensor] | None:
+def _weighted(synapse: nn.Module | None, *, pooled: bool = False) -> tuple[nn.Module, Tensor, Tensor] | None:
     """Return the linear or convolution in a synapse, gains and shifts; None if it has none or more than that.
 
     A batch norm is ``x a + (b - m a)`` with ``a = g / sqrt(v + eps)``, in the order in which torch computes it.
@@ -115,7 +118,8 @@ def _weighted(synapse: nn.Module | None) -> tuple[nn.Module, Tensor, Tensor] | N
         weight, bias = synapse.get_parameter("weight").detach(), getattr(synapse, "bias", None)
         shift = weight.new_zeros(len(weight)) if bias is None else bias.detach()
         return synapse, torch.ones_like(shift), shift
-    if not isinstance(synapse, Normalised) or isinstance(synapse, NormalisedTokens | PooledSynapse):
+    other = NormalisedTokens if pooled else NormalisedTokens | PooledSynapse
+    if not isinstance(synapse, Normalised) or isinstance(synapse, other):
         return None
     made, norm = synapse.weight, synapse.norm
     if type(made) not in _WEIGHTED or getattr(made, "bias", None) is not None or type(norm) is not nn.BatchNorm1d:

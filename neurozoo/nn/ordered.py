@@ -72,6 +72,7 @@ def ordered_currents(layer: SpikingLayer, x: Tensor, valid: Tensor | None = None
     if (made := convolution_of(layer.synapse)) is not None:
         rows = ordered_convolution(x.flatten(0, 1), made)
         rows = rows * made.gain[:, None, None] + made.shift[:, None, None]
+        rows = rows if made.pool is None else made.pool(rows)
         return rows.view(*x.shape[:2], *rows.shape[1:])
     if (delays := delays_of(layer.synapse)) is not None:
         return ordered_delays(x if valid is None else x.masked_fill(~valid[..., None], 0.0), delays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from neurozoo.compare.entry_points import Plan
 from neurozoo.core.engine import Dense, Engine, attach
 from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import SpikingLayer, TorchNeuron
-from neurozoo.core.layer_run import LayerRun, Ran
+from neurozoo.core.layer_run import LayerRun, Numbers, Ran, Stepper
 from neurozoo.core.neuron import State
 from neurozoo.errors import UserError
 from neurozoo.nn.ordered import ordered_run, ordered_sum
@@ -47,6 +48,32 @@ class Ordered(LayerRun):
         found = ordered_run(self.layer, x, state, threshold, valid=valid)
         return found if driven else found._replace(driven=None)
 
+    def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
+        over_time = getattr(self.layer.synapse, "over_time", False)
+        return (AllAgain if over_time or self.fault == "reset" else Stepper)(self, given, threshold, state)
+
+
+class AllAgain(Stepper):
+    """Keeps all inputs, and runs them again at each step; with a fault it keeps them after a reset."""
+
+    @property
+    def state(self) -> State | None:
+        return (self.inputs.clone(),)
+
+    @state.setter
+    def state(self, state: State | None) -> None:
+        assert isinstance(self._run, Ordered)
+        if state is not None:
+            self.inputs = state[0].clone()
+        elif self._run.fault != "reset" or not hasattr(self, "inputs"):
+            self.inputs = torch.zeros(1, 0, *self._given)
+
+    def step(self, x: Numbers) -> Numbers:
+        self.inputs = torch.cat((self.inputs, torch.from_numpy(x).view(1, 1, *self._given)), 1)
+        outputs = self._run.run(self.inputs.transpose(0, 1), None, self._threshold).outputs
+        made: Numbers = outputs[self.inputs.shape[1] - 1].reshape(-1).numpy()
+        return made
+
 
 def engine(fault: str) -> type[Engine]:
     class Made(Engine):
@@ -63,6 +90,7 @@ def engine(fault: str) -> type[Engine]:
         ("threshold", {"sums_in_order_are_the_oracles", "spikes_differ_within_rounding_alone"}),
         ("forgets", {"sums_in_order_are_the_oracles", "piece_by_piece_is_the_whole"}),
         ("input", {"nothing_is_changed"}),
+        ("reset", {"step_by_step_is_the_whole"}),
     ],
 )
 def test_the_kit_finds_what_is_wrong(fault: str, failing: set[str]) -> None:

@@ -39,11 +39,8 @@ def row_of_frame(  # type: ignore[no-untyped-def]
     for channel in range(channels):
         before = count
         if by_column == 1:
-            given = row(x, place + channel * by_channel, width)
-            for column in range(width):
-                found[count] = column
-                values[count] = given[column]
-                count += given[column] != 0
+            some, these = row(found, before, width), row(values, before, width)
+            count += active(x, place + channel * by_channel, width, some, these)
         else:
             for column in range(width):
                 v = x[place + column * by_column + channel * by_channel]

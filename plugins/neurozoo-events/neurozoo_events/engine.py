@@ -20,6 +20,7 @@ from neurozoo.core.layer_run import LayerRun, Ran, Stepper
 from neurozoo.core.neuron import State, check_threshold
 from neurozoo.errors import SpikingError
 from neurozoo.nn.affine import affine_of, convolution_of, delays_of
+from neurozoo.nn.steps import merged
 from neurozoo_events.arrays import (
     NOTHING,
     Spare,
@@ -135,7 +136,9 @@ class EventLayer(LayerRun):
             return f"of {inputs} inputs, a row of {neurons} weights for each that is not 0{returning}"
         if self._convolution is not None:
             many, _, high, wide = self._convolution.weight.shape
-            return f"a row of {many} weights at up to {high * wide} places for each input that is not 0{returning}"
+            pooled = "" if self._convolution.pool is None else "; the pool of its currents densely"
+            reach = f"at up to {high * wide} places for each input that is not 0"
+            return f"a row of {many} weights {reach}{returning}{pooled}"
         if self._delays is not None:
             (many, inputs, _), count = self._delays.kernels.shape, f"{len(self._synapses.weights):,}"
             return f"of {inputs} inputs, {count} synapses to {many} neurons, each with its delay{returning}"
@@ -303,7 +306,8 @@ class EventLayer(LayerRun):
                 self._gain, self._shift, form[2:4], tuple(made.weight.shape[2:]), made.stride, made.padding,
                 made.dilation, flat(out),
             )  # fmt: skip
-        return out.permute(0, 1, 4, 2, 3)
+        currents = out.permute(0, 1, 4, 2, 3)
+        return currents if made.pool is None else merged(made.pool, currents)
 
     def _delayed(self, x: Tensor) -> Tensor:
         """Return the currents ``[T', B, N]`` of inputs ``[T, B, D]`` with delays by events."""
