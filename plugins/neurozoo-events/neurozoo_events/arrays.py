@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurozoo.core.layer_run import Numbers
 from neurozoo.core.neuron import State, check_threshold
@@ -30,6 +30,7 @@ __all__ = [
     "flat",
     "levels",
     "strided",
+    "version_of",
     "with_four_axes",
 ]
 
@@ -147,7 +148,14 @@ def levels(threshold: Tensor | float, outputs: Tensor, batch: int, neurons: int)
     return flat(whole), batch * neurons if steps > 1 else 0, neurons
 
 
-@lru_cache(maxsize=64)
+def version_of(held: Tensor | nn.Module | None) -> object:
+    """Return what differs when an entry of a module's tables was replaced or changed in place."""
+    if not isinstance(held, Tensor):
+        return id(held)
+    return held.data_ptr(), 0 if held.is_inference() else held._version
+
+
+@functools.lru_cache(maxsize=64)
 def _equal(level: float, neurons: int) -> Numbers:
     made = np.full(neurons, level, np.float32)
     made.flags.writeable = False  # every call gets the same

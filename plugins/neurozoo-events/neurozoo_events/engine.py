@@ -10,7 +10,7 @@ import torch
 from neurozoo_numba.kinds import KERNEL_KINDS
 from neurozoo_numba.neuron import NumbaNeuron
 from neurozoo_numba.operator import form_of, shared_arguments
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call
 from neurozoo.core.engine import Engine, dense_stepper
@@ -33,6 +33,7 @@ from neurozoo_events.arrays import (
     flat,
     levels,
     strided,
+    version_of,
     with_four_axes,
 )
 from neurozoo_events.convolution import convolution_loop
@@ -126,7 +127,7 @@ class EventLayer(LayerRun):
 
         Modules are listed once: to walk them takes longer than some steps.
         """
-        return tuple(_version(table.get(name)) for table, name in self._held)
+        return tuple(version_of(table.get(name)) for table, name in self._held)
 
     def _said(self) -> str:
         back = self._layer.recurrent
@@ -353,10 +354,3 @@ class EventLayer(LayerRun):
             many = KERNEL_KINDS[form.kind].parameters
             self._constants[neurons] = (self._layer.recurrent is not None, p, many, p_inner, p_period, own, step)
         return self._constants[neurons]
-
-
-def _version(held: Tensor | nn.Module | None) -> object:
-    """Return what differs when a module's entry was replaced or changed in place."""
-    if not isinstance(held, Tensor):
-        return id(held)
-    return held.data_ptr(), 0 if held.is_inference() else held._version

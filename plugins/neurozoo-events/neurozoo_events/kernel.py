@@ -14,7 +14,7 @@ import numpy as np
 from neurozoo_numba.block import APART, LEVEL, OUT, ROWS, STATES, WIDEST
 from neurozoo_numba.compiling import for_arguments, kept_on_disk
 from neurozoo_numba.kernels import load_params
-from neurozoo_numba.streaming import OPTIONS, WORD, call, copy, loop, lowest_bit, not_zero, row
+from neurozoo_numba.streaming import OPTIONS, WORD, call, copy, loop, lowest_bit, not_zero, read_ahead, row
 from numba import types
 
 __all__ = ["delay_loop", "delay_step", "layer_loop"]
@@ -104,7 +104,11 @@ def layer(  # type: ignore[no-untyped-def]
                     some[LEVEL + i] = one
         firing = active(fired, b * neurons, neurons, where, what) if returns else 0
         for t in range(steps):
-            place = t * by_step + b * by_sample
+            place, at = t * by_step + b * by_sample, (t * batch + b) * neurons
+            if batch > 1:  # steps of a sample are far apart: memory is fetched while the step is computed
+                read_ahead(out, at, neurons)
+                if t + 1 < steps:
+                    read_ahead(x, place + by_step, max(inputs, neurons))
             if inputs:
                 arriving = active(x, place, inputs, places, numbers)
                 added(weights, neurons, places, numbers, arriving, total)
@@ -116,7 +120,6 @@ def layer(  # type: ignore[no-untyped-def]
                 added(back, neurons, where, what, firing, total)
                 for i in range(neurons):
                     current[i] = current[i] + total[i]
-            at = (t * batch + b) * neurons
             if driven.shape[0]:
                 copy(current, row(driven, at, neurons))
             levels = row(level, t * level_step + b * level_sample, neurons)
