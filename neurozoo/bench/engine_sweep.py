@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurozoo.bench.engines import EngineCost, engine_clock, gated_nets, measure_engines
+from neurozoo.bench.engines import EngineCost, engine_clock, gated_nets, measure_engines, ratios_of
 from neurozoo.bench.interleaved import in_turns
 from neurozoo.core.engine import Engine
 from neurozoo.core.kinds import LIFSpec
@@ -101,6 +101,11 @@ class FrameCost:
     milliseconds: dict[str, float]
     engines: tuple[str, ...]
 
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as long others take as the fastest engine, by name."""
+        return ratios_of(self.milliseconds, self.engines)
+
 
 @dataclass(frozen=True)
 class Equal:
@@ -141,6 +146,11 @@ class EqualScore:
     fired: float
     microseconds: dict[str, float]
     engines: tuple[str, ...]
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as long others take as the fastest engine, by name."""
+        return ratios_of(self.microseconds, self.engines)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,17 @@ from neurozoo.exporting.onnx_file import check_installed, open_onnx, save_onnx
 from neurozoo.exporting.program import quiet
 from neurozoo.registry.registry import Registry, default_registry
 
-__all__ = ["GATED", "GATED_ONNX", "LAYER", "MOST", "EngineCost", "engine_clock", "gated_nets", "measure_engines"]
+__all__ = [
+    "GATED",
+    "GATED_ONNX",
+    "LAYER",
+    "MOST",
+    "EngineCost",
+    "engine_clock",
+    "gated_nets",
+    "measure_engines",
+    "ratios_of",
+]
 
 GATED, GATED_ONNX = "torch.nn.GRU", "GRU in ONNX Runtime"
 """Names of the gated nets among the times."""
@@ -34,6 +44,12 @@ MOST = 0.5
 """The highest rate that is measured."""
 STEPS = 100
 _INPUTS, _SPREAD = 700, 0.05
+
+
+def ratios_of(times: Mapping[str, float], engines: Sequence[str]) -> dict[str, float]:
+    """Return how many times as long others take as the fastest engine, by name; empty without an engine."""
+    best = min((times[name] for name in engines), default=None)
+    return {} if best is None else {name: each / best for name, each in times.items() if name not in engines}
 
 
 @dataclass(frozen=True)
@@ -78,10 +94,7 @@ class EngineCost:
     @property
     def ratios(self) -> dict[str, float]:
         """How many times as long others take as the fastest engine, by name; empty without an engine."""
-        best = self.fastest
-        if best is None:
-            return {}
-        return {name: each / best for name, each in self.microseconds.items() if name not in self.engines}
+        return ratios_of(self.microseconds, self.engines)
 
     @property
     def bytes_a_second(self) -> float | None:
