@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from statistics import median
 
 import torch
 
-__all__ = ["in_turns"]
+try:
+    import resource
+except ImportError:  # pragma: no cover - Windows
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["in_turns", "page_faults"]
 
 
 def in_turns(
@@ -36,3 +42,19 @@ def in_turns(
             wait()
             times[name].append(1000 * (clock() - started))
     return times
+
+
+def page_faults(run: Callable[[], object], rounds: int) -> int | None:
+    """Return the median number of pages that the system gives this process in a run; None where it does not count them.
+
+    Each is new to the process, so that the system clears it first. One of them can be large, of 2 MiB on x86.
+    """
+    if resource is None:  # pragma: no cover - Windows
+        return None
+    counts = []
+    for _ in range(rounds):
+        run()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        run()
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return round(median(counts))

@@ -9,20 +9,22 @@ from statistics import median
 
 import torch
 
-from neurozoo.bench.interleaved import in_turns
+from neurozoo.bench.interleaved import in_turns, page_faults
 from neurozoo.compare.memory import peak_bytes
 from neurozoo.core.kinds import KINDS
 from neurozoo.core.neuron import Neuron
 from neurozoo.errors import UserError
 from neurozoo.registry.registry import default_registry
 
-__all__ = ["SHAPE", "STEPS", "NeuronCost", "NeuronCosts", "measure_neurons"]
+__all__ = ["SETTINGS", "SHAPE", "NeuronCost", "NeuronCosts", "measure_neurons"]
 
 SHAPE = (256, 60, 128)
 """Neurons at a time by default: SMILE's first spiking layer, at its batch."""
-STEPS = (5, 50)
+FEWER = (64, *SHAPE[1:])
+SETTINGS = ((5, SHAPE, False), (50, FEWER, False), (50, SHAPE, False), (5, SHAPE, True), (50, SHAPE, True))
+"""T, neurons at a time and whether the currents are repeated, of the tables of ``docs/performance.md``."""
 THRESHOLD = 0.8
-COPIES = "two copies"
+COPIES, CURRENTS = "two copies", "new currents"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class NeuronCost:
         peak_mib: The most that tensors take at a time in forward and backward, beyond what was there; None where the
             device does not tell. A backend's own memory outside of torch is not counted.
         kept_mib: What autograd keeps between forward and backward, beyond the currents that came in.
+        loop_ms: Median time of a step of a plain loop, where nothing is used again, as in training: new currents,
+            forward, backward by ``backward()``, and the release of all. It contains :attr:`NeuronCosts.currents_ms`.
+        loop_faults: Median number of pages that the system gave the process in such a step, each of which it clears
+            first; None where it does not count them, as on Windows.
     """
 
     backend: str
@@ -43,6 +49,8 @@ class NeuronCost:
     both_ms: float
     peak_mib: float | None
     kept_mib: float
+    loop_ms: float
+    loop_faults: int | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,9 @@ class NeuronCosts:
         rounds: How often each was timed.
         repeated: Whether all steps had the same current, expanded over T, as SMILE's have.
         copies_ms: Median time of copying two tensors of the currents' size into memory that is there.
+        currents_ms: Median time of making new currents by a copy, which is the same for all backends.
+        currents_faults: Pages that the system gave for it, see :attr:`NeuronCost.loop_faults`.
+        currents_mib: Size of the currents of all steps.
         backends: One each.
     """
 
@@ -69,7 +80,24 @@ class NeuronCosts:
     rounds: int
     repeated: bool
     copies_ms: float
+    currents_ms: float
+    currents_faults: int | None
+    currents_mib: float
     backends: tuple[NeuronCost, ...]
+
+    @property
+    def least_loop_ms(self) -> float:
+        """Time that no backend's step of the plain loop can be far below: new currents, and one pass a direction.
+
+        A forward reads the currents and writes the outputs; a backward that recomputes reads currents and gradients
+        and writes gradients. Copying two tensors makes four such passes.
+        """
+        return self.currents_ms + self.copies_ms / 4 * self.passes
+
+    @property
+    def passes(self) -> int:
+        """Passes over all steps that forward and backward cannot do without; repeated currents are no pass."""
+        return 2 if self.repeated else 5
 
 
 def measure_neurons(
@@ -102,8 +130,8 @@ def measure_neurons(
     leaf, weights = current.requires_grad_(), torch.randn(steps, *shape, generator=random).to(device)
     copied = torch.zeros_like(weights), torch.zeros_like(weights)
 
-    def scanned(neuron: Neuron) -> torch.Tensor:  # as the layer does, which keeps no state
-        return (neuron.hold(leaf, steps, None, THRESHOLD) if repeated else neuron.scan(leaf, None, THRESHOLD))[0]
+    def scanned(neuron: Neuron, given: torch.Tensor = leaf) -> torch.Tensor:  # as the layer does, which keeps no state
+        return (neuron.hold(given, steps, None, THRESHOLD) if repeated else neuron.scan(given, None, THRESHOLD))[0]
 
     def forward(neuron: Neuron) -> None:
         with torch.no_grad():
@@ -111,6 +139,12 @@ def measure_neurons(
 
     def both(neuron: Neuron) -> None:
         torch.autograd.grad(scanned(neuron), leaf, weights)
+
+    def currents() -> torch.Tensor:
+        return current.detach().clone()
+
+    def loop(neuron: Neuron) -> None:
+        scanned(neuron, currents().requires_grad_()).backward(weights)  # type: ignore[no-untyped-call]
 
     def copies() -> None:
         for goal in copied:
@@ -135,10 +169,15 @@ def measure_neurons(
             on_progress(name)
         both(neuron)  # what is made once
         peaks[name] = peak_bytes(partial(both, neuron), device)
-    runs: dict[str, Callable[[], object]] = {COPIES: copies}
+    runs: dict[str, Callable[[], object]] = {COPIES: copies, CURRENTS: currents}
     for name, neuron in neurons.items():
-        runs |= {f"{name} forward": partial(forward, neuron), f"{name} both": partial(both, neuron)}
+        runs |= {
+            f"{name} forward": partial(forward, neuron),
+            f"{name} both": partial(both, neuron),
+            f"{name} loop": partial(loop, neuron),
+        }
     times = {name: median(each) for name, each in in_turns(runs, rounds, device).items()}
+    faults = {name: page_faults(runs[name], rounds) for name in (CURRENTS, *(f"{name} loop" for name in neurons))}
     found = tuple(
         NeuronCost(
             name,
@@ -146,9 +185,12 @@ def measure_neurons(
             times[f"{name} both"],
             None if peak is None else peak / 2**20,
             kept(neurons[name]) / 2**20,
+            times[f"{name} loop"],
+            faults[f"{name} loop"],
         )
         for name, peak in peaks.items()
     )
     return NeuronCosts(
-        kind, steps, tuple(shape), torch.get_num_threads(), str(device), rounds, repeated, times[COPIES], found
-    )
+        kind, steps, tuple(shape), torch.get_num_threads(), str(device), rounds, repeated, times[COPIES],
+        times[CURRENTS], faults[CURRENTS], weights.nbytes / 2**20, found,
+    )  # fmt: skip

@@ -45,9 +45,9 @@ def neurons(
     html: Html = None,
     json: Json = False,
 ) -> None:
-    """Time the backends' neurons, forward and backward, and their memory, next to a copy of the same bytes."""
+    """Time the backends' neurons, forward and backward, in a plain loop too, and their memory, next to copies."""
     from neurozoo.bench.neurons import measure_neurons
-    from neurozoo.reporting.bench import neurons_page, neurons_table
+    from neurozoo.reporting.bench import loop_table, neurons_page, neurons_table
     from neurozoo.reporting.tables import plain_text
     from neurozoo.runs.device import choose_device
 
@@ -65,7 +65,7 @@ def neurons(
     ]  # fmt: skip
     if html is not None:
         write(html, neurons_page(costs))
-    answer(json, {"neurons": costs}, plain_text(map(neurons_table, costs)))
+    answer(json, {"neurons": costs}, plain_text(table(each) for each in costs for table in (neurons_table, loop_table)))
 
 
 @app.command("events")
@@ -182,7 +182,7 @@ def page(
 ) -> None:
     """Write docs/performance.md: neurons at T = 5 and 50, SMILE's recipes, and a step while other processes compute."""
     from neurozoo.bench.busy import BUSY, measure_busy
-    from neurozoo.bench.neurons import STEPS, measure_neurons
+    from neurozoo.bench.neurons import SETTINGS, measure_neurons
     from neurozoo.bench.training import measure_first_step, measure_training
     from neurozoo.recipe.recipe import load_recipe
     from neurozoo.registry.registry import default_registry
@@ -191,8 +191,10 @@ def page(
     check_writable(out)
     _set_threads(threads)
     names = _backends("cpu")
-    settings = [(number, repeated) for repeated in (False, True) for number in STEPS]
-    costs = [measure_neurons(names, number, rounds=rounds, repeated=repeated) for number, repeated in settings]
+    costs = [
+        measure_neurons(names, number, shape=shape, rounds=rounds, repeated=repeated)
+        for number, shape, repeated in SETTINGS
+    ]
     busy = measure_busy(load_recipe("smile_mosei", registry=default_registry()), BUSY, rounds=rounds)
     training = []
     for name in ("smile_mosei", "smile_mosei_corrected"):

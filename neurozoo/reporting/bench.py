@@ -19,6 +19,7 @@ __all__ = [
     "as_page",
     "busy_table",
     "data_table",
+    "loop_table",
     "neurons_page",
     "neurons_table",
     "plainly",
@@ -130,16 +131,47 @@ def neurons_table(costs: NeuronCosts) -> Table:
             peak = [f"{each.peak_mib:.0f} MiB", f"{each.peak_mib / max(leanest, 1e-9):.2f}"]
         rows.append([each.backend, *times, *peak, f"{each.kept_mib:.0f} MiB"])
     head = ["backend", "forward", "of copies", "and backward", "of copies", "of fastest", "peak", "of leanest", "kept"]
-    shape = " x ".join(map(str, costs.shape))
     notes = [
         plainly(costs),
         "Kept is what autograd keeps between forward and backward, beyond the currents that came in.",
         f"{costs.threads} threads, {costs.device}, medians of {costs.rounds}; copying two tensors of the currents' "
         f"size takes {costs.copies_ms:.1f} ms.",
     ]
-    repeated = ", one current repeated" if costs.repeated else ""
+    return Table(f"Neurons{_what(costs)}", head, rows, notes)
+
+
+def loop_table(costs: NeuronCosts) -> Table:
+    """The costs at one T in a plain loop, where nothing is used again."""
+    fastest = min(each.loop_ms for each in costs.backends)
+
+    def row(name: str, time: float, faults: int | None, *more: str) -> list[str]:
+        return [name, f"{time:.1f} ms", *more, "-" if faults is None else f"{faults:,}"]
+
+    rows = [
+        row(
+            each.backend, each.loop_ms, each.loop_faults, f"{each.loop_ms / costs.least_loop_ms:.2f}",
+            f"{each.loop_ms / fastest:.2f}",
+        )
+        for each in costs.backends
+    ]  # fmt: skip
+    rows.append(row("new currents alone", costs.currents_ms, costs.currents_faults, "", ""))
+    slower = sorted(each.loop_ms for each in costs.backends)[1:2]
+    limit = f"; the next backend takes {slower[0] / costs.least_loop_ms:.1f} times as long as that" if slower else ""
+    notes = [
+        "A step: new currents by a copy, forward, backward, and the release of all.",
+        f"Least is new currents and {costs.passes} passes over {costs.currents_mib:.0f} MiB, "
+        f"{costs.least_loop_ms:.1f} ms{limit}.",
+        "Pages are those that the system gave in a step, and cleared.",
+    ]
+    return Table(
+        f"Neurons in a plain loop{_what(costs)}", ["backend", "step", "of least", "of fastest", "pages"], rows, notes
+    )
+
+
+def _what(costs: NeuronCosts) -> str:
     kind = "" if costs.kind == "lif" else f" ({costs.kind})"
-    return Table(f"Neurons{kind}: T = {costs.steps}, {shape}{repeated}", head, rows, notes)
+    repeated = ", one current repeated" if costs.repeated else ""
+    return f"{kind}: T = {costs.steps}, {' x '.join(map(str, costs.shape))}{repeated}"
 
 
 def neurons_page(costs: Sequence[NeuronCosts]) -> str:
@@ -158,6 +190,7 @@ def neurons_page(costs: Sequence[NeuronCosts]) -> str:
         peaks = [one.peak_mib for one in each.backends if one.peak_mib is not None]
         unit, label = "times as long as copying two tensors of that size", f"how long each backend's neurons take {at}"
         content += [neurons_table(each), Picture(f"Time {at}", bars(names, times, unit=unit, label=label))]
+        content.append(loop_table(each))
         if len(peaks) == len(names):
             label = f"how much memory each backend's neurons take {at}"
             drawn = bars(names, {"peak": peaks}, unit="MiB", label=label, legend=False)
@@ -222,7 +255,8 @@ def as_page(
     neurons: Sequence[NeuronCosts], training: Sequence[tuple[TrainingCost, FirstStep]], busy: BusyCost, command: str
 ) -> str:
     """``docs/performance.md``."""
-    tables = [busy_table(busy), *map(neurons_table, neurons), *(training_table(*each) for each in training)]
+    of_neurons = [table(each) for each in neurons for table in (neurons_table, loop_table)]
+    tables = [busy_table(busy), *of_neurons, *(training_table(*each) for each in training)]
     machine = f"{platform.system()} {platform.machine()}, {neurons[0].threads} threads"
     introduction = _INTRODUCTION.format(command=command, machine=machine, threads=neurons[0].threads)
     return f"{introduction}\n{markdown(tables)}"

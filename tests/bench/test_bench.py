@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from neurozoo.bench import training
 from neurozoo.bench.busy import BusyCost, measure_busy, spinning
+from neurozoo.bench.interleaved import page_faults
 from neurozoo.bench.neurons import measure_neurons
 from neurozoo.bench.training import FirstStep, TrainingCost, measure_first_step, measure_training
 from neurozoo.cli import main
@@ -30,6 +32,8 @@ def test_neurons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "Neurons: T = 2, 2 x 3 x 4" in shown
     assert "of copies" in shown
+    assert "Neurons in a plain loop: T = 2, 2 x 3 x 4" in shown
+    assert "new currents alone" in shown
     page = (tmp_path / "page.html").read_text()
     assert page.count("<svg") == 4
     assert main([*command, "--device", "cpu", "--json", "--repeated"]) == 0
@@ -38,6 +42,19 @@ def test_neurons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [each["backend"] for each in told[0]["backends"]] == ["torch", "norse"]
     assert told[0]["repeated"]
     assert all(each["forward_ms"] > 0 and each["peak_mib"] > 0 for each in told[0]["backends"])
+    assert all(each["loop_ms"] > 0 and each["loop_faults"] >= 0 for each in told[0]["backends"])
+    assert told[0]["currents_ms"] > 0
+
+
+def test_new_pages_are_counted() -> None:
+    def touch() -> None:
+        with mmap.mmap(-1, 64 * mmap.PAGESIZE) as memory:
+            for start in range(0, len(memory), mmap.PAGESIZE):
+                memory[start] = 1
+
+    if (counted := page_faults(touch, 3)) is None:
+        pytest.skip("this system does not count the pages that it gives a process")
+    assert counted >= 64 > (page_faults(lambda: None, 3) or 0)
 
 
 def test_neurons_of_another_kind(capsys: pytest.CaptureFixture[str]) -> None:
