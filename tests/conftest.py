@@ -134,8 +134,10 @@ def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (command, json_) == ("train", "--json")
         if option == "--resume":
             resume(Path(folder))
-        else:
-            train(load_recipe(what[0], what[1:], registry=default_registry()), out=Path(folder))
+            return
+        closed = what[what.index("--close") + 1 :] if "--close" in what else []
+        overrides = [each for each in what[1:] if each != "--close" and each not in closed]
+        train(load_recipe(what[0], overrides, registry=default_registry()), out=Path(folder), closed=closed)
 
     monkeypatch.setattr(LocalJobs, "run", run)
 

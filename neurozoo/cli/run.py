@@ -36,6 +36,12 @@ def train(
     start: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Begin with the weights of a trained model.")
     ] = None,
+    close: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--close", metavar="SPLIT", help="A split that this run and later commands on it may not open; repeatable."
+        ),
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=1, max=MOST, help="Train with this many seeds, into OUT/SEED and OUT/seeds.json."),
@@ -74,7 +80,8 @@ def train(
     listener = JsonListener() if json else RichListener()
     if resume is not None:
         if any(
-            given not in (None, False) for given in (recipe, backend, out, dry_run, start, seeds, *several.values())
+            given not in (None, False, [])
+            for given in (recipe, backend, out, dry_run, start, close, seeds, *several.values())
         ):
             raise UserError(f"--resume {resume} continues as the run began; leave out the recipe and all other options")
         from neurozoo.training.train import resume as continue_run
@@ -90,6 +97,8 @@ def train(
             raise UserError("--dry-run is one step of one training; leave out --seeds")
         if start is not None:
             raise UserError("--from is where one training begins; leave out --seeds")
+        if close:
+            raise UserError("--close is for one training; leave out --seeds")
         from neurozoo.cli.bars import counted
         from neurozoo.studies.seeds import FILE, train_seeds
 
@@ -111,7 +120,7 @@ def train(
 
     begun = None if start is None else open_trained(start)
     if not dry_run:
-        _show(training.train(checked, out=out, listener=listener, start=begun), json)
+        _show(training.train(checked, out=out, listener=listener, start=begun, closed=close or ()), json)
         return
     summary = training.dry_run(checked)
     lines = [f"dry run of {checked.name}: one step on made-up data went well; nothing was written"]

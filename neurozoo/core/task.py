@@ -42,6 +42,7 @@ class Metric:
         compute: ``(target, predicted, decision) -> number`` over NumPy arrays ``[n, ...]`` of valid answers, n > 0.
         unit: ``dimensionless``, ``nats``, or ``target`` for the unit of the target.
         title: Display name, such as ``macro F1``; defaults to the name without underscores.
+        decided: Whether the value depends on the decision, such as a threshold.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Metric:
     compute: Callable[[NDArray[Any], NDArray[Any], Decision], float]
     unit: str = "dimensionless"
     title: str = ""
+    decided: bool = True
 
     def __post_init__(self) -> None:
         if not self.title:
@@ -313,6 +315,16 @@ class Task(ABC):
             if metric.name == name:
                 return metric.better
         raise UnknownNameError(f"metric of the task {self.name}", name, self.names)
+
+    def is_decided(self, name: str) -> bool:
+        """Return whether a metric of this name depends on the decision; never if the task has none.
+
+        Raises:
+            UnknownNameError: The task has no such metric.
+        """
+        self.better(name)
+        by_name = {metric.name: metric.decided for metric in self.metrics}
+        return self.default_decision is not None and by_name.get(name, False)
 
     def score(self, values: Mapping[str, float], name: str) -> float:
         """Return a metric, or the loss, with its sign chosen so that larger is better; NaN if undefined.

@@ -31,6 +31,7 @@ __all__ = [
     "firing_rates",
     "health_warnings",
     "lesion_effects",
+    "lesion_predictions",
     "thresholds_of",
     "unseen_spikes",
 ]
@@ -275,19 +276,41 @@ def unseen_spikes(model: Model, batch: Batch) -> list[str]:
     return unseen + missed
 
 
-@torch.no_grad()
 def lesion_effects(
     model: Model, samples: SplitView, batch_size: int, device: torch.device | str = "cpu", seed: int = 0
 ) -> dict[str, float]:
     """Measure how far predictions move without the samples' own spikes.
 
     Mean absolute change of the predictions divided by their standard deviation, per quantity if they have units,
-    dimensionless. ``permuted`` gives every sample the spike trains of another one of the split, at its own relative
-    times if lengths differ; ``silent`` sets all spikes to 0. The spikes of one batch are held at a time. The model must
-    be in evaluation mode; its running statistics stay as they are.
+    dimensionless; see :func:`lesion_predictions`.
 
     Returns:
         Both kinds, NaN for fewer than two samples; empty if the model has nothing but spikes.
+    """
+    made = lesion_predictions(model, samples, batch_size, device, seed)
+    if not made:
+        return {}
+    reference = made.pop("intact")
+    # Quantities with units are scaled one by one, or the largest would dominate the mean.
+    over = 0 if any(metric.unit == "target" for metric in model.problem.task.metrics) else None
+    deviation = reference.std(over).clamp(min=1e-12)
+    if len(samples) < 2:
+        return dict.fromkeys(made, float("nan"))
+    return {kind: float(((x - reference).abs().mean(over) / deviation).mean()) for kind, x in made.items()}
+
+
+@torch.no_grad()
+def lesion_predictions(
+    model: Model, samples: SplitView, batch_size: int, device: torch.device | str = "cpu", seed: int = 0
+) -> dict[str, Tensor]:
+    """Predict a split with its spikes, and without the samples' own.
+
+    ``permuted`` gives every sample the spike trains of another one of the split, at its own relative times if lengths
+    differ; ``silent`` sets all spikes to 0. The spikes of one batch are held at a time. The model must be in evaluation
+    mode; its running statistics stay as they are.
+
+    Returns:
+        Predictions ``[n, K]``: ``intact`` and both kinds; empty if the model has nothing but spikes.
     """
     if not model.works_without_spikes:
         return {}
@@ -312,19 +335,10 @@ def lesion_effects(
             intact.append(_predictions(model, batch))
 
     def whole(passes: list[Tensor]) -> Tensor:
-        rows = torch.cat(passes)
-        return rows_of_all(rows) if task.per_step else at_their_places(rows, torch.cat(mine).to(device))
+        rows, per_step = torch.cat(passes), model.problem.task.per_step
+        return rows_of_all(rows) if per_step else at_their_places(rows, torch.cat(mine).to(device))
 
-    task = model.problem.task
-    reference = whole(intact)
-    # Quantities with units are scaled one by one, or the largest would dominate the mean.
-    over = 0 if any(metric.unit == "target" for metric in task.metrics) else None
-    deviation = reference.std(over).clamp(min=1e-12)
-    effects = {
-        kind: float(((whole(passes) - reference).abs().mean(over) / deviation).mean())
-        for kind, passes in (("permuted", permuted), ("silent", silent))
-    }
-    return effects if len(samples) > 1 else {"permuted": float("nan"), "silent": float("nan")}
+    return {kind: whole(made) for kind, made in (("intact", intact), ("permuted", permuted), ("silent", silent))}
 
 
 def _predictions(model: Model, batch: Batch) -> Tensor:

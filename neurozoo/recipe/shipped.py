@@ -1,4 +1,4 @@
-"""The recipes of this distribution, by name."""
+"""The recipes and arenas of this distribution, by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neurozoo.core.earlier_names import current_name
 
-__all__ = ["shipped_path", "shipped_recipes"]
+__all__ = ["shipped_arenas", "shipped_path", "shipped_recipes"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DESCRIPTION = re.compile(r"^description:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
@@ -24,7 +24,12 @@ def shipped_recipes() -> dict[str, str]:
     return {name: match[1].strip("'\"") if match else "" for name, match in found.items()}
 
 
-def _files() -> dict[str, Path]:
+def shipped_arenas() -> dict[str, Path]:
+    """Return the file of each shipped arena by name."""
+    return _files("arenas/*.yaml")
+
+
+def _files(pattern: str = "*.yaml") -> dict[str, Path]:
     # In a wheel they are inside the package, in a clone next to it.
     inside, outside = _PACKAGE / "recipes", _PACKAGE.parent / "recipes"
-    return {path.stem: path for path in sorted((inside if inside.is_dir() else outside).glob("*.yaml"))}
+    return {path.stem: path for path in sorted((inside if inside.is_dir() else outside).glob(pattern))}

@@ -310,6 +310,12 @@ def neurozoo_components() -> Iterable[Component]:
     )
     yield Component(
         "logger",
+        "epochs",
+        "neurozoo.training.kept_epochs:EpochsLogger",
+        "the weights of every epoch in the run folder, to choose among them afterwards",
+    )
+    yield Component(
+        "logger",
         "tensorboard",
         "neurozoo.training.tensorboard:TensorBoardLogger",
         "event files for TensorBoard in the run folder",

@@ -54,6 +54,7 @@ class Baseline:
         metrics: On test, see :attr:`neurozoo.core.task.Task.definitions`.
         predicted: ``[N, K]`` of test.
         decision: How predictions become answers; chosen on valid.
+        valid: Predictions ``[n, K]`` of valid.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Baseline:
     metrics: dict[str, float]
     predicted: NDArray[np.float64]
     decision: Decision
+    valid: NDArray[np.float64]
 
 
 def baselines(view: DataView, task: Task) -> list[Baseline]:
@@ -265,7 +267,7 @@ def _best(name: str, view: DataView, features: Mapping[str, Any], task: Task, st
     best = max(strengths, key=score)
     valid, test = tried[best]
     decision = task.choose(target["valid"], valid)
-    return Baseline(name, best, task.measure(target["test"], test, decision), test, decision)
+    return Baseline(name, best, task.measure(target["test"], test, decision), test, decision, valid)
 
 
 def answers(view: DataView, split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neurozoo.evaluation.evaluate import data_of
+from neurozoo.operations.energy import energy_of
 from neurozoo.operations.latency import measure_latency
 from neurozoo.operations.profiling import profile_run
 from neurozoo.runs.loading import load
@@ -26,6 +27,7 @@ class Cost:
         acs: Accumulations that spikes, and counts of events, cause.
         updates: Membrane updates.
         milliseconds: Median time of one sample alone, on one thread of this machine's CPU.
+        energy: Of the operations, in nJ: an estimate from published costs, see :mod:`neurozoo.operations.energy`.
     """
 
     parameters: int
@@ -33,6 +35,7 @@ class Cost:
     acs: float
     updates: float
     milliseconds: float
+    energy: float
 
 
 def measure_cost(run: str | Path, *, split: str = "test") -> Cost:
@@ -53,4 +56,5 @@ def measure_cost(run: str | Path, *, split: str = "test") -> Cost:
         counts.a_sample(counts.acs),
         counts.a_sample(counts.updates),
         measure_latency(trained, data_of(trained), split=split).milliseconds,
+        energy_of(counts).operations / 1000,
     )

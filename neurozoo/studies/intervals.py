@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Draws",
     "Estimate",
     "Interval",
     "Spread",
     "defined",
     "paired_difference",
     "resampled_difference",
+    "resampled_scores",
     "spread",
     "student_interval",
 ]
@@ -39,6 +40,20 @@ class Interval:
     mean: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A score on all samples, and on those of each draw; dimensionless."""
+
+    value: float
+    drawn: tuple[float, ...]
+
+    def minus(self, other: Draws) -> Interval:
+        """Return the difference to another score with its 95 % interval over the draws, which are the same for both."""
+        differences = np.array(self.drawn) - np.array(other.drawn)
+        low, high = np.nanpercentile(differences, (2.5, 97.5))
+        return Interval(self.value - other.value, float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -94,19 +109,38 @@ def resampled_difference(
     Paired percentile bootstrap (Efron & Tibshirani 1993, chapter 13): every draw scores all models on the same
     samples. A sample's group is drawn whole, as segments of a video are no independent samples.
     """
+    rows = resampled_scores({"ours": [ours], "theirs": theirs}, groups, draws=draws, seed=seed)
+    return {name: rows["ours"][name].minus(rows["theirs"][name]) for name in rows["ours"]}
+
+
+def resampled_scores(
+    rows: Mapping[str, Sequence[Scores]], groups: Sequence[str], *, draws: int = 400, seed: int = 0
+) -> dict[str, dict[str, Draws]]:
+    """Return the scores of several rows, each the mean of its models, on resampled groups of samples.
+
+    Every draw scores all models of all rows on the same samples; see :func:`resampled_difference`.
+
+    Args:
+        rows: The models of each row.
+        groups: What each sample belongs to.
+        draws: How many times groups are drawn.
+        seed: Of the draws.
+    """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
     rng = np.random.default_rng(seed)
 
-    def differences(places: NDArray[np.int64]) -> dict[str, float]:
-        others = [scores(places) for scores in theirs]
-        return {name: value - float(np.mean([each[name] for each in others])) for name, value in ours(places).items()}
+    def means(places: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+        found = {row: [scores(places) for scores in models] for row, models in rows.items()}
+        return {row: {name: float(np.mean([s[name] for s in by])) for name in by[0]} for row, by in found.items()}
 
-    found = differences(np.arange(len(group)))
-    drawn: dict[str, list[float]] = {name: [] for name in found}
+    whole = means(np.arange(len(group)))
+    drawn: dict[str, dict[str, list[float]]] = {row: {name: [] for name in by} for row, by in whole.items()}
     for _ in range(draws):
         some = rng.integers(0, len(members), len(members))
-        for name, value in differences(np.concatenate([members[i] for i in some])).items():
-            drawn[name].append(value)
-    ends: dict[str, Any] = {name: np.nanpercentile(values, (2.5, 97.5)) for name, values in drawn.items()}
-    return {name: Interval(value, float(ends[name][0]), float(ends[name][1])) for name, value in found.items()}
+        for row, by in means(np.concatenate([members[i] for i in some])).items():
+            for name, value in by.items():
+                drawn[row][name].append(value)
+    return {
+        row: {name: Draws(value, tuple(drawn[row][name])) for name, value in by.items()} for row, by in whole.items()
+    }

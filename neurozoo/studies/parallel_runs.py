@@ -27,9 +27,12 @@ __all__ = [
     "ONE_THREAD",
     "Progress",
     "RecipeSource",
+    "Training",
     "check_no_run",
     "described",
+    "is_done",
     "recipe_argument",
+    "train_all",
     "train_study",
     "usable_jobs",
 ]
@@ -51,13 +54,14 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class _Training:
-    """One training: what to call it, the recipe, changes to it, and the run folder."""
+class Training:
+    """One training: what to call it, the recipe, changes to it, the run folder, and the splits that stay closed."""
 
     name: str
     source: RecipeSource
     overrides: tuple[str, ...]
     folder: Path
+    closed: tuple[str, ...] = ()
 
 
 def check_no_run(folder: Path) -> None:
@@ -102,9 +106,9 @@ def train_study(
         NeurozooError: A training failed; the others are stopped.
     """
 
-    def trainings_in(folder: Path, recipe: RecipeSource) -> list[_Training]:
+    def trainings_in(folder: Path, recipe: RecipeSource) -> list[Training]:
         return [
-            _Training(name, recipe, (*overrides, ONE_THREAD), folder / place)
+            Training(name, recipe, (*overrides, ONE_THREAD), folder / place)
             for place, (name, overrides) in variants.items()
         ]
 
@@ -115,17 +119,42 @@ def train_study(
     folder = next(filter(is_free, numbered(default))) if out is None else out
     check_no_run(folder)
     trainings = trainings_in(folder, source)
-    if all(_is_done(each, checksum) for each in trainings):
-        launcher = None  # no cluster is needed
-    else:
+    if not all(is_done(each, checksum) for each in trainings):
         trainings = trainings_in(folder, recipe_argument(source, folder))
+    return folder, train_all(trainings, folder, jobs, checksum, on_progress, launcher)
+
+
+def train_all(
+    trainings: Sequence[Training],
+    folder: Path,
+    jobs: int,
+    checksum: str,
+    on_progress: Progress | None = None,
+    launcher: Launcher | None = None,
+) -> list[dict[str, Any]]:
+    """Train several recipes in separate processes, as :func:`train_study`; returns the summaries in order.
+
+    Args:
+        trainings: Each with a recipe that a command can name, see :func:`recipe_argument`.
+        folder: Of the study.
+        jobs: How many trainings at a time.
+        checksum: Of the data.
+        on_progress: See :data:`Progress`.
+        launcher: Where they are trained; by default in child processes.
+
+    Raises:
+        RunError: A run is of another recipe or of other data.
+        NeurozooError: A training failed; the others are stopped.
+    """
+    if all(is_done(each, checksum) for each in trainings):
+        launcher = None  # no cluster is needed
     with (launcher or Launcher()).open(jobs, folder) as commands:
         futures = {commands.submit(_trained, commands, each, checksum, folder): each for each in trainings}
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             if on_progress is not None:
                 on_progress(futures[future].name, done, len(futures))
-    return folder, [future.result() for future in futures]
+    return [future.result() for future in futures]
 
 
 def described(recipe: Recipe, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -151,7 +180,7 @@ def recipe_argument(source: RecipeSource, folder: Path) -> str:
     return str(path)
 
 
-def _trained(commands: Jobs, training: _Training, checksum: str, study: Path) -> dict[str, Any]:
+def _trained(commands: Jobs, training: Training, checksum: str, study: Path) -> dict[str, Any]:
     """Return the summary of a run as :func:`_summary`, and mark the folder above as a study's."""
     try:
         return _summary(commands, training, checksum)
@@ -161,7 +190,7 @@ def _trained(commands: Jobs, training: _Training, checksum: str, study: Path) ->
                 (study / MARK).touch()
 
 
-def _summary(commands: Jobs, training: _Training, checksum: str, deaths: int = 0) -> dict[str, Any]:
+def _summary(commands: Jobs, training: Training, checksum: str, deaths: int = 0) -> dict[str, Any]:
     """Return the summary of a run, which is trained now unless that was done before."""
     folder = training.folder
     begun = (folder / "recipe.yaml").is_file()
@@ -175,7 +204,8 @@ def _summary(commands: Jobs, training: _Training, checksum: str, deaths: int = 0
             return Run(folder).read_json("summary.json")
         arguments = ["--resume", str(folder)]
     else:
-        arguments = [str(training.source), *training.overrides, "--out", str(folder)]
+        closed = [argument for split in training.closed for argument in ("--close", split)]
+        arguments = [str(training.source), *training.overrides, *closed, "--out", str(folder)]
     try:
         commands.run(training.name, ["train", *arguments, "--json"])
     except JobDied as died:
@@ -188,7 +218,7 @@ def _summary(commands: Jobs, training: _Training, checksum: str, deaths: int = 0
     return Run(folder).read_json("summary.json")
 
 
-def _is_done(training: _Training, checksum: str) -> bool:
+def is_done(training: Training, checksum: str) -> bool:
     """Return whether a run is finished and nobody writes to it."""
     folder = training.folder
     there = (folder / "recipe.yaml").is_file() and not _is_used(folder)
@@ -203,7 +233,7 @@ def _is_used(folder: Path) -> bool:
     return False
 
 
-def _is_same(training: _Training, checksum: str) -> bool:
+def _is_same(training: Training, checksum: str) -> bool:
     run = Run(training.folder)
     # With the components' defaults of today, which a run of an earlier version does not name.
     made_with = load_recipe(run.recipe_path, registry=default_registry())
@@ -212,7 +242,8 @@ def _is_same(training: _Training, checksum: str) -> bool:
     same = not summary or made_with.is_of(summary.get("recipe_digest"))
     # A run that was stopped at its very beginning may not have noted its data yet.
     found = (summary["data"] if summary else run.read_json_if_there("data.json")).get("checksum", checksum)
-    return same and made_with.digest == wanted.digest and found == checksum
+    same = same and made_with.digest == wanted.digest and run.closed == training.closed
+    return same and found == checksum
 
 
 def usable_jobs(device: str, most: int) -> int:

@@ -103,6 +103,7 @@ METRICS = (
         "higher",
         mean_average_precision,
         title="mAP",
+        decided=False,
     ),
 )
 """All between 0 and 1; ``map`` is NaN if no label has a positive."""
