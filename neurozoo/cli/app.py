@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from neurozoo.cli import (
+    arena,
     bench,
     browse,
     compare,
@@ -36,8 +37,8 @@ app = typer.Typer(
 for _command in (
     run.train, run.evaluate, run.verify, trained.predict, stream.stream, trained.profile, trained.report, trained.pack,
     hub.push, hub.pull, export.export,
-    browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, studies.collect, studies.results,
-    studies.reproduce, plugins.doctor,
+    browse.list_, browse.show, compare.compare, studies.ablate, studies.tune, arena.arena, studies.collect,
+    studies.results, studies.reproduce, plugins.doctor,
 ):  # fmt: skip
     app.command(_command.__name__.rstrip("_"))(_command)
 for _group in (runs, data, recipe, bench, nir, weights, zoo, plugins):

@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from neurozoo.recipe.shipped import shipped_recipes
+from neurozoo.recipe.shipped import shipped_arenas, shipped_recipes
 from neurozoo.registry.hookspecs import KINDS, Kind
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.shipped_models import shipped_models
 
-__all__ = ["LISTED", "backends", "components", "importers", "kinds", "models", "names", "public_data", "recipes"]
+__all__ = [
+    "LISTED",
+    "arenas",
+    "backends",
+    "components",
+    "importers",
+    "kinds",
+    "models",
+    "names",
+    "public_data",
+    "recipes",
+]
 
 Complete = Callable[[str], list[tuple[str, str]]]
 
@@ -39,6 +50,7 @@ LISTED = (*(each.plural for each in KINDS.values()), "recipes", "sizes", "zoo", 
 """What `neurozoo list` has; the published sizes of models need torch."""
 
 recipes = _beginning(shipped_recipes)
+arenas = _beginning(lambda: {name: path.name for name, path in shipped_arenas().items()})
 models = _beginning(shipped_models)
 backends = _beginning(lambda: _components("neuron"))
 engines = _beginning(lambda: _components("engine"))

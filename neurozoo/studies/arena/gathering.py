@@ -87,6 +87,7 @@ def gathered(
     draws = _kept_draws(out / "resampled.json", models, task, target, groups, names)
     rows = [_with_interval(row, draws[row.name]) for row in ranked(rows, task, ranking)]
     by_name = {row.name: row for row in rows}
+    first = next(row for row in rows if row.seeds)
     controls = [(by_name[row.control_of], row) for row in rows if row.control_of in by_name]
     titles = {each.name: each.title for each in task.metrics}
     definitions = dict(task.definitions)
@@ -118,7 +119,7 @@ def gathered(
         definitions=definitions,
         better=better,
         rows=rows,
-        leading=[each for row in rows[1:] for each in compared(row, rows[0], names, draws)],
+        leading=[each for row in rows if row is not first for each in compared(row, first, names, draws)],
         controls=[each for row, control in controls for each in compared(row, control, names, draws)],
         notes=[text for text in (without_words(view),) if text],
         minutes=sum((row.minutes or 0.0) * len(seeds) for row in rows),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from neurozoo.studies.arena.choosing import ONE
 from neurozoo.studies.arena.description import Family
 from neurozoo.studies.intervals import Draws, Estimate, Interval, paired_difference, student_interval
 
-__all__ = ["SCHEMA", "ArenaResult", "Comparison", "RowResult", "compared", "estimate", "ranked"]
+__all__ = ["SCHEMA", "ArenaResult", "Comparison", "RowResult", "compared", "estimate", "front", "ranked"]
 
 SCHEMA = 1
 
@@ -62,6 +62,21 @@ class RowResult:
     without: str | None = None
     changes: Sequence[str] = ()
 
+    @property
+    def seeds(self) -> int:
+        """How many trainings it has; 0 for the floors that need none."""
+        return len(self.epochs)
+
+    @property
+    def operations(self) -> float:
+        """Multiplications, accumulations and updates of a sample; NaN if they were not counted."""
+        return math.nan if self.cost is None else sum(self.cost[each] for each in ("macs", "acs", "updates"))
+
+    @property
+    def milliseconds(self) -> float:
+        """Of a sample alone on one thread; NaN if it was not timed."""
+        return math.nan if self.cost is None else self.cost["milliseconds"]
+
     def mean(self, metric: str, decision: str = ONE) -> float:
         """Return a score on test, the mean over seeds; NaN if it is not defined."""
         return estimate(self.test.get(decision, {}).get(metric, ())).mean
@@ -107,7 +122,7 @@ class ArenaResult:
         definitions: Of each metric.
         better: Whether higher or lower values of each metric are better.
         rows: The best first.
-        leading: Each row minus the first one, in the metrics ranking and decided.
+        leading: Each row minus the best trained one, in the metrics ranking and decided.
         controls: Each row that has a control, minus its control.
         notes: What a reader has to know.
         minutes: Sum of the training times.
@@ -141,6 +156,11 @@ class ArenaResult:
         return next(each for each in self.rows if each.name == name)
 
     @property
+    def trained(self) -> list[RowResult]:
+        """The rows that were trained, the best first."""
+        return [row for row in self.rows if row.seeds]
+
+    @property
     def compared(self) -> tuple[str, ...]:
         """The metrics that rows are compared in."""
         return (self.ranking,) if self.decided in (None, self.ranking) else (self.ranking, str(self.decided))
@@ -161,6 +181,25 @@ def ranked(rows: Sequence[RowResult], task: Task, metric: str) -> list[RowResult
     return sorted(rows, key=score, reverse=True)
 
 
+def front(
+    rows: Sequence[RowResult], score: Callable[[RowResult], float], cost: Callable[[RowResult], float]
+) -> list[str]:
+    """Return the names of the rows that no other one beats: at least as good and cheaper, or better and as cheap.
+
+    Args:
+        rows: The rows.
+        score: Of a row; larger is better.
+        cost: Of a row; smaller is better.
+    """
+    known = [(score(row), cost(row), row.name) for row in rows]
+    known = [each for each in known if math.isfinite(each[0]) and math.isfinite(each[1])]
+    return [
+        name
+        for good, dear, name in known
+        if not any(s >= good and c <= dear and (s > good or c < dear) for s, c, _ in known)
+    ]
+
+
 def compared(
     row: RowResult, other: RowResult, metrics: Sequence[str], draws: Mapping[str, Mapping[str, Draws]]
 ) -> list[Comparison]:
@@ -168,7 +207,7 @@ def compared(
     found = []
     for metric in metrics:
         ours, theirs = row.test[ONE][metric], other.test[ONE][metric]
-        paired = row.family != "floor" and other.family != "floor"
+        paired = bool(row.seeds and other.seeds)
         groups = draws[row.name][metric].minus(draws[other.name][metric])
         found.append(
             Comparison(row.name, other.name, metric, paired_difference(ours, theirs) if paired else None, groups)
