@@ -48,7 +48,7 @@ def _first(result: ArenaResult) -> Iterator[str]:
         name, value = floors[0].name, number(floors[0].mean(result.ranking), 3)
         shown = clear(against.groups)
         if not shown:
-            yield f"**The best floor, {name} ({value}), cannot be told from the best model on this test split**: {text}."
+            yield f"**The best floor, {name} ({value}), cannot be told from the best model on test**: {text}."
         elif is_better(result, result.ranking, against.groups.mean):
             yield f"**The best floor, {name} ({value}), is ahead of every model**: by {text}."
         else:
