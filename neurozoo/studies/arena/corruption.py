@@ -39,7 +39,7 @@ class Corruption:
         return {
             "noise": f"noise of {self.amount:g} deviations",
             "frames": f"{self.amount:.0%} of positions lost",
-            "signal": f"without {self.signal}",
+            "signal": f"{self.signal} lost",
             "without_one": f"one signal lost in {self.amount:.0%} of samples",
         }[self.kind]
 
