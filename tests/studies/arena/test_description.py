@@ -85,7 +85,9 @@ def test_groups_of_samples(write: Callable[[str], Path]) -> None:
     assert [known.group_of(each) for each in ("3_george_1", "4_george_2", "other")] == ["george", "george", "other"]
 
 
-@pytest.mark.parametrize("name", shipped_arenas())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "fsdd-small" else pytest.mark.slow) for name in shipped_arenas()]
+)
 def test_shipped_arenas_are_valid(name: str) -> None:
     arena = read_arena(name)
     assert arena.file.description
