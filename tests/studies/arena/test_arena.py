@@ -24,9 +24,12 @@ from neurozoo.studies.arena.arena import run_arena
 from neurozoo.studies.arena.choosing import Trial, best_threshold, choose
 from neurozoo.studies.arena.description import read_arena
 from neurozoo.studies.arena.leak import leak_of
+from neurozoo.studies.costs import Cost
 from neurozoo.studies.intervals import paired_difference
 from neurozoo.training.kept_epochs import kept_epochs
 from neurozoo.training.train import resume, train
+
+COST = Cost(100, 2000.0, 3000.0, 400.0, 1.5, 12.0)
 
 TEXT = """
 schema: 1
@@ -45,8 +48,6 @@ rows:
 @pytest.fixture
 def path(recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     recipe()
-    monkeypatch.setattr("neurozoo.studies.costs.SAMPLES", 2)
-    monkeypatch.setattr("neurozoo.operations.latency._SAMPLES", 2)
     monkeypatch.setattr("neurozoo.studies.arena.gathering.DRAWS", 9)
     (tmp_path / "arena.yaml").write_text(TEXT)
     return tmp_path / "arena.yaml"
@@ -54,6 +55,9 @@ def path(recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("trained_here")
 def test_a_small_arena(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tested elsewhere, and in the slow test below.
+    monkeypatch.setattr("neurozoo.studies.arena.floors.baselines", lambda view, task: [])
+    monkeypatch.setattr("neurozoo.studies.arena.measuring.measure_cost", lambda folder, split: COST)
     out, told = tmp_path / "out", []
     result = run_arena(path, out=out, leak=True, on_progress=lambda *each: told.append(each))
     assert [done for _, done, _ in told] == list(range(1, 13))
@@ -127,7 +131,7 @@ def test_no_choice_can_read_test(path: Path, tmp_path: Path, monkeypatch: pytest
     (tmp_path / "small.yaml").write_text((tmp_path / "small.yaml").read_text())
     train(arena.recipes["SMILE"], "seed=1", out=out / "runs" / "smile" / "1", closed=["test"])
     trial = Trial.of(out / "runs" / "smile" / "1", test=False)
-    with pytest.raises(DataError, match="'test' .* is closed"):
+    with pytest.raises(DataError, match=r"'test' .* is closed"):
         trial.predict("test")
     with pytest.raises(RunError, match="was not measured; what test would choose comes after that"):
         leak_of(arena, out, row, 1)
@@ -146,7 +150,7 @@ def test_rows_of_other_data_are_refused(path: Path, tmp_path: Path) -> None:
             writer.add(split, signals, np.eye(2, 3, dtype=np.int64))
     row = f"  - {{name: other, family: spiking, overrides: ['data.root={tmp_path / 'other'}']}}\n"
     path.write_text(TEXT + row)
-    with pytest.raises(UserError, match="other: its data differs from that of the arena's recipe, small.yaml"):
+    with pytest.raises(UserError, match=r"other: its data differs from that of the arena's recipe, small\.yaml"):
         run_arena(path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -71,7 +71,7 @@ def test_what_is_wrong_is_named(write: Callable[[str], Path], before: str, after
 
 
 def test_what_is_not_there_is_named(write: Callable[[str], Path]) -> None:
-    with pytest.raises(RecipeError, match="there is no such file; give an arena's file or a shipped arena: .*emotions"):
+    with pytest.raises(RecipeError, match=r"no such file; give an arena's file or a shipped arena: .*emotions"):
         read_arena("emotion")
     with pytest.raises(UserError, match="has no row 'SMILES'; there are: SMILE, A twin"):
         read_arena(write(TEXT), only=["SMILES"])
