@@ -138,7 +138,7 @@ class Query2LabelHead(LabelHead):
 
     def decoded(self, x: Tensor, code: Tensor, allowed: Tensor | None) -> Tensor:
         """Return one vector a label, ``[B, K, D]``."""
-        labels = torch.zeros_like(self.queries).expand(len(x), -1, -1)
+        labels = torch.zeros_like(self.queries).expand(x.shape[0], -1, -1)
         for layer in self.decoder:
             labels = layer(labels, self.queries, x, code, allowed)
         normed: Tensor = self.norm(labels)

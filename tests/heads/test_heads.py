@@ -23,6 +23,7 @@ from neurozoo.heads.query2label import Query2LabelHead
 from neurozoo.models.build import open_experiment
 from neurozoo.nn.sequence import tokens
 from neurozoo.recipe.recipe import Recipe
+from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import load_checkpoint, write_tensors
 from neurozoo.training.prepare import prepare
 
@@ -276,3 +277,26 @@ def test_layers_of_the_label_decoder() -> None:
         two(rows())
     (found,) = seen
     torch.testing.assert_close(found.weights.sum(2)[:2], torch.ones(2, 3))
+
+
+class OfTensors(nn.Module):
+    def __init__(self, head: LabelHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.head(tokens(x, mask))
+
+
+@pytest.mark.slow
+# torch.nn.LSTM keeps its parameters a second time, in a list.
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.head.lstm:UserWarning")
+@pytest.mark.parametrize("name", sorted(default_registry().components("label-head")))
+def test_a_head_is_exported_for_any_number_of_samples(name: str) -> None:
+    head = default_registry().resolve("label-head", name)(layout()).eval()
+    sequence = rows()
+    several = {0: torch.export.Dim("batch", min=1, max=64)}
+    exported = torch.export.export(OfTensors(head), (sequence.x, sequence.valid), dynamic_shapes=(several, several))
+    for samples in (1, 3):
+        given = Tokens(sequence.x[:samples], sequence.valid[:samples], sequence.position[:samples])
+        torch.testing.assert_close(exported.module()(given.x, given.valid), head(given), atol=1e-6, rtol=1e-5)
