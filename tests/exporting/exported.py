@@ -49,7 +49,10 @@ GRAPH: Mapping[str, Any] = {
     "dt": 0.25, "reset": "value", "integration": "euler", "fires": "at", "forward_delay": 0, "recurrent_delay": 1,
     "synapse_delay": 0, "readout": "sum",
 }  # fmt: skip
+SEVERAL = {**WORDS, "inputs": {"text": (8,), "vision": (4,), "audio": (5,)}}
+BERT = {**SEVERAL, "hidden": 8, "heads": 2, "inner": 8, "layers": 1}
 SMALL: Mapping[str, Mapping[str, Any]] = {
+    "carat": {**BERT, "latent": 4, "queue": 16},
     "cuba-mlp": TRAINS,
     "cuba-rsnn": {**TRAINS, "hidden": 8},
     "dcls-delays": {**TRAINS, "hidden": (8, 8), "kernel": 5},
@@ -57,7 +60,9 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "ispikformer": {
         "inputs": (5,), "length": 6, "outputs": 10, "task": "regression", "width": 8, "heads": 2, "depth": 1,
     },
+    "lddu": {**BERT, "latent": 4, "queue": 16, "projection": 5},
     "lsnn": {**TRAINS, "regular": 4, "adaptive": 4},
+    "multimodal": {**SEVERAL, "hidden": 8, "heads": 2},
     "nir-graph": {**TRAINS, **GRAPH},
     "plif-net": {**FRAMES, "channels": (4, 6)},
     "qkformer": {**PICTURE, "width": 16, "heads": 2, "token_stages": 1, "depth": 1},
@@ -72,6 +77,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "spiking-convnet": FRAMES,
     "spiking-sequence": {**WORDS, "inputs": {"text": (8,)}},
     "spiking-transformer": {**FRAMES, "heads": 2},
+    "tailor": {**BERT, "cross_layers": 1},
 }  # fmt: skip
 """A small form of each model; sequences have enough steps for a loop, frames and pictures have them written out."""
 OF_A_RUN = {

@@ -250,7 +250,7 @@ class CrossEncoder(nn.Module):
 
     def forward(self, first: Tokens, second: Tokens) -> Tokens:
         """Return ``[B, L1 + L2, D]``; rows outside the joined mask are seen by no other."""
-        samples = len(first.x)
+        samples = first.x.shape[0]  # not len, which an exported program would fix
         last = self.positions.num_embeddings - 1
         ranks = [first.position.clamp(max=self.place - 1), (second.position + self.place).clamp(max=last)]
         position = torch.cat([each.expand(samples, -1) for each in ranks], 1)
