@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,9 +24,12 @@ from neurozoo.models.multimodal.contrast import NO_CLASS, QueueContrast
 from neurozoo.nn.dropout import Dropout
 from neurozoo.recipe.recipe import Recipe, load_recipe, make_recipe
 from neurozoo.registry.registry import default_registry
+from neurozoo.runs.checkpoint import read_tensors
+from neurozoo.runs.run import Run
 from neurozoo.tasks.multilabel import Multilabel
 from neurozoo.training.optimizer import make_optimizer
 from neurozoo.training.step import train_step
+from neurozoo.training.train import resume, train
 
 REGISTRY = default_registry()
 LENGTHS = {"text": 5, "vision": 3, "audio": 4}
@@ -271,6 +276,23 @@ class TestState:
         divergences = (wanted * (wanted / sizes).log()).sum(1) + (sizes * (sizes / wanted).log()).sum(1)
         torch.testing.assert_close(model._calibration(spreads, share), divergences.mean() / 6)
         assert float(divergences.min()) > 0
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["carat", "lddu"])
+    def test_a_resumed_run_has_the_bits_of_one_that_did_not_stop(
+        self, name: str, tmp_path: Path, interrupted_at: Callable[[int], AbstractContextManager[None]]
+    ) -> None:
+        params = [f"model.params.{key}={value}" for key, value in SMALL[name].items()]
+        chosen = load_recipe(
+            f"{name}_mosei_corrected",
+            [*params, "data.instead.params={size: 24, length: 8}", "training.batch_size=8", "training.epochs=3"],
+        )
+        train(chosen, out=tmp_path / "whole")
+        with interrupted_at(5):
+            train(chosen, out=tmp_path / "halves")
+        resume(tmp_path / "halves")
+        assert Run(tmp_path / "halves").last.read_bytes() == Run(tmp_path / "whole").last.read_bytes()
+        assert (read_tensors(Run(tmp_path / "whole").last)[0]["contrast.classes"] != NO_CLASS).all()
 
     def test_a_missing_modality_is_rebuilt_from_the_others(self) -> None:
         model, given = small("carat", [*LENGTHS]).eval(), batch()
