@@ -16,7 +16,7 @@ from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.kept import Kept
 from neurozoo.nn.packed_attention import PackedAttention
 
-__all__ = ["MISAFusion", "SharedPrivate", "difference", "reconstruction", "similarity"]
+__all__ = ["MISAFusion", "SharedPrivate", "difference", "reconstruction", "similarity", "weighted_terms"]
 
 MOMENTS = 5
 """Central moments that the similarity compares, as published."""
@@ -132,16 +132,26 @@ class MISAFusion(Fusion):
         return one_row(self.out(found["fused"]), present)
 
     def losses(self, target: Tensor) -> Mapping[str, Tensor]:
-        if not self.kept:
-            return {}
-        present, private, shared = (self.kept.pop(name) for name in ("present", "private", "shared"))
-        terms = {
-            "difference": difference(private, shared, present),
-            "similarity": similarity(shared, present),
-            "reconstruction": reconstruction(self.kept.pop("original"), self.kept.pop("rebuilt"), present),
-        }
-        self.kept.clear()
-        return {name: self.weights[name] * term for name, term in terms.items()}
+        return weighted_terms(self.kept, self.weights)
+
+
+def weighted_terms(kept: Kept, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return the three terms times their weights, 0-d, of what a forward kept, which is dropped; none of nothing.
+
+    Args:
+        kept: Results of :class:`SharedPrivate`, and ``present``, ``[B, M]`` bool.
+        weights: Of ``difference``, ``similarity`` and ``reconstruction``, dimensionless.
+    """
+    if not kept:
+        return {}
+    present, private, shared = (kept.pop(name) for name in ("present", "private", "shared"))
+    terms = {
+        "difference": difference(private, shared, present),
+        "similarity": similarity(shared, present),
+        "reconstruction": reconstruction(kept.pop("original"), kept.pop("rebuilt"), present),
+    }
+    kept.clear()
+    return {name: weights[name] * term for name, term in terms.items()}
 
 
 def difference(private: Tensor, shared: Tensor, present: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ _OWN: Mapping[Kind, tuple[tuple[str, str, str], ...]] = {
             "current-based recurrent net on spike trains or features (SpyTorch)",
         ),
         ("mult", "models.multimodal.mult:MulT", "MulT, ACL 2019: each modality attends to each other one, a linear"),
+        ("misa", "models.multimodal.misa:MISA", "MISA, ACM MM 2020: recurrent nets, shared and private spaces"),
         ("hhmpn", "models.multimodal.hhmpn:HHMPN", "HHMPN, AAAI 2021: label queries attend to each modality"),
         ("spikemo", "models.spikemo:SpikEmo", "SpikEmo's spiking core: the emotion of each utterance (Yu et al. 2024)"),
         ("lsnn", "models.lsnn:LSNN", "recurrent net with adaptive thresholds, trained by BPTT or e-prop"),

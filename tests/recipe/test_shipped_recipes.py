@@ -20,6 +20,7 @@ LARGE = re.compile("cifar10|metr_la|_ssc|(?<!smile_mosei)(?<!smile_nemu)_correct
 
 SMALLER = {
     "hhmpn": ["encoder_hidden=16", "encoder_layers=1", "hidden=16", "decoder_layers=1"],
+    "misa": ["hidden=8", "inner=8"],
     "mult": ["layers=1"],
     "spikemo": ["hidden=16", "layers=1", "inner=16", "time_steps=4"],
 }

@@ -332,6 +332,12 @@ class TestMulTModel(ModelConformance):
 
 
 @PUBLISHED
+class TestMISAModel(ModelConformance):
+    name = "misa"
+    params = {"hidden": 16, "heads": 2, "inner": 16}  # noqa: RUF012
+
+
+@PUBLISHED
 class TestHHMPN(ModelConformance):
     name = "hhmpn"
     params = {  # noqa: RUF012

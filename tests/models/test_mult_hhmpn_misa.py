@@ -1,4 +1,4 @@
-"""MulT and HHMPN in their corrected form: what a sample lacks, what is refused."""
+"""MulT, HHMPN and MISA in their corrected form: what a sample lacks, what is refused."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from neurozoo.registry.registry import default_registry
 
 LENGTHS = {"text": 5, "audio": 3, "vision": 4}
 SMALL: Mapping[str, Mapping[str, Any]] = {
+    "misa": {"hidden": 6, "heads": 2, "inner": 8},
     "mult": {"hidden": 6, "heads": 2, "layers": 1, "memory_layers": 1},
     "hhmpn": {
         "hidden": 8, "heads": 2, "inner": 6, "decoder_layers": 1, "encoder_hidden": 4, "encoder_heads": 2,
@@ -86,6 +87,16 @@ def test_any_number_of_modalities(name: str, names: tuple[str, ...]) -> None:
     outputs = made(name, lengths)(given(lengths))
     assert outputs.shape == (3, 3)
     outputs.sum().backward()
+
+
+def test_misa_has_no_terms_of_pairs_for_a_sample_alone() -> None:
+    model = made("misa").train()
+    model({name: x[:1] for name, x in given().items()})
+    terms = model.losses(torch.zeros(1, 3))
+    assert terms["difference"] == 0
+    assert float(terms["similarity"].detach()) > 0
+    sum(terms.values(), torch.zeros(())).backward()
+    assert all(each.grad is None or bool(each.grad.isfinite().all()) for each in model.parameters())
 
 
 def test_what_cannot_be_built_is_refused() -> None:
