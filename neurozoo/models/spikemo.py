@@ -17,6 +17,7 @@ from neurozoo.core.published import AuthorsNames, Quirk
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.errors import DataError
 from neurozoo.fusions.multiattn import MultiAttention
+from neurozoo.models.multimodal.modalities import Size, wrong_signals
 from neurozoo.models.stepwise import Steps
 from neurozoo.nn.attention import SpikingAttention
 from neurozoo.nn.dropout import Dropout, Probability
@@ -26,7 +27,6 @@ from neurozoo.nn.steps import read_out
 
 __all__ = ["SpikEmo"]
 
-Size = Annotated[int, Field(ge=1, le=65_536)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 Current = Literal["normalised", "raw"]
 SCALE = 0.125
@@ -220,15 +220,8 @@ class SpikEmo(Model):
 def _check_signals(problem: Problem) -> Iterable[tuple[str, str]]:
     """Yield (parameter, problem and what to do) for signals that are no modalities of the same utterances."""
     there = ", ".join(f"{name} {shape}" for name, shape in problem.signals.items())
-    for name, shape in problem.signals.items():
-        if len(shape.shape) != 1:
-            yield "hidden", f"a modality is features [L, D], and {name} is {shape}; choose another model, or other data"
-        if "." in name or hasattr(nn.ModuleDict, name):
-            yield (
-                "hidden",
-                f"a modality cannot be called {name!r}, as parts of the model are; give it another name with "
-                f"data.join={{NAME: [{name}]}}",
-            )
+    for wrong in wrong_signals(problem):
+        yield "hidden", wrong
     if len({shape.length for shape in problem.signals.values()}) > 1:
         yield "hidden", f"all modalities have the same utterances, and the data gives: {there}; choose another model"
 

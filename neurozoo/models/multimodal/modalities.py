@@ -16,7 +16,7 @@ from neurozoo.core.signals import Batch, Problem, Signal
 from neurozoo.errors import DataError
 from neurozoo.nn.sequence import tokens
 
-__all__ = ["ModalityModel", "Size", "check_multilabel", "undividable", "wrong_modalities"]
+__all__ = ["ModalityModel", "Size", "check_multilabel", "undividable", "wrong_modalities", "wrong_signals"]
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -71,8 +71,8 @@ def undividable(*, hidden: int, heads: int, **_: Any) -> Iterator[tuple[str, str
         yield "heads", f"{heads} heads do not divide hidden = {hidden}; choose a divisor of {hidden}"
 
 
-def wrong_modalities(problem: Problem) -> Iterator[str]:
-    """Yield why the signals of a problem cannot be modalities, and what to do."""
+def wrong_signals(problem: Problem) -> Iterator[str]:
+    """Yield why the signals of a problem cannot be modalities, and what to do, whatever the task is."""
     for name, shape in problem.signals.items():
         if len(shape.shape) != 1:
             yield f"a modality is features [L, D], and {name} is {shape}; choose another model, or other data"
@@ -81,6 +81,11 @@ def wrong_modalities(problem: Problem) -> Iterator[str]:
                 f"a modality cannot be called {name!r}, as parts of the model are; give it another name with "
                 f"data.join={{NAME: [{name}]}}"
             )
+
+
+def wrong_modalities(problem: Problem) -> Iterator[str]:
+    """Yield why the signals of a problem cannot be modalities of a task per sample, and what to do."""
+    yield from wrong_signals(problem)
     if problem.task.per_step:
         yield "the label head gives one answer a sample, and the task is per step; choose another model"
 
