@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +17,6 @@ from neurozoo.errors import SpikingError
 
 __all__ = [
     "NOTHING",
-    "Spare",
     "Synapses",
     "by_channel",
     "by_delay",
@@ -35,25 +32,6 @@ __all__ = [
 ]
 
 NOTHING: Numbers = np.empty(0, np.float32)
-
-
-class Spare:
-    """Memory for numbers that live during a call, kept for later calls: new pages cost more than what fills them."""
-
-    def __init__(self) -> None:
-        self._kept: list[Numbers] = []
-
-    @contextmanager
-    def tensor(self, form: Sequence[int]) -> Iterator[Tensor]:
-        """Lend a float32 tensor of a shape; calls at the same time get different memory."""
-        size = math.prod(form)
-        memory = self._kept.pop() if self._kept else NOTHING
-        if len(memory) < size:
-            memory = np.empty(size, np.float32)
-        try:
-            yield torch.from_numpy(memory[:size]).view(*form)
-        finally:
-            self._kept.append(memory)
 
 
 class Synapses(NamedTuple):

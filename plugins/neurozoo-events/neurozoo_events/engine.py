@@ -13,6 +13,7 @@ from neurozoo_numba.operator import form_of, shared_arguments
 from torch import Tensor
 
 from neurozoo.backends.fused.memory import Call
+from neurozoo.backends.fused.pages import empty
 from neurozoo.core.engine import Engine, dense_stepper
 from neurozoo.core.kinds import KINDS
 from neurozoo.core.layer import SpikingLayer, Synapse, TorchNeuron, by_sample
@@ -23,7 +24,6 @@ from neurozoo.nn.affine import affine_of, convolution_of, delays_of
 from neurozoo.nn.steps import merged
 from neurozoo_events.arrays import (
     NOTHING,
-    Spare,
     by_channel,
     by_delay,
     by_input,
@@ -52,11 +52,8 @@ class EventEngine(Engine):
     events, whatever the kind of neuron. Another synapse, such as an encoder, runs as it is, and its neurons here.
     """
 
-    def __init__(self) -> None:
-        self._spare = Spare()
-
     def layer(self, layer: SpikingLayer) -> LayerRun:
-        return EventLayer(layer, self._spare)
+        return EventLayer(layer)
 
 
 class EventLayer(LayerRun):
@@ -64,14 +61,13 @@ class EventLayer(LayerRun):
 
     Args:
         layer: In evaluation mode.
-        spare: Memory for currents, which the layers of a model share.
 
     Raises:
         SpikingError: It is not on the CPU in float32, or its neurons are of a kind that is not compiled.
     """
 
-    def __init__(self, layer: SpikingLayer, spare: Spare | None = None) -> None:
-        spec, self._spare = layer.spec, spare or Spare()
+    def __init__(self, layer: SpikingLayer) -> None:
+        spec = layer.spec
         if spec.kind not in KERNEL_KINDS or type(spec) is not KINDS[spec.kind]:
             raise SpikingError(
                 f"{type(spec).__name__} neurons have no compiled step; there are {', '.join(KERNEL_KINDS)}"
@@ -162,10 +158,7 @@ class EventLayer(LayerRun):
     ) -> Ran:
         self.check_weights()
         if self._affine is None and self._layer.recurrent is None:
-            if self._convolution is None or driven:
-                return self._scan(self._currents(x, valid), state, threshold, driven)
-            with self._spare.tensor(self._form(self._once(x))) as out:
-                return self._scan(self._currents(x, valid, out), state, threshold, driven)
+            return self._scan(self._currents(x, valid), state, threshold, driven)
         affine, inputs = self._affine, 0
         if affine is not None:
             inputs = affine.weight.shape[1]
@@ -264,21 +257,17 @@ class EventLayer(LayerRun):
         """Whether there are recurrent weights."""
         return self._layer.recurrent is not None
 
-    def _once(self, x: Tensor) -> Tensor:
-        """Return the steps whose currents have to be made: one of a held input."""
-        held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
-        return x[:1] if held else x
-
-    def _currents(self, x: Tensor, valid: Tensor | None, out: Tensor | None = None) -> Tensor:
+    def _currents(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Return the currents of a synapse that is no matrix, ``[T, B, ...]``; those of a held input are made once."""
         if self._delays is not None:
             return self._delayed(x if valid is None else x.masked_fill(~valid[..., None], 0.0))
-        one = self._once(x)
-        made = self._layer.currents(one, valid) if self._convolution is None else self._convolved(one, out)
-        return made.expand(len(x), *made.shape[1:]) if len(one) < len(x) else made
+        held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
+        one = x[:1] if held else x
+        made = self._layer.currents(one, valid) if self._convolution is None else self._convolved(one)
+        return made.expand(len(x), *made.shape[1:]) if held else made
 
-    def _form(self, x: Tensor) -> tuple[int, ...]:
-        """Return the shape ``(T, B, H', W', C')`` of the currents of frames, channels next to each other."""
+    def _convolved(self, x: Tensor) -> Tensor:
+        """Return the currents ``[T, B, C', H', W']`` of frames by events; channels are next to each other in memory."""
         made = self._convolution
         assert made is not None
         channels = made.weight.shape[1]
@@ -292,19 +281,12 @@ class EventLayer(LayerRun):
             raise SpikingError(
                 f"frames of {x.shape[3]} x {x.shape[4]} are smaller than a kernel of {list(made.weight.shape[2:])}"
             )
-        return *x.shape[:2], *size, len(made.gain)
-
-    def _convolved(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return the currents ``[T, B, C', H', W']`` of frames by events, in ``out`` of their form if it is given."""
-        made, form = self._convolution, self._form(x)
-        assert made is not None
-        out = torch.empty(form) if out is None else out
-        frames = x.flatten(0, 1)
+        out, frames = empty(x, (*x.shape[:2], *size, len(made.gain))), x.flatten(0, 1)
         span = sum((length - 1) * by for length, by in zip(frames.shape, frames.stride(), strict=True)) + 1
         if x.numel():
             convolution_loop()(
                 frames.detach().as_strided((span,), (1,)).numpy(), *frames.stride(), *frames.shape, self._weights,
-                self._gain, self._shift, form[2:4], tuple(made.weight.shape[2:]), made.stride, made.padding,
+                self._gain, self._shift, size, tuple(made.weight.shape[2:]), made.stride, made.padding,
                 made.dilation, flat(out),
             )  # fmt: skip
         currents = out.permute(0, 1, 4, 2, 3)
