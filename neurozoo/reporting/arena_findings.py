@@ -35,7 +35,8 @@ def _first(result: ArenaResult) -> Iterator[str]:
     title, trained = result.titles[result.ranking], result.trained
     best = trained[0]
     yield (
-        f"Of {len(trained)} models {best.name} has the best {title} on test: "
+        f"{f'Of {len(trained)} models {best.name} has the best' if len(trained) > 1 else f'{best.name} has this'} "
+        f"{title} on test: "
         f"{spread_text(estimate(best.test[ONE][result.ranking]))} ({_groups(result, best)})."
     )
     if len(trained) > 1:
@@ -140,7 +141,8 @@ def _lesion(result: ArenaResult) -> Iterator[str]:
         change = paired_difference(values, row.test[ONE][result.ranking])
         yield (
             f"With the spikes of another sample {row.name} changes by {spread_text(change, sign=True)} of "
-            f"{result.titles[result.ranking]}{'' if clear(change) else ': its answers hardly need its spikes'}."
+            f"{result.titles[result.ranking]}"
+            f"{': its answers hardly need its spikes' if abs(change.mean) <= change.half_width else ''}."
         )
 
 
@@ -215,6 +217,8 @@ def _cost(result: ArenaResult) -> Iterator[str]:
         found = _leading(result, row.name).seeds
         if found is not None and math.isfinite(found.half_width) and not clear(found):
             equal.append(row)
+    if len(result.trained) < 2:
+        return
     timed = [row for row in equal if math.isfinite(row.milliseconds)]
     if not timed:
         return
