@@ -142,7 +142,7 @@ def results(
 
 
 def reproduce(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Pages, and the studies that each shows.")],
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Pages, and the studies or arena that each shows.")],
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="For the runs; finished ones are used again.")
     ] = Path("runs/results"),
@@ -168,6 +168,7 @@ def reproduce(
     interrupted. The exit status is 1 if a study failed.
     """
     from neurozoo.cli.bars import counted
+    from neurozoo.reporting.arena_page import arena_markdown
     from neurozoo.reporting.results_page import results_page
     from neurozoo.reporting.time_page import time_page
     from neurozoo.studies.plan import read_plan, run_plan
@@ -187,6 +188,10 @@ def reproduce(
             written.append((pages or plan.parent) / page.file)
             lacks = {name: missing[name] for name in names if name in missing}
             write(written[-1], (time_page if page.time else results_page)(folders, lacks))
+    for shown in wanted.arena if not only else ():
+        if shown.called in outcome.arenas:
+            written.append((pages or plan.parent) / shown.file)
+            write(written[-1], arena_markdown(outcome.arenas[shown.called]))
     answer(json, {**plain(outcome), "pages": written}, _outcome_text(outcome, written))
     if outcome.failed:
         raise typer.Exit(FAILED)

@@ -11,6 +11,10 @@ A plan is a TOML file with any number of
     studies = [{recipe = "smile_emotions", seeds = 5}]     # and overrides = ["key=value"], name = "..."
     time = true                  # measures with time shuffled and counts costs, for the page on time and spikes
 
+    [[arena]]
+    arena = "emotions"           # a shipped one, or a file next to the plan; and overrides, seeds, leak = false
+    file = "arena-emotions.md"
+
 A recipe with ``ablations`` is compared with them, another one is trained with its seeds alone.
 """
 
@@ -21,7 +25,7 @@ import os
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,12 +41,15 @@ from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.json_files import write_json
 from neurozoo.studies.ablation import ablate
+from neurozoo.studies.arena.arena import run_arena
+from neurozoo.studies.arena.description import read_arena
+from neurozoo.studies.arena.result import ArenaResult
 from neurozoo.studies.launchers.launcher import Launcher
 from neurozoo.studies.launchers.local import LocalJobs
 from neurozoo.studies.parallel_runs import Progress
 from neurozoo.studies.seeds import train_seeds
 
-__all__ = ["FILE", "Outcome", "Page", "Plan", "Source", "Study", "read_plan", "run_plan"]
+__all__ = ["FILE", "ArenaPage", "Outcome", "Page", "Plan", "Source", "Study", "read_plan", "run_plan"]
 
 FILE = "study.json"
 """Name of the file in a finished study's folder that says what it was made of, and how long it took."""
@@ -87,10 +94,27 @@ class Page:
 
 
 @checked(frozen=True, config=_STRICT)
-class Plan:
-    """Pages with their studies, and the data that can be imported for them."""
+class ArenaPage:
+    """An arena, a shipped one or a file next to the plan, and the name of the page that shows it."""
 
-    page: tuple[Page, ...]
+    arena: str
+    file: _Name
+    seeds: Annotated[int, Field(ge=1, le=100)] | None = None
+    overrides: tuple[str, ...] = ()
+    leak: bool = True
+
+    @property
+    def called(self) -> str:
+        """The folder's name."""
+        return f"arena-{Path(self.arena).stem}"
+
+
+@checked(frozen=True, config=_STRICT)
+class Plan:
+    """Pages with their studies, arenas, and the data that can be imported for them."""
+
+    page: tuple[Page, ...] = ()
+    arena: tuple[ArenaPage, ...] = ()
     data: tuple[Source, ...] = ()
 
     @property
@@ -113,6 +137,7 @@ class Outcome:
         failed: What went wrong in a study, by its name.
         minutes: Training time of each finished study, the sum over its trainings.
         again: Names of the studies that were finished before this call.
+        arenas: Result of each finished arena by its name.
         seconds: Wall time of this call.
     """
 
@@ -121,6 +146,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
     again: list[str] = field(default_factory=list)
+    arenas: dict[str, ArenaResult] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -138,7 +164,8 @@ def read_plan(path: Path) -> Plan:
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3]]
         raise UserError(f"{path}: is no plan: {'; '.join(problems)}") from error
-    names = [study.called for study in plan.studies]
+    plan = replace(plan, arena=tuple(_beside(path, each) for each in plan.arena))
+    names = [each.called for each in (*plan.studies, *plan.arena)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path}: several studies are called {', '.join(twice)}; give each a name of its own")
     return plan
@@ -155,7 +182,7 @@ def run_plan(
     on_study: Callable[[str], None] = lambda text: None,
     launcher: str | Launcher = "local",
 ) -> Outcome:
-    """Train every study of a plan whose data is here; finished ones are used again, unfinished ones resumed.
+    """Train every study and arena of a plan whose data is here; finished ones are used again, others resumed.
 
     A study that fails does not stop the others.
 
@@ -164,7 +191,7 @@ def run_plan(
         out: Each study has the folder ``out/NAME``.
         sources: Folder of the files that missing data sets are imported from, into the folder of named data sets.
         jobs: Trainings at a time, one thread each; by default one, on a cluster all of a study.
-        only: Names of studies; all by default.
+        only: Names of studies and arenas; all by default.
         on_progress: Called after each training.
         on_study: Called with a line when a study begins, is skipped, fails or ends.
         launcher: Where they are trained, see :func:`neurozoo.studies.seeds.train_seeds`.
@@ -172,15 +199,23 @@ def run_plan(
     Raises:
         UserError: ``only`` names no study of the plan.
     """
-    names = [study.called for study in plan.studies]
+    names = [each.called for each in (*plan.studies, *plan.arena)]
     if unknown := sorted(set(only) - set(names)):
         raise UserError(f"the plan has no study {', '.join(unknown)}; it has: {', '.join(names)}")
     outcome, started, where = Outcome(), time.monotonic(), Launcher.of(launcher)
-    for study in plan.studies:
+    for study in (*plan.studies, *plan.arena):
         if only and study.called not in only:
             continue
-        folder = out / study.called
+        folder, recipe = out / study.called, None
         try:
+            if isinstance(study, ArenaPage):
+                recipe = read_arena(study.arena, study.overrides).base
+                _import_missing(plan, recipe, sources, on_study)
+                on_study(f"{study.called}: every row")
+                minutes = _run_arena(study, outcome, folder, jobs, on_progress, where)
+                outcome.finished[study.called], outcome.minutes[study.called] = folder, minutes
+                on_study(f"{study.called}: finished, {minutes:.1f} minutes of training")
+                continue
             recipe = load_recipe(study.recipe, study.overrides, registry=default_registry())
             _import_missing(plan, recipe, sources, on_study)
             content = _content(study, recipe) | ({"time": True} if plan.timed(study) else {})
@@ -193,7 +228,8 @@ def run_plan(
             else:
                 outcome.again.append(study.called)
         except NotInstalledError:  # whose text names folders of this machine, and this one gets onto a page
-            outcome.skipped[study.called] = f"its data, {recipe.data.name}, is not installed"
+            data = "" if recipe is None else f", {recipe.data.name},"
+            outcome.skipped[study.called] = f"its data{data} is not installed"
             on_study(f"{study.called}: skipped: {outcome.skipped[study.called]}")
             continue
         except NeurozooError as error:
@@ -204,6 +240,28 @@ def run_plan(
         on_study(f"{study.called}: finished, {minutes:.1f} minutes of training")
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _beside(plan: Path, page: ArenaPage) -> ArenaPage:
+    """Return the page with its arena's file next to the plan, if there is one."""
+    beside = plan.parent / page.arena
+    return replace(page, arena=str(beside)) if beside.is_file() else page
+
+
+def _run_arena(
+    page: ArenaPage,
+    outcome: Outcome,
+    folder: Path,
+    jobs: int | None,
+    on_progress: Progress | None,
+    launcher: Launcher,
+) -> float:
+    found = run_arena(
+        page.arena, *page.overrides,
+        seeds=page.seeds, out=folder, jobs=jobs, leak=page.leak, on_progress=on_progress, launcher=launcher,
+    )  # fmt: skip
+    outcome.arenas[page.called] = found
+    return found.minutes
 
 
 def _import_missing(plan: Plan, recipe: Recipe, sources: Path | None, on_study: Callable[[str], None]) -> None:

@@ -53,11 +53,15 @@ def path(recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.Monk
     return tmp_path / "arena.yaml"
 
 
-@pytest.mark.usefixtures("trained_here")
-def test_a_small_arena(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Tested elsewhere, and in the slow test below.
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No linear models and no timing, which are tested elsewhere and in the slow test below."""
     monkeypatch.setattr("neurozoo.studies.arena.floors.baselines", lambda view, task: [])
     monkeypatch.setattr("neurozoo.studies.arena.measuring.measure_cost", lambda folder, split: COST)
+
+
+@pytest.mark.usefixtures("trained_here", "light")
+def test_a_small_arena(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, told = tmp_path / "out", []
     result = run_arena(path, out=out, leak=True, on_progress=lambda *each: told.append(each))
     assert [done for _, done, _ in told] == list(range(1, 13))
@@ -180,6 +184,26 @@ def test_the_command_refuses_what_is_wrong(path: Path, tmp_path: Path, capsys: p
     assert "--close is for one training" in capsys.readouterr().err
     assert main(["arena", str(path), "--work", "play:SMILE"]) == 2
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("trained_here", "light")
+def test_a_plan_may_hold_an_arena(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text(TEXT[: TEXT.index("  - {name: ReLU")])
+    missing = path.with_name("missing.yaml")
+    missing.write_text("schema: 1\nrecipe: sparch_shd\nmetric: accuracy\nrows: [{name: a, family: spiking}]\n")
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        "[[arena]]\narena = 'arena.yaml'\nfile = 'page.md'\nseeds = 1\nleak = false\n"
+        "overrides = ['training.epochs=1']\n"
+        "[[arena]]\narena = 'missing.yaml'\nfile = 'missing.md'\n"
+    )
+    assert main(["reproduce", str(plan), "--out", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["finished"]) == ["arena-arena"]
+    assert found["skipped"] == {"arena-missing": "its data, shd, is not installed"}
+    assert (tmp_path / "out" / "arena-arena" / "runs" / "smile" / "1" / "summary.json").is_file()
+    assert (tmp_path / "page.md").read_text().startswith("# a small arena\n")
+    assert not (tmp_path / "missing.md").exists()
 
 
 @pytest.mark.slow
