@@ -190,6 +190,12 @@ class TestCorrected:
         assert torch.isfinite(total)
         assert all(each.grad is None or torch.isfinite(each.grad).all() for each in model.parameters())
 
+    def test_terms_can_be_left_out(self, name: str) -> None:
+        whole, without = (terms(small(name, [*LENGTHS], auxiliary=factor), batch()) for factor in (1.0, 0.0))
+        kept = {"aggregated"}  # half of CARAT's answer
+        assert {term for term, value in without.items() if value.any()} == kept & without.keys()
+        assert all(value.any() for value in whole.values())
+
     def test_evaluation_keeps_nothing(self, name: str) -> None:
         model = small(name, [*LENGTHS]).eval()
         state = {key: value.clone() for key, value in model.state_dict().items()}

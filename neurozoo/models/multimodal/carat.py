@@ -18,7 +18,7 @@ from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.multimodal.authors import POOLERS, encoder_names
 from neurozoo.models.multimodal.contrast import NO_CLASS, QueueContrast, pair_classes
 from neurozoo.models.multimodal.encoder import FeatureEncoder, Layers, draw_like_bert, layers_of
-from neurozoo.models.multimodal.modalities import ModalityModel, Size, check_multilabel
+from neurozoo.models.multimodal.modalities import ModalityModel, Size, Weight, check_multilabel
 from neurozoo.nn.dropout import Probability
 from neurozoo.nn.kept import Kept
 
@@ -90,6 +90,8 @@ class CARAT(ModalityModel):
         queue: Rows of the queue of latents that the contrast remembers.
         dropout: Probability, in the encoders.
         prototypes: Whether a latent meets them as they are, ``raw``, or at length 1, ``unit``.
+        auxiliary: What the terms that are added to the task's loss are multiplied with, but for that of the whole, a
+            part of the answer; 0 is the model without them.
         padding: ``masked``, or as published ``visible``, rows of zeros like others.
         anchors: Rows that the contrast asks for partners: those of the ``batch``, or as published ``all``, the queue's
             and the noise in it too.
@@ -116,12 +118,13 @@ class CARAT(ModalityModel):
         queue: Size = 8192,
         dropout: Probability = 0.3,
         prototypes: Literal["raw", "unit"] = "raw",
+        auxiliary: Weight = 1.0,
         padding: Literal["masked", "visible"] = "masked",
         anchors: Literal["batch", "all"] = "batch",
     ) -> None:
         super().__init__(problem)
         check_multilabel(problem)
-        self.masked = padding == "masked"
+        self.auxiliary, self.masked = auxiliary, padding == "masked"
         names, outputs, half = self.modalities, problem.outputs, max(hidden // 2, 1)
         each = layers_of(names, layers)
         sizes = hidden, heads, inner
@@ -219,7 +222,7 @@ class CARAT(ModalityModel):
             terms["augmentation"] = _distance(kept["augmented"], specific, present)
             for m, name in enumerate(self.modalities):
                 cast(Prototypes, self.prototypes[name]).follow(kept["latent"][:, m], target, present[:, m])
-        return terms
+        return {name: term if name == "aggregated" else self.auxiliary * term for name, term in terms.items()}
 
     def permutations(self, samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Draw permutations of samples ``[K, M, B]`` and of modalities ``[K, B, M]``."""

@@ -17,7 +17,7 @@ from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.multimodal.authors import POOLERS, encoder_names
 from neurozoo.models.multimodal.contrast import NO_CLASS, QueueContrast, pair_classes
 from neurozoo.models.multimodal.encoder import FeatureEncoder, Layers, draw_like_bert, layers_of
-from neurozoo.models.multimodal.modalities import ModalityModel, Size, check_multilabel
+from neurozoo.models.multimodal.modalities import ModalityModel, Size, Weight, check_multilabel
 from neurozoo.nn.dropout import Dropout, Probability
 from neurozoo.nn.kept import Kept
 
@@ -83,6 +83,7 @@ class LDDU(ModalityModel):
         queue: Rows of the queue of Gaussians that the contrast remembers.
         dropout: Probability, in the encoders.
         classifier_dropout: Probability, in the label-wise attention and the answers.
+        auxiliary: What the terms that are added to the task's loss are multiplied with; 0 is the model without them.
         padding: ``masked``, or as published ``visible``, rows of zeros like others.
         anchors: Rows that the contrast asks for partners: those of the ``batch``, or as published ``all``, the queue's
             and the noise in it too.
@@ -113,12 +114,14 @@ class LDDU(ModalityModel):
         queue: Size = 8192,
         dropout: Probability = 0.3,
         classifier_dropout: Probability = 0.1,
+        auxiliary: Weight = 1.0,
         padding: Literal["masked", "visible"] = "masked",
         anchors: Literal["batch", "all"] = "batch",
         calibration: Literal["labels", "batch"] = "labels",
     ) -> None:
         super().__init__(problem)
         check_multilabel(problem)
+        self.auxiliary = auxiliary
         self.masked, self.over_batch = padding == "masked", calibration == "batch"
         names, outputs, half = self.modalities, problem.outputs, max(hidden // 2, 1)
         each = layers_of(names, layers)
@@ -130,7 +133,9 @@ class LDDU(ModalityModel):
             }
         )
         self.labels = nn.Parameter(torch.randn(outputs, hidden))
-        self.by_label = nn.ModuleDict({name: LabelAttention(hidden, projection, classifier_dropout) for name in names})
+        self.by_label = nn.ModuleDict(
+            {name: LabelWiseAttention(hidden, projection, classifier_dropout) for name in names}
+        )
         self.gaussians = nn.ModuleDict({name: Gaussian(hidden, latent) for name in names})
         self.common = TwoLayers(len(names) * hidden, half, classifier_dropout)
         wide = len(names) * latent, half, classifier_dropout
@@ -141,7 +146,10 @@ class LDDU(ModalityModel):
         self.kept = Kept()
 
     def forward(self, batch: Batch) -> Tensor:
-        present, vectors, means, spreads = [], [], [], []
+        present: list[Tensor] = []
+        vectors: list[Tensor] = []
+        means: list[Tensor] = []
+        spreads: list[Tensor] = []
         for name in self.modalities:
             encoded: Tokens = self.encoders[name](self.sequence(name, batch, self.masked))
             there = encoded.valid.any(1)[:, None, None]
@@ -165,11 +173,12 @@ class LDDU(ModalityModel):
         if not self.kept:
             return {}
         present, trust, means, spreads = (self.kept.pop(name) for name in ("present", "trust", "means", "spreads"))
-        return {
+        terms = {
             "common": COMMON * self.problem.task.loss(trust, target),
             "contrast": self._contrast(torch.stack(means, 1), torch.stack(spreads, 1), target, present),
             "calibration": CALIBRATION * self._calibration(torch.cat(spreads, -1), trust.sigmoid()),
         }
+        return {name: self.auxiliary * term for name, term in terms.items()}
 
     def _contrast(self, means: Tensor, spreads: Tensor, target: Tensor, present: Tensor) -> Tensor:
         rows = torch.cat([F.normalize(means, dim=-1), F.normalize(spreads, dim=-1)], -1)  # [B, M, K, 2 z]
@@ -178,7 +187,7 @@ class LDDU(ModalityModel):
 
     def _calibration(self, spreads: Tensor, share: Tensor) -> Tensor:
         """Return how far the spreads' sizes are from c, 0-d: half the divergences both ways, over B K."""
-        size = torch.linalg.vector_norm(spreads, dim=-1)  # [B, K]
+        size: Tensor = torch.linalg.vector_norm(spreads, dim=-1)  # [B, K]
         found = size.flatten().log_softmax(0).view_as(size) if self.over_batch else size.log_softmax(1)
         wanted = share.log_softmax(1)
         both_ways = (wanted.exp() - found.exp()) * (wanted - found)
@@ -189,7 +198,7 @@ class LDDU(ModalityModel):
         return {f"encoders.{name}.input_norm.weight": "weight" for name in self.modalities}
 
 
-class LabelAttention(nn.Module):
+class LabelWiseAttention(nn.Module):
     """``Lin''(dropout(softmax(q k^T / sqrt p) k))``, q and k linears of labels and rows: the values are the keys.
 
     Args:

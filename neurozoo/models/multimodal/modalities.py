@@ -16,9 +16,10 @@ from neurozoo.core.signals import Batch, Problem, Signal
 from neurozoo.errors import DataError
 from neurozoo.nn.sequence import tokens
 
-__all__ = ["ModalityModel", "Size", "check_multilabel", "undividable", "wrong_modalities", "wrong_signals"]
+__all__ = ["ModalityModel", "Size", "Weight", "check_multilabel", "undividable", "wrong_modalities", "wrong_signals"]
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class ModalityModel(Model):

@@ -19,7 +19,7 @@ from neurozoo.fusions.whole import pooled
 from neurozoo.heads.label_decoder import LabelDecoderHead
 from neurozoo.models.multimodal.authors import POOLERS, encoder_names, layer_names
 from neurozoo.models.multimodal.encoder import FeatureEncoder, Layers, PostNormLayers, draw_like_bert, layers_of
-from neurozoo.models.multimodal.modalities import ModalityModel, Size, undividable
+from neurozoo.models.multimodal.modalities import ModalityModel, Size, Weight, undividable
 from neurozoo.nn.attention import LAYER_NORM_EPS
 from neurozoo.nn.dropout import Dropout, Probability
 from neurozoo.nn.kept import Kept
@@ -84,6 +84,7 @@ class TAILOR(ModalityModel):
         cross_layers: Layers of each cross encoder.
         dropout: Probability, in encoders and cross encoders, and on the common parts.
         classifier_dropout: Probability, on the private parts, in the discriminator and on the common answer.
+        auxiliary: What the terms that are added to the task's loss are multiplied with; 0 is the model without them.
         padding: ``masked``, or as published ``visible``, rows of zeros like others.
         rows: Rows that count in the loss terms and in C: the ``valid`` ones, or as published ``all``. C then is a sum
             row by row, which needs equal lengths; otherwise it has the relative times of the first modality.
@@ -112,11 +113,13 @@ class TAILOR(ModalityModel):
         cross_layers: Layers = 3,
         dropout: Probability = 0.3,
         classifier_dropout: Probability = 0.1,
+        auxiliary: Weight = 1.0,
         padding: Literal["masked", "visible"] = "masked",
         rows: Literal["valid", "all"] = "valid",
         common_row: Literal["mean", "first"] = "mean",
     ) -> None:
         super().__init__(problem)
+        self.auxiliary = auxiliary
         self.masked, self.all_rows, self.first_row = padding == "masked", rows == "all", common_row == "first"
         each = layers_of(self.modalities, layers)
         lengths = [problem.signals[name].length for name in self.modalities]
@@ -193,7 +196,7 @@ class TAILOR(ModalityModel):
             terms["private_difference"] = DIFFERENCE * torch.stack(pairs).sum()
         overlaps = [self._overlap(x, y) for x, y in zip(common, private, strict=True)]
         terms["common_difference"] = DIFFERENCE * torch.stack(overlaps).sum()
-        return terms
+        return {name: self.auxiliary * term for name, term in terms.items()}
 
     def _told_apart(self, sequence: Tokens, modality: int) -> Tensor:
         """Return the cross-entropy of the discriminator at the rows of a modality, 0-d: of samples, then of rows."""
