@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neurozoo.bench.engines import EngineCost, engine_clock, gated_nets, measure_engines, ratios_of
-from neurozoo.bench.interleaved import in_turns
+from neurozoo.bench.engines import EngineCost, gated_nets, measure_engines, ratios_of, side_by_side
 from neurozoo.core.engine import Engine
 from neurozoo.core.kinds import LIFSpec
 from neurozoo.core.layer import SpikingLayer, TorchNeuron
@@ -285,7 +283,7 @@ def measure_frames(
             neuron: type[Neuron] = registry.resolve("neuron", name)
             if neuron.supports(LIFSpec()):
                 runs[f"{layout}/{name}"] = partial(SpikingLayer(neuron(LIFSpec()), synapse).eval(), x)
-    times = {name: median(each) / frames for name, each in in_turns(runs, rounds, clock=engine_clock()).items()}
+    times = {name: each / frames for name, each in side_by_side(runs, rounds).items()}
     engines = tuple(name for name, _ in _engines(registry))
     return [
         FrameCost(
@@ -339,5 +337,5 @@ def measure_equal(model: str, *, rounds: int = 7, registry: Registry | None = No
             runs[name] = partial(load(model, backend=name).module, batch)
     steps = x.transpose(0, 1).contiguous()
     runs |= gated_nets(_GatedModel(x.shape[-1], hidden, plain.problem.outputs), steps)
-    times = {name: 1000 * median(each) for name, each in in_turns(runs, rounds, clock=engine_clock()).items()}
+    times = {name: 1000 * each for name, each in side_by_side(runs, rounds).items()}
     return EqualScore(model, hidden, shape.length, case.rate, fired, times, tuple(engines))

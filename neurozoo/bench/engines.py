@@ -25,16 +25,9 @@ from neurozoo.exporting.program import quiet
 from neurozoo.registry.registry import Registry, default_registry
 
 __all__ = [
-    "GATED",
-    "GATED_ONNX",
-    "LAYER",
-    "MOST",
-    "EngineCost",
-    "engine_clock",
-    "gated_nets",
-    "measure_engines",
-    "ratios_of",
-]
+    "GATED", "GATED_ONNX", "LAYER", "LEAST", "MOST", "EngineCost", "gated_nets", "measure_engines", "ratios_of",
+    "side_by_side",
+]  # fmt: skip
 
 GATED, GATED_ONNX = "torch.nn.GRU", "GRU in ONNX Runtime"
 """Names of the gated nets among the times."""
@@ -43,6 +36,8 @@ LAYER = "recurrent-lif"
 MOST = 0.5
 """The highest rate that is measured."""
 STEPS = 100
+LEAST = 0.01
+"""Seconds that a timing takes at least."""
 _INPUTS, _SPREAD = 700, 0.05
 
 
@@ -148,9 +143,9 @@ def measure_engines(
     runs |= gated_nets(_Gated(_INPUTS, neurons), x)
     source = torch.zeros(weights // 4)
     runs[_COPY] = partial(torch.empty_like(source).copy_, source)
-    times = in_turns(runs, rounds, clock=engine_clock())
-    copied = median(times.pop(_COPY))
-    each = {name: 1000 * median(milliseconds) / steps for name, milliseconds in times.items()}
+    times = side_by_side(runs, rounds)
+    copied = times.pop(_COPY)
+    each = {name: 1000 * milliseconds / steps for name, milliseconds in times.items()}
     rows = float(x.sum()) / steps + found * neurons * batch
     return EngineCost(
         neurons, rate, found, batch, steps, _INPUTS, torch.get_num_threads(), each, tuple(engines),
@@ -161,10 +156,14 @@ def measure_engines(
 _COPY = "a copy of the weights"
 
 
-def engine_clock() -> Callable[[], float]:
-    """Return the clock: on one thread the processor time, as another process that takes the core lengthens long runs
-    more often than short ones."""
-    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+def side_by_side(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return median milliseconds by name.
+
+    On one thread it is processor time: another process that takes the core lengthens long runs more often than short
+    ones.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    return {name: median(times) for name, times in in_turns(runs, rounds, clock=clock, least=LEAST).items()}
 
 
 class _Gated(nn.Module):

@@ -21,11 +21,13 @@ def in_turns(
     rounds: int,
     device: torch.device | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    least: float = 0.0,
 ) -> dict[str, list[float]]:
     """Time runs alternately, and return milliseconds by name, one a round.
 
     Each timed run follows one that is not timed, as memory that the system took back meanwhile is slow to get. With
-    ``time.process_time`` as the clock, the time in which other processes ran instead does not count.
+    ``time.process_time`` as the clock, the time in which other processes ran instead does not count. A run of less than
+    ``least`` seconds is repeated until they are over, and its time is the mean: once, it would mostly fill caches.
     """
 
     def wait() -> None:
@@ -37,10 +39,12 @@ def in_turns(
         for name, run in runs.items():
             run()
             wait()
-            started = clock()
-            run()
-            wait()
-            times[name].append(1000 * (clock() - started))
+            started, count, elapsed = clock(), 0, 0.0
+            while not count or elapsed < least:
+                run()
+                wait()
+                count, elapsed = count + 1, clock() - started
+            times[name].append(1000 * elapsed / count)
     return times
 
 

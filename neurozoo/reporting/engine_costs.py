@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from neurozoo.bench.engine_sweep import AT, CrossingRate, EqualScore, FrameCost, Sweep, crossings
-from neurozoo.bench.engines import GATED_ONNX, EngineCost
+from neurozoo.bench.engines import GATED_ONNX, LEAST, EngineCost
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.errors import UserError
 from neurozoo.reporting.figures import Line, Panel, log_lines
@@ -44,8 +44,8 @@ def engines_table(costs: Sequence[EngineCost], title: str = "") -> Table:
         ["neurons", "rate", "batch", *names, "kB of rows", "GB/s of rows", "GB/s of a copy"],
         rows,
         [
-            f"{first.threads} {'thread' if first.threads == 1 else 'threads'}; medians of runs that took turns; in "
-            "brackets, times as long as the fastest engine",
+            f"{first.threads} {'thread' if first.threads == 1 else 'threads'}; medians of runs that took turns, each "
+            f"repeated for {1000 * LEAST:g} ms; in brackets, times as long as the fastest engine",
             "rate: spikes a step, of inputs and neurons; kB of rows: weights that the spikes of a step read",
             "GB/s of rows: these in the time of a step; of a copy: what a copy of all weights reads; it writes as much",
         ],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from neurozoo.bench import engines
 from neurozoo.bench.engines import GATED, GATED_ONNX, EngineCost, measure_engines
+from neurozoo.bench.interleaved import in_turns
 from neurozoo.cli.app import app
 from neurozoo.errors import UserError
 from neurozoo.reporting.engine_costs import engines_table
@@ -57,3 +59,16 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert (row["neurons"], row["batch"], row["threads"]) == (24, 1, 1)
     with pytest.raises(UserError, match="--rates is 'fast'"):
         app(["bench", "events", "--rates", "fast"], standalone_mode=False)
+
+
+def test_short_runs_are_repeated_within_a_timing() -> None:
+    ticks = iter(range(1000))
+    calls = {"short": 0, "other": 0}
+
+    def count(name: str) -> None:
+        calls[name] += 1
+
+    runs = {name: partial(count, name) for name in calls}
+    times = in_turns(runs, 2, clock=lambda: next(ticks), least=3.0)  # each look at the clock is a second later
+    assert calls == {"short": 8, "other": 8}
+    assert times == {"short": [1000.0, 1000.0], "other": [1000.0, 1000.0]}
