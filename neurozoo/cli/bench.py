@@ -114,14 +114,13 @@ def events(
     picture = None if out is None else out.with_suffix(".svg")
     check_writable(out)
     check_writable(picture)
-    before = out.read_text(encoding="utf-8") if out is not None and out.exists() else None
     if out is not None:
-        with_part(before, "", str(out))  # refuses a page without its marks before all the work
+        with_part(_page(out), "", str(out))  # refuses a page without its marks before all the work
     sweep = measure_sweep(quick=quick, rounds=rounds, on_progress=lambda text: say(text, error=True))
     if out is not None and picture is not None:
         command = f"neurozoo bench events{' --quick' if quick else ''} --out {out} --rounds {rounds}"
         write(picture, sweep_figure(sweep))
-        write(out, with_part(before, sweep_page(sweep, command, picture.name), str(out)))
+        write(out, with_part(_page(out), sweep_page(sweep, command, picture.name), str(out)))
     answer(json, {"events": sweep}, plain_text(sweep_tables(sweep)))
 
 
@@ -259,6 +258,14 @@ def zoo(
         command = f"neurozoo bench zoo{named} --steps {steps} --out {out} --rounds {rounds}{chosen}"
         write(out, zoo_page(costs, command))
     answer(json, {"zoo": costs}, plain_text(zoo_tables(costs)))
+
+
+def _page(path: Path) -> str | None:
+    """Return a page as it is; None if there is none."""
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}; give another file") from error
 
 
 def _parts(recipe: str) -> list[list[str]]:
