@@ -207,6 +207,31 @@ def test_a_plan_may_hold_an_arena(path: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("trained_here", "light")
+def test_each_row_chooses_among_as_many_settings_on_valid(path: Path, tmp_path: Path) -> None:
+    space = "trials: 3\nspace: {training.optimizer.lr: {values: [0.01, 1.0e-9]}}\nrows:"
+    path.write_text(TEXT.replace("lr=0.02", "lr=1.0e-9").replace("rows:", space).replace("seeds: 2", "seeds: 1"))
+    out = tmp_path / "out"
+    result = run_arena(path, "training.epochs=4", out=out)
+    assert result.trials == 3
+    for row in result.trained:
+        folder = out / "settings" / row.name.lower()
+        runs = [folder / "given", *sorted((folder / "trials" / "trials").iterdir())]
+        assert len(runs) == 3
+        values = {}
+        for run in runs:
+            assert Run(run).closed == ("test",)
+            values[run.name] = Run(run).read_json("summary.json")["metrics"]["valid"]["micro_f1"]
+        chosen = json.loads((folder / "chosen.json").read_text())["overrides"]
+        is_given = values["given"] == max(values.values())
+        assert chosen == ([] if is_given else ["training.optimizer.lr=0.01"])
+        assert list(row.changes)[-len(chosen) :] == chosen or is_given
+        trained = Run(out / "runs" / row.name.lower() / "1").recipe().training.optimizer.lr
+        assert trained == (1e-9 if is_given else 0.01)
+    assert run_arena(path, "training.epochs=4", out=out).rows[0].test == result.rows[0].test
+
+
+@pytest.mark.slow
 def test_the_command_in_processes(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, page = tmp_path / "out", tmp_path / "page.md"
     arguments = ["arena", str(path), "training.epochs=1", "--out", str(out), "--seeds", "1", "--jobs", "2", "--leak"]
