@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from neurozoo.runs.loading import load
     from neurozoo.runs.streaming import Stream
     from neurozoo.runs.table import runs_below as runs
+    from neurozoo.studies.arena.arena import run_arena
     from neurozoo.studies.seeds import train_seeds
     from neurozoo.studies.tuning.search import tune
     from neurozoo.training.train import train
@@ -84,6 +85,7 @@ __all__ = [
     "predict",
     "profile",
     "record",
+    "run_arena",
     "runs",
     "set_backend",
     "to_nir",
@@ -119,6 +121,7 @@ _TARGETS = {
     "pack": "neurozoo.hub.packing:pack",
     "predict": "neurozoo.evaluation.prediction:predict",
     "profile": "neurozoo.operations.profiling:profile_run",
+    "run_arena": "neurozoo.studies.arena.arena:run_arena",
     "to_nir": "neurozoo.nir.networks:to_nir",
     "train": "neurozoo.training.train:train",
     "train_seeds": "neurozoo.studies.seeds:train_seeds",

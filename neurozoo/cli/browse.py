@@ -17,7 +17,7 @@ from neurozoo.cli.plugins import plugin_rows, plugin_text
 from neurozoo.core.leaves import leaf_text, leaves
 from neurozoo.errors import NeurozooError, UnknownNameError, UserError
 from neurozoo.files.text import read_text
-from neurozoo.recipe.shipped import shipped_path, shipped_recipes
+from neurozoo.recipe.shipped import shipped_arenas, shipped_path, shipped_recipes
 from neurozoo.registry.hookspecs import KINDS, Kind
 from neurozoo.registry.registry import Registry, default_registry, slot_kind
 from neurozoo.reporting.tables import columns
@@ -154,6 +154,8 @@ def _entries(listed: str, registry: Registry) -> list[dict[str, Any]]:
         return plugin_rows(registry)
     if listed == "sizes":
         return _sizes(registry)
+    if listed == "arenas":
+        return [{"name": name, "summary": summary} for name, summary in shipped_arenas().items()]
     if listed == "recipes":
         return [{"name": name, "summary": summary} for name, summary in shipped_recipes().items()]
     if listed == "zoo":

@@ -46,11 +46,11 @@ def _public_data() -> Mapping[str, str]:
     return {name: data.summary for name, data in CATALOGUE.items()}
 
 
-LISTED = (*(each.plural for each in KINDS.values()), "recipes", "sizes", "zoo", "plugins")
+LISTED = (*(each.plural for each in KINDS.values()), "recipes", "arenas", "sizes", "zoo", "plugins")
 """What `neurozoo list` has; the published sizes of models need torch."""
 
 recipes = _beginning(shipped_recipes)
-arenas = _beginning(lambda: {name: path.name for name, path in shipped_arenas().items()})
+arenas = _beginning(shipped_arenas)
 models = _beginning(shipped_models)
 backends = _beginning(lambda: _components("neuron"))
 engines = _beginning(lambda: _components("engine"))

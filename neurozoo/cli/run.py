@@ -120,7 +120,8 @@ def train(
 
     begun = None if start is None else open_trained(start)
     if not dry_run:
-        _show(training.train(checked, out=out, listener=listener, start=begun, closed=close or ()), json)
+        closed: dict[str, Any] = {"closed": close} if close else {}
+        _show(training.train(checked, out=out, listener=listener, start=begun, **closed), json)
         return
     summary = training.dry_run(checked)
     lines = [f"dry run of {checked.name}: one step on made-up data went well; nothing was written"]

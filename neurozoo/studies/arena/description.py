@@ -29,7 +29,7 @@ from neurozoo.errors import RecipeError, UserError, suggestion
 from neurozoo.recipe.overrides import override
 from neurozoo.recipe.recipe import Recipe, load_recipe
 from neurozoo.recipe.schema import Name, Searched, Section
-from neurozoo.recipe.shipped import shipped_arenas
+from neurozoo.recipe.shipped import arena_path, shipped_arenas
 from neurozoo.recipe.validation import validated
 from neurozoo.recipe.yaml_text import parse, read_text
 from neurozoo.registry.registry import default_registry
@@ -230,12 +230,13 @@ def read_arena(source: str | Path, overrides: Sequence[str] = (), only: Sequence
         RecipeError: It cannot be read, or something in it is wrong; holds every problem.
         UserError: ``only`` names no row.
     """
-    path, known = Path(source), shipped_arenas()
+    path = Path(source)
     if not os.path.lexists(path):
-        if str(source) not in known:
+        shipped, known = arena_path(str(source)), shipped_arenas()
+        if shipped is None:
             there = f"{', '.join(known)}{suggestion(str(source), known)}"
             raise RecipeError(f"{source}: there is no such file; give an arena's file or a shipped arena: {there}")
-        path = known[str(source)]
+        path = shipped
     content, origins, problems = parse(read_text(path, path.name), path.name)
     file, found = validated(ArenaFile, content)
     problems += [origins.line(where, problem) for where, problem in found]
