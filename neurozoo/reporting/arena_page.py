@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from neurozoo.data.synthetic import SYNTHETIC_NOTICE
 from neurozoo.reporting.arena_findings import clear, findings, gain, lost_more, pareto, signed, spread_text
-from neurozoo.reporting.arena_pictures import cost_picture, ranking_picture
+from neurozoo.reporting.arena_pictures import cost_picture, ranking_picture, robustness_picture
 from neurozoo.reporting.page import Content, html_page
 from neurozoo.reporting.tables import Table, escaped, markdown, number, short_count, synthetic_mark
 from neurozoo.studies.arena.choosing import EACH, ONE, PUBLISHED
@@ -46,7 +46,7 @@ def arena_html(result: ArenaResult) -> str:
     content: list[Content] = [Table("Findings", notes=sentences), ranking_picture(result)]
     costs = cost_picture(result, pareto(result))
     tables = arena_tables(result)
-    content += [*tables[:1], *costs, *tables[1:]]
+    content += [*tables[:1], *costs, *robustness_picture(result), *tables[1:]]
     return html_page(_title(result), content, lead=_about(result), warning=SYNTHETIC_NOTICE if result.synthetic else "")
 
 

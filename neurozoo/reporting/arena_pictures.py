@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from neurozoo.reporting.figures import COLOURS, INK, as_svg, figure_class, literal, name_axes
+from neurozoo.reporting.figures import COLOURS, INK, as_svg, bars, figure_class, literal, name_axes
 from neurozoo.reporting.page import Gallery, Picture
 from neurozoo.studies.arena.choosing import ONE
 from neurozoo.studies.arena.result import ArenaResult, RowResult, estimate
 
-__all__ = ["cost_picture", "ranking_picture"]
+__all__ = ["cost_picture", "ranking_picture", "robustness_picture"]
 
 _FAMILIES = ("spiking", "without spikes", "floor")
 _COSTS = {"operations": "operations a sample", "milliseconds": "milliseconds a sample alone"}
@@ -48,6 +48,29 @@ def cost_picture(result: ArenaResult, fronts: Mapping[str, Sequence[str]]) -> li
         return []
     caption = "Each dot is a row, the mean over seeds. The line joins the rows that no other beats in both."
     return [Gallery("What an answer costs at which score", pictures, caption, _key(result.trained))]
+
+
+def robustness_picture(result: ArenaResult) -> list[Gallery]:
+    """Draw scores on corrupted samples, of the best row with controls and of those; of the best row if none has any."""
+    bases = [row for row in result.trained if any(each.control_of == row.name for each in result.trained)]
+    base = (bases or result.trained)[0]
+    if not base.corrupted:
+        return []
+    rows = [base, *(each for each in result.trained if each.control_of == base.name)][: len(COLOURS)]
+    title, metric = result.titles[result.ranking], result.ranking
+    series = {
+        row.name: [row.mean(metric), *(estimate(by.get(metric, ())).mean for by in row.corrupted.values())]
+        for row in rows
+    }
+    svg = bars(
+        ["clean", *base.corrupted],
+        series,
+        unit=f"{title} on test",
+        label=f"{title} on corrupted test samples",
+        legend=False,
+    )
+    key = [(COLOURS[place], name) for place, name in enumerate(series)]
+    return [Gallery("Robustness", [Picture("", svg)], "Means over seeds; all rows see the same corruptions.", key)]
 
 
 def _scatter(result: ArenaResult, rows: Sequence[RowResult], cost: str, along: str, front: Sequence[str]) -> str:

@@ -123,7 +123,7 @@ def test_a_small_arena(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shown = next(line for line in lines if line["name"] == "SMILE")
     assert float(shown["one.map"]) == pytest.approx(np.mean(smile.test["one"]["map"]), rel=1e-4)
     page = arena_html(result)
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert "<script" not in page
 
 
