@@ -62,11 +62,14 @@ def _title(result: ArenaResult) -> str:
 def _about(result: ArenaResult) -> str:
     data = result.data
     splits = ", ".join(f"{size:,} {name}" for name, size in data["splits"].items())
-    command = " ".join(["neurozoo arena", result.name, *result.overrides])
+    # Not the place of a store on this machine.
+    shown = ("data.root=STORE" if each.startswith("data.root=") else each for each in result.overrides)
+    command = " ".join(["neurozoo arena", result.name, *shown])
+    seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
     trials = "the setting given" if result.trials == 1 else f"the best of {result.trials} settings on valid"
     return (
         f"Data: {data['source']} ({splits}; test in {data['groups']:,} groups), checksum {data['checksum'][:12]}. "
-        f"{len(result.seeds)} seeds; {trials}; {result.minutes:.0f} minutes of training. Command: {command}."
+        f"{seeds}; {trials}; {result.minutes:.0f} minutes of training. Command: {command}."
     )
 
 

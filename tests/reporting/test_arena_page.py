@@ -46,7 +46,8 @@ def result(rows: Sequence[RowResult], spread: Mapping[str, Sequence[float]] | No
     return ArenaResult(
         schema=1, name="small", description="a small arena", synthetic=False,
         data={"source": "made up", "splits": {"test": 4}, "checksum": "0" * 64, "groups": 4, "signals": ["x"]},
-        overrides=(), seeds=(1, 2, 3), trials=1, metric="micro_f1", ranking="map", decided="micro_f1",
+        overrides=("data.root=/somewhere/here", "training.epochs=2"), seeds=(1, 2, 3),
+        trials=1, metric="micro_f1", ranking="map", decided="micro_f1",
         task="multilabel", titles=TITLES, definitions=dict.fromkeys(TITLES, "what it is"),
         better=dict.fromkeys(TITLES, "higher"), rows=ordered,
         leading=[c for each in ordered if each is not first for c in compared(each, first, metrics, draws)],
@@ -135,7 +136,10 @@ def test_the_leak_thresholds_and_costs_are_in_words() -> None:
     assert cells == ["net", "0.700", "+0.020", "0.700", "+0.020", "+0.010", "+0.060"]
     (cells,) = tables["What an answer costs"].rows
     assert cells == ["net", "0.700", "5", "0.5", "100", "50", "10", "1.0", "2.00", "operations, milliseconds"]
-    assert "| net | 0.700 |" in arena_markdown(known)
+    page = arena_markdown(known)
+    assert "| net | 0.700 |" in page
+    assert "Command: neurozoo arena small data.root=STORE training.epochs=2." in page
+    assert "/somewhere" not in page
     assert "leak.micro_f1.both" in arena_csv(known).splitlines()[0]
 
 

@@ -37,7 +37,7 @@ class Corruption:
     def title(self) -> str:
         """What it is called in tables."""
         return {
-            "noise": f"noise of {self.amount:g} deviations",
+            "noise": f"noise of {self.amount:g} times the deviation",
             "frames": f"{self.amount:.0%} of positions lost",
             "signal": f"{self.signal} lost",
             "without_one": f"one signal lost in {self.amount:.0%} of samples",

@@ -76,7 +76,7 @@ def test_a_small_arena(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     smile, twin = result.row("SMILE"), result.row("ReLU")
     assert set(smile.test) == {"one", "each", "published"}
     assert set(twin.test) == {"one", "each"}
-    assert list(smile.corrupted) == ["noise of 0.5 deviations", "one signal lost in 50% of samples"]
+    assert list(smile.corrupted) == ["noise of 0.5 times the deviation", "one signal lost in 50% of samples"]
     assert {row.family for row in result.rows} == {"spiking", "without spikes", "floor"}
     means = [row.mean("map") for row in result.rows]
     assert means == sorted(means, reverse=True)
