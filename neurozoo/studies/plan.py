@@ -122,6 +122,11 @@ class Plan:
         """All of them, in order."""
         return tuple(study for page in self.page for study in page.studies)
 
+    @property
+    def all(self) -> tuple[Study | ArenaPage, ...]:
+        """Studies and arenas, in order."""
+        return (*self.studies, *self.arena)
+
     def timed(self, study: Study) -> bool:
         """Whether a study is for a page on time and spikes."""
         return any(page.time for page in self.page if study in page.studies)
@@ -165,7 +170,7 @@ def read_plan(path: Path) -> Plan:
         problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3]]
         raise UserError(f"{path}: is no plan: {'; '.join(problems)}") from error
     plan = replace(plan, arena=tuple(_beside(path, each) for each in plan.arena))
-    names = [each.called for each in (*plan.studies, *plan.arena)]
+    names = [each.called for each in plan.all]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path}: several studies are called {', '.join(twice)}; give each a name of its own")
     return plan
@@ -199,11 +204,11 @@ def run_plan(
     Raises:
         UserError: ``only`` names no study of the plan.
     """
-    names = [each.called for each in (*plan.studies, *plan.arena)]
+    names = [each.called for each in plan.all]
     if unknown := sorted(set(only) - set(names)):
         raise UserError(f"the plan has no study {', '.join(unknown)}; it has: {', '.join(names)}")
     outcome, started, where = Outcome(), time.monotonic(), Launcher.of(launcher)
-    for study in (*plan.studies, *plan.arena):
+    for study in plan.all:
         if only and study.called not in only:
             continue
         folder, recipe = out / study.called, None
@@ -212,9 +217,9 @@ def run_plan(
                 recipe = read_arena(study.arena, study.overrides).base
                 _import_missing(plan, recipe, sources, on_study)
                 on_study(f"{study.called}: every row")
-                minutes = _run_arena(study, outcome, folder, jobs, on_progress, where)
-                outcome.finished[study.called], outcome.minutes[study.called] = folder, minutes
-                on_study(f"{study.called}: finished, {minutes:.1f} minutes of training")
+                spent = _run_arena(study, outcome, folder, jobs, on_progress, where)
+                outcome.finished[study.called], outcome.minutes[study.called] = folder, spent
+                on_study(f"{study.called}: finished, {spent:.1f} minutes of training")
                 continue
             recipe = load_recipe(study.recipe, study.overrides, registry=default_registry())
             _import_missing(plan, recipe, sources, on_study)

@@ -45,7 +45,8 @@ class ModalityModel(Model):
 
     def layout(self, hidden: int, heads: int, dropout: float, neuron: MakeNeuron | None = None) -> Layout:
         """Return the layout of the model's parts; every modality is a primary one."""
-        return Layout(hidden, heads, dropout, self.modalities, (), self.problem.outputs, neuron=neuron)
+        labels = self.problem.task.outputs
+        return Layout(hidden, heads, dropout, self.modalities, (), len(labels), neuron=neuron, labels=labels)
 
     def sequence(self, name: str, batch: Batch, masked: bool = True) -> Tokens:
         """Return a modality's features ``[B, L, D]``, padding 0; unmasked padding is rows like others."""

@@ -71,8 +71,7 @@ class PlainMultimodal(ModalityModel):
 
     def forward(self, batch: Batch) -> Tensor:
         refined = {name: self.encoded(name, batch) for name in self.modalities}
-        outputs: Tensor = self.head(self.fusion(refined), batch.target if self.training else None)
-        return outputs
+        return self.head.outputs(self.fusion(refined), batch.target if self.training else None)
 
     def encoded(self, name: str, batch: Batch) -> Features:
         """Return a modality as a fusion reads it, its valid rows first."""

@@ -157,8 +157,7 @@ class TAILOR(ModalityModel):
         joined = self._climb([*private.values()], whole)
         if self.training:
             self.kept.keep(private=[*private.values()], common=[*common.values()], whole=whole)
-        outputs: Tensor = self.head(joined, batch.target if self.training else None)
-        return outputs
+        return self.head.outputs(joined, batch.target if self.training else None)
 
     def _split(self, linear: nn.Module, encoded: Tokens, dropout: nn.Module) -> Tokens:
         x = torch.tanh(dropout(linear(encoded.x)))
