@@ -11,6 +11,7 @@ import typer
 from neurozoo.cli import completion
 from neurozoo.cli.common import DIFFERENT, MOST, Backend, DataRoot, Json, Overrides, Run, Split, answer, plain
 from neurozoo.cli.launching import LauncherName, LauncherOptions, Retries, launcher_of
+from neurozoo.cli.streams import say
 from neurozoo.errors import UserError
 from neurozoo.reporting.summaries import seeds_lines, summary_lines
 
@@ -114,6 +115,12 @@ def train(
             value = " ".join(given) if isinstance(given, list) else given
             raise UserError(f"{option} {value} is for several trainings; give --seeds N{threads}")
     checked = load_recipe(recipe, overrides or (), backend=backend, registry=default_registry())
+    if checked.was_fastest and checked.backend == "torch" and not json:
+        say(
+            f"note: backend fastest is torch here, as no fused one for the device {checked.training.device} is "
+            "installed; neurozoo-numba is one for CPUs",
+            error=True,
+        )
 
     import neurozoo.training.train as training
     from neurozoo.runs.trained_folder import open_trained

@@ -14,7 +14,7 @@ from neurozoo.data.store import Store
 from neurozoo.data.view import DataView
 from neurozoo.errors import DataError, SpikingError
 from neurozoo.recipe.params import REQUIRED, component_params
-from neurozoo.recipe.recipe import Recipe
+from neurozoo.recipe.recipe import FASTEST, Recipe
 from neurozoo.registry.registry import Registry, default_registry, slot_kind
 
 __all__ = [
@@ -126,7 +126,10 @@ def build_model(
         except SpikingError as error:
             raise DataError(f"model.parts.{slot}: {error}") from error
 
-    neuron = registry.resolve("neuron", backend or recipe.backend)
+    name = backend or recipe.backend
+    if name == FASTEST:  # of a recipe whose names are not checked yet
+        name = registry.fastest_backend(recipe.training.device)
+    neuron = registry.resolve("neuron", name)
     model: Model = model_class(problem, parts, neuron, **params)  # type: ignore[call-arg]
     return model
 
@@ -226,7 +229,8 @@ def parameters_by_component(model: Model) -> dict[str, int]:
 def describe(recipe: Recipe) -> dict[str, Any]:
     """Return what a recipe builds: signals, outputs and parameters by component."""
     problem, from_data = expected_problem(recipe)
-    parameters = parameters_by_component(build_model(recipe, problem))
+    # They are the same on every backend; one that the registry chose need not be imported to count them.
+    parameters = parameters_by_component(build_model(recipe, problem, backend="torch" if recipe.was_fastest else None))
     return {
         "signals": {name: {"shape": list(each.shape), "length": each.length} for name, each in problem.signals.items()},
         "task": recipe.task.name,

@@ -24,7 +24,7 @@ from neurozoo.evaluation.evaluate import evaluate_model
 from neurozoo.evaluation.health import health_warnings, unseen_spikes
 from neurozoo.files.opening import sha256_of
 from neurozoo.models.build import Experiment, build_model, expected_problem, open_experiment, parameters_by_component
-from neurozoo.recipe.recipe import Recipe, load_recipe
+from neurozoo.recipe.recipe import FASTEST, Recipe, load_recipe
 from neurozoo.registry.registry import default_registry
 from neurozoo.runs.checkpoint import load_checkpoint, load_tensors
 from neurozoo.runs.run import Run, environment
@@ -78,7 +78,7 @@ def train(
     Example:
         >>> summary = neurozoo.train("smile_mosei_corrected", "training.epochs=3", out="runs/first")
     """
-    if not isinstance(recipe, Recipe) or overrides or backend:
+    if not isinstance(recipe, Recipe) or overrides or backend or recipe.backend == FASTEST:
         recipe = load_recipe(recipe, overrides, backend=backend, registry=default_registry())
     if out is None and started_processes() > 1:
         raise UserError(f"{started_processes()} processes train into one run folder that all see; give it as --out")
@@ -149,6 +149,8 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
     Raises:
         UserError: As :func:`train`, where neither the data nor the recipe give the shapes.
     """
+    if recipe.backend == FASTEST:
+        recipe = load_recipe(recipe, registry=default_registry())
     problem, from_data = expected_problem(recipe)
     engine = Engine.of(recipe.training)
     with own_random_numbers(recipe):

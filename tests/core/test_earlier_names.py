@@ -29,13 +29,13 @@ from neurozoo.training.own_recipe import recipe_for_store
 from neurozoo.training.train import resume, train
 
 NOTED = {
-    "smile_mosei_sound": "bc2fbfd34158c9414ec434b7b7adae0168758d75ead717218a8fa958d602e58b",
-    "cuba_rsnn_shd_sound": "e7a38b9dc5c6f49f450f2c08e96cc3f59634005fb754f5548a9ad3352735e251",
-    "sparch_shd_sound": "70fcc40975225e1ae6b30bf83129d207ecafa9c4bc53c48ca7cffd88ae8584c1",
-    "cuba_rsnn_braille": "89924f217e33dee59ce80c7718d94ec26156ec3ba73658c12679af2a5406dca2",
-    "smile_emotions": "851badb20a931bcd53d8bbccedb14527a4e6c8bb0deb790341378efb3df502d9",
+    "smile_mosei_sound": ("torch", "bc2fbfd34158c9414ec434b7b7adae0168758d75ead717218a8fa958d602e58b"),
+    "cuba_rsnn_shd_sound": ("torch", "e7a38b9dc5c6f49f450f2c08e96cc3f59634005fb754f5548a9ad3352735e251"),
+    "sparch_shd_sound": ("torch", "70fcc40975225e1ae6b30bf83129d207ecafa9c4bc53c48ca7cffd88ae8584c1"),
+    "cuba_rsnn_braille": ("fastest", "89924f217e33dee59ce80c7718d94ec26156ec3ba73658c12679af2a5406dca2"),
+    "smile_emotions": ("torch", "851badb20a931bcd53d8bbccedb14527a4e6c8bb0deb790341378efb3df502d9"),
 }
-"""Digests that the version before noted for its shipped recipes."""
+"""The backend that the version before named in its shipped recipes, and their digests that it noted."""
 NOW, BEFORE = "SMILE, corrected variant, on NEMu", "SMILE, sound variant, on NEMu"
 as_notes = pytest.mark.filterwarnings("default::neurozoo.errors.NeurozooWarning")
 renamed = pytest.mark.filterwarnings("ignore:the (recipe|trained model|form) .* is now called")
@@ -51,9 +51,9 @@ def test_the_table_is_of_what_there_is() -> None:
 
 
 @renamed
-@pytest.mark.parametrize(("name", "digest"), NOTED.items())
-def test_a_recipe_has_the_digest_that_was_noted(name: str, digest: str) -> None:
-    recipe = load_recipe(name)
+@pytest.mark.parametrize(("name", "backend", "digest"), [(name, *noted) for name, noted in NOTED.items()])
+def test_a_recipe_has_the_digest_that_was_noted(name: str, backend: str, digest: str) -> None:
+    recipe = load_recipe(name, backend=backend)
     assert recipe.digest == digest
     assert recipe.name == EARLIER["recipe"].get(name, name)
     assert "sound" not in recipe.description

@@ -149,7 +149,7 @@ def test_patches_that_do_not_divide_and_blocks_that_leave_nothing_are_refused() 
 
 
 def test_what_a_recurrent_net_fires_comes_back_a_step_later() -> None:
-    recipe = load_recipe("spiking_recurrent", [*small("spiking_recurrent")])
+    recipe = load_recipe("spiking_recurrent", [*small("spiking_recurrent")], backend="torch")
     problem = open_experiment(recipe).problem
     model = build_model(recipe, problem).eval()
     (layer,) = (each for each in spiking_layers(model).values())

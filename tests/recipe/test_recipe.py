@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from neurozoo.cli import main
 from neurozoo.errors import RecipeError
 from neurozoo.recipe.overrides import apply_override, override
 from neurozoo.recipe.params import component_params, component_problems
 from neurozoo.recipe.recipe import Recipe, check_names, load_recipe
 from neurozoo.recipe.schema import DataSection
-from neurozoo.recipe.shipped import shipped_recipes
+from neurozoo.recipe.shipped import shipped_path, shipped_recipes
 from neurozoo.recipe.yaml_text import Origins
 from neurozoo.registry.hookspecs import Component
 from neurozoo.registry.registry import Registry, default_registry
@@ -697,7 +699,39 @@ def test_the_fastest_backend_is_resolved_once() -> None:
         assert recipe.backend == expected
         assert recipe.content["backend"] == expected
         assert "fastest" not in recipe.to_yaml()
-    assert load_recipe("smile_mosei_corrected", backend="fastest").backend == "fastest"
+        assert recipe.was_fastest
+    plain = load_recipe("smile_mosei_corrected", registry=registry)
+    assert plain.backend == expected
+    assert re.fullmatch(r"(recipes/)?smile_mosei_corrected\.yaml:\d+", plain.origin_of("backend"))
+    unchecked = load_recipe("smile_mosei_corrected")
+    assert unchecked.backend == "fastest"
+    assert unchecked == load_recipe("smile_mosei_corrected", backend="fastest")
+    assert not load_recipe("smile_mosei_corrected", backend="torch", registry=registry).was_fastest
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_recipe_is_fast_where_a_fused_backend_is_installed(name: str) -> None:
+    path = shipped_path(name)
+    assert path is not None
+    assert "\nbackend: fastest\n" in path.read_text(encoding="utf-8")
+
+
+def test_without_a_fused_backend_a_recipe_is_that_of_torch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = default_registry()
+    fused = [name for name, each in registry.components("neuron").items() if each.fused]
+    monkeypatch.setattr(registry, "usable_backends", lambda: sorted({*registry.usable("neuron")} - {*fused}))
+    for name in ("smile_mosei", "smile_mosei_corrected"):
+        recipe = load_recipe(name, registry=registry)
+        assert recipe.digest == load_recipe(name, backend="torch", registry=registry).digest
+    monkeypatch.setattr("neurozoo.training.train.dry_run", lambda recipe: {"backend": recipe.backend})
+    assert main(["train", "smile_mosei", "--dry-run"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.startswith("note: backend fastest is torch here")
+    assert "backend: torch" in shown.out
+    assert main(["train", "smile_mosei", "--dry-run", "--backend", "torch"]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_outputs_may_be_named_by_their_number(folder: Path) -> None:
