@@ -185,16 +185,24 @@ class SpikEmo(Model):
 
     def rates(self, sequences: list[Tokens]) -> list[Tensor]:
         """Return the Spikformer's mean output over the steps, ``[B, L, d]``, of each modality's projection."""
-        axis = 0 if self.crossing else 1  # one modality after another in time, or at once as more samples
-        steps = [spike(each.x, "atan", 2.0).expand(self.time_steps, *each.x.shape) for each in sequences]
+        signs = torch.stack([spike(each.x, "atan", 2.0) for each in sequences])
+        x = self._in_steps(signs)
         valid = None
         if self.masked:
-            held = self.time_steps if self.crossing else 1
-            valid = torch.cat([each.valid.expand(held, *each.valid.shape) for each in sequences], axis)
-        x = torch.cat(steps, axis) if len(steps) > 1 else steps[0]
+            masks = torch.stack([each.valid for each in sequences])
+            valid = self._in_steps(masks) if self.crossing else masks.flatten(0, 1)[None]
         for block in self.blocks:
             x = block(x, valid)
-        return [each.mean(0) for each in self.norm(x).chunk(len(steps), axis)]
+        x = self.norm(x)
+        if self.crossing:
+            return [each.mean(0) for each in x.unflatten(0, (len(sequences), self.time_steps))]
+        return list(x.mean(0).unflatten(0, (len(sequences), signs.shape[1])))
+
+    def _in_steps(self, x: Tensor) -> Tensor:
+        """Return ``[T, M B, ...]`` of ``[M, B, ...]``; where states cross, ``[M T, B, ...]``."""
+        if self.crossing:
+            return x[:, None].expand(-1, self.time_steps, *x.shape[1:]).flatten(0, 1)
+        return x.flatten(0, 1).expand(self.time_steps, -1, *x.shape[2:])
 
     def _projected(self, name: str, batch: Batch) -> Tokens:
         signal = self.signal(batch, name)

@@ -57,11 +57,17 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "cuba-rsnn": {**TRAINS, "hidden": 8},
     "dcls-delays": {**TRAINS, "hidden": (8, 8), "kernel": 5},
     "gru": TRAINS,
+    "hhmpn": {
+        **SEVERAL, "hidden": 8, "heads": 2, "inner": 8, "decoder_layers": 1, "encoder_hidden": 8, "encoder_heads": 2,
+        "encoder_layers": 1, "memory_layers": 1,
+    },
     "ispikformer": {
         "inputs": (5,), "length": 6, "outputs": 10, "task": "regression", "width": 8, "heads": 2, "depth": 1,
     },
     "lddu": {**BERT, "latent": 4, "queue": 16, "projection": 5},
     "lsnn": {**TRAINS, "regular": 4, "adaptive": 4},
+    "misa": {**SEVERAL, "hidden": 8, "inner": 8},
+    "mult": {**SEVERAL, "hidden": 8, "heads": 2, "layers": 1, "memory_layers": 1},
     "multimodal": {**SEVERAL, "hidden": 8, "heads": 2},
     "nir-graph": {**TRAINS, **GRAPH},
     "plif-net": {**FRAMES, "channels": (4, 6)},
@@ -73,6 +79,9 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "sparch": {**TRAINS, "hidden": (8, 8)},
     "spike-driven-transformer": {**PICTURE, "width": 16, "heads": 2, "depth": 1},
     "spikegpt": {"inputs": (), "length": 7, "outputs": 11, "width": 8, "depth": 1, "per_step": True},
+    "spikemo": {
+        **SEVERAL, "hidden": 8, "spiking_heads": 2, "depth": 1, "time_steps": 4, "heads": 2, "layers": 1, "inner": 8,
+    },
     "spikformer": {**PICTURE, "width": 16, "heads": 2, "depth": 1},
     "spiking-convnet": FRAMES,
     "spiking-sequence": {**WORDS, "inputs": {"text": (8,)}},

@@ -174,7 +174,7 @@ class HHMPN(ModalityModel):
                     f"a decoder hides rows of another modality: {self.read[name]} has {sequence.shape[1]} rows and "
                     f"{name} {shown.shape[1]}; pad them alike, or set model.params.streams to own"
                 )
-            x = self.labels.expand(len(sequence), *self.labels.shape)
+            x = self.labels.expand(sequence.shape[0], -1, -1)  # not len, which an exported program would fix
             for layer in cast(nn.ModuleList, self.decoders[name]):
                 x = layer(x, sequence, shown)
             refined.append(self.angles[name](x))
