@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neurozoo.errors import RecipeError, UserError
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.recipe.shipped import shipped_arenas
 from neurozoo.studies.arena.description import Arena, ArenaFile, read_arena
+from neurozoo.training.train import dry_run
 
 TEXT = """
 schema: 1
@@ -94,3 +96,11 @@ def test_shipped_arenas_are_valid(name: str) -> None:
     families = {row.family for row in arena.rows}
     assert {"spiking", "without spikes"} <= families
     assert any(row.without == "spikes" for row in arena.rows), "no row is a twin without spikes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped_arenas())
+def test_every_row_of_a_shipped_arena_takes_a_step(name: str) -> None:
+    arena = read_arena(name)
+    for row in arena.rows:
+        assert np.isfinite(dry_run(arena.recipes[row.name])["loss"]), row.name
