@@ -15,7 +15,7 @@ from neurozoo.recipe.shipped import shipped_path, shipped_recipes
 from neurozoo.registry.registry import default_registry
 
 NAMES = sorted(shipped_recipes())
-LARGE = re.compile("cifar10|metr_la|_ssc|(?<!smile_mosei)(?<!smile_nemu)_corrected$")
+LARGE = re.compile("cifar10|iemocap|metr_la|_ssc|(?<!smile_mosei)(?<!smile_nemu)_corrected$")
 """Recipes that take seconds, and twins of the same sizes; of each of their models another recipe is quick."""
 
 SMALLER = {
