@@ -275,7 +275,7 @@ def _finish(
             )
         raise RecipeError(origins.line(("schema",), problem)[1])
     recipe, found = validated(Recipe, content)
-    was_fastest = registry is not None and recipe is not None and recipe.backend == FASTEST
+    was_fastest = registry is not None and content.get("backend") == FASTEST
     if registry is not None and recipe is not None and was_fastest:
         # Resolved once, here: everything that is trained, recorded and compared has the backend's real name.
         content["backend"] = registry.fastest_backend(recipe.training.device)
