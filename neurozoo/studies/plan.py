@@ -118,14 +118,14 @@ class Plan:
     data: tuple[Source, ...] = ()
 
     @property
+    def work(self) -> tuple[Study | ArenaPage, ...]:
+        """All studies and arenas, in order."""
+        return (*self.studies, *self.arena)
+
+    @property
     def studies(self) -> tuple[Study, ...]:
         """All of them, in order."""
         return tuple(study for page in self.page for study in page.studies)
-
-    @property
-    def all(self) -> tuple[Study | ArenaPage, ...]:
-        """Studies and arenas, in order."""
-        return (*self.studies, *self.arena)
 
     def timed(self, study: Study) -> bool:
         """Whether a study is for a page on time and spikes."""
@@ -170,7 +170,7 @@ def read_plan(path: Path) -> Plan:
         problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3]]
         raise UserError(f"{path}: is no plan: {'; '.join(problems)}") from error
     plan = replace(plan, arena=tuple(_beside(path, each) for each in plan.arena))
-    names = [each.called for each in plan.all]
+    names = [each.called for each in plan.work]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path}: several studies are called {', '.join(twice)}; give each a name of its own")
     return plan
@@ -204,34 +204,33 @@ def run_plan(
     Raises:
         UserError: ``only`` names no study of the plan.
     """
-    names = [each.called for each in plan.all]
+    names = [each.called for each in plan.work]
     if unknown := sorted(set(only) - set(names)):
         raise UserError(f"the plan has no study {', '.join(unknown)}; it has: {', '.join(names)}")
     outcome, started, where = Outcome(), time.monotonic(), Launcher.of(launcher)
-    for study in plan.all:
+    for study in plan.work:
         if only and study.called not in only:
             continue
-        folder, recipe = out / study.called, None
+        folder = out / study.called
+        recipe: Recipe | None = None
         try:
             if isinstance(study, ArenaPage):
                 recipe = read_arena(study.arena, study.overrides).base
                 _import_missing(plan, recipe, sources, on_study)
                 on_study(f"{study.called}: every row")
-                spent = _run_arena(study, outcome, folder, jobs, on_progress, where)
-                outcome.finished[study.called], outcome.minutes[study.called] = folder, spent
-                on_study(f"{study.called}: finished, {spent:.1f} minutes of training")
-                continue
-            recipe = load_recipe(study.recipe, study.overrides, registry=default_registry())
-            _import_missing(plan, recipe, sources, on_study)
-            content = _content(study, recipe) | ({"time": True} if plan.timed(study) else {})
-            minutes = _minutes_of(folder, content)
-            if minutes is None:
-                several = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
-                on_study(f"{study.called}: {several}{' of each variant' if recipe.ablations else ''}")
-                minutes = _train(study, recipe, folder, jobs, plan.timed(study), on_progress, where)
-                write_json(folder / FILE, {**content, "minutes": minutes})
+                minutes = _run_arena(study, outcome, folder, jobs, on_progress, where)
             else:
-                outcome.again.append(study.called)
+                recipe = load_recipe(study.recipe, study.overrides, registry=default_registry())
+                _import_missing(plan, recipe, sources, on_study)
+                content = _content(study, recipe) | ({"time": True} if plan.timed(study) else {})
+                if (known := _minutes_of(folder, content)) is not None:
+                    minutes = known
+                    outcome.again.append(study.called)
+                else:
+                    several = f"{study.seeds} seed{'s' if study.seeds > 1 else ''}"
+                    on_study(f"{study.called}: {several}{' of each variant' if recipe.ablations else ''}")
+                    minutes = _train(study, recipe, folder, jobs, plan.timed(study), on_progress, where)
+                    write_json(folder / FILE, {**content, "minutes": minutes})
         except NotInstalledError:  # whose text names folders of this machine, and this one gets onto a page
             data = "" if recipe is None else f", {recipe.data.name},"
             outcome.skipped[study.called] = f"its data{data} is not installed"
