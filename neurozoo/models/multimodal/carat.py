@@ -17,7 +17,7 @@ from neurozoo.core.published import AuthorsNames, Quirk
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.multimodal.authors import POOLERS, encoder_names
 from neurozoo.models.multimodal.contrast import NO_CLASS, QueueContrast, pair_classes
-from neurozoo.models.multimodal.encoder import FeatureEncoder, Layers, draw_like_bert, layers_of
+from neurozoo.models.multimodal.encoder import Layers, draw_like_bert, feature_encoders
 from neurozoo.models.multimodal.modalities import ModalityModel, Size, Weight, check_multilabel
 from neurozoo.nn.dropout import Probability
 from neurozoo.nn.kept import Kept
@@ -126,14 +126,7 @@ class CARAT(ModalityModel):
         check_multilabel(problem)
         self.auxiliary, self.masked = auxiliary, padding == "masked"
         names, outputs, half = self.modalities, problem.outputs, max(hidden // 2, 1)
-        each = layers_of(names, layers)
-        sizes = hidden, heads, inner
-        self.encoders = nn.ModuleDict(
-            {
-                name: FeatureEncoder(shape.dim, shape.length, *sizes, each[name], dropout)
-                for name, shape in problem.signals.items()
-            }
-        )
+        self.encoders = feature_encoders(problem.signals, hidden, heads, inner, layers, dropout)
         self.encoders.apply(draw_like_bert)
         self.queries = nn.ModuleDict({name: nn.Linear(hidden, outputs, bias=False) for name in names})
         for linear in self.queries.values():

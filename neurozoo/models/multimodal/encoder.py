@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, cast
 
 import torch
@@ -11,11 +11,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import Tokens
+from neurozoo.core.signals import SignalShape
 from neurozoo.errors import DataError
 from neurozoo.nn.attention import LAYER_NORM_EPS, MultiHeadAttention
 from neurozoo.nn.dropout import Dropout
 
-__all__ = ["INITIAL_DEVIATION", "FeatureEncoder", "Layers", "PostNormLayers", "draw_like_bert", "layers_of"]
+__all__ = ["INITIAL_DEVIATION", "FeatureEncoder", "Layers", "PostNormLayers", "draw_like_bert", "feature_encoders"]
 
 Layers = Annotated[int, Field(ge=1, le=64)]
 INITIAL_DEVIATION = 0.02
@@ -82,24 +83,39 @@ class FeatureEncoder(nn.Module):
         return sequence.with_x(cast(Tensor, self.layers(x, sequence.mask)))
 
 
-def layers_of(modalities: Sequence[str], layers: Layers | Mapping[str, Layers]) -> dict[str, int]:
-    """Return the number of layers of each modality's encoder.
+def feature_encoders(
+    signals: Mapping[str, SignalShape],
+    hidden: int,
+    heads: int,
+    inner: int,
+    layers: Layers | Mapping[str, Layers],
+    dropout: float,
+) -> nn.ModuleDict:
+    """Return an encoder for each modality by name, with a table of positions of its signal's length.
 
     Args:
-        modalities: Names.
+        signals: Shapes of the modalities by name.
+        hidden: Features D.
+        heads: Attention heads; divides ``hidden``.
+        inner: Width of the feed-forward.
         layers: One number for all, or one for each by name; those of other modalities are not used.
+        dropout: Probability.
 
     Raises:
-        DataError: A modality has none.
+        DataError: ``layers`` has no number for a modality.
     """
     if isinstance(layers, int):
-        return dict.fromkeys(modalities, layers)
-    if missing := [name for name in modalities if name not in layers]:
+        layers = dict.fromkeys(signals, layers)
+    if missing := [name for name in signals if name not in layers]:
         raise DataError(
             f"model.params.layers: nothing for {', '.join(missing)}, only for {', '.join(layers) or 'none'}; give a "
             "number for each modality, or one for all"
         )
-    return {name: layers[name] for name in modalities}
+    made = {
+        name: FeatureEncoder(shape.dim, shape.length, hidden, heads, inner, layers[name], dropout)
+        for name, shape in signals.items()
+    }
+    return nn.ModuleDict(made)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from neurozoo.core.published import AuthorsNames, Quirk
 from neurozoo.core.signals import Batch, Problem
 from neurozoo.models.multimodal.authors import POOLERS, encoder_names
 from neurozoo.models.multimodal.contrast import NO_CLASS, QueueContrast, pair_classes
-from neurozoo.models.multimodal.encoder import FeatureEncoder, Layers, draw_like_bert, layers_of
+from neurozoo.models.multimodal.encoder import Layers, draw_like_bert, feature_encoders
 from neurozoo.models.multimodal.modalities import ModalityModel, Size, Weight, check_multilabel
 from neurozoo.nn.dropout import Dropout, Probability
 from neurozoo.nn.kept import Kept
@@ -124,14 +124,7 @@ class LDDU(ModalityModel):
         self.auxiliary = auxiliary
         self.masked, self.over_batch = padding == "masked", calibration == "batch"
         names, outputs, half = self.modalities, problem.outputs, max(hidden // 2, 1)
-        each = layers_of(names, layers)
-        sizes = hidden, heads, inner
-        self.encoders = nn.ModuleDict(
-            {
-                name: FeatureEncoder(shape.dim, shape.length, *sizes, each[name], dropout)
-                for name, shape in problem.signals.items()
-            }
-        )
+        self.encoders = feature_encoders(problem.signals, hidden, heads, inner, layers, dropout)
         self.labels = nn.Parameter(torch.randn(outputs, hidden))
         self.by_label = nn.ModuleDict(
             {name: LabelWiseAttention(hidden, projection, classifier_dropout) for name in names}

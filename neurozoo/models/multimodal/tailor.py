@@ -18,7 +18,7 @@ from neurozoo.core.signals import Batch, Problem
 from neurozoo.fusions.whole import pooled
 from neurozoo.heads.label_decoder import LabelDecoderHead
 from neurozoo.models.multimodal.authors import POOLERS, encoder_names, layer_names
-from neurozoo.models.multimodal.encoder import FeatureEncoder, Layers, PostNormLayers, draw_like_bert, layers_of
+from neurozoo.models.multimodal.encoder import Layers, PostNormLayers, draw_like_bert, feature_encoders
 from neurozoo.models.multimodal.modalities import ModalityModel, Size, Weight, undividable
 from neurozoo.nn.attention import LAYER_NORM_EPS
 from neurozoo.nn.dropout import Dropout, Probability
@@ -121,15 +121,9 @@ class TAILOR(ModalityModel):
         super().__init__(problem)
         self.auxiliary = auxiliary
         self.masked, self.all_rows, self.first_row = padding == "masked", rows == "all", common_row == "first"
-        each = layers_of(self.modalities, layers)
         lengths = [problem.signals[name].length for name in self.modalities]
         sizes = hidden, heads, inner
-        self.encoders = nn.ModuleDict(
-            {
-                name: FeatureEncoder(problem.signals[name].dim, length, *sizes, each[name], dropout)
-                for name, length in zip(self.modalities, lengths, strict=True)
-            }
-        )
+        self.encoders = feature_encoders(problem.signals, *sizes, layers, dropout)
         self.private = nn.ModuleDict({name: nn.Linear(hidden, hidden) for name in self.modalities})
         self.common = nn.Linear(hidden, hidden)
         self.dropout, self.classifier_dropout = Dropout(dropout), Dropout(classifier_dropout)
