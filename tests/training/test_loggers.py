@@ -208,7 +208,10 @@ def test_names_and_params_are_checked_before_anything_is_done(
 ) -> None:
     recipe()
     for override, words in (
-        ("training.loggers=[tensorbord]", "training.loggers.0.name: no logger is called 'tensorbord'; there are: mine"),
+        (
+            "training.loggers=[tensorbord]",
+            "training.loggers.0.name: no logger is called 'tensorbord'; there are: epochs, mine",
+        ),
         (
             "training.loggers=[{name: mine, params: {wort: a}}]",
             "'mine' has no parameter 'wort'; there are: word",
