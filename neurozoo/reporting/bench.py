@@ -43,6 +43,12 @@ say nothing of yours. `neurozoo bench neurons`, `bench train RECIPE` and `bench 
 
 What has not been measured: GPUs, and more than {threads} threads.
 
+Of each T there are two tables. In the first, currents and gradients are the same tensors each time. In a plain loop,
+every step brings new ones, as in training; their memory costs all backends the same, so that ratios are smaller.
+How memory grows with T measures `python tests/benchmarks/long_sequences.py`, in a clone; see
+[exact gradients in little memory](eprop.md#exact-gradients-in-little-memory). Time to a recipe's first step measures
+`neurozoo bench train RECIPE --start`; the first time on a machine, numba compiles, which takes longer.
+
 ## A busy machine
 
 `neurozoo bench train RECIPE --busy 2` times a step once more while two processes spin in pure Python. A training whose
