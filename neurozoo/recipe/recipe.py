@@ -162,22 +162,25 @@ def _digest(content: Mapping[str, Any]) -> str:
     if isinstance(decisive.get("description"), str):
         decisive["description"] = earlier_name("description", decisive["description"])
     if isinstance(decisive.get("training"), Mapping):
-        training = _as_before({key: value for key, value in decisive["training"].items() if key != "loggers"}, "losses")
+        known = {key: value for key, value in decisive["training"].items() if key != "loggers"}
+        training = _as_before(known, losses=None, accumulated="mean")
         for key, value in training.items():
             if key == "rate_penalty":
-                training[key] = _as_before(value, "rates", "operations")
+                training[key] = _as_before(value, rates=None, operations=None)
             elif key == "penalties" and isinstance(value, Sequence):
-                training[key] = [_as_before(each, "rates", "operations") for each in value]
+                training[key] = [_as_before(each, rates=None, operations=None) for each in value]
+            elif key == "scheduler":
+                training[key] = _as_before(value, from_start=False)
         decisive["training"] = training
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _as_before(section: Any, *later: str) -> Any:
-    """Return a section as versions wrote it that did not know some keys, if these are not set."""
+def _as_before(section: Any, **later: Any) -> Any:
+    """Return a section as versions wrote it that did not know some keys, if these are empty or have their defaults."""
     if not isinstance(section, Mapping):
         return section
-    return {key: value for key, value in section.items() if key not in later or value}
+    return {key: value for key, value in section.items() if key not in later or (value and value != later[key])}
 
 
 def load_recipe(

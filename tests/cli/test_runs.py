@@ -66,7 +66,7 @@ def test_a_list(root: Path, ran: Ran) -> None:
         (["list", "--filter", "seed"], "is not KEY=VALUE"),
         (["list", "none"], "there is no such folder"),
         (["show", "none"], "there is no such run folder"),
-        (["show", "."], "name one of them"),
+        (["show", "."], "holds no recipe.yaml"),
         (["prune"], "nothing says which runs to delete"),
         (["prune", "--older-than", "3"], "is not an age"),
     ],

@@ -43,10 +43,10 @@ renamed = pytest.mark.filterwarnings("ignore:the (recipe|trained model|form) .* 
 
 def test_the_table_is_of_what_there_is() -> None:
     recipes, models = shipped_recipes(), shipped_models()
-    assert {*EARLIER["recipe"].values()} == {name for name in recipes if name.endswith("_corrected")}
+    assert {*EARLIER["recipe"].values()} <= {name for name in recipes if name.endswith("_corrected")}
     assert {*EARLIER["trained model"].values()} <= {*models}
     assert not {*recipes, *models} & {*EARLIER["recipe"], *EARLIER["trained model"]}
-    assert {*EARLIER["description"].values()} == {text for text in recipes.values() if "corrected" in text}
+    assert {*EARLIER["description"].values()} <= {text for text in recipes.values() if "corrected" in text}
     assert current_name("recipe", "mine") == "mine"
 
 
