@@ -19,10 +19,13 @@ LARGE = re.compile("cifar10|iemocap|metr_la|_ssc|(?<!smile_mosei)(?<!smile_nemu)
 """Recipes that take seconds, and twins of the same sizes; of each of their models another recipe is quick."""
 
 SMALLER = {
+    "carat": ["queue=64", "layers=1"],
     "hhmpn": ["encoder_hidden=16", "encoder_layers=1", "hidden=16", "decoder_layers=1"],
+    "lddu": ["queue=64", "layers=1"],
     "misa": ["hidden=8", "inner=8"],
     "mult": ["layers=1"],
     "spikemo": ["hidden=16", "layers=1", "inner=16", "time_steps=4"],
+    "tailor": ["layers=1", "cross_layers=1"],
 }
 """By model, parameters of a smaller one, where the published one takes seconds, or gigabytes."""
 
