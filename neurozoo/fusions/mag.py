@@ -10,9 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import Features, Fusion, Layout, Tokens
-from neurozoo.fusions.whole import pooled
 from neurozoo.nn.dropout import Dropout, Probability
-from neurozoo.nn.sequence import at_relative_times, tokens, zero_padding
+from neurozoo.nn.sequence import at_relative_times, pooled, tokens, zero_padding
 
 __all__ = ["AdaptationGate", "MAGFusion"]
 

@@ -11,10 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import Features, Fusion, Layout, Tokens
-from neurozoo.fusions.whole import one_row, pooled
+from neurozoo.fusions.whole import one_row
 from neurozoo.nn.dropout import Dropout
 from neurozoo.nn.packed_attention import PackedAttention
-from neurozoo.nn.sequence import zero_padding
+from neurozoo.nn.sequence import pooled, zero_padding
 
 __all__ = ["CrossModal", "CrossNet", "MulTFusion", "Padding"]
 

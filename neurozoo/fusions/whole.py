@@ -9,23 +9,12 @@ import torch
 from torch import Tensor
 
 from neurozoo.core.multimodal import Features, Tokens
-from neurozoo.nn.sequence import zero_padding
+from neurozoo.nn.sequence import pooled
 
-__all__ = ["Pooling", "one_row", "pooled", "whole"]
+__all__ = ["Pooling", "one_row", "whole"]
 
 Pooling = Literal["mean", "last"]
 """The mean over valid rows, or the last valid row."""
-
-
-def pooled(sequence: Tokens, pooling: Pooling = "mean") -> Tensor:
-    """Return one vector a sample, ``[B, D]`` of ``[B, L, D]``; 0 where there is no valid row."""
-    x = zero_padding(sequence.x, sequence.mask)
-    valid = sequence.valid
-    if pooling == "mean":
-        return x.sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
-    place = torch.arange(x.shape[1], device=x.device)
-    last = (place * valid).argmax(1)  # [B]; the first row, which is 0, where there is none
-    return x.gather(1, last[:, None, None].expand(-1, 1, x.shape[2]))[:, 0]
 
 
 def whole(features: Mapping[str, Features], pooling: Pooling = "mean") -> tuple[list[Tensor], Tensor]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import LabelHead, Layout, Tokens
-from neurozoo.heads.pooling import Pooling, pooled
 from neurozoo.heads.targets import as_labels, counted_labels
 from neurozoo.nn.dropout import Dropout, Probability
+from neurozoo.nn.sequence import pooled
 
 __all__ = ["ChainHead"]
 
@@ -37,7 +37,7 @@ class ChainHead(LabelHead):
         *,
         links: Literal["soft", "hard"] = "soft",
         order: Literal["frequency", "listed"] = "frequency",
-        pooling: Pooling = "mean",
+        pooling: Literal["mean", "max"] = "mean",
         dropout: Probability = 0.1,
     ) -> None:
         super().__init__()

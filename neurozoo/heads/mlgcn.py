@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from neurozoo.core.multimodal import LabelHead, Layout, Tokens
 from neurozoo.heads.label_vectors import LabelVectors, VectorSize
-from neurozoo.heads.pooling import Pooling, pooled
 from neurozoo.heads.targets import counted_labels
 from neurozoo.nn.dropout import Dropout, Probability
+from neurozoo.nn.sequence import pooled
 
 __all__ = ["MLGCNHead", "adjacency"]
 
@@ -51,7 +51,7 @@ class MLGCNHead(LabelHead):
         size: VectorSize = 64,
         inner: Annotated[int, Field(ge=1, le=65_536)] = 64,
         threshold: Annotated[float, Field(gt=0, le=1)] = 0.4,
-        pooling: Pooling = "mean",
+        pooling: Literal["mean", "max"] = "mean",
         dropout: Probability = 0.1,
     ) -> None:
         super().__init__()

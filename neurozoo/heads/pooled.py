@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from neurozoo.core.multimodal import LabelHead, Layout, Tokens
-from neurozoo.heads.pooling import pooled
 from neurozoo.nn.dropout import Dropout, Probability
+from neurozoo.nn.sequence import pooled
 
 __all__ = ["PooledHead"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ __all__ = [
     "code_table",
     "concatenate",
     "left_aligned",
+    "pooled",
     "rank_of_rows",
     "sinusoidal_code",
     "tokens",
@@ -79,6 +81,26 @@ def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
     """Return ``x`` ``[B, L, D]`` with zeros in the rows outside ``mask`` ``[B, L]``."""
     # Not a product, as padding may hold NaN.
     return x if mask is None else x.masked_fill(~mask[..., None], 0.0)
+
+
+def pooled(sequence: Tokens, pooling: Literal["mean", "last", "max"] = "mean") -> Tensor:
+    """Return one vector a sample, ``[B, D]`` of ``[B, L, D]``; 0 where there is no valid row.
+
+    Args:
+        sequence: Its padding may hold any values.
+        pooling: The mean over valid rows, the last valid row, or the largest value of each feature over valid rows.
+    """
+    valid = sequence.valid
+    if pooling == "max":
+        # Not minus infinity: a sample may have no valid row.
+        masked = sequence.x.masked_fill(~valid[..., None], torch.finfo(sequence.x.dtype).min)
+        return masked.amax(1).masked_fill(~valid.any(1, keepdim=True), 0.0)
+    x = zero_padding(sequence.x, sequence.mask)
+    if pooling == "mean":
+        return x.sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
+    place = torch.arange(x.shape[1], device=x.device)
+    last = (place * valid).argmax(1)  # [B]; the first row, which is 0, where there is none
+    return x.gather(1, last[:, None, None].expand(-1, 1, x.shape[2]))[:, 0]
 
 
 def sinusoidal_code(position: Tensor, length: int, width: int, dtype: torch.dtype) -> Tensor:

@@ -190,7 +190,7 @@ class Stream:
         return self.answers(self.whole()[None])[0]
 
     def whole(self) -> Tensor:
-        """Return the prediction ``[K]`` for a signal that ends here; the stream goes on as if it had not been asked.
+        """Return the prediction ``[K]`` for a signal that ends here; the stream does not change.
 
         It is that after the last step, unless the model is :attr:`behind`: the late steps are then run on a copy of the
         state.

@@ -16,9 +16,8 @@ from neurozoo.errors import DataError
 from neurozoo.fusions.misa import difference, reconstruction, similarity
 from neurozoo.fusions.mult import MulTFusion
 from neurozoo.fusions.scmrl import alignment
-from neurozoo.fusions.whole import pooled
 from neurozoo.models.build import open_experiment
-from neurozoo.nn.sequence import tokens
+from neurozoo.nn.sequence import pooled, tokens
 from neurozoo.operations.profiling import needs_its_batch
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.registry.registry import default_registry

@@ -15,6 +15,7 @@ from neurozoo.core.model import Parts
 from neurozoo.core.multimodal import Tokens
 from neurozoo.core.published import AuthorsNames, Quirk
 from neurozoo.core.signals import Batch, Problem
+from neurozoo.heads.label_attention import attention_of_labels
 from neurozoo.models.multimodal.authors import POOLERS, encoder_names
 from neurozoo.models.multimodal.contrast import NO_CLASS, QueueContrast, pair_classes
 from neurozoo.models.multimodal.encoder import Layers, draw_like_bert, feature_encoders
@@ -149,7 +150,7 @@ class CARAT(ModalityModel):
     def forward(self, batch: Batch) -> Tensor:
         encoded = {m: self.encoders[m](self.sequence(m, batch, self.masked)) for m in self.modalities}
         present = torch.stack([each.valid.any(1) for each in encoded.values()], 1)  # [B, M]
-        specific = torch.stack([by_label(self.queries[m], each) for m, each in encoded.items()], 1)  # [B, M, K, d]
+        specific = torch.stack([self._by_label(m, each) for m, each in encoded.items()], 1)  # [B, M, K, d]
         latent = self._each(self.latent, specific)
         back = self._each(self.back, latent)
         augmented, beta = self._rebuilt(latent, back, present)
@@ -163,6 +164,11 @@ class CARAT(ModalityModel):
             aggregated=aggregated,
         )  # fmt: skip
         return scores
+
+    def _by_label(self, modality: str, sequence: Tokens) -> Tensor:
+        """Return a vector for each label, ``[B, K, d]``; 0 without rows."""
+        scores = self.queries[modality](sequence.x)  # [B, L, K]
+        return attention_of_labels(scores, sequence.mask) @ sequence.x
 
     def _each(self, modules: nn.ModuleDict, x: Tensor) -> Tensor:
         """Apply each modality's module to its own of ``[B, M, ...]``."""
@@ -298,16 +304,6 @@ class Prototypes(nn.Module):
             shares = (1 - MOMENTUM) * MOMENTUM**later * counts
             moved = torch.einsum("bk,bkp->kp", shares, rows)
             prototype.mul_((MOMENTUM ** counts.sum(0))[:, None]).add_(moved.to(prototype.dtype))
-
-
-def by_label(query: nn.Module, sequence: Tokens) -> Tensor:
-    """Return a vector for each label, ``[B, K, d]``: a mean of rows by softmax of products; 0 without rows."""
-    scores = query(sequence.x)  # [B, L, K]
-    if sequence.mask is None:
-        return cast(Tensor, scores.softmax(1).transpose(1, 2) @ sequence.x)
-    mask = sequence.mask[..., None]
-    weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1) * mask
-    return cast(Tensor, weights.transpose(1, 2) @ sequence.x)
 
 
 def shuffle(beta: Tensor, target: Tensor, order: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:

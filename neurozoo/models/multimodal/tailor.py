@@ -15,7 +15,6 @@ from neurozoo.core.model import Parts
 from neurozoo.core.multimodal import LabelHead, Tokens
 from neurozoo.core.published import AuthorsNames, Quirk
 from neurozoo.core.signals import Batch, Problem
-from neurozoo.fusions.whole import pooled
 from neurozoo.heads.label_decoder import LabelDecoderHead
 from neurozoo.models.multimodal.authors import POOLERS, encoder_names, layer_names
 from neurozoo.models.multimodal.encoder import Layers, PostNormLayers, draw_like_bert, feature_encoders
@@ -23,7 +22,7 @@ from neurozoo.models.multimodal.modalities import ModalityModel, Size, Weight, u
 from neurozoo.nn.attention import LAYER_NORM_EPS
 from neurozoo.nn.dropout import Dropout, Probability
 from neurozoo.nn.kept import Kept
-from neurozoo.nn.sequence import at_relative_times, tokens, zero_padding
+from neurozoo.nn.sequence import at_relative_times, pooled, tokens, zero_padding
 
 __all__ = ["TAILOR"]
 

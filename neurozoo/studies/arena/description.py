@@ -53,7 +53,7 @@ class Corruptions(Section):
     Attributes:
         noise: Standard deviations of normal noise that is added to every number of a valid position, in units of that
             number's deviation in the training split.
-        dropped_frames: Shares of positions that are lost, each by itself: its numbers become 0 and it is marked as
+        dropped_frames: Shares of positions that are lost, drawn one by one: its numbers become 0 and it is marked as
             padding.
         dropped_signals: Whether to lose each signal in turn, in all samples.
         without_one: Shares of samples that lose one signal, drawn for each sample.

@@ -23,7 +23,7 @@ def layouts(x: Tensor) -> dict[str, Tensor]:
     wider = torch.zeros(*x.shape[:4], 2 * x.shape[4])
     wider[..., ::2] = x
     return {
-        "each channel by itself": x,
+        "one channel after another": x,
         "channels next to each other": x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3),
         "columns first": x.transpose(3, 4).contiguous().transpose(3, 4),
         "each second column of wider frames": wider[..., ::2],
