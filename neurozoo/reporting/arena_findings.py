@@ -74,6 +74,8 @@ def _behind(result: ArenaResult, found: Comparison) -> str:
     text = f"at {spread_text(found.seeds, sign=True)} of it, paired by seed"
     if clear(found.seeds):
         return f"{text}: an interval without 0"
+    if not math.isfinite(found.seeds.half_width):
+        return f"{text}: one seed cannot show whether that is a difference"
     return f"{text}: these seeds show no difference"
 
 
@@ -212,22 +214,29 @@ def pareto(result: ArenaResult) -> dict[str, list[str]]:
 
 def _cost(result: ArenaResult) -> Iterator[str]:
     best = result.trained[0]
-    equal = [best]
+    equal = []
     for row in result.trained[1:]:
         found = _leading(result, row.name).seeds
-        if found is not None and math.isfinite(found.half_width) and not clear(found):
+        if (
+            found is not None
+            and math.isfinite(found.half_width)
+            and not clear(found)
+            and math.isfinite(row.milliseconds)
+        ):
             equal.append(row)
-    if len(result.trained) < 2:
+    if not equal or not math.isfinite(best.milliseconds):
         return
-    timed = [row for row in equal if math.isfinite(row.milliseconds)]
-    if not timed:
-        return
-    quick, few = min(timed, key=lambda row: row.milliseconds), min(timed, key=lambda row: row.operations)
-    yield (
-        f"At equal score, as far as these seeds can tell, {few.name} takes the fewest operations "
-        f"({few.operations:,.0f} a sample) and {quick.name} the least time ({quick.milliseconds:.2f} ms alone on one "
-        f"thread); {best.name} takes {best.operations:,.0f} and {best.milliseconds:.2f} ms."
-    )
+    rows = [best, *equal]
+    few, quick = min(rows, key=lambda row: row.operations), min(rows, key=lambda row: row.milliseconds)
+    operations, time = f"{few.operations:,.0f} a sample", f"{quick.milliseconds:.2f} ms alone on one thread"
+    if few is quick:
+        most = f"{few.name} takes the fewest operations ({operations}) and the least time ({time})"
+    else:
+        most = f"{few.name} takes the fewest operations ({operations}) and {quick.name} the least time ({time})"
+    text = f"At equal score, as far as these seeds can tell, {most}"
+    if best is not few or best is not quick:
+        text += f"; {best.name} takes {best.operations:,.0f} and {best.milliseconds:.2f} ms"
+    yield f"{text}."
 
 
 def gain(result: ArenaResult, metric: str, before: float, after: float) -> float:

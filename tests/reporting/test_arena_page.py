@@ -84,7 +84,8 @@ def test_one_seed_shows_no_difference() -> None:
     one = result([row("net", "spiking", (0.7,)), twin((0.2,))])
     found = "\n".join(findings(one))
     assert "neither an advantage nor a disadvantage" in found
-    assert "these seeds show no difference" in found
+    assert "-0.500 of it, paired by seed: one seed cannot show whether that is a difference" in found
+    assert "At equal score" not in found
     assert "10 seeds are wanted" in found
 
 
@@ -153,6 +154,9 @@ def test_what_costs_least_at_equal_score() -> None:
     (found,) = (each for each in findings(result(rows)) if "operations" in each)
     assert "small takes the fewest operations (60 a sample) and net the least time (2.00 ms alone" in found
     assert pareto(result(rows)) == {"operations": ["net", "small", "tiny"], "milliseconds": ["net", "tiny"]}
+    rows[1] = row("small", "spiking", (0.70, 0.69, 0.71), cost={**cost, "macs": 0.0, "milliseconds": 1.0})
+    (found,) = (each for each in findings(result(rows)) if "operations" in each)
+    assert "small takes the fewest operations (60 a sample) and the least time (1.00 ms alone" in found
 
 
 def test_a_metric_may_be_better_lower() -> None:
