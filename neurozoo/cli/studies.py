@@ -17,7 +17,7 @@ from neurozoo.reporting.tables import columns, number
 
 if TYPE_CHECKING:
     from neurozoo.studies.ablation import Ablation
-    from neurozoo.studies.plan import Outcome
+    from neurozoo.studies.plan import Outcome, Page
     from neurozoo.studies.tuning import TuningResult
 
 __all__ = ["ablate", "collect", "reproduce", "results", "tune"]
@@ -164,34 +164,42 @@ def reproduce(
 ) -> None:
     """Train every study of a plan whose data is here, and write its pages of results.
 
-    Studies whose data is missing are skipped and named, on the page too. The same command again continues where it was
-    interrupted. The exit status is 1 if a study failed.
+    A page is written when its last study has ended. Studies whose data is missing are skipped and named, on the page
+    too. The same command again continues where it was interrupted. The exit status is 1 if a study failed.
     """
     from neurozoo.cli.bars import counted
     from neurozoo.reporting.arena_page import arena_markdown
     from neurozoo.reporting.results_page import results_page
     from neurozoo.reporting.time_page import time_page
-    from neurozoo.studies.plan import read_plan, run_plan
+    from neurozoo.studies.plan import ArenaPage, read_plan, run_plan
 
     wanted, where = read_plan(plan), launcher_of(launcher, launcher_options, retries)
+    folder, written = pages or plan.parent, list[Path]()
+    for each in wanted.pages if not only else ():
+        check_writable(folder / each.file)
+
+    def write_page(page: Page | ArenaPage, outcome: Outcome) -> None:
+        if isinstance(page, ArenaPage):
+            if page.called not in outcome.arenas:
+                return
+            text = arena_markdown(outcome.arenas[page.called])
+        else:
+            names = [study.called for study in page.studies]
+            folders = [outcome.finished[name] for name in names if name in outcome.finished]
+            if not folders:
+                return
+            missing = {**outcome.skipped, **{name: f"failed: {text}" for name, text in outcome.failed.items()}}
+            lacks = {name: missing[name] for name in names if name in missing}
+            text = (time_page if page.time else results_page)(folders, lacks)
+        written.append(folder / page.file)
+        write(written[-1], text)
+        say(f"written: {written[-1]}", error=True)
+
     with counted("training", as_json=json) as on_progress:
         outcome = run_plan(
             wanted, out, sources=data, jobs=jobs, only=only or (), on_progress=on_progress,
-            on_study=lambda text: say(text, error=True), launcher=where,
+            on_study=lambda text: say(text, error=True), on_page=write_page, launcher=where,
         )  # fmt: skip
-    written = []
-    for page in wanted.page if not only else ():
-        names = [study.called for study in page.studies]
-        folders = [outcome.finished[name] for name in names if name in outcome.finished]
-        missing = {**outcome.skipped, **{name: f"failed: {text}" for name, text in outcome.failed.items()}}
-        if folders:
-            written.append((pages or plan.parent) / page.file)
-            lacks = {name: missing[name] for name in names if name in missing}
-            write(written[-1], (time_page if page.time else results_page)(folders, lacks))
-    for shown in wanted.arena if not only else ():
-        if shown.called in outcome.arenas:
-            written.append((pages or plan.parent) / shown.file)
-            write(written[-1], arena_markdown(outcome.arenas[shown.called]))
     answer(json, {**plain(outcome), "pages": written}, _outcome_text(outcome, written))
     if outcome.failed:
         raise typer.Exit(FAILED)

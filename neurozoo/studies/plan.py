@@ -118,6 +118,11 @@ class Plan:
     data: tuple[Source, ...] = ()
 
     @property
+    def pages(self) -> tuple[Page | ArenaPage, ...]:
+        """All of them, in order, arenas last."""
+        return (*self.page, *self.arena)
+
+    @property
     def work(self) -> tuple[Study | ArenaPage, ...]:
         """All studies and arenas, in order."""
         return (*self.studies, *self.arena)
@@ -185,6 +190,7 @@ def run_plan(
     only: Sequence[str] = (),
     on_progress: Progress | None = None,
     on_study: Callable[[str], None] = lambda text: None,
+    on_page: Callable[[Page | ArenaPage, Outcome], None] = lambda page, outcome: None,
     launcher: str | Launcher = "local",
 ) -> Outcome:
     """Train every study and arena of a plan whose data is here; finished ones are used again, others resumed.
@@ -199,6 +205,7 @@ def run_plan(
         only: Names of studies and arenas; all by default.
         on_progress: Called after each training.
         on_study: Called with a line when a study begins, is skipped, fails or ends.
+        on_page: Called when the last study of a page has ended, with what became of all so far; not with ``only``.
         launcher: Where they are trained, see :func:`neurozoo.studies.seeds.train_seeds`.
 
     Raises:
@@ -208,9 +215,8 @@ def run_plan(
     if unknown := sorted(set(only) - set(names)):
         raise UserError(f"the plan has no study {', '.join(unknown)}; it has: {', '.join(names)}")
     outcome, started, where = Outcome(), time.monotonic(), Launcher.of(launcher)
-    for study in plan.work:
-        if only and study.called not in only:
-            continue
+
+    def work(study: Study | ArenaPage) -> None:
         folder = out / study.called
         recipe: Recipe | None = None
         try:
@@ -235,13 +241,20 @@ def run_plan(
             data = "" if recipe is None else f", {recipe.data.name},"
             outcome.skipped[study.called] = f"its data{data} is not installed"
             on_study(f"{study.called}: skipped: {outcome.skipped[study.called]}")
-            continue
+            return
         except NeurozooError as error:
             outcome.failed[study.called] = str(error)
             on_study(f"{study.called}: failed: {error}")
-            continue
+            return
         outcome.finished[study.called], outcome.minutes[study.called] = folder, minutes
         on_study(f"{study.called}: finished, {minutes:.1f} minutes of training")
+
+    for page in plan.pages:
+        for study in page.studies if isinstance(page, Page) else (page,):
+            if not only or study.called in only:
+                work(study)
+        if not only:
+            on_page(page, outcome)
     outcome.seconds = time.monotonic() - started
     return outcome
 

@@ -91,8 +91,9 @@ def test_what_changed_is_trained_and_a_failure_stops_no_other(
         return 2.5
 
     monkeypatch.setattr(plans, "_train", train)
-    out = tmp_path / "out"
-    outcome = run_plan(read_plan(plan), out)
+    out, pages = tmp_path / "out", []
+    outcome = run_plan(read_plan(plan), out, on_page=lambda page, so_far: pages.append((page.file, *so_far.minutes)))
+    assert pages == [("first.md",), ("second.md", "two-seeds")]
     assert (trained, outcome.failed, outcome.minutes) == (
         ["compared", "two-seeds"], {"compared": "it broke"}, {"two-seeds": 2.5},
     )  # fmt: skip
@@ -102,6 +103,22 @@ def test_what_changed_is_trained_and_a_failure_stops_no_other(
     assert json.loads((out / "two-seeds" / FILE).read_text())["study"]["seeds"] == 3
     assert main(["reproduce", str(plan), "--out", str(out), "--only", "compared"]) == 1
     assert "failed: it broke" in capsys.readouterr().out
+
+
+def test_an_interruption_leaves_the_pages_that_are_finished(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(study: Any, recipe: Recipe, folder: Path, *options: Any) -> float:
+        if study.called == "two-seeds":
+            raise KeyboardInterrupt
+        return 2.5
+
+    monkeypatch.setattr(plans, "_train", train)
+    monkeypatch.setattr("neurozoo.reporting.results_page.results_page", lambda folders, lacks: "a page")
+    assert main(["reproduce", str(plan), "--out", str(tmp_path / "out")]) == 130
+    assert f"written: {plan.parent / 'first.md'}" in capsys.readouterr().err
+    assert (plan.parent / "first.md").read_text() == "a page"
+    assert not (plan.parent / "second.md").exists()
 
 
 def test_missing_data_is_imported_as_the_plan_says(plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
