@@ -53,24 +53,24 @@ class HeldDropout(Dropout):
 def draw(shape: Sequence[int], device: torch.device) -> Tensor:
     """Return 16 random bits per element as int16, four per 64-bit word of torch's generator; equal when compiled."""
     count = math.prod(shape)
-    bits: Tensor = _random_bits(count, device) if torch.compiler.is_compiling() else _bits(count, device)
-    return bits.view(shape)
+    words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
+    if torch.compiler.is_compiling():
+        _fill(words)
+    else:
+        words.random_(-(2**63), None)
+    return words.view(torch.int16)[:count].view(shape)
 
 
-def _bits(count: int, device: torch.device) -> Tensor:
-    words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device).random_(-(2**63), None)
-    return words.view(torch.int16)[:count]
+# An operator, as the own generator of torch.compile is several times slower and draws other numbers. It changes its
+# argument, as two equal calls would be taken for one otherwise: layers of one size would drop the same elements.
+@torch.library.custom_op("neurozoo::fill_with_random_bits", mutates_args=("words",))
+def _fill(words: Tensor) -> None:
+    words.random_(-(2**63), None)
 
 
-# An operator, as torch.compile's own generator is several times slower and draws other numbers.
-@torch.library.custom_op("neurozoo::random_bits", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
-def _random_bits(count: int, device: torch.device) -> Tensor:
-    return _bits(count, device).clone()
-
-
-@_random_bits.register_fake
-def _(count: int, device: torch.device) -> Tensor:
-    return torch.empty(count, dtype=torch.int16, device=device)
+@_fill.register_fake
+def _(words: Tensor) -> None:
+    pass
 
 
 def lost_of(p: float) -> int:

@@ -39,6 +39,26 @@ def test_the_seed_says_which() -> None:
     assert not torch.equal(first, second)
 
 
+@pytest.mark.filterwarnings("ignore:::torch")  # Dynamo meets its own deprecated ways
+def test_compiled_layers_of_one_size_drop_what_they_would_without() -> None:
+    layer, x = Dropout(0.5), torch.ones(1000, requires_grad=True)
+
+    def run(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return layer(x), layer(2 * x)
+
+    # Generates no code, and takes two equal operators for one, as torch's default does.
+    compiled = torch.compile(run, backend="aot_eager_decomp_partition", fullgraph=True)
+    torch.manual_seed(0)
+    first, second = run(x)
+    torch.manual_seed(0)
+    outputs = compiled(x)
+    assert not torch.equal(first != 0, second != 0)
+    assert torch.equal(outputs[0], first)
+    assert torch.equal(outputs[1], second)
+    (gradient,) = torch.autograd.grad(outputs[1].sum(), x)
+    assert torch.equal(gradient, second)
+
+
 def test_the_gradient_goes_where_the_values_went() -> None:
     x = torch.randn(50, 7, requires_grad=True)
     y = Dropout(0.4)(x)
