@@ -1,40 +1,63 @@
-"""The compiled loop of a convolution: an input that is not 0 adds a row of weights at each place that it reaches.
+"""The compiled loop of a layer behind a convolution: the currents of a row of neurons, then the neurons of that row.
 
-Frames are read in the layout in which they come, and currents are written with the channels of a place next to each
-other, whatever the layout of the input. Inputs are in ascending order of row, column and channel.
+An input that is not 0 adds a row of weights at each place that it reaches, in ascending order of row, column and
+channel. Frames are read in the layout in which they come; neurons have the channels of a place next to each other.
+Currents stay in the cache: they are written only for who asks for them.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from neurozoo_numba.block import APART, LEVEL, OUT, ROWS, STATES, WIDEST
 from neurozoo_numba.compiling import for_arguments, kept_on_disk
-from neurozoo_numba.streaming import OPTIONS, loop, row
+from neurozoo_numba.kernels import begin, fill, spread
+from neurozoo_numba.streaming import LINE, OPTIONS, added_rows, call, copy, loop, read_ahead, row
 from numba import types
+from numpy.typing import NDArray
 
+from neurozoo.core.layer_run import Numbers
+from neurozoo.nn.affine import Convolution
 from neurozoo_events.kernel import active
 
 __all__ = ["convolution_loop"]
 
+LISTED = 2**20
+"""Bytes for the lists of what is not 0, at most, if more than one step is run at a time."""
+CURRENTS = 2**18
+"""Bytes of currents, likewise: a part of the cache of a core."""
+
 
 @loop
 def row_of_frame(  # type: ignore[no-untyped-def]
-    x, place, by_channel, by_column, channels, width, places, numbers, found, values, starts,
+    x, place, by_channel, by_column, channels, width, apart, ends, sources, numbers, found, values, counts,
 ):  # fmt: skip
-    """Write the places ``column * channels + channel`` of what is not 0 in a row of a frame, in ascending order.
+    """List what is not 0 in a row of a frame, in ascending order of column and channel.
 
     A row whose channels lie apart is read channel by channel, and what is not 0 is sorted by column.
 
     Args:
-        found: Memory as large as ``places``; ``values`` likewise as ``numbers``.
-        starts: Memory ``[width + 1]``.
+        apart: Weights of an input channel.
+        ends: Gets where the list of each column ends, ``[width]``.
+        sources: Gets where the weights of the channel of each begin.
+        numbers: Gets the numbers.
+        found: Memory ``[width * channels + 1]``; ``values`` likewise.
+        counts: Memory ``[channels]``.
     """
+    for column in range(width):
+        ends[column] = 0
     if by_channel == 1 and by_column == channels:
-        return active(x, place, width * channels, places, numbers)
-    for column in range(width + 1):
-        starts[column] = 0
+        count = active(x, place, width * channels, found, numbers)
+        for k in range(count):
+            column = found[k] // channels
+            sources[k] = (found[k] - column * channels) * apart
+            ends[column] += 1
+        for column in range(1, width):
+            ends[column] += ends[column - 1]
+        return
     count = 0
     for channel in range(channels):
         before = count
@@ -48,96 +71,247 @@ def row_of_frame(  # type: ignore[no-untyped-def]
                 values[count] = v
                 count += v != 0
         for k in range(before, count):
-            starts[found[k] + 1] += 1
-            found[k] = found[k] * channels + channel
-    for column in range(width):
-        starts[column + 1] += starts[column]
-    for k in range(count):
-        column = found[k] // channels
-        places[starts[column]] = found[k]
-        numbers[starts[column]] = values[k]
-        starts[column] += 1
-    return count
+            ends[found[k]] += 1
+        counts[channel] = count
+    total = 0
+    for column in range(width):  # where each begins; it is moved on with what is written
+        here = ends[column]
+        ends[column] = total
+        total += here
+    k = 0
+    for channel in range(channels):
+        while k < counts[channel]:
+            to = ends[found[k]]
+            sources[to] = channel * apart
+            numbers[to] = values[k]
+            ends[found[k]] = to + 1
+            k += 1
 
 
 @loop
-def scaled(frame, first, last, wide, gain, shift):  # type: ignore[no-untyped-def]
-    """Apply gain and shift of the channels to rows of a frame."""
-    many = gain.shape[0]
-    for place in range(max(first, 0) * wide, last * wide):
-        goal = row(frame, place * many, many)
-        for i in range(many):
-            goal[i] = goal[i] * gain[i] + shift[i]
+def added_column(weights, at, sources, numbers, first, last, length, goal, to):  # type: ignore[no-untyped-def]
+    """Add the weights of some inputs, ``length`` for each of them, to as many neighbours from ``goal[to]`` on."""
+    done = 0
+    while done < length:
+        left, start = length - done, at + done
+        if left >= 128:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 16, 8)
+            done += 128
+        elif left >= 96:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 16, 6)
+            done += 96
+        elif left >= 64:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 16, 4)
+            done += 64
+        elif left >= 48:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 16, 3)
+            done += 48
+        elif left >= 32:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 16, 2)
+            done += 32
+        elif left >= 16:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 16, 1)
+            done += 16
+        elif left >= 8:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 8, 1)
+            done += 8
+        elif left >= 4:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 4, 1)
+            done += 4
+        else:
+            added_rows(goal, to + done, weights, sources, start, numbers, first, last, 1, 1)
+            done += 1
+
+
+@loop
+def added_row(  # type: ignore[no-untyped-def]
+    ends, sources, numbers, ky, weights, width, wide, many, kernel, stride, padding, dilation, current,
+):  # fmt: skip
+    """Add what a row of inputs gives to a row of currents through row ``ky`` of the kernel.
+
+    With stride and dilation 1 the places that an input reaches are neighbours, as are their weights. The row of
+    currents begins and ends with places outside of the frame, so that inputs at the border are like others.
+    """
+    kernel_w, last = kernel[1], 0
+    for column in range(width):
+        first, last, across = last, ends[column], column + padding[1]
+        if first == last:
+            continue
+        if stride[1] == 1 and dilation[1] == 1:
+            added_column(
+                weights, ky * kernel_w * many, sources, numbers, first, last, kernel_w * many, current, across * many
+            )
+            continue
+        for kx in range(kernel_w):
+            right = across - kx * dilation[1]
+            if right >= 0 and right % stride[1] == 0 and right // stride[1] < wide:
+                at, to = (ky + 1) * kernel_w - 1 - kx, right // stride[1] + kernel_w - 1
+                added_column(weights, at * many, sources, numbers, first, last, many, current, to * many)
+
+
+@loop
+def whole_row(x):  # type: ignore[no-untyped-def]
+    return row(x, 0, x.shape[0])
+
+
+class Memory(NamedTuple):
+    """Memory of :func:`convolution`.
+
+    Attributes:
+        some_steps: Steps that are run at a time.
+        apart: Numbers from one step's currents of a row to the next.
+        ends: As of :func:`row_of_frame`, and the next five; the first three for each step and row of inputs.
+        currents: Of a row of neurons, step by step, with places outside of the frame.
+        mine: Of a block of neurons; and
+        divided: its currents, divided.
+    """
+
+    some_steps: int
+    apart: int
+    ends: NDArray[np.int32]
+    sources: NDArray[np.int32]
+    numbers: Numbers
+    found: NDArray[np.int64]
+    values: Numbers
+    counts: NDArray[np.int64]
+    currents: Numbers
+    mine: Numbers
+    divided: Numbers
+
+
+def memory(steps: int, held: bool, channels: int, width: int, wide: int, many: int, made: Convolution) -> Memory:
+    """Return memory for frames.
+
+    Args:
+        steps: T.
+        held: Whether all steps have the input of the first.
+        channels: Of a frame; ``width``: its columns.
+        wide: Places of a row of neurons; ``many``: neurons of a place.
+        made: The convolution.
+    """
+    kernel_h, kernel_w = made.weight.shape[2:]
+    rows, room = (kernel_h - 1) * made.dilation[0] + 1, width * channels + 1
+    apart = (kernel_w - 1 + max(wide, width + made.padding[1])) * many
+    apart = -(-apart // LINE) * LINE
+    some = steps if held else max(1, min(steps, LISTED // (8 * rows * room), CURRENTS // (4 * apart)))
+    rows *= 1 if held else some
+    return Memory(
+        some, apart, np.empty(rows * width, np.int32), np.empty(rows * room, np.int32),
+        np.empty(rows * room, np.float32), np.empty(room, np.int64), np.empty(room, np.float32),
+        # Tensors begin where a line of the cache does.
+        np.empty(channels, np.int64), torch.empty((1 if held else some) * apart).numpy(), torch.empty(ROWS).numpy(),
+        torch.empty(WIDEST).numpy(),
+    )  # fmt: skip
 
 
 def convolution(  # type: ignore[no-untyped-def]
-    x, by_frame, by_channel, by_row, by_column, frames, channels, height, width, weights, gain, shift,
-    size, kernel, stride, padding, dilation, out,
+    x, by_step, by_sample, by_channel, by_row, by_column, steps, batch, channels, height, width, held,
+    weights, gain, shift, size, kernel, stride, padding, dilation,
+    v0, rest, threshold, level_by_step, inner, period, by_gain, p, p_inner, p_period, own, flags, step,
+    out, v_out, driven, some_steps, apart, ends, sources, numbers, found, values, counts, currents, mine, divided,
 ):  # fmt: skip
-    """The currents of frames.
-
-    With stride and dilation 1 the places in a row of the frame are neighbours, as are their weights, so that a row of
-    the kernel is one sum. A row of the frame is scaled while it is in the cache.
+    """Rows of neurons, one after the other: some steps of a row before the next row.
 
     Args:
-        x: Inputs; frame f, channel c, row and column are at ``f * by_frame + c * by_channel + row * by_row + ...``.
-        frames: Number of frames; ``channels``, ``height``, ``width``: of one.
+        x: Inputs; step t, sample b, channel c, row and column are at ``t * by_step + b * by_sample + ...``.
+        steps: T; ``batch``: B; ``channels``, ``height``, ``width``: of a frame.
+        held: Whether all steps have the input of the first.
         weights: ``[C * KH * KW * C']``, the columns of the kernel reversed; ``gain`` and ``shift``, ``[C']``.
         size: ``(H', W')``; ``kernel`` ``(KH, KW)``, ``stride``, ``padding`` and ``dilation`` likewise.
-        out: Gets the currents ``[F * H' * W' * C']``.
+        v0: States to start from; this and the next as of ``neurozoo_numba.kernels.forward``, of neurons
+            ``[B, H', W', C']``.
+        by_gain: Whether thresholds divide the currents, and neurons fire at 1.
+        step: Address of the neurons' step; 0 for currents alone.
+        out: Gets the outputs ``[T * B * H' * W' * C']``; empty for currents alone, as is ``v_out``.
+        driven: Gets the currents likewise; empty if they are not asked for.
+        some_steps: See :class:`Memory`, also for the next ones.
     """
+    # Rows of arguments, as references to arrays that are counted would be counted at each event.
+    x, weights, gain, shift = whole_row(x), whole_row(weights), whole_row(gain), whole_row(shift)
+    v0, rest, threshold, p = whole_row(v0), whole_row(rest), whole_row(threshold), whole_row(p)
+    out, v_out, driven = whole_row(out), whole_row(v_out), whole_row(driven)
+    ends, sources, numbers, found, values = (
+        whole_row(ends), whole_row(sources), whole_row(numbers), whole_row(found), whole_row(values)
+    )  # fmt: skip
+    counts, currents, mine, divided = whole_row(counts), whole_row(currents), whole_row(mine), whole_row(divided)
     (high, wide), (kernel_h, kernel_w), many = size, kernel, gain.shape[0]
-    room = width * channels + 1
-    places, numbers = np.empty(room, np.int64), np.empty(room, x.dtype)
-    found, values, starts = np.empty(room, np.int64), np.empty(room, x.dtype), np.empty(width + 1, np.int64)
-    plain = stride[0] == 1 and stride[1] == 1 and dilation[0] == 1 and dilation[1] == 1
-    for f in range(frames):
-        frame = row(out, f * high * wide * many, high * wide * many)
-        for i in range(high * wide * many):
-            frame[i] = 0
-        done = 0
-        for y in range(height):
-            start = f * by_frame + y * by_row
-            count = row_of_frame(
-                x, start, by_channel, by_column, channels, width, places, numbers, found, values, starts
-            )
-            for k in range(count):
-                v, across, c = numbers[k], places[k] // channels, places[k] % channels
-                for ky in range(kernel_h):
-                    down = y + padding[0] - ky * dilation[0]
-                    if down < 0 or down % stride[0] or down // stride[0] >= high:
-                        continue
-                    line, some = down // stride[0] * wide, (c * kernel_h + ky) * kernel_w
-                    if plain:
-                        left = across + padding[1] - kernel_w + 1
-                        first, last = max(left, 0), min(left + kernel_w, wide)
-                        if first < last:
-                            length = (last - first) * many
-                            goal = row(frame, (line + first) * many, length)
-                            given = row(weights, (some + first - left) * many, length)
-                            for i in range(length):
-                                goal[i] = goal[i] + v * given[i]
-                        continue
-                    for kx in range(kernel_w):
-                        right = across + padding[1] - kx * dilation[1]
-                        if right < 0 or right % stride[1] or right // stride[1] >= wide:
-                            continue
-                        goal = row(frame, (line + right // stride[1]) * many, many)
-                        given = row(weights, (some + kernel_w - 1 - kx) * many, many)
-                        for i in range(many):
-                            goal[i] = goal[i] + v * given[i]
-            complete = y + padding[0] - kernel_h + 2 if plain else 0  # the next row of inputs reaches none before
-            complete = min(complete, high)
-            if complete > done:
-                scaled(frame, done, complete, wide, gain, shift)
-                done = complete
-        scaled(frame, done, high, wide, gain, shift)
+    one, neurons, before = x.dtype.type(1), wide * many, (kernel_w - 1) * many
+    whole, blocks = batch * high * neurons, (neurons + WIDEST - 1) // WIDEST if step else 0
+    room, ring = width * channels + 1, (kernel_h - 1) * dilation[0] + 1
+    plain = True
+    for i in range(many):
+        plain = plain and gain[i] == 1 and shift[i] == 0
+    for b in range(batch):
+        for begun in range(0, steps, some_steps):
+            ready, until = 0, min(begun + some_steps, steps)
+            for y in range(high):
+                top = y * stride[0] - padding[0]
+                bottom = min(top + ring, height)
+                start = (b * high + y) * neurons
+                for which in range(1 if held else until - begun):
+                    at = (begun + which) * by_step + b * by_sample
+                    for r in range(max(ready, top), bottom):
+                        here = which * ring + r % ring
+                        row_of_frame(
+                            x, at + r * by_row, by_channel, by_column, channels, width, kernel_h * kernel_w * many,
+                            row(ends, here * width, width), row(sources, here * room, room),
+                            row(numbers, here * room, room), found, values, counts,
+                        )  # fmt: skip
+                    current = row(currents, which * apart, apart)
+                    fill(current, 0)
+                    for ky in range(kernel_h):
+                        r = top + ky * dilation[0]
+                        if 0 <= r < height:
+                            here = which * ring + r % ring
+                            added_row(
+                                row(ends, here * width, width), row(sources, here * room, room),
+                                row(numbers, here * room, room), ky, weights, width, wide, many, kernel, stride,
+                                padding, dilation, current,
+                            )  # fmt: skip
+                    if not plain:
+                        for place in range(wide):
+                            these = row(current, before + place * many, many)
+                            for i in range(many):
+                                these[i] = these[i] * gain[i] + shift[i]
+                if driven.shape[0]:
+                    for t in range(begun, until):
+                        current = row(currents, (0 if held else (t - begun) * apart) + before, neurons)
+                        copy(current, row(driven, t * whole + start, neurons))
+                for block in range(blocks):
+                    count, first = min(WIDEST, neurons - block * WIDEST), start + block * WIDEST
+                    level = row(mine, LEVEL, count)
+                    if begun:
+                        begin(v_out, rest, whole, p, p_inner, p_period, own, first, count, mine)
+                    else:
+                        begin(v0, rest, whole, p, p_inner, p_period, own, first, count, mine)
+                    for t in range(begun, until):
+                        read_ahead(out, t * whole + first + WIDEST, WIDEST)
+                        there = (0 if held else (t - begun) * apart) + before + block * WIDEST
+                        if level_by_step or by_gain or t == begun:
+                            spread(threshold, t * period if level_by_step else 0, inner, period, first, level)
+                        if by_gain:
+                            given = row(currents, there, count)
+                            for i in range(count):
+                                divided[i] = given[i] / level[i]
+                            fill(level, one)
+                            call(step, mine, divided, 0, count, flags)
+                        else:
+                            call(step, mine, currents, there, count, flags)
+                        copy(row(mine, OUT, count), row(out, t * whole + first, count))
+                    for k in range(rest.shape[0]):
+                        copy(row(mine, STATES + k * APART, count), row(v_out, k * whole + first, count))
+                ready = bottom
 
 
 @cache
 def convolution_loop() -> Any:
     """Return :func:`convolution`, compiled at the first call, or loaded from numba's cache."""
-    whole, pair = types.int64, types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
+    whole, truth, pair = types.int64, types.boolean, types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
     given, made = (types.Array(types.float32, 1, "C", readonly=readonly) for readonly in (True, False))
-    signature = (given, *[whole] * 8, given, given, given, *[pair] * 5, made)
+    small, large = (types.Array(each, 1, "C") for each in (types.int32, types.int64))
+    signature = (
+        given, *[whole] * 10, truth, given, given, given, *[pair] * 5,
+        given, given, given, truth, whole, whole, truth, given, whole, whole, truth, whole, whole, made, made, made,
+        whole, whole, small, small, made, large, made, large, made, made, made,
+    )  # fmt: skip
     return for_arguments(kept_on_disk(convolution, OPTIONS), signature).get_overload(signature)

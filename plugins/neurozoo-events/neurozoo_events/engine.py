@@ -36,7 +36,7 @@ from neurozoo_events.arrays import (
     version_of,
     with_four_axes,
 )
-from neurozoo_events.convolution import convolution_loop
+from neurozoo_events.convolution import convolution_loop, memory
 from neurozoo_events.kernel import delay_loop, layer_loop
 from neurozoo_events.steppers import CurrentStepper, DelayStepper, EventStepper
 
@@ -104,6 +104,7 @@ class EventLayer(LayerRun):
         self.sparse = layer.synapse is None or any(each is not None for each in known)
         # Neurons of a convolution are in the order of its currents, channels next to each other.
         self._by_place = self._convolution is not None and layer.recurrent is None
+        self._planned: tuple[Any, Any] = (None, None)
         self.words = self._said()
 
     def check_weights(self) -> None:
@@ -157,6 +158,8 @@ class EventLayer(LayerRun):
         driven: bool = False,
     ) -> Ran:
         self.check_weights()
+        if self._by_place and (made := self._convolved(x, state, threshold, driven)) is not None:
+            return made
         if self._affine is None and self._layer.recurrent is None:
             return self._scan(self._currents(x, valid), state, threshold, driven)
         affine, inputs = self._affine, 0
@@ -193,13 +196,9 @@ class EventLayer(LayerRun):
         check_threshold(level, currents)
         check_state(state, self._layer.spec.states, currents.shape[1:])
         x, params = currents, self._params
-        if self._by_place:  # in the order of memory, with parameters and thresholds alike
-            x, level = by_place(currents), by_place(level) if isinstance(level, Tensor) and level.dim() else level
-            state = None if state is None else tuple(by_place(each[None])[0] for each in state)
-            params = {
-                name: by_place(with_four_axes(each)[None])[0, 0] if each.dim() else each
-                for name, each in params.items()
-            }
+        if self._by_place:
+            x = by_place(currents)
+            level, state, params = self._placed(level, state)
         if self._layer.gain:
             outputs, after = self._neuron.scan(x / level, state, 1.0, params or None)
         else:
@@ -207,6 +206,19 @@ class EventLayer(LayerRun):
         if self._by_place:
             outputs, after = by_channel(outputs), tuple(by_channel(each[None])[0] for each in after)
         return Ran(outputs, after, currents if driven else None)
+
+    def _placed(
+        self, level: Tensor | float, state: State | None
+    ) -> tuple[Tensor | float, State | None, dict[str, Tensor]]:
+        """Return thresholds, state and parameters of a convolution's neurons in the order of their memory."""
+        return (
+            by_place(level) if isinstance(level, Tensor) and level.dim() else level,
+            None if state is None else tuple(by_place(each[None])[0] for each in state),
+            {
+                name: by_place(with_four_axes(each)[None])[0, 0] if each.dim() else each
+                for name, each in self._params.items()
+            },
+        )
 
     def stepper(self, given: Sequence[int], threshold: Tensor | float = 1.0, state: State | None = None) -> Stepper:
         synapse = self._layer.synapse
@@ -263,11 +275,64 @@ class EventLayer(LayerRun):
             return self._delayed(x if valid is None else x.masked_fill(~valid[..., None], 0.0))
         held = len(x) > 1 and x.stride(0) == 0 and not getattr(self._layer.synapse, "over_time", False)
         one = x[:1] if held else x
-        made = self._layer.currents(one, valid) if self._convolution is None else self._convolved(one)
+        made = self._layer.currents(one, valid) if self._convolution is None else self._currents_of_frames(one)
         return made.expand(len(x), *made.shape[1:]) if held else made
 
-    def _convolved(self, x: Tensor) -> Tensor:
+    def _currents_of_frames(self, x: Tensor) -> Tensor:
         """Return the currents ``[T, B, C', H', W']`` of frames by events; channels are next to each other in memory."""
+        made = self._convolution
+        assert made is not None
+        out = empty(x, self._form(x))
+        if out.numel():
+            nothing = (NOTHING, NOTHING, NOTHING, False, 1, 1, False, NOTHING, 1, 1, False, 0, 0, NOTHING, NOTHING)
+            self._over_frames(x, (out.shape[2], out.shape[3]), *nothing, flat(out))
+        currents = by_channel(out)
+        return currents if made.pool is None else merged(made.pool, currents)
+
+    def _convolved(self, x: Tensor, state: State | None, threshold: Tensor | float, driven: bool) -> Ran | None:
+        """Run a convolution and its neurons row by row; None where the neurons take all their currents at once."""
+        if self._convolution is None or self._convolution.pool is not None:
+            return None
+        key = (x.shape, x.dtype, x.device, threshold) if isinstance(threshold, float) else None
+        planned = self._planned
+        if key is None or key != planned[0]:
+            self._planned = planned = key, self._plan(x, threshold)
+        (start, *neurons), form = planned[1]
+        if form is None:
+            return None
+        if state is not None:
+            check_state(state, self._layer.spec.states, (form[1], form[4], *form[2:4]))
+            if any(each.dtype != torch.float32 or each.device.type != "cpu" for each in state):
+                return None
+            start = flat(torch.stack([by_place(each[None])[0] for each in state])) if state else NOTHING
+        out = empty(x, form)
+        after, whole = out.new_empty(len(neurons[0]), *form[1:]), torch.empty_like(out) if driven else None
+        self._over_frames(
+            x, form[2:4], start, *neurons, flat(out), flat(after), NOTHING if whole is None else flat(whole)
+        )
+        return Ran(by_channel(out), by_channel(after).unbind(0), None if whole is None else by_channel(whole))
+
+    def _plan(self, x: Tensor, threshold: Tensor | float) -> tuple[tuple[Any, ...], tuple[int, ...] | None]:
+        """Return what the kernel takes of neurons that start at rest, and their shape ``[T, B, H', W', C']``.
+
+        The shape is None where another has to run them.
+        """
+        form = self._form(x)
+        one = torch.empty(1, *form[1:])
+        like = one.expand(form)
+        level = by_sample(threshold, by_channel(like))
+        check_threshold(level, by_channel(like))
+        level, _, params = self._placed(level, None)
+        found = self._neuron.arranged(like, None, level, params or None)
+        if found is None:
+            return (None,), None
+        start, level, arranged, numbers = found
+        made = Call(one, start, level, arranged, numbers, self._layer.spec)
+        given = shared_arguments(made, form_of(made), one[:0])
+        return (*given[4:10], self._layer.gain, *given[10:16]), form
+
+    def _form(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape of a convolution's neurons, ``[T, B, H', W', C']``."""
         made = self._convolution
         assert made is not None
         channels = made.weight.shape[1]
@@ -281,16 +346,19 @@ class EventLayer(LayerRun):
             raise SpikingError(
                 f"frames of {x.shape[3]} x {x.shape[4]} are smaller than a kernel of {list(made.weight.shape[2:])}"
             )
-        out, frames = empty(x, (*x.shape[:2], *size, len(made.gain))), x.flatten(0, 1)
-        span = sum((length - 1) * by for length, by in zip(frames.shape, frames.stride(), strict=True)) + 1
-        if x.numel():
-            convolution_loop()(
-                frames.detach().as_strided((span,), (1,)).numpy(), *frames.stride(), *frames.shape, self._weights,
-                self._gain, self._shift, size, tuple(made.weight.shape[2:]), made.stride, made.padding,
-                made.dilation, flat(out),
-            )  # fmt: skip
-        currents = out.permute(0, 1, 4, 2, 3)
-        return currents if made.pool is None else merged(made.pool, currents)
+        return (*x.shape[:2], *size, len(made.gain))
+
+    def _over_frames(self, x: Tensor, size: tuple[int, ...], *neurons: Any) -> None:
+        """Run the compiled loop over frames; ``neurons`` are its arguments from ``v0`` to ``driven``."""
+        made, steps, wide, many = self._convolution, len(x), size[1], len(self._gain)
+        assert made is not None
+        held = steps > 1 and x.stride(0) == 0
+        span = sum((length - 1) * by for length, by in zip(x.shape, x.stride(), strict=True)) + 1
+        convolution_loop()(
+            x.as_strided((span,), (1,)).detach().numpy(), *x.stride(), *x.shape, held, self._weights, self._gain,
+            self._shift, size, tuple(made.weight.shape[2:]), made.stride, made.padding, made.dilation, *neurons,
+            *memory(steps, held, x.shape[2], x.shape[4], wide, many, made),
+        )  # fmt: skip
 
     def _delayed(self, x: Tensor) -> Tensor:
         """Return the currents ``[T', B, N]`` of inputs ``[T, B, D]`` with delays by events."""

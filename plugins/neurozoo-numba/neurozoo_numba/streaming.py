@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 __all__ = [
     "LINE",
     "OPTIONS",
+    "added_rows",
     "call",
     "copy",
     "loop",
@@ -194,6 +195,54 @@ def values(context, array, number):  # type: ignore[no-untyped-def]
         return context.make_tuple(builder, signature.return_type, each)
 
     return types.UniTuple(array.dtype, how_many)(array, number), code  # type: ignore[no-untyped-call]
+
+
+@_counted
+def added_rows(context, goal, to, given, starts, at, factors, first, last, lanes, vectors):  # type: ignore[no-untyped-def]
+    """``goal[to:] += factors[k] * given[starts[k] + at:]`` of ``lanes * vectors`` numbers, for k from first to last.
+
+    There is at least one k; ``lanes`` and ``vectors`` are constants. Sums stay in registers; they are in ascending k,
+    and each product is rounded before it is added.
+    """
+    width, many = lanes.literal_value, vectors.literal_value
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = context.get_data_type(signature.args[0].dtype)
+        vector, whole, small = ir.VectorType(number, width), ir.IntType(64), ir.IntType(32)
+        align = signature.args[0].dtype.bitwidth // 8
+
+        def data(which: int) -> Any:
+            return context.make_array(signature.args[which])(context, builder, arguments[which]).data
+
+        def spots(start: Any) -> list[Any]:
+            each = [builder.gep(start, [whole(k * width)]) for k in range(many)]
+            return [builder.bitcast(one, vector.as_pointer()) for one in each]
+
+        goals = spots(_address(context, builder, signature, arguments, 0))
+        weights, starts_of, factors_of = data(2), data(3), data(5)
+        before = [builder.load(one, align=align) for one in goals]
+        here, body, done = builder.block, builder.append_basic_block("rows"), builder.append_basic_block("added")
+        builder.branch(body)
+        builder.position_at_end(body)
+        k, sums = builder.phi(whole), [builder.phi(vector) for _ in range(many)]
+        factor = builder.load(builder.gep(factors_of, [k]))
+        one = builder.insert_element(vector(ir.Undefined), factor, small(0))
+        spread = builder.shuffle_vector(one, vector(ir.Undefined), ir.VectorType(small, width)(None))
+        start = builder.add(builder.sext(builder.load(builder.gep(starts_of, [k])), whole), arguments[4])
+        rows = [builder.load(one, align=align) for one in spots(builder.gep(weights, [start]))]
+        after = [builder.fadd(total, builder.fmul(spread, each)) for total, each in zip(sums, rows, strict=True)]
+        following = builder.add(k, whole(1))
+        builder.cbranch(builder.icmp_signed("<", following, arguments[7]), body, done)
+        for phi, first_value, next_value in zip((k, *sums), (arguments[6], *before), (following, *after), strict=True):
+            phi.add_incoming(first_value, here)
+            phi.add_incoming(next_value, body)
+        builder.position_at_end(done)
+        for total, one in zip(after, goals, strict=True):
+            builder.store(total, one, align=align)
+        return context.get_dummy_value()
+
+    whole, small = types.int64, types.Array(types.int32, 1, "C")
+    return types.void(goal, whole, given, small, whole, factors, whole, whole, lanes, vectors), code
 
 
 def _row_type(array: Any) -> Any:
