@@ -66,19 +66,92 @@ def test_little_is_kept() -> None:
         return reader(spikes), state
 
     x = torch.randn(400, 3, 5)
+    mine = {each.untyped_storage().data_ptr() for each in (x, *layer.parameters(), *reader.parameters())}
 
-    def count(which: int, saved: Tensor) -> Tensor:
-        if saved.untyped_storage().data_ptr() != x.untyped_storage().data_ptr():  # the caller keeps it in any case
-            kept[which] += saved.numel()
-        return saved
+    class Saved:
+        def __init__(self, which: int, tensor: Tensor) -> None:
+            self.which, self.tensor = which, tensor
+            self.size = 0 if tensor.untyped_storage().data_ptr() in mine else tensor.numel()
+            kept[which] += self.size
 
+        def __del__(self) -> None:
+            kept[self.which] -= self.size
+
+    outputs = []
     for which, length in enumerate((400, 20)):
-        with torch.autograd.graph.saved_tensors_hooks(partial(count, which), lambda x: x):
-            in_segments(run, x, None, length)
-    assert kept[1] < 0.1 * kept[0]
+        with torch.autograd.graph.saved_tensors_hooks(partial(Saved, which), lambda saved: saved.tensor):
+            outputs.append(in_segments(run, x, None, length)[0])
+    assert kept[1] == 0  # the states between segments are no saved tensors
+    assert kept[0] > 10 * (400 // 20 - 1) * 3 * 6
+    assert len(nodes(outputs[1])) == 1 + 4 < len(nodes(outputs[0])) / 100
+
+
+def nodes(x: Tensor) -> set[Any]:
+    """The nodes of a graph."""
+    found: set[Any] = set()
+    waiting: list[Any] = [x.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            waiting += [other for other, _ in node.next_functions]
+    return found
+
+
+def test_inputs_outputs_and_states_may_be_nested() -> None:
+    weight = torch.randn(5, 5, requires_grad=True)
+
+    def run(given: Any, state: Any) -> Any:
+        x, gate = given
+        total, count = state
+        sums = total + (gate[..., None] * (x @ weight)).tanh().cumsum(0)
+        return {"sums": sums, "on": gate}, (sums[-1], count + len(x))
+
+    x = torch.randn(9, 2, 5, requires_grad=True)
+    gate = torch.rand(9, 2) < 0.5
+    start = torch.randn(2, 5, requires_grad=True)
+    whole, after = run((x, gate), (start, 0))
+    made, last = in_segments(run, (x, gate), (start, 0), 2)
+    torch.testing.assert_close(made["sums"], whole["sums"])
+    assert torch.equal(made["on"], gate)
+    assert (last[1], after[1]) == (9, 9)
+    goal = torch.randn(9, 2, 5)
+    inputs = [x, start, weight]
+    one = torch.autograd.grad((whole["sums"] * goal).sum() + after[0].square().sum(), inputs)
+    loss = (made["sums"] * goal).sum() + last[0].square().sum()
+    for _ in range(2):
+        two = torch.autograd.grad(loss, inputs, retain_graph=True)
+        for mine, other in zip(two, one, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+def test_mixed_precision_is_that_of_the_forward() -> None:
+    linear = nn.Linear(8, 8)
+    x = torch.randn(8, 2, 8)
+
+    def run(part: Tensor, state: None) -> tuple[Tensor, None]:
+        return linear(part), None
+
+    with torch.autocast("cpu", torch.bfloat16):
+        (one,) = torch.autograd.grad(run(x, None)[0].float().square().sum(), [linear.weight])
+        made = in_segments(run, x, None, 2)[0]
+        later = linear(x[:1])  # its weight must not be one that was cast without a graph
+    assert made.dtype == torch.bfloat16
+    (two,) = torch.autograd.grad(made.float().square().sum(), [linear.weight])
+    torch.testing.assert_close(two, one, rtol=0.02, atol=0.2)
+    assert torch.autograd.grad(later.float().sum(), [linear.weight])[0].abs().sum() > 0
+
+
+def test_a_tensor_from_outside_with_a_gradient_is_refused() -> None:
+    stored = torch.ones(3, requires_grad=True)
+    used = stored.exp()
+    with pytest.raises(SpikingError, match=r"computed outside \(ExpBackward0\); compute it inside"):
+        in_segments(lambda part, state: (part * used, state), torch.ones(8, 2, 3), None)
 
 
 def test_what_is_no_segment_is_refused() -> None:
     for x, length in ((torch.zeros(0, 1), None), (torch.zeros(3, 1), 0)):
         with pytest.raises(SpikingError, match="give"):
             in_segments(lambda part, state: (part, state), x, None, length)
+    with pytest.raises(SpikingError, match=r"gave outputs of the shape \[2\]; give"):
+        in_segments(lambda part, state: (part.sum((0, 2)), state), torch.zeros(8, 2, 3), None)
