@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,18 @@ from neurozoo.core.neuron import Neuron, NeuronSpec, Params, State, without_diag
 from neurozoo.core.saving import known_spikes
 from neurozoo.errors import SpikingError
 
-__all__ = ["Firing", "Learned", "MakeNeuron", "OneMinus", "SpikingLayer", "Synapse", "TorchNeuron", "neuron_for"]
+__all__ = [
+    "Carry",
+    "Counts",
+    "Firing",
+    "Learned",
+    "MakeNeuron",
+    "OneMinus",
+    "SpikingLayer",
+    "Synapse",
+    "TorchNeuron",
+    "neuron_for",
+]
 
 MakeNeuron = Callable[[NeuronSpec], Neuron]
 """Makes the chosen backend's neuron for a specification."""
@@ -119,6 +130,20 @@ class OneMinus:
     of: str
 
 
+class Counts(NamedTuple):
+    """What is left of the spikes of a forward that did not keep them.
+
+    Attributes:
+        spikes: Of each neuron in its sample's valid steps, ``[B, ...]``.
+        followed: Those of them that a valid step follows, ``[B, ...]``; None without recurrent weights.
+        steps: Valid steps of each sample, ``[B]`` int64.
+    """
+
+    spikes: Tensor
+    followed: Tensor | None
+    steps: Tensor
+
+
 @dataclass(frozen=True)
 class Firing:
     """One forward of a layer.
@@ -130,6 +155,8 @@ class Firing:
         valid: Which outputs count, ``[T or 1, B, ...]`` bool over leading axes of the outputs; None for all.
         gain: Whether the threshold divided the currents, and the neurons fired at 1.
         start: State before the first step; None at rest.
+        counts: Of a forward in segments (:mod:`neurozoo.nn.carried`), whose currents and spikes are means over each
+            sample's valid steps, ``[1, B, ...]``; else None.
     """
 
     currents: Tensor
@@ -138,6 +165,7 @@ class Firing:
     valid: Tensor | None = None
     gain: bool = False
     start: State | None = None
+    counts: Counts | None = None
 
     @property
     def driving(self) -> tuple[Tensor, Tensor | float]:
@@ -148,6 +176,20 @@ class Firing:
         """Return the same without the graph."""
         threshold = self.threshold.detach() if isinstance(self.threshold, Tensor) else self.threshold
         return replace(self, currents=self.currents.detach(), spikes=self.spikes.detach(), threshold=threshold)
+
+
+class Carry(Protocol):
+    """Runs a layer over some steps of more, with the state of those before."""
+
+    def run(
+        self,
+        layer: SpikingLayer,
+        x: Tensor,
+        threshold: Tensor | float,
+        valid: Tensor | None,
+        state: State | None,
+    ) -> Tensor:
+        """Return the outputs, as :meth:`SpikingLayer.forward`; ``state`` is that before the first of all steps."""
 
 
 class Synapse(nn.Module):
@@ -239,6 +281,8 @@ class SpikingLayer(nn.Module):
         self.recorders: list[tuple[Any, str]] = []
         self.runner: LayerRun | None = None
         """An engine's form of this layer, which predicts in its place; see :mod:`neurozoo.core.engine`."""
+        self.carry: Carry | None = None
+        """What runs this layer while a forward goes through its steps in segments."""
         self.learned = {name: each for name, each in (learned or {}).items() if isinstance(each, Learned)}
         self.tied = {name: each.of for name, each in (learned or {}).items() if isinstance(each, OneMinus)}
         neuron.spec.complete({**dict.fromkeys(learned or {}, 0.0), **(params or {})})  # checks the names
@@ -296,6 +340,8 @@ class SpikingLayer(nn.Module):
             return self._by_engine(
                 self.runner, x if steps is None else x.expand(steps, *x.shape), threshold, valid, state
             )
+        if self.carry is not None:
+            return self.carry.run(self, x if steps is None else x.expand(steps, *x.shape), threshold, valid, state)
         held = None
         if steps is None and valid is None and isinstance(self.synapse, Synapse) and _repeats(x, self.synapse):
             held = self.synapse.held(x[0], len(x))
@@ -349,6 +395,7 @@ class SpikingLayer(nn.Module):
         threshold: Tensor | float = 1.0,
         valid: Tensor | None = None,
         start: State | None = None,
+        counts: Counts | None = None,
     ) -> Tensor:
         """Pass a forward to the recorders; call it after running the layer step by step with :meth:`run`.
 
@@ -358,13 +405,14 @@ class SpikingLayer(nn.Module):
             threshold: As for :meth:`forward`.
             valid: As for :meth:`forward`.
             start: State before the first step; None at rest.
+            counts: If the currents and spikes are means over steps, see :class:`Firing`.
 
         Returns:
             The outputs, which a recorder may have replaced.
         """
         for recorder, name in self.recorders:
             level = by_sample(threshold, currents)
-            spikes = recorder.take(name, Firing(currents, spikes, level, valid, self.gain, start))
+            spikes = recorder.take(name, Firing(currents, spikes, level, valid, self.gain, start, counts))
         return spikes
 
     def run(self, currents: Tensor, state: State | None, threshold: Tensor | float = 1.0) -> tuple[Tensor, State]:

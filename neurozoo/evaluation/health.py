@@ -155,7 +155,11 @@ def firing_rates(firing: Firing) -> Tensor:
 
     Where several processes train together it is the rate over all of their samples.
     """
-    fired, steps = over_neurons(firing.spikes, firing.valid)
+    steps: Tensor | int
+    if firing.counts is None:
+        fired, steps = over_neurons(firing.spikes, firing.valid)
+    else:
+        fired, steps = firing.counts.spikes.sum(0).flatten(), firing.counts.steps.sum()
     count = steps.clamp(min=1) if isinstance(steps, Tensor) else steps
     return whole_mean(fired / count, steps)
 

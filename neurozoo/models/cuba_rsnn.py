@@ -226,14 +226,15 @@ class CubaRSNN(Stepwise):
         late = self.late  # time for the last input to arrive
         if valid is not None and late:
             valid = torch.cat((valid[:1].expand(late, -1), valid))
-        if self.encoder is not None:
-            steps, late = self.encoder(torch.cat((steps, steps.new_zeros(late, *steps.shape[1:]))), valid=valid), 0
-        filtered, counts, spikes = read_by(
-            self.filtered, self.hidden, steps, valid=valid, state=self._start(steps), late=late
-        )
+        if self.encoder is not None or self.in_segments:
+            steps, late = torch.cat((steps, steps.new_zeros(late, *steps.shape[1:]))), 0
+        if self.in_segments:
+            (filtered, fired), counts = self.run_all(steps, valid)
+        else:
+            (filtered, fired), counts = self.run(steps, valid, late)
         outputs = self.head(_a_step_later(filtered), valid=valid)
         self._kept.keep(counts=counts)
-        reached = _reached(spikes, valid)[self.late :] if self.how == "max" else None
+        reached = _reached(fired, valid)[self.late :] if self.how == "max" else None
         outputs, valid = outputs[self.late :], None if valid is None else valid[self.late :]
         if self.problem.task.per_step:
             return to_positions(outputs, signal.valid)
@@ -242,6 +243,13 @@ class CubaRSNN(Stepwise):
         if self.how == "max-with-start":
             return _first_max(outputs, valid)
         return read_out(outputs, valid, self.how)
+
+    def run(self, x: Tensor, valid: Tensor | None, late: int = 0) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """As of the base class; with ``late`` steps of silence after them."""
+        if self.encoder is not None:
+            x = self.encoder(x, valid=valid)
+        read = read_by(self.filtered, self.hidden, x, valid=valid, state=self._start(x), late=late)
+        return (read.outputs, read.spikes.amax(2) > 0), read.counts
 
     def losses(self, target: Tensor) -> Mapping[str, Tensor]:
         """Return the penalties on spikes, ``spikes`` and ``squares``."""
@@ -271,12 +279,12 @@ def _a_step_later(x: Tensor) -> Tensor:
     return torch.cat((torch.zeros_like(x[:1]), x[:-1]))
 
 
-def _reached(spikes: Tensor, valid: Tensor | None) -> Tensor:
+def _reached(some: Tensor, valid: Tensor | None) -> Tensor:
     """Return the valid steps ``[T, B]`` whose output depends on a spike; before the first it is 0 whatever the weights.
 
     These are not a sample's first steps, which :func:`read_out` needs for ``last`` alone.
     """
-    fired = (spikes.amax(2) > 0).cumsum(0) > 0
+    fired = some.cumsum(0) > 0
     late = torch.cat((torch.zeros_like(fired[:1]), fired[:-1]))
     return late if valid is None else late & valid
 

@@ -151,7 +151,7 @@ class LSNN(Stepwise):
         if self.eprop is not None and self.training and torch.is_grad_enabled():
             outputs, rates = self.eprop(steps, self.threshold, valid)
         else:
-            outputs, counts, _ = read_by(self.head, self.recurrent, steps, self.threshold, valid=valid)
+            outputs, counts = self.run_all(steps, valid)
             rates = counts / (len(steps) if valid is None else valid.sum(0).clamp(min=1)[:, None])
         deciding = None
         if self.problem.task.per_step:
@@ -162,6 +162,10 @@ class LSNN(Stepwise):
             deciding = (outputs, decides, answer)
         self._kept.keep(rates=rates, deciding=deciding)
         return answer
+
+    def run(self, x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        read = read_by(self.head, self.recurrent, x, self.threshold, valid=valid)
+        return read.outputs, read.counts
 
     def losses(self, target: Tensor) -> Mapping[str, Tensor]:
         """Return ``rate``, the penalty, and ``decision``: how far the mean of the steps' losses is above the loss of

@@ -83,12 +83,15 @@ class RecurrentNet(Stepwise):
                 yield "gradient", "e-prop keeps no spikes that could be dropped; set dropout to 0, or choose bptt"
 
     def forward(self, batch: Batch) -> Tensor:
-        first, *others = self.layers
         if self.eprop is not None and self.training and torch.is_grad_enabled():
             signal = self.signal(batch, self.name)
             steps, valid = as_steps(signal)
             return self.answer(self.eprop(steps, valid=valid)[0], signal, valid)
-        signal, spikes, valid = self.drive(first, batch)
-        for layer in others:
-            spikes = layer(self.dropout(spikes), valid=valid)
-        return self.answer(self.head(self.dropout(spikes), valid=valid), signal, valid)
+        signal, steps, valid = self.steps(batch)
+        outputs, _ = self.run_all(steps, valid)
+        return self.answer(outputs, signal, valid)
+
+    def run(self, x: Tensor, valid: Tensor | None) -> tuple[Tensor, tuple[()]]:
+        for n, layer in enumerate((*self.layers, self.head)):
+            x = layer(self.dropout(x) if n else x, valid=valid)
+        return x, ()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from neurozoo.core.kinds import LISpec
-from neurozoo.core.layer import MakeNeuron, SpikingLayer, neuron_for
+from neurozoo.core.layer import MakeNeuron, SpikingLayer, Synapse, neuron_for
 from neurozoo.core.model import Model, NeuronChoice, only_signal
 from neurozoo.core.saving import compact_saves
 from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
-from neurozoo.errors import DataError
+from neurozoo.errors import DataError, UserError
+from neurozoo.nn.carried import carried
+from neurozoo.nn.delays import DelayedLinear
+from neurozoo.nn.dropout import HeldDropout
 from neurozoo.nn.steps import Readout, StepReadout, as_steps, read_out, to_positions
 
-__all__ = ["Channels", "Decay", "Steps", "Stepwise", "Widths", "leaky_readout", "smallest_side"]
+__all__ = ["Channels", "Decay", "Steps", "Stepwise", "Widths", "leaky_readout", "recompute", "smallest_side"]
 
 Steps = Annotated[int, Field(ge=1, le=1024)]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(min_length=1, max_length=12)]
@@ -40,6 +43,11 @@ class Stepwise(Model):
     optional: ClassVar[Collection[str]] = ("neuron",)
     shape: SignalShape
     """Shape of the signal."""
+
+    recompute: int | None = None
+    """Steps of a segment that training's backward runs once more, 0 for the usual number; None to keep all steps.
+
+    Set by :func:`recompute`."""
 
     answering: int | None = None
     """Number of steps at the end of a sample that answer; None for all."""
@@ -89,6 +97,31 @@ class Stepwise(Model):
             valid = None if valid is None else valid.expand(self.held, -1)
         return signal, x, valid
 
+    @property
+    def in_segments(self) -> bool:
+        """Whether the present forward runs its steps in segments."""
+        return self.recompute is not None and self.training and torch.is_grad_enabled()
+
+    def run(self, x: Tensor, valid: Tensor | None) -> tuple[Any, Any]:
+        """Run steps through the layers, in a model that trains in segments; see :func:`~neurozoo.nn.carried.carried`.
+
+        Nothing but the state of its layers may come from the steps before, and each layer runs once.
+
+        Args:
+            x: Some steps ``[t, B, ...]``.
+            valid: Which of them are valid, ``[t, B]``; None if all are.
+
+        Returns:
+            Outputs ``[t, B, ...]``, and what is summed over all steps; tensors or nested tuples of them.
+        """
+        raise NotImplementedError
+
+    def run_all(self, x: Tensor, valid: Tensor | None) -> tuple[Any, Any]:
+        """Return :meth:`run` of all steps, in segments if the training says so."""
+        if not self.in_segments:
+            return self.run(x, valid)
+        return carried(self, self.run, x, valid, self.recompute or None)
+
     def answer(self, outputs: Tensor, signal: Signal, valid: Tensor | None) -> Tensor:
         """Return the model's outputs: ``[B, K]``, or ``[B, L, K]`` if the task is per step.
 
@@ -100,6 +133,47 @@ class Stepwise(Model):
         if self.problem.task.per_step:
             return to_positions(outputs, signal.valid)
         return read_out(outputs, valid, self.readout)
+
+
+def recompute(model: Model, length: int | Literal["auto"] | None) -> None:
+    """Let the trainings of a model run its steps in segments that the backward runs once more, or keep all steps.
+
+    Args:
+        model: Any; None is right for all.
+        length: Steps of a segment, or ``auto`` for half of the square root of T; None to keep all steps.
+
+    Raises:
+        UserError: The model cannot; says why.
+    """
+    if length is not None and (reason := _whole_alone(model)):
+        raise UserError(
+            f"training.recompute: {type(model).__name__} cannot train in segments of steps: {reason}; leave it out, or "
+            "choose a model such as recurrent, cuba-mlp, cuba-rsnn or lsnn"
+        )
+    if isinstance(model, Stepwise):
+        model.recompute = 0 if length == "auto" else length
+
+
+def _whole_alone(model: Model) -> str:
+    """Return why a model cannot train in segments of steps; empty if it can."""
+    if not isinstance(model, Stepwise):
+        return "it reads a sample whole, and its positions are no steps"
+    if model.held:
+        return "it reads pictures, which have one position"
+    if getattr(model, "eprop", None) is not None:
+        return "gradient: e-prop keeps no steps in any case"
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return f"{name} normalises over all steps of a batch"
+        if isinstance(module, HeldDropout) and module.p:
+            return f"{name} holds what it drops over all steps"
+        if isinstance(module, Synapse) and module.over_time and module.by_window() is None:
+            return f"{name} needs all steps at once"
+        if isinstance(module, DelayedLinear):
+            return f"{name} delays its inputs by learned numbers of steps, and no inputs of earlier segments are kept"
+    if type(model).run is Stepwise.run:
+        return "its forward is not in two parts, the steps (`run`) and the answer"
+    return ""
 
 
 def _values(inputs: Batch | Tensor | Mapping[str, Tensor]) -> Iterator[Tensor]:

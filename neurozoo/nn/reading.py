@@ -78,6 +78,7 @@ def _together(
         or layer.gain
         or layer.recorders
         or readout.recorders
+        or layer.carry is not None
         or layer.runner is not None
         or readout.runner is not None
         or x.dim() != 3

@@ -163,7 +163,7 @@ def _digest(content: Mapping[str, Any]) -> str:
         decisive["description"] = earlier_name("description", decisive["description"])
     if isinstance(decisive.get("training"), Mapping):
         known = {key: value for key, value in decisive["training"].items() if key != "loggers"}
-        training = _as_before(known, losses=None, accumulated="mean")
+        training = _as_before(known, losses=None, accumulated="mean", recompute=None)
         for key, value in training.items():
             if key == "rate_penalty":
                 training[key] = _as_before(value, rates=None, operations=None)

@@ -534,6 +534,8 @@ class TrainingSection(Section):
         precision: ``32-true``, or for the linear algebra of training only ``bf16-mixed`` or ``16-mixed``. Membranes
             and evaluation are in float32 always.
         compile: Whether training's forward goes through ``torch.compile``.
+        recompute: Steps of the simulation in a segment whose insides the backward computes once more, so that memory
+            hardly grows with T; ``auto`` for half of the square root of T. None to keep what all steps need.
         threads: Threads of the CPU; None for torch's default.
         loggers: Loggers that record the training; they do not change it.
     """
@@ -556,12 +558,15 @@ class TrainingSection(Section):
     device: Name = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: bool = False
+    recompute: Literal["auto"] | Count | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     loggers: tuple[ComponentRef, ...] = ()
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             yield "device", f"found {self.device!r}; give auto, cpu, mps, cuda, or cuda:N for one of several"
+        if self.recompute is not None and self.compile:
+            yield "recompute", "torch.compile would trace all steps as one; leave out one of both"
         yield from _repeated("loggers", [logger.name for logger in self.loggers])
         yield from _repeated("augment", [each.name for each in self.augment])
 

@@ -141,7 +141,11 @@ def operations(
     for name, rate in rates.items():
         firing, fan = firings[name], fan_outs[name]
         summed = summed + _reached(rate * _steps(firing, True), fan.ahead)
-        if fan.back is not None and len(firing.spikes) > 1:
+        if fan.back is not None and firing.counts is not None:
+            assert firing.counts.followed is not None
+            returning = replace(firing, counts=firing.counts._replace(spikes=firing.counts.followed))
+            summed = summed + _reached(firing_rates(returning) * _steps(returning, True), fan.back)
+        elif fan.back is not None and len(firing.spikes) > 1:
             valid = firing.valid
             after = valid if valid is None or len(valid) == 1 else valid[1:]
             returning = replace(firing, spikes=firing.spikes[:-1], valid=after)
@@ -164,10 +168,12 @@ def _reached(spikes: Tensor, fan: Tensor) -> Tensor:
 def _steps(firing: Firing, by_sample: bool) -> Tensor | int:
     """Return the steps that a neuron's rate is the mean over, of all processes; or their mean over samples."""
     length, samples = firing.spikes.shape[:2]
-    if firing.valid is None and processes() == 1:
+    if firing.valid is None and firing.counts is None and processes() == 1:
         return length if by_sample else length * samples
     device = firing.spikes.device
-    if firing.valid is None:
+    if firing.counts is not None:
+        counted = total(firing.counts.steps.sum())
+    elif firing.valid is None:
         counted = total(torch.tensor(length * samples, device=device))
     else:
         counted = total(firing.valid.expand(length, *firing.valid.shape[1:]).sum())

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurozoo.core.layer import Firing
+from neurozoo.core.layer import Counts, Firing
 from neurozoo.core.model import Model, Trained, trained_modules
 from neurozoo.core.processes import idle, total
 from neurozoo.core.recording import frozen_statistics, recorded, spiking_layers
 from neurozoo.core.signals import Batch, Signal
 from neurozoo.errors import NeurozooError
 from neurozoo.evaluation.health import firing_rates, thresholds_of
+from neurozoo.models.stepwise import recompute
 from neurozoo.nn.fan_out import FanOut, fan_outs
 from neurozoo.recipe.recipe import Recipe
 from neurozoo.training.augmentation import Augmenter, Mixed
@@ -59,6 +60,8 @@ class Stepper:
         )
         self._penalties = penalties_of(recipe.training)
         check_layers(self._penalties, spiking_layers(model))
+        if recipe.training.recompute is not None:
+            recompute(model, recipe.training.recompute)
         self._counts = any(each.name == "operations" for each in self._penalties.values())
         self._fan_outs: Mapping[str, FanOut] | None = None
         self._recorded = _Recorded(model)
@@ -139,7 +142,7 @@ class Stepper:
         values = {name: signal.values for name, signal in batch.signals.items()}
         valid = {name: signal.valid for name, signal in batch.signals.items() if signal.valid is not None}
         outputs, fired = self._forward(values, valid, batch.target)
-        firings = {name: Firing(*each) for name, each in fired.items()}
+        firings = {name: _of_tuple(each) for name, each in fired.items()}
         with torch.set_grad_enabled(bool(self._penalties)):
             rates = {name: firing_rates(firing) for name, firing in firings.items()}
         task_loss = self._task.loss(outputs, batch.target, batch.target_valid)
@@ -189,6 +192,7 @@ class Stepper:
     def close(self) -> None:
         """Detach the recorder from the model."""
         self._recorded.close()
+        recompute(self._model, None)
 
 
 def train_step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, recipe: Recipe) -> dict[str, Tensor]:
@@ -219,6 +223,16 @@ def _twin(module: Trained) -> Trained:
     return twin
 
 
+def _as_tuple(firing: Firing) -> tuple[Any, ...]:
+    counts = firing.counts and tuple(firing.counts)
+    return firing.currents, firing.spikes, firing.threshold, firing.valid, firing.gain, counts
+
+
+def _of_tuple(values: tuple[Any, ...]) -> Firing:
+    currents, spikes, threshold, valid, gain, counts = values
+    return Firing(currents, spikes, threshold, valid, gain, counts=counts and Counts(*counts))
+
+
 class _Recorded(nn.Module):
     """A model whose forward also returns the firings of its spiking layers.
 
@@ -237,7 +251,7 @@ class _Recorded(nn.Module):
         signals = {name: Signal(x, valid.get(name)) for name, x in values.items()}
         outputs = self.model(Batch(signals, target))
         fired = {name: self._firings[name] for name in self._spiking if name in self._firings}
-        return outputs, {name: (f.currents, f.spikes, f.threshold, f.valid, f.gain) for name, f in fired.items()}
+        return outputs, {name: _as_tuple(firing) for name, firing in fired.items()}
 
     def clear(self) -> None:
         """Drop firings of other forwards of the model."""

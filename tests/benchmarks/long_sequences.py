@@ -1,9 +1,12 @@
 """How the memory of a training step grows with T, by backend and kind of neuron, whole and in segments.
 
-usage: python tests/benchmarks/long_sequences.py [--kinds K,K] [--backends B,B] [--steps T,T] [--json]
+usage: python tests/benchmarks/long_sequences.py [--kinds K,K] [--backends B,B] [--steps T,T] [--training] [--json]
 
 A step: spike trains [T, 32, 40], a linear, 128 neurons, a linear readout of each step, a loss, backward. Each runs in
 a process of its own on one thread, after one of T = 8; the memory is the growth of its peak (``ru_maxrss``).
+
+With ``--training`` it is a step of a recipe's training instead: the same sizes, recurrent weights, a leaky readout,
+a penalty on firing rates, the optimiser; in segments with ``training.recompute=auto``.
 """
 
 from __future__ import annotations
@@ -34,12 +37,43 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 step(x)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
+TRAINING = """
+import resource, sys, torch
+from neurozoo.core.signals import Batch, Problem, Signal, SignalShape
+from neurozoo.models.build import build_model
+from neurozoo.recipe.recipe import load_recipe
+from neurozoo.registry.registry import default_registry
+from neurozoo.tasks.multiclass import Multiclass
+from neurozoo.training.optimizer import make_optimizer
+from neurozoo.training.step import Stepper
+backend, kind, steps, whole = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "whole"
+torch.set_num_threads(1)
+recipe = load_recipe(
+    "spiking_recurrent",
+    [
+        f"backend={backend}", "model.params.hidden=[128]", f"model.parts={{neuron: {{name: {kind}}}}}",
+        "training.rate_penalty.weight=0.01", f"training.recompute={'null' if whole else 'auto'}",
+    ],
+    registry=default_registry(),
+)
+model = build_model(recipe, Problem({"x": SignalShape((40,), steps)}, Multiclass(["a", "b", "c", "d"], False))).train()
+stepper = Stepper(model, make_optimizer(recipe, model), recipe)
+x, target = (torch.rand(32, steps, 40) < 0.1).float(), torch.randint(4, (32,))
+def step(x):
+    stepper.clear()
+    stepper.add(Batch({"x": Signal(x)}, target))
+    stepper.step()
+step(x[:, :8])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+step(x)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
 LIBRARIES = ("spikingjelly", "norse", "snntorch")
 
 
-def measured(backend: str, kind: str, steps: int, form: str) -> float | None:
+def measured(backend: str, kind: str, steps: int, form: str, child: str) -> float | None:
     """MiB, or None if the backend does not run that kind."""
-    command = [sys.executable, "-c", CHILD, backend, kind, str(steps), form]
+    command = [sys.executable, "-c", child, backend, kind, str(steps), form]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     return float(done.stdout) if done.returncode == 0 else None
@@ -50,6 +84,7 @@ def main() -> None:
     parser.add_argument("--kinds", default="lif,if,plif,adlif,alif,cuba,li,relu")
     parser.add_argument("--backends", default="numba,torch,spikingjelly,norse,snntorch")
     parser.add_argument("--steps", default="100,1000")
+    parser.add_argument("--training", action="store_true")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     first, last = map(int, given.steps.split(","))
@@ -57,7 +92,8 @@ def main() -> None:
     for kind in given.kinds.split(","):
         for backend in given.backends.split(","):
             for form in ("whole", "segments") if backend in ("numba", "torch") else ("whole",):
-                sizes = [measured(backend, kind, steps, form) for steps in (first, last)]
+                child = TRAINING if given.training else CHILD
+                sizes = [measured(backend, kind, steps, form, child) for steps in (first, last)]
                 if None not in sizes:
                     found.append((kind, backend, form, *sizes))
     if given.json:
