@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from neurozoo.core.equations import surrogate_gradient
 from neurozoo.core.kinds import ALIFSpec, IFSpec, LIFSpec, LISpec, MembraneSpec, SpikingSpec
-from neurozoo.core.layer import SpikingLayer
+from neurozoo.core.layer import Counts, SpikingLayer
 from neurozoo.core.neuron import Params, State
 from neurozoo.errors import DataError
 
@@ -225,7 +225,7 @@ class _Net:
 
 
 class _Function(torch.autograd.Function):
-    """``(outputs [T, B, K], rates [B, N], mean currents [B, N])`` of inputs ``[T, B, I]``; see the module."""
+    """Returns outputs ``[T, B, K]``, and rates, spikes that a valid step follows and mean currents, each ``[B, N]``."""
 
     @staticmethod
     def forward(
@@ -233,34 +233,36 @@ class _Function(torch.autograd.Function):
         net: _Net,
         x: Tensor,
         share: Tensor,
+        following: Tensor,
         w_in: Tensor,
         b_in: Tensor | None,
         w_rec: Tensor | None,
         w_out: Tensor,
         b_out: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         ctx.net = net
-        ctx.save_for_backward(x, share, w_in, b_in, w_rec, w_out, b_out)
+        ctx.save_for_backward(x, share, following, w_in, b_in, w_rec, w_out, b_out)
         outputs = x.new_empty(len(x), x.shape[1], len(w_out), dtype=w_in.dtype)
         membrane = torch.zeros_like(outputs[0])
         rates = x.new_zeros(x.shape[1], len(w_in), dtype=w_in.dtype)
-        mean = torch.zeros_like(rates)
+        followed, mean = torch.zeros_like(rates), torch.zeros_like(rates)
         with _whole_precision(x):
             for t, (_, _, current, spikes, _, _) in enumerate(net.steps(x, w_in, b_in, w_rec)):
                 driven = net.readout_gain * nn.functional.linear(spikes, w_out, b_out)
                 membrane = net.readout_decay * membrane + driven
                 outputs[t] = membrane
                 rates += share[t][:, None] * spikes
+                followed += following[t][:, None] * spikes
                 mean += share[t][:, None] * current
         ctx.mark_non_differentiable(mean)
-        return outputs, rates, mean
+        return outputs, rates, followed, mean
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         net: _Net = ctx.net
-        by_output, by_rate, _ = grad_outputs
-        x, share, w_in, b_in, w_rec, w_out, b_out = ctx.saved_tensors
+        by_output, by_rate, by_followed, _ = grad_outputs
+        x, share, following, w_in, b_in, w_rec, w_out, b_out = ctx.saved_tensors
         feedback = w_out if net.feedback is None else net.feedback
         inputs, biased, returning = w_in.shape[1], int(b_in is not None), 0 if w_rec is None else len(w_rec)
         joined, by_readout = w_in.new_zeros(len(w_in), inputs + biased + returning), torch.zeros_like(w_out)
@@ -271,13 +273,14 @@ class _Function(torch.autograd.Function):
             for t, (given, before, current, spikes, state, after) in enumerate(net.steps(x, w_in, b_in, w_rec)):
                 reaching = (given, ones, before) if returning else (given, ones)
                 traces.advance(torch.cat(reaching, 1), current, state, after)
-                joined += traces.weighted(arriving[t] @ feedback + share[t][:, None] * by_rate)
+                counted = share[t][:, None] * by_rate + following[t][:, None] * by_followed
+                joined += traces.weighted(arriving[t] @ feedback + counted)
                 by_readout.addmm_(arriving[t].T, spikes)
         by_input, by_bias, by_return = joined.split((inputs, biased, returning), 1)
         if returning and not net.loops:
             by_return.fill_diagonal_(0.0)
         return (
-            *(None, None, None, by_input, by_bias[:, 0] if biased else None, by_return if returning else None),
+            *(None, None, None, None, by_input, by_bias[:, 0] if biased else None, by_return if returning else None),
             *(by_readout, None if b_out is None else arriving.sum((0, 1))),
         )
 
@@ -330,15 +333,19 @@ class EProp(nn.Module):
         spec, leak = replace(cast("SpikingSpec", layer.spec), detach_reset=True), cast("LISpec", readout.spec)
         params = spec.complete({name: each.to(synapse.weight.dtype) for name, each in layer.params().items()})
         net = _Net(spec, params, threshold, layer.self_connections, leak.decay, leak.gain, self.feedback)
-        if valid is None:
-            share = synapse.weight.new_full((1, 1), 1 / len(x)).expand(x.shape[:2])
-        else:
-            share = valid.to(synapse.weight.dtype) / valid.sum(0).clamp(min=1)
+        dtype = synapse.weight.dtype
+        every = x.new_ones(len(x), 1, dtype=torch.bool) if valid is None else valid
+        steps = every.sum(0).expand(x.shape[1])
+        share = (every.to(dtype) / steps[: every.shape[1]].clamp(min=1)).expand(x.shape[:2])
+        following = torch.cat((every[1:], torch.zeros_like(every[:1]))).to(dtype).expand(x.shape[:2])
         back = None if layer.recurrent is None else layer.recurrent.weight
-        outputs, rates, mean = self._run(net, x, share, synapse.weight, synapse.bias, back, head.weight, head.bias)
+        outputs, rates, followed, mean = self._run(
+            net, x, share, following, synapse.weight, synapse.bias, back, head.weight, head.bias
+        )
         if layer.recorders:
             any_valid = None if valid is None else valid.any(0)[None]
-            layer.record(mean[None], rates[None], threshold, any_valid)
+            counts = Counts(rates * steps[:, None], None if back is None else followed, steps)
+            layer.record(mean[None], rates[None], threshold, any_valid, counts=counts)
         return outputs, rates
 
 

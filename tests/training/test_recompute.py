@@ -94,6 +94,18 @@ def test_a_step_is_that_of_the_whole(form: str, padded: bool) -> None:
             torch.testing.assert_close(each, gradients[key], rtol=1e-4, atol=1e-5 * max(scale, 1e-3), msg=key)
 
 
+@pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
+def test_eprop_counts_the_spikes_of_all_steps(padded: bool) -> None:
+    changes = [f"training.penalties={PENALTIES}", "backend=torch"]
+    model, recipe = made("lsnn_evidence", *changes, "model.params.gradient=bptt")
+    given = batch(model, padded)
+    values, _ = step(model, recipe, given)
+    model, recipe = made("lsnn_evidence", *changes, "model.params.gradient=e-prop")
+    others, _ = step(model, recipe, given)
+    assert values["rate"] > 0
+    assert others == pytest.approx(values, rel=1e-5, abs=1e-7)
+
+
 def test_what_is_dropped_in_the_forward_is_dropped_in_the_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = [
         "model.params.hidden=[9, 7]",
