@@ -6,12 +6,16 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numba import cfunc, njit
+from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
+from numba.core.runtime.nrt import rtsys
+from numba.core.sigutils import normalize_signature
 
 __all__ = ["called_by_address", "for_arguments", "kept_on_disk"]
 
@@ -26,20 +30,24 @@ def kept_on_disk(function: Any, options: Any) -> Any:
     digest of all files of its package and of this one, whose code is compiled into it.
     """
     _name_with_sources(function)
-    try:
-        return njit(**options, cache=True)(function)
-    except RuntimeError:  # no folder
-        return njit(**options)(function)
+    made = njit(**options)(function)
+    with suppress(RuntimeError):  # no folder
+        made._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return made
 
 
 def called_by_address(function: Any, signature: Any, options: Any) -> int:
     """Compile a C function, cached on disk likewise, and return its address."""
     _name_with_sources(function)
+    form = normalize_signature(signature)  # type: ignore[no-untyped-call]
+    made: Any = CFunc(function, form, {}, options)
     with _message_if_long():
         try:
-            made: Any = cfunc(signature, **options, cache=True)(function)
+            made._cache = _Cache(function)  # type: ignore[no-untyped-call]
+            made.compile()
         except (RuntimeError, OSError):  # no folder can be written, or the disk is full
-            made = cfunc(signature, **options)(function)
+            made = CFunc(function, form, {}, options)
+            made.compile()
     _CALLED.append(made)
     address: Any = made.address
     return int(address)
@@ -54,6 +62,19 @@ def for_arguments(kernel: Any, signature: tuple[Any, ...]) -> Any:
         if signature not in kernel.overloads:
             raise
     return kernel
+
+
+class _Cache(FunctionCache):
+    """numba's cache of a function on disk, which loads without what compiling needs.
+
+    numba's own imports all its implementations of Python and numpy first, and scipy for those of linear algebra: a
+    third of a second of processor time. A compilation imports them in any case.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        rtsys.initialize(target_context)  # loaded code may allocate arrays
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
 
 _CALLED: list[Any] = []  # keeps the code at the addresses

@@ -251,3 +251,28 @@ def test_a_kernel_is_compiled_again_when_another_file_of_the_package_changes(tmp
     with (package / "steps.py").open("a") as file:
         file.write("# changed\n")
     assert name() != before
+
+
+def test_code_from_the_cache_runs_without_what_compiling_imports(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import ctypes, sys\n"
+        "import numpy as np\n"
+        "from numba import types\n"
+        "from neurozoo_numba.compiling import called_by_address, for_arguments, kept_on_disk\n"
+        "def third(x):\n    y = np.empty(x)\n    y[2] = 0.5\n    return y[2]\n"
+        "def double(x):\n    return 2 * x\n"
+        "kernel = for_arguments(kept_on_disk(third, {}), (types.int64,)).get_overload((types.int64,))\n"
+        "address = called_by_address(double, types.float64(types.float64), {})\n"
+        "doubled = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(address)\n"
+        "print(kernel(3), doubled(1.5), *[name for name in ('numba.np.linalg', 'scipy.linalg') if name in sys.modules])"
+    )
+
+    def printed() -> str:
+        return subprocess.run(
+            [sys.executable, script], capture_output=True, text=True, check=True,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
+        ).stdout  # fmt: skip
+
+    assert printed().split() == ["0.5", "3.0", "numba.np.linalg", "scipy.linalg"]
+    assert printed().split() == ["0.5", "3.0"]
