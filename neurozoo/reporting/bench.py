@@ -47,7 +47,9 @@ Of each T there are two tables. In the first, currents and gradients are the sam
 every step brings new ones, as in training; their memory costs all backends the same, so that ratios are smaller.
 How memory grows with T measures `python tests/benchmarks/long_sequences.py`, in a clone; see
 [exact gradients in little memory](eprop.md#exact-gradients-in-little-memory). Time to a recipe's first step measures
-`neurozoo bench train RECIPE --start`; the first time on a machine, numba compiles, which takes longer.
+`neurozoo bench train RECIPE --start`, with its processor time; the first time on a machine, numba compiles, which takes
+longer. `python tests/benchmarks/first_steps.py`, in a clone, measures it for all recipes whose data is here. About
+half of a small recipe's is importing torch; of `carat_mosei` and `tailor_mosei` most is the step, which takes ten seconds.
 
 ## A busy machine
 
@@ -222,6 +224,7 @@ def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> T
     ]
     if first_step is not None:
         share = f"{first_step.importing / first_step.seconds:.0%} importing torch"
+        share += f"; {first_step.processor:.1f} s of processor time"
         rows.append(["from command to first step", f"{first_step.seconds:.1f} s", share, ""])
     parts = "".join(f", {slot} {name}" for slot, name in cost.parts.items())
     notes = [f"backend {cost.backend}{parts}, {cost.threads} threads, {cost.device}, medians of {cost.rounds}."]
