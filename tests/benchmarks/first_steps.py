@@ -16,7 +16,8 @@ import tempfile
 from neurozoo.bench.training import measure_first_step
 from neurozoo.errors import NeurozooError
 from neurozoo.models.build import open_experiment
-from neurozoo.recipe.recipe import load_recipe, shipped_recipes
+from neurozoo.recipe.recipe import load_recipe
+from neurozoo.recipe.shipped import shipped_recipes
 from neurozoo.registry.registry import default_registry
 
 GOAL = 5.0
