@@ -49,7 +49,7 @@ How memory grows with T measures `python tests/benchmarks/long_sequences.py`, in
 [exact gradients in little memory](eprop.md#exact-gradients-in-little-memory). Time to a recipe's first step measures
 `neurozoo bench train RECIPE --start`, with its processor time; the first time on a machine, numba compiles, which takes
 longer. `python tests/benchmarks/first_steps.py`, in a clone, measures it for all recipes whose data is here. About
-half of a small recipe's is importing torch; of `carat_mosei` and `tailor_mosei` most is the step, which takes ten seconds.
+half of a small recipe's is importing torch; of `carat_mosei` and `tailor_mosei` most is the step, of ten seconds.
 
 ## A busy machine
 
