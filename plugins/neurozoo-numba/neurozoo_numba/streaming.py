@@ -41,10 +41,8 @@ WORD = 64
 
 # No fastmath: it would let the compiler reorder sums and fuse products into them.
 OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
-# The wrappers by which Python and C would call a piece take an eighth of the time of a compilation.
-_PIECE: Any = {**OPTIONS, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-loop: Any = njit(**_PIECE)
-"""A piece of a kernel, called by kernels alone; constant arguments are propagated into it."""
+loop: Any = njit(**OPTIONS, forceinline=True)
+"""A piece of a kernel; constant arguments are propagated into it."""
 written_out: Any = njit(**OPTIONS, inline="always")
 """The same, inlined before compilation: compiled separately, an in-place loop is vectorised for arrays that do not
 overlap, and falls back to scalar code."""
