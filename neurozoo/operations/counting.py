@@ -110,6 +110,10 @@ class OperationCounter:
 
     def __enter__(self) -> OperationCounter:
         self._open = ExitStack()
+        if not torch.is_grad_enabled():
+            # torch's counter hangs hooks on the graph, where a view of a parameter has no node without gradients.
+            for each in [each for each in self._model.parameters() if each.requires_grad]:
+                self._open.callback(each.requires_grad_(False).requires_grad_)
         self._open.enter_context(recorded(self._model, self._count_neurons))
         for tally in self._tallies.values():
             if tally.kind == "synaptic":

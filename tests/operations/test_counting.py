@@ -66,6 +66,21 @@ def test_a_linear_counts_pairs_of_an_input_and_a_weight(x: list[list[float]], ma
     assert (found.parameters, found.bytes) == (8, 32)
 
 
+def test_what_a_layer_gets_may_be_a_parameter() -> None:
+    class Queries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries, self.read = nn.Parameter(torch.ones(1, 3, 4)), nn.Linear(4, 2, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.read(self.queries.expand(len(x), -1, -1))
+
+    model = Queries()
+    counts = counted(model, torch.zeros(5, 3, 2))
+    assert layer(counts, "read").macs + layer(counts, "read").acs == 5 * 3 * 4 * 2
+    assert model.queries.requires_grad
+
+
 def test_a_convolution_counts_no_border() -> None:
     model = nn.Sequential(nn.Conv1d(1, 2, 3, padding=1))
     counts = counted(model, torch.tensor([[[0.0, 1.0, 0.0, 0.0]], [[2.5, 1.0, 0.0, 0.0]]]))
