@@ -269,7 +269,7 @@ def measure_first_step(recipe: str, overrides: Sequence[str] = (), *, times: int
         NeurozooError: It does not come to a step.
     """
 
-    def seconds(*command: str) -> tuple[float, float]:
+    def spent(*command: str) -> tuple[float, float]:
         started, used = time.perf_counter(), _processor_of_children()
         done = subprocess.run([sys.executable, "-c", *command], capture_output=True, text=True)
         if done.returncode:
@@ -279,8 +279,8 @@ def measure_first_step(recipe: str, overrides: Sequence[str] = (), *, times: int
     steps, imports = [], []
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
-            steps.append(seconds(_FIRST_STEP, "train", recipe, *overrides, "--out", str(Path(folder) / "run")))
-        imports.append(seconds(_IMPORTS)[0])
+            steps.append(spent(_FIRST_STEP, "train", recipe, *overrides, "--out", str(Path(folder) / "run")))
+        imports.append(spent(_IMPORTS)[0])
     return FirstStep(median(wall for wall, _ in steps), median(imports), median(used for _, used in steps))
 
 

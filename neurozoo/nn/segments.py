@@ -313,7 +313,7 @@ def _autocasts(given: Sequence[Any]) -> list[tuple[str, torch.dtype]]:
 
 @contextmanager
 def _generators(state: Tensor, devices: tuple[list[int], list[Tensor]]) -> Iterator[None]:
-    """Draw the random numbers of an earlier time inside the block, and go on with the present ones after it."""
+    """Draw the random numbers of an earlier time inside the block; restore the present generators after it."""
     with torch.random.fork_rng(devices[0]):
         torch.set_rng_state(state)
         set_device_states(*devices)

@@ -228,12 +228,11 @@ def _cost(result: ArenaResult) -> Iterator[str]:
         return
     rows = [best, *equal]
     few, quick = min(rows, key=lambda row: row.operations), min(rows, key=lambda row: row.milliseconds)
-    operations, time = f"{few.operations:,.0f} a sample", f"{quick.milliseconds:.2f} ms alone on one thread"
-    if few is quick:
-        most = f"{few.name} takes the fewest operations ({operations}) and the least time ({time})"
-    else:
-        most = f"{few.name} takes the fewest operations ({operations}) and {quick.name} the least time ({time})"
-    text = f"At equal score, as far as these seeds can tell, {most}"
+    other = "" if quick is few else f"{quick.name} "
+    text = (
+        f"At equal score, as far as these seeds can tell, {few.name} takes the fewest operations "
+        f"({few.operations:,.0f} a sample) and {other}the least time ({quick.milliseconds:.2f} ms alone on one thread)"
+    )
     if best is not few or best is not quick:
         text += f"; {best.name} takes {best.operations:,.0f} and {best.milliseconds:.2f} ms"
     yield f"{text}."

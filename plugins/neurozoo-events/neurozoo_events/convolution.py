@@ -93,7 +93,7 @@ def row_of_frame(  # type: ignore[no-untyped-def]
 def added_column(weights, at, sources, numbers, first, last, length, goal, to):  # type: ignore[no-untyped-def]
     """Add the weights of some inputs, ``length`` for each of them, to as many neighbours from ``goal[to]`` on."""
     done = 0
-    while done < length:
+    while done < length:  # sums stay in registers, so that their number is a constant of each call
         left, start = length - done, at + done
         if left >= 128:
             added_rows(goal, to + done, weights, sources, start, numbers, first, last, 16, 8)
