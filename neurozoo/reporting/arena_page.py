@@ -64,7 +64,8 @@ def _about(result: ArenaResult) -> str:
     splits = ", ".join(f"{size:,} {name}" for name, size in data["splits"].items())
     # Not the place of a store on this machine.
     shown = ("data.root=STORE" if each.startswith("data.root=") else each for each in result.overrides)
-    command = " ".join(["neurozoo arena", result.name, *shown])
+    options = [f"--seeds {len(result.seeds)}", *(["--leak"] if any(row.leak for row in result.rows) else [])]
+    command = " ".join(["neurozoo arena", result.name, *shown, *options])
     seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
     trials = "the setting given" if result.trials == 1 else f"the best of {result.trials} settings on valid"
     return (

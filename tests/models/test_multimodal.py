@@ -257,6 +257,33 @@ class TestState:
         assert given.grad is not None
         assert not given.grad[4:].any()
 
+    @pytest.mark.parametrize("queue_asks", [False, True])
+    @pytest.mark.parametrize("at_a_time", [1, 40, 10**6])
+    def test_it_equals_its_equation_however_many_products_are_computed_at_a_time(
+        self, at_a_time: int, queue_asks: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("neurozoo.models.multimodal.contrast.PRODUCTS", at_a_time)
+        generator = torch.Generator().manual_seed(0)
+        contrast = QueueContrast(6, 3, 0.2, queue_asks)
+        classes = torch.tensor([0.0, 1, 0, NO_CLASS, 2, 1, 0])
+        for _ in range(2):  # noise in the queue, then rows
+            rows = F.normalize(torch.randn(7, 3, generator=generator, dtype=torch.float64), dim=1).requires_grad_()
+            every, of_every = torch.cat([rows, contrast.queue.double()]), torch.cat([classes, contrast.classes])
+            known = torch.ones_like(of_every, dtype=torch.bool) if queue_asks else of_every != NO_CLASS
+            terms = []
+            for i in range(len(every) if queue_asks else len(rows)):
+                others = [j for j in range(len(every)) if j != i and known[j]]
+                shares = (every[others] @ every[i] / 0.2).log_softmax(0)
+                same = of_every[others] == of_every[i]
+                if known[i]:
+                    terms.append(shares[same].mean() if same.any() else rows.new_zeros(()))
+            want = -torch.stack(terms).mean()
+            (gradient,) = torch.autograd.grad(want, rows)
+            found = contrast(rows, classes)
+            found.backward()
+            torch.testing.assert_close(found, want)
+            torch.testing.assert_close(rows.grad, gradient)
+
     def test_earlier_rows_are_partners_without_a_gradient(self) -> None:
         contrast = QueueContrast(4, 2, 1.0, False)
         row = torch.tensor([[1.0, 0.0]], requires_grad=True)

@@ -139,7 +139,7 @@ def test_the_leak_thresholds_and_costs_are_in_words() -> None:
     assert cells == ["net", "0.700", "5", "0.5", "100", "50", "10", "1.0", "2.00", "operations, milliseconds"]
     page = arena_markdown(known)
     assert "| net | 0.700 |" in page
-    assert "Command: neurozoo arena small data.root=STORE training.epochs=2." in page
+    assert "Command: neurozoo arena small data.root=STORE training.epochs=2 --seeds 3 --leak." in page
     assert "/somewhere" not in page
     assert "leak.micro_f1.both" in arena_csv(known).splitlines()[0]
 

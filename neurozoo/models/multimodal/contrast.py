@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["NO_CLASS", "QueueContrast", "pair_classes"]
 
 NO_CLASS = -1.0
 """Class of a row that does not count."""
+SMALLEST = 1e-12
+PRODUCTS = 2**22
+"""Dot products at a time."""
 
 
 class QueueContrast(nn.Module):
@@ -53,19 +59,27 @@ class QueueContrast(nn.Module):
         # Copies, as the queue changes before the backward pass.
         candidates = torch.cat([rows, self.queue.to(rows.dtype)])
         their_classes = torch.cat([classes, self.classes])
-        anchors, own = (candidates, their_classes) if self.queue_asks else (rows, classes)
-        products = anchors @ candidates.T / self.temperature
-        place = torch.arange(len(candidates), device=rows.device)
-        counts = place[: len(anchors), None] != place
-        asks = torch.ones_like(own, dtype=torch.bool)
-        if not self.queue_asks:
-            known = their_classes != NO_CLASS
-            products = products.masked_fill(~known, torch.finfo(products.dtype).min)
-            counts, asks = counts & known, known[: len(rows)]
-        products = products - products.amax(1, keepdim=True).detach()
-        log_share = products - torch.log((products.exp() * counts).sum(1, keepdim=True) + 1e-12)
-        same = (own[:, None] == their_classes) & counts
-        found = (log_share * same).sum(1) / (same.sum(1) + 1e-12)
+        known = None if self.queue_asks else their_classes != NO_CLASS
+        anchors = (candidates if self.queue_asks else rows) / self.temperature
+        several = len(anchors)
+
+        # The products with an anchor's partners add up to its product with their sum.
+        group = _groups(their_classes)
+        sums = torch.zeros_like(candidates).index_add(0, group, candidates)
+        partners = torch.zeros_like(group).scatter_add(0, group, torch.ones_like(group))[group[:several]] - 1
+        products = (anchors * (sums[group[:several]] - candidates[:several])).sum(1)
+
+        # The products with all are too many to keep, and are computed once more in the backward pass.
+        height = max(1, PRODUCTS // len(candidates))
+        totals = [
+            checkpoint(
+                _log_total, anchors[at : at + height], candidates, known, at, use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            for at in range(0, several, height)
+        ]  # fmt: skip
+        found = (products / partners.clamp(min=1) - torch.cat(totals)) * (partners > 0)
+        asks = torch.ones_like(found, dtype=torch.bool) if known is None else known[:several]
         return -(found * asks).sum() / asks.sum().clamp(min=1)
 
     @torch.no_grad()
@@ -76,6 +90,33 @@ class QueueContrast(nn.Module):
         self.queue[places] = rows[several - kept :].to(self.queue.dtype)
         self.classes[places] = classes[several - kept :].to(self.classes.dtype)
         self.pointer.add_(several).remainder_(size)
+
+
+def _groups(classes: Tensor) -> Tensor:
+    """Number the values of ``[N]`` by their order, ``[N]`` of int64; unlike ``unique``, a GPU need not wait."""
+    ordered, order = classes.sort()
+    steps = torch.cat([torch.zeros_like(ordered[:1], dtype=torch.bool), ordered[1:] != ordered[:-1]])
+    return torch.empty_like(order).scatter(0, order, steps.cumsum(0))
+
+
+def _log_total(anchors: Tensor, candidates: Tensor, known: Tensor | None, first: int) -> Tensor:
+    """Return for each anchor the log of the sum of the exponentials of its products, ``[A]``.
+
+    Args:
+        anchors: ``[A, width]``, divided by the temperature.
+        candidates: ``[N, width]``.
+        known: Those that count, ``[N]``; all by default.
+        first: Place of the first anchor among them; none counts for itself.
+    """
+    products = anchors @ candidates.T
+    lowest = torch.finfo(products.dtype).min
+    if known is not None:
+        products = products.masked_fill(~known, lowest)
+    largest = products.detach().amax(1)
+    own = torch.arange(len(anchors), device=anchors.device)
+    products[own, own + first] = lowest
+    # The published code adds SMALLEST to the sum, relative to the largest.
+    return torch.logaddexp(products.logsumexp(1), largest + math.log(SMALLEST))
 
 
 def pair_classes(target: Tensor, modalities: int) -> Tensor:
