@@ -116,7 +116,7 @@ $(TRITON_VENV)/.installed: $(VENV)/.installed
 guard: setup ## whether the fused backend and SMILE's step are still ahead of their plain forms
 	$(BIN)/python tests/benchmarks/guard.py
 
-# Nearly five hours of training on one thread, half of it with two jobs. Interrupted, it continues where it was.
+# Interrupted, it continues where it was.
 results: setup ## train what docs/results.toml names, over three hours on 2 cores, and write docs/results*.md; DATA=FOLDER has data to import
 	NEUROZOO_DATA=$${NEUROZOO_DATA:-$(RESULTS)/stores} $(BIN)/neurozoo reproduce docs/results.toml --out $(RESULTS) --jobs 2 $(if $(DATA),--data $(DATA))
 
