@@ -44,15 +44,20 @@ _WARM_UP = 30.0
 SHORT = 20
 """Short runs are timed this many times as often as long ones, and separately, so that they do not share caches."""
 
+# Prints what the step itself takes, from its first batch on.
 _FIRST_STEP = """
 import os, sys, time
 from neurozoo.cli import main
-from neurozoo.training import step
-original = step.Stepper.step
+from neurozoo.training.step import Stepper
+add, step, begun = Stepper.add, Stepper.step, []
+def added(self, *args, **options):
+    begun.append(time.process_time())
+    return add(self, *args, **options)
 def stepped(self):
-    original(self)
+    step(self)
+    print(time.process_time() - begun[0], flush=True)
     os._exit(0)
-step.Stepper.step = stepped
+Stepper.add, Stepper.step = added, stepped
 main(sys.argv[1:])
 os._exit(1)
 """
@@ -255,11 +260,13 @@ class FirstStep:
         importing: Median of what Python takes to start and to import torch: no training can begin before that.
         processor: Median processor time in seconds, of all threads, user and system. Other work on the machine adds
             less to it than to ``seconds``.
+        step: The part of it that the step itself takes, with its forward and backward passes.
     """
 
     seconds: float
     importing: float
     processor: float
+    step: float
 
 
 def measure_first_step(recipe: str, overrides: Sequence[str] = (), *, times: int = 3) -> FirstStep:
@@ -269,19 +276,21 @@ def measure_first_step(recipe: str, overrides: Sequence[str] = (), *, times: int
         NeurozooError: It does not come to a step.
     """
 
-    def spent(*command: str) -> tuple[float, float]:
+    def spent(*command: str) -> tuple[float, float, str]:
         started, used = time.perf_counter(), _processor_of_children()
         done = subprocess.run([sys.executable, "-c", *command], capture_output=True, text=True)
         if done.returncode:
             raise NeurozooError(f"`neurozoo train {recipe}` does not come to a step: {done.stderr[-500:]}")
-        return time.perf_counter() - started, _processor_of_children() - used
+        return time.perf_counter() - started, _processor_of_children() - used, done.stdout
 
     steps, imports = [], []
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
             steps.append(spent(_FIRST_STEP, "train", recipe, *overrides, "--out", str(Path(folder) / "run")))
         imports.append(spent(_IMPORTS)[0])
-    return FirstStep(median(wall for wall, _ in steps), median(imports), median(used for _, used in steps))
+    wall, processor, printed = zip(*steps, strict=True)
+    step = median(float(text.splitlines()[-1]) for text in printed)
+    return FirstStep(median(wall), median(imports), median(processor), step)
 
 
 def _processor_of_children() -> float:

@@ -224,7 +224,7 @@ def training_table(cost: TrainingCost, first_step: FirstStep | None = None) -> T
     ]
     if first_step is not None:
         share = f"{first_step.importing / first_step.seconds:.0%} importing torch"
-        share += f"; {first_step.processor:.1f} s of processor time"
+        share += f"; {first_step.processor:.1f} s of processor time, the step itself {first_step.step:.1f} s"
         rows.append(["from command to first step", f"{first_step.seconds:.1f} s", share, ""])
     parts = "".join(f", {slot} {name}" for slot, name in cost.parts.items())
     notes = [f"backend {cost.backend}{parts}, {cost.threads} threads, {cost.device}, medians of {cost.rounds}."]
