@@ -17,7 +17,7 @@ from neurozoo.backends.fused.pages import empty
 from neurozoo.core.engine import Engine, dense_stepper
 from neurozoo.core.kinds import KINDS
 from neurozoo.core.layer import SpikingLayer, Synapse, TorchNeuron, by_sample
-from neurozoo.core.layer_run import LayerRun, Ran, Stepper
+from neurozoo.core.layer_run import LayerRun, Numbers, Ran, Stepper
 from neurozoo.core.neuron import State, check_threshold
 from neurozoo.errors import SpikingError
 from neurozoo.nn.affine import affine_of, convolution_of, delays_of
@@ -36,7 +36,7 @@ from neurozoo_events.arrays import (
     version_of,
     with_four_axes,
 )
-from neurozoo_events.convolution import convolution_loop, memory
+from neurozoo_events.convolution import Frames, Kernel, Neurons, convolution_loop, memory
 from neurozoo_events.kernel import delay_loop, layer_loop
 from neurozoo_events.steppers import CurrentStepper, DelayStepper, EventStepper
 
@@ -284,8 +284,8 @@ class EventLayer(LayerRun):
         assert made is not None
         out = empty(x, self._form(x))
         if out.numel():
-            nothing = (NOTHING, NOTHING, NOTHING, False, 1, 1, False, NOTHING, 1, 1, False, 0, 0, NOTHING, NOTHING)
-            self._over_frames(x, (out.shape[2], out.shape[3]), *nothing, flat(out))
+            none = Neurons(NOTHING, NOTHING, NOTHING, False, 1, 1, False, NOTHING, 1, 1, False, 0, 0)
+            self._over_frames(x, (out.shape[2], out.shape[3]), none, NOTHING, NOTHING, flat(out))
         currents = by_channel(out)
         return currents if made.pool is None else merged(made.pool, currents)
 
@@ -297,7 +297,7 @@ class EventLayer(LayerRun):
         planned = self._planned
         if key is None or key != planned[0]:
             self._planned = planned = key, self._plan(x, threshold)
-        (start, *neurons), form = planned[1]
+        neurons, form = planned[1]
         if form is None:
             return None
         if state is not None:
@@ -305,18 +305,14 @@ class EventLayer(LayerRun):
             if any(each.dtype != torch.float32 or each.device.type != "cpu" for each in state):
                 return None
             start = flat(torch.stack([by_place(each[None])[0] for each in state])) if state else NOTHING
+            neurons = neurons._replace(v0=start)
         out = empty(x, form)
-        after, whole = out.new_empty(len(neurons[0]), *form[1:]), torch.empty_like(out) if driven else None
-        self._over_frames(
-            x, form[2:4], start, *neurons, flat(out), flat(after), NOTHING if whole is None else flat(whole)
-        )
+        after, whole = out.new_empty(len(neurons.rest), *form[1:]), torch.empty_like(out) if driven else None
+        self._over_frames(x, form[2:4], neurons, flat(out), flat(after), NOTHING if whole is None else flat(whole))
         return Ran(by_channel(out), by_channel(after).unbind(0), None if whole is None else by_channel(whole))
 
-    def _plan(self, x: Tensor, threshold: Tensor | float) -> tuple[tuple[Any, ...], tuple[int, ...] | None]:
-        """Return what the kernel takes of neurons that start at rest, and their shape ``[T, B, H', W', C']``.
-
-        The shape is None where another has to run them.
-        """
+    def _plan(self, x: Tensor, threshold: Tensor | float) -> tuple[Neurons | None, tuple[int, ...] | None]:
+        """Return neurons at rest and their shape ``[T, B, H', W', C']``; None where another has to run them."""
         form = self._form(x)
         one = torch.empty(1, *form[1:])
         like = one.expand(form)
@@ -325,11 +321,11 @@ class EventLayer(LayerRun):
         level, _, params = self._placed(level, None)
         found = self._neuron.arranged(like, None, level, params or None)
         if found is None:
-            return (None,), None
+            return None, None
         start, level, arranged, numbers = found
         made = Call(one, start, level, arranged, numbers, self._layer.spec)
         given = shared_arguments(made, form_of(made), one[:0])
-        return (*given[4:10], self._layer.gain, *given[10:16]), form
+        return Neurons._make((*given[4:10], self._layer.gain, *given[10:16])), form
 
     def _form(self, x: Tensor) -> tuple[int, ...]:
         """Return the shape of a convolution's neurons, ``[T, B, H', W', C']``."""
@@ -348,16 +344,19 @@ class EventLayer(LayerRun):
             )
         return (*x.shape[:2], *size, len(made.gain))
 
-    def _over_frames(self, x: Tensor, size: tuple[int, ...], *neurons: Any) -> None:
-        """Run the compiled loop over frames; ``neurons`` are its arguments from ``v0`` to ``driven``."""
-        made, steps, wide, many = self._convolution, len(x), size[1], len(self._gain)
+    def _over_frames(
+        self, x: Tensor, size: tuple[int, ...], neurons: Neurons, out: Numbers, after: Numbers, driven: Numbers
+    ) -> None:
+        """Run the compiled loop over frames; the last three are the memory of its results."""
+        made = self._convolution
         assert made is not None
-        held = steps > 1 and x.stride(0) == 0
+        frames = Frames._make((*x.stride(), *x.shape, len(x) > 1 and x.stride(0) == 0))
+        kernel_h, kernel_w = made.weight.shape[2:]
+        kernel = Kernel(len(self._gain), (kernel_h, kernel_w), made.stride, made.padding, made.dilation)
         span = sum((length - 1) * by for length, by in zip(x.shape, x.stride(), strict=True)) + 1
         convolution_loop()(
-            x.as_strided((span,), (1,)).detach().numpy(), *x.stride(), *x.shape, held, self._weights, self._gain,
-            self._shift, size, tuple(made.weight.shape[2:]), made.stride, made.padding, made.dilation, *neurons,
-            *memory(steps, held, x.shape[2], x.shape[4], wide, many, made),
+            x.as_strided((span,), (1,)).detach().numpy(), frames, self._weights, self._gain, self._shift, size, kernel,
+            neurons, out, after, driven, memory(frames, size[1], kernel),
         )  # fmt: skip
 
     def _delayed(self, x: Tensor) -> Tensor:
