@@ -279,10 +279,10 @@ def _definitions(result: ArenaResult) -> Table:
 
 
 def arena_csv(result: ArenaResult) -> str:
-    """Return one line a row, with every number."""
-    lines = []
+    """Return one line a row, with every number; each says of what data, or that it is SYNTHETIC."""
+    lines, data = [], "SYNTHETIC" if result.synthetic else result.data["source"]
     for row in result.rows:
-        line: dict[str, object] = {"name": row.name, "family": row.family, "seeds": row.seeds}
+        line: dict[str, object] = {"name": row.name, "family": row.family, "data": data, "seeds": row.seeds}
         for decision, by in row.test.items():
             for metric, values in by.items():
                 found = estimate(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -141,7 +142,10 @@ def test_the_leak_thresholds_and_costs_are_in_words() -> None:
     assert "| net | 0.700 |" in page
     assert "Command: neurozoo arena small data.root=STORE training.epochs=2 --seeds 3 --leak." in page
     assert "/somewhere" not in page
-    assert "leak.micro_f1.both" in arena_csv(known).splitlines()[0]
+    heading, line = arena_csv(known).splitlines()
+    assert "leak.micro_f1.both" in heading
+    assert line.startswith("net,spiking,made up,")
+    assert ",SYNTHETIC," in arena_csv(replace(known, synthetic=True))
 
 
 def test_what_costs_least_at_equal_score() -> None:
