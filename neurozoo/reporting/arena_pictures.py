@@ -19,7 +19,7 @@ _COSTS = {"operations": "operations a sample", "milliseconds": "milliseconds a s
 def ranking_picture(result: ArenaResult) -> Gallery:
     """Draw each row's score with both intervals, the best at the top."""
     title, rows = result.titles[result.ranking], result.rows
-    figure = figure_class()(figsize=(7.5, 1.0 + 0.3 * len(rows)), layout="constrained")
+    figure = figure_class()(figsize=(9.0, 1.0 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(rows):
         colour = _colour(row)

@@ -5,6 +5,7 @@ It loads no other file and contains no script.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape as escape_html
@@ -22,7 +23,7 @@ figure { margin: 1rem 0; } figure > svg { height: auto; max-width: 100%; }
 figcaption, .note { font-size: .9rem; opacity: .8; }
 .table { overflow-wrap: normal; overflow-x: auto; }
 .gallery { column-gap: 1.5rem; display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
-.gallery figure { margin: .5rem 0; min-width: 0; }
+.gallery figure { margin: .5rem 0; min-width: 0; } .gallery > :only-child { grid-column: 1 / -1; }
 .key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; list-style: none; margin: .5rem 0; padding: 0; }
 .key i { border-radius: .2rem; display: inline-block; height: .7rem; margin-right: .4rem; width: 1.4rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -37,6 +38,7 @@ td:not(:first-child) { white-space: normal; }
 .warning { background: #b45309; border-radius: .3rem; color: #fff; font-weight: 600; padding: .5rem 1rem; }
 """
 
+_INTERVAL = re.compile(r"(?<=\d) (±|to) (?=[-+\d])")
 
 FILM = '<svg class="film"'
 """How a drawing begins that moves."""
@@ -168,4 +170,6 @@ def _table(table: Table) -> str:
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    # A number and its interval stay on one line; the table scrolls.
+    joined = (_INTERVAL.sub("\u00a0\\1\u00a0", escape(cell)) for cell in cells)
+    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in joined) + "</tr>"

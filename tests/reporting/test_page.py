@@ -46,6 +46,12 @@ def test_whatever_is_said_is_text_and_nothing_else() -> None:
     assert tags.text.count(EVIL) == 9
 
 
+def test_a_number_and_its_interval_stay_on_one_line() -> None:
+    cells = ["net to beat", "0.5 ± 0.1", "-0.02 to +0.1"]
+    page = html_page("", [Table("", ["a", "b", "c"], [cells])])
+    assert "<td>net to beat</td><td>0.5\u00a0±\u00a00.1</td><td>-0.02\u00a0to\u00a0+0.1</td>" in page
+
+
 def test_control_characters_and_marks_of_direction_are_shown_as_escapes() -> None:
     signs = "\x00\x1b]0;t\x07\x9b\u202e\u2066\ud800"
     names = [f"a{signs}", "b"]

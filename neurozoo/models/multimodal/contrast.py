@@ -13,6 +13,7 @@ __all__ = ["NO_CLASS", "QueueContrast", "pair_classes"]
 NO_CLASS = -1.0
 """Class of a row that does not count."""
 SMALLEST = 1e-12
+"""Added to a sum of exponentials, as published."""
 PRODUCTS = 2**22
 """Dot products at a time."""
 
@@ -115,7 +116,7 @@ def _log_total(anchors: Tensor, candidates: Tensor, known: Tensor | None, first:
     largest = products.detach().amax(1)
     own = torch.arange(len(anchors), device=anchors.device)
     products[own, own + first] = lowest
-    # The published code adds SMALLEST to the sum, relative to the largest.
+    # SMALLEST is relative to the largest term.
     return torch.logaddexp(products.logsumexp(1), largest + math.log(SMALLEST))
 
 
