@@ -123,14 +123,19 @@ def _of_recording(trained: TrainedModel, path: Path, rate: int | None) -> Tensor
     refs = trained.recipe.data.representations.get(name, ())
     if not refs:
         raise DataError(f"the model reads {name} as it is stored, and not recordings of sound; give an npz of it")
-    recording = open_recording(path)
+    recording, registry = open_recording(path), default_registry()
+    steps = [(ref.name, registry.resolve("representation", ref.name)(**ref.params)) for ref in refs]
+    try:
+        Chain(name, steps[:1], SignalShape((), recording.length, recording.dtype, tick=1 / recording.rate))
+    except DataError as error:
+        raise DataError(
+            f"{path} is sound, and the model was not trained on sound: {refs[0].name}, which represents its {name}, "
+            "does not take a waveform; give an npz of times and addresses, or of steps"
+        ) from error
     known = trained.source.data.get("stored", {}).get(name, {})
     wanted = _rate(recording, known.get("tick"), rate)
     x = _waveform(recording, wanted, known.get("dtype", recording.dtype))
-    stored = SignalShape((), len(x), str(x.dtype), tick=1 / wanted)
-    registry = default_registry()
-    steps = [(ref.name, registry.resolve("representation", ref.name)(**ref.params)) for ref in refs]
-    chain = Chain(name, steps, stored)
+    chain = Chain(name, steps, SignalShape((), len(x), str(x.dtype), tick=1 / wanted))
     if chain.shape.shape != seen.shape:
         raise DataError(
             f"{path} becomes steps of {list(chain.shape.shape)}, and the model takes {list(seen.shape)}; give a "

@@ -363,6 +363,12 @@ def test_a_recording_of_another_rate_is_resampled_only_on_request(tmp_path: Path
     assert torch.equal(answers(fast, 8_000), answers(half))
 
 
+def test_sound_is_refused_by_a_model_of_events(tmp_path: Path) -> None:
+    path = recording(tmp_path / "speech.wav")
+    with pytest.raises(DataError, match="not trained on sound: bins, which represents its events"):
+        app(["stream", "fsdd-small", "--from", str(path)], standalone_mode=False)
+
+
 def test_a_run_that_did_not_record_its_rate_needs_one(tmp_path: Path) -> None:
     trained = neurozoo.load("fsdd-official", backend="torch")
     packed = trained.source.packed
