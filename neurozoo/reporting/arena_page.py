@@ -65,12 +65,17 @@ def _about(result: ArenaResult) -> str:
     # Not the place of a store on this machine.
     shown = ("data.root=STORE" if each.startswith("data.root=") else each for each in result.overrides)
     options = [f"--seeds {len(result.seeds)}", *(["--leak"] if any(row.leak for row in result.rows) else [])]
+    without = ""
+    if result.left_out:
+        count, names = len(result.trained), "; ".join(result.left_out)
+        without = f" {count} of the arena's {count + len(result.left_out)} rows, without: {names}."
+        options += [f'--only "{row.name}"' for row in result.trained]
     command = " ".join(["neurozoo arena", result.name, *shown, *options])
     seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
     trials = "the setting given" if result.trials == 1 else f"the best of {result.trials} settings on valid"
     return (
         f"Data: {data['source']} ({splits}; test in {data['groups']:,} groups), checksum {data['checksum'][:12]}. "
-        f"{seeds}; {trials}; {result.minutes:.0f} minutes of training. Command: {command}."
+        f"{seeds}; {trials}; {result.minutes:.0f} minutes of training.{without} Command: {command}."
     )
 
 

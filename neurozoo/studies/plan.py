@@ -100,6 +100,7 @@ class ArenaPage:
     arena: str
     file: _Name
     seeds: Annotated[int, Field(ge=1, le=100)] | None = None
+    only: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     leak: bool = True
 
@@ -275,7 +276,8 @@ def _run_arena(
 ) -> float:
     found = run_arena(
         page.arena, *page.overrides,
-        seeds=page.seeds, out=folder, jobs=jobs, leak=page.leak, on_progress=on_progress, launcher=launcher,
+        seeds=page.seeds, only=page.only, out=folder, jobs=jobs, leak=page.leak, on_progress=on_progress,
+        launcher=launcher,
     )  # fmt: skip
     outcome.arenas[page.called] = found
     return found.minutes

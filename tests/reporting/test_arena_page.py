@@ -47,7 +47,7 @@ def result(rows: Sequence[RowResult], spread: Mapping[str, Sequence[float]] | No
     return ArenaResult(
         schema=1, name="small", description="a small arena", synthetic=False,
         data={"source": "made up", "splits": {"test": 4}, "checksum": "0" * 64, "groups": 4, "signals": ["x"]},
-        overrides=("data.root=/somewhere/here", "training.epochs=2"), seeds=(1, 2, 3),
+        overrides=("data.root=/somewhere/here", "training.epochs=2"), seeds=(1, 2, 3), left_out=(),
         trials=1, metric="micro_f1", ranking="map", decided="micro_f1",
         task="multilabel", titles=TITLES, definitions=dict.fromkeys(TITLES, "what it is"),
         better=dict.fromkeys(TITLES, "higher"), rows=ordered,
@@ -142,6 +142,9 @@ def test_the_leak_thresholds_and_costs_are_in_words() -> None:
     assert "| net | 0.700 |" in page
     assert "Command: neurozoo arena small data.root=STORE training.epochs=2 --seeds 3 --leak." in page
     assert "/somewhere" not in page
+    some = arena_markdown(replace(known, left_out=("one", "two")))
+    assert "1 of the arena's 3 rows, without: one; two." in some
+    assert '--seeds 3 --leak --only "net".' in some
     heading, line = arena_csv(known).splitlines()
     assert "leak.micro_f1.both" in heading
     assert line.startswith("net,spiking,made up,")

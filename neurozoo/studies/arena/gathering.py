@@ -110,6 +110,7 @@ def gathered(
         },
         overrides=arena.overrides,
         seeds=tuple(seeds),
+        left_out=tuple(row.name for row in arena.file.rows if row not in arena.rows),
         trials=arena.file.trials,
         metric=metric,
         ranking=ranking,

@@ -113,6 +113,7 @@ class ArenaResult:
         data: Source, splits and checksum of the data, and how many groups test has.
         overrides: Changes to all recipes.
         seeds: The seeds of every trained row.
+        left_out: Rows of the arena's file that were not asked for.
         trials: Settings that each row could choose from on valid.
         metric: What chose the epochs, on valid.
         ranking: What rows are ranked by, on test.
@@ -136,6 +137,7 @@ class ArenaResult:
     data: Mapping[str, Any]
     overrides: Sequence[str]
     seeds: Sequence[int]
+    left_out: Sequence[str]
     trials: int
     metric: str
     ranking: str
