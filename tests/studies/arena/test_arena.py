@@ -188,13 +188,12 @@ def test_the_command_refuses_what_is_wrong(path: Path, tmp_path: Path, capsys: p
 
 @pytest.mark.usefixtures("trained_here", "light")
 def test_a_plan_may_hold_an_arena(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path.write_text(TEXT[: TEXT.index("  - {name: ReLU")])
     missing = path.with_name("missing.yaml")
     missing.write_text("schema: 1\nrecipe: sparch_shd\nmetric: accuracy\nrows: [{name: a, family: spiking}]\n")
     plan = tmp_path / "plan.toml"
     plan.write_text(
         "[[arena]]\narena = 'arena.yaml'\nfile = 'page.md'\nseeds = 1\nleak = false\n"
-        "overrides = ['training.epochs=1']\n"
+        "only = ['SMILE']\noverrides = ['training.epochs=1']\n"
         "[[arena]]\narena = 'missing.yaml'\nfile = 'missing.md'\n"
     )
     assert main(["reproduce", str(plan), "--out", str(tmp_path / "out"), "--json"]) == 0
@@ -202,7 +201,9 @@ def test_a_plan_may_hold_an_arena(path: Path, tmp_path: Path, capsys: pytest.Cap
     assert list(found["finished"]) == ["arena-arena"]
     assert found["skipped"] == {"arena-missing": "its data, shd, is not installed"}
     assert (tmp_path / "out" / "arena-arena" / "runs" / "smile" / "1" / "summary.json").is_file()
-    assert (tmp_path / "page.md").read_text().startswith("# a small arena\n")
+    page = (tmp_path / "page.md").read_text()
+    assert page.startswith("# a small arena\n")
+    assert "1 of the arena's 2 rows, without: ReLU." in page
     assert not (tmp_path / "missing.md").exists()
 
 
