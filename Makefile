@@ -117,7 +117,7 @@ guard: setup ## whether the fused backend and SMILE's step are still ahead of th
 	$(BIN)/python tests/benchmarks/guard.py
 
 # Interrupted, it continues where it was.
-results: setup ## train what docs/results.toml names, over three hours on 2 cores, and write docs/results*.md; DATA=FOLDER has data to import
+results: setup ## train what docs/results.toml names, five hours on 2 cores, and write docs/results*.md; DATA=FOLDER has data to import
 	NEUROZOO_DATA=$${NEUROZOO_DATA:-$(RESULTS)/stores} $(BIN)/neurozoo reproduce docs/results.toml --out $(RESULTS) --jobs 2 $(if $(DATA),--data $(DATA))
 
 exports: setup ## write every model of the zoo for torch.export, ONNX and NIR, compare, and write the tables of docs/export.md
