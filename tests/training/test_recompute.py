@@ -80,8 +80,7 @@ def step(model: Model, recipe: Recipe, given: Batch) -> tuple[dict[str, float], 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_step_is_that_of_the_whole(form: str, padded: bool) -> None:
     name, changes = FORMS[form]
-    backend = "numba" if padded and form == "recurrent" else "torch"  # compiling the others takes long
-    changes = [*changes, f"training.penalties={PENALTIES}", f"backend={backend}"]
+    changes = [*changes, f"training.penalties={PENALTIES}", f"backend={'numba' if padded else 'torch'}"]
     model, recipe = made(name, *changes)
     given = batch(model, padded)
     values, gradients = step(model, recipe, given)
