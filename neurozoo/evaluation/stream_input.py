@@ -24,6 +24,9 @@ from neurozoo.runs.streaming import Stream
 
 __all__ = ["of_file", "of_lines"]
 
+SOUND = SignalShape((), 2**20, "int16", tick=1 / 48_000)
+"""A recording so long and at such a rate that only a representation of something else than sound refuses it."""
+
 
 def of_lines(stream: Stream, lines: Iterable[str], where: str) -> Iterator[Tensor]:
     """Push lines of JSON as they come: ``{"steps": [[...], ...]}``, or ``{"events": [[SECONDS, ADDRESS], ...]}``.
@@ -123,16 +126,16 @@ def _of_recording(trained: TrainedModel, path: Path, rate: int | None) -> Tensor
     refs = trained.recipe.data.representations.get(name, ())
     if not refs:
         raise DataError(f"the model reads {name} as it is stored, and not recordings of sound; give an npz of it")
-    recording, registry = open_recording(path), default_registry()
+    registry = default_registry()
     steps = [(ref.name, registry.resolve("representation", ref.name)(**ref.params)) for ref in refs]
     try:
-        Chain(name, steps[:1], SignalShape((), recording.length, recording.dtype, tick=1 / recording.rate))
+        Chain(name, steps[:1], SOUND)
     except DataError as error:
         raise DataError(
             f"{path} is sound, and the model was not trained on sound: {refs[0].name}, which represents its {name}, "
             "does not take a waveform; give an npz of times and addresses, or of steps"
         ) from error
-    known = trained.source.data.get("stored", {}).get(name, {})
+    recording, known = open_recording(path), trained.source.data.get("stored", {}).get(name, {})
     wanted = _rate(recording, known.get("tick"), rate)
     x = _waveform(recording, wanted, known.get("dtype", recording.dtype))
     chain = Chain(name, steps, SignalShape((), len(x), str(x.dtype), tick=1 / wanted))

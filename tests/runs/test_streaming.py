@@ -358,6 +358,8 @@ def test_a_recording_of_another_rate_is_resampled_only_on_request(tmp_path: Path
     for path in (fast, tmp_path / "plain.wav"):
         with pytest.raises(DataError, match=r"resampled to 16,000 samples a second.* on 8,000; give --rate 8000"):
             answers(path, 16_000)
+    with pytest.raises(DataError, match=r"slow.wav has 100 samples a second.* on 8,000; give --rate 8000"):
+        answers(recording(tmp_path / "slow.wav", 100))
     assert torch.equal(answers(tmp_path / "plain.wav", 8_000), plain)
     half = recording(tmp_path / "half.wav", sound=np.rint(resampled(tone(16_000) / 2**15, 16_000, 8_000) * 2**15))
     assert torch.equal(answers(fast, 8_000), answers(half))
